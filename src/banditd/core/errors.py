@@ -1,0 +1,125 @@
+"""Every error that banditd raises on purpose.
+
+    BanditdError
+    ├── InvalidInputError        the caller's input is wrong; ``field`` says where
+    │   ├── NoEligibleArmError   the constraints of the request exclude every arm
+    │   └── EmbeddingShapeError  an embedding of the wrong length
+    ├── NotFoundError            no such decision, arm, policy, reward
+    ├── ConflictError            the same key with another body, an arm that exists, ...
+    ├── GoneError                the reward window has closed and the policy rejects late rewards
+    ├── ForbiddenError           the key has not the scope
+    ├── UnauthenticatedError     no key, or an unknown one
+    ├── RateLimitedError         too many requests; ``retry_after_s``
+    ├── UnavailableError         a part that is needed does not answer; ``retry_after_s``
+    │   ├── EncoderUnavailableError
+    │   ├── EncoderOverloadedError
+    │   └── StorageUnavailableError
+    ├── LeaseLostError           another replica has taken over the learner
+    ├── ConfigurationError       the configuration cannot work; says what to change
+    └── InvariantError           a bug: something that cannot be is
+
+The classes carry data, not HTTP; ``web/problems.py`` holds the only table to status codes.
+"""
+
+from __future__ import annotations
+
+
+class BanditdError(Exception):
+    """Base of all banditd errors.
+
+    Parameters
+    ----------
+    message : what is wrong and how to mend it, safe to show to a client.
+    code : stable upper-snake identifier that clients may test, such as ``DECISION_NOT_FOUND``.
+    field : JSON pointer of the offending input field, where there is one.
+    """
+
+    default_code = "ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.field = field
+
+
+class InvalidInputError(BanditdError):
+    default_code = "INVALID_INPUT"
+
+
+class NoEligibleArmError(InvalidInputError):
+    """Every arm is excluded; ``exclusions`` maps each arm to its reason."""
+
+    default_code = "NO_ELIGIBLE_ARM"
+
+    def __init__(self, message: str, *, exclusions: dict[str, str]) -> None:
+        super().__init__(message)
+        self.exclusions = exclusions
+
+
+class EmbeddingShapeError(InvalidInputError):
+    default_code = "EMBEDDING_SHAPE"
+
+
+class NotFoundError(BanditdError):
+    default_code = "NOT_FOUND"
+
+
+class ConflictError(BanditdError):
+    default_code = "CONFLICT"
+
+
+class GoneError(BanditdError):
+    default_code = "REWARD_WINDOW_CLOSED"
+
+
+class ForbiddenError(BanditdError):
+    default_code = "SCOPE_MISSING"
+
+
+class UnauthenticatedError(BanditdError):
+    default_code = "API_KEY_MISSING"
+
+
+class RateLimitedError(BanditdError):
+    default_code = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after_s: float, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(BanditdError):
+    default_code = "UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class EncoderUnavailableError(UnavailableError):
+    """The encoder failed or missed its deadline; routing goes on in degraded mode."""
+
+    default_code = "ENCODER_UNAVAILABLE"
+
+
+class EncoderOverloadedError(UnavailableError):
+    """The encoder's queue is full; the caller should come back."""
+
+    default_code = "ENCODER_OVERLOADED"
+
+
+class StorageUnavailableError(UnavailableError):
+    default_code = "STORAGE_UNAVAILABLE"
+
+
+class LeaseLostError(BanditdError):
+    default_code = "LEASE_LOST"
+
+
+class ConfigurationError(BanditdError):
+    default_code = "CONFIGURATION"
+
+
+class InvariantError(BanditdError):
+    default_code = "INVARIANT"

@@ -1,0 +1,296 @@
+"""The nouns of banditd, as frozen values. No behaviour beyond tiny derived properties, no I/O.
+
+Times are integers in microseconds since the Unix epoch, UTC (``*_at_us``): they compare and store alike
+on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.intp]
+
+DEFAULT_POLICY: Final = "default"
+MICROSECONDS_PER_SECOND: Final = 1_000_000
+EMPTY: Final[Mapping[str, float]] = MappingProxyType({})
+
+
+# ---------------------------------------------------------------- features
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGroup:
+    """A run of columns ``[start, stop)`` of the context vector that share one prior scale.
+
+    ``name`` is one of ``bias``, ``lexical``, ``embedding``, ``cluster``, ``caller``.
+    """
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSchema:
+    """What a context vector means. Learned state belongs to exactly one ``hash``.
+
+    ``groups`` cover the columns without gaps, the first is ``bias`` (one column, always 1).
+    """
+
+    version: int
+    hash: str
+    groups: tuple[FeatureGroup, ...]
+    names: tuple[str, ...]
+    encoder_id: str
+    embedding_dimension: int
+    n_clusters: int
+    caller_features: tuple[str, ...] = ()
+
+    @property
+    def n_features(self) -> int:
+        return self.groups[-1].stop
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """The features of one query.
+
+    x : float64, shape (n_features,), each value exactly representable in float32 (that is how it is
+        stored, so a refold of the log sees the very vector that was used).
+    cluster : index of the k-means cluster, or -1 when unknown (degraded mode).
+    facts : the raw lexical scalars and caller features by name, for ``rules`` policies.
+    """
+
+    x: FloatArray
+    cluster: int
+    facts: Mapping[str, float] = EMPTY
+
+
+# ---------------------------------------------------------------- arms
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List price of an arm. All are >= 0."""
+
+    usd_per_mtok_in: float = 0.0
+    usd_per_mtok_out: float = 0.0
+    usd_per_request: float = 0.0
+
+    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
+        """Cost in dollars of one call with these token counts."""
+        return (
+            self.usd_per_request
+            + (self.usd_per_mtok_in * input_tokens + self.usd_per_mtok_out * output_tokens) / 1e6
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A routable model inside one policy.
+
+    quality_prior : expected reward in [0, 1] before any data, or None for the policy's common prior.
+    prior_worth : how many rewards that expectation is worth.
+    expected_output_tokens, expected_latency_ms : assumptions until usage reports replace them.
+    onboarding_decisions, onboarding_usd : the quota of a new arm: it gets its minimum share until it has
+        served this many decisions or cost this much, whichever comes first. 0 switches it off.
+    """
+
+    policy: str
+    arm: str
+    upstream_model: str
+    provider: str = ""
+    price: Price = Price()
+    enabled: bool = True
+    capabilities: frozenset[str] = frozenset()
+    context_window_tokens: int | None = None
+    quality_prior: float | None = None
+    prior_worth: float = 10.0
+    expected_output_tokens: float = 400.0
+    expected_latency_ms: float | None = None
+    max_share: float = 1.0
+    onboarding_decisions: int = 20
+    onboarding_usd: float = 1.0
+    created_at_us: int = 0
+    updated_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmUsage:
+    """Totals of one arm over its life, maintained in SQL: what the cost model and onboarding read."""
+
+    arm: str
+    decisions: int = 0
+    usage_reports: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    latency_ms_sum: float = 0.0
+    latency_reports: int = 0
+    errors: int = 0
+
+
+# ---------------------------------------------------------------- the query walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One routing request, validated, independent of HTTP. At least one of text and embedding is given."""
+
+    policy: str = DEFAULT_POLICY
+    text: str | None = None
+    embedding: FloatArray | None = None
+    turns: int = 1
+    tools: int = 0
+    features: Mapping[str, float] = EMPTY
+    candidates: tuple[str, ...] | None = None
+    excluded_arms: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    max_cost_usd: float | None = None
+    max_latency_ms: float | None = None
+    quality_floor: float | None = None
+    cost_weight: float | None = None
+    expected_output_tokens: float | None = None
+    session_id: str | None = None
+    new_session_arm: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
+    explain: bool = False
+    defer_activation: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decision:
+    """One routing, immutable once committed.
+
+    The vectors ``probability``, ``mean``, ``deviation``, ``cost_usd`` and ``penalty`` are float64 of shape
+    (n_eligible,), aligned with ``arms``; ``propensity`` is ``probability`` at ``arm`` exactly, and ``arm``
+    is the inverse CDF of ``probability`` at ``uniform``.
+
+    explored : the arm is not the one of the highest ``mean - penalty``.
+    reason : ``policy`` (drawn by the policy), ``session`` (kept by its session: propensity 1, left out of
+        off-policy estimates).
+    degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).
+    epoch : the segment this decision's reward will be folded into.
+    deferred : the client will activate it; until then rewards are held.
+    """
+
+    decision_id: str
+    policy: str
+    policy_kind: str
+    created_at_us: int
+    expires_at_us: int
+    arm: str
+    upstream_model: str
+    propensity: float
+    uniform: float
+    explored: bool
+    reason: str
+    degraded: str | None
+    arms: tuple[str, ...]
+    probability: FloatArray
+    mean: FloatArray
+    deviation: FloatArray
+    cost_usd: FloatArray
+    penalty: FloatArray
+    exclusions: Mapping[str, str]
+    context: Context
+    schema_hash: str
+    snapshot_version: int
+    epoch: int
+    cost_weight: float
+    input_tokens: int
+    input_hash: str | None
+    input_text: str | None
+    session_id: str | None
+    tags: Mapping[str, str]
+    deferred: bool
+
+    @property
+    def chosen_index(self) -> int:
+        return self.arms.index(self.arm)
+
+
+# ---------------------------------------------------------------- the reward walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardSubmission:
+    """One reward as it was posted.
+
+    identity : ``key:<Idempotency-Key>``, or ``src:<decision>/<metric>/<source>`` without a key.
+    body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
+    value : on the source's own scale; None for a retraction.
+    """
+
+    decision_id: str
+    identity: str
+    keyed: bool
+    body_hash: str
+    metric: str
+    source: str
+    value: float | None
+    retract: bool
+    metadata: Mapping[str, object]
+    received_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardReceipt:
+    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (kept, never learned)."""
+
+    reward_id: str
+    decision_id: str
+    status: str
+    duplicate: bool
+    revision: int
+    reward: float | None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    """What a served decision really cost. ``served_arm`` is None when the chosen arm served."""
+
+    decision_id: str
+    served_arm: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+    finish_reason: str | None = None
+    body_hash: str = ""
+    received_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RewardEvent:
+    """An active reward of a decision, normalised to [0, 1]. ``kind``: ``reward`` | ``default``."""
+
+    reward: float
+    noise_variance: float
+    kind: str
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one decision has put into the statistics: (arm, epoch), weight w and merged reward r."""
+
+    arm: str
+    epoch: int
+    weight: float
+    reward: float

@@ -1,0 +1,369 @@
+"""Floor 2: what the services need from the outside, as protocols. The adapters of floor 4 fill them.
+
+All methods that answer a write return after the write is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from banditd.core.errors import BanditdError
+from banditd.core.types import (
+    Arm,
+    ArmUsage,
+    Contribution,
+    Decision,
+    FloatArray,
+    Price,
+    RewardEvent,
+    RewardReceipt,
+    RewardSubmission,
+    UsageReport,
+)
+
+# ---------------------------------------------------------------- time and the encoder
+
+
+class Clock(Protocol):
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, UTC."""
+
+
+class Encoder(Protocol):
+    """Text to embedding. ``encode`` raises EncoderUnavailableError or EncoderOverloadedError."""
+
+    encoder_id: str
+    dimension: int
+
+    async def encode(self, text: str) -> FloatArray:
+        """Unit-norm float64, shape (dimension,)."""
+
+    def count_tokens(self, text: str) -> int:
+        """A cheap estimate of the prompt's length in tokens, for the cost model."""
+
+
+# ---------------------------------------------------------------- decisions
+
+
+class DecisionLog(Protocol):
+    async def append(self, decisions: Sequence[Decision]) -> None:
+        """Commit decisions (with their roll-up increments) durably; concurrent calls share a commit."""
+
+    async def get(self, decision_id: str) -> Mapping[str, object] | None:
+        """One decision whole: its row, reward events (all revisions), usage report, contribution."""
+
+    async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
+        """Newest first."""
+
+    def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
+        """Every decision with its merged reward and usage, oldest first, for export and off-policy use."""
+
+    async def session_arm(self, policy: str, session_id: str) -> str | None:
+        """The arm that this session was given last (with sessions written by ``append``)."""
+
+    async def activate(self, decision_id: str, at_us: int) -> bool:
+        """Activate a deferred decision and release its held rewards to the learner.
+
+        True when it was inactive before; False when it was active already. Raises NotFoundError.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFilter:
+    policy: str | None = None
+    arm: str | None = None
+    session_id: str | None = None
+    cluster: int | None = None
+    explored: bool | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+    before_id: str | None = None  # exclusive cursor: decision ids sort by time
+    limit: int = 50
+
+
+# ---------------------------------------------------------------- rewards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFacts:
+    """What must be known of a decision to judge a reward or a usage report."""
+
+    decision_id: str
+    policy: str
+    arm: str
+    created_at_us: int
+    expires_at_us: int
+    deferred: bool
+    activated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReward:
+    """The newest revision under one identity."""
+
+    reward_id: str
+    decision_id: str
+    revision: int
+    kind: str
+    status: str
+    value: float | None
+    reward: float | None
+    body_hash: str
+    late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What to do with a submission: exactly one of ``error``, ``duplicate_of`` or a new event."""
+
+    error: BanditdError | None = None
+    duplicate_of: StoredReward | None = None
+    kind: str = "reward"  # reward | retraction | default
+    status: str = "recorded"  # recorded | held | logged
+    revision: int = 0
+    reward: float | None = None
+    noise_variance: float = 0.0
+    late: bool = False
+
+
+Judge = Callable[[RewardSubmission, DecisionFacts | None, StoredReward | None], Verdict]
+
+
+class RewardLog(Protocol):
+    async def record(
+        self, submissions: Sequence[RewardSubmission], judge: Judge
+    ) -> list[RewardReceipt | BanditdError]:
+        """Judge and insert in one transaction, in order; each submission sees the ones before it.
+
+        ``judge`` is pure and may be called again when the transaction is retried. A new event with status
+        ``recorded`` also puts its decision into the learner's queue, in the same transaction.
+        """
+
+    async def find(self, reward_id: str) -> Mapping[str, object] | None: ...
+
+    async def report_usage(
+        self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
+    ) -> tuple[bool, float | None]:
+        """Insert a usage report once. Returns (duplicate, cost_usd).
+
+        Raises NotFoundError for an unknown decision or served arm, ConflictError when another report is
+        there already. ``price_cost`` gives the dollars from tokens when the report has none. When
+        ``served_arm`` differs from the chosen arm the decision goes into the learner's queue.
+        """
+
+    async def unrewarded(
+        self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
+    ) -> list[DecisionFacts]:
+        """Active decisions whose window closed in ``(from, to]`` and that have no reward event at all."""
+
+    async def silent_usage(
+        self, policy: str, created_from_us: int, created_to_us: int, limit: int
+    ) -> list[tuple[str, str, float]]:
+        """(decision_id, arm, predicted cost_usd) of decisions without a usage report in that stretch."""
+
+    async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
+        """Settle decisions without usage at their predicted cost (``estimated`` usage). Returns how many."""
+
+
+# ---------------------------------------------------------------- learning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoldItem:
+    """A decision whose rewards changed, with everything needed to refold it.
+
+    events : active events (newest revision per identity, not retracted, status recorded).
+    contribution : what it has put into the statistics until now, or None.
+    queue_ids : the rows of the learner's queue that this item answers.
+    """
+
+    decision_id: str
+    policy: str
+    chosen_arm: str
+    served_arm: str | None
+    epoch: int
+    schema_hash: str
+    x: FloatArray
+    cluster: int
+    created_at_us: int
+    propensity: float
+    events: tuple[RewardEvent, ...]
+    contribution: Contribution | None
+    queue_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSegment:
+    """Packed sufficient statistics of one arm over one epoch (``bandit.statistics.ArmSums.pack``)."""
+
+    arm: str
+    epoch: int
+    sums: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLearning:
+    """The persisted state of one policy under one feature schema."""
+
+    version: int
+    epoch: int
+    hyperparameters: str | None  # JSON, made by bandit
+    learner: str | None  # JSON: counters of the learner (folded in this epoch, last tuned at, ...)
+    segments: tuple[StoredSegment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatDelta:
+    """Difference that a fold makes to the plain-column statistics of (bucket of the decision, cluster, arm)."""
+
+    arm: str
+    cluster: int
+    created_at_us: int
+    rewards: int
+    weight: float
+    weighted_reward: float
+    weighted_square: float
+    delay_s: float | None  # of a decision's first reward, else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldCommit:
+    """One micro-batch: all of it is one transaction."""
+
+    policy: str
+    schema_hash: str
+    base_version: int
+    version: int
+    epoch: int
+    hyperparameters: str
+    learner: str
+    segments: Sequence[StoredSegment]
+    dropped_segments: Sequence[tuple[str, int]] = ()
+    contributions: Mapping[str, Contribution | None] = field(default_factory=dict)
+    deltas: Sequence[StatDelta] = ()
+    queue_ids: Sequence[str] = ()
+    at_us: int = 0
+
+
+class LearningStore(Protocol):
+    async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
+        """The state, or only segments changed after ``since_version``. Version 0 when nothing is stored."""
+
+    async def versions(self) -> Mapping[str, int]:
+        """Current snapshot version of every policy: what replicas poll."""
+
+    async def claim(self, policy: str, limit: int) -> list[FoldItem]:
+        """Up to ``limit`` decisions from the learner's queue. Claiming changes nothing."""
+
+    async def commit(self, fold: FoldCommit, *, holder: str) -> None:
+        """Statistics, applied-mark and snapshot version in one transaction.
+
+        Raises LeaseLostError when ``holder`` no longer holds the learner's lease or ``base_version`` is not
+        the stored version: then nothing was written.
+        """
+
+    async def queue_depth(self) -> int: ...
+
+    def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
+        """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""
+
+    async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]: ...
+
+    async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
+        """A random sample of folded decisions with their events, for the integrity check."""
+
+
+# ---------------------------------------------------------------- arms, leases, jobs, budgets
+
+
+class ArmStore(Protocol):
+    async def policies(self) -> list[str]: ...
+
+    async def arms(self, policy: str) -> list[Arm]:
+        """Every arm that is not deleted, in the order of addition."""
+
+    async def usage(self, policy: str) -> Mapping[str, ArmUsage]: ...
+
+    async def add(self, arm: Arm) -> None:
+        """Raises ConflictError when it exists. A deleted arm of the same name comes back with its state."""
+
+    async def replace(self, arm: Arm) -> None:
+        """Store changed fields; a changed price is also appended to the price history."""
+
+    async def delete(self, policy: str, arm: str, at_us: int) -> bool: ...
+
+    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]: ...
+
+    async def arms_version(self) -> int:
+        """Grows with every change of any arm: what replicas poll."""
+
+
+class LeaseStore(Protocol):
+    async def acquire(self, name: str, holder: str, *, ttl_s: float, now_us: int) -> bool:
+        """Take or extend a lease. False while another holder's has not expired."""
+
+    async def release(self, name: str, holder: str) -> None: ...
+
+    async def holder(self, name: str) -> str | None: ...
+
+
+class JobStore(Protocol):
+    async def started(self, job: str, at_us: int) -> None: ...
+
+    async def finished(self, job: str, at_us: int, *, duration_s: float, error: str | None) -> None: ...
+
+    async def runs(self) -> list[Mapping[str, object]]: ...
+
+    async def cursor(self, job: str) -> int: ...
+
+    async def set_cursor(self, job: str, value: int) -> None: ...
+
+
+class BudgetStore(Protocol):
+    async def load(self, policy: str) -> str | None: ...
+
+    async def save(self, policy: str, state: str, at_us: int) -> None: ...
+
+
+class Maintenance(Protocol):
+    async def compact_rollups(self, now_us: int) -> int:
+        """Merge old five-minute buckets into hours and old hours into days. Returns rows merged."""
+
+    async def prune(self, *, before_us: int, limit: int) -> int:
+        """Delete decisions (with their rewards and usage) older than that; statistics stay."""
+
+    async def ping(self) -> None:
+        """Raises StorageUnavailableError when the database does not answer."""
+
+    async def schema_revision(self) -> str: ...
+
+
+# ---------------------------------------------------------------- reading
+
+
+class ReportReader(Protocol):
+    """Read models over roll-ups: their cost does not grow with the number of decisions."""
+
+    async def arm_totals(self, policy: str, since_us: int | None) -> list[Mapping[str, float | str]]:
+        """Per arm: arm, decisions, explored, entropy_sum, greedy, rewards, weight, weighted_reward,
+        weighted_square, spend_usd, predicted_spend_usd, fixed_cost_usd (what this arm would have cost on
+        every decision it was eligible for), fixed_decisions, input_tokens, output_tokens, latency_ms_sum,
+        latency_reports, usage_reports, errors, degraded."""
+
+    async def contexts(self, policy: str) -> list[Mapping[str, float | str]]:
+        """Per (cluster, arm): decisions, rewards, weight, weighted_reward, weighted_square, spend_usd,
+        latency_ms_sum, latency_reports."""
+
+    async def timeseries(
+        self, policy: str, *, since_us: int, until_us: int, step_s: int
+    ) -> list[Mapping[str, float | str]]:
+        """Per (bucket_at_us, arm) the columns of ``arm_totals``."""
+
+    async def delays(self, policy: str) -> list[tuple[float, int]]:
+        """Histogram of reward delay: (upper bound in seconds, count)."""
+
+    async def totals(self) -> Mapping[str, int]:
+        """Rows in decision, reward_event, usage_report, queue; for /metrics and readiness."""
