@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,6 @@ IntArray = NDArray[np.intp]
 
 DEFAULT_POLICY: Final = "default"
 MICROSECONDS_PER_SECOND: Final = 1_000_000
-EMPTY: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 # ---------------------------------------------------------------- features
@@ -75,7 +73,7 @@ class Context:
 
     x: FloatArray
     cluster: int
-    facts: Mapping[str, float] = EMPTY
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- arms
@@ -154,7 +152,7 @@ class Query:
     embedding: FloatArray | None = None
     turns: int = 1
     tools: int = 0
-    features: Mapping[str, float] = EMPTY
+    features: Mapping[str, float] = field(default_factory=dict)
     candidates: tuple[str, ...] | None = None
     excluded_arms: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
