@@ -1,0 +1,72 @@
+# banditd: `make help` lists the targets. Needs Python 3.11+ with venv, and a package index; nothing else.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CONFIG ?= config.yaml
+PORT   ?=
+ARGS   ?=
+# A package index with CPU builds of torch, for machines without a GPU:  make test TORCH_INDEX=<url>
+TORCH_INDEX ?=
+# One thread per BLAS: the daemon's matrices are small, spinning threads only steal time from its event loop.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PINS     := pyproject.toml constraints.txt
+RUN_OK   := $(VENV)/.installed-run
+DEV_OK   := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format demo bench chaos migrate clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(RUN_OK) ## set up .venv and serve on 127.0.0.1:8484 (PORT=..., CONFIG=...)
+	@exec $(BIN)/banditd serve --config $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: $(DEV_OK) ## set up .venv and run every test (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_OK) ## ruff, format check, mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV_OK) ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: $(RUN_OK) ## simulated traffic through a running daemon (or one of its own), then what it learned
+	@$(BIN)/banditd simulate --config $(CONFIG) $(if $(PORT),--url http://127.0.0.1:$(PORT)) \
+	  --start-if-absent --requests 3000 --report $(ARGS)
+
+bench: $(RUN_OK) ## measure against the targets, side by side (ARGS="--quick", "--write", "--json FILE")
+	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kept (ARGS="--kills 5")
+	$(BIN)/python -m bench.chaos $(ARGS)
+
+migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve does it by itself)
+	$(BIN)/banditd migrate --config $(CONFIG)
+
+clean: ## remove .venv and build products; the database under var/ stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no python3 found: install Python 3.11 or newer, or name it with PYTHON=/path" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is too old: name Python 3.11 or newer with PYTHON=/path" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_OK): $(PINS) | $(BIN)/python
+	@echo "installing banditd into $(VENV) (once) ..."
+	$(PIP) --editable '.[postgres,tools]'
+	@touch $@
+
+$(DEV_OK): $(PINS) | $(BIN)/python
+	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
+	$(PIP) --editable '.[sentence-transformers,postgres,tools,dev]'
+	@touch $(RUN_OK) $@
