@@ -12,7 +12,7 @@ TORCH_INDEX ?=
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP      := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 PINS     := pyproject.toml constraints.txt
 RUN_OK   := $(VENV)/.installed-run
 DEV_OK   := $(VENV)/.installed-dev

