@@ -1,0 +1,1 @@
+"""Logging and metrics: how the daemon is watched. Not a place for decisions."""

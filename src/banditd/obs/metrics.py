@@ -1,0 +1,146 @@
+"""Prometheus metrics: names, meanings, and handles that cost little on the hot path.
+
+One ``Metrics`` per process with a registry of its own (no global one, so tests and embedded daemons do not
+collide). Names are ``banditd_*`` in base units. Labels are few and bounded: policies, arms, outcomes, route
+templates; never ids, users or tags of requests. Not a store: it forgets at restart, SQL does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+_FAST_S: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+)  # fmt: skip
+_DELAY_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
+# A client may invent policy names; a label value must not follow it for ever.
+_MAX_CHILDREN: Final = 1000
+_OTHER: Final = "_other"
+
+
+class Metrics:
+    """All metrics of one process.
+
+    The ``*_total`` counters and histograms for requests are fed by ``web/``, the others by the services and
+    jobs. Labelled children are looked up once and kept in plain dictionaries.
+    """
+
+    content_type: Final = CONTENT_TYPE_LATEST
+
+    def __init__(self, *, version: str = "") -> None:
+        self.registry = CollectorRegistry()
+        self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
+        self._define_requests()
+        self._define_learning()
+        self._define_operations()
+        self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(
+            1
+        )
+
+    def _define_requests(self) -> None:
+        self.requests = self._counter(
+            "banditd_http_requests", "Requests answered.", "method", "route", "status"
+        )
+        self.request_seconds = self._histogram(
+            "banditd_http_request_seconds", "Time from the head of a request to its answer.", _FAST_S, "route"
+        )
+        self.route_overhead = self._histogram(
+            "banditd_route_overhead_seconds",
+            "Time that one routing decision takes, commit included.",
+            _FAST_S,
+        )
+        self.encode_seconds = self._histogram(
+            "banditd_encode_seconds", "Time to embed one query, queueing included.", _FAST_S
+        )
+        self.selections = self._counter(
+            "banditd_arm_selections", "Decisions by arm.", "policy", "arm", "explored"
+        )
+        self.degraded = self._counter(
+            "banditd_degraded", "Decisions made without a context, by reason.", "policy", "reason"
+        )
+        self.route_errors = self._counter("banditd_route_errors", "Queries not routed.", "code")
+        self.rate_limited = self._counter("banditd_rate_limited", "Requests refused for their rate.")
+        self.rewards = self._counter("banditd_rewards", "Rewards by what became of them.", "outcome")
+        self.usage_reports = self._counter("banditd_usage_reports", "Usage reports.", "outcome")
+
+    def _define_learning(self) -> None:
+        self.reward_delay = self._histogram(
+            "banditd_reward_delay_seconds", "Time from a decision to its first reward.", _DELAY_S, "policy"
+        )
+        self.folds = self._counter("banditd_folds", "Decisions folded into the statistics.", "policy")
+        self.fold_seconds = self._histogram(
+            "banditd_fold_seconds", "Time to fold and commit one micro-batch.", _FAST_S
+        )
+        self.policy_version = self._gauge("banditd_policy_version", "Snapshot version served.", "policy")
+        self.snapshot_age = self._gauge(
+            "banditd_snapshot_age_seconds", "Age of the snapshot served.", "policy"
+        )
+        self.exploration_ratio = self._gauge(
+            "banditd_exploration_ratio", "Share of recent decisions that are not greedy.", "policy"
+        )
+        self.selection_entropy = self._gauge(
+            "banditd_selection_entropy", "Mean entropy of recent probability vectors in nats.", "policy"
+        )
+        self.pending_decisions = self._gauge(
+            "banditd_pending_decisions", "Decisions whose rewards wait for the learner."
+        )
+        self.learner_leader = self._gauge("banditd_learner_leader", "1 while this process is the learner.")
+
+    def _define_operations(self) -> None:
+        self.rows = self._gauge("banditd_rows", "Rows in the database by table.", "table")
+        self.budget_spend_ratio = self._gauge(
+            "banditd_budget_spend_ratio", "Spend so far over the budget so far.", "policy", "budget"
+        )
+        self.pacer_lambda = self._gauge("banditd_pacer_lambda", "Price of money (utility per USD).", "policy")
+        self.job_runs = self._counter("banditd_job_runs", "Runs of background jobs.", "job", "outcome")
+        self.job_seconds = self._gauge("banditd_job_seconds", "Duration of a job's last run.", "job")
+        self.job_last_run = self._gauge(
+            "banditd_job_last_run_timestamp_seconds", "When a job last ended, Unix time.", "job"
+        )
+        self.up = self._gauge("banditd_ready", "1 while the process is ready for traffic.")
+
+    def child(self, metric: Counter | Gauge | Histogram, *labels: str) -> Counter | Gauge | Histogram:
+        """The labelled child of a metric from a bounded cache, without the library's lock.
+
+        Parameters
+        ----------
+        metric : one of this object's metrics.
+        labels : its label values in order.
+
+        Returns
+        -------
+        The child. Beyond a thousand children in all, new label values are counted as ``_other``.
+        """
+        key = (metric._name, *labels)  # noqa: SLF001 - the library offers no public name
+        found = self._children.get(key)
+        if found is None:
+            if len(self._children) >= _MAX_CHILDREN:
+                return metric.labels(*([_OTHER] * len(labels)))
+            found = self._children[key] = metric.labels(*labels)
+        return found
+
+    def count(self, metric: Counter, *labels: str) -> None:
+        """Add one to a counter's child (see ``child``)."""
+        self.child(metric, *labels).inc()  # type: ignore[union-attr]  # a counter's child is a counter
+
+    def set_rows(self, totals: Mapping[str, int]) -> None:
+        """Publish the row counts of ``ReportReader.totals``: table name to count (>= 0)."""
+        for table, rows in totals.items():
+            self.rows.labels(table).set(rows)
+
+    def render(self) -> bytes:
+        """The text exposition of every metric (``content_type`` names its format)."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)

@@ -1,0 +1,133 @@
+"""What the services offer to the layer above: protocols, the values that cross, and the bundle of them.
+
+Not an implementation: ``bootstrap`` fills the bundle, ``web/`` and ``cli/`` call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from banditd.core.errors import BanditdError
+from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
+from banditd.ports import DecisionFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardInput:
+    """One reward as a client gives it, before its source's scale is applied.
+
+    Exactly one of ``value``, ``thumb`` (``up`` | ``down``) and ``retract`` is given.
+    body_hash : hash of all that the client said, without the key: tells a retry from another body.
+    """
+
+    decision_id: str
+    value: float | None = None
+    thumb: str | None = None
+    metric: str = "quality"
+    source: str = "human"
+    retract: bool = False
+    idempotency_key: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    body_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReceipt:
+    """What became of a usage report. ``cost_usd`` is None when neither dollars nor tokens were given."""
+
+    decision_id: str
+    duplicate: bool
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmView:
+    """An arm with everything known about it.
+
+    statistics : rewards, mean reward with its interval, shares: what ``services.arms`` computes.
+    price_history : (since, price), oldest first; microseconds since the epoch.
+    onboarding : how much of its quota a new arm has used.
+    """
+
+    arm: Arm
+    usage: ArmUsage
+    statistics: Mapping[str, object] = field(default_factory=dict)
+    price_history: Sequence[tuple[int, Price]] = ()
+    onboarding: Mapping[str, object] = field(default_factory=dict)
+
+
+class Routing(Protocol):
+    async def route(self, query: Query) -> Decision:
+        """Raises InvalidInputError, NoEligibleArmError, NotFoundError (policy), UnavailableError."""
+
+    async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
+        """One result per query, in order; a failure of one leaves the others alone."""
+
+
+class Rewards(Protocol):
+    async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
+        """One result per reward, in order, after all of them are durable."""
+
+    async def retract(self, reward_id: str) -> RewardReceipt:
+        """Take a reward back; what it taught is unlearned. Raises NotFoundError."""
+
+    async def report_usage(self, report: UsageReport) -> UsageReceipt:
+        """Raises NotFoundError, ConflictError (another report is there already)."""
+
+    async def activate(self, decision_id: str) -> bool:
+        """True when it was inactive before. Raises NotFoundError."""
+
+
+class Arms(Protocol):
+    async def list(self, policy: str) -> list[ArmView]: ...
+
+    async def get(self, policy: str, arm: str) -> ArmView:
+        """Raises NotFoundError."""
+
+    async def add(self, arm: Arm) -> ArmView:
+        """Raises ConflictError when it exists, NotFoundError for an unknown policy."""
+
+    async def patch(self, policy: str, arm: str, changes: Mapping[str, object]) -> ArmView:
+        """``changes`` maps fields of ``Arm`` to new values (``price`` is a whole ``Price``)."""
+
+    async def delete(self, policy: str, arm: str) -> None:
+        """Its statistics stay. Raises NotFoundError."""
+
+
+class Reports(Protocol):
+    async def stats(self, policy: str, window_s: int | None) -> Mapping[str, object]: ...
+
+    async def contexts(self, policy: str) -> Mapping[str, object]: ...
+
+    async def timeseries(
+        self, policy: str, since_us: int | None, until_us: int | None, step_s: int
+    ) -> Mapping[str, object]: ...
+
+    async def decisions(self, filters: DecisionFilter) -> Mapping[str, object]: ...
+
+    async def decision(self, decision_id: str) -> Mapping[str, object]:
+        """Raises NotFoundError."""
+
+    async def policies(self) -> Mapping[str, object]: ...
+
+    async def policy_report(self, policy: str) -> Mapping[str, object]: ...
+
+    async def snapshots(self, policy: str, limit: int) -> Mapping[str, object]: ...
+
+
+class Health(Protocol):
+    async def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Whether this process should get traffic, and every part's state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a request handler may call."""
+
+    routing: Routing
+    rewards: Rewards
+    arms: Arms
+    reports: Reports
+    health: Health
