@@ -188,9 +188,7 @@ def test_each_floor_uses_only_its_third_party_packages(path: Path) -> None:
             if relative not in ONLY_IN[name]:
                 wrong.append(f"line {item.line}: {name} belongs in {sorted(ONLY_IN[name])} only")
             if not item.lazy:
-                wrong.append(
-                    f"line {item.line}: {name} is heavy: import it inside the function that needs it"
-                )
+                wrong.append(f"line {item.line}: {name} is heavy: import it where it is needed")
         if item.target.startswith("aiohttp.web") and part not in {"web", "server"}:
             wrong.append(f"line {item.line}: the HTTP server belongs in web/ and server.py")
     assert not wrong, "\n".join(wrong)

@@ -1,0 +1,75 @@
+"""config.yaml is complete, loads, and says the truth about the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from banditd.settings import ApiKeySettings, ArmSettings, PolicySettingsSection, Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "config.yaml"
+
+
+def _leaves(model: type[BaseModel], content: dict[str, Any], where: str = "") -> Iterator[tuple[str, bool]]:
+    for name, field in model.model_fields.items():
+        path = f"{where}{name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, content.get(name) or {}, f"{path}.")
+        else:
+            yield path, name in content
+
+
+def test_the_example_loads() -> None:
+    settings = load_settings(CONFIG)
+    assert [arm.arm for arm in settings.policies["default"].arms] == [
+        "small-general",
+        "medium-general",
+        "code-specialist",
+        "large-reasoner",
+    ]
+
+
+def test_the_example_names_every_setting() -> None:
+    content = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    policy = content["policies"]["default"]
+    found = [
+        *_leaves(Settings, content),
+        *_leaves(PolicySettingsSection, policy, "policies.default."),
+        *_leaves(ArmSettings, policy["arms"][-1] | policy["arms"][0], "policies.default.arms."),
+    ]
+    assert [path for path, present in found if not present] == []
+
+
+def test_the_example_shows_what_a_key_looks_like() -> None:
+    text = CONFIG.read_text(encoding="utf-8")
+    assert [name for name in ApiKeySettings.model_fields if f"{name}:" not in text] == []
+
+
+def test_the_values_shown_are_the_defaults() -> None:
+    shown, default = load_settings(CONFIG), Settings()
+    for section in set(Settings.model_fields) - {"policies"}:
+        assert getattr(shown, section) == getattr(default, section), section
+    policy = shown.policies["default"]
+    assert policy.model_copy(update={"arms": ()}) == PolicySettingsSection()
+    arm, plain = policy.arms[-1], ArmSettings(arm="large-reasoner")
+    for name in (
+        "enabled",
+        "quality_prior",
+        "prior_worth",
+        "max_share",
+        "onboarding_decisions",
+        "onboarding_usd",
+    ):
+        assert getattr(arm, name) == getattr(plain, name), name
+
+
+@pytest.mark.parametrize("model", [Settings, PolicySettingsSection, ArmSettings, ApiKeySettings])
+def test_every_setting_is_described(model: type[BaseModel]) -> None:
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
