@@ -1,0 +1,146 @@
+"""Cheap scalars of a prompt that need no model: lengths, digits, code, maths, options, tools.
+
+They know shapes, not words of any language. They are facts (counts and shares that a ``rules`` policy can
+read); :func:`lexical_scalars` brings the counts to a logarithmic scale for the context vector. Nothing is
+standardised here: that is ``features/maps.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+
+from banditd.core.types import FloatArray
+from banditd.features.window import prompt_window
+
+LEXICAL_VERSION: Final = 1
+
+# Counts, on a logarithmic scale in the context vector.
+COUNT_NAMES: Final = (
+    "chars",
+    "words",
+    "lines",
+    "numbers",
+    "questions",
+    "options",
+    "calls",
+    "code",
+    "maths",
+    "json",
+    "blanks",
+    "quotes",
+    "turns",
+    "tools",
+)
+# Shares of characters in [0, 1], and the mean word length in characters.
+SHARE_NAMES: Final = ("digit_share", "upper_share", "punctuation_share", "non_ascii_share", "word_length")
+LEXICAL_NAMES: Final = COUNT_NAMES + SHARE_NAMES
+
+_N_COUNTS: Final = len(COUNT_NAMES)
+_DIGITS: Final = b"0123456789"
+_UPPER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PUNCTUATION: Final = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_OPERATORS: Final = b"=+*^<>\\$%/|~"
+_HIGH: Final = bytes(range(128, 256))
+# Everything but digits, points and commas becomes a blank, so that splitting yields the numbers.
+_TO_NUMBERS: Final = bytes(b if 48 <= b <= 57 else (0x2E if b in b".," else 32) for b in range(256))
+_OPTION_LINE: Final = re.compile(r"^[ \t]*\(?(?:[A-Ja-j]|[1-9])[).:\]][ \t]", re.MULTILINE)
+_OPTION_INLINE: Final = re.compile(r"\([A-Ja-j]\)")
+_CALL: Final = re.compile(r"[A-Za-z0-9_]\([^)\n]{0,200}\)")
+_MATHS_SIGNS: Final = re.compile("[\u00b1\u00b2\u00b3\u00d7\u00f7\u03b1-\u03c9\u2070-\u209f\u2190-\u22ff]")
+_CODE_SIGNS: Final = (
+    "```",
+    "def ",
+    "return",
+    "import ",
+    "class ",
+    "();",
+    "};",
+    "{\n",
+    ";\n",
+    "==",
+    "!=",
+    "->",
+    "=>",
+    "</",
+    "::",
+    "    ",
+    "#include",
+    "SELECT ",
+    "//",
+    "self.",
+)
+_JSON_SIGNS: Final = ('":', '"type"', '"parameters"', '{"', "},")
+
+
+def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
+    """Count what is cheap to count.
+
+    Parameters
+    ----------
+    text : the prompt; beyond 3,072 characters only its head and tail are counted (but ``chars`` is whole).
+    turns : messages of the conversation, >= 0.
+    tools : tools or functions offered with the request, >= 0.
+
+    Returns
+    -------
+    list of float, in the order of ``LEXICAL_NAMES``
+        Counts >= 0, shares in [0, 1], word length in characters (at most 3,073). Always finite.
+    """
+    part = prompt_window(text)
+    # A lone surrogate is not worth an error here: it counts as three foreign bytes.
+    raw = part.encode("utf-8", "surrogatepass")
+    n_bytes = len(raw)
+    n_chars = len(part)
+    digits = n_bytes - len(raw.translate(None, _DIGITS))
+    non_ascii = 0 if n_bytes == n_chars else n_chars - len(raw.translate(None, _HIGH))
+    words = len(part.split())
+    maths = n_bytes - len(raw.translate(None, _OPERATORS))
+    if non_ascii:
+        maths += len(_MATHS_SIGNS.findall(part))
+    count = part.count
+    size = n_chars or 1
+    return [
+        float(len(text)),
+        float(words),
+        count("\n") + 1.0 if n_chars else 0.0,
+        float(len(raw.translate(_TO_NUMBERS).split())) if digits else 0.0,
+        float(count("?") + count("？")),  # noqa: RUF001 - the full-width question mark is meant
+        float(max(len(_OPTION_LINE.findall(part)), len(_OPTION_INLINE.findall(part)))),
+        float(len(_CALL.findall(part))) if "(" in part else 0.0,
+        float(sum(map(count, _CODE_SIGNS))),
+        float(maths),
+        float(sum(map(count, _JSON_SIGNS))) if '"' in part else 0.0,
+        float(count("__")),
+        float(count('"') + count("“")),
+        float(max(turns, 0)),
+        float(max(tools, 0)) + count('"parameters"'),
+        digits / size,
+        (n_bytes - len(raw.translate(None, _UPPER))) / size,
+        (n_bytes - len(raw.translate(None, _PUNCTUATION))) / size,
+        non_ascii / size,
+        n_chars / words if words else 0.0,
+    ]
+
+
+def lexical_scalars(facts: list[float]) -> FloatArray:
+    """Bring facts to comparable scales: log(1 + count), square root of shares, log(1 + word length).
+
+    Parameters
+    ----------
+    facts : what :func:`lexical_facts` returned.
+
+    Returns
+    -------
+    float64, shape (n_lexical,)
+        Finite, >= 0; not yet standardised.
+    """
+    scalars = np.array(facts)
+    counts = scalars[:_N_COUNTS]
+    np.log1p(counts, out=counts)
+    shares = scalars[_N_COUNTS:-1]
+    np.sqrt(shares, out=shares)
+    scalars[-1] = np.log1p(scalars[-1])
+    return scalars
