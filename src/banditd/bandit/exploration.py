@@ -1,0 +1,72 @@
+"""From a probability vector to a draw: floors and the inverse CDF. No policy and no generator here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from banditd.core.errors import InvariantError
+from banditd.core.types import FloatArray
+
+
+def draw(probability: FloatArray, uniform: float) -> int:
+    """Index i with cdf[i-1] <= uniform < cdf[i].
+
+    Parameters
+    ----------
+    probability : float64, shape (n,), non-negative, sum 1 within rounding.
+    uniform : in [0, 1).
+
+    An index of probability 0 is never returned, whatever the rounding of the sum.
+    """
+    cdf = probability.cumsum()
+    index = int(cdf.searchsorted(uniform * cdf[-1], side="right"))
+    if index >= probability.shape[0]:  # uniform * total rounded up to the total
+        index = int(np.flatnonzero(probability)[-1])
+    return index
+
+
+def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
+    """Mix: p = (1 - sum f) p + f, so that every entry is at least its floor.
+
+    Raises
+    ------
+    InvariantError : floors that are negative or sum to more than 1.
+    """
+    total = float(floors.sum())
+    if total == 0.0:
+        return probability
+    if total > 1.0 + 1e-12 or float(floors.min()) < 0.0:
+        raise InvariantError(f"Floors must be non-negative and sum to at most 1, got {total}.")
+    mixed = (1.0 - total) * probability + floors
+    result: FloatArray = mixed / mixed.sum()
+    return result
+
+
+def dollar_floors(cost_usd: FloatArray, total_floor: float) -> FloatArray:
+    """Spread an exploration floor so that dear arms do not eat the money.
+
+    An arm's floor is ``total_floor / n`` for arms up to the median cost and falls in proportion to
+    median / cost above it: forced exploration then spends on no arm more than on the median arm.
+
+    Parameters
+    ----------
+    cost_usd : float64, shape (n,), >= 0, expected cost of each eligible arm.
+    total_floor : in [0, 1).
+
+    Returns
+    -------
+    float64, shape (n,); its sum is at most ``total_floor``.
+    """
+    n = cost_usd.shape[0]
+    if total_floor <= 0.0 or n < 2:
+        return np.zeros(n)
+    share = total_floor / n
+    median = float(np.sort(cost_usd)[n // 2])
+    return share * np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else np.full(n, share)
+
+
+def onehot(n: int, index: int) -> FloatArray:
+    """Probability 1 for one index: float64, shape (n,)."""
+    vector = np.zeros(n)
+    vector[index] = 1.0
+    return vector

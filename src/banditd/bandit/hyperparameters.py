@@ -1,0 +1,101 @@
+"""The scales of the prior and of the noise: plain numbers that the evidence fits. No fitting here.
+
+The model of one policy: the reward of arm a on context x is
+
+    r = c + x'(beta + delta_a) + noise,   beta ~ N(0, diag(v0)),  delta_a ~ N(0, diag(v1)),
+    noise ~ N(0, s2_a / w),
+
+with one v0 and one v1 per feature group. ``beta`` is what the arms have in common (some queries are hard
+for everybody), ``delta_a`` is what sets arm a apart; c is the fixed centre of the rewards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from banditd.core.errors import InvariantError
+from banditd.core.types import FeatureSchema, FloatArray
+
+CENTRE: Final = 0.5
+SMALLEST_SCALE: Final = 1e-3  # a standard deviation of this size is "off"; smaller ones only cost digits
+
+# Standard deviations of effects on the reward before any data, per feature group.
+SHARED_START: Final[Mapping[str, float]] = {"bias": 0.25, "cluster": 0.10}
+OWN_START: Final[Mapping[str, float]] = {"bias": 0.15, "cluster": 0.03}
+OTHER_SHARED: Final = 0.10
+OTHER_OWN: Final = 0.03
+NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score varies less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """Standard deviations per feature group, and noise variances per arm.
+
+    shared, own : group name -> standard deviation of beta and of delta_a on that group's columns.
+    noise : arm -> variance of its rewards around the model; ``common_noise`` for an arm not listed.
+    log_evidence : of the fit that made these, in nats; None before any fit.
+    """
+
+    shared: Mapping[str, float]
+    own: Mapping[str, float]
+    noise: Mapping[str, float] = field(default_factory=dict)
+    common_noise: float = NOISE_START
+    log_evidence: float | None = None
+
+    @classmethod
+    def start(cls, schema: FeatureSchema) -> Hyperparameters:
+        """What is assumed before any data."""
+        names = [group.name for group in schema.groups]
+        return cls(
+            shared={name: SHARED_START.get(name, OTHER_SHARED) for name in names},
+            own={name: OWN_START.get(name, OTHER_OWN) for name in names},
+        )
+
+    def noise_of(self, arm: str) -> float:
+        return self.noise.get(arm, self.common_noise)
+
+    def shared_variance(self, schema: FeatureSchema) -> FloatArray:
+        """v0 by column: float64, shape (n_features,)."""
+        return by_column(self.shared, schema)
+
+    def own_variance(self, schema: FeatureSchema) -> FloatArray:
+        """v1 by column: float64, shape (n_features,)."""
+        return by_column(self.own, schema)
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "shared": dict(self.shared),
+                "own": dict(self.own),
+                "noise": dict(self.noise),
+                "common_noise": self.common_noise,
+                "log_evidence": self.log_evidence,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str, schema: FeatureSchema) -> Hyperparameters:
+        """Inverse of ``to_json``.
+
+        Raises
+        ------
+        InvariantError : a group of the schema is missing.
+        """
+        values = json.loads(text)
+        missing = {group.name for group in schema.groups} - set(values["shared"])
+        if missing:
+            raise InvariantError(f"Stored hyperparameters lack the feature groups {sorted(missing)}.")
+        return cls(**values)
+
+
+def by_column(scales: Mapping[str, float], schema: FeatureSchema) -> FloatArray:
+    """Variances by column from standard deviations by group: float64, shape (n_features,)."""
+    variance = np.empty(schema.n_features)
+    for group in schema.groups:
+        variance[group.start : group.stop] = max(scales[group.name], SMALLEST_SCALE) ** 2
+    return variance

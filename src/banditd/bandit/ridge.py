@@ -1,0 +1,183 @@
+"""The learner's cache: the posterior kept current by rank-one updates, rebuilt from sums by Cholesky.
+
+The sums (``statistics.py``) are the truth; this is only a cache that a refactorisation restores, so the
+drift of rank-one updates is bounded. Not thread-safe: owned by the single learner. What it hands out
+(``posterior()``) is never written again: a fold copies what a posterior still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from scipy.linalg.blas import dger
+from scipy.linalg.lapack import dpotrf, dpotri
+
+from banditd.bandit.posterior import Posterior
+from banditd.bandit.statistics import ArmSums
+from banditd.core.errors import InvariantError
+from banditd.core.types import FloatArray
+
+REFACTOR_AFTER: Final = 512  # rank-one updates between refactorisations
+
+
+def spd_inverse(matrix: FloatArray) -> FloatArray:
+    """Inverse of a symmetric positive definite matrix by Cholesky, in Fortran order.
+
+    Raises
+    ------
+    InvariantError : not positive definite.
+    """
+    factor, info = dpotrf(matrix, lower=1, clean=1)
+    if info != 0:
+        raise InvariantError("A precision matrix is not positive definite.")
+    inverse, info = dpotri(factor, lower=1, overwrite_c=1)
+    if info != 0:
+        raise InvariantError("A precision matrix is singular.")
+    result: FloatArray = np.asfortranarray(np.tril(inverse) + np.tril(inverse, -1).T)
+    return result
+
+
+class Evidence:
+    """What one arm brings to the posterior: its discounted sums, its prior reward and its noise."""
+
+    __slots__ = ("noise", "prior_reward", "prior_worth", "sums")
+
+    def __init__(self, sums: ArmSums, *, noise: float, prior_reward: float, prior_worth: float) -> None:
+        self.sums = sums
+        self.noise = noise
+        self.prior_reward = prior_reward
+        self.prior_worth = prior_worth
+
+    def precision(self) -> FloatArray:
+        """S_a / s2_a with the prior reward's pseudo-observations on the bias: float64, shape (d, d)."""
+        matrix = self.sums.gram / self.noise
+        matrix[0, 0] += self.prior_worth / self.noise
+        return matrix
+
+    def pull(self, centre: float) -> FloatArray:
+        """b_a / s2_a about the centre, float64, shape (d,)."""
+        vector = (self.sums.xr - centre * self.sums.gram[:, 0]) / self.noise
+        vector[0] += self.prior_worth * (self.prior_reward - centre) / self.noise
+        return vector
+
+
+class PooledRidge:
+    """Posterior of K arms under one prior; see ``posterior.py`` for the formulas.
+
+    own_variance, shared_variance : float64 (d,); ``shared_variance`` None gives disjoint arms.
+    """
+
+    def __init__(
+        self, *, centre: float, own_variance: FloatArray, shared_variance: FloatArray | None
+    ) -> None:
+        self.centre = centre
+        self.updates = 0
+        self._own_precision = 1.0 / own_variance
+        self._shared_precision = None if shared_variance is None else 1.0 / shared_variance
+        d = own_variance.shape[0]
+        self._inverse: list[FloatArray] = []
+        self._pull: list[FloatArray] = []
+        self._own = np.zeros((0, d))
+        self._counts = np.zeros(0)
+        self._noise = np.zeros(0)
+        self._shared_covariance: FloatArray | None = None
+        self._shared_mean = np.zeros(d)
+        self._lent_arms: set[int] = set()  # matrices that a posterior still holds
+        self._lent_shared = False
+
+    def rebuild(self, evidence: Sequence[Evidence]) -> None:
+        """Refactorise everything from the sums: K + 1 Cholesky factorisations."""
+        d = self._own_precision.shape[0]
+        self._inverse = [self._arm_inverse(arm) for arm in evidence]
+        self._pull = [arm.pull(self.centre) for arm in evidence]
+        self._own = np.zeros((len(evidence), d))
+        for i, inverse in enumerate(self._inverse):
+            self._own[i] = inverse @ self._pull[i]
+        self._counts = np.array([arm.sums.n + arm.prior_worth for arm in evidence])
+        self._noise = np.array([arm.noise for arm in evidence])
+        self._lent_arms.clear()
+        self._refactor_shared()
+        self.updates = 0
+
+    def rebuild_arm(self, index: int, evidence: Evidence) -> None:
+        """Refactorise one arm (after a subtraction, which rank-one updates do less safely)."""
+        self._inverse[index] = self._arm_inverse(evidence)
+        self._lent_arms.discard(index)
+        self._pull[index] = evidence.pull(self.centre)
+        self._own[index] = self._inverse[index] @ self._pull[index]
+        self._counts[index] = evidence.sums.n + evidence.prior_worth
+        self._refactor_shared()
+
+    def fold(self, index: int, x: FloatArray, weight: float, reward: float) -> None:
+        """Rank-one update for one reward with ``weight`` > 0 (already discounted): O(d^2)."""
+        inverse = self._inverse[index]
+        precision = weight / float(self._noise[index])
+        k = inverse @ x
+        shrink = precision / (1.0 + precision * float(x @ k))
+        if index in self._lent_arms:
+            inverse = inverse.copy(order="F")
+            self._lent_arms.discard(index)
+        self._inverse[index] = dger(-shrink, k, k, a=inverse, overwrite_a=1)
+        self._pull[index] = self._pull[index] + (precision * (reward - self.centre)) * x
+        # A^-1 changes by -shrink k k', the pull by a multiple of x, and (new A^-1) x = k shrink / precision.
+        gain = shrink * ((reward - self.centre) - float(x @ self._own[index]))
+        self._own[index] += gain * k
+        self._counts[index] += 1.0
+        if self._shared_covariance is not None:
+            self._fold_shared(self._own_precision * k, shrink)
+        self.updates += 1
+
+    def posterior(self) -> Posterior:
+        """An immutable view; costs O(K d) and lends the matrices out."""
+        self._lent_arms.update(range(len(self._inverse)))
+        self._lent_shared = True
+        return Posterior(
+            centre=self.centre,
+            inverse=tuple(self._inverse),
+            own=self._own.copy(),
+            own_precision=self._own_precision,
+            shared_covariance=self._shared_covariance,
+            shared_mean=self._shared_mean,
+            counts=self._counts.copy(),
+            noise=self._noise,
+        )
+
+    def drift(self, evidence: Sequence[Evidence]) -> float:
+        """Largest |A A^-1 - I| over the arms: how far the cache has moved from the truth."""
+        worst = 0.0
+        for inverse, arm in zip(self._inverse, evidence, strict=True):
+            product = (arm.precision() + np.diag(self._own_precision)) @ inverse
+            worst = max(worst, float(np.abs(product - np.eye(product.shape[0])).max()))
+        return worst
+
+    def _arm_inverse(self, evidence: Evidence) -> FloatArray:
+        matrix = evidence.precision()
+        matrix[np.diag_indices_from(matrix)] += self._own_precision
+        return spd_inverse(matrix)
+
+    def _refactor_shared(self) -> None:
+        if self._shared_precision is None:
+            return
+        total = np.diag(self._shared_precision + len(self._inverse) * self._own_precision)
+        for inverse in self._inverse:
+            total -= self._own_precision[:, None] * inverse * self._own_precision
+        self._shared_covariance = spd_inverse(total)
+        self._lent_shared = False
+        self._solve_shared_mean()
+
+    def _fold_shared(self, direction: FloatArray, shrink: float) -> None:
+        covariance = self._shared_covariance
+        assert covariance is not None  # noqa: S101  (the caller looked)
+        k = covariance @ direction
+        factor = shrink / (1.0 + shrink * float(direction @ k))
+        if self._lent_shared:
+            covariance = covariance.copy(order="F")
+            self._lent_shared = False
+        self._shared_covariance = dger(-factor, k, k, a=covariance, overwrite_a=1)
+        self._solve_shared_mean()
+
+    def _solve_shared_mean(self) -> None:
+        if self._shared_covariance is not None:
+            self._shared_mean = self._shared_covariance @ (self._own_precision * self._own.sum(axis=0))

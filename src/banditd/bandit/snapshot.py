@@ -1,0 +1,75 @@
+"""An immutable policy state: what routing reads. It never changes after it was made; it draws no numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from banditd.bandit.base import Choice, Policy
+from banditd.bandit.exploration import apply_floors, draw
+from banditd.bandit.posterior import Posterior
+from banditd.core.types import Context, FloatArray, IntArray
+
+
+class Snapshot:
+    """version, epoch : of the learner's state. arms : their names; indices elsewhere point into it."""
+
+    __slots__ = ("arms", "epoch", "policy", "posterior", "version")
+
+    def __init__(
+        self, *, version: int, epoch: int, arms: tuple[str, ...], policy: Policy, posterior: Posterior
+    ) -> None:
+        self.version = version
+        self.epoch = epoch
+        self.arms = arms
+        self.policy = policy
+        self.posterior = posterior
+
+    def choose(
+        self, context: Context, *, arms: IntArray, penalty: FloatArray, floors: FloatArray, uniform: float
+    ) -> Choice:
+        """Draw an arm.
+
+        Parameters
+        ----------
+        context : features of the query.
+        arms : intp, shape (n,), the eligible arms as indices into ``self.arms``; at least one.
+        penalty : float64, shape (n,), taken off the reward.
+        floors : float64, shape (n,), least probabilities, sum <= 1.
+        uniform : in [0, 1), to be logged.
+        """
+        scores = self.policy.scores(context, arms, penalty)
+        probability = apply_floors(scores.probability, floors)
+        index = draw(probability, uniform)
+        greedy = int((scores.mean - penalty).argmax())
+        return Choice(
+            index=index,
+            propensity=float(probability[index]),
+            probability=probability,
+            mean=scores.mean,
+            deviation=scores.deviation,
+            explored=index != greedy,
+            greedy=greedy,
+        )
+
+    def predict(self, context: Context, arms: IntArray) -> tuple[FloatArray, FloatArray]:
+        """(mean, standard deviation) of the expected reward: float64, shape (n,) each."""
+        moments = self.posterior.moments(context.x, arms, np.zeros(arms.shape[0]))
+        return moments.mean, np.sqrt(moments.variance)
+
+    def cluster_means(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Posterior (mean, standard deviation) of every arm on representative contexts.
+
+        Parameters
+        ----------
+        contexts : float64, shape (n_clusters, n_features), such as ``PolicyState.cluster_contexts()``.
+
+        Returns
+        -------
+        float64, shape (n_clusters, n_arms) each.
+        """
+        arms = np.arange(len(self.arms), dtype=np.intp)
+        penalty = np.zeros(len(self.arms))
+        rows = [self.posterior.moments(x, arms, penalty) for x in contexts]
+        mean = np.array([row.mean for row in rows]).reshape(len(rows), len(self.arms))
+        variance = np.array([row.variance for row in rows]).reshape(len(rows), len(self.arms))
+        return mean, np.sqrt(variance)

@@ -1,0 +1,303 @@
+"""The learner's state of one policy: sums in epochs, hyperparameters, and the cache that makes snapshots.
+
+Mutable and owned by one learner; not thread-safe. Everything in it is rebuilt from the ledger's sums, the
+hyperparameters and the arms' priors. It draws no random numbers, reads no clock and does no I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.evidence import ArmEvidence, TuningTask
+from banditd.bandit.hyperparameters import CENTRE, Hyperparameters
+from banditd.bandit.ledger import Ledger
+from banditd.bandit.registry import policy_factory
+from banditd.bandit.ridge import REFACTOR_AFTER, Evidence, PooledRidge
+from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.statistics import ArmSums, check_row
+from banditd.bandit.view import PolicyView, cluster_columns, cluster_sums
+from banditd.core.errors import ConfigurationError, InvariantError
+from banditd.core.types import FeatureSchema, FloatArray
+
+FIRST_TUNING: Final = 20  # rewards before the evidence is first asked
+TUNING_GROWTH: Final = 1.15  # and then at every growth of their number by this factor
+
+
+class PolicyState:
+    """See the module. ``version`` grows with every snapshot that differs from the one before."""
+
+    def __init__(self, *, schema: FeatureSchema, settings: PolicySettings, arms: Sequence[ArmPrior]) -> None:
+        self.schema = schema
+        self.settings = settings
+        self.version = 0
+        self._factory = policy_factory(settings)
+        self._ledger = Ledger(
+            schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs
+        )
+        self._hyperparameters = Hyperparameters.start(schema)
+        self._folded = 0  # net number of rewarded decisions
+        self._tuned_at = 0
+        self._arms: tuple[ArmPrior, ...] = ()
+        self._totals: list[ArmSums] = []
+        self._index: dict[str, int] = {}
+        self._snapshot: Snapshot | None = None
+        self._ridge = self._new_ridge()
+        self._stale = True  # the cache must be rebuilt from the sums
+        self.set_arms(arms)
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def epoch(self) -> int:
+        """The segment that rewards of decisions made now will go to."""
+        return self._ledger.epoch
+
+    @property
+    def arms(self) -> tuple[ArmPrior, ...]:
+        return self._arms
+
+    @property
+    def folded(self) -> int:
+        """Net number of rewarded decisions."""
+        return self._folded
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        return self._hyperparameters
+
+    def sums(self, arm: str) -> ArmSums:
+        """A copy of an arm's sums as they count today (also of an arm that is gone)."""
+        return self._ledger.total(arm)
+
+    def cluster_contexts(self) -> FloatArray:
+        """The mean context seen in each cluster, float64 (n_clusters, n_features); bias only where unseen."""
+        columns = cluster_columns(self.schema)
+        seen = np.zeros((columns.stop - columns.start, self.schema.n_features))
+        for arm in self._ledger.arms():
+            seen += self._ledger.total(arm).gram[columns]
+        counts = seen[:, :1]
+        contexts = np.where(counts > 0, seen / np.where(counts > 0, counts, 1.0), 0.0)
+        contexts[:, 0] = 1.0
+        return contexts
+
+    def drift(self) -> float:
+        """Largest |A A^-1 - I| of the cached inverses."""
+        self._refresh()
+        return self._ridge.drift(self._evidence())
+
+    # ------------------------------------------------------------ what changes it
+
+    def set_arms(self, arms: Sequence[ArmPrior]) -> None:
+        """Add, remove, re-order. Sums of the others do not move; a removed arm's sums are kept for its return.
+
+        Raises
+        ------
+        ConfigurationError : the same name twice.
+        """
+        names = [arm.arm for arm in arms]
+        if len(set(names)) != len(names):
+            raise ConfigurationError("An arm is named twice.")
+        if tuple(arms) == self._arms:
+            return
+        self._arms = tuple(arms)
+        self._index = {name: i for i, name in enumerate(names)}
+        self._stale = True
+        self._snapshot = None
+
+    def fold(self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float) -> None:
+        """Add one reward; with a negative weight take an earlier one out. O(d^2).
+
+        Parameters
+        ----------
+        arm : whose reward it is; an arm that is not (or no longer) here keeps its sums all the same.
+        epoch : the decision's; a newer one than the current advances to it.
+        x : float64, shape (n_features,). weight : not 0. reward : in [0, 1].
+
+        Raises
+        ------
+        InvalidInputError : wrong shape, not finite, weight 0, reward outside [0, 1].
+        """
+        check_row(x, self.schema.n_features, weight, reward)
+        if epoch > self._ledger.epoch:
+            self.advance_to(epoch)
+        scale = self._ledger.fold(arm, epoch, x, weight, reward)
+        index = self._index.get(arm)
+        if index is not None and not self._stale:
+            self._totals[index].add(x, weight, reward, scale=scale)
+            if weight > 0:
+                self._ridge.fold(index, x, weight * scale, reward)
+            else:
+                self._ridge.rebuild_arm(index, self._evidence_of(index))
+        self._snapshot = None
+        self._folded += 1 if weight > 0 else -1
+        due = self._folded // self.settings.epoch_decisions
+        if due > self._ledger.epoch:
+            self.advance_to(due)
+
+    def advance(self) -> None:
+        """Begin the next epoch now, before its number of rewards is reached."""
+        self.advance_to(self.epoch + 1)
+
+    def advance_to(self, epoch: int) -> None:
+        """Begin ``epoch`` if it is newer; evidence ages, old segments merge into the base."""
+        if epoch <= self._ledger.epoch:
+            return
+        self._ledger.advance(epoch)
+        if self._ledger.discount < 1.0:
+            self._stale = True
+        self._snapshot = None
+
+    def snapshot(self) -> Snapshot:
+        """The state as an immutable value; the same object while nothing has changed."""
+        if self._snapshot is None:
+            self._refresh()
+            self.version += 1
+            self._snapshot = self._make_snapshot()
+        return self._snapshot
+
+    # ------------------------------------------------------------ tuning
+
+    def tune_due(self) -> bool:
+        """Have enough rewards come since the last fit?"""
+        due = max(FIRST_TUNING, int(self._tuned_at * TUNING_GROWTH))
+        return self.settings.tune and bool(self._arms) and self._folded >= due
+
+    def tuning(self) -> TuningTask:
+        """A fit of the hyperparameters on a copy of the sums, to be run anywhere; marks it as begun."""
+        self._tuned_at = self._folded
+        self._refresh()
+        arms = tuple(
+            ArmEvidence(
+                arm=prior.arm,
+                sums=total.copy(),
+                prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
+                prior_worth=0.0 if prior.quality_prior is None else prior.prior_worth,
+            )
+            for prior, total in zip(self._arms, self._totals, strict=True)
+        )
+        return TuningTask(
+            schema=self.schema, arms=arms, current=self._hyperparameters, pooled=self._factory.pooled
+        )
+
+    def adopt(self, hyperparameters: Hyperparameters) -> None:
+        """Take the result of a fit (or an operator's values) and rebuild the cache at the next snapshot."""
+        self._hyperparameters = hyperparameters
+        self._stale = True
+        self._snapshot = None
+
+    # ------------------------------------------------------------ persistence
+
+    def take_touched(self) -> tuple[list[tuple[str, int, bytes]], list[tuple[str, int]]]:
+        """(segments changed since the last call, packed; segments that no longer exist)."""
+        return self._ledger.take_changes()
+
+    def segments(self) -> list[tuple[str, int, bytes]]:
+        """Every segment, packed: what a rebuild compares and stores."""
+        return self._ledger.pack(everything=True)
+
+    def hyperparameters_json(self) -> str:
+        return self._hyperparameters.to_json()
+
+    def learner_json(self) -> str:
+        """Counters that a restart needs beside the segments."""
+        return json.dumps(
+            {
+                "folded": self._folded,
+                "tuned_at": self._tuned_at,
+                "epoch": self._ledger.epoch,
+                "base_epoch": self._ledger.base_epoch,
+            }
+        )
+
+    @classmethod
+    def restore(
+        cls,
+        *,
+        schema: FeatureSchema,
+        settings: PolicySettings,
+        arms: Sequence[ArmPrior],
+        version: int,
+        hyperparameters: str | None,
+        learner: str | None,
+        segments: Iterable[tuple[str, int, bytes]],
+    ) -> PolicyState:
+        """The state that ``segments``, ``hyperparameters_json`` and ``learner_json`` were taken from.
+
+        Raises
+        ------
+        InvariantError : damaged bytes, or sums of another number of features.
+        """
+        state = cls(schema=schema, settings=settings, arms=arms)
+        state.apply_segments(segments, version=version, hyperparameters=hyperparameters, learner=learner)
+        return state
+
+    def apply_segments(
+        self,
+        segments: Iterable[tuple[str, int, bytes]],
+        *,
+        version: int,
+        hyperparameters: str | None,
+        learner: str | None,
+    ) -> None:
+        """Take over segments that changed elsewhere (a follower polling the learner's commits)."""
+        if learner is not None:
+            counters = json.loads(learner)
+            self._folded, self._tuned_at = int(counters["folded"]), int(counters["tuned_at"])
+            self._ledger.epoch = int(counters["epoch"])
+            self._ledger.base_epoch = int(counters["base_epoch"])
+        if hyperparameters is not None:
+            self._hyperparameters = Hyperparameters.from_json(hyperparameters, self.schema)
+        for arm, label, data in segments:
+            self._ledger.load(arm, label, data)
+        self._ledger.discard_merged()
+        self.version = version
+        self._stale = True
+        self._refresh()
+        self._snapshot = self._make_snapshot()
+
+    # ------------------------------------------------------------ inside
+
+    def _new_ridge(self) -> PooledRidge:
+        scales = self._hyperparameters
+        own, shared = scales.own_variance(self.schema), scales.shared_variance(self.schema)
+        if not self._factory.pooled:  # every arm alone: its prior is as wide as both parts together
+            return PooledRidge(centre=CENTRE, own_variance=own + shared, shared_variance=None)
+        return PooledRidge(centre=CENTRE, own_variance=own, shared_variance=shared)
+
+    def _evidence_of(self, index: int) -> Evidence:
+        prior = self._arms[index]
+        return Evidence(
+            self._totals[index],
+            noise=self._hyperparameters.noise_of(prior.arm),
+            prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
+            prior_worth=0.0 if prior.quality_prior is None else prior.prior_worth,
+        )
+
+    def _evidence(self) -> list[Evidence]:
+        return [self._evidence_of(index) for index in range(len(self._arms))]
+
+    def _refresh(self) -> None:
+        """Rebuild the cache when it is stale or has had many rank-one updates."""
+        if not self._stale and self._ridge.updates < REFACTOR_AFTER:
+            return
+        if self._stale:
+            self._totals = [self._ledger.total(arm.arm) for arm in self._arms]
+            if any(total.n_features != self.schema.n_features for total in self._totals):
+                raise InvariantError("Stored sums belong to another feature schema.")
+            self._ridge = self._new_ridge()
+        self._ridge.rebuild(self._evidence())
+        self._stale = False
+
+    def _make_snapshot(self) -> Snapshot:
+        posterior = self._ridge.posterior()
+        names = tuple(arm.arm for arm in self._arms)
+        clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
+        policy = self._factory.bind(PolicyView(posterior, names, clusters))
+        return Snapshot(
+            version=self.version, epoch=self.epoch, arms=names, policy=policy, posterior=posterior
+        )
