@@ -43,6 +43,9 @@ class Encoder(Protocol):
     def count_tokens(self, text: str) -> int:
         """A cheap estimate of the prompt's length in tokens, for the cost model."""
 
+    async def close(self) -> None:
+        """Release threads and memory."""
+
 
 # ---------------------------------------------------------------- decisions
 

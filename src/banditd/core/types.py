@@ -230,7 +230,8 @@ class RewardSubmission:
 
     identity : ``key:<Idempotency-Key>``, or ``src:<decision>/<metric>/<source>`` without a key.
     body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
-    value : on the source's own scale; None for a retraction.
+    value : on the source's own scale; None for a thumb or a retraction.
+    thumb : ``up`` | ``down``: the ends of the source's scale.
     """
 
     decision_id: str
@@ -243,6 +244,7 @@ class RewardSubmission:
     retract: bool
     metadata: Mapping[str, object]
     received_at_us: int
+    thumb: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,296 @@
+"""The composition root: opens every part in order, hands the parts to each other, closes them in reverse.
+
+The only place that knows all of them. ``open_services`` is what the server runs on; ``open_workbench`` is what
+commands that work on the database without serving (rebuild, export) run on.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from banditd import __version__
+from banditd.budget.pacer import Pacer
+from banditd.core.errors import ConfigurationError
+from banditd.core.ids import new_id
+from banditd.encoders.factory import open_encoder
+from banditd.features.context import ContextBuilder
+from banditd.features.maps import load_feature_maps
+from banditd.encoders.static import SHIPPED_FOLDER
+from banditd.jobs.scheduler import Job, JobScheduler
+from banditd.obs.metrics import Metrics
+from banditd.ports import Encoder
+from banditd.services.arms import ArmService
+from banditd.services.bundle import Services
+from banditd.services.eligibility import ArmGuards
+from banditd.services.health import HealthService
+from banditd.services.learner import Learner
+from banditd.services.maintenance import MaintenanceService
+from banditd.services.policy import PolicyRuntime
+from banditd.services.reports import ReportService
+from banditd.services.rewards import RewardService
+from banditd.services.routing import RoutingService
+from banditd.settings import Settings
+from banditd.storage import Storage, migrate, open_storage
+from banditd.wiring import policy_configs
+
+SAVE_PACERS_S = 2.0
+OBSERVE_S = 15.0
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, UTC."""
+        return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """Everything that runs, for the server and for tests."""
+
+    services: Services
+    metrics: Metrics
+    learner: Learner
+    jobs: JobScheduler
+    health: HealthService
+    storage: Storage
+    runtimes: Mapping[str, PolicyRuntime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """The database and the policies' runtimes, without serving or learning."""
+
+    storage: Storage
+    runtimes: Mapping[str, PolicyRuntime]
+    clock: SystemClock
+    holder: str
+
+
+def holder_name() -> str:
+    """A name for this process that no other has: host, process, a unique id."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_id(time.time_ns() // 1000)[-12:]}"
+
+
+def database_url(settings: Settings) -> str:
+    """The database's URL; makes the folder of a SQLite file."""
+    url = settings.database.url.get_secret_value()
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRuntime]:
+    """A runtime per policy, with the feature maps that belong to the encoder."""
+    folder = settings.encoder.feature_maps
+    if folder is None:
+        if settings.encoder.model != "static":
+            raise ConfigurationError(
+                f"encoder.model {settings.encoder.model} needs encoder.feature_maps: build them with "
+                f"'banditd encoder build --model {settings.encoder.model} --prompts FILE --out FOLDER'"
+            )
+        folder = SHIPPED_FOLDER
+    maps = load_feature_maps(folder)
+    return {
+        name: PolicyRuntime(
+            config,
+            ContextBuilder(
+                encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features
+            ),
+        )
+        for name, config in policy_configs(settings).items()
+    }
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, start_jobs: bool = True) -> AsyncIterator[Daemon]:
+    """Open the whole daemon but the HTTP listener.
+
+    Raises
+    ------
+    ConfigurationError : the settings cannot work; says what to change.
+    StorageUnavailableError : the database does not answer.
+    """
+    clock, holder = SystemClock(), holder_name()
+    metrics = Metrics(version=__version__)
+    async with AsyncExitStack() as stack:
+        encoder = await _enter_encoder(stack, settings)
+        runtimes = make_runtimes(settings, encoder)
+        url = database_url(settings)
+        migrate(url)
+        storage = await stack.enter_async_context(
+            open_storage(url, writer_name=holder, readers=settings.database.readers)
+        )
+        guards = {
+            name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
+            for name, r in runtimes.items()
+        }
+        pacers = await _load_pacers(runtimes, storage)
+        learner = Learner(
+            runtimes=runtimes,
+            store=storage.learning,
+            arms=storage.arms,
+            leases=storage.leases,
+            clock=clock,
+            metrics=metrics,
+            holder=holder,
+            max_batch=settings.learner.max_batch,
+            pause_s=settings.learner.pause_ms / 1e3,
+            poll_s=settings.learner.poll_s,
+            lease_s=settings.learner.lease_s,
+        )
+        reports = ReportService(
+            reader=storage.reports,
+            decisions=storage.decisions,
+            learning=storage.learning,
+            arms=storage.arms,
+            snapshots=lambda policy: runtimes[policy].view.snapshot,
+            clusters=_cluster_words(runtimes),
+            clock=clock,
+        )
+        arms = ArmService(
+            runtimes=runtimes,
+            store=storage.arms,
+            clock=clock,
+            changed=learner.refresh_arms,
+            statistics=reports.arm_statistics,
+        )
+        for name, runtime in runtimes.items():
+            await arms.seed(name, runtime.config.seed_arms)
+        rewards = RewardService(
+            runtimes=runtimes,
+            guards=guards,
+            pacers=pacers,
+            rewards=storage.rewards,
+            decisions=storage.decisions,
+            clock=clock,
+            metrics=metrics,
+            wake_learner=learner.wake,
+        )
+        routing = RoutingService(
+            runtimes=runtimes,
+            guards=guards,
+            pacers=pacers,
+            encoder=encoder,
+            decisions=storage.decisions,
+            clock=clock,
+            rng=np.random.default_rng(),
+            metrics=metrics,
+            store_input=settings.privacy.store_input,
+        )
+        maintenance = MaintenanceService(
+            runtimes=runtimes,
+            pacers=pacers,
+            rewards=storage.rewards,
+            defaults=rewards,
+            learning=storage.learning,
+            maintenance=storage.maintenance,
+            reports=storage.reports,
+            budgets=storage.budgets,
+            jobs=storage.jobs,
+            clock=clock,
+            metrics=metrics,
+            ask_refit=learner.ask_refit,
+            retention_days=settings.jobs.retention_days,
+            usage_window_s=settings.jobs.usage_window_s,
+            integrity_sample=settings.jobs.integrity_sample,
+        )
+        jobs = JobScheduler(
+            make_jobs(settings, maintenance),
+            leases=storage.leases,
+            store=storage.jobs,
+            clock=clock,
+            metrics=metrics,
+            holder=holder,
+        )
+        health = HealthService(
+            runtimes=runtimes,
+            encoder=encoder,
+            maintenance=storage.maintenance,
+            leases=storage.leases,
+            jobs=storage.jobs,
+            learner=learner,
+            clock=clock,
+            metrics=metrics,
+        )
+        await learner.start()
+        stack.push_async_callback(learner.stop)
+        stack.push_async_callback(maintenance.save_pacers)
+        if start_jobs:
+            jobs.start()
+            stack.push_async_callback(jobs.close)
+        yield Daemon(
+            services=Services(routing=routing, rewards=rewards, arms=arms, reports=reports, health=health),
+            metrics=metrics,
+            learner=learner,
+            jobs=jobs,
+            health=health,
+            storage=storage,
+            runtimes=runtimes,
+        )
+
+
+@asynccontextmanager
+async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
+    """Open the database (migrated) and the policies' settings, for commands that do not serve."""
+    async with AsyncExitStack() as stack:
+        encoder = await _enter_encoder(stack, settings)
+        url = database_url(settings)
+        migrate(url)
+        holder = holder_name()
+        storage = await stack.enter_async_context(
+            open_storage(url, writer_name=holder, readers=settings.database.readers)
+        )
+        yield Workbench(
+            storage=storage, runtimes=make_runtimes(settings, encoder), clock=SystemClock(), holder=holder
+        )
+
+
+def make_jobs(settings: Settings, maintenance: MaintenanceService) -> list[Job]:
+    """The daemon's background work."""
+    jobs = settings.jobs
+    return [
+        Job(name="default_rewards", run=maintenance.default_rewards, interval_s=jobs.default_rewards_s),
+        Job(name="usage_silence", run=maintenance.usage_silence, interval_s=jobs.usage_silence_s),
+        Job(name="rollup", run=maintenance.compact_rollups, interval_s=jobs.rollup_s),
+        Job(name="retention", run=maintenance.retention, interval_s=jobs.retention_s),
+        Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),
+        Job(name="integrity", run=maintenance.integrity, interval_s=jobs.integrity_s),
+        Job(name="pacers", run=maintenance.save_pacers, interval_s=SAVE_PACERS_S, everywhere=True),
+        Job(name="observe", run=maintenance.observe, interval_s=OBSERVE_S, everywhere=True),
+    ]
+
+
+async def _enter_encoder(stack: AsyncExitStack, settings: Settings) -> Encoder:
+    section = settings.encoder
+    encoder = await open_encoder(
+        model=section.model,
+        threads=section.threads,
+        queue_size=section.queue_size,
+        deadline_s=section.deadline_ms / 1e3,
+    )
+    stack.push_async_callback(encoder.close)
+    return encoder
+
+
+async def _load_pacers(runtimes: Mapping[str, PolicyRuntime], storage: Storage) -> dict[str, Pacer]:
+    pacers = {}
+    for name, runtime in runtimes.items():
+        budget = runtime.config.budget_usd_per_decision
+        if budget is not None:
+            pacers[name] = Pacer.restore(budget, await storage.budgets.load(name))
+    return pacers
+
+
+def _cluster_words(runtimes: Mapping[str, PolicyRuntime]) -> dict[int, tuple[str, ...]]:
+    builder = next(iter(runtimes.values())).builder
+    return dict(enumerate(builder.cluster_words))

@@ -1,0 +1,72 @@
+"""Identifiers: UUID version 7 (RFC 9562, section 5.7), which sort by the time they were made.
+
+Not a clock: the caller brings the time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Final
+
+_TAIL_BITS: Final = 74
+_TAIL_LIMIT: Final = 1 << _TAIL_BITS
+_LOW_MASK: Final = (1 << 62) - 1
+_MAX_MILLISECOND: Final = (1 << 48) - 1
+_ROLLBACK_TOLERATED_MS: Final = 10_000
+"""A clock that steps back by less keeps its ids monotonic; a larger step is another time altogether."""
+
+
+class _Sequence:
+    """The last id that was handed out; the 74 bits behind the millisecond are a random-seeded counter."""
+
+    __slots__ = ("lock", "millisecond", "tail")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.millisecond = -1
+        self.tail = 0
+
+    def next(self, millisecond: int) -> tuple[int, int]:
+        with self.lock:
+            behind = self.millisecond - millisecond
+            if behind < 0 or behind > _ROLLBACK_TOLERATED_MS:
+                self.millisecond = millisecond
+                # The top bit starts at 0, so the counter cannot run over soon after a new millisecond.
+                self.tail = secrets.randbits(_TAIL_BITS - 1)
+            else:
+                self.tail += 1 + secrets.randbits(32)
+                if self.tail >= _TAIL_LIMIT:
+                    self.millisecond += 1
+                    self.tail = secrets.randbits(_TAIL_BITS - 1)
+            return self.millisecond, self.tail
+
+
+_sequence = _Sequence()
+
+
+def new_id(now_us: int) -> str:
+    """A UUIDv7 of this time, greater than every id made before it in this process.
+
+    Parameters
+    ----------
+    now_us : microseconds since the Unix epoch.
+
+    Notes
+    -----
+    When the clock steps back by up to ten seconds the old millisecond goes on (RFC 9562, section 6.2), so
+    an id is at most that far from its time.
+    """
+    millisecond, tail = _sequence.next(min(max(now_us // 1000, 0), _MAX_MILLISECOND))
+    return _text(millisecond, tail)
+
+
+def lowest_id(at_us: int) -> str:
+    """The smallest UUIDv7 of that millisecond: a bound for ranges over ids."""
+    return _text(min(max(at_us // 1000, 0), _MAX_MILLISECOND), 0)
+
+
+def _text(millisecond: int, tail: int) -> str:
+    value = (millisecond << 80) | (7 << 76) | ((tail >> 62) << 64) | (2 << 62) | (tail & _LOW_MASK)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

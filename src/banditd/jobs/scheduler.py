@@ -1,0 +1,115 @@
+"""APScheduler 3 around the jobs: in memory, each run under a lease so that one replica does it.
+
+The scheduler only fires; the runs are tasks of ours, awaited at the end (its own executor would cancel them).
+A job that fails is recorded, counted and tried again at its next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from banditd.core.errors import BanditdError
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock, JobStore, LeaseStore
+
+logger = logging.getLogger(__name__)
+MISFIRE_GRACE_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A function to run every ``interval_s``. ``everywhere``: on each replica, without a lease."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    interval_s: float
+    everywhere: bool = False
+
+
+class JobScheduler:
+    """Runs jobs until it is closed; ``close`` waits for those that are running."""
+
+    def __init__(
+        self, jobs: list[Job], *, leases: LeaseStore, store: JobStore, clock: Clock, metrics: Metrics, holder: str
+    ) -> None:
+        self._jobs = {job.name: job for job in jobs}
+        self._leases = leases
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._holder = holder
+        self._running: set[asyncio.Task[None]] = set()
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+
+    def start(self) -> None:
+        """Begin; every job runs once soon after the start, then at its interval."""
+        for job in self._jobs.values():
+            self._scheduler.add_job(
+                self._fire,
+                "interval",
+                seconds=job.interval_s,
+                args=[job.name],
+                id=job.name,
+                next_run_time=datetime.now(UTC),
+                misfire_grace_time=MISFIRE_GRACE_S,
+                coalesce=True,
+                max_instances=1,
+                jitter=min(1.0, job.interval_s / 10),
+            )
+        self._scheduler.start()
+
+    async def close(self) -> None:
+        """Fire no more and wait for what runs."""
+        self._scheduler.shutdown(wait=False)
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def run_now(self, name: str) -> None:
+        """Run one job at once, whatever its interval."""
+        await self._run(self._jobs[name])
+
+    async def _fire(self, name: str) -> None:
+        if any(task.get_name() == name for task in self._running):
+            return
+        task = asyncio.create_task(self._run(self._jobs[name]), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, job: Job) -> None:
+        lease = f"job:{job.name}"
+        try:
+            if not job.everywhere and not await self._leases.acquire(
+                lease, self._holder, ttl_s=max(2 * job.interval_s, 10.0), now_us=self._clock.now_us()
+            ):
+                return
+            await self._timed(job)
+        except BanditdError as error:
+            # The database itself does not answer: nothing can be recorded there.
+            logger.warning("job.unavailable", extra={"job": job.name, "error": error.message})
+            self._metrics.count(self._metrics.job_runs, job.name, "unavailable")
+
+    async def _timed(self, job: Job) -> None:
+        started = perf_counter()
+        failure: str | None = None
+        if not job.everywhere:
+            await self._store.started(job.name, self._clock.now_us())
+        try:
+            await job.run()
+        except Exception as error:
+            failure = str(error) or type(error).__name__
+            logger.exception("job.failed", extra={"job": job.name})
+        duration_s = perf_counter() - started
+        self._metrics.count(self._metrics.job_runs, job.name, "failed" if failure else "done")
+        self._metrics.child(self._metrics.job_seconds, job.name).set(duration_s)  # type: ignore[union-attr]
+        self._metrics.child(self._metrics.job_last_run, job.name).set(self._clock.now_us() / 1e6)  # type: ignore[union-attr]
+        if not job.everywhere:
+            await self._store.finished(
+                job.name, self._clock.now_us(), duration_s=duration_s, error=failure
+            )

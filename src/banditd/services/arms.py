@@ -1,0 +1,145 @@
+"""Arms at run time: add, patch, delete, look. Statistics of the other arms do not move.
+
+Not the choice among them (``routing``), nor their learning (``learner``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.types import Arm, ArmUsage
+from banditd.ports import ArmStore, Clock
+from banditd.services.bundle import ArmView
+from banditd.services.policy import PolicyRuntime, is_onboarding
+
+PATCHABLE = frozenset(
+    field.name
+    for field in dataclasses.fields(Arm)
+    if field.name not in {"policy", "arm", "created_at_us", "updated_at_us"}
+)
+
+
+class ArmService:
+    """The catalogue of arms of every policy."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        store: ArmStore,
+        clock: Clock,
+        changed: Callable[[], Awaitable[None]],
+        statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
+    ) -> None:
+        self._runtimes = runtimes
+        self._store = store
+        self._clock = clock
+        self._changed = changed
+        self._statistics = statistics
+
+    async def list(self, policy: str) -> list[ArmView]:
+        """Every arm of a policy with usage and statistics. Raises NotFoundError for an unknown policy."""
+        self._require_policy(policy)
+        arms = await self._store.arms(policy)
+        usage = await self._store.usage(policy)
+        statistics = await self._statistics(policy)
+        first = min((a.created_at_us for a in arms), default=0)
+        return [
+            await self._view(arm, usage.get(arm.arm), statistics.get(arm.arm, {}), first) for arm in arms
+        ]
+
+    async def get(self, policy: str, arm: str) -> ArmView:
+        """One arm. Raises NotFoundError."""
+        for view in await self.list(policy):
+            if view.arm.arm == arm:
+                return view
+        raise _unknown_arm(policy, arm)
+
+    async def add(self, arm: Arm) -> ArmView:
+        """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy)."""
+        self._require_policy(arm.policy)
+        now_us = self._clock.now_us()
+        await self._store.add(dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us))
+        await self._changed()
+        return await self.get(arm.policy, arm.arm)
+
+    async def patch(self, policy: str, arm: str, changes: Mapping[str, object]) -> ArmView:
+        """Change fields of an arm; a new price counts from the next decision on.
+
+        Raises
+        ------
+        NotFoundError : no such policy or arm. InvalidInputError : a field that cannot be changed.
+        """
+        self._require_policy(policy)
+        unknown = sorted(set(changes) - PATCHABLE)
+        if unknown:
+            raise InvalidInputError(
+                f"cannot change {', '.join(unknown)}; changeable: {', '.join(sorted(PATCHABLE))}",
+                field=f"/{unknown[0]}",
+            )
+        current = await self._find(policy, arm)
+        values: dict[str, Any] = {**changes, "updated_at_us": self._clock.now_us()}
+        await self._store.replace(dataclasses.replace(current, **values))
+        await self._changed()
+        return await self.get(policy, arm)
+
+    async def delete(self, policy: str, arm: str) -> None:
+        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError."""
+        self._require_policy(policy)
+        if not await self._store.delete(policy, arm, self._clock.now_us()):
+            raise _unknown_arm(policy, arm)
+        await self._changed()
+
+    async def seed(self, policy: str, arms: Sequence[Arm]) -> int:
+        """Create the configured arms that this database has never seen. Returns how many.
+
+        An arm that was changed or deleted over the API stays as it was left: the database is the truth.
+        """
+        present = {a.arm for a in await self._store.arms(policy)}
+        now_us = self._clock.now_us()
+        added = 0
+        for arm in arms:
+            if arm.arm in present or await self._store.price_history(policy, arm.arm):
+                continue
+            await self._store.add(dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us))
+            added += 1
+        return added
+
+    async def _find(self, policy: str, arm: str) -> Arm:
+        for candidate in await self._store.arms(policy):
+            if candidate.arm == arm:
+                return candidate
+        raise _unknown_arm(policy, arm)
+
+    async def _view(
+        self, arm: Arm, usage: ArmUsage | None, statistics: Mapping[str, object], first_us: int
+    ) -> ArmView:
+        used = usage or ArmUsage(arm=arm.arm)
+        return ArmView(
+            arm=arm,
+            usage=used,
+            statistics=statistics,
+            price_history=await self._store.price_history(arm.policy, arm.arm),
+            onboarding={
+                "active": arm.enabled and is_onboarding(arm, usage, first_us),
+                "decisions": min(used.decisions, arm.onboarding_decisions),
+                "decisions_quota": arm.onboarding_decisions,
+                "cost_usd": used.cost_usd,
+                "cost_usd_quota": arm.onboarding_usd,
+            },
+        )
+
+    def _require_policy(self, policy: str) -> None:
+        if policy not in self._runtimes:
+            raise NotFoundError(
+                f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
+                code="POLICY_UNKNOWN",
+                field="/policy",
+            )
+
+
+def _unknown_arm(policy: str, arm: str) -> NotFoundError:
+    return NotFoundError(f"policy {policy} has no arm {arm}", code="ARM_UNKNOWN", field="/arm")

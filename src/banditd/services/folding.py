@@ -1,0 +1,76 @@
+"""From a decision's rewards to what it puts into the statistics: pure.
+
+A decision contributes one weighted observation (arm, epoch, w, r) however many rewards it has. When its rewards
+or its served arm change, the old contribution is subtracted and the new one added, so corrections, retractions
+and late judges are exact, and the whole log refolded gives the same sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from banditd.core.types import Contribution, RewardEvent
+from banditd.ports import FoldItem, StatDelta
+
+# Noise variance at which a reward weighs half: that of a fair coin, the noisiest a reward in [0, 1] can be.
+REFERENCE_NOISE_VARIANCE = 0.25
+# A source that claims no noise at all still cannot outvote the others without bound.
+LEAST_NOISE_VARIANCE = 1e-4
+
+
+def merge_events(events: Sequence[RewardEvent]) -> tuple[float, float] | None:
+    """Merge the active rewards of one decision by precision.
+
+    Returns
+    -------
+    (weight, reward) : weight = v0 / (v0 + v) in (0, 1] with v the variance of the merged source noise and v0
+    the reference variance; reward the precision-weighted mean in [0, 1]. None when there is nothing to learn.
+    A default stands only while no real reward is there.
+
+    Source: the inverse-variance weighted mean; weights of heteroscedastic ridge regression.
+    """
+    real = [e for e in events if e.kind != "default"] or list(events)
+    if not real:
+        return None
+    precisions = [1.0 / max(e.noise_variance, LEAST_NOISE_VARIANCE) for e in real]
+    total = sum(precisions)
+    reward = sum(p * e.reward for p, e in zip(precisions, real, strict=True)) / total
+    merged = min((e.noise_variance for e in real), default=0.0) if len(real) == 1 else 1.0 / total
+    weight = REFERENCE_NOISE_VARIANCE / (REFERENCE_NOISE_VARIANCE + merged)
+    return weight, min(1.0, max(0.0, reward))
+
+
+def contribution_of(item: FoldItem) -> Contribution | None:
+    """What the decision should have put into the statistics, given its rewards and who served it."""
+    merged = merge_events(item.events)
+    if merged is None:
+        return None
+    weight, reward = merged
+    arm = item.served_arm if item.served_arm is not None else item.chosen_arm
+    return Contribution(arm=arm, epoch=item.epoch, weight=weight, reward=reward)
+
+
+def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
+    """Differences of the plain-column statistics that this refold makes."""
+    deltas = []
+    old = item.contribution
+    if old is not None:
+        deltas.append(_delta(item, old, sign=-1, delay_s=None))
+    if new is not None:
+        first = min(e.created_at_us for e in item.events)
+        delay_s = max(0.0, (first - item.created_at_us) / 1e6) if old is None else None
+        deltas.append(_delta(item, new, sign=1, delay_s=delay_s))
+    return deltas
+
+
+def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None) -> StatDelta:
+    return StatDelta(
+        arm=c.arm,
+        cluster=item.cluster,
+        created_at_us=item.created_at_us,
+        rewards=sign,
+        weight=sign * c.weight,
+        weighted_reward=sign * c.weight * c.reward,
+        weighted_square=sign * c.weight * c.reward * c.reward,
+        delay_s=delay_s,
+    )

@@ -1,0 +1,163 @@
+"""What the daemon does besides answering: default rewards, silent usage, roll-ups, retention, integrity, pacers.
+
+Each function is one run of one job; when and on which replica it runs is ``jobs/``' business.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from banditd.budget.pacer import Pacer
+from banditd.core.errors import InvariantError
+from banditd.ports import (
+    BudgetStore,
+    Clock,
+    JobStore,
+    LearningStore,
+    Maintenance,
+    ReportReader,
+    RewardLog,
+)
+from banditd.obs.metrics import Metrics
+from banditd.services.folding import contribution_of
+from banditd.services.policy import PolicyRuntime
+
+logger = logging.getLogger(__name__)
+BATCH = 500
+# Decisions commit a little after their time stamp; looking back this far misses none of them.
+OVERLAP_US = 600 * 1_000_000
+DAY_US = 86_400 * 1_000_000
+# Job cursor that tells how far retention has deleted the log.
+PRUNED_CURSOR = "retention:pruned_before_us"
+
+
+class Defaults(Protocol):
+    async def default(self, policy: str, decision_ids: list[str], value: float) -> int: ...
+
+
+class MaintenanceService:
+    """The jobs' bodies."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        pacers: Mapping[str, Pacer],
+        rewards: RewardLog,
+        defaults: Defaults,
+        learning: LearningStore,
+        maintenance: Maintenance,
+        reports: ReportReader,
+        budgets: BudgetStore,
+        jobs: JobStore,
+        clock: Clock,
+        metrics: Metrics,
+        ask_refit: Callable[[list[str]], None],
+        retention_days: float,
+        usage_window_s: float,
+        integrity_sample: int,
+    ) -> None:
+        self._runtimes = runtimes
+        self._pacers = pacers
+        self._rewards = rewards
+        self._defaults = defaults
+        self._learning = learning
+        self._maintenance = maintenance
+        self._reports = reports
+        self._budgets = budgets
+        self._jobs = jobs
+        self._clock = clock
+        self._metrics = metrics
+        self._ask_refit = ask_refit
+        self._retention_us = int(retention_days * DAY_US)
+        self._usage_window_us = int(usage_window_s * 1e6)
+        self._integrity_sample = integrity_sample
+
+    async def default_rewards(self) -> None:
+        """Give decisions whose window closed without a reward their policy's default, where there is one."""
+        now_us = self._clock.now_us()
+        for name, runtime in self._runtimes.items():
+            value = runtime.config.rewards.default_reward
+            if value is None:
+                continue
+            cursor = f"default_rewards:{name}"
+            since_us = max(0, await self._jobs.cursor(cursor) - OVERLAP_US)
+            while True:
+                due = await self._rewards.unrewarded(name, since_us, now_us, BATCH)
+                given = await self._defaults.default(name, [d.decision_id for d in due], value) if due else 0
+                # Those just defaulted are unrewarded no longer, so the same stretch gives the next ones.
+                if len(due) < BATCH or not given:
+                    break
+            await self._jobs.set_cursor(cursor, now_us)
+
+    async def usage_silence(self) -> None:
+        """Settle decisions whose usage never came at their predicted cost."""
+        until_us = self._clock.now_us() - self._usage_window_us
+        for name in self._runtimes:
+            cursor = f"usage_silence:{name}"
+            since_us = max(0, await self._jobs.cursor(cursor) - OVERLAP_US)
+            while True:
+                silent = await self._rewards.silent_usage(name, since_us, until_us, BATCH)
+                ids = [decision_id for decision_id, _, _ in silent]
+                charged = await self._rewards.charge_estimate(ids, self._clock.now_us()) if ids else 0
+                if len(silent) < BATCH or not charged:
+                    break
+            await self._jobs.set_cursor(cursor, until_us)
+
+    async def compact_rollups(self) -> None:
+        """Merge old roll-up buckets."""
+        await self._maintenance.compact_rollups(self._clock.now_us())
+
+    async def retention(self) -> None:
+        """Delete decisions older than the configured age; statistics and roll-ups stay."""
+        if not self._retention_us:
+            return
+        before_us = self._clock.now_us() - self._retention_us
+        pruned = BATCH
+        while pruned == BATCH:
+            pruned = await self._maintenance.prune(before_us=before_us, limit=BATCH)
+            if pruned:
+                # From now on the log alone cannot give the statistics again: 'rebuild' must know.
+                await self._jobs.set_cursor(PRUNED_CURSOR, before_us)
+
+    async def refit(self) -> None:
+        """Refit the evidence of every policy, however slow its traffic."""
+        self._ask_refit(list(self._runtimes))
+
+    async def integrity(self) -> None:
+        """Recompute a sample of contributions from their rewards; a difference is a bug and an alarm.
+
+        Raises
+        ------
+        InvariantError : a stored contribution is not what its rewards give.
+        """
+        for name in self._runtimes:
+            sample = await self._learning.sample_contributions(name, self._integrity_sample)
+            wrong = [
+                item.decision_id
+                for item in sample
+                if not item.queue_ids and contribution_of(item) != item.contribution
+            ]
+            if wrong:
+                raise InvariantError(
+                    f"policy {name}: {len(wrong)} of {len(sample)} sampled decisions are not in the statistics "
+                    f"as their rewards say, first {wrong[0]}; run 'banditd rebuild'"
+                )
+
+    async def save_pacers(self) -> None:
+        """Persist the budgets' state."""
+        for name, pacer in self._pacers.items():
+            await self._budgets.save(name, pacer.to_json(), self._clock.now_us())
+
+    async def observe(self) -> None:
+        """Bring the gauges of /metrics up to date."""
+        self._metrics.set_rows(await self._reports.totals())
+        self._metrics.pending_decisions.set(await self._learning.queue_depth())
+        now_us = self._clock.now_us()
+        for name, runtime in self._runtimes.items():
+            age_s = (now_us - runtime.published_at_us) / 1e6
+            self._metrics.snapshot_age.labels(name).set(age_s)
+        for name, pacer in self._pacers.items():
+            self._metrics.pacer_lambda.labels(name).set(pacer.price_per_usd)

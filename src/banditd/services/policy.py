@@ -1,0 +1,191 @@
+"""What one process holds of one policy: its settings, its arms and its current snapshot.
+
+``RouteView`` is immutable; the learner and the arm service replace it by one reference assignment, so a
+route in flight never sees half a change. Nothing here draws, learns or stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.state import Snapshot
+from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
+from banditd.features.context import ContextBuilder
+
+TYPICAL_INPUT_TOKENS = 300.0
+# Assumed tokens and latency are worth this many usage reports.
+ASSUMPTION_WORTH = 10.0
+# A new arm's guaranteed share of the traffic, and that of all new arms together.
+ONBOARDING_SHARE = 0.10
+ONBOARDING_TOTAL = 0.30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRule:
+    """Scale and noise of one reward source: ``minimum`` means 0, ``maximum`` means 1."""
+
+    minimum: float = 0.0
+    maximum: float = 1.0
+    noise_variance: float = 0.0
+    learn: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardRules:
+    """The life of a reward in one policy; late_policy is ``learn``, ``log`` or ``reject``."""
+
+    window_s: float = 604_800.0
+    late_policy: str = "learn"
+    default_reward: float | None = None
+    sources: Mapping[str, SourceRule] = field(default_factory=dict)
+    log_only_metrics: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """The operator's settings of one policy, as plain values."""
+
+    name: str
+    settings: PolicySettings
+    cost_weight: float = 0.0
+    budget_usd_per_decision: float | None = None
+    session_sticky: bool = True
+    breaker_errors: int = 5
+    breaker_s: float = 30.0
+    caller_features: tuple[str, ...] = ()
+    rewards: RewardRules = field(default_factory=RewardRules)
+    seed_arms: tuple[Arm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RouteView:
+    """Snapshot and arms, aligned: every vector has shape (n_arms,) in the order of ``arms``.
+
+    cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
+    """
+
+    snapshot: Snapshot
+    arms: tuple[Arm, ...]
+    index: Mapping[str, int]
+    enabled: IntArray
+    usd_per_token_in: FloatArray
+    usd_per_token_out: FloatArray
+    usd_per_request: FloatArray
+    output_tokens: FloatArray
+    latency_ms: FloatArray
+    cost_scale_usd: float
+    onboarding_share: FloatArray
+
+    def cost_usd(self, input_tokens: float, output_tokens: float | None) -> FloatArray:
+        """Predicted cost of every arm for a query of this length, in dollars."""
+        out = self.output_tokens if output_tokens is None else output_tokens
+        return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * out
+
+
+def expected_output_tokens(arm: Arm, usage: ArmUsage | None) -> float:
+    """Mean output tokens of an arm: its assumption, worth ASSUMPTION_WORTH reports, and what was reported."""
+    if usage is None or usage.usage_reports == 0:
+        return arm.expected_output_tokens
+    worth = ASSUMPTION_WORTH
+    return (worth * arm.expected_output_tokens + usage.output_tokens) / (worth + usage.usage_reports)
+
+
+def expected_latency_ms(arm: Arm, usage: ArmUsage | None) -> float:
+    """Mean latency in ms, NaN when nothing is known of it."""
+    reports = usage.latency_reports if usage is not None else 0
+    total = usage.latency_ms_sum if usage is not None else 0.0
+    if arm.expected_latency_ms is None:
+        return total / reports if reports else float("nan")
+    return (ASSUMPTION_WORTH * arm.expected_latency_ms + total) / (ASSUMPTION_WORTH + reports)
+
+
+def is_onboarding(arm: Arm, usage: ArmUsage | None, first_created_at_us: int) -> bool:
+    """Whether a later added arm still has some of its onboarding quota left."""
+    if arm.onboarding_decisions == 0 or arm.created_at_us <= first_created_at_us:
+        return False
+    if usage is None:
+        return True
+    return usage.decisions < arm.onboarding_decisions and (
+        arm.onboarding_usd == 0 or usage.cost_usd < arm.onboarding_usd
+    )
+
+
+def build_view(snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmUsage]) -> RouteView:
+    """Align the arms with the snapshot. Arms that the snapshot does not know yet are left for the next one."""
+    by_name = {arm.arm: arm for arm in arms}
+    ordered = tuple(by_name[name] for name in snapshot.arms if name in by_name)
+    if len(ordered) != len(snapshot.arms):
+        raise ValueError("the snapshot holds arms that the policy does not have")
+    reports = sum(u.usage_reports for u in usage.values())
+    tokens_in = sum(u.input_tokens for u in usage.values()) / reports if reports else TYPICAL_INPUT_TOKENS
+    vector = _column(ordered)
+    out = np.array([expected_output_tokens(a, usage.get(a.arm)) for a in ordered])
+    per_in, per_out = vector("usd_per_mtok_in") / 1e6, vector("usd_per_mtok_out") / 1e6
+    typical = vector("usd_per_request") + per_in * tokens_in + per_out * out
+    enabled = np.array([i for i, a in enumerate(ordered) if a.enabled], dtype=np.intp)
+    first = min((a.created_at_us for a in ordered), default=0)
+    new = np.array([a.enabled and is_onboarding(a, usage.get(a.arm), first) for a in ordered], dtype=float)
+    share = min(ONBOARDING_SHARE, ONBOARDING_TOTAL / new.sum()) if new.any() else 0.0
+    return RouteView(
+        snapshot=snapshot,
+        arms=ordered,
+        index={a.arm: i for i, a in enumerate(ordered)},
+        enabled=enabled,
+        usd_per_token_in=per_in,
+        usd_per_token_out=per_out,
+        usd_per_request=vector("usd_per_request"),
+        output_tokens=out,
+        latency_ms=np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered]),
+        cost_scale_usd=float(typical[enabled].max()) if enabled.size else 0.0,
+        onboarding_share=new * share,
+    )
+
+
+def _column(arms: Sequence[Arm]):  # type: ignore[no-untyped-def]
+    return lambda name: np.array([getattr(a.price, name) for a in arms], dtype=float)
+
+
+class PolicyRuntime:
+    """The mutable cell of one policy: routing reads ``view``, the learner and the arm service replace it."""
+
+    def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
+        self.config = config
+        self.builder = builder
+        self.arms: tuple[Arm, ...] = ()
+        self.usage: dict[str, ArmUsage] = {}
+        self._view: RouteView | None = None
+        self.published_at_us = 0
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def view(self) -> RouteView:
+        if self._view is None:
+            raise RuntimeError(f"policy {self.name} has no snapshot yet")
+        return self._view
+
+    @property
+    def ready(self) -> bool:
+        return self._view is not None
+
+    def publish(self, snapshot: Snapshot, now_us: int) -> None:
+        """Swap in a new snapshot."""
+        self._view = build_view(snapshot, self.arms, self.usage)
+        self.published_at_us = now_us
+
+    def refresh_usage(self, usage: Mapping[str, ArmUsage]) -> None:
+        """Adopt newer usage totals: they move predicted costs and onboarding, not the statistics."""
+        self.usage = dict(usage)
+        if self._view is not None:
+            self._view = build_view(self._view.snapshot, self.arms, self.usage)
+
+    def priors(self) -> list[ArmPrior]:
+        return [
+            ArmPrior(arm=a.arm, quality_prior=a.quality_prior, prior_worth=a.prior_worth) for a in self.arms
+        ]

@@ -1,0 +1,221 @@
+"""Refold the whole log and compare with, or replace, the stored state of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from banditd.bandit.base import PolicySettings
+from banditd.bandit.state import PolicyState
+from banditd.bandit.statistics import ArmSums
+from banditd.core.errors import ConflictError
+from banditd.core.types import Contribution, FeatureSchema
+from banditd.ports import Clock, FoldCommit, FoldItem, JobStore, LearningStore, LeaseStore, StoredLearning, StoredSegment
+from banditd.services.folding import contribution_of, stat_deltas
+from banditd.services.learner import LEASE, apply_contribution
+from banditd.services.maintenance import PRUNED_CURSOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildReport:
+    """What refolding found.
+
+    decisions : rewarded decisions in the log under this schema; skipped: under another one.
+    queued : of those, still in the learner's queue, so not yet in the stored state.
+    largest_difference : of any entry of any arm's sums, relative to the largest entry of that arm's sums.
+    contributions_differ : decisions whose stored contribution is not what their rewards give.
+    complete_log : False when retention has deleted decisions; then the sums cannot agree.
+    """
+
+    policy: str
+    decisions: int
+    skipped: int
+    queued: int
+    segments: int
+    largest_difference: float
+    contributions_differ: int
+    complete_log: bool
+    written: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the stored state is the log's, to 1e-9."""
+        return self.largest_difference <= 1e-9 and self.contributions_differ == 0
+
+
+async def rebuild(
+    *,
+    policy: str,
+    schema: FeatureSchema,
+    settings: PolicySettings,
+    store: LearningStore,
+    leases: LeaseStore,
+    jobs: JobStore,
+    clock: Clock,
+    holder: str,
+    write: bool,
+    progress: Callable[[int], None] = lambda _: None,
+) -> RebuildReport:
+    """Refold every rewarded decision of a policy from the log.
+
+    Parameters
+    ----------
+    write : replace the stored state by the refolded one; needs the learner's lease, so a running daemon
+        must be stopped first.
+    progress : called with the number of decisions refolded so far.
+
+    Raises
+    ------
+    ConflictError : ``write`` while a learner is running, or after retention has deleted part of the log.
+    """
+    complete = await jobs.cursor(PRUNED_CURSOR) == 0
+    if write and not complete:
+        raise ConflictError(
+            "retention has deleted part of the log, so refolding it would forget what those decisions taught"
+        )
+    stored = await store.load(policy, schema.hash)
+    fresh = _empty_like(policy, schema, settings, stored)
+    decisions = skipped = queued = differ = 0
+    contributions: dict[str, Contribution | None] = {}
+    queue_ids: list[str] = []
+    deltas = []
+    async for batch in store.replay_log(policy):
+        for item in batch:
+            if item.schema_hash != schema.hash:
+                skipped += 1
+                continue
+            decisions += 1
+            queued += bool(item.queue_ids)
+            new = contribution_of(item)
+            # Compare with what is stored; a queued decision is allowed to lag unless we are to write.
+            counted = new if write or not item.queue_ids else item.contribution
+            if counted != item.contribution:
+                differ += 1
+                contributions[item.decision_id] = new
+                deltas.extend(stat_deltas(item, new))
+            queue_ids.extend(item.queue_ids)
+            apply_contribution(fresh, _forgotten(item), counted)
+        progress(decisions)
+    difference = _largest_difference(fresh, stored)
+    written = False
+    if write:
+        await _write(
+            policy, schema, store, leases, clock, holder, fresh, stored, contributions, deltas, queue_ids
+        )
+        written = True
+    return RebuildReport(
+        policy=policy,
+        decisions=decisions,
+        skipped=skipped,
+        queued=queued,
+        segments=len(stored.segments),
+        largest_difference=difference,
+        contributions_differ=differ,
+        complete_log=complete,
+        written=written,
+    )
+
+
+def _empty_like(
+    policy: str, schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning
+) -> PolicyState:
+    """A state without evidence at the stored epoch, so that late epochs fall into the same base."""
+    return PolicyState.restore(
+        schema=schema,
+        settings=settings,
+        arms=[],
+        version=stored.version,
+        epoch=stored.epoch,
+        hyperparameters_json=stored.hyperparameters,
+        learner_json=stored.learner,
+        segments=[],
+    )
+
+
+def _forgotten(item: FoldItem) -> FoldItem:
+    """The item as if it had contributed nothing yet."""
+    return FoldItem(
+        decision_id=item.decision_id,
+        policy=item.policy,
+        chosen_arm=item.chosen_arm,
+        served_arm=item.served_arm,
+        epoch=item.epoch,
+        schema_hash=item.schema_hash,
+        x=item.x,
+        cluster=item.cluster,
+        created_at_us=item.created_at_us,
+        propensity=item.propensity,
+        events=item.events,
+        contribution=None,
+        queue_ids=item.queue_ids,
+    )
+
+
+def _largest_difference(fresh: PolicyState, stored: StoredLearning) -> float:
+    refolded = {(arm, epoch): sums for arm, epoch, sums in fresh.all_segments()}
+    kept = {(s.arm, s.epoch): s.sums for s in stored.segments}
+    largest = 0.0
+    for key in refolded.keys() | kept.keys():
+        a, b = _vector(refolded.get(key)), _vector(kept.get(key))
+        size = max(a.size, b.size)
+        a, b = _padded(a, size), _padded(b, size)
+        scale = max(1.0, float(np.abs(b).max(initial=0.0)))
+        largest = max(largest, float(np.abs(a - b).max(initial=0.0)) / scale)
+    return largest
+
+
+def _vector(packed: bytes | None) -> np.ndarray:
+    if packed is None:
+        return np.zeros(0)
+    sums = ArmSums.unpack(packed)
+    return np.concatenate([sums.gram.ravel(), sums.xr, [sums.weight, sums.wr, sums.wrr, sums.n]])
+
+
+def _padded(vector: np.ndarray, size: int) -> np.ndarray:
+    return vector if vector.size == size else np.zeros(size)
+
+
+async def _write(
+    policy: str,
+    schema: FeatureSchema,
+    store: LearningStore,
+    leases: LeaseStore,
+    clock: Clock,
+    holder: str,
+    fresh: PolicyState,
+    stored: StoredLearning,
+    contributions: dict[str, Contribution | None],
+    deltas: list,  # type: ignore[type-arg]
+    queue_ids: list[str],
+) -> None:
+    if not await leases.acquire(LEASE, holder, ttl_s=60.0, now_us=clock.now_us()):
+        raise ConflictError("a learner is running on this database; stop the daemon before --write")
+    try:
+        version = stored.version + 1
+        segments = [
+            StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version)
+            for arm, epoch, sums in fresh.all_segments()
+        ]
+        kept = {(s.arm, s.epoch) for s in segments}
+        await store.commit(
+            FoldCommit(
+                policy=policy,
+                schema_hash=schema.hash,
+                base_version=stored.version,
+                version=version,
+                epoch=fresh.epoch,
+                hyperparameters=fresh.hyperparameters_json(),
+                learner=fresh.learner_json(),
+                segments=segments,
+                dropped_segments=[(s.arm, s.epoch) for s in stored.segments if (s.arm, s.epoch) not in kept],
+                contributions=contributions,
+                deltas=deltas,
+                queue_ids=queue_ids,
+                at_us=clock.now_us(),
+            ),
+            holder=holder,
+        )
+    finally:
+        await leases.release(LEASE, holder)

@@ -1,0 +1,150 @@
+"""What becomes of a submitted reward: pure rules over facts, called inside the storing transaction.
+
+Identity first (a retry must get the answer of the first try, however late), then the window, then the
+source's scale. Nothing here reads a clock or a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from banditd.core.errors import BanditdError, ConflictError, GoneError, InvalidInputError, NotFoundError
+from banditd.core.types import RewardSubmission
+from banditd.ports import DecisionFacts, StoredReward, Verdict
+from banditd.services.policy import RewardRules, SourceRule
+
+# Identity of the reward that the daemon itself gives when the window closes; clients cannot make it.
+DEFAULT_IDENTITY = "default:"
+
+
+def judge_reward(
+    submission: RewardSubmission,
+    facts: DecisionFacts | None,
+    stored: StoredReward | None,
+    rules_by_policy: Mapping[str, RewardRules],
+) -> Verdict:
+    """Decide on one submission.
+
+    Parameters
+    ----------
+    submission : what was posted.
+    facts : the decision it refers to, None when there is none.
+    stored : newest revision under the same identity, None when there is none.
+    rules_by_policy : the operator's rules.
+    """
+    if stored is not None:
+        repeated = _judge_repeated(submission, stored)
+        if repeated is not None:
+            return repeated
+    if facts is None:
+        return _refuse(
+            NotFoundError(
+                f"no decision {submission.decision_id}: it was never made here, or retention has deleted it",
+                code="DECISION_NOT_FOUND",
+                field="/decision_id",
+            )
+        )
+    rules = rules_by_policy.get(facts.policy)
+    if rules is None:
+        return _refuse(
+            NotFoundError(f"policy {facts.policy} is not configured any more", code="POLICY_UNKNOWN")
+        )
+    if submission.retract:
+        return _judge_retraction(submission, stored)
+    return _judge_new(submission, facts, stored, rules)
+
+
+def _judge_repeated(submission: RewardSubmission, stored: StoredReward) -> Verdict | None:
+    """A retry, a key used twice, or None for a correction or retraction of what is stored."""
+    if submission.keyed:
+        if stored.body_hash == submission.body_hash:
+            return Verdict(duplicate_of=stored)
+        if submission.retract and stored.decision_id == submission.decision_id:
+            return Verdict(duplicate_of=stored) if stored.kind == "retraction" else None
+        return _refuse(
+            ConflictError(
+                "this Idempotency-Key was used for another reward; use a new key for a new reward",
+                code="IDEMPOTENCY_KEY_REUSED",
+                field="/idempotency_key",
+            )
+        )
+    if submission.retract:
+        return Verdict(duplicate_of=stored) if stored.kind == "retraction" else None
+    if stored.kind != "retraction" and _same_value(submission, stored):
+        return Verdict(duplicate_of=stored)
+    return None
+
+
+def _same_value(submission: RewardSubmission, stored: StoredReward) -> bool:
+    if submission.thumb is not None:
+        return stored.reward == (1.0 if submission.thumb == "up" else 0.0)
+    return stored.value == submission.value
+
+
+def _judge_retraction(submission: RewardSubmission, stored: StoredReward | None) -> Verdict:
+    if stored is None:
+        return _refuse(
+            NotFoundError(
+                f"there is no reward of metric {submission.metric} from source {submission.source} to retract",
+                code="REWARD_NOT_FOUND",
+            )
+        )
+    return Verdict(kind="retraction", status=stored.status, revision=stored.revision + 1, late=stored.late)
+
+
+def _judge_new(
+    submission: RewardSubmission, facts: DecisionFacts, stored: StoredReward | None, rules: RewardRules
+) -> Verdict:
+    source = rules.sources.get(submission.source)
+    if source is None:
+        return _refuse(
+            InvalidInputError(
+                f"unknown source {submission.source}; policy {facts.policy} knows {', '.join(rules.sources)}",
+                code="SOURCE_UNKNOWN",
+                field="/source",
+            )
+        )
+    if submission.thumb is not None:
+        reward: float | None = 1.0 if submission.thumb == "up" else 0.0
+    else:
+        reward = normalise(submission.value, source)
+    if reward is None:
+        return _refuse(
+            InvalidInputError(
+                f"value {submission.value} is outside the scale of source {submission.source}: "
+                f"{source.minimum:g} to {source.maximum:g}",
+                code="VALUE_OUT_OF_RANGE",
+                field="/value",
+            )
+        )
+    default = submission.identity.startswith(DEFAULT_IDENTITY)
+    late = submission.received_at_us > facts.expires_at_us and not default
+    if late and rules.late_policy == "reject":
+        return _refuse(GoneError("the reward window of this decision has closed", field="/decision_id"))
+    learned = source.learn and submission.metric not in rules.log_only_metrics
+    if not learned or (late and rules.late_policy == "log"):
+        status = "logged"
+    elif facts.deferred and not facts.activated:
+        status = "held"
+    else:
+        status = "recorded"
+    revision = 0 if stored is None else stored.revision + 1
+    return Verdict(
+        kind="default" if default else "reward",
+        status=status,
+        revision=revision,
+        reward=reward,
+        noise_variance=source.noise_variance,
+        late=late,
+    )
+
+
+def normalise(value: float | None, source: SourceRule) -> float | None:
+    """Map a value from the source's scale onto [0, 1]; None outside the scale."""
+    if value is None or not source.minimum <= value <= source.maximum:
+        return None
+    return (value - source.minimum) / (source.maximum - source.minimum)
+
+
+def _refuse(error: BanditdError) -> Verdict:
+    return Verdict(error=error)

@@ -1,0 +1,345 @@
+"""The configuration: one tree of frozen models, read once at start.
+
+Order of precedence: command line > environment ``BANDITD_SECTION__FIELD`` > YAML file > defaults. Unknown
+keys, unknown ``BANDITD_*`` variables and a missing named file stop the start with a message that says what to
+change. Services never see this module: ``bootstrap`` hands them plain values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from banditd.core.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "BANDITD_"
+# Variables of ours that are not settings.
+OTHER_VARIABLES = frozenset(
+    {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
+)
+Scope = Literal["route", "reward", "read", "admin"]
+LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ApiKeySettings(Section):
+    """One API key. ``banditd keys create`` prints the key once and this entry."""
+
+    name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
+    sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
+    scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do: route, reward, read, admin")
+
+
+class ServerSettings(Section):
+    """Where and how the daemon listens."""
+
+    host: str = Field("127.0.0.1", description="address to bind; any but localhost needs api_keys")
+    port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
+    api_keys: tuple[ApiKeySettings, ...] = Field((), description="accepted keys; none: open (localhost only)")
+    allow_unauthenticated: bool = Field(
+        False, description="serve other addresses than localhost without keys; think twice"
+    )
+    max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
+    max_input_chars: int = Field(1_000_000, ge=1, description="longest query text; 422 above it")
+    max_batch: int = Field(256, ge=1, le=4096, description="most items in one batch of queries or rewards")
+    max_page: int = Field(500, ge=1, le=10_000, description="most rows on one page of a list")
+    rate_limit_per_s: float = Field(
+        0.0, ge=0, description="requests per second and key (or peer); 0 switches the limit off"
+    )
+    rate_limit_burst: int = Field(200, ge=1, description="requests that may come at once under the limit")
+    drain_s: float = Field(0.0, ge=0, description="after SIGTERM: answer on, not ready, this long, then close")
+    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests at the end")
+    keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above that of any proxy")
+
+
+class DatabaseSettings(Section):
+    """The log and the state."""
+
+    url: SecretStr = Field(
+        SecretStr("sqlite:///var/banditd.db"),
+        description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
+    )
+    readers: int = Field(2, ge=1, le=32, description="threads for reading")
+
+
+class EncoderSettings(Section):
+    """How a query becomes a vector."""
+
+    model: str = Field("static", description="static (shipped), or any sentence-transformers name or folder")
+    feature_maps: Path | None = Field(
+        None, description="feature maps built by 'banditd encoder build'; needed for any model but static"
+    )
+    threads: int = Field(2, ge=1, le=64, description="encoder threads of a sentence-transformers model")
+    queue_size: int = Field(64, ge=1, description="queries waiting for a thread; 503 above it")
+    deadline_ms: float = Field(500.0, gt=0, description="longest wait for a vector; then degraded mode")
+
+
+class PrivacySettings(Section):
+    """What is kept of the queries."""
+
+    store_input: bool = Field(False, description="store the text of queries in the decision log")
+
+
+class LoggingSettings(Section):
+    """What is logged, and how."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level logged")
+    format: Literal["json", "text"] = Field("json", description="json lines, or text for people")
+    access: bool = Field(True, description="one line per request")
+
+
+class LearnerSettings(Section):
+    """The single writer of the policies' state."""
+
+    max_batch: int = Field(256, ge=1, le=10_000, description="rewards folded in one transaction at most")
+    pause_ms: float = Field(20.0, ge=0, description="rest between two micro-batches, so that they grow under load")
+    poll_s: float = Field(1.0, gt=0, description="how often replicas look for new rewards and snapshots")
+    lease_s: float = Field(10.0, ge=1, description="a silent learner is replaced after this")
+
+
+class JobSettings(Section):
+    """Background work; each job runs on one replica at a time."""
+
+    default_rewards_s: float = Field(30.0, gt=0, description="interval of the default-reward job")
+    usage_silence_s: float = Field(300.0, gt=0, description="interval of the job that settles silent usage")
+    rollup_s: float = Field(600.0, gt=0, description="interval of the roll-up compaction")
+    retention_s: float = Field(3600.0, gt=0, description="interval of the retention job")
+    refit_s: float = Field(900.0, gt=0, description="interval of the evidence refit when traffic is slow")
+    integrity_s: float = Field(3600.0, gt=0, description="interval of the integrity check")
+    integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
+    retention_days: float = Field(0.0, ge=0, description="decisions older than this are deleted; 0 keeps all")
+    usage_window_s: float = Field(
+        86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
+    )
+
+
+class PriceSettings(Section):
+    """List price of an arm in US dollars."""
+
+    usd_per_mtok_in: float = Field(0.0, ge=0, description="per million input tokens")
+    usd_per_mtok_out: float = Field(0.0, ge=0, description="per million output tokens")
+    usd_per_request: float = Field(0.0, ge=0, description="per request")
+
+
+class ArmSettings(Section):
+    """An arm to create at the first start. Later changes go through the API (PATCH /v1/arms/{id})."""
+
+    arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="name of the arm")
+    upstream_model: str | None = Field(None, max_length=256, description="model behind it; default: the name")
+    provider: str = Field("", max_length=128, description="who serves it; for reading only")
+    price: PriceSettings = Field(PriceSettings(), description="list price")
+    enabled: bool = Field(True, description="whether it may be routed to")
+    capabilities: tuple[str, ...] = Field((), description="tags that requests may ask for, such as vision")
+    context_window_tokens: int | None = Field(None, ge=1, description="longer queries exclude the arm")
+    quality_prior: float | None = Field(None, ge=0, le=1, description="expected reward before any data")
+    prior_worth: float = Field(10.0, gt=0, description="how many rewards that expectation is worth")
+    expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage reports tell")
+    expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage reports tell")
+    max_share: float = Field(1.0, gt=0, le=1, description="cap on the arm's share of the traffic")
+    onboarding_decisions: int = Field(20, ge=0, description="decisions that a new arm is granted")
+    onboarding_usd: float = Field(1.0, ge=0, description="money after which the grant ends")
+
+
+class SourceSettings(Section):
+    """Where a reward comes from: its scale and how noisy it is."""
+
+    minimum: float = Field(0.0, description="value that means reward 0")
+    maximum: float = Field(1.0, description="value that means reward 1")
+    noise_variance: float = Field(
+        0.0, ge=0, description="variance of the source's error in reward units, beyond the model's own noise"
+    )
+    learn: bool = Field(True, description="false: recorded, never learned")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SourceSettings:
+        if self.maximum <= self.minimum:
+            raise ValueError("maximum must be greater than minimum")
+        return self
+
+
+def default_sources() -> dict[str, SourceSettings]:
+    return {
+        "human": SourceSettings(noise_variance=0.05),
+        "judge": SourceSettings(noise_variance=0.01),
+        "metric": SourceSettings(),
+        "implicit": SourceSettings(noise_variance=0.1),
+    }
+
+
+class RewardSettings(Section):
+    """The life of a reward."""
+
+    window_s: float = Field(604_800.0, gt=0, description="time after the decision in which rewards count")
+    late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what happens after the window")
+    default_reward: float | None = Field(
+        None, ge=0, le=1, description="reward when none came in the window; null: unlabelled, not zero"
+    )
+    sources: dict[str, SourceSettings] = Field(
+        default_factory=default_sources, description="known sources; a reward from another one is refused"
+    )
+    log_only_metrics: tuple[str, ...] = Field((), description="metrics that are recorded but never learned")
+
+
+class PolicySettingsSection(Section):
+    """One independent policy: its arms, its objective, its learner."""
+
+    kind: str = Field(
+        "thompson",
+        description="thompson, linucb, squarecb, epsilon_greedy, cluster_table, rules, fixed or uniform",
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="settings of that kind; see docs/learning.md")
+    exploration_floor: float = Field(
+        0.005, ge=0, le=0.5, description="share of traffic spread over all arms, less for dear ones"
+    )
+    half_life_decisions: float | None = Field(
+        None, gt=0, description="evidence this many decisions old counts half; null: nothing is forgotten"
+    )
+    cost_weight: float = Field(
+        0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
+    )
+    budget_usd_per_decision: float | None = Field(
+        None, gt=0, description="mean spend per decision to hold; null: no budget"
+    )
+    session_sticky: bool = Field(True, description="a session_id keeps its arm")
+    caller_features: tuple[str, ...] = Field(
+        (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
+    )
+    breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
+    breaker_s: float = Field(30.0, gt=0, description="how long it stays excluded")
+    reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
+    arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
+
+    @model_validator(mode="after")
+    def _unique_arms(self) -> PolicySettingsSection:
+        names = [arm.arm for arm in self.arms]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+        return self
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    server: ServerSettings = Field(default_factory=ServerSettings, description="HTTP")
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings, description="log and state")
+    encoder: EncoderSettings = Field(default_factory=EncoderSettings, description="query to vector")
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings, description="what is kept")
+    logging: LoggingSettings = Field(default_factory=LoggingSettings, description="logs")
+    learner: LearnerSettings = Field(default_factory=LearnerSettings, description="the single writer")
+    jobs: JobSettings = Field(default_factory=JobSettings, description="background work")
+    policies: dict[str, PolicySettingsSection] = Field(
+        default_factory=lambda: {"default": PolicySettingsSection()}, description="policies by name"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats the keyword arguments, which carry the YAML file."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _safe(self) -> Settings:
+        if "default" not in self.policies:
+            raise ValueError("policies needs one named 'default'")
+        server = self.server
+        if server.host not in LOCAL_HOSTS and not server.api_keys and not server.allow_unauthenticated:
+            raise ValueError(
+                f"server.host is {server.host}: an address that others reach needs server.api_keys "
+                "(make one with 'banditd keys create'), or server.allow_unauthenticated: true"
+            )
+        return self
+
+
+def load_settings(
+    path: Path | None = None, *, overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    path : YAML file, or None for defaults and environment only.
+    overrides : dotted names from the command line, such as ``{"server.port": 9000}``; they win over all.
+    environ : for the check of unknown variables; default ``os.environ``.
+
+    Raises
+    ------
+    ConfigurationError : with every problem, its place and the mend.
+    """
+    check_environment(os.environ if environ is None else environ)
+    content = _read_yaml(path) if path is not None else {}
+    try:
+        settings = Settings(**content)
+        for dotted, value in (overrides or {}).items():
+            if value is not None:
+                settings = _override(settings, dotted, value)
+    except ValidationError as error:
+        where = f" in {path}" if path is not None else ""
+        lines = [f"  {'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError(f"the configuration{where} is not valid:\n" + "\n".join(lines)) from error
+    except ValueError as error:
+        raise ConfigurationError(f"the configuration is not valid: {error}") from error
+    return settings
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Refuse a ``BANDITD_*`` variable that names no setting: it is a typing mistake, and silence would hide it."""
+    sections = list(Settings.model_fields)
+    for name in environ:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in OTHER_VARIABLES:
+            continue
+        section = name[len(ENVIRONMENT_PREFIX) :].split("__")[0].lower()
+        if section not in sections:
+            known = [ENVIRONMENT_PREFIX + s.upper() for s in sections] + sorted(OTHER_VARIABLES)
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(sections)}"
+            raise ConfigurationError(f"unknown environment variable {name}{hint} (form: BANDITD_SECTION__FIELD)")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"the configuration file {path} does not exist") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"the configuration file {path} must be a mapping of sections")
+    return content
+
+
+def _override(settings: Settings, dotted: str, value: Any) -> Settings:
+    section_name, field = dotted.split(".", 1)
+    section: Section = getattr(settings, section_name)
+    changed = type(section).model_validate({**dict(section), field: value})
+    data = {name: getattr(settings, name) for name in Settings.model_fields} | {section_name: changed}
+    return Settings.model_construct(**data)._safe()
