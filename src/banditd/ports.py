@@ -216,6 +216,7 @@ class StoredLearning:
     hyperparameters: str | None  # JSON, made by bandit
     learner: str | None  # JSON: counters of the learner (folded in this epoch, last tuned at, ...)
     segments: tuple[StoredSegment, ...]
+    live_segments: frozenset[tuple[str, int]] = frozenset()  # (arm, epoch) of all: the others were dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,64 @@
+"""Values in the form in which the tables keep them, and back.
+
+Vectors become little-endian blobs (float64; a context float32, which holds it exactly), mappings compact
+JSON text. No SQL here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, cast
+
+import numpy as np
+
+from banditd.core.types import FloatArray
+
+_FLOAT64: Final = np.dtype("<f8")
+_FLOAT32: Final = np.dtype("<f4")
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
+EMPTY_OBJECT: Final = "{}"
+
+
+def pack_vector(vector: FloatArray) -> bytes:
+    return np.asarray(vector, dtype=_FLOAT64).tobytes()
+
+
+def unpack_vector(blob: bytes) -> list[float]:
+    return cast("list[float]", np.frombuffer(blob, dtype=_FLOAT64).tolist())
+
+
+def pack_context(x: FloatArray) -> bytes:
+    return np.asarray(x, dtype=_FLOAT32).tobytes()
+
+
+def unpack_context(blob: bytes) -> FloatArray:
+    """float64, shape (n_features,), writable: ``frombuffer`` alone would give a read-only view."""
+    return np.frombuffer(blob, dtype=_FLOAT32).astype(np.float64)
+
+
+def pack_mapping(mapping: Mapping[str, Any]) -> str:
+    return _encode(dict(mapping)) if mapping else EMPTY_OBJECT
+
+
+def unpack_mapping(text: str) -> dict[str, Any]:
+    return {} if text == EMPTY_OBJECT else cast("dict[str, Any]", json.loads(text))
+
+
+@lru_cache(maxsize=1024)
+def pack_names(names: tuple[str, ...]) -> str:
+    """A list of names as JSON. Few distinct lists of eligible arms occur, so they are remembered."""
+    return _encode(list(names))
+
+
+@lru_cache(maxsize=1024)
+def unpack_names(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def clean_text(text: str | None) -> str | None:
+    """PostgreSQL's text cannot hold NUL, and no UTF-8 holds a lone surrogate: replace both visibly."""
+    if text is None or (text.isascii() and "\x00" not in text):
+        return text
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")

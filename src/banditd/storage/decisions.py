@@ -1,0 +1,221 @@
+"""The decision log: appending (the hot path), activation, sessions. Reading it back is ``log_reader.py``'s.
+
+Every statement of ``append`` is compiled once and fed with tuples; a group of decisions is one statement
+per table, whoever sent them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from math import log
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.ids import new_id
+from banditd.core.types import Decision
+from banditd.ports import DecisionFilter
+from banditd.storage import dialect
+from banditd.storage.codec import clean_text, pack_context, pack_mapping, pack_names, pack_vector
+from banditd.storage.engine import Database
+from banditd.storage.log_reader import read_decision, read_page, read_stream
+from banditd.storage.schema import activation, decision, fold_queue, reward_event, session
+from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
+
+_COLUMNS: Final = tuple(column.name for column in decision.columns)
+_ROUTE_SUMS: Final = (
+    "decisions",
+    "explored",
+    "greedy",
+    "entropy_sum",
+    "predicted_spend_usd",
+    "fixed_cost_usd",
+    "fixed_decisions",
+    "degraded",
+)
+_SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
+
+
+class SqlDecisionLog:
+    """``ports.DecisionLog`` over one database."""
+
+    def __init__(self, database: Database, *, writer_name: str) -> None:
+        engine = database.engine
+        self._database = database
+        self._insert = dialect.Prepared(engine, insert(decision), _COLUMNS)
+        self._sums = SumWriter(engine, writer_name, _ROUTE_SUMS, ("decisions",))
+        self._rows = RowCounter(engine, writer_name)
+        newer = dialect.insert_into(engine, session)
+        self._session = dialect.Prepared(
+            engine,
+            newer.on_conflict_do_update(
+                index_elements=["policy", "session_id"],
+                set_={name: newer.excluded[name] for name in ("arm", "decision_id", "updated_at_us")},
+                where=newer.excluded.updated_at_us >= session.c.updated_at_us,
+            ),
+            _SESSION_COLUMNS,
+        )
+
+    async def append(self, decisions: Sequence[Decision]) -> None:
+        if decisions:
+            await self._database.write_batched(self._append, decisions)
+
+    def _append(self, connection: Connection, batches: Sequence[Sequence[Decision]]) -> list[None]:
+        increments = self._sums.start()
+        rows = []
+        sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
+        for batch in batches:
+            for made in batch:
+                predicted_cost_usd = _count(made, increments)
+                rows.append(_row(made, predicted_cost_usd))
+                if made.session_id is not None:
+                    # One row per session and statement; the last decision of the group is the newest.
+                    key = (made.policy, made.session_id)
+                    sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
+        self._insert.run(connection, rows)
+        self._sums.flush(connection, increments)
+        self._session.run(connection, [sessions[key] for key in sorted(sessions)])
+        self._rows.add(connection, "decision", len(rows))
+        return [None] * len(batches)
+
+    async def get(self, decision_id: str) -> Mapping[str, object] | None:
+        return await self._database.read(lambda connection: read_decision(connection, decision_id))
+
+    async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
+        return await self._database.read(lambda connection: read_page(connection, filters))
+
+    async def stream(
+        self, policy: str | None, *, batch_rows: int = 1000
+    ) -> AsyncIterator[Mapping[str, object]]:
+        last = ""
+        while True:
+            rows = await self._database.read(
+                lambda connection, after=last: read_stream(connection, policy, after, batch_rows)  # type: ignore[misc]
+            )
+            for row in rows:
+                yield row
+            if len(rows) < batch_rows:
+                return
+            last = str(rows[-1]["decision_id"])
+
+    async def session_arm(self, policy: str, session_id: str) -> str | None:
+        query = select(session.c.arm).where(session.c.policy == policy, session.c.session_id == session_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar())
+
+    async def activate(self, decision_id: str, at_us: int) -> bool:
+        return await self._database.write(lambda connection: self._activate(connection, decision_id, at_us))
+
+    def _activate(self, connection: Connection, decision_id: str, at_us: int) -> bool | BanditdError:
+        # The lock keeps a reward that is being judged as held out of the gap between here and the update.
+        found = connection.execute(
+            dialect.lock_exclusive(
+                self._database.engine,
+                select(decision.c.policy, decision.c.deferred).where(decision.c.decision_id == decision_id),
+            )
+        ).one_or_none()
+        if found is None:
+            return NotFoundError(f"No decision {decision_id}.", code="DECISION_NOT_FOUND")
+        if not found.deferred:
+            return False
+        if connection.execute(select(exists().where(activation.c.decision_id == decision_id))).scalar():
+            return False
+        connection.execute(
+            insert(activation), {"decision_id": decision_id, "policy": found.policy, "activated_at_us": at_us}
+        )
+        held = (reward_event.c.decision_id == decision_id) & (reward_event.c.status == "held")
+        released = connection.execute(update(reward_event).where(held).values(status="recorded")).rowcount
+        if released:
+            queue_decisions(connection, [(decision_id, found.policy)], at_us)
+        return True
+
+
+def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]], at_us: int) -> None:
+    """Put (decision_id, policy) pairs into the learner's queue."""
+    if decisions:
+        connection.execute(
+            insert(fold_queue),
+            [
+                {
+                    "queue_id": new_id(at_us),
+                    "policy": policy,
+                    "decision_id": decision_id,
+                    "enqueued_at_us": at_us,
+                }
+                for decision_id, policy in decisions
+            ],
+        )
+
+
+def forget_sessions(connection: Connection, before_us: int) -> int:
+    """Drop sessions that nothing has touched since then."""
+    return connection.execute(delete(session).where(session.c.updated_at_us < before_us)).rowcount
+
+
+def _count(made: Decision, increments: Increments) -> float:
+    """Collect the roll-up increments of one decision; returns the predicted cost of the chosen arm.
+
+    Order of the sums: ``_ROUTE_SUMS``.
+    """
+    policy, arms, chosen = made.policy, made.arms, made.arm
+    bucket = bucket_of(made.created_at_us)
+    costs = made.cost_usd.tolist()
+    for arm, cost in zip(arms, costs, strict=True):
+        sums = increments.bucket(policy, bucket, arm)
+        sums[5] += cost
+        sums[6] += 1
+    index = arms.index(chosen)
+    cost_usd: float = costs[index]
+    sums = increments.bucket(policy, bucket, chosen)
+    sums[0] += 1
+    if made.explored:
+        sums[1] += 1
+        greedy = arms[int((made.mean - made.penalty).argmax())]
+        increments.bucket(policy, bucket, greedy)[2] += 1
+    else:
+        sums[2] += 1
+    sums[3] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
+    sums[4] += cost_usd
+    if made.degraded is not None:
+        sums[7] += 1
+    increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
+    return cost_usd
+
+
+def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
+    """The decision in the order of ``_COLUMNS``; numpy scalars become plain numbers."""
+    return (
+        made.decision_id,
+        made.policy,
+        made.policy_kind,
+        made.created_at_us,
+        made.expires_at_us,
+        made.arm,
+        made.upstream_model,
+        float(made.propensity),
+        float(made.uniform),
+        bool(made.explored),
+        made.reason,
+        made.degraded,
+        pack_names(made.arms),
+        pack_vector(made.probability),
+        pack_vector(made.mean),
+        pack_vector(made.deviation),
+        pack_vector(made.cost_usd),
+        pack_vector(made.penalty),
+        predicted_cost_usd,
+        pack_mapping(made.exclusions),
+        pack_context(made.context.x),
+        int(made.context.cluster),
+        made.schema_hash,
+        int(made.snapshot_version),
+        int(made.epoch),
+        float(made.cost_weight),
+        int(made.input_tokens),
+        made.input_hash,
+        clean_text(made.input_text),
+        made.session_id,
+        pack_mapping(made.tags),
+        bool(made.deferred),
+        pack_mapping(made.context.facts),
+    )

@@ -1,0 +1,228 @@
+"""Where SQLite and PostgreSQL differ. The only file that names a dialect.
+
+It knows URLs, connection set-up, ``ON CONFLICT``, row locks, what an error of a driver means, and how to
+compile a statement once for the driver's own ``executemany``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
+
+_BEGIN_MODE: Final = "banditd_begin"
+_MIGRATION_LOCK: Final = 7_305_234_901
+"""Key of the advisory lock under which one replica migrates; any number that nobody else uses."""
+_PSYCOPG: Final = "postgresql+psycopg"
+_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "55P03"})
+_SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
+
+
+def normalise_url(url: str) -> URL:
+    """The URL with the driver that we use; ``sqlite:///path`` and ``postgresql://`` may leave it out."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "database.url cannot be read: write sqlite:///path/to/file.db or postgresql://user@host/name"
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in {None, "", ":memory:"}:
+            raise ConfigurationError("database.url must name a file: an in-memory SQLite forgets everything")
+        return parsed.set(drivername="sqlite")
+    if backend in {"postgresql", "postgres"}:
+        return parsed.set(drivername=_PSYCOPG)
+    raise ConfigurationError(f"database.url names {backend!r}: only sqlite and postgresql are supported")
+
+
+def is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+class HasStatement(Protocol):
+    """What ``ON CONFLICT`` makes of an insert: the API is the same on both."""
+
+    def on_conflict_do_nothing(self, *, index_elements: Any = ...) -> Any: ...
+
+    def on_conflict_do_update(self, *, index_elements: Any, set_: Any, where: Any = ...) -> Any: ...
+
+
+# ---------------------------------------------------------------- engines
+
+
+def make_engine(url: URL, *, pool_size: int, busy_timeout_s: float, enforce_foreign_keys: bool = True) -> Engine:
+    """An engine whose connections are set up and checked.
+
+    ``enforce_foreign_keys`` is off for migrations on SQLite only: with it on, a rebuilt parent table would
+    take its children along.
+    """
+    if is_sqlite(url):
+        Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=0,
+            connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
+        )
+        _prepare_sqlite(engine, busy_timeout_s, enforce_foreign_keys)
+        return engine
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=busy_timeout_s,
+        connect_args={
+            "connect_timeout": max(2, int(busy_timeout_s)),
+            "options": f"-c timezone=UTC -c lock_timeout={int(busy_timeout_s * 1000)}",
+        },
+    )
+
+
+def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys: bool) -> None:
+    wanted = {
+        "busy_timeout": int(busy_timeout_s * 1000),
+        "synchronous": 2,  # FULL: an acknowledged row survives a power cut, not only a crash
+        "foreign_keys": int(enforce_foreign_keys),
+    }
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own transactions begin too late and deferred, which loses updates: we write BEGIN.
+        connection.isolation_level = None
+        for name, value in wanted.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted}
+        if mode != "wal" or found != wanted:
+            raise ConfigurationError(
+                f"SQLite refused its settings (journal_mode {mode}, {found}): "
+                "the file system must allow shared memory and locks"
+            )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get(_BEGIN_MODE, "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def writing(engine: Engine) -> Engine:
+    """The engine for write transactions: SQLite takes its lock at BEGIN, so nothing is read before it."""
+    return engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}) if is_sqlite(engine.url) else engine
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for reads: all statements of one transaction see one state of the database."""
+    if is_sqlite(engine.url):
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def lock_migrations(connection: Connection) -> None:
+    """Wait until this transaction alone may migrate (on SQLite its BEGIN IMMEDIATE has seen to that)."""
+    if not is_sqlite(connection.engine.url):
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
+
+def broken_references(connection: Connection) -> int:
+    """Rows whose parent is missing, after a migration that ran without foreign keys."""
+    if not is_sqlite(connection.engine.url):
+        return 0
+    return len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
+
+
+# ---------------------------------------------------------------- statements
+
+
+def insert_into(engine: Engine, table: Table) -> Any:
+    """An insert with ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
+    return sqlite.insert(table) if is_sqlite(engine.url) else postgresql.insert(table)
+
+
+def add_up(engine: Engine, table: Table, columns: Iterable[str]) -> Any:
+    """Insert a row of sums, or add it to the row that is there."""
+    statement = insert_into(engine, table)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + statement.excluded[name] for name in columns},
+    )
+
+
+def replace_row(engine: Engine, table: Table, columns: Iterable[str]) -> Any:
+    """Insert a row, or overwrite ``columns`` of the row with that primary key."""
+    statement = insert_into(engine, table)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: statement.excluded[name] for name in columns},
+    )
+
+
+def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
+    """The select with a shared row lock, or None where the whole database is locked by the writer."""
+    return None if is_sqlite(engine.url) else statement.with_for_update(read=True)
+
+
+def lock_exclusive(engine: Engine, statement: Select[Any]) -> Select[Any]:
+    return statement if is_sqlite(engine.url) else statement.with_for_update()
+
+
+class Prepared:
+    """A statement compiled once, for rows given as tuples in the order of ``columns``.
+
+    SQLAlchemy's own executemany works through a dict per row; on the hot path that costs more than SQLite.
+    """
+
+    def __init__(self, engine: Engine, statement: Any, columns: Sequence[str]) -> None:
+        kind = type(engine.dialect)
+        dialect = kind(paramstyle="qmark" if is_sqlite(engine.url) else "format")
+        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+        if list(compiled.positiontup) != list(columns):
+            raise AssertionError(f"the compiled order {compiled.positiontup} is not {columns}")
+        self.sql = str(compiled)
+
+    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            connection.exec_driver_sql(self.sql, list(rows))
+
+
+# ---------------------------------------------------------------- errors
+
+
+def is_retryable(error: BaseException) -> bool:
+    """A race with another replica that another try settles: it will then see what the winner wrote."""
+    return getattr(_driver_error(error), "sqlstate", None) in _RETRYABLE_STATES
+
+
+def is_disconnect(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def translate(error: BaseException) -> BaseException:
+    """A driver's error as one of ours where it is not a bug, else the error itself."""
+    if isinstance(error, BanditdError):
+        return error
+    cause = _driver_error(error)
+    if isinstance(cause, sqlite3.OperationalError):
+        unavailable = any(word in str(cause).lower() for word in _SQLITE_BUSY)
+    else:
+        names = {kind.__name__ for kind in type(cause).__mro__}
+        unavailable = "OperationalError" in names or is_disconnect(error)
+    if unavailable or type(error).__module__ == "sqlalchemy.exc" and type(error).__name__ == "TimeoutError":
+        return StorageUnavailableError("The database does not answer: nothing was stored. Try again.")
+    return error
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    original = getattr(error, "orig", None)
+    return original if isinstance(original, BaseException) else error

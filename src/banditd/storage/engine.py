@@ -1,0 +1,206 @@
+"""The database: one writer thread with group commit, a few reader threads, one engine.
+
+Every write that waits when the writer becomes free shares the next transaction; nothing lingers for
+company. A write that fails takes nothing with it: the group is rolled back and each member runs again
+alone. Answers travel to the event loop after the commit, in one call per group. Knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+
+from banditd.core.errors import BanditdError, StorageUnavailableError
+from banditd.storage import dialect
+
+T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
+
+GROUP_LIMIT: Final = 256
+QUEUE_LIMIT: Final = 20_000
+ATTEMPTS: Final = 6
+
+Handler = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""Does several like writes at once and answers each, in order. An answer that is a BanditdError refuses
+that one write, which must then have written nothing; raising fails (and reruns) the group."""
+
+
+class _Write(NamedTuple):
+    handler: Handler
+    payload: Any
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+def _each(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    return [work(connection) for work in works]
+
+
+class Database:
+    """Reads and writes of one process on one database.
+
+    Parameters
+    ----------
+    url : as in the configuration; see ``dialect.normalise_url``.
+    busy_timeout_s : how long to wait for the locks of another process, or for a connection.
+    readers : threads (and connections) for reads.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 5.0, readers: int = 2) -> None:
+        self.url = dialect.normalise_url(url)
+        self.engine = dialect.make_engine(self.url, pool_size=readers + 1, busy_timeout_s=busy_timeout_s)
+        self._writing = dialect.writing(self.engine)
+        self._reading = dialect.reading(self.engine)
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="banditd-read")
+        self._thread = threading.Thread(target=self._serve, name="banditd-write", daemon=True)
+        self._open = False
+
+    async def __aenter__(self) -> Database:
+        self._open = True
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Commit everything that was handed in, then close."""
+        self._open = False
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        self.engine.dispose()
+
+    # ------------------------------------------------------------ for the stores
+
+    async def write(self, work: Callable[[Connection], T | BanditdError]) -> T:
+        """Run ``work`` in a write transaction; returns after the commit.
+
+        ``work`` may run more than once. It refuses by returning (having written nothing) or raising a
+        BanditdError, which is raised here.
+        """
+        result: T = await self.write_batched(_each, work)
+        return result
+
+    def write_batched(self, handler: Handler, payload: Any) -> asyncio.Future[Any]:
+        """Like ``write``, but like writes that wait together are handed to ``handler`` in one call."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if not self._open or self._queue.qsize() >= QUEUE_LIMIT:
+            reason = "is behind with writing" if self._open else "is closed"
+            future.set_exception(StorageUnavailableError(f"The database {reason}: nothing was stored."))
+        else:
+            self._queue.put(_Write(handler, payload, future, loop))
+        return future
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` on one consistent state of the database."""
+        if not self._open:
+            raise StorageUnavailableError("The database is closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        for attempt in range(2):
+            try:
+                with self._reading.connect() as connection, connection.begin():
+                    return work(connection)
+            except Exception as error:
+                # A connection of the pool may have died unnoticed; reading again is harmless.
+                if attempt == 0 and dialect.is_disconnect(error):
+                    continue
+                mine = dialect.translate(error)
+                if mine is error:
+                    raise
+                raise mine from error
+        raise AssertionError("unreachable")
+
+    # ------------------------------------------------------------ the writer thread
+
+    def _serve(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group = [first]
+            closing = False
+            while len(group) < GROUP_LIMIT and not self._queue.empty():
+                item = self._queue.get_nowait()
+                if item is None:
+                    closing = True
+                    break
+                group.append(item)
+            _deliver(group, self._commit(group))
+            if closing:
+                return
+
+    def _commit(self, group: Sequence[_Write]) -> list[Any]:
+        """The answers of the group, in order; an exception as an answer means that this write failed."""
+        try:
+            return self._transaction(group)
+        except Exception as error:  # noqa: BLE001 - every failure is the answer of some write
+            mine = dialect.translate(error)
+            if mine is not error:
+                mine.__cause__ = error
+            if len(group) == 1 or isinstance(mine, StorageUnavailableError):
+                return [mine] * len(group)
+        return [self._commit([item])[0] for item in group]
+
+    def _transaction(self, group: Sequence[_Write]) -> list[Any]:
+        for attempt in range(ATTEMPTS):
+            committing = False
+            try:
+                with self._writing.connect() as connection, connection.begin():
+                    answers = _run(connection, group)
+                    committing = True
+            except Exception as error:
+                # A connection that breaks during COMMIT leaves us not knowing: never run that again.
+                again = dialect.is_retryable(error) or (not committing and dialect.is_disconnect(error))
+                if not again or attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0.0, 0.002 * 2**attempt))
+            else:
+                return answers
+        raise AssertionError("unreachable")
+
+
+def _run(connection: Connection, group: Sequence[_Write]) -> list[Any]:
+    """Run the group's writes, those of one handler together."""
+    if len(group) == 1:
+        return list(group[0].handler(connection, [group[0].payload]))
+    members: dict[Handler, list[int]] = defaultdict(list)
+    for index, item in enumerate(group):
+        members[item.handler].append(index)
+    answers: list[Any] = [None] * len(group)
+    for handler, indices in members.items():
+        results = handler(connection, [group[index].payload for index in indices])
+        for index, result in zip(indices, results, strict=True):
+            answers[index] = result
+    return answers
+
+
+def _deliver(group: Sequence[_Write], answers: Sequence[Any]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = defaultdict(list)
+    for item, answer in zip(group, answers, strict=True):
+        by_loop[item.loop].append((item.future, answer))
+    for loop, pairs in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # a loop that was closed meanwhile waits for nothing
+            loop.call_soon_threadsafe(_settle, pairs)
+
+
+def _settle(pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, answer in pairs:
+        if future.done():  # cancelled while the transaction ran: the write stands
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

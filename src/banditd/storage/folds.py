@@ -1,0 +1,138 @@
+"""Decisions with everything that a fold needs: context, active rewards, former contribution.
+
+A decision's active events are, per identity, the newest revision that may be learned, unless that revision
+takes the reward back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, exists, func, select
+
+from banditd.core.ids import lowest_id
+from banditd.core.types import Contribution, RewardEvent
+from banditd.ports import FoldItem
+from banditd.storage.codec import unpack_context
+from banditd.storage.schema import contribution, decision, reward_event, usage_report
+
+_CHUNK: Final = 500
+_PIVOTS: Final = 16
+_MILLISECOND_HEX: Final = 12
+
+
+def fold_items(
+    connection: Connection,
+    decision_ids: Sequence[str],
+    queue_ids: Mapping[str, Sequence[str]] | None = None,
+) -> list[FoldItem]:
+    """Fold items of these decisions, in their order."""
+    found: dict[str, FoldItem] = {}
+    for start in range(0, len(decision_ids), _CHUNK):
+        chunk = decision_ids[start : start + _CHUNK]
+        events = _active_events(connection, chunk)
+        for row in connection.execute(_query().where(decision.c.decision_id.in_(chunk))):
+            queued = () if queue_ids is None else tuple(queue_ids[row.decision_id])
+            found[row.decision_id] = _item(row, tuple(events.get(row.decision_id, ())), queued)
+    return [found[decision_id] for decision_id in decision_ids if decision_id in found]
+
+
+def rewarded_ids(connection: Connection, policy: str, after: str, limit: int) -> list[str]:
+    """Ids of decisions with rewards that may be learned, oldest first, greater than ``after``."""
+    rewarded = exists().where(
+        reward_event.c.decision_id == decision.c.decision_id, reward_event.c.status == "recorded"
+    )
+    query = (
+        select(decision.c.decision_id)
+        .where(decision.c.policy == policy, decision.c.decision_id > after, rewarded)
+        .order_by(decision.c.decision_id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def sampled_ids(connection: Connection, policy: str, limit: int, generator: random.Random) -> list[str]:
+    """Runs of folded decisions that start at random times: the cost does not grow with the log."""
+    c = contribution.c
+    first, last = connection.execute(
+        select(func.min(c.decision_id), func.max(c.decision_id)).where(c.policy == policy)
+    ).one()
+    if first is None:
+        return []
+    earliest, latest = _millisecond(first), _millisecond(last)
+    chosen: dict[str, None] = {}
+    for index in range(_PIVOTS):
+        pivot = first if index == 0 else lowest_id(generator.randint(earliest, latest) * 1000)
+        query = select(c.decision_id).where(c.policy == policy, c.decision_id >= pivot)
+        run = connection.execute(query.order_by(c.decision_id).limit(-(-limit // _PIVOTS)))
+        chosen.update(dict.fromkeys(run.scalars()))
+    return sorted(chosen)[:limit]
+
+
+def _millisecond(decision_id: str) -> int:
+    return int(decision_id.replace("-", "")[:_MILLISECOND_HEX], 16)
+
+
+def _query() -> Any:
+    d = decision.c
+    return select(
+        d.decision_id,
+        d.policy,
+        d.arm,
+        d.epoch,
+        d.schema_hash,
+        d.x,
+        d.cluster,
+        d.created_at_us,
+        d.propensity,
+        usage_report.c.served_arm,
+        contribution.c.arm.label("put_arm"),
+        contribution.c.epoch.label("put_epoch"),
+        contribution.c.weight.label("put_weight"),
+        contribution.c.reward.label("put_reward"),
+    ).select_from(
+        decision.outerjoin(usage_report, usage_report.c.decision_id == d.decision_id).outerjoin(
+            contribution, contribution.c.decision_id == d.decision_id
+        )
+    )
+
+
+def _active_events(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[RewardEvent]]:
+    c = reward_event.c
+    query = (
+        select(c.decision_id, c.identity, c.kind, c.reward, c.noise_variance, c.received_at_us)
+        .where(c.decision_id.in_(decision_ids), c.status == "recorded")
+        .order_by(c.identity, c.revision)
+    )
+    newest = {(row.decision_id, row.identity): row for row in connection.execute(query)}
+    events: dict[str, list[RewardEvent]] = defaultdict(list)
+    for (decision_id, _), row in newest.items():
+        if row.kind != "retraction" and row.reward is not None:
+            events[decision_id].append(
+                RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us)
+            )
+    return events
+
+
+def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, ...]) -> FoldItem:
+    put = None
+    if row.put_arm is not None:
+        put = Contribution(row.put_arm, row.put_epoch, row.put_weight, row.put_reward)
+    return FoldItem(
+        decision_id=row.decision_id,
+        policy=row.policy,
+        chosen_arm=row.arm,
+        served_arm=row.served_arm,
+        epoch=row.epoch,
+        schema_hash=row.schema_hash,
+        x=unpack_context(row.x),
+        cluster=row.cluster,
+        created_at_us=row.created_at_us,
+        propensity=row.propensity,
+        events=events,
+        contribution=put,
+        queue_ids=queue_ids,
+    )

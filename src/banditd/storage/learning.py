@@ -1,0 +1,283 @@
+"""What the learner reads and writes: its queue, the segments, the state, contributions, snapshots.
+
+A fold is one transaction guarded twice: by the lease's holder and by compare-and-swap on the version. The
+queue has no order and no watermark: exactly the claimed rows are deleted. The arithmetic is ``bandit/``'s.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+
+from banditd.core.errors import BanditdError, LeaseLostError
+from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
+from banditd.storage import dialect
+from banditd.storage.delays import delay_bin
+from banditd.storage.engine import Database
+from banditd.storage.folds import fold_items, rewarded_ids, sampled_ids
+from banditd.storage.schema import (
+    contribution,
+    delay_count,
+    fold_queue,
+    learner_state,
+    lease,
+    segment,
+    snapshot,
+)
+from banditd.storage.sums import SumWriter, bucket_of
+
+LEARNER_LEASE: Final = "learner"
+SNAPSHOTS_KEPT: Final = 200
+_CHUNK: Final = 500
+_REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
+_STATE: Final = ("version", "epoch", "hyperparameters", "learner", "updated_at_us")
+
+
+class SqlLearningStore:
+    """``ports.LearningStore`` over one database."""
+
+    def __init__(self, database: Database, *, writer_name: str) -> None:
+        engine = database.engine
+        self._database = database
+        self._random = random.Random()
+        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _REWARD_SUMS)
+        self._delays = dialect.add_up(engine, delay_count, ("rewards",))
+        self._segments = dialect.replace_row(engine, segment, ("sums", "version"))
+        self._contributions = dialect.replace_row(
+            engine, contribution, ("policy", "arm", "epoch", "weight", "reward")
+        )
+
+    # ------------------------------------------------------------ reading
+
+    async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
+        return await self._database.read(
+            lambda connection: _load(connection, policy, schema_hash, since_version)
+        )
+
+    async def versions(self) -> Mapping[str, int]:
+        """Of a policy with state under several schemas, the version of the one that was written last."""
+        s = learner_state.c
+        query = select(s.policy, s.version).order_by(s.updated_at_us, s.version)
+        return await self._database.read(
+            lambda connection: {row.policy: row.version for row in connection.execute(query)}
+        )
+
+    async def claim(self, policy: str, limit: int) -> list[FoldItem]:
+        return await self._database.read(lambda connection: _claim(connection, policy, limit))
+
+    async def queue_depth(self) -> int:
+        query = select(func.count()).select_from(fold_queue)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+    async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
+        last = ""
+        while True:
+            items = await self._database.read(
+                lambda connection, after=last: fold_items(  # type: ignore[misc]
+                    connection, rewarded_ids(connection, policy, after, batch_rows)
+                )
+            )
+            if items:
+                yield items
+            if len(items) < batch_rows:
+                return
+            last = items[-1].decision_id
+
+    async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]:
+        query = (
+            select(snapshot)
+            .where(snapshot.c.policy == policy)
+            .order_by(snapshot.c.created_at_us.desc(), snapshot.c.version.desc())
+            .limit(limit)
+        )
+        return await self._database.read(
+            lambda connection: [dict(row._mapping) for row in connection.execute(query)]
+        )
+
+    async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
+        return await self._database.read(
+            lambda connection: fold_items(connection, sampled_ids(connection, policy, limit, self._random))
+        )
+
+    # ------------------------------------------------------------ the fold
+
+    async def commit(self, fold: FoldCommit, *, holder: str) -> None:
+        await self._database.write(lambda connection: self._commit(connection, fold, holder))
+
+    def _commit(self, connection: Connection, fold: FoldCommit, holder: str) -> BanditdError | None:
+        held = connection.execute(
+            dialect.lock_exclusive(
+                self._database.engine, select(lease.c.holder).where(lease.c.name == LEARNER_LEASE)
+            )
+        ).scalar()
+        if held != holder:
+            return LeaseLostError(f"The learner's lease is held by {held or 'nobody'}.")
+        if not self._swap_state(connection, fold):
+            return LeaseLostError(f"The state of policy {fold.policy} is no longer at {fold.base_version}.")
+        self._write_segments(connection, fold)
+        self._write_contributions(connection, fold)
+        self._count(connection, fold)
+        self._write_snapshot(connection, fold)
+        for chunk in _chunks(fold.queue_ids):
+            connection.execute(delete(fold_queue).where(fold_queue.c.queue_id.in_(chunk)))
+        return None
+
+    def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:
+        s = learner_state.c
+        values = {
+            "version": fold.version,
+            "epoch": fold.epoch,
+            "hyperparameters": fold.hyperparameters,
+            "learner": fold.learner,
+            "updated_at_us": fold.at_us,
+        }
+        swapped = connection.execute(
+            update(learner_state)
+            .where(
+                s.policy == fold.policy,
+                s.schema_hash == fold.schema_hash,
+                s.version == fold.base_version,
+            )
+            .values(**values)
+        ).rowcount
+        if swapped or fold.base_version != 0:
+            return bool(swapped)
+        first = dialect.insert_into(self._database.engine, learner_state).on_conflict_do_nothing(
+            index_elements=["policy", "schema_hash"]
+        )
+        row = {"policy": fold.policy, "schema_hash": fold.schema_hash, **values}
+        return bool(connection.execute(first.values(**row)).rowcount)
+
+    def _write_segments(self, connection: Connection, fold: FoldCommit) -> None:
+        c = segment.c
+        for chunk in _chunks(fold.dropped_segments):
+            connection.execute(
+                delete(segment).where(
+                    c.policy == fold.policy,
+                    c.schema_hash == fold.schema_hash,
+                    tuple_(c.arm, c.epoch).in_(chunk),
+                )
+            )
+        if fold.segments:
+            key = {"policy": fold.policy, "schema_hash": fold.schema_hash}
+            connection.execute(
+                self._segments,
+                [
+                    key | {"arm": s.arm, "epoch": s.epoch, "sums": s.sums, "version": s.version}
+                    for s in fold.segments
+                ],
+            )
+
+    def _write_contributions(self, connection: Connection, fold: FoldCommit) -> None:
+        gone = [decision_id for decision_id, put in fold.contributions.items() if put is None]
+        for chunk in _chunks(gone):
+            connection.execute(delete(contribution).where(contribution.c.decision_id.in_(chunk)))
+        rows = [
+            {
+                "decision_id": decision_id,
+                "policy": fold.policy,
+                "arm": put.arm,
+                "epoch": put.epoch,
+                "weight": float(put.weight),
+                "reward": float(put.reward),
+            }
+            for decision_id, put in fold.contributions.items()
+            if put is not None
+        ]
+        if rows:
+            connection.execute(self._contributions, rows)
+
+    def _count(self, connection: Connection, fold: FoldCommit) -> None:
+        increments = self._sums.start()
+        delays: dict[int, int] = {}
+        for delta in fold.deltas:
+            changes = _changes(delta)
+            rows = (
+                increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm),
+                increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm),
+            )
+            for sums in rows:
+                for index, change in enumerate(changes):
+                    sums[index] += change
+            if delta.delay_s is not None:
+                place = delay_bin(delta.delay_s)
+                delays[place] = delays.get(place, 0) + 1
+        self._sums.flush(connection, increments)
+        if delays:
+            connection.execute(
+                self._delays,
+                [{"policy": fold.policy, "bin": place, "rewards": n} for place, n in sorted(delays.items())],
+            )
+
+    def _write_snapshot(self, connection: Connection, fold: FoldCommit) -> None:
+        c = snapshot.c
+        row = {
+            "policy": fold.policy,
+            "schema_hash": fold.schema_hash,
+            "version": fold.version,
+            "epoch": fold.epoch,
+            "hyperparameters": fold.hyperparameters,
+            "learner": fold.learner,
+            "folded": len(fold.contributions),
+            "created_at_us": fold.at_us,
+        }
+        connection.execute(insert(snapshot), row)
+        connection.execute(
+            delete(snapshot).where(
+                c.policy == fold.policy,
+                c.schema_hash == fold.schema_hash,
+                c.version <= fold.version - SNAPSHOTS_KEPT,
+            )
+        )
+
+
+def _load(connection: Connection, policy: str, schema_hash: str, since_version: int) -> StoredLearning:
+    s, g = learner_state.c, segment.c
+    state = connection.execute(
+        select(learner_state).where(s.policy == policy, s.schema_hash == schema_hash)
+    ).one_or_none()
+    mine = (g.policy == policy) & (g.schema_hash == schema_hash)
+    live = connection.execute(select(g.arm, g.epoch).where(mine).order_by(g.arm, g.epoch))
+    changed = connection.execute(
+        select(g.arm, g.epoch, g.sums, g.version)
+        .where(mine, g.version > since_version)
+        .order_by(g.arm, g.epoch)
+    )
+    return StoredLearning(
+        version=0 if state is None else state.version,
+        epoch=0 if state is None else state.epoch,
+        hyperparameters=None if state is None else state.hyperparameters,
+        learner=None if state is None else state.learner,
+        segments=tuple(StoredSegment(**row._mapping) for row in changed),
+        live_segments=frozenset((row.arm, row.epoch) for row in live),
+    )
+
+
+def _claim(connection: Connection, policy: str, limit: int) -> list[FoldItem]:
+    queued = connection.execute(
+        select(fold_queue.c.decision_id, fold_queue.c.queue_id)
+        .where(fold_queue.c.policy == policy)
+        .order_by(fold_queue.c.queue_id)
+        .limit(limit)
+    )
+    queue_ids: dict[str, list[str]] = {}
+    for row in queued:
+        queue_ids.setdefault(row.decision_id, []).append(row.queue_id)
+    return fold_items(connection, list(queue_ids), queue_ids)
+
+
+def _changes(delta: StatDelta) -> tuple[float, ...]:
+    """In the order of ``_REWARD_SUMS``."""
+    return (
+        int(delta.rewards),
+        float(delta.weight),
+        float(delta.weighted_reward),
+        float(delta.weighted_square),
+    )
+
+
+def _chunks(values: Sequence[Any]) -> list[Sequence[Any]]:
+    return [values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK)]

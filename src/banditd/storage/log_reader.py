@@ -1,0 +1,126 @@
+"""Reading the decision log: one decision whole, pages, and the stream for export. Writes nothing.
+
+Rows come back as plain dicts with vectors as lists; times stay integer microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
+
+from banditd.core.ids import lowest_id
+from banditd.ports import DecisionFilter
+from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
+
+_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
+_MAPPINGS: Final = ("exclusions", "tags", "facts")
+_HEAVY: Final = frozenset({"x", "facts", "input_text"})
+_ID_SLACK_US: Final = 60_000_000
+"""An id lies within seconds of its decision's time (``core.ids``): ranges over time use the ids' index."""
+
+
+def read_decision(connection: Connection, decision_id: str) -> dict[str, object] | None:
+    row = connection.execute(_with_outcome(list(decision.columns), decision_id)).one_or_none()
+    if row is None:
+        return None
+    whole = _decode(row)
+    for name in ("reward", "reward_weight", "spend_usd", "served_arm"):
+        whole.pop(name)
+    events = connection.execute(
+        select(reward_event)
+        .where(reward_event.c.decision_id == decision_id)
+        .order_by(reward_event.c.received_at_us, reward_event.c.identity, reward_event.c.revision)
+    )
+    whole["rewards"] = [reward_row(event) for event in events]
+    usage = connection.execute(
+        select(usage_report).where(usage_report.c.decision_id == decision_id)
+    ).one_or_none()
+    whole["usage"] = None if usage is None else dict(usage._mapping)
+    folded = connection.execute(
+        select(contribution).where(contribution.c.decision_id == decision_id)
+    ).one_or_none()
+    whole["contribution"] = None if folded is None else dict(folded._mapping)
+    return whole
+
+
+def read_page(connection: Connection, filters: DecisionFilter) -> list[dict[str, object]]:
+    columns = [column for column in decision.columns if column.name not in _HEAVY]
+    query = _with_outcome(columns, None).where(*_conditions(filters))
+    query = query.order_by(decision.c.decision_id.desc()).limit(filters.limit)
+    return [_decode(row) for row in connection.execute(query)]
+
+
+def read_stream(
+    connection: Connection, policy: str | None, after: str, batch_rows: int
+) -> list[dict[str, object]]:
+    query = _with_outcome(list(decision.columns), None).where(decision.c.decision_id > after)
+    if policy is not None:
+        query = query.where(decision.c.policy == policy)
+    query = query.order_by(decision.c.decision_id).limit(batch_rows)
+    return [_decode(row) for row in connection.execute(query)]
+
+
+def reward_row(row: Row[Any]) -> dict[str, object]:
+    event = dict(row._mapping)
+    event["metadata"] = unpack_mapping(event["metadata"])
+    return event
+
+
+def _with_outcome(columns: list[Any], decision_id: str | None) -> Select[Any]:
+    """The decision with its merged reward (as folded), spend, serving arm and activation."""
+    query = select(
+        *columns,
+        contribution.c.reward.label("reward"),
+        contribution.c.weight.label("reward_weight"),
+        usage_report.c.cost_usd.label("spend_usd"),
+        usage_report.c.served_arm.label("served_arm"),
+        activation.c.activated_at_us.label("activated_at_us"),
+    ).select_from(
+        decision.outerjoin(contribution, contribution.c.decision_id == decision.c.decision_id)
+        .outerjoin(usage_report, usage_report.c.decision_id == decision.c.decision_id)
+        .outerjoin(activation, activation.c.decision_id == decision.c.decision_id)
+    )
+    return query if decision_id is None else query.where(decision.c.decision_id == decision_id)
+
+
+def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
+    c = decision.c
+    conditions = [
+        column == wanted
+        for column, wanted in (
+            (c.policy, filters.policy),
+            (c.arm, filters.arm),
+            (c.session_id, filters.session_id),
+            (c.cluster, filters.cluster),
+            (c.explored, filters.explored),
+        )
+        if wanted is not None
+    ]
+    if filters.since_us is not None:
+        conditions += [
+            c.created_at_us >= filters.since_us,
+            c.decision_id >= lowest_id(filters.since_us - _ID_SLACK_US),
+        ]
+    if filters.until_us is not None:
+        conditions += [
+            c.created_at_us < filters.until_us,
+            c.decision_id < lowest_id(filters.until_us + _ID_SLACK_US),
+        ]
+    if filters.before_id is not None:
+        conditions.append(c.decision_id < filters.before_id)
+    return conditions
+
+
+def _decode(row: Row[Any]) -> dict[str, object]:
+    whole = dict(row._mapping)
+    whole["arms"] = list(unpack_names(whole["arms"]))
+    for name in _VECTORS:
+        whole[name] = unpack_vector(whole[name])
+    for name in _MAPPINGS:
+        if name in whole:
+            whole[name] = unpack_mapping(whole[name])
+    if "x" in whole:
+        whole["x"] = unpack_context(whole["x"]).tolist()
+    return whole

@@ -1,0 +1,214 @@
+"""The reward log: judging, inserting, finding. Usage reports are ``usage.py``'s; learning is not here.
+
+A reward is inserted once per (identity, revision); the unique constraint decides races between replicas,
+and the loser is judged again with the winner's row in sight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, and_, exists, insert, not_, or_, select
+
+from banditd.core.errors import BanditdError
+from banditd.core.ids import new_id
+from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
+from banditd.ports import DecisionFacts, Judge, StoredReward, Verdict
+from banditd.storage import dialect
+from banditd.storage.codec import pack_mapping
+from banditd.storage.decisions import queue_decisions
+from banditd.storage.engine import Database
+from banditd.storage.log_reader import reward_row
+from banditd.storage.schema import activation, decision, reward_event
+from banditd.storage.sums import RowCounter
+from banditd.storage.usage import UsageLog
+
+_CHUNK: Final = 500
+
+Answer = RewardReceipt | BanditdError
+
+
+class SqlRewardLog:
+    """``ports.RewardLog`` over one database."""
+
+    def __init__(self, database: Database, *, writer_name: str) -> None:
+        self._database = database
+        self._usage = UsageLog(database, writer_name=writer_name)
+        self._rows = RowCounter(database.engine, writer_name)
+
+    async def record(self, submissions: Sequence[RewardSubmission], judge: Judge) -> list[Answer]:
+        if not submissions:
+            return []
+        answers: list[Answer] = await self._database.write_batched(self._record, (submissions, judge))
+        return answers
+
+    def _record(
+        self, connection: Connection, batches: Sequence[tuple[Sequence[RewardSubmission], Judge]]
+    ) -> list[list[Answer]]:
+        everything = [submission for submissions, _ in batches for submission in submissions]
+        facts = self._facts(connection, {submission.decision_id for submission in everything})
+        newest = _newest(connection, {submission.identity for submission in everything})
+        events: list[dict[str, Any]] = []
+        answers: list[list[Answer]] = []
+        for submissions, judge in batches:
+            batch: list[Answer] = []
+            for submission in submissions:
+                known = facts.get(submission.decision_id)
+                verdict = judge(submission, known, newest.get(submission.identity))
+                if verdict.error is None and verdict.duplicate_of is None and known is not None:
+                    event = _event(submission, verdict, known)
+                    events.append(event)
+                    newest[submission.identity] = _stored(event)
+                    batch.append(_receipt(newest[submission.identity], duplicate=False))
+                else:
+                    batch.append(_answer(verdict))
+            answers.append(batch)
+        if events:
+            connection.execute(insert(reward_event), events)
+            learned = {e["decision_id"]: e["policy"] for e in events if e["status"] == "recorded"}
+            queue_decisions(connection, list(learned.items()), max(e["received_at_us"] for e in events))
+            self._rows.add(connection, "reward_event", len(events))
+        return answers
+
+    def _facts(self, connection: Connection, decision_ids: Iterable[str]) -> dict[str, DecisionFacts]:
+        found: dict[str, DecisionFacts] = {}
+        for chunk in _chunks(decision_ids):
+            among = decision.c.decision_id.in_(chunk)
+            # A deferred decision must not be activated between this look and our commit.
+            lock = dialect.lock_shared(
+                self._database.engine,
+                select(decision.c.decision_id).where(among, decision.c.deferred).order_by("decision_id"),
+            )
+            if lock is not None:
+                connection.execute(lock)
+            for row in connection.execute(_facts_query().where(among)):
+                found[row.decision_id] = DecisionFacts(**row._mapping)
+        return found
+
+    async def find(self, reward_id: str) -> Mapping[str, object] | None:
+        query = select(reward_event).where(reward_event.c.reward_id == reward_id)
+
+        def work(connection: Connection) -> dict[str, object] | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else reward_row(row)
+
+        return await self._database.read(work)
+
+    async def unrewarded(
+        self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
+    ) -> list[DecisionFacts]:
+        query = (
+            _facts_query()
+            .where(
+                decision.c.policy == policy,
+                decision.c.expires_at_us > expired_from_us,
+                decision.c.expires_at_us <= expired_to_us,
+                or_(not_(decision.c.deferred), activation.c.decision_id.is_not(None)),
+                not_(exists().where(reward_event.c.decision_id == decision.c.decision_id)),
+            )
+            .order_by(decision.c.expires_at_us)
+            .limit(limit)
+        )
+        return await self._database.read(
+            lambda connection: [DecisionFacts(**row._mapping) for row in connection.execute(query)]
+        )
+
+    async def report_usage(
+        self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
+    ) -> tuple[bool, float | None]:
+        return await self._usage.report(report, price_cost)
+
+    async def silent_usage(
+        self, policy: str, created_from_us: int, created_to_us: int, limit: int
+    ) -> list[tuple[str, str, float]]:
+        return await self._usage.silent(policy, created_from_us, created_to_us, limit)
+
+    async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
+        return await self._usage.charge_estimate(decision_ids, at_us)
+
+
+def _chunks(values: Iterable[str]) -> list[list[str]]:
+    ordered = sorted(values)
+    return [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
+
+
+def _facts_query() -> Select[Any]:
+    c = decision.c
+    return select(
+        c.decision_id,
+        c.policy,
+        c.arm,
+        c.created_at_us,
+        c.expires_at_us,
+        c.deferred,
+        and_(activation.c.decision_id.is_not(None)).label("activated"),
+    ).select_from(decision.outerjoin(activation, activation.c.decision_id == c.decision_id))
+
+
+def _newest(connection: Connection, identities: Iterable[str]) -> dict[str, StoredReward]:
+    c = reward_event.c
+    found: dict[str, StoredReward] = {}
+    for chunk in _chunks(identities):
+        query = select(
+            c.reward_id,
+            c.decision_id,
+            c.revision,
+            c.kind,
+            c.status,
+            c.value,
+            c.reward,
+            c.body_hash,
+            c.late,
+            c.identity,
+        ).where(c.identity.in_(chunk))
+        for row in connection.execute(query.order_by(c.revision)):
+            *stored, identity = row
+            found[identity] = StoredReward(**dict(zip(StoredReward.__slots__, stored, strict=True)))
+    return found
+
+
+def _event(submission: RewardSubmission, verdict: Verdict, known: DecisionFacts) -> dict[str, Any]:
+    return {
+        "reward_id": new_id(submission.received_at_us),
+        "decision_id": submission.decision_id,
+        "policy": known.policy,
+        "identity": submission.identity,
+        "revision": verdict.revision,
+        "keyed": submission.keyed,
+        "kind": verdict.kind,
+        "status": verdict.status,
+        "metric": submission.metric,
+        "source": submission.source,
+        "value": None if submission.value is None else float(submission.value),
+        "reward": None if verdict.reward is None else float(verdict.reward),
+        "noise_variance": float(verdict.noise_variance),
+        "late": verdict.late,
+        "metadata": pack_mapping(submission.metadata),
+        "body_hash": submission.body_hash,
+        "received_at_us": submission.received_at_us,
+    }
+
+
+def _stored(event: Mapping[str, Any]) -> StoredReward:
+    return StoredReward(**{name: event[name] for name in StoredReward.__slots__})
+
+
+def _answer(verdict: Verdict) -> Answer:
+    if verdict.error is not None:
+        return verdict.error
+    if verdict.duplicate_of is None:
+        raise AssertionError("the judge let a reward of an unknown decision through")
+    return _receipt(verdict.duplicate_of, duplicate=True)
+
+
+def _receipt(stored: StoredReward, *, duplicate: bool) -> RewardReceipt:
+    return RewardReceipt(
+        reward_id=stored.reward_id,
+        decision_id=stored.decision_id,
+        status=stored.status,
+        duplicate=duplicate,
+        revision=stored.revision,
+        reward=stored.reward,
+        late=stored.late,
+    )

@@ -1,0 +1,240 @@
+"""Usage reports: what serving a decision really cost. One report per decision; an estimate gives way to it.
+
+Money, tokens, latency and errors are counted for the arm that served, in the bucket of the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select
+
+from banditd.core.errors import BanditdError, ConflictError, NotFoundError
+from banditd.core.ids import lowest_id
+from banditd.core.types import Arm, UsageReport
+from banditd.storage.arms import load_arms
+from banditd.storage.decisions import queue_decisions
+from banditd.storage.engine import Database
+from banditd.storage.schema import contribution, decision, reward_event, usage_report
+from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
+
+_USAGE_SUMS: Final = (
+    "usage_reports",
+    "spend_usd",
+    "input_tokens",
+    "output_tokens",
+    "latency_ms_sum",
+    "latency_reports",
+    "errors",
+)
+_CLUSTER_SUMS: Final = ("spend_usd", "latency_ms_sum", "latency_reports")
+_ID_SLACK_US: Final = 60_000_000
+
+PriceCost = Callable[[Arm, UsageReport], float | None]
+Answer = tuple[bool, float | None] | BanditdError
+
+
+class UsageLog:
+    """The usage half of ``ports.RewardLog``."""
+
+    def __init__(self, database: Database, *, writer_name: str) -> None:
+        self._database = database
+        self._sums = SumWriter(database.engine, writer_name, _USAGE_SUMS, _CLUSTER_SUMS)
+        self._rows = RowCounter(database.engine, writer_name)
+
+    async def report(self, report: UsageReport, price_cost: PriceCost) -> tuple[bool, float | None]:
+        answer: tuple[bool, float | None] = await self._database.write_batched(
+            self._report, (report, price_cost)
+        )
+        return answer
+
+    def _report(
+        self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]
+    ) -> list[Answer]:
+        ids = [report.decision_id for report, _ in payloads]
+        decisions = _decisions(connection, ids)
+        stored = _stored(connection, ids)
+        served = {
+            (decisions[r.decision_id].policy, r.served_arm or decisions[r.decision_id].arm)
+            for r, _ in payloads
+            if r.decision_id in decisions
+        }
+        arms = load_arms(connection, served)
+        increments = self._sums.start()
+        new: dict[str, dict[str, Any]] = {}
+        replaced: list[str] = []
+        answers: list[Answer] = []
+        for report, price_cost in payloads:
+            made = decisions.get(report.decision_id)
+            before = stored.get(report.decision_id)
+            answer = _judge(report, made, before, arms)
+            if answer is not None or made is None:
+                answers.append(answer or (False, None))
+                continue
+            row = _row(report, made, arms, price_cost)
+            if before is not None:
+                replaced.append(report.decision_id)
+                _count(increments, made, before, -1)
+            _count(increments, made, row, +1)
+            stored[report.decision_id] = new[report.decision_id] = row
+            answers.append((False, row["cost_usd"]))
+        if new:
+            if replaced:
+                connection.execute(delete(usage_report).where(usage_report.c.decision_id.in_(replaced)))
+            connection.execute(insert(usage_report), list(new.values()))
+            self._sums.flush(connection, increments)
+            self._rows.add(connection, "usage_report", len(new) - len(replaced))
+            _queue_rerouted(connection, list(new.values()), decisions)
+        return answers
+
+    async def silent(
+        self, policy: str, created_from_us: int, created_to_us: int, limit: int
+    ) -> list[tuple[str, str, float]]:
+        c = decision.c
+        query = (
+            select(c.decision_id, c.arm, c.predicted_cost_usd)
+            .select_from(decision.outerjoin(usage_report, usage_report.c.decision_id == c.decision_id))
+            .where(
+                c.policy == policy,
+                c.created_at_us >= created_from_us,
+                c.created_at_us < created_to_us,
+                c.decision_id >= lowest_id(created_from_us - _ID_SLACK_US),
+                c.decision_id < lowest_id(created_to_us + _ID_SLACK_US),
+                usage_report.c.decision_id.is_(None),
+            )
+            .order_by(c.decision_id)
+            .limit(limit)
+        )
+        return await self._database.read(
+            lambda connection: [(row[0], row[1], row[2]) for row in connection.execute(query)]
+        )
+
+    async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
+        return await self._database.write(
+            lambda connection: self._charge_estimate(connection, decision_ids, at_us)
+        )
+
+    def _charge_estimate(self, connection: Connection, decision_ids: Sequence[str], at_us: int) -> int:
+        decisions = _decisions(connection, decision_ids)
+        stored = _stored(connection, decision_ids)
+        increments = self._sums.start()
+        rows = []
+        for decision_id, made in decisions.items():
+            if decision_id in stored:
+                continue
+            report = UsageReport(
+                decision_id=decision_id, cost_usd=made.predicted_cost_usd, received_at_us=at_us
+            )
+            row = _row(report, made, {}, lambda _arm, _report: None) | {"estimated": True}
+            _count(increments, made, row, +1)
+            rows.append(row)
+        if rows:
+            connection.execute(insert(usage_report), rows)
+            self._sums.flush(connection, increments)
+            self._rows.add(connection, "usage_report", len(rows))
+        return len(rows)
+
+
+def _decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Row[Any]]:
+    c = decision.c
+    query = select(
+        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd
+    )
+    rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
+    return {row.decision_id: row for row in rows}
+
+
+def _stored(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    query = select(usage_report).where(usage_report.c.decision_id.in_(sorted(set(decision_ids))))
+    return {row.decision_id: dict(row._mapping) for row in connection.execute(query)}
+
+
+def _judge(
+    report: UsageReport,
+    made: Row[Any] | None,
+    before: Mapping[str, Any] | None,
+    arms: Mapping[tuple[str, str], Arm],
+) -> Answer | None:
+    """The answer where nothing is to be written, or None for a report that is to be stored."""
+    if made is None:
+        return NotFoundError(f"No decision {report.decision_id}.", code="DECISION_NOT_FOUND")
+    if report.served_arm is not None and (made.policy, report.served_arm) not in arms:
+        return NotFoundError(
+            f"Policy {made.policy} has no arm {report.served_arm}.", code="ARM_NOT_FOUND", field="/served_arm"
+        )
+    if before is None or before["estimated"]:
+        return None
+    if before["body_hash"] == report.body_hash:
+        return (True, before["cost_usd"])
+    return ConflictError(
+        f"Decision {report.decision_id} has another usage report already.", code="USAGE_CONFLICT"
+    )
+
+
+def _row(
+    report: UsageReport, made: Row[Any], arms: Mapping[tuple[str, str], Arm], price_cost: PriceCost
+) -> dict[str, Any]:
+    server = report.served_arm or made.arm
+    cost_usd = report.cost_usd
+    priced = arms.get((made.policy, server))
+    if cost_usd is None and priced is not None:
+        cost_usd = price_cost(priced, report)
+    return {
+        "decision_id": report.decision_id,
+        "policy": made.policy,
+        "arm": server,
+        "served_arm": report.served_arm,
+        "input_tokens": report.input_tokens,
+        "output_tokens": report.output_tokens,
+        "cost_usd": None if cost_usd is None else float(cost_usd),
+        "latency_ms": None if report.latency_ms is None else float(report.latency_ms),
+        "error": report.error,
+        "finish_reason": report.finish_reason,
+        "estimated": False,
+        "body_hash": report.body_hash,
+        "received_at_us": report.received_at_us,
+    }
+
+
+def _count(increments: Increments, made: Row[Any], row: Mapping[str, Any], sign: int) -> None:
+    """Add (or with -1 take back) one usage row. Order of the sums: ``_USAGE_SUMS``, ``_CLUSTER_SUMS``."""
+    cost = sign * (row["cost_usd"] or 0.0)
+    latency = sign * (row["latency_ms"] or 0.0)
+    timed = sign * (row["latency_ms"] is not None)
+    changes = (
+        sign * (not row["estimated"]),
+        cost,
+        sign * (row["input_tokens"] or 0),
+        sign * (row["output_tokens"] or 0),
+        latency,
+        timed,
+        sign * (row["error"] is not None),
+    )
+    sums = increments.bucket(made.policy, bucket_of(made.created_at_us), row["arm"])
+    for index, change in enumerate(changes):
+        sums[index] += change
+    sums = increments.cluster(made.policy, made.schema_hash, made.cluster, row["arm"])
+    for index, change in enumerate((cost, latency, timed)):
+        sums[index] += change
+
+
+def _queue_rerouted(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], decisions: Mapping[str, Row[Any]]
+) -> None:
+    """Where another arm served than was chosen, what was learned belongs to that one: fold again."""
+    rerouted = {row["decision_id"] for row in rows if row["arm"] != decisions[row["decision_id"]].arm}
+    if not rerouted:
+        return
+    among = sorted(rerouted)
+    has_rewards = select(reward_event.c.decision_id).where(
+        reward_event.c.decision_id.in_(among), reward_event.c.status == "recorded"
+    )
+    is_folded = select(contribution.c.decision_id).where(contribution.c.decision_id.in_(among))
+    touched = (
+        select(decision.c.decision_id, decision.c.policy)
+        .where(and_(decision.c.decision_id.in_(among)))
+        .where(or_(decision.c.decision_id.in_(has_rewards), decision.c.decision_id.in_(is_folded)))
+    )
+    found = [(row.decision_id, row.policy) for row in connection.execute(touched)]
+    queue_decisions(connection, found, max(row["received_at_us"] for row in rows))
