@@ -25,8 +25,6 @@ CLIP: Final = 3.0  # standard deviations: no prompt is so odd that it should out
 MIN_NORM: Final = 1e-12
 CALLER_LIMIT: Final = 1e30
 
-_FACT_NAMES: Final = LEXICAL_NAMES
-
 
 class ContextBuilder:
     """Builds contexts of one schema. Immutable, safe from any thread.
@@ -56,10 +54,12 @@ class ContextBuilder:
         self.schema = _describe(encoder_id, maps, caller_features)
         self._caller = {name: index for index, name in enumerate(caller_features)}
         self._groups = {group.name: slice(group.start, group.stop) for group in self.schema.groups}
-        n_lexical, n_components, n_clusters = len(LEXICAL_NAMES), maps.n_components, maps.n_clusters
+        n_lexical, n_components = len(LEXICAL_NAMES), maps.n_components
         self._lexical_gain = maps.lexical_scale / math.sqrt(n_lexical)
-        self._lexical_clip = CLIP / math.sqrt(n_lexical)
-        self._pca_clip = CLIP / math.sqrt(n_components)
+        # The lexical columns and the components are neighbours, so they are clipped in one go.
+        self._clipped = slice(self._groups["lexical"].start, self._groups["embedding"].stop)
+        self._ceiling = CLIP / np.sqrt(np.repeat([n_lexical, n_components], [n_lexical, n_components]))
+        self._floor = -self._ceiling
         # One product gives the white components and the affinity to every centre: |e - c|^2 is least where
         # e.c - |c|^2 / 2 is greatest.
         whitener = maps.pca_components / math.sqrt(n_components)
@@ -113,7 +113,8 @@ class ContextBuilder:
         projected = self._project @ self._unit(embedding)
         projected -= self._offset
         k = self._n_components
-        x[self._groups["embedding"]] = projected[:k].clip(-self._pca_clip, self._pca_clip)
+        x[self._groups["embedding"]] = projected[:k]
+        self._clip(x)
         cluster = int(projected[k:].argmax())
         x[self._cluster_start + cluster] = 1.0
         if self._caller or caller:
@@ -134,6 +135,7 @@ class ContextBuilder:
         """
         x = self._average.copy()
         facts = self._fill_lexical(x, text, turns, tools)
+        self._clip(x)
         if self._caller or caller:
             self._fill_caller(x, facts, caller or {})
         return Context(x=_through_float32(x), cluster=-1, facts=facts)
@@ -145,8 +147,13 @@ class ContextBuilder:
         scalars = lexical_scalars(counted)
         scalars -= self._maps.lexical_mean
         scalars *= self._lexical_gain
-        x[self._groups["lexical"]] = scalars.clip(-self._lexical_clip, self._lexical_clip)
-        return dict(zip(_FACT_NAMES, counted, strict=True))
+        x[self._groups["lexical"]] = scalars
+        return dict(zip(LEXICAL_NAMES, counted, strict=True))
+
+    def _clip(self, x: FloatArray) -> None:
+        part = x[self._clipped]
+        np.minimum(part, self._ceiling, out=part)
+        np.maximum(part, self._floor, out=part)
 
     def _unit(self, embedding: FloatArray) -> FloatArray:
         vector = np.asarray(embedding, dtype=np.float64)

@@ -22,7 +22,8 @@ N_COMPONENTS: Final = 25
 N_CLUSTERS: Final = 32
 WORDS_PER_CLUSTER: Final = 8
 MIN_LEXICAL_SD: Final = 0.05  # a scalar that hardly varies in the sample must not explode on live traffic
-_WORD: Final = re.compile(r"[^\W\d_]{3,20}")
+# Words of three letters and more; scripts without blanks between words give pairs of characters.
+_WORD: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{2}|[^\\W\\d_\u3040-\u9fff\uac00-\ud7af]{3,20}")
 
 
 def fit_maps(

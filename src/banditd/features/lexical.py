@@ -17,7 +17,7 @@ from banditd.features.window import prompt_window
 
 LEXICAL_VERSION: Final = 1
 
-# Counts, on a logarithmic scale in the context vector.
+# Counts (and the mean word length in characters), on a logarithmic scale in the context vector.
 COUNT_NAMES: Final = (
     "chars",
     "words",
@@ -33,9 +33,10 @@ COUNT_NAMES: Final = (
     "quotes",
     "turns",
     "tools",
+    "word_length",
 )
-# Shares of characters in [0, 1], and the mean word length in characters.
-SHARE_NAMES: Final = ("digit_share", "upper_share", "punctuation_share", "non_ascii_share", "word_length")
+# Shares of characters in [0, 1].
+SHARE_NAMES: Final = ("digit_share", "upper_share", "punctuation_share", "non_ascii_share")
 LEXICAL_NAMES: Final = COUNT_NAMES + SHARE_NAMES
 
 _N_COUNTS: Final = len(COUNT_NAMES)
@@ -48,7 +49,9 @@ _HIGH: Final = bytes(range(128, 256))
 _TO_NUMBERS: Final = bytes(b if 48 <= b <= 57 else (0x2E if b in b".," else 32) for b in range(256))
 _OPTION_LINE: Final = re.compile(r"^[ \t]*\(?(?:[A-Ja-j]|[1-9])[).:\]][ \t]", re.MULTILINE)
 _OPTION_INLINE: Final = re.compile(r"\([A-Ja-j]\)")
-_CALL: Final = re.compile(r"[A-Za-z0-9_]\([^)\n]{0,200}\)")
+_CALL: Final = re.compile(r"\((?<=[A-Za-z0-9_]\()[^)\n]{0,200}\)")
+# Prose without any of these characters holds no code worth counting.
+_CODE_HINTS: Final = b"{}();=<>`#"
 _MATHS_SIGNS: Final = re.compile("[\u00b1\u00b2\u00b3\u00d7\u00f7\u03b1-\u03c9\u2070-\u209f\u2190-\u22ff]")
 _CODE_SIGNS: Final = (
     "```",
@@ -108,25 +111,32 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         count("\n") + 1.0 if n_chars else 0.0,
         float(len(raw.translate(_TO_NUMBERS).split())) if digits else 0.0,
         float(count("?") + count("？")),  # noqa: RUF001 - the full-width question mark is meant
-        float(max(len(_OPTION_LINE.findall(part)), len(_OPTION_INLINE.findall(part)))),
+        _options(part),
         float(len(_CALL.findall(part))) if "(" in part else 0.0,
-        float(sum(map(count, _CODE_SIGNS))),
+        float(sum(map(count, _CODE_SIGNS))) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0.0,
         float(maths),
         float(sum(map(count, _JSON_SIGNS))) if '"' in part else 0.0,
         float(count("__")),
         float(count('"') + count("“")),
         float(max(turns, 0)),
         float(max(tools, 0)) + count('"parameters"'),
+        n_chars / words if words else 0.0,
         digits / size,
         (n_bytes - len(raw.translate(None, _UPPER))) / size,
         (n_bytes - len(raw.translate(None, _PUNCTUATION))) / size,
         non_ascii / size,
-        n_chars / words if words else 0.0,
     ]
 
 
+def _options(part: str) -> float:
+    """Answers to choose from: the better of lines like "B) ..." and marks like "(B)"."""
+    inline = len(_OPTION_INLINE.findall(part)) if "(" in part else 0
+    lines = len(_OPTION_LINE.findall(part)) if "\n" in part else int(_OPTION_LINE.match(part) is not None)
+    return float(max(inline, lines))
+
+
 def lexical_scalars(facts: list[float]) -> FloatArray:
-    """Bring facts to comparable scales: log(1 + count), square root of shares, log(1 + word length).
+    """Bring facts to comparable scales: log(1 + count), square root of shares.
 
     Parameters
     ----------
@@ -140,7 +150,6 @@ def lexical_scalars(facts: list[float]) -> FloatArray:
     scalars = np.array(facts)
     counts = scalars[:_N_COUNTS]
     np.log1p(counts, out=counts)
-    shares = scalars[_N_COUNTS:-1]
+    shares = scalars[_N_COUNTS:]
     np.sqrt(shares, out=shares)
-    scalars[-1] = np.log1p(scalars[-1])
     return scalars
