@@ -1,0 +1,173 @@
+"""From the bytes of a request to a validated model, and from pydantic's errors to fields and mends.
+
+Not the schemas themselves. Nothing here raises anything but BanditdError for what a client sends.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from banditd.web.json import parse_time
+from banditd.web.problems import BadRequestError, BodyTooLargeError, InvalidFieldsError, MediaTypeError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_Any = TypeVar("_Any")
+_MAX_ERRORS: Final = 20
+_HINTS: Final = {
+    "finite_number": "must be a finite number; NaN and Infinity are not JSON",
+    "extra_forbidden": "is not a field of this request",
+    "missing": "is required",
+}
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The raw JSON body. Raises MediaTypeError for a form, BodyTooLargeError beyond the daemon's limit."""
+    content_type = request.headers.get("Content-Type")
+    if content_type is not None and content_type != "application/json":
+        media = content_type.partition(";")[0].strip().lower()
+        # Clients that set no type of their own (curl -d) would be refused for a formality: name the mend.
+        if media != "application/json" and not media.endswith("+json"):
+            raise MediaTypeError(
+                f"the body is declared as {media[:80]!r}; send JSON with 'Content-Type: application/json'"
+            )
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        limit = request.app._client_max_size  # noqa: SLF001 - the library offers no public name
+        raise BodyTooLargeError(f"the body may have at most {limit} bytes") from None
+
+
+async def read_model(request: web.Request, model: type[_Model]) -> _Model:
+    """The validated body of a request."""
+    body = await read_body(request)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error, model, body) from None
+
+
+async def read_optional_model(request: web.Request, model: type[_Model]) -> _Model:
+    """The same where every field is optional and so may the body be."""
+    body = await read_body(request)
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        raise invalid(error, model, body) from None
+
+
+def parse_adapter(adapter: TypeAdapter[_Any], model: type[BaseModel], body: bytes) -> _Any:
+    """Validate bytes against an adapter built at import; ``model`` names the fields for hints."""
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        raise invalid(error, model, body) from None
+
+
+def read_parameters(request: web.Request, model: type[_Model]) -> _Model:
+    """The validated query parameters. Each may be given once."""
+    query = request.query
+    values: dict[str, str] = dict(query)
+    if len(query) != len(values):
+        repeated = next(name for name in values if len(query.getall(name)) > 1)
+        raise InvalidFieldsError(
+            f"the parameter {repeated[:80]!r} is given twice", errors=[(repeated[:80], "give it once")]
+        )
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidFieldsError(
+            "a query parameter is not valid: " + _summary(found := _errors(error, model, pointer=False)),
+            errors=found,
+        ) from None
+
+
+def time_of(name: str, text: str | None) -> int | None:
+    """A time parameter in microseconds since the epoch. Its pattern has been checked, its calendar not."""
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError:
+        message = f"{text} is not a moment of the calendar"
+        raise InvalidFieldsError(f"{name}: {message}", errors=[(name, message)]) from None
+
+
+def invalid(
+    error: ValidationError, model: type[BaseModel], body: bytes
+) -> BadRequestError | InvalidFieldsError:
+    """What to raise for pydantic's error."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        reason = str(first.get("ctx", {}).get("error", "unreadable"))
+        if not body:
+            return BadRequestError("the body is empty; send a JSON object", code="EMPTY_BODY")
+        return BadRequestError(f"the body is not valid JSON in UTF-8: {reason}", code="MALFORMED_JSON")
+    found = _errors(error, model, pointer=True)
+    return InvalidFieldsError(_summary(found), errors=found)
+
+
+def _errors(error: ValidationError, model: type[BaseModel], *, pointer: bool) -> list[tuple[str, str]]:
+    details = error.errors(include_url=False, include_input=False)[:_MAX_ERRORS]
+    found: dict[str, str] = {}
+    for detail in details:
+        where = _pointer(detail["loc"], model) if pointer else str(detail["loc"][0])[:80]
+        message = _message(detail, model)
+        found[where] = f"{found[where]}; or {message}" if where in found else message
+    return list(found.items())
+
+
+def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    hint = _HINTS.get(detail["type"])
+    if hint is None:
+        return detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(str(detail["loc"][-1]), _known_names(detail["loc"], model), n=1)
+        if nearest:
+            return f"{hint}; did you mean {nearest[0]!r}?"
+    return hint
+
+
+def _known_names(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """The fields of the model that the unknown field stands in, following ``loc`` down."""
+    fields: Mapping[str, Any] = model.model_fields
+    for step in loc[:-1]:
+        if isinstance(step, str) and step in fields:
+            inner = _inner_model(fields[step].annotation)
+            if inner is None:
+                return []
+            fields = inner.model_fields
+    return list(fields)
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _pointer(loc: Sequence[int | str], model: type[BaseModel]) -> str:
+    """RFC 6901 pointer. Pydantic puts names of union members into the path; they are left out."""
+    steps = [str(step) for step in loc if not (isinstance(step, str) and _is_union_tag(step))]
+    return "".join("/" + step[:80].replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _is_union_tag(step: str) -> bool:
+    return step in {"str", "int", "ContentPart", "Message", "RouteRequest", "RewardRequest"} or (
+        "[" in step and step.endswith("]")
+    )
+
+
+def _summary(found: Sequence[tuple[str, str]]) -> str:
+    where, message = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{where or 'the body'}: {message}{more}"

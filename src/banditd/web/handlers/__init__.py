@@ -1,0 +1,1 @@
+"""Thin handlers: parse, call one service, answer. One module per topic."""

@@ -1,0 +1,147 @@
+"""``/v1/arms``: list, add, look at, patch, delete."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from aiohttp import web
+
+from banditd.core.types import Arm, Price
+from banditd.services.bundle import ArmView
+from banditd.web.api import Api
+from banditd.web.body import read_model, read_parameters
+from banditd.web.handlers.reports import path_name
+from banditd.web.json import iso_time, json_answer
+from banditd.web.problems import InvalidFieldsError
+from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, PriceRequest
+
+# Fields of a patch that mean the same in Arm.
+_PLAIN = (
+    "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth",
+    "expected_output_tokens", "expected_latency_ms", "max_share", "onboarding_decisions", "onboarding_usd",
+)  # fmt: skip
+
+
+async def page(api: Api, request: web.Request) -> web.Response:
+    """Every arm of a policy."""
+    policy = read_parameters(request, ArmParameters).policy
+    views = await api.services.arms.list(policy)
+    return json_answer({"policy": policy, "arms": [arm_answer(view) for view in views]})
+
+
+async def get(api: Api, request: web.Request) -> web.Response:
+    """One arm."""
+    policy = read_parameters(request, ArmParameters).policy
+    return json_answer(arm_answer(await api.services.arms.get(policy, path_name(request, "arm"))))
+
+
+async def add(api: Api, request: web.Request) -> web.Response:
+    """A new arm; routed to from the next snapshot on."""
+    policy = read_parameters(request, ArmParameters).policy
+    asked = await read_model(request, ArmRequest)
+    await api.services.arms.add(
+        Arm(
+            policy=policy,
+            arm=asked.arm,
+            upstream_model=asked.upstream_model or asked.arm,
+            provider=asked.provider,
+            price=_price(asked.price),
+            enabled=asked.enabled,
+            capabilities=frozenset(asked.capabilities),
+            context_window_tokens=asked.context_window_tokens,
+            quality_prior=asked.quality_prior,
+            prior_worth=asked.prior_worth,
+            expected_output_tokens=asked.expected_output_tokens,
+            expected_latency_ms=asked.expected_latency_ms,
+            max_share=asked.max_share,
+            onboarding_decisions=asked.onboarding_decisions,
+            onboarding_usd=asked.onboarding_usd,
+        )
+    )
+    view = await api.services.arms.get(policy, asked.arm)
+    location = f"/v1/arms/{quote(asked.arm, safe='')}?policy={quote(policy, safe='')}"
+    return json_answer(arm_answer(view), status=201, headers={"Location": location})
+
+
+async def patch(api: Api, request: web.Request) -> web.Response:
+    """Change what is given; what is left out stays."""
+    policy = read_parameters(request, ArmParameters).policy
+    name = path_name(request, "arm")
+    asked = await read_model(request, ArmPatch)
+    given = asked.model_fields_set
+    if not given:
+        raise InvalidFieldsError("nothing to change", errors=[("", "give at least one field")])
+    changes: dict[str, object] = {field: getattr(asked, field) for field in _PLAIN if field in given}
+    if "capabilities" in given:
+        changes["capabilities"] = frozenset(asked.capabilities)
+    if "price" in given:
+        current = (await api.services.arms.get(policy, name)).arm.price
+        changes["price"] = _price(asked.price, current)
+    await api.services.arms.patch(policy, name, changes)
+    return json_answer(arm_answer(await api.services.arms.get(policy, name)))
+
+
+async def delete(api: Api, request: web.Request) -> web.Response:
+    """Take an arm out; its log and statistics stay."""
+    policy = read_parameters(request, ArmParameters).policy
+    await api.services.arms.delete(policy, path_name(request, "arm"))
+    return web.Response(status=204)
+
+
+def _price(asked: PriceRequest, current: Price | None = None) -> Price:
+    """The asked price; fields left out come from the current one."""
+    given = asked.model_fields_set
+    base = current or Price()
+    return Price(
+        **{
+            name: getattr(asked if name in given else base, name)
+            for name in ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request")
+        }
+    )
+
+
+def arm_answer(view: ArmView) -> dict[str, object]:
+    """The JSON of an arm."""
+    arm, usage = view.arm, view.usage
+    reports = usage.latency_reports
+    return {
+        "policy": arm.policy,
+        "arm": arm.arm,
+        "upstream_model": arm.upstream_model,
+        "provider": arm.provider,
+        "price": _price_answer(arm.price),
+        "enabled": arm.enabled,
+        "capabilities": sorted(arm.capabilities),
+        "context_window_tokens": arm.context_window_tokens,
+        "quality_prior": arm.quality_prior,
+        "prior_worth": arm.prior_worth,
+        "expected_output_tokens": arm.expected_output_tokens,
+        "expected_latency_ms": arm.expected_latency_ms,
+        "max_share": arm.max_share,
+        "onboarding_decisions": arm.onboarding_decisions,
+        "onboarding_usd": arm.onboarding_usd,
+        "created_at": iso_time(arm.created_at_us),
+        "updated_at": iso_time(arm.updated_at_us),
+        "usage": {
+            "decisions": usage.decisions,
+            "usage_reports": usage.usage_reports,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cost_usd": usage.cost_usd,
+            "mean_latency_ms": usage.latency_ms_sum / reports if reports else None,
+            "errors": usage.errors,
+        },
+        "statistics": dict(view.statistics),
+        "price_history": [
+            {"since": iso_time(since_us), **_price_answer(price)} for since_us, price in view.price_history
+        ],
+        "onboarding": dict(view.onboarding),
+    }
+
+
+def _price_answer(price: Price) -> dict[str, float]:
+    return {
+        "usd_per_mtok_in": price.usd_per_mtok_in,
+        "usd_per_mtok_out": price.usd_per_mtok_out,
+        "usd_per_request": price.usd_per_request,
+    }

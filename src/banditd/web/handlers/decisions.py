@@ -1,0 +1,77 @@
+"""``/v1/decisions``: the log, one decision whole, its usage report, its activation."""
+
+from __future__ import annotations
+
+import hashlib
+
+from aiohttp import web
+
+from banditd.core.types import UsageReport
+from banditd.ports import DecisionFilter
+from banditd.web.api import Api
+from banditd.web.body import read_model, read_parameters, time_of
+from banditd.web.handlers.rewards import path_id
+from banditd.web.json import encode, json_answer
+from banditd.web.problems import InvalidFieldsError
+from banditd.web.schemas.reports import DecisionParameters
+from banditd.web.schemas.rewards import UsageRequest
+
+UNKNOWN = "DECISION_NOT_FOUND"
+
+
+async def page(api: Api, request: web.Request) -> web.Response:
+    """A page of the log, newest first."""
+    asked = read_parameters(request, DecisionParameters)
+    if asked.limit > api.config.max_page:
+        message = f"at most {api.config.max_page}; follow next_before_id for more"
+        raise InvalidFieldsError(f"limit: {message}", errors=[("limit", message)])
+    filters = DecisionFilter(
+        policy=asked.policy,
+        arm=asked.arm,
+        session_id=asked.session_id,
+        cluster=asked.cluster,
+        explored=asked.explored,
+        since_us=time_of("since", asked.since),
+        until_us=time_of("until", asked.until),
+        before_id=asked.before_id,
+        limit=asked.limit,
+    )
+    return json_answer(await api.services.reports.decisions(filters))
+
+
+async def get(api: Api, request: web.Request) -> web.Response:
+    """One decision whole."""
+    return json_answer(await api.services.reports.decision(path_id(request, UNKNOWN)))
+
+
+async def report_usage(api: Api, request: web.Request) -> web.Response:
+    """What the decision really cost."""
+    decision_id = path_id(request, UNKNOWN)
+    asked = await read_model(request, UsageRequest)
+    said = (
+        asked.served_arm, asked.input_tokens, asked.output_tokens, asked.cost_usd, asked.latency_ms,
+        asked.error, asked.finish_reason,
+    )  # fmt: skip
+    receipt = await api.services.rewards.report_usage(
+        UsageReport(
+            decision_id=decision_id,
+            served_arm=asked.served_arm,
+            input_tokens=asked.input_tokens,
+            output_tokens=asked.output_tokens,
+            cost_usd=asked.cost_usd,
+            latency_ms=asked.latency_ms,
+            error=asked.error,
+            finish_reason=asked.finish_reason,
+            body_hash=hashlib.sha256(encode(said)).hexdigest(),
+        )
+    )
+    return json_answer(
+        {"decision_id": receipt.decision_id, "duplicate": receipt.duplicate, "cost_usd": receipt.cost_usd}
+    )
+
+
+async def activate(api: Api, request: web.Request) -> web.Response:
+    """Activate a deferred decision and release its held rewards."""
+    decision_id = path_id(request, UNKNOWN)
+    activated = await api.services.rewards.activate(decision_id)
+    return json_answer({"decision_id": decision_id, "activated": activated})

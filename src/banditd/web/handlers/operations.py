@@ -1,0 +1,63 @@
+"""Health, metrics, the API's description, and the few pages for people."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from banditd.core.errors import NotFoundError
+from banditd.web import pages
+from banditd.web.api import Api
+from banditd.web.json import JSON_TYPE, json_answer
+from banditd.web.problems import KINDS
+
+
+async def liveness(api: Api, _: web.Request) -> web.Response:
+    """The process answers. Nothing else is looked at: a restart would not mend a database."""
+    return json_answer({"status": "ok", "version": api.config.version})
+
+
+async def readiness(api: Api, _: web.Request) -> web.Response:
+    """Whether this process should get traffic."""
+    ready, parts = await api.services.health.readiness()
+    api.metrics.up.set(1.0 if ready else 0.0)
+    body = {**parts, "status": "ready" if ready else "not ready"}
+    return json_answer(body, status=200 if ready else 503)
+
+
+async def metrics(api: Api, _: web.Request) -> web.Response:
+    """Prometheus' text format."""
+    await api.services.reports.publish()
+    return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
+
+
+async def openapi(api: Api, _: web.Request) -> web.Response:
+    """OpenAPI 3.1, made from the route table at start."""
+    return web.Response(body=api.openapi, headers={"Content-Type": JSON_TYPE})
+
+
+async def docs(api: Api, _: web.Request) -> web.Response:
+    return _page(pages.docs(api.openapi))
+
+
+async def landing(api: Api, _: web.Request) -> web.Response:
+    return _page(pages.landing(api.config.version))
+
+
+async def problem(_api: Api, request: web.Request) -> web.Response:
+    """What a problem's ``type`` points at."""
+    kind = KINDS.get(request.match_info["slug"])
+    if kind is None:
+        raise NotFoundError("there is no such kind of problem", code="PROBLEM_UNKNOWN")
+    return _page(pages.problem(kind))
+
+
+def _page(html: str) -> web.Response:
+    return web.Response(
+        body=html.encode(),
+        headers={
+            "Content-Type": "text/html; charset=utf-8",
+            # Everything a page needs is in it, so nothing else may be loaded or run.
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

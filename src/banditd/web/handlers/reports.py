@@ -1,0 +1,61 @@
+"""``/v1/stats*`` and ``/v1/policies*``: read parameters, ask the report service, answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from banditd.core.errors import NotFoundError
+from banditd.web.api import Api
+from banditd.web.body import read_parameters, time_of
+from banditd.web.json import json_answer
+from banditd.web.schemas.base import NAME_PATTERN
+from banditd.web.schemas.reports import (
+    PolicyParameters,
+    SnapshotParameters,
+    StatsParameters,
+    TimeseriesParameters,
+)
+
+_NAME: Final = re.compile(NAME_PATTERN)
+
+
+async def stats(api: Api, request: web.Request) -> web.Response:
+    asked = read_parameters(request, StatsParameters)
+    return json_answer(await api.services.reports.stats(asked.policy, asked.window_s))
+
+
+async def contexts(api: Api, request: web.Request) -> web.Response:
+    asked = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.reports.contexts(asked.policy))
+
+
+async def timeseries(api: Api, request: web.Request) -> web.Response:
+    asked = read_parameters(request, TimeseriesParameters)
+    since_us, until_us = time_of("since", asked.since), time_of("until", asked.until)
+    return json_answer(await api.services.reports.timeseries(asked.policy, since_us, until_us, asked.step_s))
+
+
+async def policies(api: Api, _: web.Request) -> web.Response:
+    return json_answer(await api.services.reports.policies())
+
+
+async def policy_report(api: Api, request: web.Request) -> web.Response:
+    return json_answer(await api.services.reports.policy_report(path_name(request, "policy")))
+
+
+async def snapshots(api: Api, request: web.Request) -> web.Response:
+    asked = read_parameters(request, SnapshotParameters)
+    policy = path_name(request, "policy")
+    return json_answer(await api.services.reports.snapshots(policy, asked.limit))
+
+
+def path_name(request: web.Request, what: str) -> str:
+    """The name in the path. What cannot be a name names nothing, and never reaches the database."""
+    given = request.match_info[what]
+    if len(given) > 128 or not _NAME.fullmatch(given):
+        code = "ARM_NOT_FOUND" if what == "arm" else "POLICY_UNKNOWN"
+        raise NotFoundError(f"there is no {what} of this name", code=code)
+    return given

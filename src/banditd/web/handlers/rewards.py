@@ -1,0 +1,128 @@
+"""``POST /v1/rewards`` (one or a list) and ``DELETE /v1/rewards/{id}``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.types import RewardReceipt
+from banditd.services.bundle import RewardInput
+from banditd.web.api import Api
+from banditd.web.body import parse_adapter, read_body
+from banditd.web.json import encode, json_answer
+from banditd.web.problems import InvalidFieldsError, item_error, kind_of
+from banditd.web.schemas.base import UUID_PATTERN
+from banditd.web.schemas.rewards import KEY_PATTERN, RewardRequest
+
+_ONE: Final = TypeAdapter(RewardRequest)
+_MANY: Final = TypeAdapter(list[RewardRequest])
+_KEY: Final = re.compile(KEY_PATTERN)
+_UUID: Final = re.compile(UUID_PATTERN)
+
+
+async def create(api: Api, request: web.Request) -> web.Response:
+    """Record one reward, or a list of them in one transaction."""
+    body = await read_body(request)
+    header_key = _header_key(request)
+    if body.lstrip()[:1] != b"[":
+        asked = parse_adapter(_ONE, RewardRequest, body)
+        key = _single_key(header_key, asked.idempotency_key)
+        [outcome] = await api.services.rewards.submit([to_input(asked, key)])
+        if isinstance(outcome, BanditdError):
+            raise outcome
+        return json_answer(receipt_answer(outcome), status=_status(outcome))
+    many = parse_adapter(_MANY, RewardRequest, body)
+    _check_list(many, header_key, api.config.max_batch)
+    outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key) for one in many])
+    failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
+    results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
+    return json_answer({"results": results}, status=207 if failed else 200)
+
+
+async def retract(api: Api, request: web.Request) -> web.Response:
+    """Take a reward back."""
+    receipt = await api.services.rewards.retract(path_id(request, "REWARD_NOT_FOUND"))
+    return json_answer(receipt_answer(receipt))
+
+
+def path_id(request: web.Request, code: str) -> str:
+    """The id in the path. What is no UUID names nothing, and never reaches the database."""
+    given = request.match_info["id"].lower()
+    if not _UUID.fullmatch(given):
+        raise NotFoundError("the id in the path is not one of ours (a UUID)", code=code)
+    return given
+
+
+def to_input(asked: RewardRequest, key: str | None) -> RewardInput:
+    """The reward that the services understand."""
+    said = (
+        asked.decision_id, asked.value, asked.thumb, asked.metric, asked.source, asked.retract,
+        sorted(asked.metadata.items()) if asked.metadata else None,
+    )  # fmt: skip
+    return RewardInput(
+        decision_id=asked.decision_id,
+        value=asked.value,
+        thumb=asked.thumb,
+        metric=asked.metric,
+        source=asked.source,
+        retract=asked.retract,
+        idempotency_key=key,
+        metadata=asked.metadata,
+        body_hash=hashlib.sha256(encode(said)).hexdigest(),
+    )
+
+
+def receipt_answer(receipt: RewardReceipt) -> dict[str, object]:
+    """The JSON of a receipt."""
+    return {
+        "reward_id": receipt.reward_id,
+        "decision_id": receipt.decision_id,
+        "status": receipt.status,
+        "duplicate": receipt.duplicate,
+        "revision": receipt.revision,
+        "reward": receipt.reward,
+        "late": receipt.late,
+    }
+
+
+def _header_key(request: web.Request) -> str | None:
+    given = request.headers.getall("Idempotency-Key", None)
+    if given is None:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]) or len(given[0]) > 255:
+        message = "give it once: 1 to 255 visible ASCII characters"
+        raise InvalidFieldsError(
+            f"the header Idempotency-Key is not valid: {message}", errors=[("Idempotency-Key", message)]
+        )
+    return given[0]
+
+
+def _single_key(header: str | None, field: str | None) -> str | None:
+    if header is not None and field is not None and header != field:
+        message = "differs from the header Idempotency-Key; give one of them"
+        raise InvalidFieldsError(f"idempotency_key {message}", errors=[("/idempotency_key", message)])
+    return header if header is not None else field
+
+
+def _check_list(many: list[RewardRequest], header_key: str | None, limit: int) -> None:
+    if not many or len(many) > limit:
+        message = f"a list must hold 1 to {limit} rewards"
+        raise InvalidFieldsError(message, errors=[("", message)])
+    if header_key is not None:
+        message = "one key cannot stand for a list; give each item its own idempotency_key"
+        raise InvalidFieldsError(message, errors=[("Idempotency-Key", message)])
+
+
+def _status(receipt: RewardReceipt) -> int:
+    return 202 if receipt.status == "held" else 200
+
+
+def _item(index: int, outcome: RewardReceipt | BanditdError) -> dict[str, object]:
+    if isinstance(outcome, BanditdError):
+        return {"index": index, "status_code": kind_of(outcome).status, "error": item_error(outcome)}
+    return {"index": index, "status_code": _status(outcome), "receipt": receipt_answer(outcome)}

@@ -1,0 +1,189 @@
+"""``POST /v1/route`` and ``/v1/route/batch``. The hot path: every microsecond here is paid by every query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from aiohttp import web
+from multidict import CIMultiDict
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from banditd.core.errors import BanditdError
+from banditd.core.types import Decision, Query
+from banditd.web.api import Api
+from banditd.web.body import invalid, read_body, read_model
+from banditd.web.json import JSON_TYPE, iso_time, json_answer
+from banditd.web.problems import InvalidFieldsError, item_error, kind_of
+from banditd.web.schemas.routing import Message, RouteBatchRequest, RouteRequest
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_FEATURES: Final[Mapping[str, float]] = MappingProxyType({})
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
+
+async def create(api: Api, request: web.Request) -> web.Response:
+    """Route one query."""
+    started = perf_counter()
+    body = await read_body(request)
+    try:
+        asked = RouteRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error, RouteRequest, body) from None
+    decision = await api.services.routing.route(to_query(asked, api.config.max_input_chars))
+    elapsed_s = perf_counter() - started
+    api.metrics.route_overhead.observe(elapsed_s)
+    return web.Response(
+        body=to_json(
+            decision_answer(decision, dry_run=asked.dry_run, explain=asked.explain), inf_nan_mode="null"
+        ),
+        headers=CIMultiDict(
+            (
+                ("Content-Type", JSON_TYPE),
+                ("x-banditd-decision-id", decision.decision_id),
+                ("x-banditd-arm", decision.arm),
+                ("x-banditd-policy-version", str(decision.snapshot_version)),
+                ("x-banditd-propensity", repr(float(decision.propensity))),
+                ("x-banditd-explored", "true" if decision.explored else "false"),
+                ("x-banditd-overhead-ms", f"{elapsed_s * 1e3:.3f}"),
+            )
+        ),
+    )
+
+
+async def create_batch(api: Api, request: web.Request) -> web.Response:
+    """Route several queries; their decisions share one commit."""
+    asked = (await read_model(request, RouteBatchRequest)).queries
+    if len(asked) > api.config.max_batch:
+        message = f"at most {api.config.max_batch} queries at once"
+        raise InvalidFieldsError(message, errors=[("/queries", message)])
+    limit = api.config.max_input_chars
+    queries = [to_query(one, limit, f"/queries/{index}") for index, one in enumerate(asked)]
+    outcomes = await api.services.routing.route_batch(queries)
+    results = [
+        _batch_item(index, one, outcome)
+        for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
+    ]
+    failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
+    return json_answer({"results": results}, status=207 if failed else 200)
+
+
+def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
+    if isinstance(outcome, BanditdError):
+        return {"index": index, "status_code": kind_of(outcome).status, "error": item_error(outcome)}
+    answer = decision_answer(outcome, dry_run=asked.dry_run, explain=asked.explain)
+    return {"index": index, "status_code": 200, "decision": answer}
+
+
+def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "") -> Query:
+    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
+    text, turns = asked.input, 1
+    if asked.messages is not None:
+        text, turns = join_messages(asked.messages)
+    if text is not None:
+        if len(text) > max_input_chars:
+            message = f"the text has {len(text)} characters; at most {max_input_chars} are taken"
+            where = "/input" if asked.input is not None else "/messages"
+            raise InvalidFieldsError(message, errors=[(pointer + where, message)])
+        if "\0" in text:  # PostgreSQL stores no NUL, and no tokenizer reads one
+            text = text.replace("\0", "\ufffd")
+    tools = asked.tools
+    return Query(
+        policy=asked.policy,
+        text=text,
+        embedding=None if asked.embedding is None else np.array(asked.embedding, dtype=np.float64),
+        turns=turns,
+        tools=0 if tools is None else tools if isinstance(tools, int) else len(tools),
+        features=asked.features or _NO_FEATURES,
+        candidates=None if asked.candidates is None else tuple(asked.candidates),
+        excluded_arms=frozenset(asked.excluded_arms) if asked.excluded_arms else _NO_NAMES,
+        capabilities=frozenset(asked.capabilities) if asked.capabilities else _NO_NAMES,
+        max_cost_usd=asked.max_cost_usd,
+        max_latency_ms=asked.max_latency_ms,
+        quality_floor=asked.quality_floor,
+        cost_weight=asked.cost_weight,
+        expected_output_tokens=asked.expected_output_tokens,
+        session_id=asked.session_id,
+        new_session_arm=asked.new_session_arm,
+        tags=asked.tags or _NOTHING,
+        dry_run=asked.dry_run,
+        explain=asked.explain,
+        defer_activation=asked.defer_activation,
+    )
+
+
+def join_messages(messages: list[Message]) -> tuple[str | None, int]:
+    """All text of a conversation, in order, one message per paragraph; and its number of user turns.
+
+    None instead of a text when there is none at all (only images, say): there is nothing to embed then.
+    """
+    parts: list[str] = []
+    turns = 0
+    for message in messages:
+        turns += message.role == "user"
+        content = message.content
+        if isinstance(content, str):
+            parts.append(content)
+        elif content is not None:
+            parts.extend(part.text for part in content if part.text is not None)
+    text = "\n\n".join(part for part in parts if part)
+    if not text:
+        raise InvalidFieldsError(
+            "the messages hold no text", errors=[("/messages", "at least one text part must not be empty")]
+        )
+    return text, max(1, turns)
+
+
+def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
+    """The JSON of a decision."""
+    chosen = decision.chosen_index
+    utility: list[float] = (decision.mean - decision.penalty).tolist()
+    order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
+    arms = decision.arms
+    answer: dict[str, object] = {
+        "decision_id": decision.decision_id,
+        "policy": decision.policy,
+        "arm": decision.arm,
+        "upstream_model": decision.upstream_model,
+        "propensity": float(decision.propensity),
+        "predicted_reward": float(decision.mean[chosen]),
+        "predicted_cost_usd": float(decision.cost_usd[chosen]),
+        "explored": bool(decision.explored),
+        "reason": decision.reason,
+        "degraded": decision.degraded,
+        "fallbacks": [arms[i] for i in order if i != chosen],
+        "policy_version": decision.snapshot_version,
+        "policy_kind": decision.policy_kind,
+        "expires_at": iso_time(decision.expires_at_us),
+        "session_id": decision.session_id,
+        "dry_run": dry_run,
+    }
+    if explain:
+        answer["arms"] = _scores(decision, utility, order)
+        answer["exclusions"] = dict(decision.exclusions)
+    return answer
+
+
+def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[dict[str, object]]:
+    """Every arm, best utility first, the excluded ones last."""
+    eligible: list[dict[str, object]] = [
+        {
+            "arm": decision.arms[i],
+            "mean": float(decision.mean[i]),
+            "deviation": float(decision.deviation[i]),
+            "cost_usd": float(decision.cost_usd[i]),
+            "penalty": float(decision.penalty[i]),
+            "utility": utility[i],
+            "probability": float(decision.probability[i]),
+            "eligible": True,
+        }
+        for i in order
+    ]
+    nothing = dict.fromkeys(("mean", "deviation", "cost_usd", "penalty", "utility"))
+    return eligible + [
+        {"arm": arm, **nothing, "probability": 0.0, "eligible": False} for arm in decision.exclusions
+    ]

@@ -1,0 +1,46 @@
+"""Bytes in, bytes out: JSON answers from plain dictionaries, and times as the API writes them.
+
+Encoding goes through pydantic's serialiser (four times as fast as the standard library's) and turns NaN and
+infinities into null: what is not known is never written as a number.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+from pydantic_core import to_json
+
+from banditd.core.types import MICROSECONDS_PER_SECOND
+
+JSON_TYPE: Final = "application/json"
+
+
+def encode(value: object) -> bytes:
+    """JSON bytes, UTF-8."""
+    return to_json(value, inf_nan_mode="null")
+
+
+def json_answer(
+    value: object, *, status: int = 200, headers: dict[str, str] | None = None, content_type: str = JSON_TYPE
+) -> web.Response:
+    """An answer whose head is set in one go (the library's ``content_type`` argument parses twice)."""
+    head: CIMultiDict[str] = CIMultiDict(headers or ())
+    head["Content-Type"] = content_type
+    return web.Response(body=to_json(value, inf_nan_mode="null"), status=status, headers=head)
+
+
+def iso_time(at_us: int | float) -> str:
+    """Microseconds since the epoch as ISO 8601 in UTC with a Z."""
+    whole = int(at_us)
+    moment = datetime.fromtimestamp(whole // MICROSECONDS_PER_SECOND, UTC)
+    moment = moment.replace(microsecond=whole % MICROSECONDS_PER_SECOND, tzinfo=None)
+    return moment.isoformat(timespec="microseconds") + "Z"
+
+
+def parse_time(text: str) -> int:
+    """The inverse of ``iso_time``. Raises ValueError for a day that does not exist."""
+    moment = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
+    return int(moment.timestamp()) * MICROSECONDS_PER_SECOND + moment.microsecond

@@ -1,0 +1,140 @@
+"""The one middleware: request id, key, rate, problems, metrics, access line, in that order around a handler.
+
+One function on purpose: on the hot path every extra layer is a coroutine and a frame for each request.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Final, TypeAlias
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
+from prometheus_client import Counter, Histogram
+
+from banditd.core.errors import BanditdError
+from banditd.obs import logs
+from banditd.obs.metrics import Metrics
+from banditd.web.api import Route
+from banditd.web.problems import BadRequestError, problem_answer
+from banditd.web.security import KeyRing, RateLimiter
+
+logger = logging.getLogger("banditd.web")
+
+Bound: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(slots=True)
+class Entry:
+    """What the middleware knows of one route: its scope, and its metrics with the labels bound."""
+
+    method: str
+    path: str
+    scope: str | None
+    limited: bool
+    seconds: Histogram
+    counters: dict[int, Counter] = field(default_factory=dict)
+
+
+class Walk:
+    """The middleware's state. ``entries`` maps a registered handler to its route's entry."""
+
+    def __init__(
+        self, *, metrics: Metrics, keys: KeyRing, limiter: RateLimiter, access_log: bool, version: str
+    ) -> None:
+        self._metrics = metrics
+        self._keys = keys
+        self._limiter = limiter
+        self._access_log = access_log
+        self._entries: dict[object, Entry] = {}
+        self._unmatched = self._entry("*", "unmatched", None, limited=True)
+        self._ids = itertools.count(1)
+        self._prefix = secrets.token_hex(6)
+        self._server = f"banditd/{version}"
+
+    def register(self, handler: Bound, route: Route) -> None:
+        """Make a route known. Health checks and metrics are never rate limited: they watch an overload."""
+        limited = route.tag != "operations"
+        self._entries[handler] = self._entry(route.method, route.path, route.scope, limited=limited)
+
+    def _entry(self, method: str, path: str, scope: str | None, *, limited: bool) -> Entry:
+        return Entry(method, path, scope, limited, self._metrics.request_seconds.labels(path))
+
+    def middleware(self) -> Middleware:
+        """The function that aiohttp calls around every handler, 404 and 405 included."""
+
+        @web.middleware
+        async def walk(request: web.Request, handler: Bound) -> web.StreamResponse:
+            started = perf_counter()
+            entry = self._entries.get(handler, self._unmatched)
+            request_id = request.headers.get("x-request-id")
+            if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+                request_id = f"{self._prefix}-{next(self._ids):x}"
+            logs.request_id.set(request_id)
+            caller: str | None = None
+            error: BaseException | None = None
+            try:
+                caller = self._keys.authenticate(request, entry.scope)
+                if entry.limited and self._limiter.enabled:
+                    self._limiter.take(caller or request.remote or "")
+                response = await handler(request)
+            except (BanditdError, web.HTTPException) as raised:
+                error = raised
+                response = problem_answer(raised, request_id)
+            except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError):
+                # The body broke off or could not be decompressed: the client's doing, or nobody listens.
+                error = BadRequestError("the body ended early or its encoding is broken", code="BROKEN_BODY")
+                response = problem_answer(error, request_id)
+            except Exception as raised:
+                error = raised
+                logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
+                response = problem_answer(raised, request_id)
+            headers = response.headers
+            headers["x-request-id"] = request_id
+            headers["Server"] = self._server
+            self._account(entry, request, response.status, perf_counter() - started, caller, error)
+            return response
+
+        return walk
+
+    def _account(
+        self,
+        entry: Entry,
+        request: web.Request,
+        status: int,
+        elapsed_s: float,
+        caller: str | None,
+        error: BaseException | None,
+    ) -> None:
+        entry.seconds.observe(elapsed_s)
+        counter = entry.counters.get(status)
+        if counter is None:
+            labels = (entry.method, entry.path, str(status))
+            counter = entry.counters[status] = self._metrics.requests.labels(*labels)
+        counter.inc()
+        if status == 429:
+            self._metrics.rate_limited.inc()
+        if not self._access_log and status < 400:
+            return
+        level = logging.WARNING if status >= 500 else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(
+                level,
+                "request.answered",
+                extra={
+                    "method": request.method,
+                    "route": entry.path,
+                    "status": status,
+                    "duration_ms": round(elapsed_s * 1e3, 3),
+                    "key": caller,
+                    "code": error.code if isinstance(error, BanditdError) else None,
+                },
+            )

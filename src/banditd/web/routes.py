@@ -1,0 +1,177 @@
+"""The route table: every operation once. It registers the handlers and makes the OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from banditd.web.api import Route
+from banditd.web.handlers import arms, decisions, operations, reports, rewards, routing
+from banditd.web.problems import (
+    CONFLICT,
+    GONE,
+    INVALID,
+    MALFORMED,
+    MEDIA,
+    NO_ARM,
+    NOT_FOUND,
+    TOO_LARGE,
+    UNAVAILABLE,
+)
+from banditd.web.schemas import arms as arm_schemas
+from banditd.web.schemas import reports as report_schemas
+from banditd.web.schemas import rewards as reward_schemas
+from banditd.web.schemas import routing as route_schemas
+from banditd.web.schemas.base import NAME_PATTERN, UUID_PATTERN, OpenAnswerModel
+
+_ID: Final[dict[str, tuple[dict[str, object], str]]] = {
+    "id": ({"type": "string", "pattern": UUID_PATTERN}, "An id that the daemon gave.")
+}
+_NAME: Final[dict[str, object]] = {"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}
+_ARM: Final = {"arm": (_NAME, "Name of the arm; a slash in it may be written as it is or as %2F.")}
+_POLICY: Final = {"policy": (_NAME, "Name of the policy.")}
+_BODY: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID)
+
+
+def _look(path: str, handler: object, operation: str, summary: str, **more: object) -> Route:
+    """A GET that needs the scope ``read``."""
+    values = {"method": "GET", "scope": "read", "tag": "looking", "problems": (UNAVAILABLE,)} | more
+    return Route(path=path, handler=handler, operation=operation, summary=summary, **values)  # type: ignore[arg-type]  # checked by the dataclass's users
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST", path="/v1/route", handler=routing.create, operation="route",
+        summary="Decide which arm answers a query", tag="routing", scope="route",
+        body=route_schemas.RouteRequest, answers={200: route_schemas.RouteAnswer},
+        problems=(*_BODY, NO_ARM, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/route/batch", handler=routing.create_batch, operation="routeBatch",
+        summary="Decide for several queries in one commit (207 when one of them failed)", tag="routing",
+        scope="route", body=route_schemas.RouteBatchRequest,
+        answers={200: route_schemas.RouteBatchAnswer, 207: route_schemas.RouteBatchAnswer},
+        problems=(*_BODY, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/rewards", handler=rewards.create, operation="reward",
+        summary="Reward a decision, or a list of them (207 when one of them failed)", tag="rewards",
+        scope="reward", body=reward_schemas.RewardBody, idempotency_key=True,
+        answers={
+            200: reward_schemas.RewardAnswer, 202: reward_schemas.RewardReceiptAnswer,
+            207: reward_schemas.RewardListAnswer,
+        },
+        problems=(*_BODY, NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
+    ),
+    Route(
+        method="DELETE", path="/v1/rewards/{id}", handler=rewards.retract, operation="retractReward",
+        summary="Take a reward back; what it taught is unlearned", tag="rewards", scope="reward",
+        path_parameters=_ID, answers={200: reward_schemas.RewardReceiptAnswer},
+        problems=(NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/decisions", decisions.page, "listDecisions", "The decision log, newest first", tag="decisions",
+        parameters=report_schemas.DecisionParameters, answers={200: report_schemas.DecisionPage},
+        problems=(INVALID, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/decisions/{id}", decisions.get, "getDecision", "One decision whole", tag="decisions",
+        path_parameters=_ID, answers={200: report_schemas.DecisionWhole}, problems=(NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/decisions/{id}/usage", handler=decisions.report_usage,
+        operation="reportUsage", summary="Report what a decision really cost", tag="decisions",
+        scope="reward", path_parameters=_ID, body=reward_schemas.UsageRequest,
+        answers={200: reward_schemas.UsageAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/decisions/{id}/activate", handler=decisions.activate,
+        operation="activateDecision", summary="Activate a deferred decision", tag="decisions",
+        scope="reward", path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
+        problems=(NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",
+        parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmListAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/arms", handler=arms.add, operation="addArm", summary="Add an arm",
+        tag="arms", scope="admin", parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmRequest,
+        answers={201: arm_schemas.ArmAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/arms/{arm}", arms.get, "getArm", "One arm", tag="arms", pattern="/v1/arms/{arm:.+}",
+        path_parameters=_ARM, parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="PATCH", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.patch,
+        operation="patchArm", summary="Change an arm", tag="arms", scope="admin", path_parameters=_ARM,
+        parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmPatch,
+        answers={200: arm_schemas.ArmAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    Route(
+        method="DELETE", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.delete,
+        operation="deleteArm", summary="Take an arm out; its log and statistics stay", tag="arms",
+        scope="admin", path_parameters=_ARM, parameters=arm_schemas.ArmParameters, answers={204: None},
+        problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/stats", reports.stats, "stats", "A policy in numbers",
+        parameters=report_schemas.StatsParameters, answers={200: report_schemas.StatsAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/stats/contexts", reports.contexts, "statsContexts", "The same per cluster of queries",
+        parameters=report_schemas.PolicyParameters, answers={200: report_schemas.ContextsAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/stats/timeseries", reports.timeseries, "statsTimeseries", "The same over time",
+        parameters=report_schemas.TimeseriesParameters, answers={200: report_schemas.TimeseriesAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/policies", reports.policies, "listPolicies", "Every policy",
+        answers={200: report_schemas.PoliciesAnswer},
+    ),
+    _look(
+        "/v1/policies/{policy}/report", reports.policy_report, "policyReport", "Where a policy stands",
+        path_parameters=_POLICY, answers={200: report_schemas.PolicyReport},
+        problems=(NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/policies/{policy}/snapshots", reports.snapshots, "listSnapshots", "Its snapshots, newest first",
+        path_parameters=_POLICY, parameters=report_schemas.SnapshotParameters,
+        answers={200: report_schemas.SnapshotsAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
+        scope=None, answers={200: report_schemas.HealthAnswer}, problems=(),
+    ),
+    _look(
+        "/health/readiness", operations.readiness, "readiness", "Should it get traffic?", tag="operations",
+        scope=None, answers={200: report_schemas.HealthAnswer, 503: report_schemas.HealthAnswer}, problems=(),
+    ),
+    _look(
+        "/metrics", operations.metrics, "metrics", "Metrics for Prometheus", tag="operations",
+        answers={200: None}, media="text/plain",
+    ),
+    _look(
+        "/openapi.json", operations.openapi, "openapi", "This description", tag="operations", scope=None,
+        answers={200: OpenAnswerModel}, problems=(),
+    ),
+    _look(
+        "/docs", operations.docs, "docs", "It, readable", tag="operations", scope=None, answers={200: None},
+        media="text/html", problems=(),
+    ),
+    _look(
+        "/", operations.landing, "landing", "Where a browser arrives", tag="operations", scope=None,
+        answers={200: None}, media="text/html", problems=(),
+    ),
+    _look(
+        "/problems/{slug}", operations.problem, "problem", "What a kind of problem means", tag="operations",
+        scope=None, path_parameters={"slug": ({"type": "string"}, "Last part of a problem's type.")},
+        answers={200: None}, media="text/html", problems=(NOT_FOUND,),
+    ),
+)  # fmt: skip

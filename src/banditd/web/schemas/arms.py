@@ -1,0 +1,148 @@
+"""Schemas of arms."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from banditd.web.schemas.base import (
+    AnswerModel,
+    Dollars,
+    Label,
+    Name,
+    OpenAnswerModel,
+    ParameterModel,
+    RequestModel,
+    Time,
+    UnitInterval,
+)
+
+_Latency = Annotated[float, Field(ge=0.0, le=1e9)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+_Capabilities = Annotated[list[Name], Field(max_length=64)]
+
+
+class PriceRequest(RequestModel):
+    """List price. US dollars. When an arm is patched, what is left out stays."""
+
+    usd_per_mtok_in: Dollars = 0.0
+    """Per million input tokens."""
+    usd_per_mtok_out: Dollars = 0.0
+    """Per million output tokens."""
+    usd_per_request: Dollars = 0.0
+
+
+class ArmFields(RequestModel):
+    """What may be said of an arm when it is added or changed."""
+
+    provider: Annotated[str, Field(max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    price: PriceRequest = PriceRequest()
+    enabled: bool = True
+    """A disabled arm is never chosen; what it has learned stays."""
+    capabilities: _Capabilities = Field(default_factory=list)
+    """Tags that a request may ask for, such as ``vision``."""
+    context_window_tokens: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Longer prompts exclude this arm."""
+    quality_prior: UnitInterval | None = None
+    """Expected reward before any data; null for the policy's common prior."""
+    prior_worth: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
+    """How many rewards that expectation is worth."""
+    expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] = 400.0
+    """Assumed until usage reports say otherwise."""
+    expected_latency_ms: _Latency | None = None
+    max_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Traffic cap: at most this share of the decisions."""
+    onboarding_decisions: _Count = 20
+    """A new arm gets its minimum share until it has served this many decisions. 0 switches it off."""
+    onboarding_usd: Dollars = 1.0
+    """... or until it has cost this much. US dollars."""
+
+
+class ArmRequest(ArmFields):
+    """A new arm."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"arm": "small", "upstream_model": "vendor/small-1", "price": {"usd_per_mtok_in": 0.1}}
+            ]
+        }
+    )
+
+    arm: Name
+    upstream_model: Label | None = None
+    """The name to call the model by; the arm's own name when left out."""
+
+
+class ArmPatch(ArmFields):
+    """Changes to an arm. Only what is given changes."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    upstream_model: Label = ""
+
+
+class ArmParameters(ParameterModel):
+    """Which policy's arms."""
+
+    policy: Name = "default"
+
+
+class PriceAnswer(AnswerModel):
+    """List price. US dollars."""
+
+    usd_per_mtok_in: float
+    usd_per_mtok_out: float
+    usd_per_request: float
+
+
+class PriceSince(PriceAnswer):
+    """A price and when it began."""
+
+    since: Time
+
+
+class UsageTotals(AnswerModel):
+    """Totals of an arm over its life."""
+
+    decisions: int
+    usage_reports: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    mean_latency_ms: float | None
+    errors: int
+
+
+class ArmAnswer(AnswerModel):
+    """An arm with everything known about it."""
+
+    policy: str
+    arm: str
+    upstream_model: str
+    provider: str
+    price: PriceAnswer
+    enabled: bool
+    capabilities: list[str]
+    context_window_tokens: int | None
+    quality_prior: float | None
+    prior_worth: float
+    expected_output_tokens: float
+    expected_latency_ms: float | None
+    max_share: float
+    onboarding_decisions: int
+    onboarding_usd: float
+    created_at: Time
+    updated_at: Time
+    usage: UsageTotals
+    statistics: OpenAnswerModel
+    price_history: list[PriceSince]
+    onboarding: OpenAnswerModel
+
+
+class ArmListAnswer(AnswerModel):
+    """All arms of a policy, in the order of addition."""
+
+    policy: str
+    arms: list[ArmAnswer]

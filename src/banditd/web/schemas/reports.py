@@ -1,0 +1,264 @@
+"""Schemas of what can be looked at: decisions, statistics, policies, health. ``null`` is "not enough data"."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from banditd.web.schemas.base import (
+    AnswerModel,
+    BooleanParameter,
+    Identifier,
+    IntegerParameter,
+    Label,
+    Name,
+    OpenAnswerModel,
+    ParameterModel,
+    Time,
+    TimeParameter,
+)
+
+
+class DecisionParameters(ParameterModel):
+    """Filters of the decision log."""
+
+    policy: Name | None = None
+    arm: Name | None = None
+    session_id: Label | None = None
+    cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
+    """Index of the cluster; -1 for decisions without a context."""
+    explored: BooleanParameter | None = None
+    since: TimeParameter | None = None
+    """Made at this time or later."""
+    until: TimeParameter | None = None
+    """Made before this time."""
+    before_id: Identifier | None = None
+    """Older than this decision: the ``next_before_id`` of the page before."""
+    limit: Annotated[IntegerParameter, Field(ge=1, le=500)] = 50
+
+
+class DecisionSummary(OpenAnswerModel):
+    """One line of the decision log."""
+
+    decision_id: Identifier
+    policy: str
+    arm: str
+    created_at: Time
+    propensity: float
+    explored: bool
+
+
+class DecisionPage(AnswerModel):
+    """Decisions, newest first."""
+
+    decisions: list[DecisionSummary]
+    next_before_id: str | None
+    """Give it as ``before_id`` for the next page; null at the end."""
+
+
+class DecisionWhole(DecisionSummary):
+    """One decision with its probability vector, rewards (all revisions) and usage."""
+
+
+class PolicyParameters(ParameterModel):
+    """Which policy."""
+
+    policy: Name = "default"
+
+
+class StatsParameters(PolicyParameters):
+    """Which policy, over which stretch."""
+
+    window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] | None = None
+    """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
+
+
+class TimeseriesParameters(PolicyParameters):
+    """Which policy, from when to when, how fine."""
+
+    since: TimeParameter | None = None
+    """A day before ``until`` when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
+    step_s: Annotated[IntegerParameter, Field(ge=300, le=31_536_000)] = 3600
+    """Length of a step in seconds; at most 2,000 steps."""
+
+
+class SnapshotParameters(ParameterModel):
+    """How many snapshots."""
+
+    limit: Annotated[IntegerParameter, Field(ge=1, le=500)] = 50
+
+
+class Interval(AnswerModel):
+    """A 95 % confidence interval and how it was made."""
+
+    low: float
+    high: float
+    method: str
+
+
+class RewardSummary(AnswerModel):
+    """Mean reward of something."""
+
+    rewarded_decisions: int
+    mean: float | None
+    interval: Interval | None
+
+
+class FixedArmComparison(AnswerModel):
+    """What sending everything to this arm would have cost, at list prices."""
+
+    would_have_cost_usd: float | None
+    on_decisions: int
+    """Over the decisions for which it was eligible."""
+    saved_usd: float | None
+    """Against our predicted spend; null unless it was eligible for all decisions."""
+    reason: str | None
+
+
+class ArmStats(OpenAnswerModel):
+    """One arm's row of ``/v1/stats``."""
+
+    arm: str
+    decisions: int
+    share: float | None
+    explored: int
+    reward: RewardSummary
+    spend_usd: float
+    mean_cost_usd: float | None
+    mean_latency_ms: float | None
+    errors: int
+    fixed: FixedArmComparison
+
+
+class Entropy(AnswerModel):
+    """How spread the selection is, in nats. ``maximum`` is the logarithm of the number of arms."""
+
+    realised: float | None
+    """Of the arms' shares."""
+    policy_mean: float | None
+    """Mean over decisions of the entropy of the probability vector drawn from."""
+    maximum: float | None
+
+
+class Coverage(AnswerModel):
+    """How many decisions were rewarded, and how late (percentiles in seconds, from a histogram)."""
+
+    rewarded_decisions: int
+    share: float | None
+    delay_p50_s: float | None
+    delay_p90_s: float | None
+    delay_p99_s: float | None
+    reason: str | None
+
+
+class StatsAnswer(OpenAnswerModel):
+    """The state of one policy in numbers."""
+
+    policy: str
+    window_s: int | None
+    since: Time | None
+    decisions: int
+    exploration_rate: float | None
+    """Share of decisions that are not greedy."""
+    selection_entropy: Entropy
+    degraded: int
+    reward: RewardSummary
+    coverage: Coverage
+    spend_usd: float
+    predicted_spend_usd: float
+    arms: list[ArmStats]
+
+
+class ContextArm(OpenAnswerModel):
+    """One arm in one cluster."""
+
+    arm: str
+    decisions: int
+    reward: RewardSummary
+    spend_usd: float
+
+
+class ContextRow(OpenAnswerModel):
+    """One cluster of queries."""
+
+    cluster: int
+    words: list[str]
+    """Typical words of its queries."""
+    decisions: int
+    best_arm: str | None
+    """Of the highest mean reward, when its interval is clear of all others; else null."""
+    arms: list[ContextArm]
+
+
+class ContextsAnswer(AnswerModel):
+    """The readable contexts of a policy."""
+
+    policy: str
+    clusters: list[ContextRow]
+
+
+class TimeseriesStep(OpenAnswerModel):
+    """One arm in one step."""
+
+    at: Time
+    arm: str
+    decisions: int
+    spend_usd: float
+    mean_reward: float | None
+
+
+class TimeseriesAnswer(AnswerModel):
+    """Steps in order of time; steps without decisions are left out."""
+
+    policy: str
+    since: Time
+    until: Time
+    step_s: int
+    steps: list[TimeseriesStep]
+
+
+class PolicySummary(OpenAnswerModel):
+    """One policy."""
+
+    policy: str
+    arms: int
+    policy_version: int | None
+
+
+class PoliciesAnswer(AnswerModel):
+    """Every policy of this daemon."""
+
+    policies: list[PolicySummary]
+
+
+class Convergence(AnswerModel):
+    """Whether the policy has settled; null is "not enough data"."""
+
+    converged: bool | None
+    reason: str
+    evidence: OpenAnswerModel
+
+
+class PolicyReport(OpenAnswerModel):
+    """Where a policy stands."""
+
+    policy: str
+    converged: bool | None
+    convergence: Convergence
+    stats: StatsAnswer
+
+
+class SnapshotsAnswer(AnswerModel):
+    """Newest first."""
+
+    policy: str
+    snapshots: list[OpenAnswerModel]
+
+
+class HealthAnswer(OpenAnswerModel):
+    """Liveness: the process answers. Readiness: and every part it needs does."""
+
+    status: str

@@ -1,0 +1,188 @@
+"""Schemas of ``POST /v1/route`` and ``/v1/route/batch``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from banditd.web.schemas.base import (
+    MAX_EMBEDDING,
+    MAX_FEATURES,
+    MAX_LIST,
+    MAX_TAGS,
+    MAX_TEXT_CHARS,
+    AnswerModel,
+    Dollars,
+    Identifier,
+    Label,
+    Name,
+    Names,
+    RequestModel,
+    Text,
+    Time,
+    UnitInterval,
+)
+from banditd.web.schemas.problem import ItemError
+
+_PartText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
+# A client's own number: bounded so that no sum of squares overflows.
+_Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
+class ContentPart(RequestModel):
+    """A part of a message as OpenAI writes it. Only ``text`` parts are read; others are counted as media."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    text: _PartText | None = None
+
+
+class Message(RequestModel):
+    """A chat message as OpenAI writes it. Fields that routing does not need are accepted and ignored."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: _PartText | Annotated[list[ContentPart], Field(max_length=MAX_LIST)] | None = None
+
+
+class RouteRequest(RequestModel):
+    """One query to be routed. Give ``input``, or ``messages``, or ``embedding`` (alone or beside a text)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["input"], "properties": {"input": {"type": "string"}}},
+                {"required": ["messages"], "properties": {"messages": {"type": "array"}}},
+                {"required": ["embedding"], "properties": {"embedding": {"type": "array"}}},
+            ],
+            "examples": [{"input": "Prove that the square root of two is irrational.", "max_cost_usd": 0.01}],
+        }
+    )
+
+    input: Text | None = None
+    """The prompt. At most 1,000,000 characters."""
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_LIST)] | None = None
+    """The conversation, as for OpenAI's chat completions. Not together with ``input``."""
+    embedding: Annotated[list[_Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
+    """Your own embedding of the prompt, of the encoder's dimension; it is normalised. Saves the encoding."""
+    policy: Name = "default"
+    """Which policy decides."""
+    candidates: Annotated[list[Name], Field(min_length=1, max_length=MAX_LIST)] | None = None
+    """Only these arms may be chosen."""
+    excluded_arms: Names | None = None
+    """These arms may not be chosen."""
+    capabilities: Annotated[list[Name], Field(max_length=64)] | None = None
+    """The arm must have all of these capability tags."""
+    max_cost_usd: Dollars | None = None
+    """Exclude arms whose predicted cost of this query is higher. US dollars."""
+    max_latency_ms: Annotated[float, Field(gt=0.0, le=1e9)] | None = None
+    """Exclude arms whose expected latency is higher. Milliseconds."""
+    quality_floor: UnitInterval | None = None
+    """Exclude arms whose predicted reward is lower, in [0, 1]."""
+    cost_weight: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
+    """Price of money instead of the policy's own: the reward you would give up to save what a typical
+    answer of the dearest arm costs."""
+    expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
+    """How long an answer you expect, for the predicted cost. Tokens."""
+    session_id: Label | None = None
+    """Requests of one session keep their arm."""
+    new_session_arm: bool = False
+    """Draw the session's arm afresh."""
+    tags: Annotated[dict[Name, Label], Field(max_length=MAX_TAGS)] | None = None
+    """Your own labels, stored with the decision. At most 32."""
+    features: Annotated[dict[Name, _Bounded], Field(max_length=MAX_FEATURES)] | None = None
+    """Caller features by name, as configured. Unknown names are refused by the policy."""
+    tools: (
+        Annotated[int, Field(ge=0, le=10_000)] | Annotated[list[JsonValue], Field(max_length=MAX_LIST)] | None
+    ) = None
+    """The tools that the model may call: their number, or OpenAI's list of them (only its length is read)."""
+    dry_run: bool = False
+    """Choose, but record nothing; the decision cannot be rewarded."""
+    explain: bool = False
+    """Add every arm's mean, deviation, cost, probability, and the reason of every exclusion."""
+    defer_activation: bool = False
+    """Hold rewards until ``POST /v1/decisions/{id}/activate``."""
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Self:
+        if self.input is not None and self.messages is not None:
+            raise ValueError("give input or messages, not both")
+        if self.input is None and self.messages is None and self.embedding is None:
+            raise ValueError("give one of input, messages, embedding")
+        return self
+
+
+class RouteBatchRequest(RequestModel):
+    """Several queries; their decisions share one commit."""
+
+    queries: Annotated[list[RouteRequest], Field(min_length=1, max_length=MAX_LIST)]
+    """At most 1,000 (the daemon may be configured to take fewer)."""
+
+
+class ArmScore(AnswerModel):
+    """How one eligible arm looked to the policy."""
+
+    arm: str
+    mean: float | None
+    """Predicted reward in [0, 1]."""
+    deviation: float | None
+    """Standard deviation of that prediction."""
+    cost_usd: float | None
+    """Predicted cost of this query. US dollars."""
+    penalty: float | None
+    """Cost term and preferences, in units of reward."""
+    utility: float | None
+    """``mean - penalty``."""
+    probability: float
+    """With which it could have been drawn."""
+    eligible: bool
+
+
+class RouteAnswer(AnswerModel):
+    """The decision. It is durable (unless ``dry_run``)."""
+
+    decision_id: Identifier
+    """UUIDv7. Reward it within ``expires_at``."""
+    policy: str
+    arm: str
+    upstream_model: str
+    """The name to call the model by."""
+    propensity: Annotated[float, Field(gt=0.0, le=1.0)]
+    """The probability with which this arm was drawn, exactly."""
+    predicted_reward: float | None
+    predicted_cost_usd: float | None
+    explored: bool
+    """The arm is not the one of the highest utility."""
+    reason: str
+    """``policy`` (drawn) or ``session`` (kept by its session)."""
+    degraded: str | None
+    """Why there is no context, or null."""
+    fallbacks: list[str]
+    """The other eligible arms, best utility first."""
+    policy_version: int
+    policy_kind: str
+    expires_at: Time
+    session_id: str | None
+    dry_run: bool
+    arms: list[ArmScore] | None = None
+    """With ``explain``."""
+    exclusions: dict[str, str] | None = None
+    """With ``explain``: excluded arm to reason."""
+
+
+class RouteBatchItem(AnswerModel):
+    """What became of one query of a batch: a decision, or an error."""
+
+    index: int
+    status_code: int
+    decision: RouteAnswer | None = None
+    error: ItemError | None = None
+
+
+class RouteBatchAnswer(AnswerModel):
+    """One result per query, in order."""
+
+    results: list[RouteBatchItem]
