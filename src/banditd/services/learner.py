@@ -225,8 +225,8 @@ class Learner:
         queue_ids: list[str],
     ) -> None:
         base = state.version
+        version = base + 1
         touched, dropped = state.take_touched()
-        state.version = version = base + 1
         fold = FoldCommit(
             policy=name,
             schema_hash=self._runtimes[name].builder.schema.hash,
@@ -252,6 +252,7 @@ class Learner:
             if isinstance(error, LeaseLostError):
                 self._next_lease = 0.0
             raise
+        state.version = version
         self._publish(name)
 
     # -------------------------------------------------------------- reading
@@ -265,9 +266,8 @@ class Learner:
             settings=runtime.config.settings,
             arms=runtime.priors(),
             version=stored.version,
-            epoch=stored.epoch,
-            hyperparameters_json=stored.hyperparameters,
-            learner_json=stored.learner,
+            hyperparameters=stored.hyperparameters,
+            learner=stored.learner,
             segments=[(s.arm, s.epoch, s.sums) for s in stored.segments],
         )
         self._stale.discard(name)
@@ -283,9 +283,8 @@ class Learner:
             state.apply_segments(
                 [(s.arm, s.epoch, s.sums) for s in stored.segments],
                 version=stored.version,
-                epoch=stored.epoch,
-                hyperparameters_json=stored.hyperparameters,
-                learner_json=stored.learner,
+                hyperparameters=stored.hyperparameters,
+                learner=stored.learner,
             )
             self._publish(name)
 
@@ -312,7 +311,11 @@ class Learner:
 
     def _publish(self, name: str) -> None:
         runtime, state = self._runtimes[name], self._states[name]
+        committed = state.version
+        # The version is that of the commit, not of the state's own count of snapshots.
+        state.version = committed - 1
         runtime.publish(state.snapshot(), self._clock.now_us())
+        state.version = committed
         self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ async def rebuild(
             "retention has deleted part of the log, so refolding it would forget what those decisions taught"
         )
     stored = await store.load(policy, schema.hash)
-    fresh = _empty_like(policy, schema, settings, stored)
+    fresh = _empty_like(schema, settings, stored)
     decisions = skipped = queued = differ = 0
     contributions: dict[str, Contribution | None] = {}
     queue_ids: list[str] = []
@@ -119,17 +120,17 @@ async def rebuild(
 
 
 def _empty_like(
-    policy: str, schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning
+    schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning
 ) -> PolicyState:
     """A state without evidence at the stored epoch, so that late epochs fall into the same base."""
+    counters = None if stored.learner is None else json.dumps(json.loads(stored.learner) | {"folded": 0})
     return PolicyState.restore(
         schema=schema,
         settings=settings,
         arms=[],
         version=stored.version,
-        epoch=stored.epoch,
-        hyperparameters_json=stored.hyperparameters,
-        learner_json=stored.learner,
+        hyperparameters=stored.hyperparameters,
+        learner=counters,
         segments=[],
     )
 
@@ -154,7 +155,7 @@ def _forgotten(item: FoldItem) -> FoldItem:
 
 
 def _largest_difference(fresh: PolicyState, stored: StoredLearning) -> float:
-    refolded = {(arm, epoch): sums for arm, epoch, sums in fresh.all_segments()}
+    refolded = {(arm, epoch): sums for arm, epoch, sums in fresh.segments()}
     kept = {(s.arm, s.epoch): s.sums for s in stored.segments}
     largest = 0.0
     for key in refolded.keys() | kept.keys():
@@ -196,7 +197,7 @@ async def _write(
         version = stored.version + 1
         segments = [
             StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version)
-            for arm, epoch, sums in fresh.all_segments()
+            for arm, epoch, sums in fresh.segments()
         ]
         kept = {(s.arm, s.epoch) for s in segments}
         await store.commit(
