@@ -1,0 +1,67 @@
+"""The ``banditd`` command. Thin: each subcommand parses its options and calls the part that does the work.
+
+Modules here import nothing heavy at the top, so ``banditd --help`` answers at once; numpy and its BLAS are
+imported after ``main`` has limited their threads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from banditd import __version__
+from banditd.cli.configuration import check_config, keys
+from banditd.cli.database import export, migrate, rebuild
+from banditd.cli.encoder import encoder
+from banditd.cli.look import arms, stats
+from banditd.cli.replay import replay
+from banditd.cli.serve import serve
+from banditd.cli.simulate import simulate
+from banditd.cli.traffic import reward, route
+from banditd.core.errors import BanditdError, ConfigurationError, InvalidInputError
+
+# One thread each: our matrices are small, and spinning threads would take the cores from the event loop.
+SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with 'banditd serve', then 'banditd route \"Prove that ...\"' in another terminal.",
+)
+@click.version_option(__version__, prog_name="banditd")
+def commands() -> None:
+    """Learn, from live traffic, which large language model should answer which query."""
+
+
+for command in (
+    serve, migrate, check_config, route, reward, arms, stats, simulate, replay, encoder, rebuild, export, keys,
+):  # fmt: skip
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration."""
+    for name in SINGLE_THREADED:
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        commands(prog_name="banditd")
+    except (ConfigurationError, InvalidInputError) as error:
+        _say(error)
+        sys.exit(EXIT_USAGE)
+    except BanditdError as error:
+        _say(error)
+        sys.exit(EXIT_FAILED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`banditd export | head`): not worth a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+
+
+def _say(error: BanditdError) -> None:
+    place = f" ({error.field})" if error.field else ""
+    click.echo(f"banditd: {error.message}{place}", err=True)

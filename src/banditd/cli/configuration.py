@@ -1,0 +1,66 @@
+"""``banditd check-config`` and ``banditd keys create``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from pathlib import Path
+
+import click
+
+from banditd.cli.options import config_option, json_option, read_settings
+
+KEY_PREFIX = "bk_"
+SCOPES = ("route", "reward", "read", "admin")
+
+
+@click.command("check-config")
+@config_option
+@json_option
+def check_config(config: Path | None, as_json: bool) -> None:
+    """Check the configuration and print what holds, secrets hidden.
+
+    \b
+    Examples:
+      banditd check-config -c config.yaml
+      BANDITD_SERVER__PORT=9000 banditd check-config --json
+    """
+    settings = read_settings(config)
+    if as_json:
+        click.echo(settings.model_dump_json(indent=2))
+        return
+    import yaml
+
+    click.echo("# The configuration is valid. This holds:")
+    click.echo(yaml.safe_dump(json.loads(settings.model_dump_json()), sort_keys=False, allow_unicode=True), nl=False)
+
+
+@click.group()
+def keys() -> None:
+    """Make API keys."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Shown in logs and metrics instead of the key.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("route", "reward"),
+    show_default=True, help="What the key may do; repeat it for several.",
+)  # fmt: skip
+@json_option
+def create_key(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Make a key: it is shown once, the configuration keeps its hash only.
+
+    \b
+    Examples:
+      banditd keys create --name my-gateway
+      banditd keys create --name operator --scope read --scope admin
+    """
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    entry = {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": list(scopes)}
+    if as_json:
+        click.echo(json.dumps({"key": key, "entry": entry}, indent=2))
+        return
+    click.echo(f"The key, shown this once (clients send 'Authorization: Bearer <key>'):\n\n  {key}\n")
+    click.echo("Add this under server.api_keys in the configuration and restart the daemon:\n")
+    click.echo(f"  - name: {json.dumps(name)}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(scopes)}]")

@@ -1,0 +1,159 @@
+"""``banditd migrate``, ``rebuild`` and ``export``: commands that work on the database without a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from banditd.cli.options import config_option, json_option, read_settings
+from banditd.cli.show import echo_json, print_table, progress_bar
+from banditd.core.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from banditd.services.rebuild import RebuildReport
+    from banditd.settings import Settings
+
+database_option = click.option(
+    "--database",
+    help="sqlite:///file.db or postgresql://user:password@host/name; default: the configuration's.",
+)
+
+
+@click.command()
+@config_option
+@database_option
+def migrate(config: Path | None, database: str | None) -> None:
+    """Bring the database to the newest schema. 'serve' does this by itself at start.
+
+    \b
+    Example:
+      banditd migrate --database postgresql://me@db/banditd
+    """
+    settings = read_settings(config, {"database.url": database})
+    from banditd.bootstrap import database_url
+    from banditd.storage import migrate as bring_up
+
+    click.echo(f"the database is at schema {bring_up(database_url(settings))}")
+
+
+@click.command()
+@config_option
+@database_option
+@click.option("--policy", help="Only this policy; default: all of the configuration.")
+@click.option("--check/--write", "check", default=True, help="Compare only (default), or replace the state.")
+@json_option
+def rebuild(config: Path | None, database: str | None, policy: str | None, check: bool, as_json: bool) -> None:
+    """Refold the whole log and compare it with the stored state; exit code 1 when they differ.
+
+    --write replaces the state by the refolded one; stop the daemon before.
+
+    \b
+    Examples:
+      banditd rebuild --check
+      banditd rebuild --write --policy default
+    """
+    settings = read_settings(config, {"database.url": database})
+    reports = asyncio.run(_rebuild(settings, policy, write=not check))
+    if as_json:
+        echo_json([{**dataclasses.asdict(report), "agrees": report.agrees} for report in reports])
+    else:
+        columns = (
+            "policy",
+            "rewarded decisions",
+            "queued",
+            "segments",
+            "largest difference",
+            "wrong marks",
+            "agrees",
+        )
+        rows = [
+            (
+                r.policy,
+                r.decisions,
+                r.queued,
+                r.segments,
+                r.largest_difference,
+                r.contributions_differ,
+                r.agrees,
+            )
+            for r in reports
+        ]
+        print_table("rebuilt" if not check else "compared", columns, rows)
+        for report in reports:
+            if not report.complete_log:
+                click.echo(
+                    f"policy {report.policy}: retention has pruned the log, so the sums cannot agree",
+                    err=True,
+                )
+    if check and any(report.complete_log and not report.agrees for report in reports):
+        sys.exit(1)
+
+
+async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> list[RebuildReport]:
+    from banditd.bootstrap import open_workbench
+    from banditd.services.rebuild import rebuild as refold
+
+    reports = []
+    async with open_workbench(settings) as bench:
+        if policy is not None and policy not in bench.runtimes:
+            raise NotFoundError(f"no policy {policy} in the configuration; it has {', '.join(bench.runtimes)}")
+        with progress_bar() as bar:
+            for name, runtime in bench.runtimes.items():
+                if policy not in {None, name}:
+                    continue
+                task = bar.add_task(f"refolding {name}", total=None)
+                reports.append(
+                    await refold(
+                        policy=name,
+                        schema=runtime.schema,
+                        settings=runtime.config.settings,
+                        store=bench.storage.learning,
+                        leases=bench.storage.leases,
+                        jobs=bench.storage.jobs,
+                        clock=bench.clock,
+                        holder=bench.holder,
+                        write=write,
+                        progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                    )
+                )
+    return reports
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@config_option
+@database_option
+@click.option("--policy", help="Only this policy; default: all.")
+@json_option
+def export(file: Path, config: Path | None, database: str | None, policy: str | None, as_json: bool) -> None:
+    """Write the decision log with rewards and usage to FILE (.jsonl or .parquet), oldest first.
+
+    \b
+    Examples:
+      banditd export log.jsonl
+      banditd export log.parquet --policy default
+    """
+    settings = read_settings(config, {"database.url": database})
+    count = asyncio.run(_export(settings, file, policy))
+    if as_json:
+        echo_json({"file": str(file), "decisions": count})
+    else:
+        click.echo(f"{count} decisions written to {file}")
+
+
+async def _export(settings: Settings, file: Path, policy: str | None) -> int:
+    from banditd.bootstrap import open_workbench
+    from banditd.services.export import export_log
+
+    async with open_workbench(settings) as bench:
+        totals = await bench.storage.reports.totals()
+        with progress_bar() as bar:
+            task = bar.add_task("exporting", total=None if policy else totals.get("decision"))
+            return await export_log(
+                bench.storage.decisions, file, policy=policy, progress=lambda n: bar.update(task, completed=n)
+            )

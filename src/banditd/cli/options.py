@@ -1,0 +1,62 @@
+"""Options that several commands share, and the way commands reach the configuration and the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from banditd.client import DaemonClient
+    from banditd.settings import Settings
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+DEFAULT_CONFIG = Path("config.yaml")
+DEFAULT_URL = "http://127.0.0.1:8484"
+
+config_option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="BANDITD_CONFIG",
+    help="YAML file; ./config.yaml when it exists, else the defaults.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+policy_option = click.option("--policy", default="default", show_default=True, help="Which policy.")
+
+
+def daemon_options(command: Command) -> Command:
+    """``--url`` and ``--api-key``."""
+    command = click.option(
+        "--api-key", envvar="BANDITD_API_KEY", show_envvar=True, help="Key of a daemon that asks for one."
+    )(command)
+    return click.option(
+        "--url", default=DEFAULT_URL, show_default=True, envvar="BANDITD_URL", show_envvar=True,
+        help="Address of the daemon.",
+    )(command)  # fmt: skip
+
+
+def read_settings(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The configuration as ``serve`` would see it. Raises ConfigurationError."""
+    from banditd.settings import load_settings
+
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    return load_settings(config, overrides=overrides)
+
+
+def with_daemon(
+    url: str, api_key: str | None, work: Callable[[DaemonClient], Awaitable[T]], *, connections: int = 16
+) -> T:
+    """Run ``work`` with a client of the daemon at ``url``."""
+    from banditd.client import DaemonClient
+
+    async def run() -> T:
+        async with DaemonClient(url, api_key=api_key, connections=connections) as client:
+            return await work(client)
+
+    return asyncio.run(run())

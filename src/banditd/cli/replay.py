@@ -1,0 +1,70 @@
+"""``banditd replay``: recorded outcomes through the policy, from a cold start. Its options are a contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
+@click.option("--split", help="Only rows with this label 'split'.")
+@click.option("--warmup-split", help="Rows of this split are played first and not scored.")
+@click.option("--policy", default="thompson", show_default=True, help="Kind of policy.")
+@click.option(
+    "--cost-weight", type=click.FloatRange(min=0), help="Utility = score - L * mean cost / dearest mean cost."
+)
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Mean dollars per query to hold.")
+@click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds 0..S-1.")
+@click.option(
+    "--order", type=click.Choice(("shuffle", "source")), default="shuffle", show_default=True,
+    help="Shuffle the rows by seed, or keep the order of the file.",
+)  # fmt: skip
+@click.option(
+    "--reward-delay", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="A reward arrives N queries later.",
+)  # fmt: skip
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the report; - prints it.",
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the learning curves as PNG.")
+@click.option("--url", help="Replay against this live daemon instead of in process.")
+@click.option(
+    "--api-key",
+    envvar="BANDITD_API_KEY",
+    show_envvar=True,
+    help="Key of that daemon (scopes route, reward, admin).",
+)
+def replay(
+    directory: Path,
+    pool: str | None,
+    split: str | None,
+    warmup_split: str | None,
+    policy: str,
+    cost_weight: float | None,
+    budget: float | None,
+    limit: int | None,
+    seeds: int,
+    order: str,
+    reward_delay: int,
+    json_file: str | None,
+    plot: Path | None,
+    url: str | None,
+    api_key: str | None,
+) -> None:
+    """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
+
+    \b
+    Examples:
+      banditd replay ../shared/data/ulab_nim9 --seeds 4
+      banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
+      banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
+    """
+    if cost_weight is not None and budget is not None:
+        raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")

@@ -1,0 +1,113 @@
+"""How commands print: JSON for programs on standard output, tables for people, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+MISSING = "-"
+
+
+def echo_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def progress_bar(*, stderr: bool = True) -> Progress:
+    """A bar on standard error, so that standard output stays clean.
+
+    A command that prints lines while it runs takes the bar to standard output (``stderr=False``) and prints
+    through the bar's console: the two must share one screen.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=stderr),
+        transient=True,
+    )
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table whose numbers are aligned on the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = any(_is_number(row[index]) for row in rows)
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*[Text(cell(value)) for value in row])
+    return made
+
+
+def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    console().print(table(title, columns, rows))
+
+
+def print_document(title: str, document: Mapping[str, Any]) -> None:
+    """A JSON object for people: scalars (nested ones with dotted names) as a list, lists of objects as tables."""
+    scalars = list(_scalars(document, ""))
+    if scalars:
+        print_table(title, ("", ""), [(name, cell(value)) for name, value in scalars])
+    for name, rows in _tables(document, ""):
+        columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not _is_nested(value)))
+        print_table(name, columns, [[row.get(key) for key in columns] for row in rows])
+
+
+def cell(value: object) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value)
+    return str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(v, Mapping) for v in value))
+
+
+def _scalars(document: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            found += _scalars(value, f"{prefix}{name}.")
+        elif not _is_nested(value):
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+def _tables(document: Mapping[str, Any], prefix: str) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    found: list[tuple[str, list[Mapping[str, Any]]]] = []
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            found += _tables(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and _is_nested(value):
+            found.append((f"{prefix}{name}", [row for row in value if isinstance(row, Mapping)]))
+    return found
