@@ -84,14 +84,10 @@ class TuningTask:
         noise = np.array([current.noise_of(name) for name in names])
         fit = _fit(problem, current, noise, pooled=self.pooled)
         for _ in range(MAX_STEPS):
-            shared = _step(
-                current.shared, start.shared, fit.shared_mean[None], fit.shared_var[None], self.schema
-            )
+            shared = _step(current.shared, start.shared, fit.shared_mean[None], fit.shared_var[None], self.schema)
             own = _step(current.own, start.own, fit.own_mean, fit.own_var, self.schema)
             noise, common = _noise_step(problem, fit)
-            moved = max(
-                _distance(current.shared, shared) if self.pooled else 0.0, _distance(current.own, own)
-            )
+            moved = max(_distance(current.shared, shared) if self.pooled else 0.0, _distance(current.own, own))
             current = Hyperparameters(
                 shared=shared if self.pooled else current.shared,
                 own=own,
@@ -124,9 +120,7 @@ def _fit(problem: _Problem, at: Hyperparameters, noise: FloatArray, *, pooled: b
     inverse = np.linalg.inv(scaled + np.diag(1.0 / v1))
     pull = problem.xr / noise[:, None]
     own = np.matmul(inverse, pull[:, :, None])[:, :, 0]
-    logdet = 2.0 * float(np.log(np.diagonal(factor, axis1=1, axis2=2)).sum()) + len(noise) * float(
-        np.log(v1).sum()
-    )
+    logdet = 2.0 * float(np.log(np.diagonal(factor, axis1=1, axis2=2)).sum()) + len(noise) * float(np.log(v1).sum())
     quadratic = float((problem.rr / noise).sum() - (pull * own).sum())
     covariance = inverse
     theta, delta, own_var = own, own, np.diagonal(inverse, axis1=1, axis2=2)

@@ -69,9 +69,7 @@ class PooledRidge:
     own_variance, shared_variance : float64 (d,); ``shared_variance`` None gives disjoint arms.
     """
 
-    def __init__(
-        self, *, centre: float, own_variance: FloatArray, shared_variance: FloatArray | None
-    ) -> None:
+    def __init__(self, *, centre: float, own_variance: FloatArray, shared_variance: FloatArray | None) -> None:
         self.centre = centre
         self.updates = 0
         self._own_precision = 1.0 / own_variance

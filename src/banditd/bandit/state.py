@@ -24,6 +24,8 @@ from banditd.bandit.view import PolicyView, cluster_columns, cluster_sums
 from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.core.types import FeatureSchema, FloatArray
 
+__all__ = ["PolicyState", "Snapshot"]
+
 FIRST_TUNING: Final = 20  # rewards before the evidence is first asked
 TUNING_GROWTH: Final = 1.15  # and then at every growth of their number by this factor
 
@@ -36,9 +38,7 @@ class PolicyState:
         self.settings = settings
         self.version = 0
         self._factory = policy_factory(settings)
-        self._ledger = Ledger(
-            schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs
-        )
+        self._ledger = Ledger(schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs)
         self._hyperparameters = Hyperparameters.start(schema)
         self._folded = 0  # net number of rewarded decisions
         self._tuned_at = 0
@@ -152,11 +152,14 @@ class PolicyState:
             self._stale = True
         self._snapshot = None
 
-    def snapshot(self) -> Snapshot:
-        """The state as an immutable value; the same object while nothing has changed."""
-        if self._snapshot is None:
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """The state as an immutable value; the same object while nothing has changed.
+
+        ``version`` names the snapshot (a learner passes that of its commit); otherwise versions count up.
+        """
+        if self._snapshot is None or (version is not None and version != self._snapshot.version):
             self._refresh()
-            self.version += 1
+            self.version = self.version + 1 if version is None else version
             self._snapshot = self._make_snapshot()
         return self._snapshot
 
@@ -180,9 +183,7 @@ class PolicyState:
             )
             for prior, total in zip(self._arms, self._totals, strict=True)
         )
-        return TuningTask(
-            schema=self.schema, arms=arms, current=self._hyperparameters, pooled=self._factory.pooled
-        )
+        return TuningTask(schema=self.schema, arms=arms, current=self._hyperparameters, pooled=self._factory.pooled)
 
     def adopt(self, hyperparameters: Hyperparameters) -> None:
         """Take the result of a fit (or an operator's values) and rebuild the cache at the next snapshot."""
@@ -298,6 +299,4 @@ class PolicyState:
         names = tuple(arm.arm for arm in self._arms)
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
         policy = self._factory.bind(PolicyView(posterior, names, clusters))
-        return Snapshot(
-            version=self.version, epoch=self.epoch, arms=names, policy=policy, posterior=posterior
-        )
+        return Snapshot(version=self.version, epoch=self.epoch, arms=names, policy=policy, posterior=posterior)

@@ -92,9 +92,7 @@ class ArmSums:
     def pack(self) -> bytes:
         """Versioned, checksummed little-endian bytes; the lower triangle of ``gram`` only."""
         d = self.n_features
-        values = np.concatenate(
-            [[self.weight, self.wr, self.wrr, self.n], self.xr, self.gram[np.tril_indices(d)]]
-        )
+        values = np.concatenate([[self.weight, self.wr, self.wrr, self.n], self.xr, self.gram[np.tril_indices(d)]])
         body = values.astype("<f8").tobytes()
         return _HEADER.pack(_MAGIC, _FORMAT, d, zlib.crc32(body)) + body
 

@@ -1,0 +1,231 @@
+"""Read a folder of real outcomes, by its format alone. It knows no data set by name and trains nothing.
+
+``prompts.jsonl[.gz]`` : one object per line with ``prompt`` and any labels (``category``, else ``source``,
+is the category; ``split`` the split). ``outcomes.csv[.gz]`` : the same rows in the same order. A column
+without ``|`` (other than ``id``) is an arm's score in [0, 1], empty when missing; its cost is the first
+column ``<arm>|cost...``. ``meta.json``, optional: list prices in ``arms`` and named ``pools``.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from banditd.core.errors import InvalidInputError
+from banditd.core.types import FloatArray, IntArray, Price
+from banditd.replay.prices import list_price, priced_rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReplayData:
+    """Rows with full information.
+
+    score : float64 (n, K), NaN where missing. cost_usd : float64 (n, K), no NaN.
+    category : intp (n,), split : tuple of n labels. prices : list price per arm where ``meta.json`` has one.
+    notes : what had to be assumed, for the report.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    arms: tuple[str, ...]
+    score: FloatArray
+    cost_usd: FloatArray
+    category: IntArray
+    split: tuple[str, ...]
+    prices: Mapping[str, Price]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.prompts)
+
+    def take(self, rows: IntArray) -> ReplayData:
+        """The rows of these indices, in that order."""
+        return replace(
+            self,
+            prompts=tuple(self.prompts[i] for i in rows),
+            score=self.score[rows],
+            cost_usd=self.cost_usd[rows],
+            category=self.category[rows],
+            split=tuple(self.split[i] for i in rows),
+        )
+
+    def rows_of(self, split: str) -> IntArray:
+        """Indices of the rows of a split.
+
+        Raises
+        ------
+        InvalidInputError : no row has it.
+        """
+        rows = np.flatnonzero(np.array([label == split for label in self.split]))
+        if rows.size == 0:
+            known = ", ".join(sorted(set(self.split) - {""})) or "none"
+            raise InvalidInputError(f"No row has the split {split!r}; splits here: {known}.", field="/split")
+        return rows
+
+
+def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
+    """Read and check a folder.
+
+    Parameters
+    ----------
+    folder : with ``prompts.jsonl[.gz]`` and ``outcomes.csv[.gz]``.
+    pool : a named pool of ``meta.json``, or names of arms with commas between, or None for every arm.
+
+    Raises
+    ------
+    InvalidInputError : a file is missing or malformed, or the pool is unknown; says where.
+    """
+    prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
+    header, table = _read_outcomes(_find(folder, "outcomes.csv"), len(prompts))
+    meta_file = folder / "meta.json"
+    meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
+    arms = _pool_arms(pool, [name for name in header if "|" not in name], meta)
+    score = np.column_stack([table[:, header.index(arm)] for arm in arms])
+    bad = (score < 0.0) | (score > 1.0)
+    if bad.any():
+        row, arm = np.argwhere(bad)[0]
+        raise InvalidInputError(f"Score {score[row, arm]} of {arms[arm]} in row {row + 1} is outside [0, 1].")
+    if not np.isfinite(score).any():
+        raise InvalidInputError("No arm of the pool has any score.")
+    prices = {arm: price for arm in arms if (price := list_price(meta, arm)) is not None}
+    cost, notes = _costs(arms, header, table, prompts, prices)
+    names = [str(label.get("category") or label.get("source") or "") for label in labels]
+    order = {name: i for i, name in enumerate(sorted(set(names)))}
+    return ReplayData(
+        name=str(meta.get("name") or folder.resolve().name),
+        prompts=tuple(prompts),
+        arms=tuple(arms),
+        score=score,
+        cost_usd=cost,
+        category=np.array([order[name] for name in names], dtype=np.intp),
+        split=tuple(str(label.get("split") or "") for label in labels),
+        prices=prices,
+        notes=tuple(notes),
+    )
+
+
+def _find(folder: Path, name: str) -> Path:
+    for candidate in (folder / f"{name}.gz", folder / name):
+        if candidate.is_file():
+            return candidate
+    raise InvalidInputError(f"{folder} has neither {name}.gz nor {name}.")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    with opened as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:  # type: ignore[type-var]
+        yield from text
+
+
+def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:
+    prompts: list[str] = []
+    labels: list[Mapping[str, object]] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            prompts.append(str(row["prompt"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInputError(f"{path.name}, line {number}: not an object with a prompt.") from error
+        labels.append(row)
+    if not prompts:
+        raise InvalidInputError(f"{path.name} has no rows.")
+    return prompts, labels
+
+
+def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray]:
+    """Column names without ``id``, and values (n, columns) with NaN for empty or non-numeric side data."""
+    rows = csv.reader(_lines(path))
+    names = next(rows, [])
+    keep = [i for i, name in enumerate(names) if name != "id"]
+    header = [names[i] for i in keep]
+    if len(set(header)) != len(header):
+        raise InvalidInputError(f"{path.name}: a column is named twice.")
+    values: list[list[float]] = []
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise InvalidInputError(f"{path.name}, line {number}: {len(row)} cells, expected {len(names)}.")
+        values.append([_number(row[i], names[i], number) for i in keep])
+    if len(values) != n_rows:
+        raise InvalidInputError(f"{path.name} has {len(values)} rows, the prompts are {n_rows}.")
+    return header, np.array(values, dtype=np.float64).reshape(n_rows, len(header))
+
+
+def _number(cell: str, column: str, line: int) -> float:
+    if not cell.strip():
+        return float("nan")
+    try:
+        value = float(cell)
+    except ValueError:
+        if "|" in column:  # side data may be text
+            return float("nan")
+        raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is not a number.") from None
+    if not np.isfinite(value):
+        return float("nan")
+    return value
+
+
+def _pool_arms(pool: str | None, arms: Sequence[str], meta: Mapping[str, object]) -> list[str]:
+    pools = meta.get("pools")
+    named = pools if isinstance(pools, dict) else {}
+    if pool is None or (pool == "all" and "all" not in named):
+        chosen = list(arms)
+    elif pool in named:
+        chosen = [str(arm) for arm in named[pool]]
+    else:
+        chosen = [part.strip() for part in pool.split(",") if part.strip()]
+    unknown = [arm for arm in chosen if arm not in arms]
+    if unknown:
+        raise InvalidInputError(
+            f"Unknown pool or arm {unknown[0]!r}; pools: {', '.join(named) or 'none'}; arms: {', '.join(arms)}.",
+            field="/pool",
+        )
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise InvalidInputError("A pool needs at least one arm and none twice.", field="/pool")
+    return chosen
+
+
+def _costs(
+    arms: Sequence[str],
+    header: Sequence[str],
+    table: FloatArray,
+    prompts: Sequence[str],
+    prices: Mapping[str, Price],
+) -> tuple[FloatArray, list[str]]:
+    """Costs (n, K) in dollars and notes on what was assumed."""
+    columns = {
+        arm: next((i for i, name in enumerate(header) if name.startswith(f"{arm}|cost")), None) for arm in arms
+    }
+    notes: list[str] = []
+    cost = np.zeros((len(prompts), len(arms)))
+    for k, arm in enumerate(arms):
+        column = columns[arm]
+        values = None if column is None else table[:, column]
+        if values is not None and np.isfinite(values).any():
+            known = np.isfinite(values)
+            cost[:, k] = np.where(known, np.maximum(values, 0.0), np.maximum(values[known], 0.0).mean())
+            if not known.all():
+                notes.append(f"{arm}: {int((~known).sum())} missing costs replaced by its mean cost")
+        elif arm in prices:
+            cost[:, k] = priced_rows(prices[arm], prompts, _output_tokens(arm, header, table))
+            notes.append(f"{arm}: no cost column; list price times estimated tokens")
+        else:
+            notes.append(f"{arm}: neither a cost column nor a list price; its cost counts as zero")
+    return cost, notes
+
+
+def _output_tokens(arm: str, header: Sequence[str], table: FloatArray) -> FloatArray | None:
+    for suffix, factor in (("output_tokens", 1.0), ("output_chars", 0.25)):
+        name = f"{arm}|{suffix}"
+        if name in header:
+            return table[:, header.index(name)] * factor
+    return None
