@@ -33,7 +33,7 @@ MAX_BYTES: Final = 8_000_000
 DIMENSION: Final = 112
 SIF_A: Final = 1e-4
 PROMPTS_PER_FILE: Final = 1500
-MADE_UP_PROMPTS: Final = 1500
+MADE_UP_PROMPTS: Final = 600
 _BATCH: Final = 256
 _DROPPED: Final = re.compile(r"\[unused\d+\]|\[PAD\]|\[CLS\]|\[SEP\]|\[MASK\]")
 

@@ -79,8 +79,7 @@ PATTERNS: Final[tuple[str, ...]] = (
     "If {n} workers need {m} days, how long do {m} workers need?",
     "What is the weather in {city} tomorrow?\n\nTools:\nget_weather(city, date): Forecast for a city.",
     "Book a table for {n} in {city}.\n\nTools:\nfind_restaurants(city, cuisine)\nbook_table(id, guests, time)",
-    'You may call: {{"name": "search_flights", "parameters": {{"type": "object", "properties": {{"to": '
-    '{{"type": "string"}}}}}}}}\nFind flights to {city} under {m} dollars.',
+    'You may call {{"name": "search_flights", "parameters": {{"to": {{"type": "string"}}}}}}\nFlights to {city}?',
     "I have had a headache for {n} days. Should I see a doctor?",
     "Which vitamins matter most for {topic}?",
     "Is it legal to record a call with {person}?",
@@ -98,8 +97,8 @@ PATTERNS: Final[tuple[str, ...]] = (
     "Schreibe eine {language}-Funktion, die {n} Zahlen addiert.",
     "Você pode me ajudar a escrever um texto sobre {topic}?",
     "Scrivi una ricetta semplice per {n} persone.",
-    "请用{language}写一个函数，计算{n}个数字的平均值。",  # noqa: RUF001
-    "请帮我翻译这句话，并解释它的意思。",  # noqa: RUF001
+    "请用{language}写一个函数，计算{n}个数字的平均值。",
+    "请帮我翻译这句话，并解释它的意思。",
     "{n}人で{city}を旅行する計画を立ててください。",
     "Pythonでファイルを読み込む方法を教えてください。",
     "{city}에서 {n}일 동안 여행할 계획을 세워 주세요.",

@@ -44,14 +44,14 @@ def read_prompts(path: Path) -> list[str]:
 
 def _prompts(path: Path) -> Iterator[str]:
     is_json = ".jsonl" in path.name
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            prompt = json.loads(line)["prompt"] if is_json else line.rstrip("\n")
-            if isinstance(prompt, str) and prompt.strip():
-                yield prompt
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        prompt = json.loads(line)["prompt"] if is_json else line.rstrip("\r")
+        if isinstance(prompt, str) and prompt.strip():
+            yield prompt
 
 
 def balanced_prompts(files: Sequence[Path], *, per_file: int, seed: int) -> list[str]:

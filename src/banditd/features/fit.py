@@ -21,6 +21,7 @@ from banditd.features.window import prompt_window
 N_COMPONENTS: Final = 25
 N_CLUSTERS: Final = 32
 WORDS_PER_CLUSTER: Final = 8
+COMMON_SHARE: Final = 0.1  # words in more than a tenth of all prompts tell nothing of a cluster
 MIN_LEXICAL_SD: Final = 0.05  # a scalar that hardly varies in the sample must not explode on live traffic
 # Words of three letters and more; scripts without blanks between words give pairs of characters.
 _WORD: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{2}|[^\\W\\d_\u3040-\u9fff\uac00-\ud7af]{3,20}")
@@ -94,9 +95,7 @@ def _cluster(embeddings: FloatArray, n_clusters: int, seed: int) -> tuple[IntArr
     return rank[fitted.labels_], np.asarray(fitted.cluster_centers_[order], dtype=np.float64)
 
 
-def _typical_words(
-    prompts: Sequence[str], labels: IntArray, n_clusters: int
-) -> tuple[tuple[str, ...], ...]:
+def _typical_words(prompts: Sequence[str], labels: IntArray, n_clusters: int) -> tuple[tuple[str, ...], ...]:
     """Words whose share of prompts inside a cluster most exceeds their share outside it.
 
     Score: p_in * log(p_in / p_out), the pointwise part of the Kullback-Leibler divergence, over the share of
@@ -114,7 +113,7 @@ def _typical_words(
     for cluster in range(n_clusters):
         scores: dict[str, float] = {}
         for word, n_inside in inside[cluster].items():
-            if n_inside >= 3:
+            if n_inside >= 3 and everywhere[word] <= max(COMMON_SHARE * total, 3):
                 p_in = n_inside / sizes[cluster]
                 p_out = (everywhere[word] - n_inside + 0.5) / (total - sizes[cluster] + 1)
                 scores[word] = float(p_in * np.log(p_in / p_out))

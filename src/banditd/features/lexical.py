@@ -110,7 +110,7 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         float(words),
         count("\n") + 1.0 if n_chars else 0.0,
         float(len(raw.translate(_TO_NUMBERS).split())) if digits else 0.0,
-        float(count("?") + count("？")),  # noqa: RUF001 - the full-width question mark is meant
+        float(count("?") + count("？")),
         _options(part),
         float(len(_CALL.findall(part))) if "(" in part else 0.0,
         float(sum(map(count, _CODE_SIGNS))) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0.0,
