@@ -1,1 +1,72 @@
+"""Storage: SQLAlchemy Core over SQLite and PostgreSQL, one implementation of every storage port.
 
+``open_storage`` is the way in. It does not migrate (``migrate`` does) and knows no policy and no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from banditd.storage.arms import SqlArmStore
+from banditd.storage.decisions import SqlDecisionLog
+from banditd.storage.engine import Database
+from banditd.storage.jobs import SqlBudgetStore, SqlJobStore
+from banditd.storage.learning import SqlLearningStore
+from banditd.storage.leases import SqlLeaseStore
+from banditd.storage.maintenance import SqlMaintenance
+from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
+from banditd.storage.reports import SqlReportReader
+from banditd.storage.rewards import SqlRewardLog
+
+__all__ = ["Storage", "head_revision", "migrate", "migrate_async", "open_storage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Every store over one open database."""
+
+    database: Database
+    decisions: SqlDecisionLog
+    rewards: SqlRewardLog
+    learning: SqlLearningStore
+    arms: SqlArmStore
+    leases: SqlLeaseStore
+    jobs: SqlJobStore
+    budgets: SqlBudgetStore
+    maintenance: SqlMaintenance
+    reports: SqlReportReader
+
+
+@asynccontextmanager
+async def open_storage(
+    url: str, *, writer_name: str, busy_timeout_s: float = 5.0, readers: int = 2
+) -> AsyncIterator[Storage]:
+    """Open the database; on leaving, everything handed in is committed and all connections are closed.
+
+    Parameters
+    ----------
+    url : ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``, migrated already.
+    writer_name : names this process among the replicas, whose counters stay apart; it should outlive a
+        restart (a host name does).
+    busy_timeout_s : how long to wait for the locks of another process.
+    readers : threads and connections for reads.
+
+    Raises ConfigurationError when the schema is not this release's, StorageUnavailableError when the
+    database does not answer.
+    """
+    async with Database(url, busy_timeout_s=busy_timeout_s, readers=readers) as database:
+        await database.read(check_revision)
+        yield Storage(
+            database=database,
+            decisions=SqlDecisionLog(database, writer_name=writer_name),
+            rewards=SqlRewardLog(database, writer_name=writer_name),
+            learning=SqlLearningStore(database, writer_name=writer_name),
+            arms=SqlArmStore(database),
+            leases=SqlLeaseStore(database),
+            jobs=SqlJobStore(database),
+            budgets=SqlBudgetStore(database),
+            maintenance=SqlMaintenance(database, writer_name=writer_name),
+            reports=SqlReportReader(database),
+        )

@@ -62,9 +62,7 @@ class SqlArmStore:
             .where(arm_table.c.policy == policy, arm_table.c.deleted_at_us.is_(None))
             .order_by(arm_table.c.position)
         )
-        return await self._database.read(
-            lambda connection: [_arm(row) for row in connection.execute(query)]
-        )
+        return await self._database.read(lambda connection: [_arm(row) for row in connection.execute(query)])
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
         t = arm_total.c
@@ -98,9 +96,7 @@ class SqlArmStore:
             return ConflictError(f"Policy {arm.policy} has an arm {arm.arm} already.", code="ARM_EXISTS")
         if before is None:
             last = connection.execute(
-                select(func.coalesce(func.max(arm_table.c.position), 0)).where(
-                    arm_table.c.policy == arm.policy
-                )
+                select(func.coalesce(func.max(arm_table.c.position), 0)).where(arm_table.c.policy == arm.policy)
             ).scalar_one()
             connection.execute(insert(arm_table), _values(arm) | {"position": last + 1})
         else:
@@ -126,9 +122,7 @@ class SqlArmStore:
     async def delete(self, policy: str, arm: str, at_us: int) -> bool:
         statement = (
             update(arm_table)
-            .where(
-                arm_table.c.policy == policy, arm_table.c.arm == arm, arm_table.c.deleted_at_us.is_(None)
-            )
+            .where(arm_table.c.policy == policy, arm_table.c.arm == arm, arm_table.c.deleted_at_us.is_(None))
             .values(deleted_at_us=at_us, updated_at_us=at_us)
         )
 
@@ -182,9 +176,7 @@ def _overwrite(connection: Connection, arm: Arm, **more: Any) -> None:
     for name in ("policy", "arm"):
         del values[name]
     connection.execute(
-        update(arm_table)
-        .where(arm_table.c.policy == arm.policy, arm_table.c.arm == arm.arm)
-        .values(**values)
+        update(arm_table).where(arm_table.c.policy == arm.policy, arm_table.c.arm == arm.arm).values(**values)
     )
 
 
@@ -207,13 +199,11 @@ def _price(row: Row[Any]) -> Price:
 
 
 def _usage(row: Row[Any]) -> ArmUsage:
-    numbers = {name: getattr(row, name) for name in _USAGE}
+    # PostgreSQL sums bigints as decimals.
+    numbers: dict[str, Any] = {name: int(getattr(row, name)) for name in _USAGE}
     return ArmUsage(
         arm=row.arm,
-        **{
-            name: float(number) if name in {"cost_usd", "latency_ms_sum"} else int(number)
-            for name, number in numbers.items()
-        },
+        **numbers | {"cost_usd": float(row.cost_usd), "latency_ms_sum": float(row.latency_ms_sum)},
     )
 
 

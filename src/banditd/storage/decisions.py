@@ -28,11 +28,11 @@ _ROUTE_SUMS: Final = (
     "decisions",
     "explored",
     "greedy",
+    "fixed_decisions",
+    "degraded",
     "entropy_sum",
     "predicted_spend_usd",
     "fixed_cost_usd",
-    "fixed_decisions",
-    "degraded",
 )
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
@@ -85,9 +85,7 @@ class SqlDecisionLog:
     async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
         return await self._database.read(lambda connection: read_page(connection, filters))
 
-    async def stream(
-        self, policy: str | None, *, batch_rows: int = 1000
-    ) -> AsyncIterator[Mapping[str, object]]:
+    async def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
         last = ""
         while True:
             rows = await self._database.read(
@@ -162,8 +160,8 @@ def _count(made: Decision, increments: Increments) -> float:
     costs = made.cost_usd.tolist()
     for arm, cost in zip(arms, costs, strict=True):
         sums = increments.bucket(policy, bucket, arm)
-        sums[5] += cost
-        sums[6] += 1
+        sums[7] += cost
+        sums[3] += 1
     index = arms.index(chosen)
     cost_usd: float = costs[index]
     sums = increments.bucket(policy, bucket, chosen)
@@ -174,10 +172,10 @@ def _count(made: Decision, increments: Increments) -> float:
         increments.bucket(policy, bucket, greedy)[2] += 1
     else:
         sums[2] += 1
-    sums[3] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
-    sums[4] += cost_usd
+    sums[5] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
+    sums[6] += cost_usd
     if made.degraded is not None:
-        sums[7] += 1
+        sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
     return cost_usd
 

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
+from banditd.core.errors import BanditdError, ConfigurationError, InvariantError, StorageUnavailableError
 
 _BEGIN_MODE: Final = "banditd_begin"
 _MIGRATION_LOCK: Final = 7_305_234_901
@@ -135,11 +136,12 @@ def lock_migrations(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
 
 
-def broken_references(connection: Connection) -> int:
-    """Rows whose parent is missing, after a migration that ran without foreign keys."""
-    if not is_sqlite(connection.engine.url):
-        return 0
-    return len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
+def refuse_broken_references(connection: Connection) -> None:
+    """Raise InvariantError when a migration that ran without foreign keys left rows without their parent."""
+    if is_sqlite(connection.engine.url):
+        broken = len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
+        if broken:
+            raise InvariantError(f"the migration left {broken} rows without their parent")
 
 
 # ---------------------------------------------------------------- statements
@@ -184,11 +186,11 @@ class Prepared:
     """
 
     def __init__(self, engine: Engine, statement: Any, columns: Sequence[str]) -> None:
-        kind = type(engine.dialect)
+        kind: Any = type(engine.dialect)
         dialect = kind(paramstyle="qmark" if is_sqlite(engine.url) else "format")
         compiled = statement.compile(dialect=dialect, column_keys=list(columns))
         if list(compiled.positiontup) != list(columns):
-            raise AssertionError(f"the compiled order {compiled.positiontup} is not {columns}")
+            raise InvariantError(f"the compiled order {compiled.positiontup} is not {columns}")
         self.sql = str(compiled)
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -218,7 +220,7 @@ def translate(error: BaseException) -> BaseException:
     else:
         names = {kind.__name__ for kind in type(cause).__mro__}
         unavailable = "OperationalError" in names or is_disconnect(error)
-    if unavailable or type(error).__module__ == "sqlalchemy.exc" and type(error).__name__ == "TimeoutError":
+    if unavailable or isinstance(error, PoolTimeoutError):
         return StorageUnavailableError("The database does not answer: nothing was stored. Try again.")
     return error
 

@@ -146,7 +146,7 @@ class Database:
         """The answers of the group, in order; an exception as an answer means that this write failed."""
         try:
             return self._transaction(group)
-        except Exception as error:  # noqa: BLE001 - every failure is the answer of some write
+        except Exception as error:  # every failure is the answer of some write
             mine = dialect.translate(error)
             if mine is not error:
                 mine.__cause__ = error

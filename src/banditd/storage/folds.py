@@ -111,9 +111,7 @@ def _active_events(connection: Connection, decision_ids: Sequence[str]) -> dict[
     events: dict[str, list[RewardEvent]] = defaultdict(list)
     for (decision_id, _), row in newest.items():
         if row.kind != "retraction" and row.reward is not None:
-            events[decision_id].append(
-                RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us)
-            )
+            events[decision_id].append(RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us))
     return events
 
 

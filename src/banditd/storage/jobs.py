@@ -23,9 +23,7 @@ class SqlJobStore:
 
     async def finished(self, job: str, at_us: int, *, duration_s: float, error: str | None) -> None:
         def work(connection: Connection) -> None:
-            self._store(
-                connection, job, {"finished_at_us": at_us, "duration_s": duration_s, "error": error}
-            )
+            self._store(connection, job, {"finished_at_us": at_us, "duration_s": duration_s, "error": error})
             connection.execute(
                 update(job_run)
                 .where(job_run.c.job == job)
@@ -37,7 +35,7 @@ class SqlJobStore:
     async def runs(self) -> list[Mapping[str, object]]:
         query = select(job_run).order_by(job_run.c.job)
         return await self._database.read(
-            lambda connection: [dict(row._mapping) for row in connection.execute(query)]
+            lambda connection: [dict(row) for row in connection.execute(query).mappings()]
         )
 
     async def cursor(self, job: str) -> int:

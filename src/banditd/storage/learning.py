@@ -53,9 +53,7 @@ class SqlLearningStore:
     # ------------------------------------------------------------ reading
 
     async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
-        return await self._database.read(
-            lambda connection: _load(connection, policy, schema_hash, since_version)
-        )
+        return await self._database.read(lambda connection: _load(connection, policy, schema_hash, since_version))
 
     async def versions(self) -> Mapping[str, int]:
         """Of a policy with state under several schemas, the version of the one that was written last."""
@@ -94,7 +92,7 @@ class SqlLearningStore:
             .limit(limit)
         )
         return await self._database.read(
-            lambda connection: [dict(row._mapping) for row in connection.execute(query)]
+            lambda connection: [dict(row) for row in connection.execute(query).mappings()]
         )
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
@@ -109,9 +107,7 @@ class SqlLearningStore:
 
     def _commit(self, connection: Connection, fold: FoldCommit, holder: str) -> BanditdError | None:
         held = connection.execute(
-            dialect.lock_exclusive(
-                self._database.engine, select(lease.c.holder).where(lease.c.name == LEARNER_LEASE)
-            )
+            dialect.lock_exclusive(self._database.engine, select(lease.c.holder).where(lease.c.name == LEARNER_LEASE))
         ).scalar()
         if held != holder:
             return LeaseLostError(f"The learner's lease is held by {held or 'nobody'}.")
@@ -165,10 +161,7 @@ class SqlLearningStore:
             key = {"policy": fold.policy, "schema_hash": fold.schema_hash}
             connection.execute(
                 self._segments,
-                [
-                    key | {"arm": s.arm, "epoch": s.epoch, "sums": s.sums, "version": s.version}
-                    for s in fold.segments
-                ],
+                [key | {"arm": s.arm, "epoch": s.epoch, "sums": s.sums, "version": s.version} for s in fold.segments],
             )
 
     def _write_contributions(self, connection: Connection, fold: FoldCommit) -> None:
@@ -242,16 +235,14 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
     mine = (g.policy == policy) & (g.schema_hash == schema_hash)
     live = connection.execute(select(g.arm, g.epoch).where(mine).order_by(g.arm, g.epoch))
     changed = connection.execute(
-        select(g.arm, g.epoch, g.sums, g.version)
-        .where(mine, g.version > since_version)
-        .order_by(g.arm, g.epoch)
+        select(g.arm, g.epoch, g.sums, g.version).where(mine, g.version > since_version).order_by(g.arm, g.epoch)
     )
     return StoredLearning(
         version=0 if state is None else state.version,
         epoch=0 if state is None else state.epoch,
         hyperparameters=None if state is None else state.hyperparameters,
         learner=None if state is None else state.learner,
-        segments=tuple(StoredSegment(**row._mapping) for row in changed),
+        segments=tuple(StoredSegment(**row) for row in changed.mappings()),
         live_segments=frozenset((row.arm, row.epoch) for row in live),
     )
 

@@ -1,5 +1,8 @@
-"""Leases: a row with a holder and an expiry. They decide who works; what makes a stale holder harmless is
-the check inside the learner's own transaction (``learning.py``)."""
+"""Leases: a row with a holder and an expiry.
+
+They decide who works; what makes a stale holder harmless is the check inside the learner's own transaction
+(``learning.py``).
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
@@ -22,7 +22,7 @@ _ID_SLACK_US: Final = 60_000_000
 
 
 def read_decision(connection: Connection, decision_id: str) -> dict[str, object] | None:
-    row = connection.execute(_with_outcome(list(decision.columns), decision_id)).one_or_none()
+    row = connection.execute(_with_outcome(list(decision.columns), decision_id)).mappings().one_or_none()
     if row is None:
         return None
     whole = _decode(row)
@@ -33,15 +33,11 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
         .where(reward_event.c.decision_id == decision_id)
         .order_by(reward_event.c.received_at_us, reward_event.c.identity, reward_event.c.revision)
     )
-    whole["rewards"] = [reward_row(event) for event in events]
-    usage = connection.execute(
-        select(usage_report).where(usage_report.c.decision_id == decision_id)
-    ).one_or_none()
-    whole["usage"] = None if usage is None else dict(usage._mapping)
-    folded = connection.execute(
-        select(contribution).where(contribution.c.decision_id == decision_id)
-    ).one_or_none()
-    whole["contribution"] = None if folded is None else dict(folded._mapping)
+    whole["rewards"] = [reward_row(event) for event in events.mappings()]
+    usage = connection.execute(select(usage_report).where(usage_report.c.decision_id == decision_id)).mappings()
+    whole["usage"] = next(map(dict, usage), None)
+    folded = connection.execute(select(contribution).where(contribution.c.decision_id == decision_id)).mappings()
+    whole["contribution"] = next(map(dict, folded), None)
     return whole
 
 
@@ -49,21 +45,19 @@ def read_page(connection: Connection, filters: DecisionFilter) -> list[dict[str,
     columns = [column for column in decision.columns if column.name not in _HEAVY]
     query = _with_outcome(columns, None).where(*_conditions(filters))
     query = query.order_by(decision.c.decision_id.desc()).limit(filters.limit)
-    return [_decode(row) for row in connection.execute(query)]
+    return [_decode(row) for row in connection.execute(query).mappings()]
 
 
-def read_stream(
-    connection: Connection, policy: str | None, after: str, batch_rows: int
-) -> list[dict[str, object]]:
+def read_stream(connection: Connection, policy: str | None, after: str, batch_rows: int) -> list[dict[str, object]]:
     query = _with_outcome(list(decision.columns), None).where(decision.c.decision_id > after)
     if policy is not None:
         query = query.where(decision.c.policy == policy)
     query = query.order_by(decision.c.decision_id).limit(batch_rows)
-    return [_decode(row) for row in connection.execute(query)]
+    return [_decode(row) for row in connection.execute(query).mappings()]
 
 
-def reward_row(row: Row[Any]) -> dict[str, object]:
-    event = dict(row._mapping)
+def reward_row(row: RowMapping) -> dict[str, object]:
+    event = dict(row)
     event["metadata"] = unpack_mapping(event["metadata"])
     return event
 
@@ -113,8 +107,8 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _decode(row: Row[Any]) -> dict[str, object]:
-    whole = dict(row._mapping)
+def _decode(row: RowMapping) -> dict[str, object]:
+    whole = dict(row)
     whole["arms"] = list(unpack_names(whole["arms"]))
     for name in _VECTORS:
         whole[name] = unpack_vector(whole[name])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, exists, insert, not_, or_, select
+from sqlalchemy import Connection, Select, exists, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
@@ -82,15 +82,15 @@ class SqlRewardLog:
             )
             if lock is not None:
                 connection.execute(lock)
-            for row in connection.execute(_facts_query().where(among)):
-                found[row.decision_id] = DecisionFacts(**row._mapping)
+            for row in connection.execute(_facts_query().where(among)).mappings():
+                found[row["decision_id"]] = DecisionFacts(**row)
         return found
 
     async def find(self, reward_id: str) -> Mapping[str, object] | None:
         query = select(reward_event).where(reward_event.c.reward_id == reward_id)
 
         def work(connection: Connection) -> dict[str, object] | None:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(query).mappings().one_or_none()
             return None if row is None else reward_row(row)
 
         return await self._database.read(work)
@@ -111,7 +111,7 @@ class SqlRewardLog:
             .limit(limit)
         )
         return await self._database.read(
-            lambda connection: [DecisionFacts(**row._mapping) for row in connection.execute(query)]
+            lambda connection: [DecisionFacts(**row) for row in connection.execute(query).mappings()]
         )
 
     async def report_usage(
@@ -142,7 +142,7 @@ def _facts_query() -> Select[Any]:
         c.created_at_us,
         c.expires_at_us,
         c.deferred,
-        and_(activation.c.decision_id.is_not(None)).label("activated"),
+        activation.c.decision_id.is_not(None).label("activated"),
     ).select_from(decision.outerjoin(activation, activation.c.decision_id == c.decision_id))
 
 

@@ -350,9 +350,7 @@ arm_price: Final = Table(
     Column("usd_per_request", Double, nullable=False),
 )
 
-lease: Final = Table(
-    "lease", metadata, _text("name", primary_key=True), _text("holder"), _at("expires_at_us")
-)
+lease: Final = Table("lease", metadata, _text("name", primary_key=True), _text("holder"), _at("expires_at_us"))
 
 job_run: Final = Table(
     "job_run",

@@ -27,9 +27,7 @@ def bucket_of(created_at_us: int) -> int:
 class SumWriter:
     """Adds vectors over ``columns`` to roll-ups and arm totals, and over ``cluster_columns`` to clusters."""
 
-    def __init__(
-        self, engine: Engine, writer: str, columns: Sequence[str], cluster_columns: Sequence[str]
-    ) -> None:
+    def __init__(self, engine: Engine, writer: str, columns: Sequence[str], cluster_columns: Sequence[str]) -> None:
         self.writer = writer
         self.width = len(columns)
         self.cluster_width = len(cluster_columns)
@@ -58,14 +56,10 @@ class SumWriter:
         for (policy, bucket, arm), sums in sorted(increments.buckets.items()):
             rows.append((policy, bucket, BUCKET_S, arm, writer, *sums))
             total = totals.get((policy, arm))
-            totals[policy, arm] = (
-                sums if total is None else [a + b for a, b in zip(total, sums, strict=True)]
-            )
+            totals[policy, arm] = sums if total is None else [a + b for a, b in zip(total, sums, strict=True)]
         self._rollup.run(connection, rows)
         self._total.run(connection, [(*key, writer, *sums) for key, sums in sorted(totals.items())])
-        self._cluster.run(
-            connection, [(*key, writer, *sums) for key, sums in sorted(increments.clusters.items())]
-        )
+        self._cluster.run(connection, [(*key, writer, *sums) for key, sums in sorted(increments.clusters.items())])
 
 
 class Increments:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.ids import lowest_id
@@ -21,14 +21,14 @@ from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
 _USAGE_SUMS: Final = (
     "usage_reports",
-    "spend_usd",
     "input_tokens",
     "output_tokens",
-    "latency_ms_sum",
     "latency_reports",
     "errors",
+    "spend_usd",
+    "latency_ms_sum",
 )
-_CLUSTER_SUMS: Final = ("spend_usd", "latency_ms_sum", "latency_reports")
+_CLUSTER_SUMS: Final = ("latency_reports", "spend_usd", "latency_ms_sum")
 _ID_SLACK_US: Final = 60_000_000
 
 PriceCost = Callable[[Arm, UsageReport], float | None]
@@ -44,14 +44,10 @@ class UsageLog:
         self._rows = RowCounter(database.engine, writer_name)
 
     async def report(self, report: UsageReport, price_cost: PriceCost) -> tuple[bool, float | None]:
-        answer: tuple[bool, float | None] = await self._database.write_batched(
-            self._report, (report, price_cost)
-        )
+        answer: tuple[bool, float | None] = await self._database.write_batched(self._report, (report, price_cost))
         return answer
 
-    def _report(
-        self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]
-    ) -> list[Answer]:
+    def _report(self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]) -> list[Answer]:
         ids = [report.decision_id for report, _ in payloads]
         decisions = _decisions(connection, ids)
         stored = _stored(connection, ids)
@@ -111,9 +107,7 @@ class UsageLog:
         )
 
     async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
-        return await self._database.write(
-            lambda connection: self._charge_estimate(connection, decision_ids, at_us)
-        )
+        return await self._database.write(lambda connection: self._charge_estimate(connection, decision_ids, at_us))
 
     def _charge_estimate(self, connection: Connection, decision_ids: Sequence[str], at_us: int) -> int:
         decisions = _decisions(connection, decision_ids)
@@ -123,9 +117,7 @@ class UsageLog:
         for decision_id, made in decisions.items():
             if decision_id in stored:
                 continue
-            report = UsageReport(
-                decision_id=decision_id, cost_usd=made.predicted_cost_usd, received_at_us=at_us
-            )
+            report = UsageReport(decision_id=decision_id, cost_usd=made.predicted_cost_usd, received_at_us=at_us)
             row = _row(report, made, {}, lambda _arm, _report: None) | {"estimated": True}
             _count(increments, made, row, +1)
             rows.append(row)
@@ -136,23 +128,21 @@ class UsageLog:
         return len(rows)
 
 
-def _decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Row[Any]]:
+def _decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
     c = decision.c
-    query = select(
-        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd
-    )
+    query = select(c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd)
     rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
     return {row.decision_id: row for row in rows}
 
 
 def _stored(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     query = select(usage_report).where(usage_report.c.decision_id.in_(sorted(set(decision_ids))))
-    return {row.decision_id: dict(row._mapping) for row in connection.execute(query)}
+    return {row["decision_id"]: dict(row) for row in connection.execute(query).mappings()}
 
 
 def _judge(
     report: UsageReport,
-    made: Row[Any] | None,
+    made: Any,
     before: Mapping[str, Any] | None,
     arms: Mapping[tuple[str, str], Arm],
 ) -> Answer | None:
@@ -167,13 +157,11 @@ def _judge(
         return None
     if before["body_hash"] == report.body_hash:
         return (True, before["cost_usd"])
-    return ConflictError(
-        f"Decision {report.decision_id} has another usage report already.", code="USAGE_CONFLICT"
-    )
+    return ConflictError(f"Decision {report.decision_id} has another usage report already.", code="USAGE_CONFLICT")
 
 
 def _row(
-    report: UsageReport, made: Row[Any], arms: Mapping[tuple[str, str], Arm], price_cost: PriceCost
+    report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm], price_cost: PriceCost
 ) -> dict[str, Any]:
     server = report.served_arm or made.arm
     cost_usd = report.cost_usd
@@ -197,31 +185,29 @@ def _row(
     }
 
 
-def _count(increments: Increments, made: Row[Any], row: Mapping[str, Any], sign: int) -> None:
+def _count(increments: Increments, made: Any, row: Mapping[str, Any], sign: int) -> None:
     """Add (or with -1 take back) one usage row. Order of the sums: ``_USAGE_SUMS``, ``_CLUSTER_SUMS``."""
     cost = sign * (row["cost_usd"] or 0.0)
     latency = sign * (row["latency_ms"] or 0.0)
     timed = sign * (row["latency_ms"] is not None)
     changes = (
         sign * (not row["estimated"]),
-        cost,
         sign * (row["input_tokens"] or 0),
         sign * (row["output_tokens"] or 0),
-        latency,
         timed,
         sign * (row["error"] is not None),
+        cost,
+        latency,
     )
     sums = increments.bucket(made.policy, bucket_of(made.created_at_us), row["arm"])
     for index, change in enumerate(changes):
         sums[index] += change
     sums = increments.cluster(made.policy, made.schema_hash, made.cluster, row["arm"])
-    for index, change in enumerate((cost, latency, timed)):
+    for index, change in enumerate((timed, cost, latency)):
         sums[index] += change
 
 
-def _queue_rerouted(
-    connection: Connection, rows: Sequence[Mapping[str, Any]], decisions: Mapping[str, Row[Any]]
-) -> None:
+def _queue_rerouted(connection: Connection, rows: Sequence[Mapping[str, Any]], decisions: Mapping[str, Any]) -> None:
     """Where another arm served than was chosen, what was learned belongs to that one: fold again."""
     rerouted = {row["decision_id"] for row in rows if row["arm"] != decisions[row["decision_id"]].arm}
     if not rerouted:
@@ -233,7 +219,7 @@ def _queue_rerouted(
     is_folded = select(contribution.c.decision_id).where(contribution.c.decision_id.in_(among))
     touched = (
         select(decision.c.decision_id, decision.c.policy)
-        .where(and_(decision.c.decision_id.in_(among)))
+        .where(decision.c.decision_id.in_(among))
         .where(or_(decision.c.decision_id.in_(has_rewards), decision.c.decision_id.in_(is_folded)))
     )
     found = [(row.decision_id, row.policy) for row in connection.execute(touched)]

@@ -1,0 +1,150 @@
+"""Keeping the database small and answering whether it is well. Every step is a short transaction.
+
+Pruning removes the log, never what was learned or counted from it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, delete, distinct, func, select
+
+from banditd.core.ids import lowest_id
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.storage import dialect
+from banditd.storage.decisions import forget_sessions
+from banditd.storage.engine import Database
+from banditd.storage.migrate import current_revision
+from banditd.storage.schema import (
+    CLUSTER_SUMS,
+    SUMS,
+    activation,
+    arm_total,
+    cluster_stat,
+    contribution,
+    decision,
+    fold_queue,
+    reward_event,
+    rollup,
+    row_count,
+    usage_report,
+)
+from banditd.storage.sums import BUCKET_S, RowCounter
+
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
+STEPS: Final = ((BUCKET_S, HOUR_S, 2 * DAY_S), (HOUR_S, DAY_S, 35 * DAY_S))
+"""(from bucket size, to bucket size, age from which): two days in detail, five weeks by the hour."""
+WRITERS_KEPT: Final = 8
+"""Writers come and go with replicas; from this many on, their totals are merged into one row."""
+_CHUNK: Final = 500
+_ID_SLACK_US: Final = 60_000_000
+_MERGED: Final = ""
+
+
+class SqlMaintenance:
+    """``ports.Maintenance`` over one database."""
+
+    def __init__(self, database: Database, *, writer_name: str) -> None:
+        self._database = database
+        self._rows = RowCounter(database.engine, writer_name)
+
+    async def compact_rollups(self, now_us: int) -> int:
+        merged = 0
+        for from_s, to_s, age_s in STEPS:
+            to_us = to_s * MICROSECONDS_PER_SECOND
+            edge_us = now_us - age_s * MICROSECONDS_PER_SECOND
+            edge_us -= edge_us % to_us
+            while True:
+                step = await self._database.write(
+                    lambda connection, a=from_s, b=to_s, edge=edge_us: self._merge_buckets(  # type: ignore[misc]
+                        connection, a, b, edge
+                    )
+                )
+                if not step:
+                    break
+                merged += step
+        for table, sums in ((arm_total, SUMS), (cluster_stat, CLUSTER_SUMS), (row_count, ("rows",))):
+            merged += await self._database.write(
+                lambda connection, t=table, s=sums: self._merge_writers(connection, t, s)  # type: ignore[misc]
+            )
+        return merged
+
+    def _merge_buckets(self, connection: Connection, from_s: int, to_s: int, edge_us: int) -> int:
+        """Merge the oldest bucket of size ``to_s`` that still has rows of size ``from_s``."""
+        c = rollup.c
+        old = (c.bucket_s == from_s) & (c.bucket_at_us < edge_us)
+        first = connection.execute(select(func.min(c.bucket_at_us)).where(old)).scalar()
+        if first is None:
+            return 0
+        to_us = to_s * MICROSECONDS_PER_SECOND
+        start = first - first % to_us
+        taken = (
+            connection.execute(
+                delete(rollup)
+                .where(c.bucket_s == from_s, c.bucket_at_us >= start, c.bucket_at_us < start + to_us)
+                .returning(rollup)
+            )
+            .mappings()
+            .all()
+        )
+        added = [{**row, "bucket_at_us": start, "bucket_s": to_s, "writer": _MERGED} for row in taken]
+        self._add(connection, rollup, added, SUMS)
+        return len(taken)
+
+    def _merge_writers(self, connection: Connection, table: Table, sums: Sequence[str]) -> int:
+        writers = connection.execute(select(func.count(distinct(table.c.writer)))).scalar_one()
+        if writers < WRITERS_KEPT:
+            return 0
+        taken = connection.execute(delete(table).where(table.c.writer != _MERGED).returning(table)).mappings().all()
+        self._add(connection, table, [{**row, "writer": _MERGED} for row in taken], sums)
+        return len(taken)
+
+    def _add(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]], sums: Sequence[str]) -> None:
+        keys = [column.name for column in table.primary_key.columns]
+        merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row in rows:
+            key = tuple(row[name] for name in keys)
+            before = merged.get(key)
+            merged[key] = row if before is None else row | {name: before[name] + row[name] for name in sums}
+        if merged:
+            statement = dialect.add_up(self._database.engine, table, sums)
+            connection.execute(statement, [merged[key] for key in sorted(merged)])
+
+    async def prune(self, *, before_us: int, limit: int) -> int:
+        return await self._database.write(lambda connection: self._prune(connection, before_us, limit))
+
+    def _prune(self, connection: Connection, before_us: int, limit: int) -> int:
+        c = decision.c
+        oldest = (
+            select(c.decision_id)
+            .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
+            .order_by(c.decision_id)
+            .limit(limit)
+        )
+        # Locked first and looked at after: a reward that is being stored either waits or is seen.
+        ids = list(connection.execute(dialect.lock_exclusive(self._database.engine, oldest)).scalars())
+        removed: dict[str, int] = defaultdict(int)
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            queued = set(
+                connection.execute(
+                    select(fold_queue.c.decision_id).where(fold_queue.c.decision_id.in_(chunk))
+                ).scalars()
+            )
+            going = [decision_id for decision_id in chunk if decision_id not in queued]
+            for table in (contribution, reward_event, usage_report, activation, decision):
+                gone = connection.execute(delete(table).where(table.c.decision_id.in_(going))).rowcount
+                removed[table.name] += gone
+        for name in ("decision", "reward_event", "usage_report"):
+            self._rows.add(connection, name, -removed[name])
+        forget_sessions(connection, before_us)
+        return removed["decision"]
+
+    async def ping(self) -> None:
+        await self._database.read(lambda connection: connection.execute(select(1)).scalar_one())
+
+    async def schema_revision(self) -> str:
+        return await self._database.read(current_revision)

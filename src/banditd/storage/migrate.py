@@ -1,0 +1,103 @@
+"""Bringing a database to the schema of this release. Alembic does it; one replica at a time.
+
+The connection is ours and is shared with ``env.py``: all steps are one transaction on both databases, and
+SQLite's foreign keys are off meanwhile (with them on, rebuilding a parent table would delete its children).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
+from banditd.storage import dialect
+
+_WAIT_S: Final = 60.0
+"""How long a replica waits on SQLite for another one that migrates."""
+_INSTALLED: Final = Path(__file__).resolve().parents[1] / "_migrations"
+_SOURCE: Final = Path(__file__).resolve().parents[3] / "migrations"
+
+
+def migrations_folder() -> Path:
+    """Where the migrations are: inside the installed package, or beside ``src`` in a source tree."""
+    for folder in (_INSTALLED, _SOURCE):
+        if (folder / "env.py").is_file():
+            return folder
+    raise ConfigurationError("The migrations are missing from this installation: install banditd again.")
+
+
+def migrate(url: str, revision: str = "head") -> str:
+    """Upgrade the database to ``revision`` and return where it stands. Blocks; waits for other replicas.
+
+    Raises StorageUnavailableError when the database does not answer, ConfigurationError when a later
+    release of banditd has been here.
+    """
+    engine = dialect.make_engine(
+        dialect.normalise_url(url), pool_size=1, busy_timeout_s=_WAIT_S, enforce_foreign_keys=False
+    )
+    try:
+        with dialect.writing(engine).connect() as connection, connection.begin():
+            dialect.lock_migrations(connection)
+            _refuse_unknown(current_revision(connection))
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            dialect.refuse_broken_references(connection)
+            return current_revision(connection)
+    except BanditdError:
+        raise
+    except Exception as error:
+        mine = dialect.translate(error)
+        if mine is error:
+            raise
+        raise StorageUnavailableError("The database does not answer: it was not migrated.") from error
+    finally:
+        engine.dispose()
+
+
+async def migrate_async(url: str, revision: str = "head") -> str:
+    """``migrate`` off the event loop."""
+    return await asyncio.to_thread(migrate, url, revision)
+
+
+def head_revision() -> str:
+    """The revision that this release of banditd needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def current_revision(connection: Connection) -> str:
+    """The revision of a database; empty when it has never been migrated."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def check_revision(connection: Connection) -> None:
+    """Raise ConfigurationError unless the database has the schema of this release."""
+    found, needed = current_revision(connection), head_revision()
+    if found != needed:
+        _refuse_unknown(found)
+        raise ConfigurationError(
+            f"The database is at schema {found or 'none'}, banditd needs {needed}: run `banditd migrate`."
+        )
+
+
+def _refuse_unknown(revision: str) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision and revision not in known:
+        raise ConfigurationError(
+            f"The database is at schema {revision}, which this release does not know: "
+            "a later banditd has migrated it. Install that release."
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

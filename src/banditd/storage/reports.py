@@ -1,0 +1,112 @@
+"""Read models over the counters: what they cost depends on arms, clusters and time, never on decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
+
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.storage.delays import BOUNDS_S
+from banditd.storage.engine import Database
+from banditd.storage.schema import (
+    CLUSTER_INTEGER_SUMS,
+    CLUSTER_SUMS,
+    INTEGER_SUMS,
+    SUMS,
+    arm_total,
+    cluster_stat,
+    decision,
+    delay_count,
+    fold_queue,
+    rollup,
+    row_count,
+)
+
+_COUNTED: Final = ("decision", "reward_event", "usage_report")
+
+Rows = list[Mapping[str, float | str]]
+
+
+class SqlReportReader:
+    """``ports.ReportReader`` over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def arm_totals(self, policy: str, since_us: int | None) -> Rows:
+        """With ``since_us``, every bucket that ends after it counts whole."""
+        if since_us is None:
+            query = _summed(arm_total, SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
+        else:
+            ends_us = rollup.c.bucket_at_us + rollup.c.bucket_s * MICROSECONDS_PER_SECOND
+            query = _summed(rollup, SUMS, [rollup.c.arm]).where(rollup.c.policy == policy, ends_us > since_us)
+        return await self._rows(query, INTEGER_SUMS)
+
+    async def contexts(self, policy: str) -> Rows:
+        """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""
+        c = cluster_stat.c
+        query = _summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
+        rows = await self._rows(query.where(c.policy == policy), CLUSTER_INTEGER_SUMS)
+        newest = await self._database.read(lambda connection: _newest_schema(connection, policy))
+        return [
+            {name: value for name, value in row.items() if name != "schema_hash"}
+            for row in rows
+            if row["schema_hash"] == newest
+        ]
+
+    async def timeseries(self, policy: str, *, since_us: int, until_us: int, step_s: int) -> Rows:
+        """Buckets coarser than the step count at their start."""
+        step_us = step_s * MICROSECONDS_PER_SECOND
+        c = rollup.c
+        start: ColumnElement[Any] = (c.bucket_at_us - c.bucket_at_us % step_us).label("bucket_at_us")
+        first_us = since_us - since_us % step_us
+        query = _summed(rollup, SUMS, [start, c.arm]).where(
+            c.policy == policy, c.bucket_at_us >= first_us, c.bucket_at_us < until_us
+        )
+        return await self._rows(query, INTEGER_SUMS)
+
+    async def delays(self, policy: str) -> list[tuple[float, int]]:
+        query = (
+            select(delay_count.c.bin, delay_count.c.rewards)
+            .where(delay_count.c.policy == policy)
+            .order_by(delay_count.c.bin)
+        )
+        return await self._database.read(
+            lambda connection: [(BOUNDS_S[row.bin], row.rewards) for row in connection.execute(query)]
+        )
+
+    async def totals(self) -> Mapping[str, int]:
+        counted = select(row_count.c.name, func.sum(row_count.c.rows)).group_by(row_count.c.name)
+        queued = select(func.count()).select_from(fold_queue)
+
+        def work(connection: Connection) -> dict[str, int]:
+            rows = {name: int(total) for name, total in connection.execute(counted)}
+            totals = {name: rows.get(name, 0) for name in _COUNTED}
+            return totals | {"queue": connection.execute(queued).scalar_one()}
+
+        return await self._database.read(work)
+
+    async def _rows(self, query: Select[Any], integers: Sequence[str]) -> Rows:
+        whole = frozenset(integers)
+
+        def work(connection: Connection) -> Rows:
+            # PostgreSQL sums bigints as decimals.
+            return [
+                {name: int(value) if name in whole else value for name, value in row.items()}
+                for row in connection.execute(query).mappings()
+            ]
+
+        return await self._database.read(work)
+
+
+def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Sums over writers (and buckets), grouped and ordered by ``by``."""
+    columns = [func.sum(table.c[name]).label(name) for name in sums]
+    return select(*by, *columns).group_by(*by).order_by(*by)
+
+
+def _newest_schema(connection: Connection, policy: str) -> str | None:
+    query = select(decision.c.schema_hash).where(decision.c.policy == policy)
+    return connection.execute(query.order_by(decision.c.decision_id.desc()).limit(1)).scalar()
