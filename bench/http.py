@@ -1,0 +1,126 @@
+"""POST /v1/route beside a bare handler: throughput, median, tail; with text and with a supplied embedding."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+from banditd.client import DaemonClient
+from banditd.simulate.families import draw
+from banditd.simulate.world import outcome, simulated_arms
+from bench.load import Load, drive, tool
+from bench.queries import embedding_bodies, text_bodies
+from bench.table import Row
+
+SECTION = "POST /v1/route beside a bare aiohttp handler (one process each, durable commit, 5 arms)"
+ROUNDS = 3
+CONFIG = """
+logging: {{access: {access}}}
+policies:
+  default:
+    arms:
+      - {{arm: tiny-general, price: {{usd_per_mtok_in: 0.05, usd_per_mtok_out: 0.2}}}}
+      - {{arm: small-general, price: {{usd_per_mtok_in: 0.1, usd_per_mtok_out: 0.4}}}}
+      - {{arm: medium-general, price: {{usd_per_mtok_in: 0.6, usd_per_mtok_out: 1.8}}}}
+      - {{arm: code-specialist, price: {{usd_per_mtok_in: 0.4, usd_per_mtok_out: 1.2}}}}
+      - {{arm: large-reasoner, price: {{usd_per_mtok_in: 2.5, usd_per_mtok_out: 10}}}}
+"""
+
+
+@contextmanager
+def bare_handler() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, "-m", "bench.bare"], stdout=subprocess.PIPE)
+    try:
+        yield wait_until_serving(process)
+    finally:
+        stop_daemon(process)
+
+
+@contextmanager
+def daemon(folder: Path, *, access: bool = True, name: str = "bench") -> Iterator[tuple[str, int]]:
+    """A daemon of five arms with default settings and its log in a file; yields (URL, process id)."""
+    config = folder / f"{name}.yaml"
+    config.write_text(CONFIG.format(access=str(access).lower()), encoding="utf-8")
+    process = start_daemon(
+        database=f"sqlite:///{folder}/{name}.db",
+        config=config,
+        log=folder / f"{name}.log",
+        environment={"BANDITD_LOGGING__LEVEL": "INFO"},
+    )
+    try:
+        yield wait_until_serving(process), process.pid
+    finally:
+        stop_daemon(process)
+
+
+async def teach(url: str, queries: int) -> None:
+    """Route and reward, so that what is measured is a policy that has learned."""
+    async with DaemonClient(url) as client:
+        arms = {arm.name: arm for arm in simulated_arms(await client.arms("default"))}
+        for index in range(queries):
+            prompt = draw(random.Random(f"teach/{index}"))
+            answer = await client.route({"input": prompt.text})
+            earned = outcome(arms[answer["arm"]], prompt, seed=0, index=index).reward
+            await client.reward({"decision_id": answer["decision_id"], "value": earned, "source": "judge"})
+
+
+def measure(folder: Path, *, seconds: float, quick: bool) -> list[Row]:
+    """Side by side: rounds of bare handler and daemon alternate, the median round counts."""
+    bodies = {"static encoder, 60 tokens": text_bodies(), "supplied embedding": embedding_bodies()}
+    rows: list[Row] = []
+    with bare_handler() as bare, daemon(folder) as (url, _):
+        asyncio.run(teach(url, 200 if quick else 1000))
+        for kind, posts in bodies.items():
+            drive(f"{url}/v1/route", posts, connections=16, seconds=1)  # warm up: caches, connections, WAL
+            for connections in (1, 16):
+                pairs = [
+                    (
+                        drive(f"{bare}/v1/route", posts, connections=connections, seconds=seconds),
+                        drive(f"{url}/v1/route", posts, connections=connections, seconds=seconds),
+                    )
+                    for _ in range(1 if quick else ROUNDS)
+                ]
+                rows += _rows(kind, connections, pairs)
+    return rows
+
+
+def _rows(kind: str, connections: int, pairs: list[tuple[Load, Load]]) -> list[Row]:
+    static = kind.startswith("static")
+    base, ours = (sorted(loads, key=lambda load: load.per_s)[len(loads) // 2] for loads in zip(*pairs, strict=True))
+    ratios = sorted(mine.per_s / yours.per_s for yours, mine in pairs)
+    share = 100 * ratios[len(ratios) // 2]
+    at = f"{kind}, {connections} connection{'s' if connections > 1 else ''}"
+    against = f"bare handler {base.per_s:,.0f}/s, p50 {base.p50_ms:.3f} ms, p99 {base.p99_ms:.2f} ms ({tool()})"
+    rows = [
+        Row(section=SECTION, name=f"{at}: throughput", value=ours.per_s, unit="/s", note=against),
+        Row(
+            section=SECTION, name=f"{at}: share of the bare handler", value=share, unit="%", most=False,
+            target=(12.0 if static else 20.0) if connections == 16 else None,
+            aim=20.0 if static and connections == 16 else None,
+        ),
+    ]  # fmt: skip
+    if connections == 1:
+        above = ours.p50_ms - base.p50_ms
+        rows.append(
+            Row(
+                section=SECTION, name=f"{at}: median above it", value=above, unit="ms",
+                target=1.0 if static else None, aim=0.6 if static else None,
+            )
+        )  # fmt: skip
+    else:
+        rows.append(
+            Row(
+                section=SECTION, name=f"{at}: p99", value=ours.p99_ms, unit="ms",
+                target=10.0 if static else None, aim=5.0 if static else None,
+            )
+        )  # fmt: skip
+    wrong = sum(mine.bad + mine.lost for _, mine in pairs)
+    if wrong:
+        rows.append(Row(section=SECTION, name=f"{at}: failed requests", value=wrong, unit="", target=0))
+    return rows

@@ -1,0 +1,93 @@
+"""Rows of the report: a figure, its target, and whether it is met; printed, as JSON, or as Markdown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+START = "<!-- bench:start -->"
+END = "<!-- bench:end -->"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure.
+
+    target, aim : None for a figure that is only shown. most : the value must be at most the target (else at least).
+    note : what holds a missed figure, or what it was compared with.
+    """
+
+    section: str
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    aim: float | None = None
+    most: bool = True
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        if self.target is None:
+            return None
+        return bool(self.value <= self.target if self.most else self.value >= self.target)
+
+
+def as_json(rows: list[Row]) -> list[dict[str, object]]:
+    return [{**asdict(row), "met": row.met} for row in rows]
+
+
+def as_text(rows: list[Row]) -> str:
+    lines: list[str] = []
+    section = None
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            lines += ["", section, f"  {'':<52}{'measured':>14}{'target':>14}{'aim':>10}  met"]
+        lines.append(f"  {row.name:<52}{_value(row):>14}{_bound(row, row.target):>14}{_bound(row, row.aim):>10}  {_met(row)}")
+        if row.note:
+            lines.append(f"      {row.note}")
+    missed = [row.name for row in rows if row.met is False]
+    lines += ["", f"{sum(row.met is True for row in rows)} targets met, {len(missed)} missed" + _list(missed)]
+    return "\n".join(lines)
+
+
+def write_markdown(rows: list[Row], path: Path, header: str) -> None:
+    """Replace what stands between the two marks of the file; everything else in it is kept."""
+    table: list[str] = [START, "", header, ""]
+    section = None
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            table += ["", f"### {section}", "", "| | measured | target | aim | met | |", "|---|---|---|---|---|---|"]
+        cells = (row.name, _value(row), _bound(row, row.target), _bound(row, row.aim), _met(row), row.note)
+        table.append("| " + " | ".join(cells) + " |")
+    table += ["", END]
+    old = path.read_text(encoding="utf-8") if path.exists() else f"# Benchmarks\n\n{START}\n{END}\n"
+    before, rest = old.split(START, 1)
+    path.write_text(before + "\n".join(table) + rest.split(END, 1)[1], encoding="utf-8")
+
+
+def number(value: float) -> str:
+    if math.isnan(value):
+        return "?"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _value(row: Row) -> str:
+    return f"{number(row.value)} {row.unit}".strip()
+
+
+def _bound(row: Row, bound: float | None) -> str:
+    return "" if bound is None else f"{'<=' if row.most else '>='} {number(bound)}"
+
+
+def _met(row: Row) -> str:
+    return {True: "yes", False: "NO", None: ""}[row.met]
+
+
+def _list(names: list[str]) -> str:
+    return (": " + "; ".join(names)) if names else ""
