@@ -46,6 +46,16 @@ def unpack_mapping(text: str) -> dict[str, Any]:
     return {} if text == EMPTY_OBJECT else cast("dict[str, Any]", json.loads(text))
 
 
+def pack_facts(facts: Mapping[str, float]) -> str:
+    """``pack_mapping`` for numbers under few distinct sets of names, at half the price."""
+    return _facts_form(tuple(facts)) % tuple(map(float, facts.values())) if facts else EMPTY_OBJECT
+
+
+@lru_cache(maxsize=256)
+def _facts_form(names: tuple[str, ...]) -> str:
+    return "{" + ",".join(_encode(name).replace("%", "%%") + ":%r" for name in names) + "}"
+
+
 @lru_cache(maxsize=1024)
 def pack_names(names: tuple[str, ...]) -> str:
     """A list of names as JSON. Few distinct lists of eligible arms occur, so they are remembered."""

@@ -17,7 +17,7 @@ from banditd.core.ids import new_id
 from banditd.core.types import Decision
 from banditd.ports import DecisionFilter
 from banditd.storage import dialect
-from banditd.storage.codec import clean_text, pack_context, pack_mapping, pack_names, pack_vector
+from banditd.storage.codec import clean_text, pack_context, pack_facts, pack_mapping, pack_names, pack_vector
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import read_decision, read_page, read_stream
 from banditd.storage.schema import activation, decision, fold_queue, reward_event, session
@@ -35,6 +35,10 @@ _ROUTE_SUMS: Final = (
     "fixed_cost_usd",
 )
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
+
+
+_Fixed = dict[tuple[str, int, tuple[str, ...]], list[Any]]
+"""(policy, bucket, eligible arms) -> number of decisions, sum of their vectors of predicted cost."""
 
 
 class SqlDecisionLog:
@@ -63,16 +67,18 @@ class SqlDecisionLog:
 
     def _append(self, connection: Connection, batches: Sequence[Sequence[Decision]]) -> list[None]:
         increments = self._sums.start()
+        fixed: _Fixed = {}
         rows = []
         sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
         for batch in batches:
             for made in batch:
-                predicted_cost_usd = _count(made, increments)
+                predicted_cost_usd = _count(made, increments, fixed)
                 rows.append(_row(made, predicted_cost_usd))
                 if made.session_id is not None:
                     # One row per session and statement; the last decision of the group is the newest.
                     key = (made.policy, made.session_id)
                     sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
+        _count_fixed(increments, fixed)
         self._insert.run(connection, rows)
         self._sums.flush(connection, increments)
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
@@ -150,20 +156,20 @@ def forget_sessions(connection: Connection, before_us: int) -> int:
     return connection.execute(delete(session).where(session.c.updated_at_us < before_us)).rowcount
 
 
-def _count(made: Decision, increments: Increments) -> float:
-    """Collect the roll-up increments of one decision; returns the predicted cost of the chosen arm.
+def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:
+    """Collect the increments of one decision; returns the predicted cost of the chosen arm.
 
-    Order of the sums: ``_ROUTE_SUMS``.
+    Order of the sums: ``_ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
     """
     policy, arms, chosen = made.policy, made.arms, made.arm
     bucket = bucket_of(made.created_at_us)
-    costs = made.cost_usd.tolist()
-    for arm, cost in zip(arms, costs, strict=True):
-        sums = increments.bucket(policy, bucket, arm)
-        sums[7] += cost
-        sums[3] += 1
-    index = arms.index(chosen)
-    cost_usd: float = costs[index]
+    cost_usd = float(made.cost_usd[arms.index(chosen)])
+    eligible = fixed.get((policy, bucket, arms))
+    if eligible is None:
+        fixed[policy, bucket, arms] = [1, made.cost_usd]
+    else:
+        eligible[0] += 1
+        eligible[1] = eligible[1] + made.cost_usd
     sums = increments.bucket(policy, bucket, chosen)
     sums[0] += 1
     if made.explored:
@@ -178,6 +184,14 @@ def _count(made: Decision, increments: Increments) -> float:
         sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
     return cost_usd
+
+
+def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
+    for (policy, bucket, arms), (times, cost_usd) in fixed.items():
+        for arm, cost in zip(arms, cost_usd.tolist(), strict=True):
+            sums = increments.bucket(policy, bucket, arm)
+            sums[3] += times
+            sums[7] += cost
 
 
 def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
@@ -215,5 +229,5 @@ def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
         made.session_id,
         pack_mapping(made.tags),
         bool(made.deferred),
-        pack_mapping(made.context.facts),
+        pack_facts(made.context.facts),
     )

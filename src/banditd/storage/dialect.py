@@ -114,7 +114,9 @@ def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get(_BEGIN_MODE, "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        cursor = connection.connection.cursor()
+        cursor.execute(f"BEGIN {mode}")
+        cursor.close()
 
 
 def writing(engine: Engine) -> Engine:
@@ -194,8 +196,19 @@ class Prepared:
         self.sql = str(compiled)
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        if rows:
-            connection.exec_driver_sql(self.sql, list(rows))
+        if not rows:
+            return
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(self.sql, rows)
+        except Exception as error:
+            # What SQLAlchemy would do for a statement of its own: drop connections that have died.
+            if connection.dialect.is_disconnect(error, connection.connection, cursor):  # type: ignore[arg-type]
+                connection.invalidate(error)
+                raise DBAPIError(self.sql, None, error, connection_invalidated=True) from error
+            raise
+        finally:
+            cursor.close()
 
 
 # ---------------------------------------------------------------- errors
