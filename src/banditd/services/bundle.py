@@ -116,9 +116,6 @@ class Reports(Protocol):
 
     async def snapshots(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
-    async def publish(self) -> None:
-        """Bring the gauges of /metrics up to date."""
-
 
 class Health(Protocol):
     async def readiness(self) -> tuple[bool, dict[str, object]]:

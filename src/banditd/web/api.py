@@ -9,29 +9,39 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from aiohttp import web
 from pydantic import BaseModel
 
+from banditd import __version__
 from banditd.obs.metrics import Metrics
 from banditd.services.bundle import Services
 from banditd.web.problems import Kind
 from banditd.web.security import ApiKey
 
-OpenServices: TypeAlias = Callable[[], AbstractAsyncContextManager[Services]]
+
+class DaemonLike(Protocol):
+    """What ``open_services`` gives: the services, and the metrics that they feed too."""
+
+    @property
+    def services(self) -> Services: ...
+    @property
+    def metrics(self) -> Metrics: ...
+
+
+OpenServices: TypeAlias = Callable[[], AbstractAsyncContextManager[DaemonLike]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebConfig:
+class WebSettings:
     """Plain values that the HTTP layer needs.
 
     rate_limit_per_s : per key, or per peer address without keys; 0 switches it off.
     access_log : one line per request; without it only failures are logged.
     """
 
-    version: str = "0"
-    keys: tuple[ApiKey, ...] = ()
+    api_keys: tuple[ApiKey, ...] = ()
     max_body_bytes: int = 2_097_152
     max_input_chars: int = 1_000_000
     max_batch: int = 256
@@ -39,16 +49,18 @@ class WebConfig:
     rate_limit_per_s: float = 0.0
     rate_limit_burst: int = 200
     access_log: bool = True
+    version: str = __version__
 
 
 class Api:
-    """The one object that handlers share."""
+    """The one object that handlers share. Services and metrics come before the first request."""
 
-    def __init__(self, config: WebConfig, metrics: Metrics) -> None:
+    services: Services
+    metrics: Metrics
+
+    def __init__(self, config: WebSettings, openapi: bytes) -> None:
         self.config = config
-        self.metrics = metrics
-        self.services: Services  # set by the cleanup context before the first request
-        self.openapi: bytes = b""
+        self.openapi = openapi
 
 
 Handler: TypeAlias = Callable[[Api, web.Request], Awaitable[web.Response]]

@@ -7,32 +7,31 @@ from functools import partial
 
 from aiohttp import web
 
-from banditd.obs.metrics import Metrics
-from banditd.web.api import Api, OpenServices, Route, WebConfig
+from banditd.web.api import Api, OpenServices, Route, WebSettings
 from banditd.web.keys import API, SERVICES
 from banditd.web.middleware import Bound, Walk
 from banditd.web.openapi import describe
 from banditd.web.routes import ROUTES
 from banditd.web.security import KeyRing, RateLimiter
 
+__all__ = ["WebSettings", "create_app"]
 
-def create_app(open_services: OpenServices, config: WebConfig, metrics: Metrics) -> web.Application:
+
+def create_app(open_services: OpenServices, settings: WebSettings) -> web.Application:
     """The application. ``open_services`` is entered at start-up and left after the last answer.
 
     Raises ConfigurationError for API keys that cannot work.
     """
-    api = Api(config, metrics)
-    api.openapi = describe(ROUTES, version=config.version)
+    api = Api(settings, describe(ROUTES, version=settings.version))
     walk = Walk(
-        metrics=metrics,
-        keys=KeyRing(config.keys),
-        limiter=RateLimiter(rate_per_s=config.rate_limit_per_s, burst=config.rate_limit_burst),
-        access_log=config.access_log,
-        version=config.version,
+        keys=KeyRing(settings.api_keys),
+        limiter=RateLimiter(rate_per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst),
+        access_log=settings.access_log,
+        version=settings.version,
     )
     # A handler that was started finishes even when its client has gone: rewards and decisions are durable
     # or refused, never half done. That is the library's default and must stay so.
-    app = web.Application(client_max_size=config.max_body_bytes, middlewares=[walk.middleware()])
+    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[walk.middleware()])
     app[API] = api
     for route in ROUTES:
         handler = _bind(api, route)
@@ -42,7 +41,7 @@ def create_app(open_services: OpenServices, config: WebConfig, metrics: Metrics)
             app.router.add_get(path, handler)  # and HEAD
         else:
             app.router.add_route(route.method, path, handler)
-    app.cleanup_ctx.append(partial(_services, open_services, api))
+    app.cleanup_ctx.append(partial(_services, open_services, api, walk))
     return app
 
 
@@ -55,8 +54,9 @@ def _bind(api: Api, route: Route) -> Bound:
     return handler
 
 
-async def _services(open_services: OpenServices, api: Api, app: web.Application) -> AsyncIterator[None]:
-    async with open_services() as services:
-        api.services = services
-        app[SERVICES] = services
+async def _services(open_services: OpenServices, api: Api, walk: Walk, app: web.Application) -> AsyncIterator[None]:
+    async with open_services() as daemon:
+        api.services, api.metrics = daemon.services, daemon.metrics
+        walk.measure(daemon.metrics)
+        app[SERVICES] = daemon.services
         yield

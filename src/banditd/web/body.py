@@ -98,9 +98,7 @@ def time_of(name: str, text: str | None) -> int | None:
         raise InvalidFieldsError(f"{name}: {message}", errors=[(name, message)]) from None
 
 
-def invalid(
-    error: ValidationError, model: type[BaseModel], body: bytes
-) -> BadRequestError | InvalidFieldsError:
+def invalid(error: ValidationError, model: type[BaseModel], body: bytes) -> BadRequestError | InvalidFieldsError:
     """What to raise for pydantic's error."""
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":

@@ -1,4 +1,4 @@
-"""Bytes in, bytes out: JSON answers from plain dictionaries, and times as the API writes them.
+"""Bytes in, bytes out: JSON answers from plain dictionaries, and times as the API reads them.
 
 Encoding goes through pydantic's serialiser (four times as fast as the standard library's) and turns NaN and
 infinities into null: what is not known is never written as a number.
@@ -14,6 +14,9 @@ from multidict import CIMultiDict
 from pydantic_core import to_json
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.services.report_rows import iso_time
+
+__all__ = ["JSON_TYPE", "encode", "iso_time", "json_answer", "parse_time"]
 
 JSON_TYPE: Final = "application/json"
 
@@ -32,15 +35,7 @@ def json_answer(
     return web.Response(body=to_json(value, inf_nan_mode="null"), status=status, headers=head)
 
 
-def iso_time(at_us: int | float) -> str:
-    """Microseconds since the epoch as ISO 8601 in UTC with a Z."""
-    whole = int(at_us)
-    moment = datetime.fromtimestamp(whole // MICROSECONDS_PER_SECOND, UTC)
-    moment = moment.replace(microsecond=whole % MICROSECONDS_PER_SECOND, tzinfo=None)
-    return moment.isoformat(timespec="microseconds") + "Z"
-
-
 def parse_time(text: str) -> int:
-    """The inverse of ``iso_time``. Raises ValueError for a day that does not exist."""
+    """Microseconds since the epoch: the inverse of ``iso_time``. Raises ValueError for a day that does not exist."""
     moment = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
     return int(moment.timestamp()) * MICROSECONDS_PER_SECOND + moment.microsecond

@@ -40,22 +40,20 @@ class Entry:
     path: str
     scope: str | None
     limited: bool
-    seconds: Histogram
+    seconds: Histogram | None = None
     counters: dict[int, Counter] = field(default_factory=dict)
 
 
 class Walk:
     """The middleware's state. ``entries`` maps a registered handler to its route's entry."""
 
-    def __init__(
-        self, *, metrics: Metrics, keys: KeyRing, limiter: RateLimiter, access_log: bool, version: str
-    ) -> None:
-        self._metrics = metrics
+    def __init__(self, *, keys: KeyRing, limiter: RateLimiter, access_log: bool, version: str) -> None:
+        self._metrics: Metrics | None = None
         self._keys = keys
         self._limiter = limiter
         self._access_log = access_log
         self._entries: dict[object, Entry] = {}
-        self._unmatched = self._entry("*", "unmatched", None, limited=True)
+        self._unmatched = Entry("*", "unmatched", None, limited=True)
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)
         self._server = f"banditd/{version}"
@@ -63,10 +61,14 @@ class Walk:
     def register(self, handler: Bound, route: Route) -> None:
         """Make a route known. Health checks and metrics are never rate limited: they watch an overload."""
         limited = route.tag != "operations"
-        self._entries[handler] = self._entry(route.method, route.path, route.scope, limited=limited)
+        self._entries[handler] = Entry(route.method, route.path, route.scope, limited)
 
-    def _entry(self, method: str, path: str, scope: str | None, *, limited: bool) -> Entry:
-        return Entry(method, path, scope, limited, self._metrics.request_seconds.labels(path))
+    def measure(self, metrics: Metrics) -> None:
+        """Where to count; called once, when the services are open."""
+        self._metrics = metrics
+        for entry in (*self._entries.values(), self._unmatched):
+            entry.counters.clear()
+            entry.seconds = metrics.request_seconds.labels(entry.path)
 
     def middleware(self) -> Middleware:
         """The function that aiohttp calls around every handler, 404 and 405 included."""
@@ -114,13 +116,12 @@ class Walk:
         caller: str | None,
         error: BaseException | None,
     ) -> None:
-        entry.seconds.observe(elapsed_s)
-        counter = entry.counters.get(status)
-        if counter is None:
-            labels = (entry.method, entry.path, str(status))
-            counter = entry.counters[status] = self._metrics.requests.labels(*labels)
-        counter.inc()
-        if status == 429:
+        if entry.seconds is not None:
+            entry.seconds.observe(elapsed_s)
+        counter = entry.counters.get(status) or self._counter(entry, status)
+        if counter is not None:
+            counter.inc()
+        if status == 429 and self._metrics is not None:
             self._metrics.rate_limited.inc()
         if not self._access_log and status < 400:
             return
@@ -138,3 +139,10 @@ class Walk:
                     "code": error.code if isinstance(error, BanditdError) else None,
                 },
             )
+
+    def _counter(self, entry: Entry, status: int) -> Counter | None:
+        if self._metrics is None:
+            return None
+        counter = self._metrics.requests.labels(entry.method, entry.path, str(status))
+        entry.counters[status] = counter
+        return counter

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description, made from the route table and the pydantic models. Nothing is written twice."""
+"""The OpenAPI 3.1 description, made from the route table and the models. Nothing is written twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def describe(routes: Sequence[Route], *, version: str) -> bytes:
             "info": {
                 "title": "banditd",
                 "version": version,
-                "description": "Learns, from live traffic, which large language model should answer which query.",
+                "description": ("Learns, from live traffic, which large language model should answer which query."),
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "paths": paths,

@@ -1,4 +1,4 @@
-"""The small pages for people: landing, API reference, problems. Self-contained HTML, no script, no other host."""
+"""The small pages for people: landing, API reference, problems. Self-contained: no script, no other host."""
 
 from __future__ import annotations
 
@@ -97,15 +97,14 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
 
 def _content(answer: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{escape(media)} {_type(content.get('schema', {}))}"
-        for media, content in answer.get("content", {}).items()
+        f"{escape(media)} {_type(content.get('schema', {}))}" for media, content in answer.get("content", {}).items()
     )
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
     required = schema.get("required", ())
     rows = "".join(
-        f"<tr><td><code>{escape(field)}</code>{'' if field in required else ' <span class=muted>?</span>'}</td>"
+        f"<tr><td><code>{escape(field)}</code>{'' if field in required else ' ?'}</td>"
         f"<td>{_type(value)}</td><td>{escape(value.get('description', ''))}</td></tr>"
         for field, value in schema.get("properties", {}).items()
     )

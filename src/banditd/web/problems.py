@@ -70,9 +70,7 @@ GONE: Final = _kind(
 TOO_LARGE: Final = _kind(
     413, "body-too-large", "The body is too large", "Send less at once; the detail gives the limit in bytes."
 )
-MEDIA: Final = _kind(
-    415, "unsupported-media-type", "The body must be JSON", "Send 'Content-Type: application/json'."
-)
+MEDIA: Final = _kind(415, "unsupported-media-type", "The body must be JSON", "Send 'Content-Type: application/json'.")
 RATE: Final = _kind(
     429, "rate-limited", "Too many requests", "Come back after the seconds in the header Retry-After."
 )

@@ -60,9 +60,7 @@ class KeyRing:
             return None
         presented = _presented_key(request)
         if presented is None:
-            raise UnauthenticatedError(
-                "send an API key as 'Authorization: Bearer <key>' or 'x-api-key: <key>'"
-            )
+            raise UnauthenticatedError("send an API key as 'Authorization: Bearer <key>' or 'x-api-key: <key>'")
         key = self._keys.get(hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest())
         if key is None:
             raise UnauthenticatedError("this API key is not known", code="API_KEY_UNKNOWN")
@@ -88,9 +86,7 @@ class RateLimiter:
     never refuses anybody.
     """
 
-    def __init__(
-        self, *, rate_per_s: float, burst: int, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, rate_per_s: float, burst: int, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate_per_s
         self._burst = float(max(1, burst))
         self._clock_s = clock_s

@@ -39,7 +39,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
     """A new arm; routed to from the next snapshot on."""
     policy = read_parameters(request, ArmParameters).policy
     asked = await read_model(request, ArmRequest)
-    await api.services.arms.add(
+    view = await api.services.arms.add(
         Arm(
             policy=policy,
             arm=asked.arm,
@@ -58,7 +58,6 @@ async def add(api: Api, request: web.Request) -> web.Response:
             onboarding_usd=asked.onboarding_usd,
         )
     )
-    view = await api.services.arms.get(policy, asked.arm)
     location = f"/v1/arms/{quote(asked.arm, safe='')}?policy={quote(policy, safe='')}"
     return json_answer(arm_answer(view), status=201, headers={"Location": location})
 
@@ -77,8 +76,7 @@ async def patch(api: Api, request: web.Request) -> web.Response:
     if "price" in given:
         current = (await api.services.arms.get(policy, name)).arm.price
         changes["price"] = _price(asked.price, current)
-    await api.services.arms.patch(policy, name, changes)
-    return json_answer(arm_answer(await api.services.arms.get(policy, name)))
+    return json_answer(arm_answer(await api.services.arms.patch(policy, name, changes)))
 
 
 async def delete(api: Api, request: web.Request) -> web.Response:

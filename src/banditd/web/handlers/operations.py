@@ -19,14 +19,12 @@ async def liveness(api: Api, _: web.Request) -> web.Response:
 async def readiness(api: Api, _: web.Request) -> web.Response:
     """Whether this process should get traffic."""
     ready, parts = await api.services.health.readiness()
-    api.metrics.up.set(1.0 if ready else 0.0)
     body = {**parts, "status": "ready" if ready else "not ready"}
     return json_answer(body, status=200 if ready else 503)
 
 
 async def metrics(api: Api, _: web.Request) -> web.Response:
     """Prometheus' text format."""
-    await api.services.reports.publish()
     return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
 
 
@@ -57,7 +55,7 @@ def _page(html: str) -> web.Response:
         headers={
             "Content-Type": "text/html; charset=utf-8",
             # Everything a page needs is in it, so nothing else may be loaded or run.
-            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "Content-Security-Policy": ("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
             "X-Content-Type-Options": "nosniff",
         },
     )

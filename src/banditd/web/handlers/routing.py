@@ -38,9 +38,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
     elapsed_s = perf_counter() - started
     api.metrics.route_overhead.observe(elapsed_s)
     return web.Response(
-        body=to_json(
-            decision_answer(decision, dry_run=asked.dry_run, explain=asked.explain), inf_nan_mode="null"
-        ),
+        body=to_json(decision_answer(decision, dry_run=asked.dry_run, explain=asked.explain), inf_nan_mode="null"),
         headers=CIMultiDict(
             (
                 ("Content-Type", JSON_TYPE),
@@ -65,8 +63,7 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     queries = [to_query(one, limit, f"/queries/{index}") for index, one in enumerate(asked)]
     outcomes = await api.services.routing.route_batch(queries)
     results = [
-        _batch_item(index, one, outcome)
-        for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
+        _batch_item(index, one, outcome) for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
     ]
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     return json_answer({"results": results}, status=207 if failed else 200)
@@ -184,6 +181,4 @@ def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[
         for i in order
     ]
     nothing = dict.fromkeys(("mean", "deviation", "cost_usd", "penalty", "utility"))
-    return eligible + [
-        {"arm": arm, **nothing, "probability": 0.0, "eligible": False} for arm in decision.exclusions
-    ]
+    return eligible + [{"arm": arm, **nothing, "probability": 0.0, "eligible": False} for arm in decision.exclusions]

@@ -64,9 +64,7 @@ class ArmRequest(ArmFields):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {"arm": "small", "upstream_model": "vendor/small-1", "price": {"usd_per_mtok_in": 0.1}}
-            ]
+            "examples": [{"arm": "small", "upstream_model": "vendor/small-1", "price": {"usd_per_mtok_in": 0.1}}]
         }
     )
 

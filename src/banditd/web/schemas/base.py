@@ -76,9 +76,7 @@ class ParameterModel(BaseModel):
 def _check_metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Finite numbers, no NUL (PostgreSQL stores none), and not more than a note."""
     if _size(value) > MAX_METADATA_CHARS:
-        raise ValueError(
-            f"metadata may hold {MAX_METADATA_CHARS} characters in all; send a reference instead"
-        )
+        raise ValueError(f"metadata may hold {MAX_METADATA_CHARS} characters in all; send a reference instead")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Schemas of what can be looked at: decisions, statistics, policies, health. ``null`` is "not enough data"."""
+"""Schemas of what can be looked at: decisions, statistics, policies. ``null`` is "not enough data"."""
 
 from __future__ import annotations
 
@@ -91,20 +91,17 @@ class SnapshotParameters(ParameterModel):
     limit: Annotated[IntegerParameter, Field(ge=1, le=500)] = 50
 
 
-class Interval(AnswerModel):
-    """A 95 % confidence interval and how it was made."""
-
-    low: float
-    high: float
-    method: str
-
-
-class RewardSummary(AnswerModel):
+class RewardSummary(OpenAnswerModel):
     """Mean reward of something."""
 
-    rewarded_decisions: int
-    mean: float | None
-    interval: Interval | None
+    rewards: int
+    """Rewarded decisions."""
+    mean_reward: float | None
+    """In [0, 1]; null without a reward."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """95 % confidence interval of the mean."""
+    interval_method: str | None
+    """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""
 
 
 class FixedArmComparison(AnswerModel):
@@ -118,16 +115,21 @@ class FixedArmComparison(AnswerModel):
     reason: str | None
 
 
-class ArmStats(OpenAnswerModel):
+class ArmStats(RewardSummary):
     """One arm's row of ``/v1/stats``."""
 
     arm: str
+    present: bool
+    """False for an arm that was deleted."""
     decisions: int
     share: float | None
     explored: int
-    reward: RewardSummary
+    greedy_decisions: int
+    """Decisions in which this arm had the highest utility."""
+    coverage: float | None
     spend_usd: float
-    mean_cost_usd: float | None
+    """As reported by usage."""
+    predicted_spend_usd: float
     mean_latency_ms: float | None
     errors: int
     fixed: FixedArmComparison
@@ -146,7 +148,6 @@ class Entropy(AnswerModel):
 class Coverage(AnswerModel):
     """How many decisions were rewarded, and how late (percentiles in seconds, from a histogram)."""
 
-    rewarded_decisions: int
     share: float | None
     delay_p50_s: float | None
     delay_p90_s: float | None
@@ -154,7 +155,7 @@ class Coverage(AnswerModel):
     reason: str | None
 
 
-class StatsAnswer(OpenAnswerModel):
+class StatsAnswer(RewardSummary):
     """The state of one policy in numbers."""
 
     policy: str
@@ -165,20 +166,23 @@ class StatsAnswer(OpenAnswerModel):
     """Share of decisions that are not greedy."""
     selection_entropy: Entropy
     degraded: int
-    reward: RewardSummary
+    """Decisions without a context."""
     coverage: Coverage
     spend_usd: float
     predicted_spend_usd: float
     arms: list[ArmStats]
 
 
-class ContextArm(OpenAnswerModel):
+class ContextArm(RewardSummary):
     """One arm in one cluster."""
 
     arm: str
     decisions: int
-    reward: RewardSummary
+    posterior_mean: float | None
+    """Predicted reward of the cluster's mean query."""
+    posterior_deviation: float | None
     spend_usd: float
+    mean_latency_ms: float | None
 
 
 class ContextRow(OpenAnswerModel):
@@ -200,14 +204,14 @@ class ContextsAnswer(AnswerModel):
     clusters: list[ContextRow]
 
 
-class TimeseriesStep(OpenAnswerModel):
+class TimeseriesStep(RewardSummary):
     """One arm in one step."""
 
     at: Time
     arm: str
     decisions: int
+    explored: int
     spend_usd: float
-    mean_reward: float | None
 
 
 class TimeseriesAnswer(AnswerModel):
@@ -224,8 +228,14 @@ class PolicySummary(OpenAnswerModel):
     """One policy."""
 
     policy: str
+    kind: str | None
+    served: bool
+    """False for a policy that the configuration no longer names."""
     arms: int
-    policy_version: int | None
+    enabled_arms: int
+    policy_version: int
+    """Of the snapshot that this process serves."""
+    stored_version: int
 
 
 class PoliciesAnswer(AnswerModel):
@@ -246,7 +256,9 @@ class PolicyReport(OpenAnswerModel):
     """Where a policy stands."""
 
     policy: str
+    policy_version: int | None
     converged: bool | None
+    """Null is "not enough data"."""
     convergence: Convergence
     stats: StatsAnswer
 

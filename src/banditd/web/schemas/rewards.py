@@ -33,9 +33,7 @@ class RewardRequest(RequestModel):
                 {"required": ["thumb"], "properties": {"thumb": {"type": "string"}}},
                 {"required": ["retract"], "properties": {"retract": {"const": True}}},
             ],
-            "examples": [
-                {"decision_id": "01890a5d-ac96-774b-bcce-b302099a8057", "value": 0.8, "source": "judge"}
-            ],
+            "examples": [{"decision_id": "01890a5d-ac96-774b-bcce-b302099a8057", "value": 0.8, "source": "judge"}],
         }
     )
 
@@ -61,9 +59,7 @@ class RewardRequest(RequestModel):
         return self
 
 
-class RewardBody(
-    RootModel[RewardRequest | Annotated[list[RewardRequest], Field(min_length=1, max_length=MAX_LIST)]]
-):
+class RewardBody(RootModel[RewardRequest | Annotated[list[RewardRequest], Field(min_length=1, max_length=MAX_LIST)]]):
     """One reward, or a list of at most 1,000."""
 
 

@@ -95,9 +95,9 @@ class RouteRequest(RequestModel):
     """Your own labels, stored with the decision. At most 32."""
     features: Annotated[dict[Name, _Bounded], Field(max_length=MAX_FEATURES)] | None = None
     """Caller features by name, as configured. Unknown names are refused by the policy."""
-    tools: (
-        Annotated[int, Field(ge=0, le=10_000)] | Annotated[list[JsonValue], Field(max_length=MAX_LIST)] | None
-    ) = None
+    tools: Annotated[int, Field(ge=0, le=10_000)] | Annotated[list[JsonValue], Field(max_length=MAX_LIST)] | None = (
+        None
+    )
     """The tools that the model may call: their number, or OpenAI's list of them (only its length is read)."""
     dry_run: bool = False
     """Choose, but record nothing; the decision cannot be rewarded."""
