@@ -110,7 +110,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                 reports.append(
                     await refold(
                         policy=name,
-                        schema=runtime.schema,
+                        schema=runtime.builder.schema,
                         settings=runtime.config.settings,
                         store=bench.storage.learning,
                         leases=bench.storage.leases,

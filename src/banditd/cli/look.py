@@ -8,7 +8,8 @@ from urllib.parse import quote
 import click
 
 from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
-from banditd.cli.show import echo_json, print_document, print_table
+from banditd.cli.show import echo_json, print_document
+from banditd.cli.tables import print_arms, print_contexts, print_stats
 
 _ARM_OPTIONS = (
     click.option("--upstream-model", help="The name to call the model by; default: the arm's name."),
@@ -61,13 +62,10 @@ def stats(
         echo_json(answer)
     elif contexts:
         print_contexts(answer)
+    elif report:
+        print_document(f"policy {policy}", {name: part for name, part in answer.items() if name != "stats"})
     else:
-        print_document(f"policy {policy}", answer)
-
-
-def print_contexts(answer: dict[str, Any]) -> None:
-    """One table over all clusters, the arms of a cluster below each other."""
-    print_document("contexts", answer)
+        print_stats(answer)
 
 
 @click.group(invoke_without_command=True)
@@ -92,34 +90,7 @@ def arms(context: click.Context, url: str, api_key: str | None, policy: str, as_
     if as_json:
         echo_json(answer)
         return
-    columns = (
-        "arm",
-        "enabled",
-        "usd/Mtok in",
-        "usd/Mtok out",
-        "decisions",
-        "spent usd",
-        "rewards",
-        "mean",
-        "95 %",
-    )
-    print_table(f"arms of policy {policy}", columns, [_arm_row(view) for view in answer["arms"]])
-
-
-def _arm_row(view: dict[str, Any]) -> list[object]:
-    price, usage, known = view.get("price") or {}, view.get("usage") or {}, view.get("statistics") or {}
-    interval = known.get("interval") or known.get("mean_reward_interval")
-    return [
-        view["arm"],
-        view["enabled"],
-        price.get("usd_per_mtok_in"),
-        price.get("usd_per_mtok_out"),
-        usage.get("decisions"),
-        usage.get("cost_usd"),
-        known.get("rewards"),
-        known.get("mean_reward"),
-        interval,
-    ]
+    print_arms(answer)
 
 
 def _arm_options(command: Any) -> Any:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MISSING = "-"
+PIPE_WIDTH = 160
 
 
 def echo_json(value: object) -> None:
@@ -23,7 +24,10 @@ def echo_json(value: object) -> None:
 def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH  # a pipe has no width: tables must not be folded into eighty columns
+    return made
 
 
 def progress_bar(*, stderr: bool = True) -> Progress:

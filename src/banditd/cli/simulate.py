@@ -122,19 +122,23 @@ class _Lines:
 
     def __init__(self, bar: Progress, tally: Tally, requests: int) -> None:
         self._bar = bar
+        self._requests = requests
         self._every = max(1, requests // LINES)
         self._shown = 0
         self._widths = [max(8, len(arm)) for arm in tally.arms]
         names = "".join(f"{arm:>{width + 2}}" for arm, width in zip(tally.arms, self._widths, strict=True))
-        bar.console.print(f"mean reward{'policy':>22}{'always':>10}", soft_wrap=True)
-        bar.console.print(f"{'queries':>9}{'so far':>14}{'lately':>10}{names}", soft_wrap=True)
+        bar.console.print(
+            f"mean reward of the policy, so far and lately, and of every fixed arm on the same queries:\n"
+            f"{'queries':>9}{'policy':>10}{'lately':>10}{names}",
+            soft_wrap=True,
+        )
 
     def show(self, tally: Tally) -> None:
-        if tally.n < self._shown + self._every:
+        if tally.n < self._shown + self._every and tally.n < self._requests:
             return
         lately, self._shown = tally.reward(self._shown), tally.n
         fixed = "".join(f"{value:>{width + 2}.3f}" for value, width in zip(tally.fixed(), self._widths, strict=True))
-        self._bar.console.print(f"{tally.n:>9}{tally.reward():>14.3f}{lately:>10.3f}{fixed}", soft_wrap=True)
+        self._bar.console.print(f"{tally.n:>9}{tally.reward():>10.3f}{lately:>10.3f}{fixed}", soft_wrap=True)
 
 
 def _print_summary(result: dict[str, Any]) -> None:
@@ -181,9 +185,8 @@ def _print_summary(result: dict[str, Any]) -> None:
 
 
 def _print_learned(learned: dict[str, Any]) -> None:
-    from banditd.cli.look import print_contexts
-    from banditd.cli.show import print_document
+    from banditd.cli.tables import print_contexts, print_stats
 
     click.echo("\nWhat the daemon itself says (GET /v1/stats and /v1/stats/contexts):\n")
-    print_document("stats", learned["stats"])
+    print_stats(learned["stats"])
     print_contexts(learned["contexts"])

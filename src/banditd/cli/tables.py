@@ -1,0 +1,132 @@
+"""The daemon's reports as tables for people. The JSON has more; these show what one looks at first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from banditd.cli.show import print_table
+
+TYPICAL_WORDS = 4
+
+
+def print_arms(answer: Mapping[str, Any]) -> None:
+    """``GET /v1/arms``."""
+    columns = ("arm", "enabled", "$/Mtok in", "$/Mtok out", "decisions", "spent $", "rewards", "mean", "95 %")
+    rows = []
+    for view in answer["arms"]:
+        price, usage, known = view["price"], view["usage"], view["statistics"]
+        rows.append(
+            (
+                view["arm"],
+                view["enabled"],
+                price["usd_per_mtok_in"],
+                price["usd_per_mtok_out"],
+                usage["decisions"],
+                usage["cost_usd"],
+                known.get("rewards"),
+                known.get("mean_reward"),
+                interval(known.get("interval")),
+            )
+        )
+    print_table(f"arms of policy {answer['policy']}", columns, rows)
+
+
+def print_stats(answer: Mapping[str, Any]) -> None:
+    """``GET /v1/stats``."""
+    coverage, entropy = answer["coverage"], answer["selection_entropy"]
+    print_table(
+        f"policy {answer['policy']}" + (f", last {answer['window_s']} s" if answer.get("window_s") else ""),
+        ("", ""),
+        [
+            ("decisions", answer["decisions"]),
+            ("rewards", answer["rewards"]),
+            ("mean reward (95 %)", with_interval(answer["mean_reward"], answer["interval"])),
+            ("rewarded share of the decisions", percent(coverage["share"])),
+            ("reward delay, median / 90 % / 99 %", delays(coverage)),
+            ("exploration rate (decisions not greedy)", percent(answer["exploration_rate"])),
+            (
+                "selection entropy, realised / largest",
+                f"{number(entropy['realised'])} / {number(entropy['maximum'])}",
+            ),
+            ("spend", dollars(answer["spend_usd"])),
+            ("decisions without context", answer["degraded"]),
+        ],
+    )
+    columns = ("arm", "decisions", "share", "explored", "mean reward", "95 %", "spent", "if always", "latency")
+    print_table(
+        "arms ('if always': what this arm would have cost on every decision)",
+        columns,
+        [
+            (
+                arm["arm"],
+                arm["decisions"],
+                percent(arm["share"]),
+                arm["explored"],
+                arm["mean_reward"],
+                interval(arm["interval"]),
+                dollars(arm["spend_usd"]),
+                dollars(arm["fixed"]["would_have_cost_usd"]),
+                milliseconds(arm["mean_latency_ms"]),
+            )
+            for arm in answer["arms"]
+        ],
+    )
+
+
+def print_contexts(answer: Mapping[str, Any]) -> None:
+    """``GET /v1/stats/contexts``: a row per cluster, an arm per column."""
+    clusters = sorted(answer["clusters"], key=lambda cluster: -cluster["decisions"])
+    if not clusters:
+        click.echo("no decisions yet, so there are no contexts to show")
+        return
+    arms = sorted({arm["arm"] for cluster in clusters for arm in cluster["arms"]})
+    rows = []
+    for cluster in clusters:
+        means = {arm["arm"]: arm for arm in cluster["arms"]}
+        words = ", ".join((cluster.get("words") or ())[:TYPICAL_WORDS])
+        rows.append(
+            (cluster["cluster"], words, cluster["decisions"], *(mean_and_count(means.get(arm)) for arm in arms))
+        )
+    print_table(
+        f"contexts of policy {answer['policy']}: mean reward (rewards) of every arm",
+        ("cluster", "typical words", "decisions", *arms),
+        rows,
+    )
+
+
+def mean_and_count(arm: Mapping[str, Any] | None) -> str:
+    if arm is None or arm.get("mean_reward") is None:
+        return "-"
+    return f"{arm['mean_reward']:.2f} ({arm['rewards']})"
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def dollars(value: float | None) -> str:
+    return "-" if value is None else f"${value:,.4f}"
+
+
+def milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f} ms"
+
+
+def interval(bounds: Any) -> str:
+    return f"{bounds[0]:.3f} .. {bounds[1]:.3f}" if bounds else "-"
+
+
+def with_interval(value: float | None, bounds: Any) -> str:
+    return number(value) + (f" ({interval(bounds)})" if bounds else "")
+
+
+def delays(coverage: Mapping[str, Any]) -> str:
+    parts = [coverage[f"delay_{name}_s"] for name in ("p50", "p90", "p99")]
+    return "-" if parts[0] is None else " / ".join(f"{part:.3g} s" for part in parts)
