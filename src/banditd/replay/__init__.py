@@ -1,1 +1,20 @@
+"""Replay of recorded outcomes: any policy against the truth, through the classes that the daemon runs."""
 
+from banditd.replay.decider import Decider, Row, Served
+from banditd.replay.engine import Plan, make_plan, run, run_with
+from banditd.replay.options import ReplayOptions
+from banditd.replay.report import ReplayReport
+from banditd.replay.table import report_table
+
+__all__ = [
+    "Decider",
+    "Plan",
+    "ReplayOptions",
+    "ReplayReport",
+    "Row",
+    "Served",
+    "make_plan",
+    "report_table",
+    "run",
+    "run_with",
+]

@@ -93,13 +93,16 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
     if bad.any():
         row, arm = np.argwhere(bad)[0]
         raise InvalidInputError(f"Score {score[row, arm]} of {arms[arm]} in row {row + 1} is outside [0, 1].")
-    if not np.isfinite(score).any():
+    scored = np.flatnonzero(np.isfinite(score).any(axis=1))
+    if scored.size == 0:
         raise InvalidInputError("No arm of the pool has any score.")
     prices = {arm: price for arm in arms if (price := list_price(meta, arm)) is not None}
     cost, notes = _costs(arms, header, table, prompts, prices)
     names = [str(label.get("category") or label.get("source") or "") for label in labels]
     order = {name: i for i, name in enumerate(sorted(set(names)))}
-    return ReplayData(
+    if scored.size < len(prompts):
+        notes.append(f"{len(prompts) - scored.size} rows without any score in this pool were left out")
+    data = ReplayData(
         name=str(meta.get("name") or folder.resolve().name),
         prompts=tuple(prompts),
         arms=tuple(arms),
@@ -110,6 +113,7 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
         prices=prices,
         notes=tuple(notes),
     )
+    return data if scored.size == len(prompts) else data.take(scored)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -120,9 +124,12 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:  # type: ignore[type-var]
-        yield from text
+    data = path.read_bytes()
+    try:
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path.name} is damaged or not UTF-8: {error}.") from error
+    yield from io.StringIO(text, newline="")
 
 
 def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:

@@ -1,0 +1,24 @@
+"""Prompts to contexts with the shipped encoder: what the daemon would have seen. Computed once per replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from banditd.core.types import Context, FeatureSchema
+from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
+from banditd.features.context import ContextBuilder
+from banditd.features.maps import load_feature_maps
+
+
+def build_contexts(prompts: Sequence[str], *, with_facts: bool) -> tuple[FeatureSchema, list[Context]]:
+    """The schema and one context per prompt.
+
+    with_facts : keep the raw scalars (only ``rules`` policies read them, and they are bulky to send about).
+    """
+    encoder = load_static_encoder()
+    builder = ContextBuilder(encoder_id=encoder.encoder_id, maps=load_feature_maps(SHIPPED_FOLDER))
+    contexts = [builder.build(text=prompt, embedding=encoder.encode_now(prompt)) for prompt in prompts]
+    if not with_facts:
+        contexts = [replace(context, facts={}) for context in contexts]
+    return builder.schema, contexts

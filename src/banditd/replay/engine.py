@@ -1,0 +1,221 @@
+"""Replay: every prompt was answered by every arm, so any policy can be played against the truth.
+
+Reads a folder, plays it once per seed from a cold start through the classes that the daemon runs, and hands
+the record to ``report.py``. No printing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+
+from banditd.core.errors import InvalidInputError
+from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
+from banditd.replay.contexts import build_contexts
+from banditd.replay.dataset import ReplayData, load_dataset
+from banditd.replay.decider import Decider, InProcessDecider, Row, Served
+from banditd.replay.options import ReplayOptions
+from banditd.replay.prices import priced_rows
+from banditd.replay.report import ReplayReport, SeedRun, make_report
+
+Progress = Callable[[int, int], None]  # (decisions played, decisions in all)
+_BATCH = 200  # decisions between two reports of progress
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A folder cut to what the options ask for.
+
+    warmup, scored : row indices into ``data`` in source order. penalty : float64 (K,), utility taken off
+    each arm, known in advance; zeros under a budget. price : utility per dollar behind it.
+    """
+
+    options: ReplayOptions
+    data: ReplayData
+    warmup: IntArray
+    scored: IntArray
+    penalty: FloatArray
+    price: float
+
+    @property
+    def decisions(self) -> int:
+        return (self.warmup.size + self.scored.size) * self.options.seeds
+
+    def order(self, seed: int) -> tuple[IntArray, IntArray]:
+        """(warm-up rows, scored rows) in the order of a seed."""
+        if self.options.order == "source":
+            return self.warmup, self.scored
+        generator = np.random.default_rng(seed)
+        scored = generator.permutation(self.scored)
+        return generator.permutation(self.warmup), scored
+
+
+def make_plan(options: ReplayOptions) -> Plan:
+    """Read the folder and choose rows.
+
+    Raises
+    ------
+    InvalidInputError : the folder, pool or split cannot be used.
+    """
+    data = load_dataset(options.directory, options.pool)
+    everything = np.arange(data.n_rows, dtype=np.intp)
+    scored = everything if options.split is None else data.rows_of(options.split)
+    warmup = np.zeros(0, dtype=np.intp)
+    if options.warmup_split is not None:
+        warmup = data.rows_of(options.warmup_split)
+        scored = scored[~np.isin(scored, warmup)]
+    if scored.size == 0:
+        raise InvalidInputError("No row is left to score: the warm-up split takes them all.", field="/split")
+    if options.limit is not None and options.limit < scored.size:
+        drawn = np.random.default_rng(0).permutation(scored.size)[: options.limit]
+        scored = scored[np.sort(drawn)]
+    mean_cost = data.cost_usd[scored].mean(axis=0)
+    dearest = float(mean_cost.max())
+    price = (options.cost_weight or 0.0) / dearest if dearest > 0 else 0.0
+    return Plan(options=options, data=data, warmup=warmup, scored=scored, penalty=price * mean_cost, price=price)
+
+
+def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -> ReplayReport:
+    """Replay in process, seeds spread over processes.
+
+    Raises
+    ------
+    InvalidInputError : see ``make_plan``. ConfigurationError : the policy or its options.
+    """
+    plan = make_plan(options)
+    options.settings()
+    schema, contexts = build_contexts(plan.data.prompts, with_facts=options.policy == "rules")
+    workers = options.workers or min(2, options.seeds, os.cpu_count() or 1)
+    progress(0, plan.decisions)
+    if workers == 1 or options.seeds == 1:
+        runs = []
+        for seed in range(options.seeds):
+            done = seed * (plan.decisions // options.seeds)
+            runs.append(_play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
+    else:
+        runs = _in_processes(plan, schema, contexts, workers, progress)
+    return make_report(plan, runs)
+
+
+async def run_with(
+    plan: Plan, decider: Callable[[int], Decider], progress: Progress = lambda _done, _all: None
+) -> ReplayReport:
+    """Replay through deciders of your own, one per seed, one after the other (a live daemon, for example)."""
+    runs = []
+    each = plan.decisions // plan.options.seeds
+    for seed in range(plan.options.seeds):
+        done = seed * each
+        runs.append(await play(plan, decider(seed), seed, _shifted(progress, done, plan)))
+    return make_report(plan, runs)
+
+
+def _shifted(progress: Progress, done: int, plan: Plan) -> Callable[[int], None]:
+    """Progress of one seed as progress of the whole."""
+    return lambda played: progress(done + played, plan.decisions)
+
+
+async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int], None]) -> SeedRun:
+    """One pass over the rows; closes the decider."""
+    warmup, scored = plan.order(seed)
+    chosen = np.zeros(scored.size, dtype=np.intp)
+    waiting: list[tuple[int, Served]] = []
+    try:
+        for position, index in enumerate(np.concatenate([warmup, scored]).tolist()):
+            if position == warmup.size:
+                await decider.begin_scoring()
+            served = await decider.decide(Row(index, plan.data.prompts[index]))
+            if position >= warmup.size:
+                chosen[position - warmup.size] = served.arm
+            waiting.append((index, served))
+            if len(waiting) > plan.options.reward_delay:
+                await _settle(plan.data, decider, *waiting.pop(0))
+            if position % _BATCH == _BATCH - 1:
+                progress(position + 1)
+        for index, served in waiting:
+            await _settle(plan.data, decider, index, served)
+    finally:
+        await decider.close()
+    progress(warmup.size + scored.size)
+    return SeedRun(
+        seed=seed,
+        rows=scored,
+        chosen=chosen,
+        choose_us=_median(decider.choose_us),
+        update_us=_median(decider.update_us),
+    )
+
+
+async def _settle(data: ReplayData, decider: Decider, index: int, served: Served) -> None:
+    score = float(data.score[index, served.arm])
+    await decider.reward(
+        served,
+        reward=None if np.isnan(score) else score,
+        cost_usd=float(data.cost_usd[index, served.arm]),
+    )
+
+
+def _median(times: Sequence[float]) -> float | None:
+    return float(np.median(times)) if times else None
+
+
+def _play_seed(
+    plan: Plan, schema: FeatureSchema, contexts: list[Context], seed: int, progress: Callable[[int], None]
+) -> SeedRun:
+    budget = plan.options.budget_usd
+    decider = InProcessDecider(
+        schema=schema,
+        settings=plan.options.settings(),
+        arms=plan.data.arms,
+        contexts=contexts,
+        seed=seed,
+        known_penalty=None if budget is not None else plan.penalty,
+        mean_cost_usd=None if budget is not None else plan.data.cost_usd[plan.scored].mean(axis=0),
+        budget_usd=budget,
+        prior_cost_usd=_list_price_estimates(plan.data),
+    )
+    return asyncio.run(play(plan, decider, seed, progress))
+
+
+def _list_price_estimates(data: ReplayData) -> FloatArray:
+    columns = [
+        priced_rows(data.prices[arm], data.prompts, None) if arm in data.prices else np.full(data.n_rows, np.nan)
+        for arm in data.arms
+    ]
+    return np.column_stack(columns)
+
+
+_SHARED: tuple[Plan, FeatureSchema, list[Context]] | None = None
+
+
+def _adopt(plan: Plan, schema: FeatureSchema, contexts: list[Context]) -> None:
+    global _SHARED  # noqa: PLW0603  (one copy per worker process, set by its initializer)
+    _SHARED = (plan, schema, contexts)
+
+
+def _in_worker(seed: int) -> SeedRun:
+    assert _SHARED is not None  # noqa: S101  (the initializer ran)
+    return _play_seed(*_SHARED, seed, lambda _n: None)
+
+
+def _in_processes(
+    plan: Plan, schema: FeatureSchema, contexts: list[Context], workers: int, progress: Progress
+) -> list[SeedRun]:
+    """Spawned, not forked: the parent may have threads."""
+    each = plan.decisions // plan.options.seeds
+    runs: list[SeedRun] = []
+    with ProcessPoolExecutor(
+        max_workers=workers,
+        mp_context=get_context("spawn"),
+        initializer=_adopt,
+        initargs=(plan, schema, contexts),
+    ) as pool:
+        for finished in as_completed([pool.submit(_in_worker, seed) for seed in range(plan.options.seeds)]):
+            runs.append(finished.result())
+            progress(len(runs) * each, plan.decisions)
+    return sorted(runs, key=lambda one: one.seed)

@@ -1,0 +1,77 @@
+"""What a replay is asked to do: plain values, checked. No reading and no running here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from banditd.bandit.base import PolicySettings
+from banditd.core.errors import InvalidInputError
+
+ORDERS: Final = ("shuffle", "source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """The options of ``banditd replay`` (they are a contract).
+
+    directory : a folder in the replay format. pool : named pool, arms with commas, or None for all.
+    split, warmup_split : labels; rows of the warm-up split are played first and not scored.
+    policy : kind; policy_options, floor, forgetting : its settings.
+    cost_weight : L of utility = score - L * mean cost / dearest mean cost. budget_usd : per decision.
+        At most one of both.
+    limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
+    order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
+    workers : processes; None takes two where there are several seeds.
+
+    Raises
+    ------
+    InvalidInputError : a value out of range, or two objectives.
+    """
+
+    directory: Path
+    pool: str | None = None
+    split: str | None = None
+    warmup_split: str | None = None
+    policy: str = "thompson"
+    policy_options: Mapping[str, object] = field(default_factory=dict)
+    floor: float | None = None
+    forgetting: float | None = None
+    cost_weight: float | None = None
+    budget_usd: float | None = None
+    limit: int | None = None
+    seeds: int = 1
+    order: str = "shuffle"
+    reward_delay: int = 0
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.cost_weight is not None and self.budget_usd is not None:
+            raise InvalidInputError("Give a cost weight or a budget, not both.", field="/budget")
+        if self.cost_weight is not None and self.cost_weight < 0:
+            raise InvalidInputError("A cost weight must not be negative.", field="/cost_weight")
+        if self.budget_usd is not None and not self.budget_usd > 0:
+            raise InvalidInputError("A budget must be positive.", field="/budget")
+        if self.seeds < 1 or self.reward_delay < 0 or (self.limit is not None and self.limit < 1):
+            raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
+        if self.order not in ORDERS:
+            raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
+        if self.warmup_split is not None and self.warmup_split == self.split:
+            raise InvalidInputError("The warm-up split must not be the scored split.", field="/warmup_split")
+
+    def settings(self) -> PolicySettings:
+        """Settings of the policy; what is not given here is the daemon's default."""
+        defaults = PolicySettings()
+        return PolicySettings(
+            kind=self.policy,
+            options=self.policy_options,
+            floor=defaults.floor if self.floor is None else self.floor,
+            forgetting=self.forgetting,
+        )
+
+    def objective(self) -> dict[str, object]:
+        if self.budget_usd is not None:
+            return {"kind": "budget", "budget_usd": self.budget_usd}
+        return {"kind": "cost_weight", "cost_weight": self.cost_weight or 0.0}

@@ -1,0 +1,196 @@
+"""The record of a replay: the JSON that is a contract, and the learning curves. No playing here.
+
+Utility = score - price x the arm's known mean cost (a cost weight), or the score itself (a budget). The
+reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget where that is more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from banditd.core.types import FloatArray, IntArray
+from banditd.replay.references import References, mixture_utility, phases, references
+
+if TYPE_CHECKING:
+    from banditd.replay.engine import Plan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeedRun:
+    """One pass. rows : scored rows in the order played. chosen : arm of each. Times are medians or None."""
+
+    seed: int
+    rows: IntArray
+    chosen: IntArray
+    choose_us: float | None
+    update_us: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """Running mean of utility: ``decisions`` (m,), ``policy`` (seeds, m), and each reference (m,)."""
+
+    decisions: IntArray
+    policy: FloatArray
+    references: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReplayReport:
+    """``content`` is the JSON of the contract."""
+
+    content: dict[str, object]
+    curve: Curve
+
+    def to_json(self) -> str:
+        return json.dumps(self.content, indent=2, ensure_ascii=False) + "\n"
+
+    def write_json(self, path: Path) -> None:
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    def plot(self, path: Path) -> None:
+        """Write the learning curves as PNG (needs matplotlib)."""
+        from banditd.replay.plot import plot_curve  # noqa: PLC0415  (matplotlib is an extra, and slow to load)
+
+        plot_curve(self, path)
+
+
+def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
+    """Compare the runs with the references."""
+    data, rows = plan.data, plan.scored
+    utility = data.score - plan.penalty
+    refs = _on_all_rows(references(utility[rows], data.category[rows]), rows, data.n_rows)
+    per_seed = [_seed_summary(plan, utility, refs, run) for run in runs]
+    values = np.array([float(str(one["utility"])) for one in per_seed])
+    spend = float(np.mean([float(str(one["cost"])) for one in per_seed]))
+    budget = plan.options.budget_usd
+    content: dict[str, object] = {
+        "dataset": data.name,
+        "pool": plan.options.pool or "all",
+        "arms": list(data.arms),
+        "policy": plan.options.policy,
+        "objective": plan.options.objective(),
+        "rows": int(rows.size),
+        "seeds": len(runs),
+        "utility": {
+            "mean": float(values.mean()),
+            "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+            "first_500": _mean_of(per_seed, "first_500"),
+            "last_third": _mean_of(per_seed, "last_third"),
+        },
+        "reward": {"mean": _mean_of(per_seed, "reward")},
+        "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
+        "references": {
+            "uniform": float(np.nanmean(refs.uniform_rows[rows])),
+            "best_fixed": {
+                "arm": data.arms[refs.best_arm],
+                "utility": float(np.nanmean(refs.fixed_rows[rows])),
+            },
+            "best_per_category": float(np.nanmean(refs.category_rows[rows])),
+            "oracle": float(np.nanmean(refs.oracle_rows[rows])),
+            "fixed_mixture_at_cost": mixture_utility(
+                data.score[rows], data.cost_usd[rows], max(spend, budget or 0.0), plan.price
+            ),
+        },
+        "headroom_score": {name: _mean_headroom(per_seed, name) for name in ("all", "first_500", "last_third")},
+        "microseconds_per_decision": {
+            "choose": _mean_time([run.choose_us for run in runs]),
+            "update": _mean_time([run.update_us for run in runs]),
+        },
+        "per_seed": per_seed,
+        "notes": list(data.notes),
+    }
+    return ReplayReport(content=content, curve=_curve(utility, refs, runs))
+
+
+def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRun) -> dict[str, object]:
+    got = utility[run.rows, run.chosen]
+    score = plan.data.score[run.rows, run.chosen]
+    cost = float(plan.data.cost_usd[run.rows, run.chosen].mean())
+    parts = dict(phases(run.rows.size))
+    return {
+        "seed": run.seed,
+        "utility": _known_mean(got),
+        "first_500": _known_mean(got[parts["first_500"]]),
+        "last_third": _known_mean(got[parts["last_third"]]),
+        "reward": _known_mean(score),
+        "cost": cost,
+        "over_budget": None if plan.options.budget_usd is None else cost / plan.options.budget_usd,
+        "headroom_score": {
+            name: refs.headroom(got[part], run.rows[part]) if np.isfinite(got[part]).any() else None
+            for name, part in parts.items()
+        },
+        "pulls": {
+            arm: int(count)
+            for arm, count in zip(plan.data.arms, np.bincount(run.chosen, minlength=len(plan.data.arms)), strict=True)
+        },
+        "choose_us": run.choose_us,
+        "update_us": run.update_us,
+    }
+
+
+def _on_all_rows(refs: References, rows: IntArray, n: int) -> References:
+    """The same references, indexed by row of the data instead of by position among the scored."""
+
+    def spread(values: FloatArray) -> FloatArray:
+        full = np.full(n, np.nan)
+        full[rows] = values
+        return full
+
+    return References(
+        uniform_rows=spread(refs.uniform_rows),
+        category_rows=spread(refs.category_rows),
+        fixed_rows=spread(refs.fixed_rows),
+        oracle_rows=spread(refs.oracle_rows),
+        best_arm=refs.best_arm,
+    )
+
+
+def _curve(utility: FloatArray, refs: References, runs: Sequence[SeedRun]) -> Curve:
+    n = runs[0].rows.size
+    at = np.unique(np.linspace(1, n, min(n, 300)).astype(np.intp))
+    policy = np.stack([_running_mean(utility[run.rows, run.chosen])[at - 1] for run in runs])
+    lines = {
+        "uniform": refs.uniform_rows,
+        "best fixed arm": refs.fixed_rows,
+        "best arm per category": refs.category_rows,
+    }
+    means = {
+        name: np.mean([_running_mean(values[run.rows])[at - 1] for run in runs], axis=0)
+        for name, values in lines.items()
+    }
+    return Curve(decisions=at, policy=policy, references=means)
+
+
+def _running_mean(values: FloatArray) -> FloatArray:
+    known = np.isfinite(values)
+    counts = np.maximum(np.cumsum(known), 1)
+    result: FloatArray = np.cumsum(np.where(known, values, 0.0)) / counts
+    return result
+
+
+def _known_mean(values: FloatArray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _mean_of(per_seed: Sequence[dict[str, object]], key: str) -> float | None:
+    values = [float(str(one[key])) for one in per_seed if one[key] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _mean_headroom(per_seed: Sequence[dict[str, object]], phase: str) -> float | None:
+    scores = [one["headroom_score"] for one in per_seed]
+    values = [score[phase] for score in scores if isinstance(score, dict) and score[phase] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _mean_time(times: Sequence[float | None]) -> float | None:
+    known = [time for time in times if time is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,56 @@
+"""A replay's report for people: one rich table. Adds no figure that the JSON has not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from banditd.replay.report import ReplayReport
+
+
+def report_table(report: ReplayReport) -> Table:
+    """Utility and headroom against the references, spend and times."""
+    content = report.content
+    utility, headroom = _mapping(content["utility"]), _mapping(content["headroom_score"])
+    references, cost = _mapping(content["references"]), _mapping(content["cost"])
+    fixed = _mapping(references["best_fixed"])
+    table = Table(
+        title=f"{content['dataset']} / {content['pool']}: {content['rows']} rows x {content['seeds']} seeds"
+    )
+    for heading in ("", "all", "first 500", "last third"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row(
+        f"{content['policy']}: utility",
+        f"{_number(utility['mean'])} ± {_number(utility['sd'])}",
+        _number(utility["first_500"]),
+        _number(utility["last_third"]),
+    )
+    table.add_row(
+        "headroom (0 random, 1 best per category)",
+        *(_number(headroom[phase], 3) for phase in ("all", "first_500", "last_third")),
+    )
+    table.add_section()
+    table.add_row("uniform", _number(references["uniform"]))
+    table.add_row(f"best fixed: {fixed['arm']}", _number(fixed["utility"]))
+    table.add_row("fixed mixture at this cost", _number(references["fixed_mixture_at_cost"]))
+    table.add_row("best per category", _number(references["best_per_category"]))
+    table.add_row("oracle", _number(references["oracle"]))
+    table.add_section()
+    table.add_row("reward", _number(_mapping(content["reward"])["mean"]))
+    table.add_row("cost, $ per decision", _number(cost["mean"], 6))
+    if cost["over_budget"] is not None:
+        table.add_row("cost over budget", _number(cost["over_budget"], 3))
+    times = _mapping(content["microseconds_per_decision"])
+    table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
+    return table
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object, digits: int = 4) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"
