@@ -21,9 +21,9 @@ from banditd.budget.pacer import Pacer
 from banditd.core.errors import ConfigurationError
 from banditd.core.ids import new_id
 from banditd.encoders.factory import open_encoder
+from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps
-from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.ports import Encoder
@@ -38,7 +38,7 @@ from banditd.services.reports import ReportService
 from banditd.services.rewards import RewardService
 from banditd.services.routing import RoutingService
 from banditd.settings import Settings
-from banditd.storage import Storage, migrate, open_storage
+from banditd.storage import Storage, migrate_async, open_storage
 from banditd.wiring import policy_configs
 
 SAVE_PACERS_S = 2.0
@@ -81,6 +81,11 @@ def holder_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{new_id(time.time_ns() // 1000)[-12:]}"
 
 
+def writer_name(settings: Settings) -> str:
+    """Names this replica's counters; the same after a restart, so that they do not multiply."""
+    return f"{socket.gethostname()}:{settings.server.port}"
+
+
 def database_url(settings: Settings) -> str:
     """The database's URL; makes the folder of a SQLite file."""
     url = settings.database.url.get_secret_value()
@@ -103,16 +108,16 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
     return {
         name: PolicyRuntime(
             config,
-            ContextBuilder(
-                encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features
-            ),
+            ContextBuilder(encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features),
         )
         for name, config in policy_configs(settings).items()
     }
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, start_jobs: bool = True) -> AsyncIterator[Daemon]:
+async def open_services(
+    settings: Settings, *, metrics: Metrics | None = None, start_jobs: bool = True
+) -> AsyncIterator[Daemon]:
     """Open the whole daemon but the HTTP listener.
 
     Raises
@@ -121,14 +126,14 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
     StorageUnavailableError : the database does not answer.
     """
     clock, holder = SystemClock(), holder_name()
-    metrics = Metrics(version=__version__)
+    metrics = metrics or Metrics(version=__version__)
     async with AsyncExitStack() as stack:
         encoder = await _enter_encoder(stack, settings)
         runtimes = make_runtimes(settings, encoder)
         url = database_url(settings)
-        migrate(url)
+        await migrate_async(url)
         storage = await stack.enter_async_context(
-            open_storage(url, writer_name=holder, readers=settings.database.readers)
+            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
         )
         guards = {
             name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
@@ -156,6 +161,8 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
             snapshots=lambda policy: runtimes[policy].view.snapshot,
             clusters=_cluster_words(runtimes),
             clock=clock,
+            cluster_contexts=learner.cluster_contexts,
+            kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
         )
         arms = ArmService(
             runtimes=runtimes,
@@ -245,10 +252,10 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
     async with AsyncExitStack() as stack:
         encoder = await _enter_encoder(stack, settings)
         url = database_url(settings)
-        migrate(url)
+        await migrate_async(url)
         holder = holder_name()
         storage = await stack.enter_async_context(
-            open_storage(url, writer_name=holder, readers=settings.database.readers)
+            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
         )
         yield Workbench(
             storage=storage, runtimes=make_runtimes(settings, encoder), clock=SystemClock(), holder=holder

@@ -266,20 +266,28 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
     @model_validator(mode="after")
-    def _safe(self) -> Settings:
-        if "default" not in self.policies:
-            raise ValueError("policies needs one named 'default'")
-        server = self.server
-        if server.host not in LOCAL_HOSTS and not server.api_keys and not server.allow_unauthenticated:
-            raise ValueError(
-                f"server.host is {server.host}: an address that others reach needs server.api_keys "
-                "(make one with 'banditd keys create'), or server.allow_unauthenticated: true"
-            )
+    def _validated(self) -> Settings:
+        check_safe(self)
         return self
 
 
+def check_safe(settings: Settings) -> None:
+    """Refuse a configuration that opens the daemon to strangers, or has no default policy. Raises ValueError."""
+    if "default" not in settings.policies:
+        raise ValueError("policies needs one named 'default'")
+    server = settings.server
+    if server.host not in LOCAL_HOSTS and not server.api_keys and not server.allow_unauthenticated:
+        raise ValueError(
+            f"server.host is {server.host}: an address that others reach needs server.api_keys "
+            "(make one with 'banditd keys create'), or server.allow_unauthenticated: true"
+        )
+
+
 def load_settings(
-    path: Path | None = None, *, overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+    path: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read the configuration.
 
@@ -342,4 +350,6 @@ def _override(settings: Settings, dotted: str, value: Any) -> Settings:
     section: Section = getattr(settings, section_name)
     changed = type(section).model_validate({**dict(section), field: value})
     data = {name: getattr(settings, name) for name in Settings.model_fields} | {section_name: changed}
-    return Settings.model_construct(**data)._safe()
+    changed_settings = Settings.model_construct(**data)
+    check_safe(changed_settings)
+    return changed_settings

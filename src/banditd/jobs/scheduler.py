@@ -37,7 +37,14 @@ class JobScheduler:
     """Runs jobs until it is closed; ``close`` waits for those that are running."""
 
     def __init__(
-        self, jobs: list[Job], *, leases: LeaseStore, store: JobStore, clock: Clock, metrics: Metrics, holder: str
+        self,
+        jobs: list[Job],
+        *,
+        leases: LeaseStore,
+        store: JobStore,
+        clock: Clock,
+        metrics: Metrics,
+        holder: str,
     ) -> None:
         self._jobs = {job.name: job for job in jobs}
         self._leases = leases
@@ -110,6 +117,4 @@ class JobScheduler:
         self._metrics.child(self._metrics.job_seconds, job.name).set(duration_s)  # type: ignore[union-attr]
         self._metrics.child(self._metrics.job_last_run, job.name).set(self._clock.now_us() / 1e6)  # type: ignore[union-attr]
         if not job.everywhere:
-            await self._store.finished(
-                job.name, self._clock.now_us(), duration_s=duration_s, error=failure
-            )
+            await self._store.finished(job.name, self._clock.now_us(), duration_s=duration_s, error=failure)

@@ -47,9 +47,7 @@ class ArmService:
         usage = await self._store.usage(policy)
         statistics = await self._statistics(policy)
         first = min((a.created_at_us for a in arms), default=0)
-        return [
-            await self._view(arm, usage.get(arm.arm), statistics.get(arm.arm, {}), first) for arm in arms
-        ]
+        return [await self._view(arm, usage.get(arm.arm), statistics.get(arm.arm, {}), first) for arm in arms]
 
     async def get(self, policy: str, arm: str) -> ArmView:
         """One arm. Raises NotFoundError."""

@@ -69,9 +69,7 @@ class ParquetWriter:
         # A column that is null all through the first batch may hold text later; null-typed columns would break.
         pa = self._pa
         inferred = pa.Table.from_pylist(rows).schema
-        return pa.schema(
-            [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in inferred]
-        )
+        return pa.schema([pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in inferred])
 
 
 def open_writer(path: Path) -> RowWriter:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from banditd.core.errors import BanditdError
-from banditd.ports import Clock, Encoder, JobStore, LeaseStore, Maintenance
 from banditd.obs.metrics import Metrics
+from banditd.ports import Clock, Encoder, JobStore, LeaseStore, Maintenance
 from banditd.services.learner import LEASE, Learner
 from banditd.services.policy import PolicyRuntime
 

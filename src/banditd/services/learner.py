@@ -15,9 +15,18 @@ from time import perf_counter
 
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
-from banditd.core.types import Contribution
+from banditd.core.types import Contribution, FloatArray
 from banditd.obs.metrics import Metrics
-from banditd.ports import ArmStore, Clock, FoldCommit, FoldItem, LearningStore, LeaseStore, StatDelta, StoredSegment
+from banditd.ports import (
+    ArmStore,
+    Clock,
+    FoldCommit,
+    FoldItem,
+    LearningStore,
+    LeaseStore,
+    StatDelta,
+    StoredSegment,
+)
 from banditd.services.folding import contribution_of, stat_deltas
 from banditd.services.policy import PolicyRuntime
 
@@ -97,11 +106,16 @@ class Learner:
 
     async def drained(self) -> None:
         """Wait until no reward is queued and the snapshots show them all (tests, demo, replay over HTTP)."""
-        while await self._store.queue_depth() > 0:  # noqa: ASYNC110 - the queue is in the database
+        while await self._store.queue_depth() > 0:
             self._wake.set()
             await asyncio.sleep(0.005)
         async with self._busy:
             return
+
+    def cluster_contexts(self, policy: str) -> FloatArray | None:
+        """Mean context seen per cluster, float64 (n_clusters, n_features), for the reports."""
+        state = self._states.get(policy)
+        return None if state is None else state.cluster_contexts()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,7 +126,7 @@ class Learner:
             except StorageUnavailableError as error:
                 logger.warning("learner.storage_unavailable", extra={"error": error.message})
             except BanditdError as error:
-                logger.error("learner.failed", extra={"error": error.message, "code": error.code})
+                logger.exception("learner.failed", extra={"error": error.message, "code": error.code})
                 self._stale.update(self._runtimes)
             except Exception:
                 # The loop must outlive a bug: rewards stay queued, the state is read again, the log shows it.
@@ -143,9 +157,7 @@ class Learner:
                     await self._step(name)
 
     async def _renew_lease(self, now_s: float) -> None:
-        held = await self._leases.acquire(
-            LEASE, self._holder, ttl_s=self._lease_s, now_us=self._clock.now_us()
-        )
+        held = await self._leases.acquire(LEASE, self._holder, ttl_s=self._lease_s, now_us=self._clock.now_us())
         self._next_lease = now_s + self._lease_s / 3
         if held and not self.leader:
             # Somebody else may have written since this replica last looked.
@@ -212,9 +224,7 @@ class Learner:
         hyperparameters = await asyncio.to_thread(state.tuning().run)
         state.adopt(hyperparameters)
         await self._commit(name, state, {}, [], [])
-        logger.info(
-            "policy.tuned", extra={"policy": name, "seconds": round(perf_counter() - started, 4)}
-        )
+        logger.info("policy.tuned", extra={"policy": name, "seconds": round(perf_counter() - started, 4)})
 
     async def _commit(
         self,

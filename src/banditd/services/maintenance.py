@@ -11,6 +11,7 @@ from typing import Protocol
 
 from banditd.budget.pacer import Pacer
 from banditd.core.errors import InvariantError
+from banditd.obs.metrics import Metrics
 from banditd.ports import (
     BudgetStore,
     Clock,
@@ -20,7 +21,6 @@ from banditd.ports import (
     ReportReader,
     RewardLog,
 )
-from banditd.obs.metrics import Metrics
 from banditd.services.folding import contribution_of
 from banditd.services.policy import PolicyRuntime
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.state import Snapshot
+from banditd.bandit.snapshot import Snapshot
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
 from banditd.features.context import ContextBuilder
 
@@ -186,6 +186,4 @@ class PolicyRuntime:
             self._view = build_view(self._view.snapshot, self.arms, self.usage)
 
     def priors(self) -> list[ArmPrior]:
-        return [
-            ArmPrior(arm=a.arm, quality_prior=a.quality_prior, prior_worth=a.prior_worth) for a in self.arms
-        ]
+        return [ArmPrior(arm=a.arm, quality_prior=a.quality_prior, prior_worth=a.prior_worth) for a in self.arms]

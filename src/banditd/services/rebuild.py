@@ -13,7 +13,16 @@ from banditd.bandit.state import PolicyState
 from banditd.bandit.statistics import ArmSums
 from banditd.core.errors import ConflictError
 from banditd.core.types import Contribution, FeatureSchema
-from banditd.ports import Clock, FoldCommit, FoldItem, JobStore, LearningStore, LeaseStore, StoredLearning, StoredSegment
+from banditd.ports import (
+    Clock,
+    FoldCommit,
+    FoldItem,
+    JobStore,
+    LearningStore,
+    LeaseStore,
+    StoredLearning,
+    StoredSegment,
+)
 from banditd.services.folding import contribution_of, stat_deltas
 from banditd.services.learner import LEASE, apply_contribution
 from banditd.services.maintenance import PRUNED_CURSOR
@@ -102,9 +111,7 @@ async def rebuild(
     difference = _largest_difference(fresh, stored)
     written = False
     if write:
-        await _write(
-            policy, schema, store, leases, clock, holder, fresh, stored, contributions, deltas, queue_ids
-        )
+        await _write(policy, schema, store, leases, clock, holder, fresh, stored, contributions, deltas, queue_ids)
         written = True
     return RebuildReport(
         policy=policy,
@@ -119,9 +126,7 @@ async def rebuild(
     )
 
 
-def _empty_like(
-    schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning
-) -> PolicyState:
+def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning) -> PolicyState:
     """A state without evidence at the stored epoch, so that late epochs fall into the same base."""
     counters = None if stored.learner is None else json.dumps(json.loads(stored.learner) | {"folded": 0})
     return PolicyState.restore(
@@ -196,8 +201,7 @@ async def _write(
     try:
         version = stored.version + 1
         segments = [
-            StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version)
-            for arm, epoch, sums in fresh.segments()
+            StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in fresh.segments()
         ]
         kept = {(s.arm, s.epoch) for s in segments}
         await store.commit(

@@ -46,9 +46,7 @@ def judge_reward(
         )
     rules = rules_by_policy.get(facts.policy)
     if rules is None:
-        return _refuse(
-            NotFoundError(f"policy {facts.policy} is not configured any more", code="POLICY_UNKNOWN")
-        )
+        return _refuse(NotFoundError(f"policy {facts.policy} is not configured any more", code="POLICY_UNKNOWN"))
     if submission.retract:
         return _judge_retraction(submission, stored)
     return _judge_new(submission, facts, stored, rules)

@@ -79,9 +79,7 @@ class RewardService:
             metadata={},
             received_at_us=self._clock.now_us(),
         )
-        [outcome] = await self._rewards.record(
-            [submission], partial(judge_reward, rules_by_policy=self.rules)
-        )
+        [outcome] = await self._rewards.record([submission], partial(judge_reward, rules_by_policy=self.rules))
         if isinstance(outcome, BanditdError):
             raise outcome
         self._after([outcome])
@@ -139,9 +137,7 @@ class RewardService:
         ]
         # The default is not late by nature, and it is noiseless only in the sense that nobody measured it.
         rule = RewardRules(late_policy="learn", sources={"default": SourceRule()})
-        outcomes = await self._rewards.record(
-            submissions, partial(judge_reward, rules_by_policy={policy: rule})
-        )
+        outcomes = await self._rewards.record(submissions, partial(judge_reward, rules_by_policy={policy: rule}))
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
 

@@ -94,9 +94,7 @@ class RoutingService:
             if isinstance(outcome, BaseException) and not isinstance(outcome, BanditdError):
                 raise outcome
             results.append(outcome)
-        durable = [
-            d for q, d in zip(queries, results, strict=True) if isinstance(d, Decision) and not q.dry_run
-        ]
+        durable = [d for q, d in zip(queries, results, strict=True) if isinstance(d, Decision) and not q.dry_run]
         if durable:
             await self._commit(durable)
         return results
@@ -151,7 +149,7 @@ class RoutingService:
     ) -> Decision:
         view = runtime.view
         now_us = self._clock.now_us()
-        context = self._context(runtime, query, embedding, degraded)
+        context = self._context(runtime, query, embedding)
         tokens = self._encoder.count_tokens(query.text) if query.text is not None else 0
         cost_usd = view.cost_usd(tokens, query.expected_output_tokens)
         soft = self._soft_exclusions(runtime, view, cost_usd, now_us)
@@ -200,14 +198,10 @@ class RoutingService:
         )
 
     @staticmethod
-    def _context(
-        runtime: PolicyRuntime, query: Query, embedding: FloatArray | None, degraded: str | None
-    ) -> Context:
+    def _context(runtime: PolicyRuntime, query: Query, embedding: FloatArray | None) -> Context:
         builder = runtime.builder
-        if degraded is not None:
-            return builder.degraded(
-                text=query.text, turns=query.turns, tools=query.tools, caller=query.features
-            )
+        if embedding is None:
+            return builder.degraded(text=query.text, turns=query.turns, tools=query.tools, caller=query.features)
         return builder.build(
             text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
         )
@@ -222,9 +216,7 @@ class RoutingService:
                 soft.setdefault(view.arms[int(i)].arm, "budget")
         return soft
 
-    def _penalty(
-        self, runtime: PolicyRuntime, view: RouteView, cost_usd: FloatArray, weight: float
-    ) -> FloatArray:
+    def _penalty(self, runtime: PolicyRuntime, view: RouteView, cost_usd: FloatArray, weight: float) -> FloatArray:
         """Utility that money takes away, per eligible arm: weight x cost / scale, plus the budget's price."""
         per_usd = weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
         pacer = self._pacers.get(runtime.name)
@@ -249,9 +241,7 @@ class RoutingService:
             index = int(np.argmax(probability))
             explored = index != int(np.argmax(mean - penalty))
             return _Drawn(index, 1.0, 0.0, explored, "session", probability, mean, deviation)
-        floors = np.maximum(
-            dollar_floors(cost_usd, runtime.config.settings.floor), view.onboarding_share[arms]
-        )
+        floors = np.maximum(dollar_floors(cost_usd, runtime.config.settings.floor), view.onboarding_share[arms])
         uniform = float(self._rng.random())
         choice = view.snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
         return _Drawn(

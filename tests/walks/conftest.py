@@ -1,0 +1,41 @@
+"""A whole daemon without HTTP, over a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from banditd.bootstrap import Daemon, open_services
+from banditd.settings import Settings
+
+ARMS = [
+    {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
+    {"arm": "large", "price": {"usd_per_mtok_in": 3.0, "usd_per_mtok_out": 15.0}},
+    {"arm": "vision", "price": {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 4.0}, "capabilities": ["vision"]},
+]
+
+OpenDaemon = Callable[..., AbstractAsyncContextManager[Daemon]]
+
+
+def make_settings(url: str, **policy: Any) -> Settings:
+    return Settings(
+        database={"url": url},
+        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        policies={"default": {"arms": ARMS, **policy}, "other": {"kind": "uniform", "arms": ARMS[:2]}},
+    )
+
+
+@pytest.fixture
+def open_daemon(database_url: str) -> OpenDaemon:
+    """``async with open_daemon(default_reward=...)``: the same database every time within a test."""
+
+    @asynccontextmanager
+    async def opened(*, start_jobs: bool = False, **policy: Any) -> AsyncIterator[Daemon]:
+        settings = make_settings(database_url, **policy)
+        async with open_services(settings, start_jobs=start_jobs) as daemon:
+            yield daemon
+
+    return opened

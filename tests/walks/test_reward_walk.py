@@ -1,0 +1,277 @@
+"""The walk of a reward through the real parts: exactly once, whatever is retried, corrected or restarted."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import numpy as np
+import pytest
+from tests.walks.conftest import OpenDaemon
+
+from banditd.bootstrap import Daemon
+from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
+from banditd.core.types import Query, RewardReceipt, UsageReport
+from banditd.services.bundle import RewardInput
+from banditd.services.rebuild import RebuildReport, rebuild
+
+
+async def route(daemon: Daemon, **query: object) -> str:
+    values: dict[str, object] = {"text": "what is the capital of France?"}
+    decision = await daemon.services.routing.route(Query(**(values | query)))  # type: ignore[arg-type]
+    return decision.decision_id
+
+
+async def reward(daemon: Daemon, decision_id: str, value: float | None, **more: object) -> RewardReceipt:
+    body = repr((decision_id, value, sorted(more.items())))
+    given: dict[str, object] = {"source": "metric", "body_hash": body}
+    [outcome] = await daemon.services.rewards.submit(
+        [RewardInput(decision_id=decision_id, value=value, **(given | more))]  # type: ignore[arg-type]
+    )
+    if isinstance(outcome, BanditdError):
+        raise outcome
+    return outcome
+
+
+async def learned(daemon: Daemon) -> tuple[float, float]:
+    """(weight, weighted reward) in the statistics of all arms, as committed."""
+    await daemon.learner.drained()
+    totals = await daemon.storage.reports.arm_totals("default", None)
+    return sum(float(t["weight"]) for t in totals), sum(float(t["weighted_reward"]) for t in totals)
+
+
+async def refolded(daemon: Daemon, policy: str = "default") -> RebuildReport:
+    await daemon.learner.drained()
+    runtime = daemon.runtimes[policy]
+    return await rebuild(
+        policy=policy,
+        schema=runtime.builder.schema,
+        settings=runtime.config.settings,
+        store=daemon.storage.learning,
+        leases=daemon.storage.leases,
+        jobs=daemon.storage.jobs,
+        clock=daemon.learner._clock,
+        holder="test",
+        write=False,
+    )
+
+
+async def test_a_reward_is_learned_and_survives_a_restart(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        receipt = await reward(daemon, decision_id, 0.8)
+        assert (receipt.status, receipt.duplicate, receipt.reward) == ("recorded", False, 0.8)
+        assert await learned(daemon) == (1.0, pytest.approx(0.8))
+        version = daemon.runtimes["default"].view.snapshot.version
+        assert version >= 1
+    async with open_daemon() as daemon:
+        assert daemon.runtimes["default"].view.snapshot.version == version
+        assert (await refolded(daemon)).agrees
+
+
+async def test_retries_count_once(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        outcomes = await asyncio.gather(
+            *(reward(daemon, decision_id, 1.0, idempotency_key="k1") for _ in range(20)),
+            *(reward(daemon, decision_id, 1.0) for _ in range(20)),
+        )
+        assert sum(not o.duplicate for o in outcomes) == 2  # one for the key, one for the source
+        assert len({o.reward_id for o in outcomes}) == 2
+        assert (await learned(daemon))[0] == pytest.approx(1.0, abs=1e-3)
+        with pytest.raises(ConflictError):
+            await reward(daemon, decision_id, 0.0, idempotency_key="k1")
+
+
+async def test_corrections_and_retractions_leave_exactly_what_should_stand(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        await reward(daemon, decision_id, 0.2)
+        assert await learned(daemon) == (1.0, pytest.approx(0.2))
+        receipt = await reward(daemon, decision_id, 0.9)
+        assert receipt.revision == 1
+        assert await learned(daemon) == (1.0, pytest.approx(0.9))
+        await daemon.services.rewards.retract(receipt.reward_id)
+        assert await learned(daemon) == (pytest.approx(0.0), pytest.approx(0.0))
+        again = await daemon.services.rewards.retract(receipt.reward_id)
+        assert again.duplicate
+        await reward(daemon, decision_id, 0.9)
+        assert await learned(daemon) == (1.0, pytest.approx(0.9))
+        assert (await refolded(daemon)).agrees
+
+
+async def test_a_deferred_decision_learns_only_after_its_activation(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon, defer_activation=True)
+        assert (await reward(daemon, decision_id, 1.0)).status == "held"
+        assert await learned(daemon) == (0.0, 0.0)
+        assert await daemon.services.rewards.activate(decision_id)
+        assert not await daemon.services.rewards.activate(decision_id)
+        assert await learned(daemon) == (1.0, 1.0)
+        with pytest.raises(NotFoundError):
+            await daemon.services.rewards.activate("01890000-0000-7000-8000-000000000000")
+
+
+async def test_the_arm_that_served_is_credited(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision = await daemon.services.routing.route(Query(text="x", candidates=("small",)))
+        await reward(daemon, decision.decision_id, 1.0)
+        await learned(daemon)
+        receipt = await daemon.services.rewards.report_usage(
+            UsageReport(decision_id=decision.decision_id, served_arm="large", input_tokens=1000, output_tokens=100)
+        )
+        assert receipt.cost_usd == pytest.approx(0.003 + 0.0015)
+        await learned(daemon)
+        by_arm = {t["arm"]: t for t in await daemon.storage.reports.arm_totals("default", None)}
+        assert by_arm["large"]["weight"] == pytest.approx(1.0)
+        assert float(by_arm.get("small", {"weight": 0.0})["weight"]) == pytest.approx(0.0)
+        row = await daemon.storage.decisions.get(decision.decision_id)
+        assert row is not None
+        assert row["arm"] == "small"
+        assert (await refolded(daemon)).agrees
+
+
+async def test_late_rewards_follow_the_policy(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(reward={"window_s": 1e-6, "late_policy": "reject"}) as daemon:
+        decision_id = await route(daemon)
+        with pytest.raises(GoneError):
+            await reward(daemon, decision_id, 1.0)
+    async with open_daemon(reward={"window_s": 1e-6, "late_policy": "log"}) as daemon:
+        decision_id = await route(daemon)
+        assert (await reward(daemon, decision_id, 1.0)).status == "logged"
+        assert await learned(daemon) == (0.0, 0.0)
+    async with open_daemon(reward={"window_s": 1e-6, "late_policy": "learn"}) as daemon:
+        decision_id = await route(daemon)
+        receipt = await reward(daemon, decision_id, 1.0)
+        assert (receipt.status, receipt.late) == ("recorded", True)
+        assert await learned(daemon) == (1.0, 1.0)
+
+
+async def test_a_default_stands_in_until_a_real_reward_comes(open_daemon: OpenDaemon) -> None:
+    rules = {"window_s": 1e-6, "default_reward": 0.25}
+    async with open_daemon(reward=rules) as daemon:
+        silent, spoken = await route(daemon), await route(daemon)
+        deferred = await route(daemon, defer_activation=True)
+        await reward(daemon, spoken, 1.0)
+        await daemon.jobs.run_now("default_rewards")
+        await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (2.0, pytest.approx(1.25))
+        await reward(daemon, silent, 0.75)
+        assert await learned(daemon) == (2.0, pytest.approx(1.75))
+        row = await daemon.storage.decisions.get(deferred)
+        assert row is not None
+        assert row["rewards"] == []
+        assert (await refolded(daemon)).agrees
+
+
+async def test_several_sources_merge_into_one_observation(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        await reward(daemon, decision_id, 1.0, source="human")
+        await reward(daemon, decision_id, 0.5, source="judge")
+        weight, weighted = await learned(daemon)
+        assert 0.9 < weight < 1.0
+        assert 0.5 < weighted / weight < 0.65
+        assert (await refolded(daemon)).agrees
+
+
+async def test_silent_usage_is_settled_at_the_estimate(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        maintenance = daemon.jobs._jobs["usage_silence"].run.__self__  # type: ignore[attr-defined]
+        maintenance._usage_window_us = 0
+        await daemon.jobs.run_now("usage_silence")
+        row = await daemon.storage.decisions.get(decision_id)
+        assert row is not None
+        assert row["usage"]["cost_usd"] == pytest.approx(row["predicted_cost_usd"])  # type: ignore[index]
+        receipt = await daemon.services.rewards.report_usage(
+            UsageReport(decision_id=decision_id, cost_usd=0.5, body_hash="real")
+        )
+        assert receipt.cost_usd == 0.5
+
+
+async def test_usage_is_taken_once(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        report = UsageReport(decision_id=decision_id, cost_usd=0.01, body_hash="a")
+        assert not (await daemon.services.rewards.report_usage(report)).duplicate
+        assert (await daemon.services.rewards.report_usage(report)).duplicate
+        with pytest.raises(ConflictError):
+            await daemon.services.rewards.report_usage(
+                UsageReport(decision_id=decision_id, cost_usd=0.02, body_hash="b")
+            )
+        with pytest.raises(NotFoundError):
+            await daemon.services.rewards.report_usage(UsageReport(decision_id="nobody", cost_usd=0.02))
+
+
+async def test_a_thousand_mixed_rewards_refold_to_the_same_state(open_daemon: OpenDaemon) -> None:
+    rng = np.random.default_rng(7)
+    async with open_daemon(half_life_decisions=2000) as daemon:
+        for _ in range(10):
+            decisions = [
+                await route(daemon, text=f"query {rng.integers(1000)} about {rng.integers(9)}") for _ in range(100)
+            ]
+            for decision_id in decisions:
+                for _ in range(int(rng.integers(1, 4))):
+                    source = str(rng.choice(["metric", "judge", "human"]))
+                    await reward(daemon, decision_id, float(np.round(rng.random(), 2)), source=source)
+        report = await refolded(daemon)
+        assert report.decisions == 1000
+        assert report.agrees, report
+        await daemon.jobs.run_now("integrity")
+        runs = {run["job"]: run for run in await daemon.storage.jobs.runs()}
+        assert runs["integrity"]["last_error"] is None
+
+
+async def test_policies_learn_apart(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        here, there = await route(daemon), await route(daemon, policy="other")
+        await reward(daemon, there, 1.0)
+        assert await learned(daemon) == (0.0, 0.0)
+        await reward(daemon, here, 1.0)
+        assert await learned(daemon) == (1.0, 1.0)
+
+
+async def test_the_policy_comes_to_prefer_the_arm_that_is_rewarded(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        for i in range(400):
+            decision = await daemon.services.routing.route(Query(text=f"question number {i}"))
+            await reward(daemon, decision.decision_id, 0.9 if decision.arm == "small" else 0.2)
+            if i % 20 == 0:
+                await daemon.learner.drained()
+        await daemon.learner.drained()
+        last = [await daemon.services.routing.route(Query(text=f"question {i}")) for i in range(100)]
+        assert sum(d.arm == "small" for d in last) > 85
+
+
+async def test_a_second_replica_follows_and_takes_over(open_daemon: OpenDaemon) -> None:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(open_daemon())
+        second_stack = await stack.enter_async_context(AsyncExitStack())
+        while not first.learner.leader:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        second = await second_stack.enter_async_context(open_daemon())
+        decision_id = await route(second)
+        await reward(second, decision_id, 1.0)
+        await first.learner.drained()
+        version = first.runtimes["default"].view.snapshot.version
+        while second.runtimes["default"].view.snapshot.version != version:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert not second.learner.leader
+        context = second.runtimes["default"].builder.build(text="x", embedding=await _embedding(second, "x"))
+        arms = np.arange(3)
+        mine = second.runtimes["default"].view.snapshot.predict(context, arms)
+        theirs = first.runtimes["default"].view.snapshot.predict(context, arms)
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+        await first.learner.stop()
+        other = await route(second)
+        await reward(second, other, 1.0)
+        while not second.learner.leader:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (await refolded(second)).agrees
+        assert (await learned(second))[0] == pytest.approx(2.0)
+
+
+async def _embedding(daemon: Daemon, text: str) -> np.ndarray:
+    vector: np.ndarray = await daemon.services.routing._encoder.encode(text)
+    return vector
