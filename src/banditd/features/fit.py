@@ -14,15 +14,17 @@ import numpy as np
 
 from banditd.core.errors import ConfigurationError, InvalidInputError
 from banditd.core.types import FloatArray, IntArray
-from banditd.features.lexical import lexical_facts, lexical_scalars
+from banditd.features.lexical import COUNT_NAMES, SHARE_NAMES, lexical_facts, lexical_scalars
 from banditd.features.maps import FeatureMaps
 from banditd.features.window import prompt_window
 
-N_COMPONENTS: Final = 25
+N_COMPONENTS: Final = 20
 N_CLUSTERS: Final = 32
 WORDS_PER_CLUSTER: Final = 8
 COMMON_SHARE: Final = 0.1  # words in more than a tenth of all prompts tell nothing of a cluster
-MIN_LEXICAL_SD: Final = 0.05  # a scalar that hardly varies in the sample must not explode on live traffic
+# A scalar that hardly varies in the sample (turns, tools) must neither explode nor saturate on live traffic.
+MIN_COUNT_SD: Final = 0.4  # of log(1 + count)
+MIN_SHARE_SD: Final = 0.05
 # Words of three letters and more; scripts without blanks between words give pairs of characters.
 _WORD: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{2}|[^\\W\\d_\u3040-\u9fff\uac00-\ud7af]{3,20}")
 
@@ -58,7 +60,8 @@ def fit_maps(
     n_clusters = min(n_clusters, len(prompts) // 16)
     n_components = min(n_components, embeddings.shape[1])
     scalars = np.array([lexical_scalars(lexical_facts(prompt)) for prompt in prompts])
-    spread = np.maximum(scalars.std(axis=0), MIN_LEXICAL_SD)
+    least = np.repeat([MIN_COUNT_SD, MIN_SHARE_SD], [len(COUNT_NAMES), len(SHARE_NAMES)])
+    spread = np.maximum(scalars.std(axis=0), least)
     mean = embeddings.mean(axis=0)
     labels, centres = _cluster(embeddings, n_clusters, seed)
     return FeatureMaps(
