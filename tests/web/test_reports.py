@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from typing import Any
+
+
+async def test_filters_of_the_log_reach_the_report_service(client: Any) -> None:
+    query = (
+        "policy=drafts&arm=a/b&session_id=s%201&cluster=-1&explored=true&limit=7"
+        "&since=2026-01-31T09:30:00Z&until=2026-01-31T09:30:00.25Z"
+        "&before_id=01890a5d-ac96-774b-bcce-b302099a8057"
+    )
+    assert await (await client.get(f"/v1/decisions?{query}")).json() == {
+        "policy": "drafts", "arm": "a/b", "session_id": "s 1", "cluster": -1, "explored": True,
+        "since_us": 1_769_851_800_000_000, "until_us": 1_769_851_800_250_000,
+        "before_id": "01890a5d-ac96-774b-bcce-b302099a8057", "limit": 7,
+    }  # fmt: skip
+
+
+async def test_a_page_is_no_longer_than_the_configuration_allows(serve: Any, daemon: Any) -> None:
+    client = await serve(daemon, max_page=20)
+    assert (await client.get("/v1/decisions?limit=20")).status == 200
+    answer = await client.get("/v1/decisions?limit=21")
+    assert answer.status == 422
+    assert (await answer.json())["errors"][0]["pointer"] == "limit"
+
+
+async def test_parameters_of_the_statistics_reach_the_report_service(client: Any) -> None:
+    stats = await (await client.get("/v1/stats?policy=p&window_s=3600")).json()
+    assert stats == {"policy": "p", "window_s": 3600}
+    series = await (await client.get("/v1/stats/timeseries?step_s=600&since=2026-01-31T09:30:00Z")).json()
+    assert (series["since"], series["until"], series["step_s"]) == (1_769_851_800_000_000, None, 600)
+    snapshots = await (await client.get("/v1/policies/p/snapshots?limit=3")).json()
+    assert (snapshots["policy"], snapshots["limit"]) == ("p", 3)
+    assert (await (await client.get("/v1/policies/p/report")).json())["policy"] == "p"
