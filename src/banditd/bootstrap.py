@@ -115,9 +115,7 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
 
 
 @asynccontextmanager
-async def open_services(
-    settings: Settings, *, metrics: Metrics | None = None, start_jobs: bool = True
-) -> AsyncIterator[Daemon]:
+async def open_services(settings: Settings, *, start_jobs: bool = True) -> AsyncIterator[Daemon]:
     """Open the whole daemon but the HTTP listener.
 
     Raises
@@ -126,7 +124,7 @@ async def open_services(
     StorageUnavailableError : the database does not answer.
     """
     clock, holder = SystemClock(), holder_name()
-    metrics = metrics or Metrics(version=__version__)
+    metrics = Metrics(version=__version__)
     async with AsyncExitStack() as stack:
         encoder = await _enter_encoder(stack, settings)
         runtimes = make_runtimes(settings, encoder)

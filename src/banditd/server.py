@@ -15,26 +15,22 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from banditd import __version__
 from banditd.bootstrap import Daemon, open_services
 from banditd.core.errors import ConfigurationError
 from banditd.obs.logs import configure_logging
-from banditd.obs.metrics import Metrics
-from banditd.services.bundle import Services
 from banditd.settings import Settings
-from banditd.web.api import WebConfig
+from banditd.web.api import WebSettings
 from banditd.web.app import create_app
 from banditd.web.security import ApiKey
 
 logger = logging.getLogger(__name__)
 
 
-def web_config(settings: Settings) -> WebConfig:
+def web_settings(settings: Settings) -> WebSettings:
     """The part of the settings that the web layer needs, as plain values."""
     server = settings.server
-    return WebConfig(
-        version=__version__,
-        keys=tuple(
+    return WebSettings(
+        api_keys=tuple(
             ApiKey(name=k.name, sha256=k.sha256.get_secret_value(), scopes=frozenset(k.scopes))
             for k in server.api_keys
         ),
@@ -67,16 +63,15 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics(version=__version__)
     opened: list[Daemon] = []
 
     @asynccontextmanager
-    async def open_bundle() -> AsyncIterator[Services]:
-        async with open_services(settings, metrics=metrics) as daemon:
+    async def open_daemon() -> AsyncIterator[Daemon]:
+        async with open_services(settings) as daemon:
             opened.append(daemon)
-            yield daemon.services
+            yield daemon
 
-    app = create_app(open_bundle, web_config(settings), metrics)
+    app = create_app(open_daemon, web_settings(settings))
     runner = web.AppRunner(
         app,
         handle_signals=False,
