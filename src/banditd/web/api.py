@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, TypeAlias
 
 from aiohttp import web
@@ -58,9 +59,14 @@ class Api:
     services: Services
     metrics: Metrics
 
-    def __init__(self, config: WebSettings, openapi: bytes) -> None:
+    def __init__(self, config: WebSettings, describe: Callable[[], bytes]) -> None:
         self.config = config
-        self.openapi = openapi
+        self._describe = describe
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The API's description; made when it is first asked for, so that starting stays fast."""
+        return self._describe()
 
 
 Handler: TypeAlias = Callable[[Api, web.Request], Awaitable[web.Response]]

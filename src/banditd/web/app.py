@@ -22,7 +22,7 @@ def create_app(open_services: OpenServices, settings: WebSettings) -> web.Applic
 
     Raises ConfigurationError for API keys that cannot work.
     """
-    api = Api(settings, describe(ROUTES, version=settings.version))
+    api = Api(settings, partial(describe, ROUTES, version=settings.version))
     walk = Walk(
         keys=KeyRing(settings.api_keys),
         limiter=RateLimiter(rate_per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst),

@@ -29,7 +29,7 @@ async def metrics(api: Api, _: web.Request) -> web.Response:
 
 
 async def openapi(api: Api, _: web.Request) -> web.Response:
-    """OpenAPI 3.1, made from the route table at start."""
+    """OpenAPI 3.1, made from the route table."""
     return web.Response(body=api.openapi, headers={"Content-Type": JSON_TYPE})
 
 
