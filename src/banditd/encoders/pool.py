@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -42,7 +42,6 @@ class _Job:
     text: str
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[FloatArray]
-    expires_s: float  # on time.monotonic
 
 
 class EncoderPool:
@@ -63,9 +62,10 @@ class EncoderPool:
         self._encoder = encoder
         self._queue_size = queue_size
         self._deadline_s = deadline_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._busy = 0  # texts waiting or being encoded
+        # Everything below is guarded by the condition, which is never held for longer than a few operations.
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._idle = 0
         self._mean_s = 0.01
         self._closed = False
         self._threads = [
@@ -74,16 +74,14 @@ class EncoderPool:
         ]
 
     async def open(self) -> None:
-        """Start the threads; each of them encodes one text before this returns."""
+        """Start the threads and encode one text for each of them, so that the model is warm."""
+        loop = asyncio.get_running_loop()
+        jobs = [_Job(_WARM_UP, loop, loop.create_future()) for _ in self._threads]
+        self._waiting.extend(jobs)
         for thread in self._threads:
             thread.start()
-        loop = asyncio.get_running_loop()
-        answers = []
-        for _ in self._threads:
-            answers.append(loop.create_future())
-            self._put(_Job(_WARM_UP, loop, answers[-1], float("inf")))
         try:
-            await asyncio.gather(*answers)
+            await asyncio.gather(*(job.answer for job in jobs))
         except BaseException:
             await self.close()
             raise
@@ -98,65 +96,66 @@ class EncoderPool:
         EncoderUnavailableError
             The deadline passed (``ENCODER_TIMEOUT``), the encoder failed (``ENCODER_FAILED``) or is closed.
         """
-        if self._closed:
-            raise EncoderUnavailableError("The encoder is closed.")
-        waiting = self._busy - len(self._threads)
-        if waiting >= self._queue_size:
-            raise EncoderOverloadedError(
-                f"The encoder's queue is full ({self._queue_size} queries wait).",
-                retry_after_s=max(MIN_RETRY_AFTER_S, self._busy * self._mean_s / len(self._threads)),
-            )
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[FloatArray] = loop.create_future()
-        self._put(_Job(text, loop, answer, time.monotonic() + self._deadline_s))
+        job = _Job(text, loop, loop.create_future())
+        self._enqueue(job)
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await answer
+                return await job.answer
         except TimeoutError as error:
             raise EncoderUnavailableError(
                 f"The encoder took longer than {self._deadline_s:g} s.", code="ENCODER_TIMEOUT"
             ) from error
+        finally:
+            # A caller that gives up takes its text along, so that dead texts never fill the queue.
+            with self._changed, contextlib.suppress(ValueError):
+                self._waiting.remove(job)
 
     async def close(self) -> None:
-        """Refuse new texts, fail the waiting ones, finish the running ones, end the threads."""
-        if not self._closed:
+        """Refuse new texts, fail the waiting ones, finish the running ones, end the threads.
+
+        A thread that is stuck for longer than the deadline is left behind; it does not keep the process alive.
+        """
+        with self._changed:
             self._closed = True
-            self._fail_waiting()
-            for _ in self._threads:
-                self._jobs.put(None)
-        running = [thread for thread in self._threads if thread.is_alive()]
-        for thread in running:
-            await asyncio.to_thread(thread.join)
-        self._fail_waiting()  # of an encode that slipped in while closing
+            abandoned = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+        for job in abandoned:
+            _deliver(job, EncoderUnavailableError("The encoder is closing."))
+        for thread in self._threads:
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join, self._deadline_s)
 
-    def _put(self, job: _Job) -> None:
-        with self._lock:
-            self._busy += 1
-        self._jobs.put(job)
-
-    def _fail_waiting(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                job = self._jobs.get_nowait()
-                if job is not None:
-                    self._release()
-                    _deliver(job, EncoderUnavailableError("The encoder is closing."))
-
-    def _release(self) -> None:
-        with self._lock:
-            self._busy -= 1
+    def _enqueue(self, job: _Job) -> None:
+        with self._changed:
+            if self._closed:
+                raise EncoderUnavailableError("The encoder is closed.")
+            if len(self._waiting) - self._idle >= self._queue_size:
+                rounds = 1 + len(self._waiting) / len(self._threads)
+                raise EncoderOverloadedError(
+                    f"The encoder's queue is full ({self._queue_size} queries wait).",
+                    retry_after_s=max(MIN_RETRY_AFTER_S, rounds * self._mean_s),
+                )
+            self._waiting.append(job)
+            self._changed.notify()
 
     # ---------------------------------------------------------------- on the encoder threads
 
     def _work(self) -> None:
         _lower_priority()
-        while (job := self._jobs.get()) is not None:
-            try:
-                # Nobody waits any more for a cancelled or expired text.
-                if not job.answer.done() and time.monotonic() < job.expires_s:
-                    _deliver(job, self._encode(job.text))
-            finally:
-                self._release()
+        while (job := self._next()) is not None:
+            if not job.answer.done():
+                _deliver(job, self._encode(job.text))
+
+    def _next(self) -> _Job | None:
+        """The oldest waiting text, or None at the end."""
+        with self._changed:
+            self._idle += 1
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            self._idle -= 1
+            return self._waiting.popleft() if self._waiting else None
 
     def _encode(self, text: str) -> FloatArray | EncoderUnavailableError:
         started_s = time.monotonic()
@@ -168,7 +167,7 @@ class EncoderPool:
             failure = EncoderUnavailableError(f"The encoder failed: {type(error).__name__}", code="ENCODER_FAILED")
             failure.__cause__ = error
             return failure
-        with self._lock:
+        with self._changed:
             self._mean_s += _SMOOTHING * (time.monotonic() - started_s - self._mean_s)
         return vector
 

@@ -137,7 +137,7 @@ def test_a_missing_or_damaged_folder_says_what_to_do(tmp_path: Path, copied: Pat
     with pytest.raises(ConfigurationError, match="banditd encoder build"):
         load_static_encoder(tmp_path / "nowhere")
     (copied / "model.safetensors").write_bytes(b"not tensors")
-    with pytest.raises(ConfigurationError, match="encoder.model"):
+    with pytest.raises(ConfigurationError, match=r"encoder\.model"):
         load_static_encoder(copied)
 
 
