@@ -72,7 +72,17 @@ def drive(url: str, bodies: list[bytes], *, connections: int, seconds: float) ->
         if tool() == "wrk":
             script = Path(folder) / "post.lua"
             script.write_text(_LUA.format(bodies=file), encoding="utf-8")
-            command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(script), url]
+            command = [
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds:g}s",
+                "--timeout",
+                "10s",
+                "-s",
+                str(script),
+                url,
+            ]
         else:
             command = [sys.executable, "-m", "bench.load", url, str(connections), f"{seconds:g}", str(file)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)

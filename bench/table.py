@@ -45,7 +45,9 @@ def as_text(rows: list[Row]) -> str:
         if row.section != section:
             section = row.section
             lines += ["", section, f"  {'':<52}{'measured':>14}{'target':>14}{'aim':>10}  met"]
-        lines.append(f"  {row.name:<52}{_value(row):>14}{_bound(row, row.target):>14}{_bound(row, row.aim):>10}  {_met(row)}")
+        lines.append(
+            f"  {row.name:<52}{_value(row):>14}{_bound(row, row.target):>14}{_bound(row, row.aim):>10}  {_met(row)}"
+        )
         if row.note:
             lines.append(f"      {row.note}")
     missed = [row.name for row in rows if row.met is False]

@@ -56,9 +56,7 @@ class DaemonClient:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=self._connections)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=self._timeout, headers=self._headers
-        )
+        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=self._headers)
         return self
 
     async def __aexit__(
@@ -109,9 +107,7 @@ class DaemonClient:
         answer: dict[str, Json] = await self.call("POST", "/v1/route", body=query)
         return answer
 
-    async def reward(
-        self, reward: Mapping[str, Json], *, idempotency_key: str | None = None
-    ) -> dict[str, Json]:
+    async def reward(self, reward: Mapping[str, Json], *, idempotency_key: str | None = None) -> dict[str, Json]:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         answer: dict[str, Json] = await self.call("POST", "/v1/rewards", body=reward, headers=headers)
         return answer

@@ -65,6 +65,7 @@ def rebuild(config: Path | None, database: str | None, policy: str | None, check
         columns = (
             "policy",
             "rewarded decisions",
+            "other schema",
             "queued",
             "segments",
             "largest difference",
@@ -75,6 +76,7 @@ def rebuild(config: Path | None, database: str | None, policy: str | None, check
             (
                 r.policy,
                 r.decisions,
+                r.skipped,
                 r.queued,
                 r.segments,
                 r.largest_difference,

@@ -1,0 +1,76 @@
+"""``make bench``: every figure beside its target, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from bench import cold, flat, http, micro  # noqa: E402 - after the threads are limited
+from bench.load import tool  # noqa: E402
+from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+PARTS = ("micro", "cold", "http", "flat", "memory")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a minute instead of many: shorter runs, a smaller log")
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON; - prints them instead of the table")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
+    given = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="banditd-bench-") as folder:
+        for part in given.only or PARTS:
+            _tell(f"measuring {part}")
+            rows += _measure(part, Path(folder), quick=given.quick)
+    if given.json == "-":
+        print(json.dumps(as_json(rows), indent=2))
+    else:
+        print(as_text(rows))
+    if given.json not in {None, "-"}:
+        Path(given.json).write_text(json.dumps(as_json(rows), indent=2), encoding="utf-8")
+    if given.write:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        write_markdown(rows, DOCUMENT, _header(quick=given.quick))
+    if any(row.met is False for row in rows):
+        _tell("some targets are missed: see NO in the tables")
+
+
+def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
+    if part == "micro":
+        return micro.measure(quick=quick)
+    if part == "cold":
+        return cold.measure(folder, rounds=1 if quick else 3)
+    if part == "http":
+        return http.measure(folder, seconds=2 if quick else 5, quick=quick)
+    if part == "flat":
+        return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
+    return flat.measure_memory(folder, requests=10**4 if quick else 10**5, progress=_tell)
+
+
+def _header(*, quick: bool) -> str:
+    size = "quick" if quick else "full"
+    return (
+        f"`make bench` ({size}) of {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores {platform.machine()}, "
+        f"Python {platform.python_version()}, load by {tool()} from a process of its own. Machines are shared: "
+        "read ratios, not absolutes."
+    )
+
+
+def _tell(text: str) -> None:
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Does anything grow with the log? Decisions and report pages at 10^3 to 10^6 decisions; memory over 10^5 requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+from banditd.client import DaemonClient
+from banditd.core.ids import new_id
+from banditd.core.types import Context, Decision
+from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
+from banditd.features.context import ContextBuilder
+from banditd.features.maps import load_feature_maps
+from banditd.storage import migrate, open_storage
+from bench.http import CONFIG, daemon, teach
+from bench.load import drive
+from bench.queries import text_bodies, texts
+from bench.table import Row
+
+SECTION = "Flat in the number of decisions (SQLite; one connection)"
+MEMORY = "Memory of the daemon"
+ARMS = ("tiny-general", "small-general", "medium-general", "code-specialist", "large-reasoner")
+GROUP = 256
+SECONDS_BETWEEN_US = 30_000_000  # one decision in thirty seconds: a million are a year of roll-ups
+PAGES = ("/v1/stats", "/v1/stats/contexts", "/v1/decisions?limit=50", "/v1/arms")
+FLAT = 1.5  # the largest log may cost this much more than the smallest
+
+
+def measure_flatness(folder: Path, *, largest: int, progress: Callable[[str], None]) -> list[Row]:
+    """Fill the log through the storage layer, stop at every power of ten, and time a daemon on it."""
+    sizes = [10**k for k in range(3, 7) if 10**k <= largest]
+    url, times, filled = f"sqlite:///{folder}/flat.db", {}, 0
+    migrate(url)
+    config = folder / "flat.yaml"
+    config.write_text(CONFIG.format(access="true"), encoding="utf-8")
+    for size in sizes:
+        progress(f"writing decisions up to {size:,}")
+        asyncio.run(_fill(url, filled, size))
+        filled = size
+        process = start_daemon(database=url, config=config, log=folder / "flat.log")
+        try:
+            times[size] = asyncio.run(_time(wait_until_serving(process)))
+        finally:
+            stop_daemon(process)
+    rows = []
+    for name in times[sizes[0]]:
+        costs = [times[size][name] for size in sizes]
+        shown = ", ".join(f"{size:,}: {cost:.2f}" for size, cost in zip(sizes, costs, strict=True))
+        rows.append(
+            Row(
+                section=SECTION, name=f"{name}: {sizes[-1]:,} against {sizes[0]:,}", value=costs[-1] / costs[0],
+                unit="x", target=FLAT, note=f"median ms at {shown}",
+            )
+        )  # fmt: skip
+    return rows
+
+
+async def _fill(url: str, start: int, stop: int) -> None:
+    """Decisions ``start`` to ``stop`` in groups, at even distances in time, with contexts of real prompts."""
+    encoder = load_static_encoder()
+    builder = ContextBuilder(encoder_id=encoder.encoder_id, maps=load_feature_maps(SHIPPED_FOLDER))
+    contexts = [builder.build(text=text, embedding=encoder.encode_now(text)) for text in texts(64)]
+    template = _template(builder.schema.hash)
+    began_us = time.time_ns() // 1000 - 1_000_000 * SECONDS_BETWEEN_US
+    async with open_storage(url, writer_name="bench") as storage:
+        for group in range(start, stop, GROUP):
+            rows = [
+                _decision(template, contexts, began_us, index) for index in range(group, min(group + GROUP, stop))
+            ]
+            await storage.decisions.append(rows)
+        await storage.maintenance.compact_rollups(time.time_ns() // 1000)
+
+
+def _template(schema_hash: str) -> Decision:
+    return Decision(
+        decision_id="", policy="default", policy_kind="thompson", created_at_us=0, expires_at_us=0, arm=ARMS[0],
+        upstream_model="m", propensity=0.2, uniform=0.5, explored=False, reason="policy", degraded=None, arms=ARMS,
+        probability=np.full(5, 0.2), mean=np.full(5, 0.5), deviation=np.full(5, 0.1), cost_usd=np.full(5, 1e-3),
+        penalty=np.zeros(5), exclusions={}, context=Context(x=np.zeros(1), cluster=0), schema_hash=schema_hash,
+        snapshot_version=1, epoch=0, cost_weight=0.0, input_tokens=60, input_hash="0" * 64, input_text=None,
+        session_id=None, tags={}, deferred=False,
+    )  # fmt: skip
+
+
+def _decision(template: Decision, contexts: list[Context], began_us: int, index: int) -> Decision:
+    at_us = began_us + index * SECONDS_BETWEEN_US
+    return replace(
+        template,
+        decision_id=new_id(at_us),
+        created_at_us=at_us,
+        expires_at_us=at_us + 1_000_000,
+        arm=ARMS[index % 5],
+        context=contexts[index % len(contexts)],
+    )
+
+
+async def _time(url: str) -> dict[str, float]:
+    """Median milliseconds of a routed and rewarded query, and of each page."""
+    queries = texts(200, seed=5)
+    async with DaemonClient(url, connections=1) as client:
+        for text in queries[:50]:
+            await client.route({"input": text})
+        route, reward = [], []
+        for text in queries:
+            began = time.perf_counter()
+            answer = await client.route({"input": text})
+            route.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            await client.reward({"decision_id": answer["decision_id"], "value": 0.5, "source": "judge"})
+            reward.append(time.perf_counter() - began)
+        times = {"POST /v1/route": _median_ms(route), "POST /v1/rewards": _median_ms(reward)}
+        for page in PAGES:
+            times[f"GET {page}"] = _median_ms(
+                [await _timed(lambda page=page: client.call("GET", page)) for _ in range(30)]
+            )
+    return times
+
+
+async def _timed(call: Callable[[], Awaitable[object]]) -> float:
+    began = time.perf_counter()
+    await call()
+    return time.perf_counter() - began
+
+
+def _median_ms(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e3
+
+
+def measure_memory(folder: Path, *, requests: int, progress: Callable[[str], None]) -> list[Row]:
+    """Resident memory after a tenth of the requests and after all of them."""
+    bodies = text_bodies(4000)
+    with daemon(folder, access=False, name="memory") as (url, pid):
+        asyncio.run(teach(url, 300))
+        progress(f"{requests:,} requests for the memory")
+        _send(url, bodies, requests // 10)
+        early = _rss_mb(pid)
+        _send(url, bodies, requests - requests // 10)
+        late = _rss_mb(pid)
+    return [
+        Row(section=MEMORY, name=f"resident after {requests // 10:,} requests", value=early, unit="MB"),
+        Row(
+            section=MEMORY, name=f"growth over {requests:,} requests", value=100 * (late / early - 1), unit="%",
+            target=10.0, note=f"{late:.1f} MB after all of them",
+        ),
+    ]  # fmt: skip
+
+
+def _send(url: str, bodies: list[bytes], requests: int) -> None:
+    sent = 0
+    while sent < requests:
+        sent += drive(f"{url}/v1/route", bodies, connections=16, seconds=5).requests
+
+
+def _rss_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
