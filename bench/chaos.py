@@ -134,8 +134,8 @@ def main() -> None:
         print(json.dumps({name: getattr(report, name) for name in ChaosReport.__slots__}, indent=2))
     else:
         print(
-            f"{report.kills} kills in {report.seconds:.0f} s, {report.replicas} replica(s): {report.decisions} decisions "
-            f"and {report.rewards} rewards acknowledged, {report.rebuild['decisions']} learned, "
+            f"{report.kills} kills in {report.seconds:.0f} s, {report.replicas} replica(s): {report.decisions} routed "
+            f"and {report.rewards} rewarded (acknowledged), {report.rebuild['decisions']} learned, "
             f"largest difference of a rebuild {report.rebuild['largest_difference']:.1e}"
         )
         print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -84,7 +85,7 @@ async def _acknowledged(storage: Storage, ledger: Ledger) -> list[str]:
             wrong.append(f"reward {entry.identity} is {values[-1]}, acknowledged was {entry.acknowledged}")
         if [revision for revision, _ in found] != list(range(len(found))):
             wrong.append(f"reward {entry.identity} has revisions {found}")
-        if (entry.key and len(found) > 1) or any(a == b for a, b in zip(values, values[1:], strict=False)):
+        if (entry.key and len(found) > 1) or any(a == b for a, b in itertools.pairwise(values)):
             wrong.append(f"reward {entry.identity} is in the log twice: {found}")
         if set(values) - set(entry.sent):
             wrong.append(f"reward {entry.identity} holds values that nobody sent: {found}")

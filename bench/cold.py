@@ -24,10 +24,22 @@ def measure(folder: Path, *, rounds: int = 3) -> list[Row]:
     fresh = sorted(_first_answer_s(folder / f"cold-{number}.db") for number in range(rounds))
     again = sorted(_first_answer_s(folder / "cold-0.db") for _ in range(rounds))
     return [
-        Row(section=SECTION, name="make run to the first routed query, new database", value=fresh[rounds // 2], unit="s", target=3.0),
-        Row(section=SECTION, name="make run to the first routed query, known database", value=again[rounds // 2], unit="s", target=3.0),
+        Row(
+            section=SECTION,
+            name="make run to the first routed query, new database",
+            value=fresh[rounds // 2],
+            unit="s",
+            target=3.0,
+        ),
+        Row(
+            section=SECTION,
+            name="make run to the first routed query, known database",
+            value=again[rounds // 2],
+            unit="s",
+            target=3.0,
+        ),
         Row(section=SECTION, name="import banditd: torch modules loaded", value=_torch_modules(), unit="", target=0),
-    ]  # fmt: skip
+    ]
 
 
 def _first_answer_s(database: Path) -> float:

@@ -1,4 +1,4 @@
-"""Does anything grow with the log? Decisions and report pages at 10^3 to 10^6 decisions; memory over 10^5 requests."""
+"""Does anything grow with the log? Decisions and pages at 10^3 to 10^6 decisions, memory over 10^5 requests."""
 
 from __future__ import annotations
 

@@ -108,10 +108,10 @@ async def _client(host: str, port: int, requests: list[bytes], start: int, until
     return bad
 
 
-async def _own(url: str, connections: int, seconds: float, file: Path) -> None:
+async def _own(url: str, connections: int, seconds: float, bodies: list[bytes]) -> None:
     parts = urlsplit(url)
     head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\nContent-Length: "
-    requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in file.read_bytes().splitlines()]
+    requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
     seen: list[float] = []
     began = time.perf_counter()
     clients = [
@@ -135,4 +135,4 @@ if __name__ == "__main__":
     import uvloop
 
     address, width, length_s, bodies_file = sys.argv[1:]
-    uvloop.run(_own(address, int(width), float(length_s), Path(bodies_file)))
+    uvloop.run(_own(address, int(width), float(length_s), Path(bodies_file).read_bytes().splitlines()))

@@ -34,17 +34,42 @@ def measure(*, quick: bool) -> list[Row]:
     tuned, slow_us, choose, fold = _learner(builder, contexts)
     size = f"{ARMS} arms, {builder.schema.n_features} features"
     return [
-        Row(section=SECTION, name="encode a 60-token query, median", value=_median_us(encoder.encode_now, fresh), unit="us", target=200, aim=50),
         Row(
-            section=SECTION, name="context from text and embedding, median",
-            value=_median_us(lambda pair: builder.build(text=pair[0], embedding=pair[1]), list(zip(prompts, vectors, strict=True))),
-            unit="us", aim=60,
+            section=SECTION,
+            name="encode a 60-token query, median",
+            value=_median_us(encoder.encode_now, fresh),
+            unit="us",
+            target=200,
+            aim=50,
         ),
-        Row(section=SECTION, name=f"choose, probabilities included ({size}), median", value=choose, unit="us", target=100, aim=50),
-        Row(section=SECTION, name=f"fold a reward, new snapshot ({size}), median", value=fold, unit="us", target=100, aim=50,
-            note=f"the slowest 1 % (refactorisation): {slow_us:,.0f} us"),
+        Row(
+            section=SECTION,
+            name="context from text and embedding, median",
+            value=_median_us(
+                lambda pair: builder.build(text=pair[0], embedding=pair[1]), list(zip(prompts, vectors, strict=True))
+            ),
+            unit="us",
+            aim=60,
+        ),
+        Row(
+            section=SECTION,
+            name=f"choose, probabilities included ({size}), median",
+            value=choose,
+            unit="us",
+            target=100,
+            aim=50,
+        ),
+        Row(
+            section=SECTION,
+            name=f"fold a reward, new snapshot ({size}), median",
+            value=fold,
+            unit="us",
+            target=100,
+            aim=50,
+            note=f"the slowest 1 % (refactorisation): {slow_us:,.0f} us",
+        ),
         Row(section=SECTION, name=f"evidence refit from the sums ({size})", value=tuned, unit="ms", aim=50),
-    ]  # fmt: skip
+    ]
 
 
 def _learner(builder: ContextBuilder, contexts: list[Context]) -> tuple[float, float, float, float]:

@@ -1,4 +1,4 @@
-"""The bodies that the benchmarks send: 60-token queries, and embeddings. Written here, from the simulator's grammar."""
+"""The bodies that the benchmarks send: 60-token queries and embeddings, from the simulator's grammar."""
 
 from __future__ import annotations
 
