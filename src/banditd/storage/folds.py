@@ -56,19 +56,21 @@ def rewarded_ids(connection: Connection, policy: str, after: str, limit: int) ->
 
 def sampled_ids(connection: Connection, policy: str, limit: int, generator: random.Random) -> list[str]:
     """Runs of folded decisions that start at random times: the cost does not grow with the log."""
-    c = contribution.c
-    first, last = connection.execute(
-        select(func.min(c.decision_id), func.max(c.decision_id)).where(c.policy == policy)
-    ).one()
-    if first is None:
-        return []
-    earliest, latest = _millisecond(first), _millisecond(last)
-    chosen: dict[str, None] = {}
-    for index in range(_PIVOTS):
-        pivot = first if index == 0 else lowest_id(generator.randint(earliest, latest) * 1000)
-        query = select(c.decision_id).where(c.policy == policy, c.decision_id >= pivot)
-        run = connection.execute(query.order_by(c.decision_id).limit(-(-limit // _PIVOTS)))
-        chosen.update(dict.fromkeys(run.scalars()))
+    folded = select(contribution.c.decision_id).where(contribution.c.policy == policy)
+    folded = folded.order_by(contribution.c.decision_id)
+    few = list(connection.execute(folded.limit(limit + 1)).scalars())
+    if len(few) <= limit:
+        return few
+    last = connection.execute(
+        select(func.max(contribution.c.decision_id)).where(contribution.c.policy == policy)
+    ).scalar_one()
+    earliest, latest = _millisecond(few[0]), _millisecond(last)
+    run_length = -(-limit // _PIVOTS)
+    chosen: set[str] = set()
+    for _ in range(_PIVOTS):
+        pivot = lowest_id(generator.randint(earliest, latest) * 1000)
+        run = folded.where(contribution.c.decision_id >= pivot).limit(run_length)
+        chosen.update(connection.execute(run).scalars())
     return sorted(chosen)[:limit]
 
 

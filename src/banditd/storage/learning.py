@@ -145,7 +145,9 @@ class SqlLearningStore:
             index_elements=["policy", "schema_hash"]
         )
         row = {"policy": fold.policy, "schema_hash": fold.schema_hash, **values}
-        return bool(connection.execute(first.values(**row)).rowcount)
+        # Not by rowcount, which SQLAlchemy does not keep for inserts.
+        stored = connection.execute(first.values(**row).returning(s.version))
+        return stored.one_or_none() is not None
 
     def _write_segments(self, connection: Connection, fold: FoldCommit) -> None:
         c = segment.c
