@@ -164,9 +164,9 @@ class ContextBuilder:
                 f"{self.schema.embedding_dimension}.",
                 field="/embedding",
             )
-        square = float(vector @ vector)
+        with np.errstate(over="ignore", invalid="ignore"):  # both are handled right below
+            square = float(vector @ vector)
         if not math.isfinite(square):
-            # Finite but huge entries overflow the square; only then is the slower way needed.
             if not np.isfinite(vector).all():
                 raise InvalidInputError("The embedding must hold finite numbers only.", field="/embedding")
             vector = vector / np.abs(vector).max()

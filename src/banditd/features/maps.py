@@ -10,8 +10,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -120,7 +122,9 @@ def load_feature_maps(folder: Path) -> FeatureMaps:
     mend = "Run `banditd encoder build` for this encoder."
     try:
         described = json.loads((folder / TEXT_FILE).read_text(encoding="utf-8"))
-        with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
+        # From memory: numpy leaves a file open when it is cut short.
+        content = BytesIO((folder / ARRAYS_FILE).read_bytes())
+        with np.load(content, allow_pickle=False) as stored:
             arrays = {name: np.asarray(stored[name], dtype=np.float64) for name in _ARRAYS}
         maps = FeatureMaps(
             encoder_id=str(described["encoder_id"]),
@@ -130,7 +134,7 @@ def load_feature_maps(folder: Path) -> FeatureMaps:
             **arrays,
         )
         version = int(described["version"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, BadZipFile) as error:
         raise ConfigurationError(f"No feature maps can be read from {folder}: {error}. {mend}") from error
     current = (MAPS_VERSION, LEXICAL_VERSION, LEXICAL_NAMES)
     if (version, maps.lexical_version, maps.lexical_names) != current:
