@@ -68,8 +68,9 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
-    """The database and the policies' runtimes, without serving or learning."""
+    """The encoder, the database and the policies' runtimes, without serving or learning."""
 
+    encoder: Encoder
     storage: Storage
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
@@ -123,109 +124,21 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
     ConfigurationError : the settings cannot work; says what to change.
     StorageUnavailableError : the database does not answer.
     """
-    clock, holder = SystemClock(), holder_name()
     metrics = Metrics(version=__version__)
-    async with AsyncExitStack() as stack:
-        encoder = await _enter_encoder(stack, settings)
-        runtimes = make_runtimes(settings, encoder)
-        url = database_url(settings)
-        await migrate_async(url)
-        storage = await stack.enter_async_context(
-            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
-        )
-        guards = {
-            name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
-            for name, r in runtimes.items()
-        }
-        pacers = await _load_pacers(runtimes, storage)
-        learner = Learner(
-            runtimes=runtimes,
-            store=storage.learning,
-            arms=storage.arms,
-            leases=storage.leases,
-            clock=clock,
-            metrics=metrics,
-            holder=holder,
-            max_batch=settings.learner.max_batch,
-            pause_s=settings.learner.pause_ms / 1e3,
-            poll_s=settings.learner.poll_s,
-            lease_s=settings.learner.lease_s,
-        )
-        reports = ReportService(
-            reader=storage.reports,
-            decisions=storage.decisions,
-            learning=storage.learning,
-            arms=storage.arms,
-            snapshots=lambda policy: runtimes[policy].view.snapshot,
-            clusters=_cluster_words(runtimes),
-            clock=clock,
-            cluster_contexts=learner.cluster_contexts,
-            kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
-        )
-        arms = ArmService(
-            runtimes=runtimes,
-            store=storage.arms,
-            clock=clock,
-            changed=learner.refresh_arms,
-            statistics=reports.arm_statistics,
-        )
-        for name, runtime in runtimes.items():
-            await arms.seed(name, runtime.config.seed_arms)
-        rewards = RewardService(
-            runtimes=runtimes,
-            guards=guards,
-            pacers=pacers,
-            rewards=storage.rewards,
-            decisions=storage.decisions,
-            clock=clock,
-            metrics=metrics,
-            wake_learner=learner.wake,
-        )
-        routing = RoutingService(
-            runtimes=runtimes,
-            guards=guards,
-            pacers=pacers,
-            encoder=encoder,
-            decisions=storage.decisions,
-            clock=clock,
-            rng=np.random.default_rng(),
-            metrics=metrics,
-            store_input=settings.privacy.store_input,
-        )
-        maintenance = MaintenanceService(
-            runtimes=runtimes,
-            pacers=pacers,
-            rewards=storage.rewards,
-            defaults=rewards,
-            learning=storage.learning,
-            maintenance=storage.maintenance,
-            reports=storage.reports,
-            budgets=storage.budgets,
-            jobs=storage.jobs,
-            clock=clock,
-            metrics=metrics,
-            ask_refit=learner.ask_refit,
-            retention_days=settings.jobs.retention_days,
-            usage_window_s=settings.jobs.usage_window_s,
-            integrity_sample=settings.jobs.integrity_sample,
-        )
+    async with open_workbench(settings) as bench, AsyncExitStack() as stack:
+        learner = _make_learner(settings, bench, metrics)
+        pacers = await _load_pacers(bench)
+        services = _make_services(settings, bench, learner, pacers, metrics)
+        for name, runtime in bench.runtimes.items():
+            await services.arms.seed(name, runtime.config.seed_arms)
+        maintenance = _make_maintenance(settings, bench, learner, pacers, services, metrics)
         jobs = JobScheduler(
             make_jobs(settings, maintenance),
-            leases=storage.leases,
-            store=storage.jobs,
-            clock=clock,
+            leases=bench.storage.leases,
+            store=bench.storage.jobs,
+            clock=bench.clock,
             metrics=metrics,
-            holder=holder,
-        )
-        health = HealthService(
-            runtimes=runtimes,
-            encoder=encoder,
-            maintenance=storage.maintenance,
-            leases=storage.leases,
-            jobs=storage.jobs,
-            learner=learner,
-            clock=clock,
-            metrics=metrics,
+            holder=bench.holder,
         )
         await learner.start()
         stack.push_async_callback(learner.stop)
@@ -234,30 +147,162 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
             jobs.start()
             stack.push_async_callback(jobs.close)
         yield Daemon(
-            services=Services(routing=routing, rewards=rewards, arms=arms, reports=reports, health=health),
+            services=Services(
+                routing=services.routing,
+                rewards=services.rewards,
+                arms=services.arms,
+                reports=services.reports,
+                health=services.health,
+            ),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
-            health=health,
-            storage=storage,
-            runtimes=runtimes,
+            health=services.health,
+            storage=bench.storage,
+            runtimes=bench.runtimes,
         )
 
 
 @asynccontextmanager
 async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
-    """Open the database (migrated) and the policies' settings, for commands that do not serve."""
+    """Open the encoder, the migrated database and the policies' settings, without serving or learning."""
     async with AsyncExitStack() as stack:
-        encoder = await _enter_encoder(stack, settings)
+        section = settings.encoder
+        encoder = await open_encoder(
+            model=section.model,
+            threads=section.threads,
+            queue_size=section.queue_size,
+            deadline_s=section.deadline_ms / 1e3,
+        )
+        stack.push_async_callback(encoder.close)
+        runtimes = make_runtimes(settings, encoder)
         url = database_url(settings)
         await migrate_async(url)
-        holder = holder_name()
         storage = await stack.enter_async_context(
             open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
         )
         yield Workbench(
-            storage=storage, runtimes=make_runtimes(settings, encoder), clock=SystemClock(), holder=holder
+            encoder=encoder, storage=storage, runtimes=runtimes, clock=SystemClock(), holder=holder_name()
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """The services as their own classes: the wiring needs more of them than a request does."""
+
+    routing: RoutingService
+    rewards: RewardService
+    arms: ArmService
+    reports: ReportService
+    health: HealthService
+
+
+def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
+    section = settings.learner
+    return Learner(
+        runtimes=bench.runtimes,
+        store=bench.storage.learning,
+        arms=bench.storage.arms,
+        leases=bench.storage.leases,
+        clock=bench.clock,
+        metrics=metrics,
+        holder=bench.holder,
+        max_batch=section.max_batch,
+        pause_s=section.pause_ms / 1e3,
+        poll_s=section.poll_s,
+        lease_s=section.lease_s,
+    )
+
+
+def _make_services(
+    settings: Settings, bench: Workbench, learner: Learner, pacers: Mapping[str, Pacer], metrics: Metrics
+) -> _Made:
+    runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
+    guards = {
+        name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
+        for name, r in runtimes.items()
+    }
+    reports = ReportService(
+        reader=storage.reports,
+        decisions=storage.decisions,
+        learning=storage.learning,
+        arms=storage.arms,
+        snapshots=lambda policy: runtimes[policy].view.snapshot,
+        clusters=_cluster_words(runtimes),
+        clock=clock,
+        cluster_contexts=learner.cluster_contexts,
+        kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
+    )
+    return _Made(
+        routing=RoutingService(
+            runtimes=runtimes,
+            guards=guards,
+            pacers=pacers,
+            encoder=bench.encoder,
+            decisions=storage.decisions,
+            clock=clock,
+            rng=np.random.default_rng(),
+            metrics=metrics,
+            store_input=settings.privacy.store_input,
+        ),
+        rewards=RewardService(
+            runtimes=runtimes,
+            guards=guards,
+            pacers=pacers,
+            rewards=storage.rewards,
+            decisions=storage.decisions,
+            clock=clock,
+            metrics=metrics,
+            wake_learner=learner.wake,
+        ),
+        arms=ArmService(
+            runtimes=runtimes,
+            store=storage.arms,
+            clock=clock,
+            changed=learner.refresh_arms,
+            statistics=reports.arm_statistics,
+        ),
+        reports=reports,
+        health=HealthService(
+            runtimes=runtimes,
+            encoder=bench.encoder,
+            maintenance=storage.maintenance,
+            leases=storage.leases,
+            jobs=storage.jobs,
+            learner=learner,
+            clock=clock,
+            metrics=metrics,
+        ),
+    )
+
+
+def _make_maintenance(
+    settings: Settings,
+    bench: Workbench,
+    learner: Learner,
+    pacers: Mapping[str, Pacer],
+    services: _Made,
+    metrics: Metrics,
+) -> MaintenanceService:
+    storage, section = bench.storage, settings.jobs
+    return MaintenanceService(
+        runtimes=bench.runtimes,
+        pacers=pacers,
+        rewards=storage.rewards,
+        defaults=services.rewards,
+        learning=storage.learning,
+        maintenance=storage.maintenance,
+        reports=storage.reports,
+        budgets=storage.budgets,
+        jobs=storage.jobs,
+        clock=bench.clock,
+        metrics=metrics,
+        exploration=services.reports,
+        ask_refit=learner.ask_refit,
+        retention_days=section.retention_days,
+        usage_window_s=section.usage_window_s,
+        integrity_sample=section.integrity_sample,
+    )
 
 
 def make_jobs(settings: Settings, maintenance: MaintenanceService) -> list[Job]:
@@ -275,24 +320,12 @@ def make_jobs(settings: Settings, maintenance: MaintenanceService) -> list[Job]:
     ]
 
 
-async def _enter_encoder(stack: AsyncExitStack, settings: Settings) -> Encoder:
-    section = settings.encoder
-    encoder = await open_encoder(
-        model=section.model,
-        threads=section.threads,
-        queue_size=section.queue_size,
-        deadline_s=section.deadline_ms / 1e3,
-    )
-    stack.push_async_callback(encoder.close)
-    return encoder
-
-
-async def _load_pacers(runtimes: Mapping[str, PolicyRuntime], storage: Storage) -> dict[str, Pacer]:
+async def _load_pacers(bench: Workbench) -> dict[str, Pacer]:
     pacers = {}
-    for name, runtime in runtimes.items():
+    for name, runtime in bench.runtimes.items():
         budget = runtime.config.budget_usd_per_decision
         if budget is not None:
-            pacers[name] = Pacer.restore(budget, await storage.budgets.load(name))
+            pacers[name] = Pacer.restore(budget, await bench.storage.budgets.load(name))
     return pacers
 
 

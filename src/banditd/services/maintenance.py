@@ -26,6 +26,8 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 BATCH = 500
+# The stretch over which /metrics reports exploration.
+GAUGE_WINDOW_S = 3600
 # Decisions commit a little after their time stamp; looking back this far misses none of them.
 OVERLAP_US = 600 * 1_000_000
 DAY_US = 86_400 * 1_000_000
@@ -35,6 +37,11 @@ PRUNED_CURSOR = "retention:pruned_before_us"
 
 class Defaults(Protocol):
     async def default(self, policy: str, decision_ids: list[str], value: float) -> int: ...
+
+
+class Exploration(Protocol):
+    async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
+        """(share of decisions that were not greedy, mean entropy in nats) over the last ``window_s``."""
 
 
 class MaintenanceService:
@@ -54,6 +61,7 @@ class MaintenanceService:
         jobs: JobStore,
         clock: Clock,
         metrics: Metrics,
+        exploration: Exploration,
         ask_refit: Callable[[list[str]], None],
         retention_days: float,
         usage_window_s: float,
@@ -70,6 +78,7 @@ class MaintenanceService:
         self._jobs = jobs
         self._clock = clock
         self._metrics = metrics
+        self._exploration = exploration
         self._ask_refit = ask_refit
         self._retention_us = int(retention_days * DAY_US)
         self._usage_window_us = int(usage_window_s * 1e6)
@@ -159,5 +168,12 @@ class MaintenanceService:
         for name, runtime in self._runtimes.items():
             age_s = (now_us - runtime.published_at_us) / 1e6
             self._metrics.snapshot_age.labels(name).set(age_s)
+            ratio, entropy = await self._exploration.exploration(name, GAUGE_WINDOW_S)
+            if ratio is not None and entropy is not None:
+                self._metrics.exploration_ratio.labels(name).set(ratio)
+                self._metrics.selection_entropy.labels(name).set(entropy)
         for name, pacer in self._pacers.items():
             self._metrics.pacer_lambda.labels(name).set(pacer.price_per_usd)
+            if pacer.decisions:
+                planned_usd = pacer.budget_usd * pacer.decisions
+                self._metrics.budget_spend_ratio.labels(name, "per_decision").set(pacer.spent_usd / planned_usd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from banditd.bandit.base import PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.bandit.statistics import ArmSums
 from banditd.core.errors import ConflictError
-from banditd.core.types import Contribution, FeatureSchema
+from banditd.core.types import Contribution, FeatureSchema, FloatArray
 from banditd.ports import (
     Clock,
     FoldCommit,
@@ -20,6 +21,7 @@ from banditd.ports import (
     JobStore,
     LearningStore,
     LeaseStore,
+    StatDelta,
     StoredLearning,
     StoredSegment,
 )
@@ -86,44 +88,52 @@ async def rebuild(
             "retention has deleted part of the log, so refolding it would forget what those decisions taught"
         )
     stored = await store.load(policy, schema.hash)
-    fresh = _empty_like(schema, settings, stored)
-    decisions = skipped = queued = differ = 0
-    contributions: dict[str, Contribution | None] = {}
-    queue_ids: list[str] = []
-    deltas = []
+    refold = _Refold(_empty_like(schema, settings, stored), write=write)
     async for batch in store.replay_log(policy):
         for item in batch:
-            if item.schema_hash != schema.hash:
-                skipped += 1
-                continue
-            decisions += 1
-            queued += bool(item.queue_ids)
-            new = contribution_of(item)
-            # Compare with what is stored; a queued decision is allowed to lag unless we are to write.
-            counted = new if write or not item.queue_ids else item.contribution
-            if counted != item.contribution:
-                differ += 1
-                contributions[item.decision_id] = new
-                deltas.extend(stat_deltas(item, new))
-            queue_ids.extend(item.queue_ids)
-            apply_contribution(fresh, _forgotten(item), counted)
-        progress(decisions)
-    difference = _largest_difference(fresh, stored)
-    written = False
+            refold.add(item, schema.hash)
+        progress(refold.decisions)
+    difference = _largest_difference(refold.state, stored)
     if write:
-        await _write(policy, schema, store, leases, clock, holder, fresh, stored, contributions, deltas, queue_ids)
-        written = True
+        await _write(policy, schema, store, leases, clock, holder, refold, stored)
     return RebuildReport(
         policy=policy,
-        decisions=decisions,
-        skipped=skipped,
-        queued=queued,
+        decisions=refold.decisions,
+        skipped=refold.skipped,
+        queued=refold.queued,
         segments=len(stored.segments),
         largest_difference=difference,
-        contributions_differ=differ,
+        contributions_differ=len(refold.contributions),
         complete_log=complete,
-        written=written,
+        written=write,
     )
+
+
+class _Refold:
+    """Folds the log into an empty state, noting where the stored contributions differ."""
+
+    def __init__(self, state: PolicyState, *, write: bool) -> None:
+        self.state = state
+        self.decisions = self.skipped = self.queued = 0
+        self.contributions: dict[str, Contribution | None] = {}
+        self.deltas: list[StatDelta] = []
+        self.queue_ids: list[str] = []
+        self._write = write
+
+    def add(self, item: FoldItem, schema_hash: str) -> None:
+        if item.schema_hash != schema_hash:
+            self.skipped += 1
+            return
+        self.decisions += 1
+        self.queued += bool(item.queue_ids)
+        self.queue_ids.extend(item.queue_ids)
+        new = contribution_of(item)
+        # A queued decision is allowed to lag, unless we are to write.
+        counted = new if self._write or not item.queue_ids else item.contribution
+        if counted != item.contribution:
+            self.contributions[item.decision_id] = new
+            self.deltas.extend(stat_deltas(item, new))
+        apply_contribution(self.state, dataclasses.replace(item, contribution=None), counted)
 
 
 def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning) -> PolicyState:
@@ -140,25 +150,6 @@ def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredL
     )
 
 
-def _forgotten(item: FoldItem) -> FoldItem:
-    """The item as if it had contributed nothing yet."""
-    return FoldItem(
-        decision_id=item.decision_id,
-        policy=item.policy,
-        chosen_arm=item.chosen_arm,
-        served_arm=item.served_arm,
-        epoch=item.epoch,
-        schema_hash=item.schema_hash,
-        x=item.x,
-        cluster=item.cluster,
-        created_at_us=item.created_at_us,
-        propensity=item.propensity,
-        events=item.events,
-        contribution=None,
-        queue_ids=item.queue_ids,
-    )
-
-
 def _largest_difference(fresh: PolicyState, stored: StoredLearning) -> float:
     refolded = {(arm, epoch): sums for arm, epoch, sums in fresh.segments()}
     kept = {(s.arm, s.epoch): s.sums for s in stored.segments}
@@ -172,14 +163,14 @@ def _largest_difference(fresh: PolicyState, stored: StoredLearning) -> float:
     return largest
 
 
-def _vector(packed: bytes | None) -> np.ndarray:
+def _vector(packed: bytes | None) -> FloatArray:
     if packed is None:
         return np.zeros(0)
     sums = ArmSums.unpack(packed)
     return np.concatenate([sums.gram.ravel(), sums.xr, [sums.weight, sums.wr, sums.wrr, sums.n]])
 
 
-def _padded(vector: np.ndarray, size: int) -> np.ndarray:
+def _padded(vector: FloatArray, size: int) -> FloatArray:
     return vector if vector.size == size else np.zeros(size)
 
 
@@ -190,12 +181,10 @@ async def _write(
     leases: LeaseStore,
     clock: Clock,
     holder: str,
-    fresh: PolicyState,
+    refold: _Refold,
     stored: StoredLearning,
-    contributions: dict[str, Contribution | None],
-    deltas: list,  # type: ignore[type-arg]
-    queue_ids: list[str],
 ) -> None:
+    fresh = refold.state
     if not await leases.acquire(LEASE, holder, ttl_s=60.0, now_us=clock.now_us()):
         raise ConflictError("a learner is running on this database; stop the daemon before --write")
     try:
@@ -215,9 +204,9 @@ async def _write(
                 learner=fresh.learner_json(),
                 segments=segments,
                 dropped_segments=[(s.arm, s.epoch) for s in stored.segments if (s.arm, s.epoch) not in kept],
-                contributions=contributions,
-                deltas=deltas,
-                queue_ids=queue_ids,
+                contributions=refold.contributions,
+                deltas=refold.deltas,
+                queue_ids=refold.queue_ids,
                 at_us=clock.now_us(),
             ),
             holder=holder,

@@ -212,7 +212,9 @@ class RoutingService:
         soft = self._guards[runtime.name].exclusions(view, now_us)
         pacer = self._pacers.get(runtime.name)
         if pacer is not None:
-            for i in np.flatnonzero(~pacer.mask(cost_usd)):
+            enabled = view.enabled
+            affordable = np.asarray(pacer.mask(cost_usd[enabled]), dtype=bool)
+            for i in enabled[~affordable]:
                 soft.setdefault(view.arms[int(i)].arm, "budget")
         return soft
 
