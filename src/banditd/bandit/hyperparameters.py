@@ -26,9 +26,9 @@ SMALLEST_SCALE: Final = 1e-3  # a standard deviation of this size is "off"; smal
 
 # Standard deviations of effects on the reward before any data, per feature group.
 SHARED_START: Final[Mapping[str, float]] = {"bias": 0.25, "cluster": 0.10}
-OWN_START: Final[Mapping[str, float]] = {"bias": 0.15, "cluster": 0.03}
+OWN_START: Final[Mapping[str, float]] = {"bias": 0.08, "cluster": 0.01}
 OTHER_SHARED: Final = 0.10
-OTHER_OWN: Final = 0.03
+OTHER_OWN: Final = 0.01
 NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score varies less
 
 

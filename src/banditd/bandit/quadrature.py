@@ -16,6 +16,7 @@ from scipy.special import ndtr
 from banditd.core.types import FloatArray
 
 _REACH: Final = 4.5  # standard deviations looked at on each side: 3e-6 of the mass is ignored
+_SHARPEST: Final = 1e-9  # a certain arm among uncertain ones is treated as this uncertain
 _NODES: Final = 96  # total nodes, shared by the arms that are left
 
 
@@ -32,6 +33,10 @@ def win_probabilities(mean: FloatArray, deviation: FloatArray) -> FloatArray:
     without deviation are shared equally. O(n * 96) normal CDFs.
     """
     n = mean.shape[0]
+    if not deviation.any():
+        winners = mean == mean.max()
+        return winners / winners.sum()
+    deviation = np.maximum(deviation, _SHARPEST)
     low = float((mean - _REACH * deviation).max())
     active = np.flatnonzero(mean + _REACH * deviation >= low)
     result = np.zeros(n)
@@ -39,14 +44,11 @@ def win_probabilities(mean: FloatArray, deviation: FloatArray) -> FloatArray:
         result[active[0]] = 1.0
         return result
     mu, sd = mean[active], deviation[active]
-    if not sd.any():
-        result[active] = 1.0 / active.size
-        return result
     if active.size == 2:
         p = float(ndtr((mu[0] - mu[1]) / np.hypot(sd[0], sd[1])))
         result[active[0]], result[active[1]] = p, 1.0 - p
         return result
-    result[active] = _on_grid(mu, np.maximum(sd, 1e-9), low)
+    result[active] = _on_grid(mu, sd, low)
     return result
 
 
