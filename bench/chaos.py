@@ -134,7 +134,7 @@ def main() -> None:
         print(json.dumps({name: getattr(report, name) for name in ChaosReport.__slots__}, indent=2))
     else:
         print(
-            f"{report.kills} kills in {report.seconds:.0f} s, {report.replicas} replica(s): {report.decisions} routed "
+            f"{report.kills} kills in {report.seconds:.0f} s, {report.replicas} replicas: {report.decisions} routed "
             f"and {report.rewards} rewarded (acknowledged), {report.rebuild['decisions']} learned, "
             f"largest difference of a rebuild {report.rebuild['largest_difference']:.1e}"
         )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from banditd.cli.options import with_daemon
+from banditd.cli.show import console, progress_bar
+
+if TYPE_CHECKING:
+    from banditd.replay import ReplayOptions, ReplayReport
 
 
 @click.command()
@@ -41,6 +49,12 @@ import click
     show_envvar=True,
     help="Key of that daemon (scopes route, reward, admin).",
 )
+@click.option(
+    "--live-policy",
+    default="default",
+    show_default=True,
+    help="With --url: the daemon's policy that is lent the arms.",
+)
 def replay(
     directory: Path,
     pool: str | None,
@@ -57,6 +71,7 @@ def replay(
     plot: Path | None,
     url: str | None,
     api_key: str | None,
+    live_policy: str,
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
 
@@ -68,3 +83,57 @@ def replay(
     """
     if cost_weight is not None and budget is not None:
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
+    from banditd.replay import ReplayOptions, report_table
+
+    options = ReplayOptions(
+        directory=directory,
+        pool=pool,
+        split=split,
+        warmup_split=warmup_split,
+        policy=policy,
+        cost_weight=cost_weight,
+        budget_usd=budget,
+        limit=limit,
+        seeds=seeds,
+        order=order,
+        reward_delay=reward_delay,
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("replaying", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report = _in_process(options, show) if url is None else _live(options, show, url, api_key, live_policy)
+    if plot is not None:
+        report.plot(plot)
+    if json_file == "-":
+        click.echo(report.to_json(), nl=False)
+        return
+    if json_file is not None:
+        report.write_json(Path(json_file))
+    console().print(report_table(report))
+
+
+def _in_process(options: ReplayOptions, show: Callable[[int, int], None]) -> ReplayReport:
+    from banditd.replay import run
+
+    return run(options, show)
+
+
+def _live(
+    options: ReplayOptions, show: Callable[[int, int], None], url: str, api_key: str | None, policy: str
+) -> ReplayReport:
+    from banditd.cli.live_replay import LiveDecider
+    from banditd.replay import make_plan, run_with
+
+    plan = make_plan(options)
+    if options.budget_usd is not None:
+        click.echo(
+            f"note: the daemon holds the budget of its configuration (policies.{policy}.budget_usd_per_decision); "
+            f"the report compares with {options.budget_usd}",
+            err=True,
+        )
+    return with_daemon(
+        url, api_key, lambda client: run_with(plan, lambda _seed: LiveDecider(client, plan, policy=policy), show)
+    )
