@@ -93,7 +93,7 @@ def build_encoder(
     tokenizer, kept = pruned_tokenizer(json.loads((model_folder / "tokenizer.json").read_text(encoding="utf-8")))
     rows, explained = reduce_vectors(vectors[kept], dimension)
     write_folder(out, rows, tokenizer)
-    encoder = load_static_encoder(None if out.resolve() == SHIPPED_FOLDER else out)
+    encoder = load_static_encoder(out)
     maps, n_prompts = fit_maps_for_model(encoder, prompts, seed=seed, progress=progress)
     maps.save(out)
     n_bytes = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

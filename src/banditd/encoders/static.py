@@ -23,7 +23,6 @@ from banditd.encoders.wordpiece import WordPieces
 from banditd.features.window import prompt_window
 
 SHIPPED_FOLDER: Final = Path(__file__).resolve().parent.parent / "assets" / "encoder"
-SHIPPED_NAME: Final = "minilm-static"
 _HASH_CHARS: Final = 12
 # 3,073 characters decompose into at most four code points each, so this bound is never met by a window.
 _MAX_TOKENS: Final = 16_384
@@ -34,13 +33,14 @@ class StaticEncoder:
 
     Attributes
     ----------
-    encoder_id : name and content hash: two encoders with one id give one vector for one text.
+    encoder_id : dimension and content hash: two encoders with one id give one vector for one text, wherever
+        their folders lie.
     dimension : length of the vectors.
     """
 
-    def __init__(self, *, name: str, weights: Float32Array, tokenizer: Tokenizer, content_hash: str) -> None:
+    def __init__(self, *, weights: Float32Array, tokenizer: Tokenizer, content_hash: str) -> None:
         self.dimension = int(weights.shape[1])
-        self.encoder_id = f"{name}-{self.dimension}@{content_hash[:_HASH_CHARS]}"
+        self.encoder_id = f"static-{self.dimension}@{content_hash[:_HASH_CHARS]}"
         self._weights = weights
         self._ones = np.ones(_MAX_TOKENS, dtype=np.float32)
         self._pieces = WordPieces(tokenizer)
@@ -123,7 +123,6 @@ def load_static_encoder(path: Path | None = None) -> StaticEncoder:
     content = hashlib.sha256(tensors_bytes)
     content.update(tokenizer_bytes)
     return StaticEncoder(
-        name=SHIPPED_NAME if path is None else folder.resolve().name,
         weights=weights,
         tokenizer=tokenizer,
         content_hash=content.hexdigest(),

@@ -99,9 +99,9 @@ def test_tokens_are_counted_exactly_for_short_and_extrapolated_for_long_prompts(
     assert abs(ENCODER.count_tokens(many) / 70_000 - 1) < 0.02
 
 
-def test_the_identity_follows_the_content(copied: Path) -> None:
+def test_the_identity_follows_the_content_not_the_place(copied: Path) -> None:
     before = load_static_encoder(copied).encoder_id
-    assert before.split("@")[1] == ENCODER.encoder_id.split("@")[1]
+    assert before == ENCODER.encoder_id
     rows = load_file(copied / "model.safetensors")["embedding.weight"]
     rows[5, 5] += np.float16(0.5)
     save_file({"embedding.weight": rows}, copied / "model.safetensors")
