@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage.delays import BOUNDS_S
@@ -25,6 +25,7 @@ from banditd.storage.schema import (
 )
 
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
+_LONGEST_BUCKET_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 
 Rows = list[Mapping[str, float | str]]
 
@@ -40,8 +41,11 @@ class SqlReportReader:
         if since_us is None:
             query = _summed(arm_total, SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
-            ends_us = rollup.c.bucket_at_us + rollup.c.bucket_s * MICROSECONDS_PER_SECOND
-            query = _summed(rollup, SUMS, [rollup.c.arm]).where(rollup.c.policy == policy, ends_us > since_us)
+            c = rollup.c
+            ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
+            query = _summed(rollup, SUMS, [c.arm]).where(
+                c.policy == policy, c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us
+            )
         return await self._rows(query, INTEGER_SUMS)
 
     async def contexts(self, policy: str) -> Rows:
