@@ -1,0 +1,57 @@
+"""Real processes: a daemon started as a user starts it, on a free port, with a database of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # the chaos tests drive the same code as `make chaos`, which lives in bench/
+
+QUICK = {"BANDITD_LEARNER__LEASE_S": "1", "BANDITD_LEARNER__POLL_S": "0.1", "BANDITD_LEARNER__PAUSE_MS": "1"}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A daemon that serves."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self) -> int:
+        return stop_daemon(self.process)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts daemons; whatever still runs at the end of the test is stopped."""
+    running: list[Running] = []
+
+    def run(*, database: str | None = None, config: Path = ROOT / "config.yaml", **environment: str) -> Running:
+        log = tmp_path / f"daemon-{len(running)}.log"
+        process = start_daemon(
+            database=database or f"sqlite:///{tmp_path}/banditd.db",
+            config=config,
+            log=log,
+            environment={**QUICK, **environment},
+        )
+        daemon = Running(url="", process=process, log=log)
+        running.append(daemon)
+        daemon = Running(url=wait_until_serving(process), process=process, log=log)
+        running[-1] = daemon
+        return daemon
+
+    yield run
+    for daemon in running:
+        stop_daemon(daemon.process)
