@@ -37,14 +37,10 @@ class Metrics:
         self._define_requests()
         self._define_learning()
         self._define_operations()
-        self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(
-            1
-        )
+        self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(1)
 
     def _define_requests(self) -> None:
-        self.requests = self._counter(
-            "banditd_http_requests", "Requests answered.", "method", "route", "status"
-        )
+        self.requests = self._counter("banditd_http_requests", "Requests answered.", "method", "route", "status")
         self.request_seconds = self._histogram(
             "banditd_http_request_seconds", "Time from the head of a request to its answer.", _FAST_S, "route"
         )
@@ -56,9 +52,7 @@ class Metrics:
         self.encode_seconds = self._histogram(
             "banditd_encode_seconds", "Time to embed one query, queueing included.", _FAST_S
         )
-        self.selections = self._counter(
-            "banditd_arm_selections", "Decisions by arm.", "policy", "arm", "explored"
-        )
+        self.selections = self._counter("banditd_arm_selections", "Decisions by arm.", "policy", "arm", "explored")
         self.degraded = self._counter(
             "banditd_degraded", "Decisions made without a context, by reason.", "policy", "reason"
         )
@@ -76,9 +70,7 @@ class Metrics:
             "banditd_fold_seconds", "Time to fold and commit one micro-batch.", _FAST_S
         )
         self.policy_version = self._gauge("banditd_policy_version", "Snapshot version served.", "policy")
-        self.snapshot_age = self._gauge(
-            "banditd_snapshot_age_seconds", "Age of the snapshot served.", "policy"
-        )
+        self.snapshot_age = self._gauge("banditd_snapshot_age_seconds", "Age of the snapshot served.", "policy")
         self.exploration_ratio = self._gauge(
             "banditd_exploration_ratio", "Share of recent decisions that are not greedy.", "policy"
         )
@@ -108,8 +100,10 @@ class Metrics:
 
         Parameters
         ----------
-        metric : one of this object's metrics.
-        labels : its label values in order.
+        metric : Counter, Gauge or Histogram
+            One of this object's metrics.
+        *labels : str
+            Its label values in order.
 
         Returns
         -------

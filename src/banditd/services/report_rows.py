@@ -29,7 +29,7 @@ def _second(at_s: int) -> str:
 
 def public_decision(row: Mapping[str, object]) -> dict[str, object]:
     """A row of the log as the API shows it: vectors joined per arm, times as ISO 8601."""
-    shown = _with_times({name: value for name, value in row.items() if name not in _VECTORS})
+    shown = with_times({name: value for name, value in row.items() if name not in _VECTORS})
     shown["policy_version"] = shown.pop("snapshot_version", None)
     names = row.get("arms")
     if isinstance(names, list | tuple):
@@ -41,15 +41,15 @@ def public_decision(row: Mapping[str, object]) -> dict[str, object]:
     for name in ("usage", "contribution"):
         part = row.get(name)
         if isinstance(part, Mapping):
-            shown[name] = _with_times(part)
+            shown[name] = with_times(part)
     events = row.get("rewards")
     if isinstance(events, list | tuple):
-        shown["rewards"] = [_with_times(event) for event in events]
+        shown["rewards"] = [with_times(event) for event in events]
     return shown
 
 
-def _with_times(row: Mapping[str, object]) -> dict[str, object]:
-    """``*_at_us`` becomes ``*_at``; what is ours alone is left out."""
+def with_times(row: Mapping[str, object]) -> dict[str, object]:
+    """A row of the database as the API shows it: ``*_at_us`` becomes ``*_at``; what is ours alone is left out."""
     shown: dict[str, object] = {}
     for name, value in row.items():
         if name in _PRIVATE:
@@ -62,7 +62,7 @@ def _with_times(row: Mapping[str, object]) -> dict[str, object]:
 
 
 def public_snapshot(row: Mapping[str, object]) -> dict[str, object]:
-    shown = _with_times(row)
+    shown = with_times(row)
     for name in ("hyperparameters", "learner"):
         text = shown.get(name)
         if isinstance(text, str):

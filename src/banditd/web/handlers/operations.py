@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
+from banditd.services.report_rows import with_times
 from banditd.web import pages
 from banditd.web.api import Api
 from banditd.web.json import JSON_TYPE, json_answer
@@ -19,7 +20,10 @@ async def liveness(api: Api, _: web.Request) -> web.Response:
 async def readiness(api: Api, _: web.Request) -> web.Response:
     """Whether this process should get traffic."""
     ready, parts = await api.services.health.readiness()
-    body = {**parts, "status": "ready" if ready else "not ready"}
+    body: dict[str, object] = {**parts, "status": "ready" if ready else "not ready"}
+    jobs = parts.get("jobs")
+    if isinstance(jobs, list):
+        body["jobs"] = [with_times(job) for job in jobs]
     return json_answer(body, status=200 if ready else 503)
 
 
