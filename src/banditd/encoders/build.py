@@ -203,8 +203,9 @@ def pruned_tokenizer(tokenizer: dict[str, object]) -> tuple[dict[str, object], l
     -------
     The tokenizer file as a dict, and the old ids of the kept tokens in their new order.
     """
-    model = tokenizer["model"]
-    assert isinstance(model, dict)  # noqa: S101 - the file's SHA-256 neighbour was checked
+    model = tokenizer.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+        raise ConfigurationError("The tokenizer file holds no WordPiece vocabulary.")
     ranked = sorted(model["vocab"].items(), key=lambda item: item[1])
     kept = [(token, old) for token, old in ranked if not _DROPPED.fullmatch(token)]
     vocabulary = {token: new for new, (token, _) in enumerate(kept)}
