@@ -25,9 +25,10 @@ OpenStorage = Callable[..., AbstractAsyncContextManager[Storage]]
 @asynccontextmanager
 async def _checked(url: str, writer_name: str) -> AsyncIterator[Storage]:
     async with open_storage(url, writer_name=writer_name) as opened:
+        pool = opened.database.engine.pool
         yield opened
-        # Whatever the test did, no store may have kept a connection.
-        assert opened.database.engine.pool.checkedout() == 0
+    # Whatever the test did, no store may have kept a connection.
+    assert pool.checkedout() == 0
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ class Database:
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="banditd-read")
         self._thread = threading.Thread(target=self._serve, name="banditd-write", daemon=True)
         self._open = False
+        self._connection: Connection | None = None  # the writer thread's own
 
     async def __aenter__(self) -> Database:
         self._open = True
@@ -126,21 +127,23 @@ class Database:
     # ------------------------------------------------------------ the writer thread
 
     def _serve(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            group = [first]
-            closing = False
-            while len(group) < GROUP_LIMIT and not self._queue.empty():
-                item = self._queue.get_nowait()
-                if item is None:
-                    closing = True
-                    break
-                group.append(item)
-            _deliver(group, self._commit(group))
-            if closing:
-                return
+        closing = False
+        while not closing:
+            group, closing = self._next_group()
+            if group:
+                _deliver(group, self._commit(group))
+        self._drop_connection()
+
+    def _next_group(self) -> tuple[list[_Write], bool]:
+        """Everything that waits, and whether nothing more will come."""
+        group: list[_Write] = []
+        item = self._queue.get()
+        while item is not None:
+            group.append(item)
+            if len(group) == GROUP_LIMIT or self._queue.empty():
+                return group, False
+            item = self._queue.get_nowait()
+        return group, True
 
     def _commit(self, group: Sequence[_Write]) -> list[Any]:
         """The answers of the group, in order; an exception as an answer means that this write failed."""
@@ -158,10 +161,14 @@ class Database:
         for attempt in range(ATTEMPTS):
             committing = False
             try:
-                with self._writing.connect() as connection, connection.begin():
-                    answers = _run(connection, group)
+                # The writer keeps its connection: checking one out costs more than a small transaction.
+                if self._connection is None:
+                    self._connection = self._writing.connect()
+                with self._connection.begin():
+                    answers = _run(self._connection, group)
                     committing = True
             except Exception as error:
+                self._drop_connection()
                 # A connection that breaks during COMMIT leaves us not knowing: never run that again.
                 again = dialect.is_retryable(error) or (not committing and dialect.is_disconnect(error))
                 if not again or attempt == ATTEMPTS - 1:
@@ -170,6 +177,13 @@ class Database:
             else:
                 return answers
         raise AssertionError("unreachable")
+
+    def _drop_connection(self) -> None:
+        """After a failure nothing is assumed of the connection; the pool resets or replaces it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
 
 
 def _run(connection: Connection, group: Sequence[_Write]) -> list[Any]:
