@@ -235,13 +235,13 @@ async def test_policies_learn_apart(open_daemon: OpenDaemon) -> None:
 
 async def test_the_policy_comes_to_prefer_the_arm_that_is_rewarded(open_daemon: OpenDaemon) -> None:
     async with open_daemon() as daemon:
-        for i in range(400):
-            decision = await daemon.services.routing.route(Query(text=f"question number {i}"))
-            await reward(daemon, decision.decision_id, 0.9 if decision.arm == "small" else 0.2)
-            if i % 20 == 0:
-                await daemon.learner.drained()
-        await daemon.learner.drained()
-        last = [await daemon.services.routing.route(Query(text=f"question {i}")) for i in range(100)]
+        for step in range(15):
+            queries = [Query(text=f"question number {step} of {i}") for i in range(20)]
+            decisions = await asyncio.gather(*(daemon.services.routing.route(q) for q in queries))
+            values = [(d.decision_id, 0.9 if d.arm == "small" else 0.2) for d in decisions]
+            await asyncio.gather(*(reward(daemon, decision_id, value) for decision_id, value in values))
+            await daemon.learner.drained()
+        last = await asyncio.gather(*(daemon.services.routing.route(Query(text=f"question {i}")) for i in range(100)))
         assert sum(d.arm == "small" for d in last) > 85
 
 

@@ -1,0 +1,104 @@
+"""What the learner does when the database fails it: nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+from tests.walks.conftest import OpenDaemon
+from tests.walks.test_reward_walk import learned, refolded, reward, route
+
+from banditd.core.errors import LeaseLostError, StorageUnavailableError
+from banditd.ports import FoldCommit
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("error", [StorageUnavailableError, LeaseLostError, RuntimeError])
+async def test_a_commit_that_fails_is_neither_lost_nor_counted_twice(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch, moment: str, error: type[Exception]
+) -> None:
+    async with open_daemon() as daemon:
+        commit = daemon.storage.learning.commit
+        failures = 0
+
+        async def flaky(fold: FoldCommit, *, holder: str) -> None:
+            nonlocal failures
+            if fold.contributions and failures < 2:
+                failures += 1
+                if moment == "after":  # committed, but the answer was lost
+                    await commit(fold, holder=holder)
+                raise error("the database went away")
+            await commit(fold, holder=holder)
+
+        monkeypatch.setattr(daemon.storage.learning, "commit", flaky)
+        for value in (0.25, 0.75):
+            await reward(daemon, await route(daemon), value)
+        assert await learned(daemon) == (2.0, pytest.approx(1.0))
+        assert failures >= 1
+        assert (await refolded(daemon)).agrees
+
+
+async def test_rewards_of_another_feature_schema_are_kept_but_not_folded(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        old = await route(daemon)
+    async with open_daemon(caller_features=["urgency"]) as daemon:
+        await reward(daemon, old, 1.0)
+        await reward(daemon, await route(daemon, features={"urgency": 0.5}), 0.5)
+        await daemon.learner.drained()
+        report = await refolded(daemon)
+        assert (report.decisions, report.skipped) == (1, 1)
+        assert report.agrees
+
+
+async def test_an_arm_added_and_deleted_at_run_time_leaves_the_others_alone(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await reward(daemon, await route(daemon, candidates=("small",)), 1.0)
+        await daemon.learner.drained()
+        before = await daemon.storage.learning.load("default", daemon.runtimes["default"].builder.schema.hash)
+        [small] = [view for view in await daemon.services.arms.list("default") if view.arm.arm == "small"]
+        await daemon.services.arms.add(dataclasses.replace(small.arm, arm="newcomer"))
+        assert "newcomer" in daemon.runtimes["default"].view.index
+        await daemon.services.arms.patch("default", "newcomer", {"enabled": False})
+        await daemon.services.arms.delete("default", "newcomer")
+        assert "newcomer" not in daemon.runtimes["default"].view.index
+        after = await daemon.storage.learning.load("default", daemon.runtimes["default"].builder.schema.hash)
+        assert [s.sums for s in after.segments] == [s.sums for s in before.segments]
+    async with open_daemon() as daemon:
+        assert "newcomer" not in daemon.runtimes["default"].view.index
+
+
+async def test_an_arm_deleted_over_the_api_does_not_come_back_from_the_configuration(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await daemon.services.arms.delete("default", "vision")
+        await daemon.services.arms.patch("default", "small", {"expected_output_tokens": 99.0})
+    async with open_daemon() as daemon:
+        assert set(daemon.runtimes["default"].view.index) == {"small", "large"}
+        assert (await daemon.services.arms.get("default", "small")).arm.expected_output_tokens == 99.0
+
+
+async def test_a_budget_is_held_and_survives_a_restart(open_daemon: OpenDaemon) -> None:
+    budget = 0.0006
+    async with open_daemon(budget_usd_per_decision=budget) as daemon:
+        for step in range(25):
+            await asyncio.gather(*(route(daemon, text=f"query number {step} of {i}") for i in range(10)))
+        pacer = daemon.services.routing._pacers["default"]  # type: ignore[attr-defined]
+        assert pacer.spent_usd <= budget * 250 * 1.02 + 20 * budget
+        spent = pacer.spent_usd
+    async with open_daemon(budget_usd_per_decision=budget) as daemon:
+        assert daemon.services.routing._pacers["default"].spent_usd == pytest.approx(spent)  # type: ignore[attr-defined]
+
+
+async def test_retention_deletes_the_log_and_keeps_what_was_learned(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        await reward(daemon, decision_id, 0.5)
+        await daemon.learner.drained()
+        maintenance = daemon.jobs._jobs["retention"].run.__self__  # type: ignore[attr-defined]
+        maintenance._retention_us = 1
+        await asyncio.sleep(0.001)
+        await daemon.jobs.run_now("retention")
+        assert await daemon.storage.decisions.get(decision_id) is None
+        assert await learned(daemon) == (1.0, pytest.approx(0.5))
+        report = await refolded(daemon)
+        assert (report.decisions, report.complete_log) == (0, False)
