@@ -98,7 +98,9 @@ class LoggingSettings(Section):
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level logged")
     format: Literal["json", "text"] = Field("json", description="json lines, or text for people")
-    access: bool = Field(True, description="one line per request")
+    access: bool = Field(
+        False, description="one line per request; without it only failures (the decision log holds every decision)"
+    )
 
 
 class LearnerSettings(Section):
