@@ -184,6 +184,9 @@ async def test_metrics_count_routes_by_their_template(client: Any) -> None:
     await client.post("/v1/route", json=QUERY)
     await client.get(f"/v1/decisions/{ID}")
     await client.get("/nowhere/at/all")
+    await client.post("/v1/route", json={})
+    queries = [QUERY, {**QUERY, "candidates": ["gone"]}]
+    await client.post("/v1/route/batch", json={"queries": queries})
     answer = await client.get("/metrics")
     text = await answer.text()
     assert answer.headers["Content-Type"].startswith("text/plain")
@@ -191,6 +194,8 @@ async def test_metrics_count_routes_by_their_template(client: Any) -> None:
     assert 'route="/v1/decisions/{id}",status="404"} 1.0' in text
     assert 'route="unmatched",status="404"} 1.0' in text
     assert "banditd_route_overhead_seconds_count 1.0" in text
+    assert 'banditd_route_errors_total{code="INVALID_INPUT"} 1.0' in text
+    assert 'banditd_route_errors_total{code="NO_ELIGIBLE_ARM"} 1.0' in text
     assert ID not in text
 
 

@@ -49,14 +49,13 @@ class Metrics:
             "Time that one routing decision takes, commit included.",
             _FAST_S,
         )
-        self.encode_seconds = self._histogram(
-            "banditd_encode_seconds", "Time to embed one query, queueing included.", _FAST_S
-        )
         self.selections = self._counter("banditd_arm_selections", "Decisions by arm.", "policy", "arm", "explored")
         self.degraded = self._counter(
             "banditd_degraded", "Decisions made without a context, by reason.", "policy", "reason"
         )
-        self.route_errors = self._counter("banditd_route_errors", "Queries not routed.", "code")
+        self.route_errors = self._counter(
+            "banditd_route_errors", "Queries not routed, by the code of the problem.", "code"
+        )
         self.rate_limited = self._counter("banditd_rate_limited", "Requests refused for their rate.")
         self.rewards = self._counter("banditd_rewards", "Rewards by what became of them.", "outcome")
         self.usage_reports = self._counter("banditd_usage_reports", "Usage reports.", "outcome")

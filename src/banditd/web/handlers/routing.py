@@ -29,12 +29,12 @@ _NO_NAMES: Final[frozenset[str]] = frozenset()
 async def create(api: Api, request: web.Request) -> web.Response:
     """Route one query."""
     started = perf_counter()
-    body = await read_body(request)
     try:
-        asked = RouteRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid(error, RouteRequest, body) from None
-    decision = await api.services.routing.route(to_query(asked, api.config.max_input_chars))
+        asked = await _read(request)
+        decision = await api.services.routing.route(to_query(asked, api.config.max_input_chars))
+    except BanditdError as error:
+        api.metrics.count(api.metrics.route_errors, error.code)
+        raise
     elapsed_s = perf_counter() - started
     api.metrics.route_overhead.observe(elapsed_s)
     return web.Response(
@@ -53,6 +53,14 @@ async def create(api: Api, request: web.Request) -> web.Response:
     )
 
 
+async def _read(request: web.Request) -> RouteRequest:
+    body = await read_body(request)
+    try:
+        return RouteRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error, RouteRequest, body) from None
+
+
 async def create_batch(api: Api, request: web.Request) -> web.Response:
     """Route several queries; their decisions share one commit."""
     asked = (await read_model(request, RouteBatchRequest)).queries
@@ -65,8 +73,10 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     results = [
         _batch_item(index, one, outcome) for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
     ]
-    failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
-    return json_answer({"results": results}, status=207 if failed else 200)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
+    for failure in failures:
+        api.metrics.count(api.metrics.route_errors, failure.code)
+    return json_answer({"results": results}, status=207 if failures else 200)
 
 
 def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
