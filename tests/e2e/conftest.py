@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,12 @@ class Running:
 
 
 Start = Callable[..., Running]
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until it holds. What never holds is stopped by whoever runs the tests."""
+    while not await true():  # noqa: ASYNC110 - the other side is a process: it cannot set an event
+        await asyncio.sleep(0.05)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.e2e.conftest import ROOT, Running, Start
 
 
@@ -118,21 +117,29 @@ def _folder(place: Path) -> Path:
         writer.writerow(["id", "coder", "coder|cost_usd", "writer", "writer|cost_usd"])
         for row in range(120):
             code = rng.random() < 0.5
-            text = f"def f{row}(x): return x[{row}] # fix the IndexError" if code else f"Write a poem about river {row}."
+            text = (
+                f"def f{row}(x): return x[{row}] # fix the IndexError" if code else f"Write a poem about river {row}."
+            )
             prompts.write(json.dumps({"id": row, "prompt": text, "category": "code" if code else "poem"}) + "\n")
             writer.writerow([row, float(code), 0.001, float(not code), 0.002])
     return place
 
 
-def test_a_replay_in_process_and_one_through_the_daemon_tell_the_same_story(daemon: Running, tmp_path: Path) -> None:
+def test_a_replay_through_the_daemon_plays_every_row_there_and_gives_the_same_report(
+    daemon: Running, tmp_path: Path
+) -> None:
     folder = _folder(tmp_path / "two-kinds")
-    inside = json.loads(run("replay", str(folder), "--seeds", "2", "--json", "-"))
+    inside = json.loads(run("replay", str(folder), "--seeds", "4", "--json", "-"))
     outside = json.loads(run("replay", str(folder), "--seeds", "1", "--json", "-", "--url", daemon.url))
-    for report in (inside, outside):
-        assert report["arms"] == ["coder", "writer"]
-        assert report["rows"] == 120
-        assert report["references"]["best_per_category"] == 1.0
-        assert report["utility"]["mean"] > report["references"]["uniform"] + 0.1
+    assert inside.keys() == outside.keys()
+    for same in ("dataset", "arms", "rows", "objective"):
+        assert inside[same] == outside[same]
+    for reference in ("uniform", "best_fixed", "best_per_category", "oracle"):
+        assert inside["references"][reference] == outside["references"][reference]
+    assert inside["utility"]["last_third"] > inside["references"]["uniform"] + 0.1
+    stats = as_json("stats", url=daemon.url)
+    assert stats["decisions"] == inside["rows"] == 120
+    assert outside["reward"]["mean"] == pytest.approx(stats["mean_reward"])
     assert not any(arm["arm"].startswith("replay-") for arm in as_json("arms", url=daemon.url)["arms"])
 
 

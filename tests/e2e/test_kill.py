@@ -1,4 +1,4 @@
-"""kill -9 at random moments: nothing acknowledged is lost, nothing is counted twice. `make chaos` does it 50 times."""
+"""kill -9 at random moments: nothing acknowledged is lost or counted twice. `make chaos` does it 50 times."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.conftest import ROOT, Start, until
 
 from banditd.client import DaemonClient, RefusedError
 from banditd.core.errors import UnavailableError
-from tests.e2e.conftest import ROOT, Start
 
 QUERY = {"input": "Write a Python function that merges overlapping intervals."}
 BEST = "code-specialist"
@@ -86,8 +86,11 @@ async def test_sigterm_finishes_the_requests_that_run_and_exits_with_zero(start:
     async with DaemonClient(daemon.url) as client:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(keep_asking(client)) for _ in range(8)]
-            while len(answered) < 50:
-                await asyncio.sleep(0.01)
+
+            async def some_answered() -> bool:
+                return len(answered) >= 50
+
+            await until(some_answered)
             daemon.process.send_signal(signal.SIGTERM)
         assert all(task.done() for task in tasks)
     assert daemon.stop() == 0
@@ -144,7 +147,7 @@ def test_a_port_in_use_is_told_with_the_mend(start: Start, tmp_path: Path) -> No
     [
         (["--config", "no-such-file.yaml"], {}, "does not exist"),
         ([], {"BANDITD_SERVRE__PORT": "1"}, "BANDITD_SERVER"),
-        (["--host", "0.0.0.0"], {}, "api_keys"),
+        (["--host", "192.0.2.1"], {}, "api_keys"),
         ([], {"BANDITD_SERVER__PORT": "many"}, "server.port"),
         ([], {"BANDITD_DATABASE__URL": "mysql://somewhere/x"}, "mysql"),
     ],
@@ -175,5 +178,3 @@ def test_the_daemon_is_the_same_object_when_run_as_a_module() -> None:
     from banditd import __version__
 
     assert done.stdout.strip() == f"banditd, version {__version__}"
-
-

@@ -7,9 +7,9 @@ import signal
 from typing import Any
 
 import pytest
+from tests.e2e.conftest import Start, until
 
 from banditd.client import DaemonClient
-from tests.e2e.conftest import Start
 
 QUERY = {"input": "Translate the following into French, keep the tone: Good morning."}
 BEST = "medium-general"
@@ -22,9 +22,9 @@ async def _teach(route: DaemonClient, reward: DaemonClient, rounds: int) -> None
         await reward.reward({"decision_id": answer["decision_id"], "value": value, "source": "metric"})
 
 
-async def _rewards(client: DaemonClient) -> int:
+async def _has_rewards(client: DaemonClient, count: int) -> bool:
     stats: dict[str, Any] = await client.call("GET", "/v1/stats")
-    return int(stats["rewards"])
+    return bool(stats["rewards"] >= count)
 
 
 async def _beliefs(client: DaemonClient) -> dict[str, float]:
@@ -48,16 +48,14 @@ async def test_two_replicas_learn_one_policy_and_one_goes_on_when_the_other_dies
     async with DaemonClient(one.url) as first, DaemonClient(other.url) as second:
         await _teach(first, second, 25)
         await _teach(second, first, 25)
-        while await _rewards(second) < 50:
-            await asyncio.sleep(0.05)
+        await until(lambda: _has_rewards(second, 50))
         beliefs = await _agreed(first, second)
         assert max(beliefs, key=lambda arm: beliefs[arm]) == BEST
 
         one.process.send_signal(signal.SIGKILL)
         one.stop()
         await _teach(second, second, 20)
-        while await _rewards(second) < 70:
-            await asyncio.sleep(0.05)
+        await until(lambda: _has_rewards(second, 70))
         stats = await second.call("GET", "/v1/stats")
     assert stats["decisions"] == 70
     assert stats["rewards"] == 70

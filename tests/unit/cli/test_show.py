@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from banditd.cli.show import cell, echo_json, print_document, print_table
+from banditd.cli.tables import print_arms, print_contexts, print_stats
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (True, "yes"),
+        (False, "no"),
+        (3, "3"),
+        (0.5, "0.5"),
+        (0.123456, "0.1235"),
+        (0.00001234, "1.234e-05"),
+        (0.0, "0"),
+        (12345678.9, "1.235e+07"),
+        ([1, 0.25], "1, 0.25"),
+        ("text", "text"),
+    ],
+)
+def test_values_are_short_and_never_python(value: object, shown: str) -> None:
+    assert cell(value) == shown
+
+
+def test_json_refuses_what_is_not_json(capsys: pytest.CaptureFixture[str]) -> None:
+    echo_json({"ä": 1})
+    assert json.loads(capsys.readouterr().out) == {"ä": 1}
+    with pytest.raises(ValueError):
+        echo_json(float("nan"))
+
+
+def test_text_of_the_daemon_is_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("t", ("name",), [("[red]arm[/red]",)])
+    assert "[red]arm[/red]" in capsys.readouterr().out
+
+
+def test_a_document_shows_scalars_and_lists_of_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    print_document("d", {"a": {"b": 1}, "rows": [{"x": 1, "y": None}, {"x": 2}]})
+    shown = capsys.readouterr().out
+    assert "a.b" in shown
+    assert "rows" in shown
+    assert "y" in shown
+
+
+def _stats() -> dict:
+    arm = {
+        "arm": "m", "decisions": 2, "share": 1.0, "explored": 0, "mean_reward": None, "interval": None,
+        "spend_usd": 0.0, "fixed": {"would_have_cost_usd": None}, "mean_latency_ms": None,
+    }  # fmt: skip
+    return {
+        "policy": "default", "window_s": None, "decisions": 2, "rewards": 0, "mean_reward": None, "interval": None,
+        "coverage": {"share": None, "delay_p50_s": None, "delay_p90_s": None, "delay_p99_s": None},
+        "exploration_rate": None, "selection_entropy": {"realised": None, "maximum": None}, "spend_usd": 0.0,
+        "degraded": 0, "arms": [arm],
+    }  # fmt: skip
+
+
+def test_statistics_without_data_show_dashes_not_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    print_stats(_stats())
+    shown = capsys.readouterr().out
+    assert "nan" not in shown.lower()
+    assert "None" not in shown
+    print_contexts({"policy": "default", "clusters": []})
+    assert "no decisions yet" in capsys.readouterr().out
+
+
+def test_contexts_show_each_arm_in_its_column(capsys: pytest.CaptureFixture[str]) -> None:
+    cluster = {
+        "cluster": 4,
+        "words": ["function", "code"],
+        "decisions": 7,
+        "arms": [{"arm": "b", "mean_reward": 0.75, "rewards": 4}, {"arm": "a", "mean_reward": None, "rewards": 0}],
+    }
+    print_contexts({"policy": "default", "clusters": [cluster]})
+    shown = capsys.readouterr().out
+    assert "0.75 (4)" in shown
+    assert "function, code" in shown
+
+
+def test_arms_show_price_use_and_reward(capsys: pytest.CaptureFixture[str]) -> None:
+    view = {
+        "arm": "m", "enabled": False, "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4},
+        "usage": {"decisions": 3, "cost_usd": 0.5},
+        "statistics": {"rewards": 2, "mean_reward": 0.5, "interval": [0, 1]},
+    }  # fmt: skip
+    print_arms({"policy": "p", "arms": [view]})
+    shown = capsys.readouterr().out
+    assert "0.000 .. 1.000" in shown
+    assert "no" in shown
