@@ -216,7 +216,6 @@ class StoredLearning:
     hyperparameters: str | None  # JSON, made by bandit
     learner: str | None  # JSON: counters of the learner (folded in this epoch, last tuned at, ...)
     segments: tuple[StoredSegment, ...]
-    live_segments: frozenset[tuple[str, int]] = frozenset()  # (arm, epoch) of all: the others were dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,11 +354,13 @@ class ReportReader(Protocol):
         """Per arm: arm, decisions, explored, entropy_sum, greedy, rewards, weight, weighted_reward,
         weighted_square, spend_usd, predicted_spend_usd, fixed_cost_usd (what this arm would have cost on
         every decision it was eligible for), fixed_decisions, input_tokens, output_tokens, latency_ms_sum,
-        latency_reports, usage_reports, errors, degraded."""
+        latency_reports, usage_reports, errors, degraded.
+        """
 
     async def contexts(self, policy: str) -> list[Mapping[str, float | str]]:
         """Per (cluster, arm): decisions, rewards, weight, weighted_reward, weighted_square, spend_usd,
-        latency_ms_sum, latency_reports."""
+        latency_ms_sum, latency_reports.
+        """
 
     async def timeseries(
         self, policy: str, *, since_us: int, until_us: int, step_s: int

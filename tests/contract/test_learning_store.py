@@ -150,14 +150,13 @@ async def test_of_two_folds_on_one_version_only_one_is_stored(leader, open_repli
     assert sorted(type(answer).__name__ for answer in answers) == ["LeaseLostError"] * 7 + ["NoneType"]
 
 
-async def test_followers_load_only_what_changed_and_learn_what_was_dropped(leader, make):
+async def test_followers_load_only_what_changed(leader, make):
     first = [StoredSegment(arm="cheap", epoch=epoch, sums=b"a", version=1) for epoch in (0, 1, 2)]
     await leader.learning.commit(make.fold(segments=first), holder="me")
     second = [StoredSegment(arm="cheap", epoch=1, sums=b"b", version=2)]
     await leader.learning.commit(make.fold(1, segments=second, dropped_segments=[("cheap", 0)]), holder="me")
     state = await leader.learning.load("default", "schema", since_version=1)
     assert state.segments == tuple(second)
-    assert state.live_segments == {("cheap", 1), ("cheap", 2)}
     whole = await leader.learning.load("default", "schema")
     assert [segment.sums for segment in whole.segments] == [b"b", b"a"]
 
@@ -178,6 +177,20 @@ async def test_the_replay_of_the_log_has_every_rewarded_decision_in_order(storag
     assert [len(batch) for batch in batches] == [3, 3, 1]
     assert [item.decision_id for batch in batches for item in batch] == [one.decision_id for one in made]
     assert all(item.events for batch in batches for item in batch)
+
+
+async def test_the_replay_and_samples_tell_what_is_still_queued(leader, make):
+    made = await _rewarded(leader, make, 2)
+    [first, _] = await leader.learning.claim("default", 10)
+    fold = make.fold(
+        contributions={one.decision_id: Contribution("cheap", 2, 1.0, 0.5) for one in made},
+        queue_ids=first.queue_ids,
+    )
+    await leader.learning.commit(fold, holder="me")
+    [items] = [batch async for batch in leader.learning.replay_log("default")]
+    assert [len(item.queue_ids) for item in items] == [0, 1]
+    sampled = await leader.learning.sample_contributions("default", 10)
+    assert [len(item.queue_ids) for item in sampled] == [0, 1]
 
 
 async def test_samples_are_folded_decisions_of_the_whole_log(leader, make):

@@ -213,6 +213,7 @@ async def test_two_replicas_reporting_the_same_usage_count_it_once(storage, open
 async def test_silence_is_charged_at_the_prediction_until_a_report_comes(storage, make):
     made = await _one_decision(storage, make)
     reported = await _one_decision(storage, make, at_us=make.now_us + 1)
+    await _one_decision(storage, make, at_us=make.now_us + 2, deferred=True)
     await storage.rewards.report_usage(UsageReport(decision_id=reported.decision_id, cost_usd=0.25), _price)
     silent = await storage.rewards.silent_usage("default", make.now_us, make.now_us + 10, 10)
     assert silent == [(made.decision_id, "cheap", pytest.approx(0.001))]

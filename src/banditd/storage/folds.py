@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, exists, func, select
@@ -17,26 +17,24 @@ from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ports import FoldItem
 from banditd.storage.codec import unpack_context
-from banditd.storage.schema import contribution, decision, reward_event, usage_report
+from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
 _MILLISECOND_HEX: Final = 12
 
 
-def fold_items(
-    connection: Connection,
-    decision_ids: Sequence[str],
-    queue_ids: Mapping[str, Sequence[str]] | None = None,
-) -> list[FoldItem]:
-    """Fold items of these decisions, in their order."""
+def fold_items(connection: Connection, decision_ids: Sequence[str]) -> list[FoldItem]:
+    """Fold items of these decisions, in their order, with all their rows of the learner's queue."""
     found: dict[str, FoldItem] = {}
     for start in range(0, len(decision_ids), _CHUNK):
         chunk = decision_ids[start : start + _CHUNK]
+        # The queue is read before the events: an event that this look misses has its row still to come.
+        queued = _queued(connection, chunk)
         events = _active_events(connection, chunk)
         for row in connection.execute(_query().where(decision.c.decision_id.in_(chunk))):
-            queued = () if queue_ids is None else tuple(queue_ids[row.decision_id])
-            found[row.decision_id] = _item(row, tuple(events.get(row.decision_id, ())), queued)
+            decision_id = row.decision_id
+            found[decision_id] = _item(row, tuple(events.get(decision_id, ())), tuple(queued.get(decision_id, ())))
     return [found[decision_id] for decision_id in decision_ids if decision_id in found]
 
 
@@ -100,6 +98,14 @@ def _query() -> Any:
             contribution, contribution.c.decision_id == d.decision_id
         )
     )
+
+
+def _queued(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[str]]:
+    c = fold_queue.c
+    rows: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(select(c.decision_id, c.queue_id).where(c.decision_id.in_(decision_ids))):
+        rows[row.decision_id].append(row.queue_id)
+    return rows
 
 
 def _active_events(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[RewardEvent]]:

@@ -234,10 +234,10 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
     state = connection.execute(
         select(learner_state).where(s.policy == policy, s.schema_hash == schema_hash)
     ).one_or_none()
-    mine = (g.policy == policy) & (g.schema_hash == schema_hash)
-    live = connection.execute(select(g.arm, g.epoch).where(mine).order_by(g.arm, g.epoch))
     changed = connection.execute(
-        select(g.arm, g.epoch, g.sums, g.version).where(mine, g.version > since_version).order_by(g.arm, g.epoch)
+        select(g.arm, g.epoch, g.sums, g.version)
+        .where(g.policy == policy, g.schema_hash == schema_hash, g.version > since_version)
+        .order_by(g.arm, g.epoch)
     )
     return StoredLearning(
         version=0 if state is None else state.version,
@@ -245,21 +245,17 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
         hyperparameters=None if state is None else state.hyperparameters,
         learner=None if state is None else state.learner,
         segments=tuple(StoredSegment(**row) for row in changed.mappings()),
-        live_segments=frozenset((row.arm, row.epoch) for row in live),
     )
 
 
 def _claim(connection: Connection, policy: str, limit: int) -> list[FoldItem]:
     queued = connection.execute(
-        select(fold_queue.c.decision_id, fold_queue.c.queue_id)
+        select(fold_queue.c.decision_id)
         .where(fold_queue.c.policy == policy)
         .order_by(fold_queue.c.queue_id)
         .limit(limit)
     )
-    queue_ids: dict[str, list[str]] = {}
-    for row in queued:
-        queue_ids.setdefault(row.decision_id, []).append(row.queue_id)
-    return fold_items(connection, list(queue_ids), queue_ids)
+    return fold_items(connection, list(dict.fromkeys(queued.scalars())))
 
 
 def _changes(delta: StatDelta) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, distinct, func, select
+from sqlalchemy import Connection, Table, delete, distinct, exists, func, not_, select
 
 from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
@@ -121,6 +121,7 @@ class SqlMaintenance:
         oldest = (
             select(c.decision_id)
             .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
+            .where(not_(exists().where(fold_queue.c.decision_id == c.decision_id)))
             .order_by(c.decision_id)
             .limit(limit)
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.ids import lowest_id
@@ -16,7 +16,7 @@ from banditd.core.types import Arm, UsageReport
 from banditd.storage.arms import load_arms
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
-from banditd.storage.schema import contribution, decision, reward_event, usage_report
+from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
 _USAGE_SUMS: Final = (
@@ -90,7 +90,11 @@ class UsageLog:
         c = decision.c
         query = (
             select(c.decision_id, c.arm, c.predicted_cost_usd)
-            .select_from(decision.outerjoin(usage_report, usage_report.c.decision_id == c.decision_id))
+            .select_from(
+                decision.outerjoin(usage_report, usage_report.c.decision_id == c.decision_id).outerjoin(
+                    activation, activation.c.decision_id == c.decision_id
+                )
+            )
             .where(
                 c.policy == policy,
                 c.created_at_us >= created_from_us,
@@ -98,6 +102,8 @@ class UsageLog:
                 c.decision_id >= lowest_id(created_from_us - _ID_SLACK_US),
                 c.decision_id < lowest_id(created_to_us + _ID_SLACK_US),
                 usage_report.c.decision_id.is_(None),
+                # What was never activated was never served.
+                or_(not_(c.deferred), activation.c.decision_id.is_not(None)),
             )
             .order_by(c.decision_id)
             .limit(limit)
