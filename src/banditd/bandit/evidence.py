@@ -1,28 +1,30 @@
 """Fit prior scales and noise by the marginal likelihood, from the sums alone. Pure; no pass over any log.
 
-Empirical Bayes by fixed-point steps (MacKay 1992, Bayesian interpolation; Bishop 2006, section 3.5.2):
+Empirical Bayes by damped steps (MacKay 1992, Bayesian interpolation; Bishop 2006, section 3.5.2):
 with gamma_g the number of parameters of group g that the data determine and q_g the sum of squares of
 their means, the evidence is stationary where v_g = q_g / gamma_g; the noise where s2 = RSS / (n - gamma).
-Each scale also has a weak inverse-gamma prior at its starting value, worth ``PRIOR_DOF`` parameters, and
+Each scale also has a weak log-normal prior at its starting value (variance ``HYPER_VARIANCE`` of log v), and
 each arm's noise is pulled to the pool's: with little data the starting values stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from banditd.bandit.hyperparameters import CENTRE, NOISE_START, SMALLEST_SCALE, Hyperparameters
+from banditd.bandit.ridge import spd_inverse
 from banditd.bandit.statistics import ArmSums
 from banditd.core.types import FeatureSchema, FloatArray
 
-PRIOR_DOF: Final = 3.0
+HYPER_VARIANCE: Final = 4.0  # of log v around its starting value: a standard deviation is within e, likely
 NOISE_DOF: Final = 10.0  # rewards that the starting noise is worth, and the pool's noise for an arm
 NOISE_BOUNDS: Final = (1e-4, 0.3)
-MAX_STEPS: Final = 12
+MAX_STEPS: Final = 6  # a refit starts from the last one, so the steps go on next time
+SWITCHED_ON: Final = 0.1  # standard deviation from which the second climb starts
 TOLERANCE: Final = 0.02  # of the logarithm of any scale
 
 
@@ -63,7 +65,9 @@ class _Fit:
     own_var: FloatArray  # (K, d)
     rss: FloatArray  # (K,)
     determined: FloatArray  # (K,) parameters that arm's data determine
-    log_evidence: float
+    quadratic: float
+    precision: FloatArray  # (K, d, d) of every arm given beta
+    total: FloatArray | None  # (d, d) precision of beta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,86 +80,113 @@ class TuningTask:
     pooled: bool = True
 
     def run(self) -> Hyperparameters:
-        """Fixed-point steps from the current values until nothing moves by 2 %, at most 12."""
+        """Climb from the current values, and from there with contexts switched on; keep the higher top.
+
+        The evidence is flat where a scale is nearly zero, so climbing alone would leave a group switched off
+        long after the data has begun to speak for it.
+        """
         problem = _Problem(self.arms, self.schema)
+        awake = {
+            name: value if name == "bias" else max(value, SWITCHED_ON) for name, value in self.current.own.items()
+        }
+        starts = [self.current]
+        if awake != dict(self.current.own):
+            starts.append(replace(self.current, own=awake))
+        tops = [self._climb(problem, start) for start in starts]
+        best, fit, noise = max(tops, key=lambda top: self._height(problem, *top))
+        return replace(best, log_evidence=_log_evidence(problem, best, noise, fit))
+
+    def _climb(self, problem: _Problem, current: Hyperparameters) -> tuple[Hyperparameters, _Fit, FloatArray]:
+        """Damped steps until nothing moves by 2 %, at most ``MAX_STEPS``."""
         start = Hyperparameters.start(self.schema)
-        current = self.current
         names = [arm.arm for arm in self.arms]
         noise = np.array([current.noise_of(name) for name in names])
         fit = _fit(problem, current, noise, pooled=self.pooled)
         for _ in range(MAX_STEPS):
-            shared = _step(current.shared, start.shared, fit.shared_mean[None], fit.shared_var[None], self.schema)
             own = _step(current.own, start.own, fit.own_mean, fit.own_var, self.schema)
+            shared = dict(current.shared)
+            if self.pooled:
+                mean, variance = fit.shared_mean[None], fit.shared_var[None]
+                shared = _step(current.shared, start.shared, mean, variance, self.schema)
             noise, common = _noise_step(problem, fit)
-            moved = max(_distance(current.shared, shared) if self.pooled else 0.0, _distance(current.own, own))
+            moved = max(_distance(current.shared, shared), _distance(current.own, own))
             current = Hyperparameters(
-                shared=shared if self.pooled else current.shared,
-                own=own,
-                noise=dict(zip(names, noise.tolist(), strict=True)),
-                common_noise=common,
+                shared=shared, own=own, noise=dict(zip(names, noise.tolist(), strict=True)), common_noise=common
             )
             fit = _fit(problem, current, noise, pooled=self.pooled)
             if moved < TOLERANCE:
                 break
-        return Hyperparameters(
-            shared=current.shared,
-            own=current.own,
-            noise=current.noise,
-            common_noise=current.common_noise,
-            log_evidence=fit.log_evidence,
-        )
+        return current, fit, noise
+
+    def _height(self, problem: _Problem, at: Hyperparameters, fit: _Fit, noise: FloatArray) -> float:
+        """Log evidence plus the log prior of the scales."""
+        start = Hyperparameters.start(self.schema)
+        away = [2.0 * np.log(at.own[name] / start.own[name]) for name in at.own]
+        away += [2.0 * np.log(at.shared[name] / start.shared[name]) for name in at.shared]
+        prior = -0.5 * float(np.square(away).sum()) / HYPER_VARIANCE
+        return _log_evidence(problem, at, noise, fit) + prior
 
     def log_evidence(self, at: Hyperparameters) -> float:
         """Log marginal likelihood of the rewards at given hyperparameters, in nats."""
         noise = np.array([at.noise_of(arm.arm) for arm in self.arms])
-        return _fit(_Problem(self.arms, self.schema), at, noise, pooled=self.pooled).log_evidence
+        problem = _Problem(self.arms, self.schema)
+        return _log_evidence(problem, at, noise, _fit(problem, at, noise, pooled=self.pooled))
 
 
 def _fit(problem: _Problem, at: Hyperparameters, noise: FloatArray, *, pooled: bool) -> _Fit:
-    """Posterior of beta and every delta_a; O(K d^3)."""
+    """Posterior of beta and every delta_a: K inversions and one batched product, O(K d^3).
+
+    Traces with S_a / s2_a = A_a - V1^-1 are taken through A_a, which leaves only diagonals to compute.
+    """
     v1 = at.own_variance(problem.schema)
     d = v1.shape[0]
-    scaled = problem.symmetric / noise[:, None, None]
-    factor = np.linalg.cholesky(scaled + np.diag(1.0 / v1))
-    inverse = np.linalg.inv(scaled + np.diag(1.0 / v1))
+    precision = problem.symmetric / noise[:, None, None] + np.diag(1.0 / v1)
+    inverse = np.stack([spd_inverse(matrix) for matrix in precision])
     pull = problem.xr / noise[:, None]
     own = np.matmul(inverse, pull[:, :, None])[:, :, 0]
-    logdet = 2.0 * float(np.log(np.diagonal(factor, axis1=1, axis2=2)).sum()) + len(noise) * float(np.log(v1).sum())
-    quadratic = float((problem.rr / noise).sum() - (pull * own).sum())
-    covariance = inverse
-    theta, delta, own_var = own, own, np.diagonal(inverse, axis1=1, axis2=2)
-    shared_mean, shared_var = np.zeros(d), np.zeros(d)
+    own_var = np.diagonal(inverse, axis1=1, axis2=2)
+    determined = d - (own_var / v1).sum(axis=1)
+    theta = delta = own
+    shared_mean, shared_var, total = np.zeros(d), np.zeros(d), None
     if pooled:
         v0 = at.shared_variance(problem.schema)
-        weighted = inverse / v1  # A^-1 V1^-1
+        weighted = inverse / v1  # W = A^-1 V1^-1
         total = np.diag(1.0 / v0 + len(noise) / v1) - (weighted / v1[:, None]).sum(axis=0)
         total = 0.5 * (total + total.T)
-        shared_covariance = np.linalg.inv(total)
-        target = (own / v1).sum(axis=0)
-        shared_mean = shared_covariance @ target
+        shared_covariance = spd_inverse(total)
+        shared_mean = shared_covariance @ (own / v1).sum(axis=0)
         shared_var = np.diagonal(shared_covariance)
         theta = own + weighted @ shared_mean
         delta = theta - shared_mean
-        lifted = np.matmul(weighted, shared_covariance)
-        spread = np.matmul(lifted, weighted.transpose(0, 2, 1))
-        covariance = inverse + spread
-        pulled = lifted - shared_covariance  # (A^-1 V1^-1 - I) Lambda^-1
-        own_var = own_var + (pulled * (weighted - np.eye(d))).sum(axis=2)
-        logdet += float(np.linalg.slogdet(total)[1]) + float(np.log(v0).sum())
-        quadratic -= float(target @ shared_mean)
+        lifted = (weighted.reshape(-1, d) @ shared_covariance).reshape(weighted.shape)  # W Lambda^-1
+        spread = (lifted * weighted).sum(axis=2)  # diagonal of W Lambda^-1 W'
+        own_var = own_var + spread - 2.0 * np.diagonal(lifted, axis1=1, axis2=2) + shared_var
+        determined = determined + (weighted * (shared_covariance / v1[:, None])).sum(axis=(1, 2))
+        determined = determined - (spread / v1).sum(axis=1)
     fitted = np.matmul(problem.symmetric, theta[:, :, None])[:, :, 0]
     rss = problem.rr - 2.0 * (theta * problem.xr).sum(axis=1) + (theta * fitted).sum(axis=1)
-    determined = (covariance * problem.symmetric).sum(axis=(1, 2)) / noise
-    n_total = float((problem.n * np.log(2.0 * np.pi * noise)).sum())
     return _Fit(
-        shared_mean,
-        shared_var,
-        delta,
-        own_var,
-        np.maximum(rss, 0.0),
-        determined,
-        -0.5 * (n_total + logdet + quadratic),
+        shared_mean=shared_mean,
+        shared_var=shared_var,
+        own_mean=delta,
+        own_var=own_var,
+        rss=np.maximum(rss, 0.0),
+        determined=determined,
+        quadratic=float((problem.rr / noise).sum() - (pull * own).sum())
+        - (0.0 if total is None else float(shared_mean @ total @ shared_mean)),
+        precision=precision,
+        total=total,
     )
+
+
+def _log_evidence(problem: _Problem, at: Hyperparameters, noise: FloatArray, fit: _Fit) -> float:
+    """Log marginal likelihood in nats: -1/2 [sum n log 2 pi s2 + log det + quadratic form]."""
+    logdet = float(np.linalg.slogdet(fit.precision)[1].sum())
+    logdet += len(noise) * float(np.log(at.own_variance(problem.schema)).sum())
+    if fit.total is not None:
+        logdet += float(np.linalg.slogdet(fit.total)[1])
+        logdet += float(np.log(at.shared_variance(problem.schema)).sum())
+    return -0.5 * (float((problem.n * np.log(2.0 * np.pi * noise)).sum()) + logdet + fit.quadratic)
 
 
 def _step(
@@ -165,16 +196,18 @@ def _step(
     variance: FloatArray,
     schema: FeatureSchema,
 ) -> dict[str, float]:
-    """MacKay's update per group, with the weak prior. mean, variance : (rows, d)."""
+    """A Newton step on log v per group, damped. mean, variance : (rows, d)."""
     updated = {}
     for group in schema.groups:
         v = max(scales[group.name], SMALLEST_SCALE) ** 2
         columns = slice(group.start, group.stop)
         determined = float(np.clip(1.0 - variance[:, columns] / v, 0.0, 1.0).sum())
-        squares = float((mean[:, columns] ** 2).sum())
-        prior = PRIOR_DOF
-        new = (squares + prior * start[group.name] ** 2) / (determined + prior)
-        updated[group.name] = float(np.sqrt(np.clip(new, SMALLEST_SCALE**2, 1.0)))
+        explained = float((mean[:, columns] ** 2).sum()) / v
+        away = 2.0 * float(np.log(np.sqrt(v) / start[group.name]))
+        slope = 0.5 * (explained - determined) - away / HYPER_VARIANCE
+        bend = 0.5 * max(explained, determined) + 1.0 / HYPER_VARIANCE
+        log_v = float(np.log(v)) + float(np.clip(slope / bend, -1.0, 1.0))
+        updated[group.name] = float(np.clip(np.exp(0.5 * log_v), SMALLEST_SCALE, 1.0))
     return updated
 
 

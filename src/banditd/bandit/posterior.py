@@ -75,8 +75,8 @@ class Posterior:
         x : float64, shape (d,). arms : intp, shape (n,). penalty : float64, shape (n,).
         """
         rows = np.empty((arms.shape[0], x.shape[0]))
-        for i, arm in enumerate(arms.tolist()):
-            np.dot(self.inverse[arm], x, out=rows[i])
+        for row, arm in zip(rows, arms.tolist(), strict=True):
+            np.dot(self.inverse[arm], x, row)
         own_variance = rows @ x
         mean = self.own[arms] @ x
         mean += self.centre * x[0]
@@ -87,7 +87,7 @@ class Posterior:
         mean += rows @ self.shared_mean
         leader = int((mean - penalty).argmax())
         projected = rows @ self.shared_covariance
-        shared = (projected * rows).sum(axis=1)
+        shared = np.vecdot(projected, rows)
         cross = projected @ rows[leader]
         contrast = own_variance + shared + (shared[leader] - 2.0 * cross)
         return Moments(mean, own_variance + shared, np.maximum(contrast, 0.0), leader)

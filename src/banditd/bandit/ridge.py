@@ -35,8 +35,9 @@ def spd_inverse(matrix: FloatArray) -> FloatArray:
     inverse, info = dpotri(factor, lower=1, overwrite_c=1)
     if info != 0:
         raise InvariantError("A precision matrix is singular.")
-    result: FloatArray = np.asfortranarray(np.tril(inverse) + np.tril(inverse, -1).T)
-    return result
+    result: FloatArray = inverse + inverse.T  # the upper triangle was clean, so only the diagonal doubled
+    result.ravel(order="K")[:: result.shape[0] + 1] *= 0.5
+    return np.asfortranarray(result)
 
 
 class Evidence:

@@ -27,7 +27,7 @@ from banditd.core.types import FeatureSchema, FloatArray
 __all__ = ["PolicyState", "Snapshot"]
 
 FIRST_TUNING: Final = 20  # rewards before the evidence is first asked
-TUNING_GROWTH: Final = 1.15  # and then at every growth of their number by this factor
+TUNING_GROWTH: Final = 1.2  # and then at every growth of their number by this factor
 
 
 class PolicyState:

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from banditd.bandit import POLICIES
+from banditd.core.errors import ConfigurationError, InvalidInputError
+from banditd.replay import ReplayOptions, Row, Served, make_plan, report_table, run, run_with
+
+KEYS = {
+    "dataset", "pool", "arms", "policy", "objective", "rows", "seeds", "utility", "reward", "cost", "references",
+    "headroom_score", "microseconds_per_decision", "per_seed",
+}  # fmt: skip
+
+
+class Always:
+    """A decider that plays one arm and remembers what it was told."""
+
+    def __init__(self, arm: int) -> None:
+        self.arm = arm
+        self.choose_us: list[float] = []
+        self.update_us: list[float] = []
+        self.log: list[tuple[str, object]] = []
+
+    async def decide(self, row: Row) -> Served:
+        self.log.append(("decide", row.index))
+        return Served(self.arm, row.index)
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+        self.log.append(("reward", served.token))
+
+    async def begin_scoring(self) -> None:
+        self.log.append(("scoring", None))
+
+    async def close(self) -> None:
+        self.log.append(("close", None))
+
+
+def test_the_report_has_the_keys_of_the_contract(two_topics: Path, tmp_path: Path) -> None:
+    seen = []
+    report = run(
+        ReplayOptions(directory=two_topics, seeds=2, cost_weight=0.1, workers=1), lambda done, _all: seen.append(done)
+    )
+    content = json.loads(report.to_json())
+    assert set(content) >= KEYS
+    assert set(content["utility"]) == {"mean", "sd", "first_500", "last_third"}
+    assert set(content["references"]) == {
+        "uniform", "best_fixed", "best_per_category", "oracle", "fixed_mixture_at_cost"
+    }  # fmt: skip
+    assert set(content["references"]["best_fixed"]) == {"arm", "utility"}
+    assert set(content["headroom_score"]) == {"all", "first_500", "last_third"}
+    assert set(content["microseconds_per_decision"]) == {"choose", "update"}
+    assert content["cost"]["over_budget"] is None
+    assert [one["seed"] for one in content["per_seed"]] == [0, 1]
+    assert seen == sorted(seen)
+    assert seen[-1] == 1200
+    report.write_json(tmp_path / "report.json")
+    report.plot(tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "report.json").read_text()) == content
+    assert report_table(report).row_count > 5
+
+
+def test_thompson_learns_which_arm_answers_what(two_topics: Path) -> None:
+    content = run(ReplayOptions(directory=two_topics, pool="good", seeds=2, workers=1)).content
+    assert content["headroom_score"]["last_third"] > 0.6  # type: ignore[index]
+    assert content["utility"]["last_third"] > content["references"]["best_fixed"]["utility"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", sorted(POLICIES))
+def test_every_policy_plays(two_topics: Path, kind: str) -> None:
+    options = {"fixed": {"arm": "large"}, "rules": {"default": "small"}}.get(kind, {})
+    content = run(
+        ReplayOptions(directory=two_topics, policy=kind, policy_options=options, limit=60, floor=0.0)
+    ).content
+    pulls = content["per_seed"][0]["pulls"]  # type: ignore[index]
+    assert sum(pulls.values()) == content["rows"] == 60
+    if kind == "fixed":
+        assert pulls["large"] == 60
+    if kind == "rules":
+        assert pulls["small"] == 60
+
+
+def test_the_same_seed_gives_the_same_run_in_any_number_of_processes(two_topics: Path) -> None:
+    runs = [
+        run(ReplayOptions(directory=two_topics, seeds=2, limit=120, workers=workers)).content for workers in (1, 2)
+    ]
+    assert [one["pulls"] for one in runs[0]["per_seed"]] == [one["pulls"] for one in runs[1]["per_seed"]]  # type: ignore[attr-defined]
+
+
+def test_a_budget_is_held_without_knowing_costs_in_advance(two_topics: Path) -> None:
+    content = run(ReplayOptions(directory=two_topics, pool="good", budget_usd=0.0004, seeds=2, workers=1)).content
+    assert content["objective"] == {"kind": "budget", "budget_usd": 0.0004}
+    assert 0.8 < content["cost"]["over_budget"] < 1.06  # type: ignore[index]
+    assert content["reward"]["mean"] > content["references"]["fixed_mixture_at_cost"] - 0.02  # type: ignore[index]
+
+
+def test_a_warm_up_split_is_played_first_and_not_scored(two_topics: Path) -> None:
+    plan = make_plan(ReplayOptions(directory=two_topics, split="test", warmup_split="train", order="source"))
+    assert plan.warmup.tolist() == list(range(200))
+    assert plan.scored.tolist() == list(range(200, 600))
+    cold = run(plan.options.__class__(directory=two_topics, pool="good", split="test", seeds=2, workers=1)).content
+    warm = run(
+        ReplayOptions(directory=two_topics, pool="good", split="test", warmup_split="train", seeds=2, workers=1)
+    ).content
+    assert warm["rows"] == cold["rows"] == 400
+    assert warm["headroom_score"]["first_500"] > cold["headroom_score"]["first_500"]  # type: ignore[index]
+
+
+async def test_rewards_come_after_the_delay_and_all_of_them(two_topics: Path) -> None:
+    deciders = []
+
+    def make(_seed: int) -> Always:
+        deciders.append(Always(1))
+        return deciders[-1]
+
+    plan = make_plan(ReplayOptions(directory=two_topics, limit=10, reward_delay=3, order="source"))
+    report = await run_with(plan, make)
+    log = deciders[0].log
+    rows = plan.scored.tolist()
+    assert [token for kind, token in log if kind == "reward"] == rows
+    assert log.index(("reward", rows[0])) == log.index(("decide", rows[3])) + 1
+    assert log[0] == ("scoring", None)
+    assert log[-1] == ("close", None)
+    expected = float(np.nanmean(plan.data.score[plan.scored, 1]))
+    assert report.content["utility"]["mean"] == pytest.approx(expected)  # type: ignore[index]
+
+
+async def test_a_constant_decider_gets_exactly_the_best_fixed_utility(two_topics: Path) -> None:
+    plan = make_plan(ReplayOptions(directory=two_topics, cost_weight=0.3))
+    report = await run_with(plan, lambda _seed: Always(0))
+    means = (plan.data.score - plan.penalty).mean(axis=0)
+    assert report.content["utility"]["mean"] == pytest.approx(means[0])  # type: ignore[index]
+    assert report.content["references"]["best_fixed"]["utility"] == pytest.approx(means.max())  # type: ignore[index]
+
+
+def test_limit_draws_the_same_rows_for_every_seed_and_keeps_source_order(two_topics: Path) -> None:
+    plan = make_plan(ReplayOptions(directory=two_topics, limit=50))
+    again = make_plan(ReplayOptions(directory=two_topics, limit=50, seeds=3))
+    assert plan.scored.tolist() == again.scored.tolist() == sorted(plan.scored.tolist())
+    assert plan.order(0)[1].tolist() != plan.order(1)[1].tolist()
+
+
+def test_wrong_options_are_refused(two_topics: Path) -> None:
+    with pytest.raises(InvalidInputError, match="not both"):
+        ReplayOptions(directory=two_topics, cost_weight=0.1, budget_usd=0.1)
+    with pytest.raises(InvalidInputError, match="split 'dev'"):
+        make_plan(ReplayOptions(directory=two_topics, split="dev"))
+    with pytest.raises(ConfigurationError, match="Unknown policy"):
+        run(ReplayOptions(directory=two_topics, policy="magic", limit=2))
