@@ -18,10 +18,9 @@ import numpy as np
 from banditd.core.errors import ConfigurationError, EmbeddingShapeError, InvalidInputError
 from banditd.core.types import Context, FeatureGroup, FeatureSchema, FloatArray
 from banditd.features.lexical import LEXICAL_NAMES, lexical_facts, lexical_scalars
-from banditd.features.maps import FeatureMaps
+from banditd.features.maps import CLIP, FeatureMaps
 
-CONTEXT_VERSION: Final = 1
-CLIP: Final = 3.0  # standard deviations: no prompt is so odd that it should outweigh nine others
+CONTEXT_VERSION: Final = 2
 MIN_NORM: Final = 1e-12
 CALLER_LIMIT: Final = 1e30
 
@@ -60,13 +59,13 @@ class ContextBuilder:
         self._clipped = slice(self._groups["lexical"].start, self._groups["embedding"].stop)
         self._ceiling = CLIP / np.sqrt(np.repeat([n_lexical, n_components], [n_lexical, n_components]))
         self._floor = -self._ceiling
-        # One product gives the white components and the affinity to every centre: |e - c|^2 is least where
-        # e.c - |c|^2 / 2 is greatest.
+        # One product gives the white components and the affinity to every centre: |v - c|^2 is least where
+        # v.c - |c|^2 / 2 is greatest, for v the embedding beside the weighted lexical columns.
         whitener = maps.pca_components / math.sqrt(n_components)
         self._project = np.ascontiguousarray(np.vstack([whitener, maps.centres]))
-        self._offset = np.concatenate(
-            [whitener @ maps.pca_mean, 0.5 * np.einsum("kd,kd->k", maps.centres, maps.centres)]
-        )
+        squares = (maps.centres**2).sum(axis=1) + (maps.lexical_centres**2).sum(axis=1)
+        self._offset = np.concatenate([whitener @ maps.pca_mean, 0.5 * squares])
+        self._lexical_affinity = maps.lexical_weight * maps.lexical_centres
         self._n_components = n_components
         self._cluster_start = self._groups["cluster"].start
         self._blank = np.zeros(self.schema.n_features)
@@ -115,7 +114,9 @@ class ContextBuilder:
         k = self._n_components
         x[self._groups["embedding"]] = projected[:k]
         self._clip(x)
-        cluster = int(projected[k:].argmax())
+        affinity = projected[k:]
+        affinity += self._lexical_affinity @ x[self._groups["lexical"]]
+        cluster = int(affinity.argmax())
         x[self._cluster_start + cluster] = 1.0
         if self._caller or caller:
             self._fill_caller(x, facts, caller or {})

@@ -15,11 +15,12 @@ import numpy as np
 from banditd.core.errors import ConfigurationError, InvalidInputError
 from banditd.core.types import FloatArray, IntArray
 from banditd.features.lexical import COUNT_NAMES, SHARE_NAMES, lexical_facts, lexical_scalars
-from banditd.features.maps import FeatureMaps
+from banditd.features.maps import FeatureMaps, lexical_columns
 from banditd.features.window import prompt_window
 
 N_COMPONENTS: Final = 20
-N_CLUSTERS: Final = 32
+N_CLUSTERS: Final = 24
+LEXICAL_WEIGHT: Final = 0.8  # of form beside meaning in the choice of clusters (measured, see docs/encoder.md)
 WORDS_PER_CLUSTER: Final = 8
 COMMON_SHARE: Final = 0.1  # words in more than a tenth of all prompts tell nothing of a cluster
 # A scalar that hardly varies in the sample (turns, tools) must neither explode nor saturate on live traffic.
@@ -63,14 +64,19 @@ def fit_maps(
     least = np.repeat([MIN_COUNT_SD, MIN_SHARE_SD], [len(COUNT_NAMES), len(SHARE_NAMES)])
     spread = np.maximum(scalars.std(axis=0), least)
     mean = embeddings.mean(axis=0)
-    labels, centres = _cluster(embeddings, n_clusters, seed)
+    location, scale = scalars.mean(axis=0), 1.0 / spread
+    form = LEXICAL_WEIGHT * lexical_columns(scalars, location, scale)
+    labels, centres = _cluster(np.hstack([embeddings, form]), n_clusters, seed)
+    dimension = embeddings.shape[1]
     return FeatureMaps(
         encoder_id=encoder_id,
-        lexical_mean=scalars.mean(axis=0),
-        lexical_scale=1.0 / spread,
+        lexical_mean=location,
+        lexical_scale=scale,
         pca_mean=mean,
         pca_components=_whitened_components(embeddings - mean, n_components),
-        centres=centres,
+        centres=centres[:, :dimension],
+        lexical_centres=centres[:, dimension:],
+        lexical_weight=LEXICAL_WEIGHT,
         cluster_frequencies=np.bincount(labels, minlength=n_clusters) / len(labels),
         cluster_words=_typical_words(prompts, labels, n_clusters),
     ).rounded()
@@ -85,12 +91,12 @@ def _whitened_components(centred: FloatArray, n_components: int) -> FloatArray:
     return np.asarray(rows / deviations[:, None])
 
 
-def _cluster(embeddings: FloatArray, n_clusters: int, seed: int) -> tuple[IntArray, FloatArray]:
+def _cluster(points: FloatArray, n_clusters: int, seed: int) -> tuple[IntArray, FloatArray]:
     try:
         from sklearn.cluster import KMeans  # noqa: PLC0415 - only the build needs it
     except ImportError as error:
         raise ConfigurationError("Fitting feature maps needs scikit-learn: pip install 'banditd[tools]'") from error
-    fitted = KMeans(n_clusters=n_clusters, n_init=8, random_state=seed).fit(embeddings)
+    fitted = KMeans(n_clusters=n_clusters, n_init=8, random_state=seed).fit(points)
     # Largest cluster first: the numbering means something and does not depend on the initialisation.
     order = np.argsort(-np.bincount(fitted.labels_, minlength=n_clusters), kind="stable")
     rank = np.empty(n_clusters, dtype=np.intp)

@@ -21,7 +21,8 @@ from banditd.core.errors import ConfigurationError
 from banditd.core.types import FloatArray
 from banditd.features.lexical import LEXICAL_NAMES, LEXICAL_VERSION
 
-MAPS_VERSION: Final = 1
+MAPS_VERSION: Final = 2
+CLIP: Final = 3.0  # standard deviations: no prompt is so odd that it should outweigh nine others
 ARRAYS_FILE: Final = "maps.npz"
 TEXT_FILE: Final = "maps.json"
 _ARRAYS: Final = (
@@ -30,6 +31,7 @@ _ARRAYS: Final = (
     "pca_mean",
     "pca_components",
     "centres",
+    "lexical_centres",
     "cluster_frequencies",
 )
 
@@ -43,7 +45,10 @@ class FeatureMaps:
     pca_mean : float64, shape (dimension,).
     pca_components : float64, shape (n_components, dimension), rows divided by the standard deviation of their
         score, so that ``pca_components @ (e - pca_mean)`` is white.
-    centres : float64, shape (n_clusters, dimension), k-means centres of unit vectors.
+    centres : float64, shape (n_clusters, dimension), k-means centres: the part in the embedding space.
+    lexical_centres : float64, shape (n_clusters, n_lexical): the part in the space of the lexical columns, in
+        their scale in the context vector times ``lexical_weight``.
+    lexical_weight : how much form counts beside meaning when a query's cluster is chosen, >= 0.
     cluster_frequencies : float64, shape (n_clusters,), sums to 1.
     cluster_words : typical words per cluster, most typical first.
     """
@@ -54,6 +59,8 @@ class FeatureMaps:
     pca_mean: FloatArray
     pca_components: FloatArray
     centres: FloatArray
+    lexical_centres: FloatArray
+    lexical_weight: float
     cluster_frequencies: FloatArray
     cluster_words: tuple[tuple[str, ...], ...]
     lexical_names: tuple[str, ...] = LEXICAL_NAMES
@@ -86,6 +93,7 @@ class FeatureMaps:
             "version": MAPS_VERSION,
             "encoder_id": self.encoder_id,
             "lexical_version": self.lexical_version,
+            "lexical_weight": self.lexical_weight,
             "lexical_names": list(self.lexical_names),
             "cluster_words": [list(words) for words in self.cluster_words],
         }
@@ -107,8 +115,25 @@ class FeatureMaps:
             cluster_words=self.cluster_words,
             lexical_names=self.lexical_names,
             lexical_version=self.lexical_version,
+            lexical_weight=self.lexical_weight,
             **values,
         )
+
+
+def lexical_columns(scalars: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """Scalars as they stand in the context vector: standardised, clipped, divided by the root of their number.
+
+    Parameters
+    ----------
+    scalars : float64, shape (..., n_lexical), of ``lexical_scalars``.
+    mean, scale : float64, shape (n_lexical,), location and reciprocal standard deviation.
+
+    Returns
+    -------
+    float64, shape (..., n_lexical), each row of norm at most ``CLIP``.
+    """
+    standard = np.clip((scalars - mean) * scale, -CLIP, CLIP)
+    return np.asarray(standard / np.sqrt(len(mean)))
 
 
 def load_feature_maps(folder: Path) -> FeatureMaps:
@@ -131,6 +156,7 @@ def load_feature_maps(folder: Path) -> FeatureMaps:
             cluster_words=tuple(tuple(map(str, words)) for words in described["cluster_words"]),
             lexical_names=tuple(described["lexical_names"]),
             lexical_version=int(described["lexical_version"]),
+            lexical_weight=float(described["lexical_weight"]),
             **arrays,
         )
         version = int(described["version"])
@@ -150,6 +176,7 @@ def _check_shapes(maps: FeatureMaps, folder: Path) -> None:
         and maps.pca_components.ndim == 2
         and maps.pca_components.shape[1] == d
         and maps.centres.shape == (k, d)
+        and maps.lexical_centres.shape == (k, n_lexical)
         and maps.cluster_frequencies.shape == (k,)
         and len(maps.cluster_words) == k
     )

@@ -6,8 +6,8 @@ import pytest
 from banditd.core.errors import ConfigurationError, EmbeddingShapeError, InvalidInputError
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import CLIP, ContextBuilder
-from banditd.features.lexical import LEXICAL_NAMES
-from banditd.features.maps import load_feature_maps
+from banditd.features.lexical import LEXICAL_NAMES, lexical_facts, lexical_scalars
+from banditd.features.maps import lexical_columns, load_feature_maps
 
 ENCODER = load_static_encoder()
 MAPS = load_feature_maps(SHIPPED_FOLDER)
@@ -48,7 +48,9 @@ def test_the_columns_follow_from_maps_and_text() -> None:
     white = MAPS.pca_components @ (embedding - MAPS.pca_mean)
     expected = np.clip(white, -CLIP, CLIP) / math.sqrt(MAPS.n_components)
     np.testing.assert_allclose(x[GROUPS["embedding"]], expected, atol=1e-6)
-    nearest = int(((MAPS.centres - embedding) ** 2).sum(axis=1).argmin())
+    form = MAPS.lexical_weight * x[GROUPS["lexical"]]
+    distances = ((MAPS.centres - embedding) ** 2).sum(axis=1) + ((MAPS.lexical_centres - form) ** 2).sum(axis=1)
+    nearest = int(distances.argmin())
     assert context.cluster == nearest
     np.testing.assert_array_equal(x[GROUPS["cluster"]], np.eye(MAPS.n_clusters)[nearest])
     questions = LEXICAL_NAMES.index("questions")
@@ -56,6 +58,24 @@ def test_the_columns_follow_from_maps_and_text() -> None:
     assert x[GROUPS["lexical"]][questions] == pytest.approx(standard / math.sqrt(len(LEXICAL_NAMES)), abs=1e-6)
     assert context.facts["questions"] == 1.0
     assert context.facts["numbers"] == 2.0
+
+
+def test_the_lexical_columns_are_those_of_the_maps() -> None:
+    text = "Sort (a) 3, (b) 1? " * 30
+    scalars = lexical_scalars(lexical_facts(text, turns=2))
+    expected = lexical_columns(scalars, MAPS.lexical_mean, MAPS.lexical_scale)
+    context = BUILDER.degraded(text=text, turns=2)
+    np.testing.assert_allclose(context.x[GROUPS["lexical"]], expected, atol=1e-6)
+    assert np.linalg.norm(expected) <= CLIP
+
+
+def test_form_and_meaning_both_choose_the_cluster() -> None:
+    embedding = ENCODER.encode_now("chemistry of acids and bases")
+    forms = ["Name one acid.", "Which is an acid?\nA) salt\nB) vinegar\nC) soap\nD) water\nAnswer:"]
+    assert len({BUILDER.build(text=form, embedding=embedding).cluster for form in forms}) == 2
+    meanings = ["integrals of polynomials", "a poem about autumn"]
+    clusters = {BUILDER.build(text=forms[0], embedding=ENCODER.encode_now(m)).cluster for m in meanings}
+    assert len(clusters) == 2
 
 
 def test_prompts_of_one_kind_share_a_cluster_and_kinds_differ() -> None:

@@ -97,9 +97,11 @@ def test_every_number_and_name_counts_in_the_hash(toy: tuple[list[str], np.ndarr
         replace(maps, cluster_words=words),
         replace(maps, lexical_mean=maps.lexical_mean + 1),
         replace(maps, centres=maps.centres * 2),
+        replace(maps, lexical_centres=maps.lexical_centres + 1),
+        replace(maps, lexical_weight=0.5),
         replace(maps, cluster_frequencies=maps.cluster_frequencies[::-1] * 0.5),
     ]
-    assert len({maps.hash, *(other.hash for other in changed)}) == 6
+    assert len({maps.hash, *(other.hash for other in changed)}) == 8
 
 
 @pytest.mark.parametrize(
