@@ -94,7 +94,7 @@ KINDS: Final = {
 class BadRequestError(e.BanditdError):
     """The body cannot be read at all: web's own, for the services get only what could be read."""
 
-    default_code = "MALFORMED_BODY"
+    default_code = "MALFORMED_JSON"
 
 
 class MediaTypeError(e.BanditdError):
