@@ -97,6 +97,14 @@ async def test_too_many_requests_are_told_when_to_come_back_but_health_is_always
     assert "banditd_rate_limited_total 2.0" in await (await client.get("/metrics")).text()
 
 
+async def test_guessing_keys_is_limited_and_does_not_use_up_the_tokens_of_a_good_one(serve: Any, daemon: Any) -> None:
+    client = await serve(daemon, api_keys=(key("route", "route"),), rate_limit_per_s=0.001, rate_limit_burst=3)
+    guesses = [await client.post("/v1/route", headers={"x-api-key": str(n)}) for n in range(4)]
+    assert [guess.status for guess in guesses] == [401, 401, 401, 429]
+    good = await client.post("/v1/route", json=QUERY, headers={"x-api-key": "secret-route"})
+    assert good.status == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -203,6 +211,7 @@ async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
     stream = io.StringIO()
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    switches = logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile
     try:
         configure_logging("INFO", "json", stream)
         client = await serve(daemon, access_log=True, api_keys=(key("route", "route"),))
@@ -211,8 +220,9 @@ async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
         daemon.routing.failure = ValueError("boom")
         await client.post("/v1/route", json=QUERY, headers=headers)
     finally:
-        root.handlers[:], root.level = handlers, level
+        root.handlers[:] = handlers
         root.setLevel(level)
+        logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile = switches
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     answered = [line for line in lines if line["event"] == "request.answered"]
     assert [line["status"] for line in answered] == [200, 500]

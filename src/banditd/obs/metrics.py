@@ -18,7 +18,7 @@ _FAST_S: Final = (
 )  # fmt: skip
 _DELAY_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
 # A client may invent policy names; a label value must not follow it for ever.
-_MAX_CHILDREN: Final = 1000
+_MAX_CHILDREN: Final = 4000
 _OTHER: Final = "_other"
 
 
@@ -106,7 +106,7 @@ class Metrics:
 
         Returns
         -------
-        The child. Beyond a thousand children in all, new label values are counted as ``_other``.
+        The child. Beyond four thousand children in all, new label values are counted as ``_other``.
         """
         key = (metric._name, *labels)  # noqa: SLF001 - the library offers no public name
         found = self._children.get(key)

@@ -84,9 +84,10 @@ class Walk:
             caller: str | None = None
             error: BaseException | None = None
             try:
-                caller = self._keys.authenticate(request, entry.scope)
-                if entry.limited and self._limiter.enabled:
-                    self._limiter.take(caller or request.remote or "")
+                if self._limiter.enabled:
+                    caller = self._admit(request, entry)
+                else:
+                    caller = self._keys.authenticate(request, entry.scope)
                 response = await handler(request)
             except (BanditdError, web.HTTPException) as raised:
                 error = raised
@@ -106,6 +107,17 @@ class Walk:
             return response
 
         return walk
+
+    def _admit(self, request: web.Request, entry: Entry) -> str | None:
+        """The caller's name, if it may call now. Wrong keys use up the tokens of their address."""
+        try:
+            caller = self._keys.authenticate(request, entry.scope)
+        except BanditdError:
+            self._limiter.take(request.remote or "")
+            raise
+        if entry.limited:
+            self._limiter.take(caller or request.remote or "")
+        return caller
 
     def _account(
         self,

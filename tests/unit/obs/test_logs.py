@@ -16,12 +16,12 @@ def stream() -> Iterator[io.StringIO]:
     """A place to log to; the process's own logging is put back afterwards."""
     root = logging.getLogger()
     kept = list(root.handlers), root.level, logging.getLogger("aiohttp.access").level
-    switches = logging.logThreads, logging.logProcesses, logging.logMultiprocessing
+    switches = logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile
     yield io.StringIO()
     root.handlers[:] = kept[0]
     root.setLevel(kept[1])
     logging.getLogger("aiohttp.access").setLevel(kept[2])
-    logging.logThreads, logging.logProcesses, logging.logMultiprocessing = switches
+    logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile = switches
 
 
 def test_a_line_is_one_json_object_with_event_context_and_extras(stream: io.StringIO) -> None:
