@@ -1,0 +1,74 @@
+"""The wheel is whole: built, unpacked elsewhere, and served from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import ROOT
+
+from banditd.cli.process import stop_daemon, wait_until_serving
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built, folder = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_the_wheel_holds_migrations_encoder_and_licences(unpacked: Path) -> None:
+    package = unpacked / "banditd"
+    assert min(path.name for path in (package / "_migrations" / "versions").glob("0*.py")).startswith("0001")
+    assert (package / "_migrations" / "env.py").exists()
+    assert (package / "py.typed").exists()
+    assets = package / "assets" / "encoder"
+    assert {"LICENSE", "NOTICE.md", "modules.json"} <= {path.name for path in assets.iterdir()}
+    assert sum(file.stat().st_size for file in assets.rglob("*") if file.is_file()) <= 8_000_000
+    assert list(unpacked.glob("banditd-*.dist-info/licenses/LICENSE"))
+    assert not list(unpacked.glob("tests"))
+
+
+def test_the_unpacked_wheel_migrates_and_serves_without_the_source_tree(unpacked: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(unpacked), "BANDITD_LOGGING__LEVEL": "WARNING"}
+    where = subprocess.run(
+        [sys.executable, "-c", "import banditd; print(banditd.__file__)"],
+        env=environment,
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(unpacked)
+    config = tmp_path / "c.yaml"
+    config.write_text("policies: {default: {arms: [{arm: only}]}}\n", encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "banditd", "serve", "-c", str(config), "--port", "0"],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        url = wait_until_serving(process)
+        body = json.dumps({"input": "hello"}).encode()
+        request = urllib.request.Request(f"{url}/v1/route", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            assert json.load(answer)["arm"] == "only"
+    finally:
+        assert stop_daemon(process) == 0
+    assert (tmp_path / "var" / "banditd.db").exists()
