@@ -7,10 +7,25 @@ from pathlib import Path
 from typing import Final
 
 from banditd.encoders.pool import EncoderPool
-from banditd.encoders.sentence import load_sentence_encoder
+from banditd.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from banditd.encoders.static import StaticEncoder, is_static_folder, load_static_encoder
 
 SHIPPED: Final = "static"
+
+
+def load_encoder(model: str) -> StaticEncoder | SentenceEncoder:
+    """Load the encoder that :func:`open_encoder` would run, for blocking use (fitting feature maps).
+
+    Raises
+    ------
+    ConfigurationError
+        The model cannot be loaded.
+    """
+    if model == SHIPPED:
+        return load_static_encoder()
+    if is_static_folder(Path(model)):
+        return load_static_encoder(Path(model))
+    return load_sentence_encoder(model)
 
 
 async def open_encoder(
@@ -29,12 +44,10 @@ async def open_encoder(
     ConfigurationError
         The model cannot be loaded.
     """
-    if model == SHIPPED or await asyncio.to_thread(is_static_folder, Path(model)):
-        folder = None if model == SHIPPED else Path(model)
-        encoder = await asyncio.to_thread(load_static_encoder, folder)
-        encoder.encode_now("Awake?")
-        return encoder
-    loaded = await asyncio.to_thread(load_sentence_encoder, model)
+    loaded = await asyncio.to_thread(load_encoder, model)
+    if isinstance(loaded, StaticEncoder):
+        loaded.encode_now("Awake?")
+        return loaded
     pool = EncoderPool(loaded, threads=threads, queue_size=queue_size, deadline_s=deadline_s)
     await pool.open()
     return pool

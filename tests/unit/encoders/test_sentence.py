@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from banditd.core.errors import ConfigurationError, EncoderUnavailableError
-from banditd.encoders.factory import open_encoder
+from banditd.encoders.factory import load_encoder, open_encoder
 from banditd.encoders.pool import EncoderPool
 from banditd.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from banditd.encoders.static import SHIPPED_FOLDER, StaticEncoder, load_static_encoder
@@ -66,6 +66,13 @@ async def test_a_transformer_is_opened_in_a_pool(transformer: Path) -> None:
     vector = await encoder.encode("hello")
     assert vector.shape == (16,)
     await encoder.close()
+
+
+async def test_maps_are_fitted_with_the_very_encoder_that_will_run(transformer: Path) -> None:
+    for model in ("static", str(SHIPPED_FOLDER), str(transformer)):
+        running = await open_encoder(model=model, deadline_s=30.0)
+        assert load_encoder(model).encoder_id == running.encoder_id
+        await running.close()
 
 
 async def test_static_names_and_static_folders_are_opened_without_threads() -> None:
