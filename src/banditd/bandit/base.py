@@ -68,11 +68,14 @@ class ArmPrior:
 
     quality_prior : expected reward in [0, 1], or None for what the pool has in common.
     prior_worth : how many rewards that expectation is worth.
+    cost_usd : typical cost of a call, or None when unknown. Only its ratio to the other arms' matters: dearer
+        models are expected to be a little better until rewards say otherwise.
     """
 
     arm: str
     quality_prior: float | None = None
     prior_worth: float = 10.0
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

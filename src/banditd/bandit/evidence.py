@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.hyperparameters import CENTRE, NOISE_START, SMALLEST_SCALE, Hyperparameters
+from banditd.bandit.hyperparameters import NOISE_START, SMALLEST_SCALE, Hyperparameters
 from banditd.bandit.ridge import spd_inverse
 from banditd.bandit.statistics import ArmSums
 from banditd.core.types import FeatureSchema, FloatArray
@@ -34,6 +34,7 @@ class ArmEvidence:
 
     arm: str
     sums: ArmSums
+    centre: float
     prior_reward: float
     prior_worth: float
 
@@ -44,11 +45,11 @@ class _Problem:
     def __init__(self, arms: Sequence[ArmEvidence], schema: FeatureSchema) -> None:
         self.schema = schema
         self.gram = np.stack([arm.sums.gram for arm in arms])
-        self.xr = np.stack([arm.sums.xr - CENTRE * arm.sums.gram[:, 0] for arm in arms])
-        self.rr = np.array([a.sums.wrr - 2 * CENTRE * a.sums.wr + CENTRE**2 * a.sums.weight for a in arms])
+        self.xr = np.stack([arm.sums.xr - arm.centre * arm.sums.gram[:, 0] for arm in arms])
+        self.rr = np.array([a.sums.wrr - 2 * a.centre * a.sums.wr + a.centre**2 * a.sums.weight for a in arms])
         self.n = np.array([max(arm.sums.n, 0.0) for arm in arms])
         for i, arm in enumerate(arms):
-            offset = arm.prior_reward - CENTRE
+            offset = arm.prior_reward - arm.centre
             self.gram[i, 0, 0] += arm.prior_worth
             self.xr[i, 0] += arm.prior_worth * offset
             self.rr[i] += arm.prior_worth * offset * offset

@@ -2,17 +2,18 @@
 
 The model of one policy: the reward of arm a on context x is
 
-    r = c + x'(beta + delta_a) + noise,   beta ~ N(0, diag(v0)),  delta_a ~ N(0, diag(v1)),
+    r = c_a + x'(beta + delta_a) + noise,   beta ~ N(0, diag(v0)),  delta_a ~ N(0, diag(v1)),
     noise ~ N(0, s2_a / w),
 
 with one v0 and one v1 per feature group. ``beta`` is what the arms have in common (some queries are hard
-for everybody), ``delta_a`` is what sets arm a apart; c is the fixed centre of the rewards.
+for everybody), ``delta_a`` is what sets arm a apart; c_a is 1/2, plus a little
+for arms that cost more than the others (``centres``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +30,8 @@ SHARED_START: Final[Mapping[str, float]] = {"bias": 0.25, "cluster": 0.10}
 OWN_START: Final[Mapping[str, float]] = {"bias": 0.08, "cluster": 0.01}
 OTHER_SHARED: Final = 0.10
 OTHER_OWN: Final = 0.01
+PRICE_SLOPE: Final = 0.02  # expected reward per factor e of cost, over public pools of models
+PRICE_REACH: Final = 0.05  # and at most this much
 NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score varies less
 
 
@@ -91,6 +94,21 @@ class Hyperparameters:
         if missing:
             raise InvariantError(f"Stored hyperparameters lack the feature groups {sorted(missing)}.")
         return cls(**values)
+
+
+def centres(costs_usd: Sequence[float | None]) -> FloatArray:
+    """Expected reward of each arm before data, from its cost relative to the other arms: float64 (K,).
+
+    1/2 plus ``PRICE_SLOPE`` times log(cost / geometric mean of the known costs), within ``PRICE_REACH``; 1/2
+    for an arm whose cost is unknown or zero.
+    """
+    known = np.array([cost if cost is not None and cost > 0 else np.nan for cost in costs_usd])
+    result = np.full(known.shape, CENTRE)
+    has = np.isfinite(known)
+    if has.sum() > 1:
+        logs = np.log(known[has])
+        result[has] += np.clip(PRICE_SLOPE * (logs - logs.mean()), -PRICE_REACH, PRICE_REACH)
+    return result
 
 
 def by_column(scales: Mapping[str, float], schema: FeatureSchema) -> FloatArray:

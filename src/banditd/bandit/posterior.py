@@ -38,6 +38,7 @@ class Moments(NamedTuple):
 class Posterior:
     """Immutable by contract: whoever builds one never writes to the arrays again.
 
+    centre : expected reward per arm before data, float64 (K,).
     inverse : A_a^-1 per arm, float64 (d, d), Fortran order. own : A_a^-1 b_a / s2_a, float64 (K, d).
     own_precision : diagonal of V1^-1, float64 (d,). shared_covariance : Lambda^-1, float64 (d, d), or None
     for disjoint arms. shared_mean : m0, float64 (d,). counts : effective number of rewards per arm, (K,).
@@ -49,7 +50,7 @@ class Posterior:
     def __init__(
         self,
         *,
-        centre: float,
+        centre: FloatArray,
         inverse: tuple[FloatArray, ...],
         own: FloatArray,
         own_precision: FloatArray,
@@ -79,7 +80,7 @@ class Posterior:
             np.dot(self.inverse[arm], x, row)
         own_variance = rows @ x
         mean = self.own[arms] @ x
-        mean += self.centre * x[0]
+        mean += self.centre[arms] * x[0]
         if self.shared_covariance is None:
             leader = int((mean - penalty).argmax())
             return Moments(mean, own_variance, own_variance, leader)
@@ -93,7 +94,7 @@ class Posterior:
         return Moments(mean, own_variance + shared, np.maximum(contrast, 0.0), leader)
 
     def coefficients(self) -> FloatArray:
-        """Posterior mean of theta_a about the centre: float64, shape (K, d)."""
+        """Posterior mean of theta_a about its centre: float64, shape (K, d)."""
         if self.shared_covariance is None:
             return self.own.copy()
         prior_pull = self.own_precision * self.shared_mean

@@ -43,10 +43,13 @@ def spd_inverse(matrix: FloatArray) -> FloatArray:
 class Evidence:
     """What one arm brings to the posterior: its discounted sums, its prior reward and its noise."""
 
-    __slots__ = ("noise", "prior_reward", "prior_worth", "sums")
+    __slots__ = ("centre", "noise", "prior_reward", "prior_worth", "sums")
 
-    def __init__(self, sums: ArmSums, *, noise: float, prior_reward: float, prior_worth: float) -> None:
+    def __init__(
+        self, sums: ArmSums, *, centre: float, noise: float, prior_reward: float, prior_worth: float
+    ) -> None:
         self.sums = sums
+        self.centre = centre
         self.noise = noise
         self.prior_reward = prior_reward
         self.prior_worth = prior_worth
@@ -57,10 +60,10 @@ class Evidence:
         matrix[0, 0] += self.prior_worth / self.noise
         return matrix
 
-    def pull(self, centre: float) -> FloatArray:
+    def pull(self) -> FloatArray:
         """b_a / s2_a about the centre, float64, shape (d,)."""
-        vector = (self.sums.xr - centre * self.sums.gram[:, 0]) / self.noise
-        vector[0] += self.prior_worth * (self.prior_reward - centre) / self.noise
+        vector = (self.sums.xr - self.centre * self.sums.gram[:, 0]) / self.noise
+        vector[0] += self.prior_worth * (self.prior_reward - self.centre) / self.noise
         return vector
 
 
@@ -70,8 +73,8 @@ class PooledRidge:
     own_variance, shared_variance : float64 (d,); ``shared_variance`` None gives disjoint arms.
     """
 
-    def __init__(self, *, centre: float, own_variance: FloatArray, shared_variance: FloatArray | None) -> None:
-        self.centre = centre
+    def __init__(self, *, own_variance: FloatArray, shared_variance: FloatArray | None) -> None:
+        self._centre = np.zeros(0)
         self.updates = 0
         self._own_precision = 1.0 / own_variance
         self._shared_precision = None if shared_variance is None else 1.0 / shared_variance
@@ -90,12 +93,13 @@ class PooledRidge:
         """Refactorise everything from the sums: K + 1 Cholesky factorisations."""
         d = self._own_precision.shape[0]
         self._inverse = [self._arm_inverse(arm) for arm in evidence]
-        self._pull = [arm.pull(self.centre) for arm in evidence]
+        self._pull = [arm.pull() for arm in evidence]
         self._own = np.zeros((len(evidence), d))
         for i, inverse in enumerate(self._inverse):
             self._own[i] = inverse @ self._pull[i]
         self._counts = np.array([arm.sums.n + arm.prior_worth for arm in evidence])
         self._noise = np.array([arm.noise for arm in evidence])
+        self._centre = np.array([arm.centre for arm in evidence])
         self._lent_arms.clear()
         self._refactor_shared()
         self.updates = 0
@@ -104,7 +108,7 @@ class PooledRidge:
         """Refactorise one arm (after a subtraction, which rank-one updates do less safely)."""
         self._inverse[index] = self._arm_inverse(evidence)
         self._lent_arms.discard(index)
-        self._pull[index] = evidence.pull(self.centre)
+        self._pull[index] = evidence.pull()
         self._own[index] = self._inverse[index] @ self._pull[index]
         self._counts[index] = evidence.sums.n + evidence.prior_worth
         self._refactor_shared()
@@ -119,9 +123,10 @@ class PooledRidge:
             inverse = inverse.copy(order="F")
             self._lent_arms.discard(index)
         self._inverse[index] = dger(-shrink, k, k, a=inverse, overwrite_a=1)
-        self._pull[index] = self._pull[index] + (precision * (reward - self.centre)) * x
+        residual = reward - float(self._centre[index])
+        self._pull[index] = self._pull[index] + (precision * residual) * x
         # A^-1 changes by -shrink k k', the pull by a multiple of x, and (new A^-1) x = k shrink / precision.
-        gain = shrink * ((reward - self.centre) - float(x @ self._own[index]))
+        gain = shrink * (residual - float(x @ self._own[index]))
         self._own[index] += gain * k
         self._counts[index] += 1.0
         if self._shared_covariance is not None:
@@ -133,7 +138,7 @@ class PooledRidge:
         self._lent_arms.update(range(len(self._inverse)))
         self._lent_shared = True
         return Posterior(
-            centre=self.centre,
+            centre=self._centre,
             inverse=tuple(self._inverse),
             own=self._own.copy(),
             own_precision=self._own_precision,

@@ -14,7 +14,7 @@ import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
 from banditd.bandit.evidence import ArmEvidence, TuningTask
-from banditd.bandit.hyperparameters import CENTRE, Hyperparameters
+from banditd.bandit.hyperparameters import CENTRE, Hyperparameters, centres
 from banditd.bandit.ledger import Ledger
 from banditd.bandit.registry import policy_factory
 from banditd.bandit.ridge import REFACTOR_AFTER, Evidence, PooledRidge
@@ -43,6 +43,7 @@ class PolicyState:
         self._folded = 0  # net number of rewarded decisions
         self._tuned_at = 0
         self._arms: tuple[ArmPrior, ...] = ()
+        self._centres = np.zeros(0)
         self._totals: list[ArmSums] = []
         self._index: dict[str, int] = {}
         self._snapshot: Snapshot | None = None
@@ -106,6 +107,8 @@ class PolicyState:
             return
         self._arms = tuple(arms)
         self._index = {name: i for i, name in enumerate(names)}
+        # An arm with a quality prior of its own needs no guess from its price.
+        self._centres = centres([None if arm.quality_prior is not None else arm.cost_usd for arm in arms])
         self._stale = True
         self._snapshot = None
 
@@ -178,10 +181,11 @@ class PolicyState:
             ArmEvidence(
                 arm=prior.arm,
                 sums=total.copy(),
+                centre=float(centre),
                 prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
                 prior_worth=0.0 if prior.quality_prior is None else prior.prior_worth,
             )
-            for prior, total in zip(self._arms, self._totals, strict=True)
+            for prior, total, centre in zip(self._arms, self._totals, self._centres, strict=True)
         )
         return TuningTask(schema=self.schema, arms=arms, current=self._hyperparameters, pooled=self._factory.pooled)
 
@@ -267,13 +271,14 @@ class PolicyState:
         scales = self._hyperparameters
         own, shared = scales.own_variance(self.schema), scales.shared_variance(self.schema)
         if not self._factory.pooled:  # every arm alone: its prior is as wide as both parts together
-            return PooledRidge(centre=CENTRE, own_variance=own + shared, shared_variance=None)
-        return PooledRidge(centre=CENTRE, own_variance=own, shared_variance=shared)
+            return PooledRidge(own_variance=own + shared, shared_variance=None)
+        return PooledRidge(own_variance=own, shared_variance=shared)
 
     def _evidence_of(self, index: int) -> Evidence:
         prior = self._arms[index]
         return Evidence(
             self._totals[index],
+            centre=float(self._centres[index]),
             noise=self._hyperparameters.noise_of(prior.arm),
             prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
             prior_worth=0.0 if prior.quality_prior is None else prior.prior_worth,

@@ -89,7 +89,12 @@ class InProcessDecider:
         self._contexts = contexts
         self._settings = settings
         self._generator = np.random.default_rng([seed, 1])
-        self._state = PolicyState(schema=schema, settings=settings, arms=[ArmPrior(arm) for arm in arms])
+        known = mean_cost_usd if mean_cost_usd is not None else prior_cost_usd.mean(axis=0)
+        priors = [
+            ArmPrior(arm, cost_usd=float(cost) if np.isfinite(cost) else None)
+            for arm, cost in zip(arms, known, strict=True)
+        ]
+        self._state = PolicyState(schema=schema, settings=settings, arms=priors)
         self._everyone = np.arange(len(arms), dtype=np.intp)
         self._penalty = known_penalty
         self._known_cost = mean_cost_usd
