@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from banditd.core.errors import NotFoundError
+from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.ports import DecisionFilter
 
 HOUR_US = 3_600_000_000
@@ -175,3 +175,16 @@ async def test_the_stream_carries_merged_reward_and_spend(storage, make):
     assert len(rows) == 1
     assert (rows[0]["reward"], rows[0]["spend_usd"], rows[0]["served_arm"]) == (None, None, None)
     assert len([row async for row in storage.decisions.stream(None, batch_rows=1)]) == 2
+
+
+async def test_what_no_database_can_store_is_the_callers_fault_and_hurts_nobody_else(storage, make):
+    bad = make.decision(make.now_us, input_tokens=10**30)
+    worse = make.decision(make.now_us + 1, session_id="lone \ud800 surrogate")
+    good = [make.decision(make.now_us + 2 + i) for i in range(20)]
+    answers = await asyncio.gather(
+        *(storage.decisions.append([one]) for one in [*good[:10], bad, worse, *good[10:]]), return_exceptions=True
+    )
+    assert [type(answer).__name__ for answer in answers[10:12]] == ["InvalidInputError"] * 2
+    assert len(await storage.decisions.page(DecisionFilter())) == 20
+    with pytest.raises(InvalidInputError):
+        await storage.decisions.get("lone \ud800 surrogate")

@@ -53,6 +53,8 @@ async def test_a_cursor_survives_runs(storage, make):
     await storage.jobs.set_cursor("expiry", 17)
     await storage.jobs.started("expiry", make.now_us)
     assert await storage.jobs.cursor("expiry") == 17
+    await storage.jobs.set_cursor("expiry:default", 3)
+    assert [run["job"] for run in await storage.jobs.runs()] == ["expiry"]
 
 
 async def test_a_budget_is_kept_per_policy(storage, make):

@@ -6,6 +6,7 @@ compile a statement once for the driver's own ``executemany``.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from banditd.core.errors import BanditdError, ConfigurationError, InvariantError, StorageUnavailableError
+from banditd.core.errors import (
+    BanditdError,
+    ConfigurationError,
+    InvalidInputError,
+    InvariantError,
+    StorageUnavailableError,
+)
+
+logger = logging.getLogger(__name__)
 
 _BEGIN_MODE: Final = "banditd_begin"
 _MIGRATION_LOCK: Final = 7_305_234_901
@@ -68,7 +77,7 @@ def make_engine(url: URL, *, pool_size: int, busy_timeout_s: float, enforce_fore
     take its children along.
     """
     if is_sqlite(url):
-        Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(str(url.database)).parent)
         engine = create_engine(
             url,
             poolclass=QueuePool,
@@ -88,6 +97,15 @@ def make_engine(url: URL, *, pool_size: int, busy_timeout_s: float, enforce_fore
             "options": f"-c timezone=UTC -c lock_timeout={int(busy_timeout_s * 1000)}",
         },
     )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"database.url names a file in {folder}, which cannot be made: {error.strerror}"
+        ) from error
 
 
 def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys: bool) -> None:
@@ -228,14 +246,28 @@ def translate(error: BaseException) -> BaseException:
     if isinstance(error, BanditdError):
         return error
     cause = _driver_error(error)
-    if isinstance(cause, sqlite3.OperationalError):
-        unavailable = any(word in str(cause).lower() for word in _SQLITE_BUSY)
-    else:
-        names = {kind.__name__ for kind in type(cause).__mro__}
-        unavailable = "OperationalError" in names or is_disconnect(error)
-    if unavailable or isinstance(error, PoolTimeoutError):
-        return StorageUnavailableError("The database does not answer: nothing was stored. Try again.")
-    return error
+    names = {kind.__name__ for kind in type(cause).__mro__}
+    text = str(cause).lower()
+    mine: BanditdError | None = None
+    if isinstance(cause, OverflowError | UnicodeEncodeError) or "DataError" in names:
+        mine = InvalidInputError("A number or a text of the request cannot be stored.", code="NOT_STORABLE")
+    elif "not a database" in text or "malformed" in text:
+        mine = ConfigurationError("The file that database.url names is not a whole SQLite database.")
+    elif isinstance(cause, sqlite3.OperationalError):
+        if any(word in text for word in _SQLITE_BUSY):
+            mine = _unavailable()
+    elif "OperationalError" in names or is_disconnect(error) or isinstance(error, PoolTimeoutError):
+        mine = _unavailable()
+    if mine is None:
+        return error
+    # The client is told what to do; why is for the operator.
+    logger.warning("storage.failed", extra={"code": mine.code, "cause": str(cause).strip()[:500]})
+    mine.__cause__ = error
+    return mine
+
+
+def _unavailable() -> StorageUnavailableError:
+    return StorageUnavailableError("The database does not answer: nothing was stored. Try again.")
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -151,8 +151,6 @@ class Database:
             return self._transaction(group)
         except Exception as error:  # every failure is the answer of some write
             mine = dialect.translate(error)
-            if mine is not error:
-                mine.__cause__ = error
             if len(group) == 1 or isinstance(mine, StorageUnavailableError):
                 return [mine] * len(group)
         return [self._commit([item])[0] for item in group]

@@ -33,7 +33,8 @@ class SqlJobStore:
         await self._database.write(work)
 
     async def runs(self) -> list[Mapping[str, object]]:
-        query = select(job_run).order_by(job_run.c.job)
+        """Jobs that have been started; a name that only keeps a cursor is none."""
+        query = select(job_run).where(job_run.c.started_at_us.is_not(None)).order_by(job_run.c.job)
         return await self._database.read(
             lambda connection: [dict(row) for row in connection.execute(query).mappings()]
         )

@@ -57,7 +57,10 @@ def migrate(url: str, revision: str = "head") -> str:
         mine = dialect.translate(error)
         if mine is error:
             raise
-        raise StorageUnavailableError("The database does not answer: it was not migrated.") from error
+        if isinstance(mine, StorageUnavailableError):
+            reason = str(getattr(error, "orig", error)).strip()
+            mine = StorageUnavailableError(f"The database does not answer, so it was not migrated: {reason}")
+        raise mine from error
     finally:
         engine.dispose()
 

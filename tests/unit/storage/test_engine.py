@@ -10,6 +10,7 @@ from sqlalchemy import text
 from banditd.core.errors import ConfigurationError, NotFoundError, StorageUnavailableError
 from banditd.storage.dialect import normalise_url
 from banditd.storage.engine import Database
+from banditd.storage.migrate import migrate
 
 
 @pytest.fixture
@@ -201,6 +202,33 @@ async def test_a_database_that_cannot_be_reached_is_unavailable(tmp_path):
             await opened.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
         with pytest.raises(StorageUnavailableError):
             await opened.write(lambda connection: connection.execute(text("SELECT 1")).scalar())
+
+
+async def test_a_file_that_is_no_database_is_named_as_the_fault(tmp_path):
+    (tmp_path / "a.db").write_text("not a database at all, but long enough to have a header" * 9)
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with pytest.raises(ConfigurationError, match="not a whole SQLite database"):
+        migrate(url)
+    async with Database(url) as opened:
+        with pytest.raises(ConfigurationError, match="not a whole SQLite database"):
+            await opened.read(lambda connection: None)
+
+
+def test_a_folder_that_cannot_be_made_is_named_as_the_fault(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be made"):
+        Database(f"sqlite:///{tmp_path / 'file' / 'below' / 'a.db'}")
+
+
+def test_folders_of_the_database_file_are_made(tmp_path):
+    path = tmp_path / "var" / "lib" / "a.db"
+    migrate(f"sqlite:///{path}")
+    assert path.is_file()
+
+
+def test_migrating_what_does_not_answer_says_why(tmp_path):
+    with pytest.raises(StorageUnavailableError, match=r"not migrated: .+"):
+        migrate(f"postgresql://nobody@/nothing?host={tmp_path}")
 
 
 async def test_postgres_connections_that_were_cut_are_replaced(postgres_url):
