@@ -1,6 +1,9 @@
 # banditd: `make help` lists the targets. Needs Python 3.11+ with venv, and a package index; nothing else.
 
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+# The first that runs and is new enough: a name on the PATH may be a version manager's empty shim.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+  $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $$p && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= config.yaml
@@ -55,9 +58,8 @@ clean: ## remove .venv and build products; the database under var/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "no python3 found: install Python 3.11 or newer, or name it with PYTHON=/path" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is too old: name Python 3.11 or newer with PYTHON=/path" >&2; exit 1; }
+	@$(if $(PYTHON),$(PYTHON),false) -c '$(NEW_ENOUGH)' || \
+	  { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(RUN_OK): $(PINS) | $(BIN)/python
