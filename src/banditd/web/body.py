@@ -87,6 +87,13 @@ def read_parameters(request: web.Request, model: type[_Model]) -> _Model:
         ) from None
 
 
+def check_limit(limit: int, most: int) -> None:
+    """Raise InvalidFieldsError for a page longer than the configuration allows."""
+    if limit > most:
+        message = f"at most {most}"
+        raise InvalidFieldsError(f"limit: {message}", errors=[("limit", message)])
+
+
 def time_of(name: str, text: str | None) -> int | None:
     """A time parameter in microseconds since the epoch. Its pattern has been checked, its calendar not."""
     if text is None:

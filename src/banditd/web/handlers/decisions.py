@@ -9,10 +9,9 @@ from aiohttp import web
 from banditd.core.types import UsageReport
 from banditd.ports import DecisionFilter
 from banditd.web.api import Api
-from banditd.web.body import read_model, read_parameters, time_of
+from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_id
 from banditd.web.json import encode, json_answer
-from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import UsageRequest
 
@@ -22,9 +21,7 @@ UNKNOWN = "DECISION_NOT_FOUND"
 async def page(api: Api, request: web.Request) -> web.Response:
     """A page of the log, newest first."""
     asked = read_parameters(request, DecisionParameters)
-    if asked.limit > api.config.max_page:
-        message = f"at most {api.config.max_page}; follow next_before_id for more"
-        raise InvalidFieldsError(f"limit: {message}", errors=[("limit", message)])
+    check_limit(asked.limit, api.config.max_page)
     filters = DecisionFilter(
         policy=asked.policy,
         arm=asked.arm,

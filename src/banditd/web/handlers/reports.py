@@ -9,7 +9,7 @@ from aiohttp import web
 
 from banditd.core.errors import NotFoundError
 from banditd.web.api import Api
-from banditd.web.body import read_parameters, time_of
+from banditd.web.body import check_limit, read_parameters, time_of
 from banditd.web.json import json_answer
 from banditd.web.schemas.base import NAME_PATTERN
 from banditd.web.schemas.reports import (
@@ -48,6 +48,7 @@ async def policy_report(api: Api, request: web.Request) -> web.Response:
 
 async def snapshots(api: Api, request: web.Request) -> web.Response:
     asked = read_parameters(request, SnapshotParameters)
+    check_limit(asked.limit, api.config.max_page)
     policy = path_name(request, "policy")
     return json_answer(await api.services.reports.snapshots(policy, asked.limit))
 

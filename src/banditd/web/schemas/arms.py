@@ -113,6 +113,14 @@ class UsageTotals(AnswerModel):
     errors: int
 
 
+class ArmStatistics(OpenAnswerModel):
+    """The arm's row of ``/v1/stats`` over its life."""
+
+
+class Onboarding(OpenAnswerModel):
+    """How much of its quota a new arm has used."""
+
+
 class ArmAnswer(AnswerModel):
     """An arm with everything known about it."""
 
@@ -134,9 +142,9 @@ class ArmAnswer(AnswerModel):
     created_at: Time
     updated_at: Time
     usage: UsageTotals
-    statistics: OpenAnswerModel
+    statistics: ArmStatistics
     price_history: list[PriceSince]
-    onboarding: OpenAnswerModel
+    onboarding: Onboarding
 
 
 class ArmListAnswer(AnswerModel):

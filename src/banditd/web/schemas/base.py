@@ -23,6 +23,9 @@ from pydantic import (
 MAX_TEXT_CHARS: Final = 1_000_000
 MAX_EMBEDDING: Final = 8192
 MAX_LIST: Final = 1000
+# The most that a daemon may be configured to take; what it does take is its own limit (server.max_batch).
+MAX_BATCH: Final = 4096
+MAX_PAGE: Final = 10_000
 MAX_TAGS: Final = 32
 MAX_FEATURES: Final = 256
 MAX_METADATA_CHARS: Final = 16_384

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from banditd.web.schemas.base import (
+    MAX_PAGE,
     AnswerModel,
     BooleanParameter,
     Identifier,
@@ -35,7 +36,8 @@ class DecisionParameters(ParameterModel):
     """Made before this time."""
     before_id: Identifier | None = None
     """Older than this decision: the ``next_before_id`` of the page before."""
-    limit: Annotated[IntegerParameter, Field(ge=1, le=500)] = 50
+    limit: Annotated[IntegerParameter, Field(ge=1, le=MAX_PAGE)] = 50
+    """At most ``server.max_page`` (500 unless configured otherwise)."""
 
 
 class DecisionSummary(OpenAnswerModel):
@@ -88,7 +90,8 @@ class TimeseriesParameters(PolicyParameters):
 class SnapshotParameters(ParameterModel):
     """How many snapshots."""
 
-    limit: Annotated[IntegerParameter, Field(ge=1, le=500)] = 50
+    limit: Annotated[IntegerParameter, Field(ge=1, le=MAX_PAGE)] = 50
+    """At most ``server.max_page`` (500 unless configured otherwise)."""
 
 
 class RewardSummary(OpenAnswerModel):
@@ -263,11 +266,21 @@ class PolicyReport(OpenAnswerModel):
     stats: StatsAnswer
 
 
+class SnapshotRow(OpenAnswerModel):
+    """One version of what was learned."""
+
+    version: int
+    epoch: int
+    folded: int
+    """Decisions that this version folded in."""
+    created_at: Time
+
+
 class SnapshotsAnswer(AnswerModel):
     """Newest first."""
 
     policy: str
-    snapshots: list[OpenAnswerModel]
+    snapshots: list[SnapshotRow]
 
 
 class HealthAnswer(OpenAnswerModel):

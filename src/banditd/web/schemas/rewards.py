@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, RootModel, StringConstraints, model_validator
 
 from banditd.web.schemas.base import (
-    MAX_LIST,
+    MAX_BATCH,
     AnswerModel,
     Dollars,
     Identifier,
@@ -59,8 +59,10 @@ class RewardRequest(RequestModel):
         return self
 
 
-class RewardBody(RootModel[RewardRequest | Annotated[list[RewardRequest], Field(min_length=1, max_length=MAX_LIST)]]):
-    """One reward, or a list of at most 1,000."""
+class RewardBody(
+    RootModel[RewardRequest | Annotated[list[RewardRequest], Field(min_length=1, max_length=MAX_BATCH)]]
+):
+    """One reward, or a list of at most ``server.max_batch`` (256 unless configured otherwise)."""
 
 
 class RewardReceiptAnswer(AnswerModel):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from banditd.web.schemas.base import (
+    MAX_BATCH,
     MAX_EMBEDDING,
     MAX_FEATURES,
     MAX_LIST,
@@ -118,8 +119,8 @@ class RouteRequest(RequestModel):
 class RouteBatchRequest(RequestModel):
     """Several queries; their decisions share one commit."""
 
-    queries: Annotated[list[RouteRequest], Field(min_length=1, max_length=MAX_LIST)]
-    """At most 1,000 (the daemon may be configured to take fewer)."""
+    queries: Annotated[list[RouteRequest], Field(min_length=1, max_length=MAX_BATCH)]
+    """At most ``server.max_batch`` (256 unless configured otherwise)."""
 
 
 class ArmScore(AnswerModel):
