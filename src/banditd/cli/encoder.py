@@ -61,9 +61,9 @@ def build(model: str, out: Path | None, prompts: tuple[Path, ...], seed: int, as
 
 def _build_maps(model: str, out: Path, prompts: tuple[Path, ...], seed: int, watch: _Stages) -> dict[str, object]:
     from banditd.encoders.build import fit_maps_for_model
-    from banditd.encoders.sentence import load_sentence_encoder
+    from banditd.encoders.factory import load_encoder
 
-    loaded = load_sentence_encoder(model)
+    loaded = load_encoder(model)
     maps, n_prompts = fit_maps_for_model(loaded, prompts, seed=seed, progress=watch)
     out.mkdir(parents=True, exist_ok=True)
     maps.save(out)
