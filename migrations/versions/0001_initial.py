@@ -262,6 +262,7 @@ def _create_sums() -> None:
         sa.Column("spend_usd", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.Column("latency_ms_sum", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("policy", "bucket_at_us", "bucket_s", "arm", "writer", name=op.f("pk_rollup")),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_rollup_bucket_s_bucket_at_us"), "rollup", ["bucket_s", "bucket_at_us"], unique=False)
     op.create_table(
@@ -289,6 +290,7 @@ def _create_sums() -> None:
         sa.Column("spend_usd", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.Column("latency_ms_sum", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("policy", "arm", "writer", name=op.f("pk_arm_total")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "cluster_stat",
@@ -306,6 +308,7 @@ def _create_sums() -> None:
         sa.Column("spend_usd", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.Column("latency_ms_sum", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("policy", "schema_hash", "cluster", "arm", "writer", name=op.f("pk_cluster_stat")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "delay_count",

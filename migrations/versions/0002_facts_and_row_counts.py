@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("writer", sa.Text(), nullable=False),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", "writer", name=op.f("pk_row_count")),
+        sqlite_with_rowid=False,
     )
     counted = sa.table("row_count", sa.column("name"), sa.column("writer"), sa.column("rows"))
     for name in ("decision", "reward_event", "usage_report"):

@@ -265,6 +265,7 @@ rollup: Final = Table(
     _text("writer", primary_key=True),
     *_sums(INTEGER_SUMS, FLOAT_SUMS),
     Index(None, "bucket_s", "bucket_at_us"),
+    sqlite_with_rowid=False,
 )
 
 arm_total: Final = Table(
@@ -274,6 +275,7 @@ arm_total: Final = Table(
     _text("arm", primary_key=True),
     _text("writer", primary_key=True),
     *_sums(INTEGER_SUMS, FLOAT_SUMS),
+    sqlite_with_rowid=False,
 )
 
 cluster_stat: Final = Table(
@@ -285,6 +287,7 @@ cluster_stat: Final = Table(
     _text("arm", primary_key=True),
     _text("writer", primary_key=True),
     *_sums(CLUSTER_INTEGER_SUMS, CLUSTER_FLOAT_SUMS),
+    sqlite_with_rowid=False,
 )
 
 delay_count: Final = Table(
@@ -301,6 +304,7 @@ row_count: Final = Table(
     _text("name", primary_key=True),
     _text("writer", primary_key=True),
     Column("rows", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # ---------------------------------------------------------------- arms and the rest
