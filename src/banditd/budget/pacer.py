@@ -16,13 +16,16 @@ from collections import deque
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import FloatArray
 
+BoolArray = NDArray[np.bool_]
+
 WINDOW: Final = 500  # recent decisions that the price is solved on
 RESOLVE_EVERY: Final = 20
-HORIZON: Final = 300.0  # decisions over which a deficit is paid back
+HORIZON: Final = 200.0  # decisions over which a deficit is paid back
 CREDIT: Final = 100.0  # most that can be saved up, in budgets of one decision
 OVERDRAFT: Final = 20.0  # hard stop: most that can be owed, in budgets of one decision
 _STEER: Final = (0.3, 1.2)  # bounds of the steered budget, relative to the budget
@@ -54,19 +57,25 @@ class Pacer:
         """What a dollar of predicted cost takes off the utility of the next decision."""
         return self._low if self._at_low else self._high
 
-    def mask(self, cost_usd: FloatArray) -> FloatArray:
-        """Which arms the bucket can pay for: bool, shape (n,). The cheapest always may.
+    def mask(self, cost_usd: FloatArray) -> BoolArray:
+        """Which arms the bucket can pay for: bool, shape (n,).
+
+        An arm within the budget never adds to the debt, so it always may, and so may the cheapest.
 
         Parameters
         ----------
         cost_usd : float64, shape (n,), predicted.
         """
-        affordable = (OVERDRAFT - self.deficit + 1.0) * self.budget_usd
-        allowed: FloatArray = cost_usd <= np.maximum(affordable, cost_usd.min(initial=np.inf))
+        affordable = max((OVERDRAFT - self.deficit + 1.0) * self.budget_usd, self.budget_usd)
+        allowed: BoolArray = cost_usd <= max(affordable, float(cost_usd.min(initial=np.inf)))
         return allowed
 
     def observe(self, mean: FloatArray, cost_usd: FloatArray) -> None:
-        """Learn what kind of decisions come: predicted rewards and costs of the eligible arms, (n,) each."""
+        """Learn what kind of decisions come: predicted rewards and costs of the eligible arms, (n,) each.
+
+        Tell the arms that ``mask`` took away too: without them money would seem no object, the price would
+        sink and the bucket, which does not know who needs the dear arms most, would do the rationing.
+        """
         self._seen.append((mean, cost_usd))
 
     def reserve(self, cost_usd: float) -> None:

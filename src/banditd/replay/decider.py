@@ -106,7 +106,7 @@ class InProcessDecider:
         snapshot = self._state.snapshot()
         context = self._contexts[row.index]
         started = perf_counter()
-        arms, cost = self._everyone, self._known_cost
+        arms, cost, predicted = self._everyone, self._known_cost, np.zeros(0)
         if self._pacer is not None:
             predicted = self._costs.predict(row.index)
             arms = np.flatnonzero(self._pacer.mask(predicted))
@@ -122,7 +122,10 @@ class InProcessDecider:
         reserved = 0.0
         if self._pacer is not None and cost is not None:
             reserved = float(cost[choice.index])
-            self._pacer.observe(choice.mean, cost)
+            mean = choice.mean
+            if arms.shape[0] < len(self._arms):
+                mean, _ = snapshot.predict(context, self._everyone)
+            self._pacer.observe(mean, predicted)
             self._pacer.reserve(reserved)
         return Served(int(arms[choice.index]), _Token(row.index, snapshot.epoch, reserved))
 
