@@ -168,11 +168,13 @@ def test_every_error_of_ours_has_a_kind_and_bugs_are_500() -> None:
     assert kind_of(ValueError()).status == 500
 
 
-async def test_an_internal_failure_of_ours_keeps_its_text_to_itself(client: Any, daemon: Any) -> None:
+async def test_an_internal_failure_of_ours_keeps_its_text_to_itself(client: Any, daemon: Any, caplog: Any) -> None:
     daemon.routing.failure = errors.InvariantError("the matrix of customer 7 is broken")
-    answer = await client.post("/v1/route", json=QUERY)
+    with caplog.at_level("ERROR", "banditd.web"):
+        answer = await client.post("/v1/route", json=QUERY)
     assert answer.status == 500
     assert "customer" not in await answer.text()
+    assert any(record.exc_info and "customer" in str(record.exc_info[1]) for record in caplog.records)
 
 
 async def test_an_overloaded_part_says_when_to_come_back(client: Any, daemon: Any) -> None:
@@ -219,13 +221,16 @@ async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
         await client.post("/v1/route?token=hidden", json=QUERY, headers=headers)
         daemon.routing.failure = ValueError("boom")
         await client.post("/v1/route", json=QUERY, headers=headers)
+        daemon.routing.failure = None
+        await client.post("/v1/route", json=QUERY, headers=headers)
+        await client.close()  # writes what is still waiting
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
         logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile = switches
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     answered = [line for line in lines if line["event"] == "request.answered"]
-    assert [line["status"] for line in answered] == [200, 500]
+    assert [line["status"] for line in answered] == [200, 500, 200]
     assert answered[0]["request_id"] == "r1"
     assert answered[0]["key"] == "route"
     assert next(line for line in lines if line["event"] == "request.failed")["exception"]

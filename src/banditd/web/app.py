@@ -60,3 +60,4 @@ async def _services(open_services: OpenServices, api: Api, walk: Walk, app: web.
         walk.measure(daemon.metrics)
         app[SERVICES] = daemon.services
         yield
+    walk.access.flush()

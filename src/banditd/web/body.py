@@ -9,7 +9,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from aiohttp import web
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -41,6 +42,9 @@ async def read_body(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         limit = request.app._client_max_size  # noqa: SLF001 - the library offers no public name
         raise BodyTooLargeError(f"the body may have at most {limit} bytes") from None
+    except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError):
+        # The body broke off or could not be decompressed: the client's doing, or nobody listens any more.
+        raise BadRequestError("the body ended early or its encoding is broken", code="BROKEN_BODY") from None
 
 
 async def read_model(request: web.Request, model: type[_Model]) -> _Model:

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, TypeAlias
 
-from aiohttp import ClientError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import Counter, Histogram
 
 from banditd.core.errors import BanditdError
 from banditd.obs import logs
 from banditd.obs.metrics import Metrics
+from banditd.web.access import AccessLog
 from banditd.web.api import Route
-from banditd.web.problems import BadRequestError, problem_answer
+from banditd.web.problems import problem_answer
 from banditd.web.security import KeyRing, RateLimiter
 
 logger = logging.getLogger("banditd.web")
@@ -51,7 +51,7 @@ class Walk:
         self._metrics: Metrics | None = None
         self._keys = keys
         self._limiter = limiter
-        self._access_log = access_log
+        self.access = AccessLog(everything=access_log)
         self._entries: dict[object, Entry] = {}
         self._unmatched = Entry("*", "unmatched", None, limited=True)
         self._ids = itertools.count(1)
@@ -92,10 +92,8 @@ class Walk:
             except (BanditdError, web.HTTPException) as raised:
                 error = raised
                 response = problem_answer(raised, request_id)
-            except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError):
-                # The body broke off or could not be decompressed: the client's doing, or nobody listens.
-                error = BadRequestError("the body ended early or its encoding is broken", code="BROKEN_BODY")
-                response = problem_answer(error, request_id)
+                if response.status == 500:  # one of ours, but a bug all the same
+                    logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
             except Exception as raised:
                 error = raised
                 logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
@@ -103,7 +101,8 @@ class Walk:
             headers = response.headers
             headers["x-request-id"] = request_id
             headers["Server"] = self._server
-            self._account(entry, request, response.status, perf_counter() - started, caller, error)
+            elapsed_s = perf_counter() - started
+            self._account(entry, request, request_id, response.status, elapsed_s, caller, error)
             return response
 
         return walk
@@ -123,6 +122,7 @@ class Walk:
         self,
         entry: Entry,
         request: web.Request,
+        request_id: str,
         status: int,
         elapsed_s: float,
         caller: str | None,
@@ -135,22 +135,17 @@ class Walk:
             counter.inc()
         if status == 429 and self._metrics is not None:
             self._metrics.rate_limited.inc()
-        if not self._access_log and status < 400:
-            return
-        level = logging.WARNING if status >= 500 else logging.INFO
-        if logger.isEnabledFor(level):
-            logger.log(
-                level,
-                "request.answered",
-                extra={
-                    "method": request.method,
-                    "route": entry.path,
-                    "status": status,
-                    "duration_ms": round(elapsed_s * 1e3, 3),
-                    "key": caller,
-                    "code": error.code if isinstance(error, BanditdError) else None,
-                },
-            )
+        if self.access.wants(status):
+            fields = {
+                "request_id": request_id,
+                "method": request.method,
+                "route": entry.path,
+                "status": status,
+                "duration_ms": round(elapsed_s * 1e3, 3),
+                "key": caller,
+                "code": error.code if isinstance(error, BanditdError) else None,
+            }
+            self.access.add(fields, failed=status >= 500)
 
     def _counter(self, entry: Entry, status: int) -> Counter | None:
         if self._metrics is None:

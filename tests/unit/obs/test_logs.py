@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from banditd.obs import logs
-from banditd.obs.logs import configure_logging
+from banditd.obs.logs import configure_logging, write_events
 
 
 @pytest.fixture
@@ -83,3 +85,25 @@ def test_lower_levels_are_dropped_and_configuring_twice_logs_once(stream: io.Str
 def test_an_unknown_level_or_format_is_refused(stream: io.StringIO, level: str, style: str) -> None:
     with pytest.raises(ValueError, match=r"LOUD|xml"):
         configure_logging(level, style, stream)
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_many_events_in_one_go_read_like_events_logged_one_by_one(stream: io.StringIO, style: str) -> None:
+    configure_logging("INFO", style, stream)
+    logger = logging.getLogger("banditd.x")
+    fields = {"note": "a\nb", "status": 200}
+    logger.info("request.answered", extra=fields)
+    write_events(logger, logging.INFO, "request.answered", [(time.time(), fields)] * 2)
+    one, *others = (re.sub(r"[0-9T:.-]+Z", "AT", line) for line in stream.getvalue().splitlines())
+    assert others == [one, one]
+
+
+def test_a_handler_of_somebody_else_gets_records(stream: io.StringIO) -> None:
+    configure_logging("INFO", "json", stream)
+    theirs = io.StringIO()
+    handler = logging.StreamHandler(theirs)
+    handler.setFormatter(logging.Formatter("%(message)s/%(status)s"))
+    logging.getLogger().addHandler(handler)
+    write_events(logging.getLogger("banditd.x"), logging.INFO, "request.answered", [(0.0, {"status": 7})])
+    assert theirs.getvalue() == "request.answered/7\n"
+    assert json.loads(stream.getvalue())["at"] == "1970-01-01T00:00:00.000Z"
