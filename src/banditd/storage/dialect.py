@@ -33,7 +33,7 @@ _BEGIN_MODE: Final = "banditd_begin"
 _MIGRATION_LOCK: Final = 7_305_234_901
 """Key of the advisory lock under which one replica migrates; any number that nobody else uses."""
 _PSYCOPG: Final = "postgresql+psycopg"
-_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "55P03"})
+_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503"})
 _SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
