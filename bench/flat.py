@@ -137,13 +137,13 @@ def _median_ms(seconds: list[float]) -> float:
 def measure_memory(folder: Path, *, requests: int, progress: Callable[[str], None]) -> list[Row]:
     """Resident memory after a tenth of the requests and after all of them."""
     bodies = text_bodies(4000)
-    with daemon(folder, access=False, name="memory") as (url, pid):
-        asyncio.run(teach(url, 300))
+    with daemon(folder, access=False, name="memory") as server:
+        asyncio.run(teach(server.url, 300))
         progress(f"{requests:,} requests for the memory")
-        _send(url, bodies, requests // 10)
-        early = _rss_mb(pid)
-        _send(url, bodies, requests - requests // 10)
-        late = _rss_mb(pid)
+        _send(server.url, bodies, requests // 10)
+        early = _rss_mb(server.pid)
+        _send(server.url, bodies, requests - requests // 10)
+        late = _rss_mb(server.pid)
     return [
         Row(section=MEMORY, name=f"resident after {requests // 10:,} requests", value=early, unit="MB"),
         Row(

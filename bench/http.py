@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
@@ -33,18 +35,42 @@ policies:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under load: its address and its process."""
+
+    url: str
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time used so far, all threads, user and system. 0 where there is no /proc."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        if not stat.exists():
+            return 0.0
+        fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One stretch of load, and the processor time per request: the figure that a busy machine spoils least."""
+
+    load: Load
+    cpu_us: float
+
+
 @contextmanager
-def bare_handler() -> Iterator[str]:
+def bare_handler() -> Iterator[Server]:
     process = subprocess.Popen([sys.executable, "-m", "bench.bare"], stdout=subprocess.PIPE)
     try:
-        yield wait_until_serving(process)
+        yield Server(wait_until_serving(process), process.pid)
     finally:
         stop_daemon(process)
 
 
 @contextmanager
-def daemon(folder: Path, *, access: bool = True, name: str = "bench") -> Iterator[tuple[str, int]]:
-    """A daemon of five arms with default settings and its log in a file; yields (URL, process id)."""
+def daemon(folder: Path, *, access: bool = True, name: str = "bench") -> Iterator[Server]:
+    """A daemon of five arms with default settings and its log in a file; its log goes to that folder."""
     config = folder / f"{name}.yaml"
     config.write_text(CONFIG.format(access=str(access).lower()), encoding="utf-8")
     process = start_daemon(
@@ -54,7 +80,7 @@ def daemon(folder: Path, *, access: bool = True, name: str = "bench") -> Iterato
         environment={"BANDITD_LOGGING__LEVEL": "INFO"},
     )
     try:
-        yield wait_until_serving(process), process.pid
+        yield Server(wait_until_serving(process), process.pid)
     finally:
         stop_daemon(process)
 
@@ -74,15 +100,15 @@ def measure(folder: Path, *, seconds: float, quick: bool) -> list[Row]:
     """Side by side: rounds of bare handler and daemon alternate, the median round counts."""
     bodies = {"static encoder, 60 tokens": text_bodies(), "supplied embedding": embedding_bodies()}
     rows: list[Row] = []
-    with bare_handler() as bare, daemon(folder) as (url, _):
-        asyncio.run(teach(url, 200 if quick else 1000))
+    with bare_handler() as bare, daemon(folder) as ours:
+        asyncio.run(teach(ours.url, 200 if quick else 1000))
         for kind, posts in bodies.items():
-            drive(f"{url}/v1/route", posts, connections=16, seconds=1)  # warm up: caches, connections, WAL
+            _round(ours, posts, connections=16, seconds=1)  # warm up: caches, connections, WAL
             for connections in (1, 16):
                 pairs = [
                     (
-                        drive(f"{bare}/v1/route", posts, connections=connections, seconds=seconds),
-                        drive(f"{url}/v1/route", posts, connections=connections, seconds=seconds),
+                        _round(bare, posts, connections=connections, seconds=seconds),
+                        _round(ours, posts, connections=connections, seconds=seconds),
                     )
                     for _ in range(1 if quick else ROUNDS)
                 ]
@@ -90,13 +116,25 @@ def measure(folder: Path, *, seconds: float, quick: bool) -> list[Row]:
     return rows
 
 
-def _rows(kind: str, connections: int, pairs: list[tuple[Load, Load]]) -> list[Row]:
+def _round(server: Server, posts: list[bytes], *, connections: int, seconds: float) -> Round:
+    before_s = server.cpu_s()
+    load = drive(f"{server.url}/v1/route", posts, connections=connections, seconds=seconds)
+    return Round(load, 1e6 * (server.cpu_s() - before_s) / max(1, load.requests))
+
+
+def _rows(kind: str, connections: int, pairs: list[tuple[Round, Round]]) -> list[Row]:
     static = kind.startswith("static")
-    base, ours = (sorted(loads, key=lambda load: load.per_s)[len(loads) // 2] for loads in zip(*pairs, strict=True))
-    ratios = sorted(mine.per_s / yours.per_s for yours, mine in pairs)
+    yardstick, measured = (
+        sorted(rounds, key=lambda one: one.load.per_s)[len(rounds) // 2] for rounds in zip(*pairs, strict=True)
+    )
+    base, ours = yardstick.load, measured.load
+    ratios = sorted(mine.load.per_s / yours.load.per_s for yours, mine in pairs)
     share = 100 * ratios[len(ratios) // 2]
     at = f"{kind}, {connections} connection{'s' if connections > 1 else ''}"
-    against = f"bare handler {base.per_s:,.0f}/s, p50 {base.p50_ms:.3f} ms, p99 {base.p99_ms:.2f} ms ({tool()})"
+    against = (
+        f"bare handler {base.per_s:,.0f}/s, p50 {base.p50_ms:.3f} ms, p99 {base.p99_ms:.2f} ms ({tool()}); processor "
+        f"time per request {measured.cpu_us:.0f} us, bare handler {yardstick.cpu_us:.0f} us"
+    )
     rows = [
         Row(section=SECTION, name=f"{at}: throughput", value=ours.per_s, unit="/s", note=against),
         Row(
@@ -120,7 +158,7 @@ def _rows(kind: str, connections: int, pairs: list[tuple[Load, Load]]) -> list[R
                 target=10.0 if static else None, aim=5.0 if static else None,
             )
         )  # fmt: skip
-    wrong = sum(mine.bad + mine.lost for _, mine in pairs)
+    wrong = sum(mine.load.bad + mine.load.lost for _, mine in pairs)
     if wrong:
         rows.append(Row(section=SECTION, name=f"{at}: failed requests", value=wrong, unit="", target=0))
     return rows
