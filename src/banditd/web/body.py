@@ -16,10 +16,17 @@ from pydantic_core import ErrorDetails
 
 from banditd.web.json import parse_time
 from banditd.web.problems import BadRequestError, BodyTooLargeError, InvalidFieldsError, MediaTypeError
+from banditd.web.schemas.base import LABEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Any = TypeVar("_Any")
 _MAX_ERRORS: Final = 20
+_PATTERNS: Final = {
+    NAME_PATTERN: "must begin with a letter or digit and hold only letters, digits and . _ : / @ + -",
+    LABEL_PATTERN: "may not hold control characters",
+    UUID_PATTERN: "must be an id that the daemon gave: a UUID in lower case",
+    TIME_PATTERN: "must be a time in UTC such as 2026-01-31T09:30:00Z",
+}
 _HINTS: Final = {
     "finite_number": "must be a finite number; NaN and Infinity are not JSON",
     "extra_forbidden": "is not a field of this request",
@@ -132,7 +139,7 @@ def _errors(error: ValidationError, model: type[BaseModel], *, pointer: bool) ->
 
 
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    hint = _HINTS.get(detail["type"])
+    hint = _HINTS.get(detail["type"]) or _PATTERNS.get(str(detail.get("ctx", {}).get("pattern")))
     if hint is None:
         return detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
@@ -171,9 +178,7 @@ def _pointer(loc: Sequence[int | str], model: type[BaseModel]) -> str:
 
 
 def _is_union_tag(step: str) -> bool:
-    return step in {"str", "int", "ContentPart", "Message", "RouteRequest", "RewardRequest"} or (
-        "[" in step and step.endswith("]")
-    )
+    return step in {"constrained-str", "constrained-int", "[key]"} or step.startswith("list[")
 
 
 def _summary(found: Sequence[tuple[str, str]]) -> str:
