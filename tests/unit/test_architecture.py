@@ -273,3 +273,16 @@ def test_help_needs_neither_numpy_nor_the_server() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert shown.stdout.strip().splitlines()[-1].split() == ["LOADED"]
+
+
+def test_the_checks_see_what_is_there() -> None:
+    """A control: were imports or lengths read wrongly, everything above would pass."""
+    server = {item.target: item for item in _imports(PACKAGE / "server.py")}
+    assert not server["banditd.bootstrap.open_services"].lazy
+    assert server["aiohttp.web"].target == "aiohttp.web"
+    assert server["uvloop"].lazy
+    assert _own_part("banditd.web.app.create_app") == "web"
+    assert (
+        FLOORS["server"] > FLOORS["web"] > FLOORS["storage"] > FLOORS["services"] > FLOORS["ports"] > FLOORS["bandit"]
+    )
+    assert len(MODULES) > 50
