@@ -134,7 +134,7 @@ class _Lines:
         )
 
     def show(self, tally: Tally) -> None:
-        if tally.n < self._shown + self._every and tally.n < self._requests:
+        if tally.n == self._shown or (tally.n < self._shown + self._every and tally.n < self._requests):
             return
         lately, self._shown = tally.reward(self._shown), tally.n
         fixed = "".join(f"{value:>{width + 2}.3f}" for value, width in zip(tally.fixed(), self._widths, strict=True))
