@@ -112,7 +112,7 @@ class SqlArmStore:
     def _replace(self, connection: Connection, arm: Arm) -> BanditdError | None:
         before = _stored(connection, arm.policy, arm.arm)
         if before is None or before.deleted_at_us is not None:
-            return NotFoundError(f"Policy {arm.policy} has no arm {arm.arm}.", code="ARM_NOT_FOUND")
+            return NotFoundError(f"Policy {arm.policy} has no arm {arm.arm}.", code="ARM_UNKNOWN")
         _overwrite(connection, arm)
         if _price(before) != arm.price:
             self._append_price(connection, arm)

@@ -157,7 +157,7 @@ def _judge(
         return NotFoundError(f"No decision {report.decision_id}.", code="DECISION_NOT_FOUND")
     if report.served_arm is not None and (made.policy, report.served_arm) not in arms:
         return NotFoundError(
-            f"Policy {made.policy} has no arm {report.served_arm}.", code="ARM_NOT_FOUND", field="/served_arm"
+            f"Policy {made.policy} has no arm {report.served_arm}.", code="ARM_UNKNOWN", field="/served_arm"
         )
     if before is None or before["estimated"]:
         return None

@@ -42,7 +42,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
         headers=CIMultiDict(
             (
                 ("Content-Type", JSON_TYPE),
-                ("x-banditd-decision-id", decision.decision_id),
+                ("x-banditd-decision-id", "" if asked.dry_run else decision.decision_id),
                 ("x-banditd-arm", decision.arm),
                 ("x-banditd-policy-version", str(decision.snapshot_version)),
                 ("x-banditd-propensity", repr(float(decision.propensity))),
@@ -152,7 +152,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
     order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
     arms = decision.arms
     answer: dict[str, object] = {
-        "decision_id": decision.decision_id,
+        "decision_id": None if dry_run else decision.decision_id,
         "policy": decision.policy,
         "arm": decision.arm,
         "upstream_model": decision.upstream_model,

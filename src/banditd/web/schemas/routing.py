@@ -145,7 +145,7 @@ class ArmScore(AnswerModel):
 class RouteAnswer(AnswerModel):
     """The decision. It is durable (unless ``dry_run``)."""
 
-    decision_id: Identifier
+    decision_id: Identifier | None
     """UUIDv7. Reward it within ``expires_at``."""
     policy: str
     arm: str
