@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.hyperparameters import NOISE_START, SMALLEST_SCALE, Hyperparameters
+from banditd.bandit.hyperparameters import NOISE_START, SMALLEST_SCALE, Hyperparameters, expected_own
 from banditd.bandit.ridge import spd_inverse
 from banditd.bandit.statistics import ArmSums
 from banditd.core.types import FeatureSchema, FloatArray
 
-HYPER_VARIANCE: Final = 4.0  # of log v around its starting value: a standard deviation is within e, likely
+HYPER_VARIANCE: Final = 9.0  # of log v around its expected value: within a factor 4.5 in sd is usual
 NOISE_DOF: Final = 10.0  # rewards that the starting noise is worth, and the pool's noise for an arm
 NOISE_BOUNDS: Final = (1e-4, 0.3)
 MAX_STEPS: Final = 6  # a refit starts from the last one, so the steps go on next time
@@ -104,7 +104,7 @@ class TuningTask:
         noise = np.array([current.noise_of(name) for name in names])
         fit = _fit(problem, current, noise, pooled=self.pooled)
         for _ in range(MAX_STEPS):
-            own = _step(current.own, start.own, fit.own_mean, fit.own_var, self.schema)
+            own = _step(current.own, expected_own(current.shared), fit.own_mean, fit.own_var, self.schema)
             shared = dict(current.shared)
             if self.pooled:
                 mean, variance = fit.shared_mean[None], fit.shared_var[None]
@@ -122,7 +122,8 @@ class TuningTask:
     def _height(self, problem: _Problem, at: Hyperparameters, fit: _Fit, noise: FloatArray) -> float:
         """Log evidence plus the log prior of the scales."""
         start = Hyperparameters.start(self.schema)
-        away = [2.0 * np.log(at.own[name] / start.own[name]) for name in at.own]
+        expected = expected_own(at.shared)
+        away = [2.0 * np.log(at.own[name] / expected[name]) for name in at.own]
         away += [2.0 * np.log(at.shared[name] / start.shared[name]) for name in at.shared]
         prior = -0.5 * float(np.square(away).sum()) / HYPER_VARIANCE
         return _log_evidence(problem, at, noise, fit) + prior

@@ -28,18 +28,22 @@ def draw(probability: FloatArray, uniform: float) -> int:
 def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
     """Mix: p = (1 - sum f) p + f, so that every entry is at least its floor.
 
+    Parameters
+    ----------
+    probability : float64, shape (n,), sum 1. floors : float64, shape (n,), non-negative.
+
     Raises
     ------
-    InvariantError : floors that are negative or sum to more than 1.
+    InvariantError : floors that sum to more than 1 or to less than 0.
     """
     total = float(floors.sum())
     if total == 0.0:
         return probability
-    if total > 1.0 + 1e-12 or float(floors.min()) < 0.0:
+    if not 0.0 < total <= 1.0 + 1e-12:
         raise InvariantError(f"Floors must be non-negative and sum to at most 1, got {total}.")
-    mixed = (1.0 - total) * probability + floors
-    result: FloatArray = mixed / mixed.sum()
-    return result
+    mixed: FloatArray = (1.0 - total) * probability
+    mixed += floors
+    return mixed
 
 
 def dollar_floors(cost_usd: FloatArray, total_floor: float) -> FloatArray:

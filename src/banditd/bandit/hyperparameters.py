@@ -26,10 +26,13 @@ CENTRE: Final = 0.5
 SMALLEST_SCALE: Final = 1e-3  # a standard deviation of this size is "off"; smaller ones only cost digits
 
 # Standard deviations of effects on the reward before any data, per feature group.
-SHARED_START: Final[Mapping[str, float]] = {"bias": 0.25, "cluster": 0.10}
-OWN_START: Final[Mapping[str, float]] = {"bias": 0.08, "cluster": 0.01}
-OTHER_SHARED: Final = 0.10
-OTHER_OWN: Final = 0.01
+BIAS_SHARED: Final = 0.25
+BIAS_OWN: Final = 0.10
+GROUP_SHARED: Final = 0.10
+# Where queries differ for everybody, arms may be expected to differ too, by this share. Without it an arm that
+# is seldom played would be taken to follow the others everywhere, and would not be tried where it is better.
+OWN_SHARE: Final = 0.1
+OWN_LEAST: Final = 0.01
 PRICE_SLOPE: Final = 0.02  # expected reward per factor e of cost, over public pools of models
 PRICE_REACH: Final = 0.05  # and at most this much
 NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score varies less
@@ -53,10 +56,10 @@ class Hyperparameters:
     @classmethod
     def start(cls, schema: FeatureSchema) -> Hyperparameters:
         """What is assumed before any data."""
-        names = [group.name for group in schema.groups]
+        shared = {g.name: BIAS_SHARED if g.name == "bias" else GROUP_SHARED for g in schema.groups}
         return cls(
-            shared={name: SHARED_START.get(name, OTHER_SHARED) for name in names},
-            own={name: OWN_START.get(name, OTHER_OWN) for name in names},
+            shared=shared,
+            own=expected_own(shared),
         )
 
     def noise_of(self, arm: str) -> float:
@@ -94,6 +97,11 @@ class Hyperparameters:
         if missing:
             raise InvariantError(f"Stored hyperparameters lack the feature groups {sorted(missing)}.")
         return cls(**values)
+
+
+def expected_own(shared: Mapping[str, float]) -> dict[str, float]:
+    """Scales of the arms' own parts that go with given shared scales, before the data says more."""
+    return {name: BIAS_OWN if name == "bias" else max(OWN_LEAST, OWN_SHARE * scale) for name, scale in shared.items()}
 
 
 def centres(costs_usd: Sequence[float | None]) -> FloatArray:

@@ -116,3 +116,24 @@ def test_disjoint_arms_do_not_learn_from_each_other(schema, draw_context) -> Non
     np.testing.assert_array_equal(before[0][1:], after[0][1:])
     np.testing.assert_array_equal(before[1][1:], after[1][1:])
     assert after[0][0] > before[0][0] + 0.2
+
+
+def test_a_dearer_arm_is_expected_to_be_a_little_better_until_rewards_say_otherwise(schema, draw_context) -> None:
+    arms = [ArmPrior("cheap", cost_usd=1e-5), ArmPrior("dear", cost_usd=1e-3), ArmPrior("unknown")]
+    state = PolicyState(schema=schema, settings=PolicySettings(), arms=arms)
+    generator = np.random.default_rng(5)
+    mean, _ = state.snapshot().predict(draw_context(generator), np.arange(3))
+    assert mean[0] < mean[2] < mean[1]
+    assert mean[1] - mean[0] <= 0.1 + 1e-12
+    for _ in range(100):
+        state.fold(arm="cheap", epoch=0, x=draw_context(generator).x, weight=1.0, reward=0.8)
+        state.fold(arm="dear", epoch=0, x=draw_context(generator).x, weight=1.0, reward=0.6)
+    mean, _ = state.snapshot().predict(draw_context(generator), np.arange(3))
+    assert mean[0] > mean[1] + 0.1
+
+
+def test_equal_or_unknown_prices_say_nothing(schema) -> None:
+    for costs in ((None, None), (0.01, 0.01), (0.0, 0.01), (0.02, None)):
+        arms = [ArmPrior(name, cost_usd=cost) for name, cost in zip("ab", costs, strict=True)]
+        posterior = PolicyState(schema=schema, settings=PolicySettings(), arms=arms).snapshot().posterior
+        np.testing.assert_array_equal(posterior.centre, CENTRE)
