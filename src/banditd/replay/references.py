@@ -36,11 +36,11 @@ class References:
 
         utility : float64, aligned with ``rows``, NaN where unknown. None when the references coincide.
         """
-        uniform = float(np.nanmean(self.uniform_rows[rows]))
-        span = float(np.nanmean(self.category_rows[rows])) - uniform
-        if span <= 1e-12:
+        got, uniform = known_mean(utility), known_mean(self.uniform_rows[rows])
+        table = known_mean(self.category_rows[rows])
+        if got is None or uniform is None or table is None or table - uniform <= 1e-12:
             return None
-        return (float(np.nanmean(utility)) - uniform) / span
+        return (got - uniform) / (table - uniform)
 
 
 def references(utility: FloatArray, category: IntArray) -> References:
@@ -58,6 +58,12 @@ def references(utility: FloatArray, category: IntArray) -> References:
         oracle_rows=np.nanmax(utility, axis=1),
         best_arm=best,
     )
+
+
+def known_mean(values: FloatArray) -> float | None:
+    """Mean without NaNs, None when there is nothing else."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
 
 
 def column_means(values: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from banditd.core.types import FloatArray, IntArray
-from banditd.replay.references import References, mixture_utility, phases, references
+from banditd.replay.references import References, known_mean, mixture_utility, phases, references
 
 if TYPE_CHECKING:
     from banditd.replay.engine import Plan
@@ -67,7 +67,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
     utility = data.score - plan.penalty
     refs = _on_all_rows(references(utility[rows], data.category[rows]), rows, data.n_rows)
     per_seed = [_seed_summary(plan, utility, refs, run) for run in runs]
-    values = np.array([float(str(one["utility"])) for one in per_seed])
+    values = np.array([float(str(one["utility"])) for one in per_seed if one["utility"] is not None])
     spend = float(np.mean([float(str(one["cost"])) for one in per_seed]))
     budget = plan.options.budget_usd
     content: dict[str, object] = {
@@ -79,7 +79,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         "rows": int(rows.size),
         "seeds": len(runs),
         "utility": {
-            "mean": float(values.mean()),
+            "mean": known_mean(values),
             "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
             "first_500": _mean_of(per_seed, "first_500"),
             "last_third": _mean_of(per_seed, "last_third"),
@@ -87,13 +87,13 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         "reward": {"mean": _mean_of(per_seed, "reward")},
         "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
         "references": {
-            "uniform": float(np.nanmean(refs.uniform_rows[rows])),
+            "uniform": known_mean(refs.uniform_rows[rows]),
             "best_fixed": {
                 "arm": data.arms[refs.best_arm],
-                "utility": float(np.nanmean(refs.fixed_rows[rows])),
+                "utility": known_mean(refs.fixed_rows[rows]),
             },
-            "best_per_category": float(np.nanmean(refs.category_rows[rows])),
-            "oracle": float(np.nanmean(refs.oracle_rows[rows])),
+            "best_per_category": known_mean(refs.category_rows[rows]),
+            "oracle": known_mean(refs.oracle_rows[rows]),
             "fixed_mixture_at_cost": mixture_utility(
                 data.score[rows], data.cost_usd[rows], max(spend, budget or 0.0), plan.price
             ),
@@ -116,16 +116,13 @@ def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRu
     parts = dict(phases(run.rows.size))
     return {
         "seed": run.seed,
-        "utility": _known_mean(got),
-        "first_500": _known_mean(got[parts["first_500"]]),
-        "last_third": _known_mean(got[parts["last_third"]]),
-        "reward": _known_mean(score),
+        "utility": known_mean(got),
+        "first_500": known_mean(got[parts["first_500"]]),
+        "last_third": known_mean(got[parts["last_third"]]),
+        "reward": known_mean(score),
         "cost": cost,
         "over_budget": None if plan.options.budget_usd is None else cost / plan.options.budget_usd,
-        "headroom_score": {
-            name: refs.headroom(got[part], run.rows[part]) if np.isfinite(got[part]).any() else None
-            for name, part in parts.items()
-        },
+        "headroom_score": {name: refs.headroom(got[part], run.rows[part]) for name, part in parts.items()},
         "pulls": {
             arm: int(count)
             for arm, count in zip(plan.data.arms, np.bincount(run.chosen, minlength=len(plan.data.arms)), strict=True)
@@ -173,11 +170,6 @@ def _running_mean(values: FloatArray) -> FloatArray:
     counts = np.maximum(np.cumsum(known), 1)
     result: FloatArray = np.cumsum(np.where(known, values, 0.0)) / counts
     return result
-
-
-def _known_mean(values: FloatArray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
 
 
 def _mean_of(per_seed: Sequence[dict[str, object]], key: str) -> float | None:
