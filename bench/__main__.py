@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON; - prints them instead of the table")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     given = parser.parse_args()
+    load = os.getloadavg()[0]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="banditd-bench-") as folder:
         for part in given.only or PARTS:
@@ -42,7 +43,7 @@ def main() -> None:
         Path(given.json).write_text(json.dumps(as_json(rows), indent=2), encoding="utf-8")
     if given.write:
         DOCUMENT.parent.mkdir(exist_ok=True)
-        write_markdown(rows, DOCUMENT, _header(quick=given.quick))
+        write_markdown(rows, DOCUMENT, _header(quick=given.quick, load=load))
     if any(row.met is False for row in rows):
         _tell("some targets are missed: see NO in the tables")
 
@@ -59,12 +60,13 @@ def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
     return flat.measure_memory(folder, requests=10**4 if quick else 10**5, progress=_tell)
 
 
-def _header(*, quick: bool) -> str:
+def _header(*, quick: bool, load: float) -> str:
     size = "quick" if quick else "full"
     return (
         f"`make bench` ({size}) of {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores {platform.machine()}, "
-        f"Python {platform.python_version()}, load by {tool()} from a process of its own. Machines are shared: "
-        "read ratios, not absolutes."
+        f"Python {platform.python_version()}, requests by {tool()} from a process of its own. Load average before the start: {load:.1f}; "
+        "above about 0.5 other work was competing: then all times are too high, and only ratios, processor time and "
+        "flatness say something."
     )
 
 
