@@ -19,6 +19,7 @@ def sampled(mean: np.ndarray, deviation: np.ndarray, n: int = 400_000) -> np.nda
         ([0.9, 0.89, 0.88, 0.87, 0.5, 0.5, 0.5, 0.4], [0.01, 0.02, 0.03, 0.01, 0.3, 0.2, 0.25, 0.2]),
         (list(np.linspace(0.2, 0.8, 16)), [0.15] * 16),
         ([0.7, 0.6], [0.1, 0.2]),
+        (list(np.linspace(0.4, 0.7, 60)), list(np.linspace(0.02, 0.2, 60))),
     ],
 )
 def test_it_agrees_with_sampling(mean, deviation) -> None:
