@@ -186,4 +186,13 @@ class PolicyRuntime:
             self._view = build_view(self._view.snapshot, self.arms, self.usage)
 
     def priors(self) -> list[ArmPrior]:
-        return [ArmPrior(arm=a.arm, quality_prior=a.quality_prior, prior_worth=a.prior_worth) for a in self.arms]
+        """What the configuration says of the arms before data: never what usage reports say, lest it drift."""
+        return [
+            ArmPrior(
+                arm=a.arm,
+                quality_prior=a.quality_prior,
+                prior_worth=a.prior_worth,
+                cost_usd=a.price.cost_usd(TYPICAL_INPUT_TOKENS, a.expected_output_tokens) or None,
+            )
+            for a in self.arms
+        ]
