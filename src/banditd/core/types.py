@@ -90,8 +90,7 @@ class Price:
     def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
         """Cost in dollars of one call with these token counts."""
         return (
-            self.usd_per_request
-            + (self.usd_per_mtok_in * input_tokens + self.usd_per_mtok_out * output_tokens) / 1e6
+            self.usd_per_request + (self.usd_per_mtok_in * input_tokens + self.usd_per_mtok_out * output_tokens) / 1e6
         )
 
 
