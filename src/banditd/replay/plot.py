@@ -35,7 +35,8 @@ def plot_curve(report: ReplayReport, path: Path) -> None:
     )
     for (name, line), colour in zip(curve.references.items(), ("tab:gray", "tab:orange", "tab:green"), strict=True):
         axes.plot(curve.decisions, line, "--", color=colour, label=name)
-    settled = np.concatenate([curve.policy[:, curve.decisions > 50].ravel(), *curve.references.values()])
+    later = curve.decisions >= min(50, int(curve.decisions[-1]))  # the first means jump about
+    settled = np.concatenate([curve.policy[:, later].ravel(), *(line[later] for line in curve.references.values())])
     axes.set_ylim(float(settled.min()) - 0.02, float(settled.max()) + 0.02)
     axes.set_xlabel("decisions")
     axes.set_ylabel("mean utility so far")
