@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from bench.load import Load
+from bench.table import Row, as_json, as_text, write_markdown
+
+
+def _row(value: float, **more) -> Row:
+    return Row(section="s", name=f"n{value}", value=value, unit="ms", **more)
+
+
+@pytest.mark.parametrize(
+    ("row", "met"),
+    [
+        (_row(1.0), None),
+        (_row(1.0, target=1.0), True),
+        (_row(1.01, target=1.0), False),
+        (_row(12.0, target=12.0, most=False), True),
+        (_row(11.9, target=12.0, most=False), False),
+        (_row(float("nan"), target=1.0), False),
+    ],
+)
+def test_a_target_is_met_or_missed_or_absent(row: Row, met: bool | None) -> None:
+    assert row.met is met
+    assert as_json([row])[0]["met"] is met
+
+
+def test_the_text_names_what_was_missed() -> None:
+    shown = as_text([_row(1.0, target=2.0), _row(9.0, target=2.0, note="because of the disk")])
+    assert "1 targets met, 1 missed: n9.0" in shown
+    assert "because of the disk" in shown
+
+
+def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: Path) -> None:
+    file = tmp_path / "b.md"
+    write_markdown([_row(1.0)], file, "first")
+    file.write_text("Words before.\n" + file.read_text(encoding="utf-8") + "Words after.\n", encoding="utf-8")
+    write_markdown([_row(2.0, target=1.0)], file, "second")
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("Words before.")
+    assert text.endswith("Words after.\n")
+    assert "first" not in text
+    assert "| n2.0 | 2 ms | <= 1 |  | NO |  |" in text
+
+
+def test_load_counts_per_second() -> None:
+    assert Load(requests=50, seconds=2.0, p50_ms=1, p99_ms=2, bad=0, lost=0).per_s == 25.0
