@@ -95,7 +95,7 @@ class Scores:
 class Choice:
     """One draw. Indices point into the eligible arms that were passed.
 
-    explored : the drawn arm is not the one of the highest ``mean - penalty`` (``greedy``).
+    explored : the drawn arm's ``mean - penalty`` is below the highest (that of ``greedy``, first of any tie).
     """
 
     index: int

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from banditd.bandit.base import Choice, Policy
 from banditd.bandit.exploration import apply_floors, draw
 from banditd.bandit.posterior import Posterior
 from banditd.core.types import Context, FloatArray, IntArray
+
+# Utilities closer than this are tied: drawing either is greedy.
+TIE: Final = 1e-12
 
 
 class Snapshot:
@@ -40,14 +45,15 @@ class Snapshot:
         scores = self.policy.scores(context, arms, penalty)
         probability = apply_floors(scores.probability, floors)
         index = draw(probability, uniform)
-        greedy = int((scores.mean - penalty).argmax())
+        utility = scores.mean - penalty
+        greedy = int(utility.argmax())
         return Choice(
             index=index,
             propensity=float(probability[index]),
             probability=probability,
             mean=scores.mean,
             deviation=scores.deviation,
-            explored=index != greedy,
+            explored=bool(utility[index] < utility[greedy] - TIE),
             greedy=greedy,
         )
 

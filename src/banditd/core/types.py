@@ -176,7 +176,7 @@ class Decision:
     (n_eligible,), aligned with ``arms``; ``propensity`` is ``probability`` at ``arm`` exactly, and ``arm``
     is the inverse CDF of ``probability`` at ``uniform``.
 
-    explored : the arm is not the one of the highest ``mean - penalty``.
+    explored : another eligible arm has a higher ``mean - penalty``.
     reason : ``policy`` (drawn by the policy), ``session`` (kept by its session: propensity 1, left out of
         off-policy estimates).
     degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).

@@ -321,11 +321,7 @@ class Learner:
 
     def _publish(self, name: str) -> None:
         runtime, state = self._runtimes[name], self._states[name]
-        committed = state.version
-        # The version is that of the commit, not of the state's own count of snapshots.
-        state.version = committed - 1
-        runtime.publish(state.snapshot(), self._clock.now_us())
-        state.version = committed
+        runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
         self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
 
 

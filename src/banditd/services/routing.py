@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.snapshot import TIE
 from banditd.budget.pacer import Pacer
 from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
 from banditd.core.ids import new_id
@@ -162,7 +163,7 @@ class RoutingService:
         drawn = self._draw(runtime, view, context, arms, penalty, cost_usd[arms], session_arm)
         chosen = view.arms[int(arms[drawn.index])]
         if not query.dry_run:
-            self._after_draw(runtime, view, query, chosen.arm, arms, drawn, cost_usd)
+            self._after_draw(runtime, view, query, context, arms, excluded, drawn, cost_usd)
         config = runtime.config
         return Decision(
             decision_id=new_id(now_us),
@@ -241,7 +242,8 @@ class RoutingService:
             mean, deviation = view.snapshot.predict(context, arms)
             probability = (arms == held).astype(float)
             index = int(np.argmax(probability))
-            explored = index != int(np.argmax(mean - penalty))
+            utility = mean - penalty
+            explored = bool(utility[index] < utility.max() - TIE)
             return _Drawn(index, 1.0, 0.0, explored, "session", probability, mean, deviation)
         floors = np.maximum(dollar_floors(cost_usd, runtime.config.settings.floor), view.onboarding_share[arms])
         uniform = float(self._rng.random())
@@ -262,15 +264,22 @@ class RoutingService:
         runtime: PolicyRuntime,
         view: RouteView,
         query: Query,
-        chosen: str,
+        context: Context,
         arms: IntArray,
+        excluded: Mapping[str, str],
         drawn: _Drawn,
         cost_usd: FloatArray,
     ) -> None:
+        chosen = view.arms[int(arms[drawn.index])].arm
         self._guards[runtime.name].count(view, chosen)
         pacer = self._pacers.get(runtime.name)
         if pacer is not None:
-            pacer.observe(drawn.mean, cost_usd[arms])
+            mean, costs = drawn.mean, cost_usd[arms]
+            if "budget" in excluded.values():
+                # The price must be solved on the arms that money, not the request, has taken away.
+                everyone = np.array([i for i in view.enabled if excluded.get(view.arms[i].arm, "budget") == "budget"])
+                mean, costs = view.snapshot.predict(context, everyone)[0], cost_usd[everyone]
+            pacer.observe(mean, costs)
             pacer.reserve(float(cost_usd[arms[drawn.index]]))
         if query.session_id is not None:
             self._remember(runtime.name, query.session_id, chosen)

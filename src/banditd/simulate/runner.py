@@ -108,8 +108,7 @@ class Simulation:
             return
         latency_ms = (time.perf_counter() - started_s) * 1e3
         outcomes = {
-            name: world.outcome(arm, prompt, seed=options.seed, index=index)
-            for name, arm in self._arms.items()
+            name: world.outcome(arm, prompt, seed=options.seed, index=index) for name, arm in self._arms.items()
         }
         self.tally.decision(prompt=prompt, answer=answer, outcomes=outcomes, latency_ms=latency_ms)
         decision_id, chosen = str(answer["decision_id"]), outcomes[answer["arm"]]

@@ -81,8 +81,7 @@ class SimulatedArm:
 
     def cost_usd(self, input_tokens: int, output_tokens: int) -> float:
         return (
-            self.usd_per_request
-            + (self.usd_per_mtok_in * input_tokens + self.usd_per_mtok_out * output_tokens) / 1e6
+            self.usd_per_request + (self.usd_per_mtok_in * input_tokens + self.usd_per_mtok_out * output_tokens) / 1e6
         )
 
 
