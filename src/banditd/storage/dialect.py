@@ -113,6 +113,7 @@ def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys:
         "busy_timeout": int(busy_timeout_s * 1000),
         "synchronous": 2,  # FULL: an acknowledged row survives a power cut, not only a crash
         "foreign_keys": int(enforce_foreign_keys),
+        "wal_autocheckpoint": 0,  # storage/checkpoints.py does it, off the writer's path
     }
 
     @event.listens_for(engine, "connect")
@@ -135,6 +136,25 @@ def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys:
         cursor = connection.connection.cursor()
         cursor.execute(f"BEGIN {mode}")
         cursor.close()
+
+
+def copy_log(engine: Engine, mode: str) -> tuple[int, int]:
+    """Checkpoint SQLite's write-ahead log: ``PASSIVE`` waits for nobody, ``RESTART`` lets the log begin anew.
+
+    Returns (pages in the log, pages copied); (-1, -1) when another connection was at it. Raises
+    StorageUnavailableError.
+    """
+    connection = engine.raw_connection()
+    try:
+        _busy, pages, copied = connection.cursor().execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except Exception as error:
+        mine = translate(error)
+        if mine is error:
+            raise
+        raise mine from error
+    finally:
+        connection.close()
+    return int(pages), int(copied)
 
 
 def writing(engine: Engine) -> Engine:

@@ -1,8 +1,10 @@
 """The database: one writer thread with group commit, a few reader threads, one engine.
 
-Every write that waits when the writer becomes free shares the next transaction; nothing lingers for
-company. A write that fails takes nothing with it: the group is rolled back and each member runs again
-alone. Answers travel to the event loop after the commit, in one call per group. Knows no table.
+Every write that waits when the writer becomes free shares the next transaction; nothing lingers for company, but
+writes of one turn of the event loop are handed over together: the writer thread would otherwise wake for the first
+and fight the loop for the interpreter while the others are being made. A write that fails takes nothing with it: the
+group is rolled back and each member runs again alone. Answers travel to the event loop after the commit, in one call
+per group. Knows no table.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from sqlalchemy import Connection
 
 from banditd.core.errors import BanditdError, StorageUnavailableError
 from banditd.storage import dialect
+from banditd.storage.checkpoints import Checkpointer
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -59,10 +62,13 @@ class Database:
 
     def __init__(self, url: str, *, busy_timeout_s: float = 5.0, readers: int = 2) -> None:
         self.url = dialect.normalise_url(url)
-        self.engine = dialect.make_engine(self.url, pool_size=readers + 1, busy_timeout_s=busy_timeout_s)
+        self.engine = dialect.make_engine(self.url, pool_size=readers + 2, busy_timeout_s=busy_timeout_s)
         self._writing = dialect.writing(self.engine)
         self._reading = dialect.reading(self.engine)
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
+        self._turns: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+        self._waiting = 0  # writes without an answer
+        self._checkpoints = Checkpointer(self.engine)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="banditd-read")
         self._thread = threading.Thread(target=self._serve, name="banditd-write", daemon=True)
         self._open = False
@@ -71,13 +77,17 @@ class Database:
     async def __aenter__(self) -> Database:
         self._open = True
         self._thread.start()
+        self._checkpoints.start()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         """Commit everything that was handed in, then close."""
         self._open = False
+        for loop in list(self._turns):
+            self._hand_over(loop)
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._checkpoints.stop)
         await asyncio.to_thread(self._readers.shutdown)
         self.engine.dispose()
 
@@ -96,12 +106,23 @@ class Database:
         """Like ``write``, but like writes that wait together are handed to ``handler`` in one call."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        if not self._open or self._queue.qsize() >= QUEUE_LIMIT:
+        if not self._open or self._waiting >= QUEUE_LIMIT:
             reason = "is behind with writing" if self._open else "is closed"
             future.set_exception(StorageUnavailableError(f"The database {reason}: nothing was stored."))
-        else:
-            self._queue.put(_Write(handler, payload, future, loop))
+            return future
+        turn = self._turns.get(loop)
+        if turn is None:
+            turn = self._turns[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        turn.append(_Write(handler, payload, future, loop))
+        self._waiting += 1
         return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give the writer everything that this turn of the loop wants written."""
+        turn = self._turns.pop(loop, None)
+        if turn:
+            self._queue.put(turn)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on one consistent state of the database."""
@@ -130,19 +151,21 @@ class Database:
         closing = False
         while not closing:
             group, closing = self._next_group()
-            if group:
-                _deliver(group, self._commit(group))
+            for start in range(0, len(group), GROUP_LIMIT):
+                part = group[start : start + GROUP_LIMIT]
+                self._deliver(part, self._commit(part))
+                self._checkpoints.committed()
         self._drop_connection()
 
     def _next_group(self) -> tuple[list[_Write], bool]:
         """Everything that waits, and whether nothing more will come."""
         group: list[_Write] = []
-        item = self._queue.get()
-        while item is not None:
-            group.append(item)
-            if len(group) == GROUP_LIMIT or self._queue.empty():
+        turn = self._queue.get()
+        while turn is not None:
+            group.extend(turn)
+            if len(group) >= GROUP_LIMIT or self._queue.empty():
                 return group, False
-            item = self._queue.get_nowait()
+            turn = self._queue.get_nowait()
         return group, True
 
     def _commit(self, group: Sequence[_Write]) -> list[Any]:
@@ -183,6 +206,24 @@ class Database:
             with contextlib.suppress(Exception):
                 connection.close()
 
+    def _deliver(self, group: Sequence[_Write], answers: Sequence[Any]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = defaultdict(list)
+        for item, answer in zip(group, answers, strict=True):
+            by_loop[item.loop].append((item.future, answer))
+        for loop, pairs in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # a loop that was closed meanwhile waits for nothing
+                loop.call_soon_threadsafe(self._settle, pairs)
+
+    def _settle(self, pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+        self._waiting -= len(pairs)
+        for future, answer in pairs:
+            if future.done():  # cancelled while the transaction ran: the write stands
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
 
 def _run(connection: Connection, group: Sequence[_Write]) -> list[Any]:
     """Run the group's writes, those of one handler together."""
@@ -197,22 +238,3 @@ def _run(connection: Connection, group: Sequence[_Write]) -> list[Any]:
         for index, result in zip(indices, results, strict=True):
             answers[index] = result
     return answers
-
-
-def _deliver(group: Sequence[_Write], answers: Sequence[Any]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = defaultdict(list)
-    for item, answer in zip(group, answers, strict=True):
-        by_loop[item.loop].append((item.future, answer))
-    for loop, pairs in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # a loop that was closed meanwhile waits for nothing
-            loop.call_soon_threadsafe(_settle, pairs)
-
-
-def _settle(pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, answer in pairs:
-        if future.done():  # cancelled while the transaction ran: the write stands
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)

@@ -1,0 +1,80 @@
+"""The write-ahead log is copied beside the writer, and one turn of the loop is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from banditd.storage import checkpoints
+from banditd.storage.engine import Database
+
+
+@pytest.fixture
+async def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 0.01)
+    async with Database(f"sqlite:///{tmp_path}/log.db") as opened:
+        await opened.write(lambda connection: connection.execute(text("CREATE TABLE t (v TEXT)")))
+        yield opened
+
+
+async def test_what_is_committed_reaches_the_file_without_the_writer(database: Database, tmp_path: Path) -> None:
+    def insert(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO t VALUES (:v)"), {"v": "needle" * 100})
+
+    await database.write(insert)
+    while b"needle" not in (tmp_path / "log.db").read_bytes():  # noqa: ASYNC110 - another thread copies
+        await asyncio.sleep(0.005)
+
+
+async def test_the_writers_own_commits_never_copy_the_log(database: Database) -> None:
+    pages = await database.read(lambda connection: connection.execute(text("PRAGMA wal_autocheckpoint")).scalar())
+    assert pages == 0
+
+
+async def test_a_log_that_never_rests_is_started_anew(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "LONG_LOG_PAGES", 64)
+
+    def insert(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO t VALUES (:v)"), {"v": "x" * 20_000})
+
+    for _ in range(600):
+        await database.write(insert)
+    await asyncio.sleep(0.1)
+    size = (tmp_path / "log.db-wal").stat().st_size
+    assert size < 600 * 20_000 / 2
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        assert other.execute("SELECT count(*) FROM t").fetchone() == (600,)
+    other.close()
+
+
+async def test_writes_of_one_turn_of_the_loop_share_one_call_and_one_commit(database: Database) -> None:
+    groups: list[int] = []
+
+    def handler(connection: Connection, payloads: Sequence[int]) -> list[int]:
+        groups.append(len(payloads))
+        return [payload * 2 for payload in payloads]
+
+    answers = await asyncio.gather(*(database.write_batched(handler, i) for i in range(50)))
+    assert answers == [i * 2 for i in range(50)]
+    assert groups == [50]
+
+
+async def test_writes_handed_in_just_before_closing_are_committed(tmp_path: Path) -> None:
+    async with Database(f"sqlite:///{tmp_path}/close.db") as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE t (v TEXT)")))
+        pending = asyncio.ensure_future(
+            database.write(lambda connection: connection.execute(text("INSERT INTO t VALUES ('last')")) and None)
+        )
+        await asyncio.sleep(0)
+    await pending
+    with sqlite3.connect(tmp_path / "close.db") as other:
+        assert other.execute("SELECT v FROM t").fetchall() == [("last",)]
+    other.close()
