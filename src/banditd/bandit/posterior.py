@@ -13,11 +13,13 @@ by integrating delta_a out (a Schur complement of the joint precision). This is 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from banditd.core.types import FloatArray, IntArray
+
+STACK_AFTER: Final = 8  # queries that a snapshot serves before its matrices are stacked
 
 
 class Moments(NamedTuple):
@@ -44,8 +46,8 @@ class Posterior:
     for disjoint arms. shared_mean : m0, float64 (d,). counts : effective number of rewards per arm, (K,).
     """
 
-    __slots__ = ("centre", "counts", "inverse", "noise", "own", "own_precision", "shared_covariance",
-                 "shared_mean")  # fmt: skip
+    __slots__ = ("_stacked", "_uses", "centre", "counts", "inverse", "noise", "own", "own_precision",
+                 "shared_covariance", "shared_mean")  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class Posterior:
         self.shared_mean = shared_mean
         self.counts = counts
         self.noise = noise
+        self._stacked: FloatArray | None = None
+        self._uses = 0
 
     def moments(self, x: FloatArray, arms: IntArray, penalty: FloatArray) -> Moments:
         """Means and variances of ``arms`` on ``x``: O(n d^2).
@@ -75,9 +79,7 @@ class Posterior:
         ----------
         x : float64, shape (d,). arms : intp, shape (n,). penalty : float64, shape (n,).
         """
-        rows = np.empty((arms.shape[0], x.shape[0]))
-        for row, arm in zip(rows, arms.tolist(), strict=True):
-            np.dot(self.inverse[arm], x, row)
+        rows = self._inverse_products(x, arms)
         own_variance = rows @ x
         mean = self.own[arms] @ x
         mean += self.centre[arms] * x[0]
@@ -92,6 +94,25 @@ class Posterior:
         cross = projected @ rows[leader]
         contrast = own_variance + shared + (shared[leader] - 2.0 * cross)
         return Moments(mean, own_variance + shared, np.maximum(contrast, 0.0), leader)
+
+    def _inverse_products(self, x: FloatArray, arms: IntArray) -> FloatArray:
+        """A_a^-1 x of each arm in ``arms``, float64 (n, d).
+
+        A snapshot that serves many queries stacks its matrices for one product in place of many; one that is
+        replaced after each query (a replay) never pays for the copy.
+        """
+        k, d = len(self.inverse), x.shape[0]
+        if self._stacked is None:
+            self._uses += 1
+            if self._uses > STACK_AFTER:
+                self._stacked = np.concatenate(self.inverse)
+        if self._stacked is not None and 2 * arms.shape[0] >= k:
+            products: FloatArray = (self._stacked @ x).reshape(k, d)[arms]
+            return products
+        rows = np.empty((arms.shape[0], d))
+        for row, arm in zip(rows, arms.tolist(), strict=True):
+            np.dot(self.inverse[arm], x, row)
+        return rows
 
     def coefficients(self) -> FloatArray:
         """Posterior mean of theta_a about its centre: float64, shape (K, d)."""
