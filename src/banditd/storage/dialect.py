@@ -7,7 +7,9 @@ compile a statement once for the driver's own ``executemany``.
 from __future__ import annotations
 
 import logging
+import random
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -122,7 +124,7 @@ def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys:
         connection.isolation_level = None
         for name, value in wanted.items():
             connection.execute(f"PRAGMA {name} = {value}")
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        mode = _switch_to_wal(connection, busy_timeout_s)
         found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted}
         if mode != "wal" or found != wanted:
             raise ConfigurationError(
@@ -136,6 +138,18 @@ def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys:
         cursor = connection.connection.cursor()
         cursor.execute(f"BEGIN {mode}")
         cursor.close()
+
+
+def _switch_to_wal(connection: sqlite3.Connection, patience_s: float) -> str:
+    """The journal mode after asking for WAL. SQLite does not wait for other connections here: we do."""
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(random.uniform(0.001, 0.02))
 
 
 def copy_log(engine: Engine, mode: str) -> tuple[int, int]:

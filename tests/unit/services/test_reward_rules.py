@@ -142,9 +142,7 @@ def test_a_reward_after_its_retraction_counts_again() -> None:
 
 
 def test_a_default_is_never_late_and_says_what_it_is() -> None:
-    verdict = judge(
-        submission(identity="default:d1", keyed=True, received_at_us=99_000), late_policy="reject"
-    )
+    verdict = judge(submission(identity="default:d1", keyed=True, received_at_us=99_000), late_policy="reject")
     assert (verdict.kind, verdict.late, verdict.error) == ("default", False, None)
 
 
