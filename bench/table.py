@@ -56,19 +56,23 @@ def as_text(rows: list[Row]) -> str:
 
 
 def write_markdown(rows: list[Row], path: Path, header: str) -> None:
-    """Replace what stands between the two marks of the file; everything else in it is kept."""
-    table: list[str] = [START, "", header, ""]
-    section = None
-    for row in rows:
-        if row.section != section:
-            section = row.section
-            table += ["", f"### {section}", "", "| | measured | target | aim | met | |", "|---|---|---|---|---|---|"]
-        cells = (row.name, _value(row), _bound(row, row.target), _bound(row, row.aim), _met(row), row.note)
-        table.append("| " + " | ".join(cells) + " |")
-    table += ["", END]
+    """Replace the sections measured between the two marks of the file; what else stands there is kept.
+
+    Each section says under which header it was measured, since a part may be measured again alone.
+    """
     old = path.read_text(encoding="utf-8") if path.exists() else f"# Benchmarks\n\n{START}\n{END}\n"
     before, rest = old.split(START, 1)
-    path.write_text(before + "\n".join(table) + rest.split(END, 1)[1], encoding="utf-8")
+    inside, after = rest.split(END, 1)
+    sections = {part.split("\n", 1)[0]: part.rstrip() for part in inside.split("### ")[1:]}
+    for section in dict.fromkeys(row.section for row in rows):
+        lines = [section, "", header, "", "| | measured | target | aim | met | |", "|---|---|---|---|---|---|"]
+        for row in rows:
+            if row.section == section:
+                cells = (row.name, _value(row), _bound(row, row.target), _bound(row, row.aim), _met(row), row.note)
+                lines.append("| " + " | ".join(cells) + " |")
+        sections[section] = "\n".join(lines)
+    body = "\n\n".join(f"### {part}" for part in sections.values())
+    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
 
 def number(value: float) -> str:

@@ -5,6 +5,10 @@ with gamma_g the number of parameters of group g that the data determine and q_g
 their means, the evidence is stationary where v_g = q_g / gamma_g; the noise where s2 = RSS / (n - gamma).
 Each scale also has a weak log-normal prior at its starting value (variance ``HYPER_VARIANCE`` of log v), and
 each arm's noise is pulled to the pool's: with little data the starting values stand.
+
+The top alone is not enough for the arms' own scales. While one arm answers nearly everything the evidence says
+nothing about them, the top stays at the (small) expected value, and a posterior that took it for certain would
+never try another arm elsewhere. So each own variance is averaged over its posterior on a grid (``_averaged``).
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ NOISE_BOUNDS: Final = (1e-4, 0.3)
 MAX_STEPS: Final = 6  # a refit starts from the last one, so the steps go on next time
 SWITCHED_ON: Final = 0.1  # standard deviation from which the second climb starts
 TOLERANCE: Final = 0.02  # of the logarithm of any scale
+# Standard deviations over which an own scale is averaged: nil for any purpose up to larger than any seen.
+AVERAGING_GRID: Final = tuple(float(0.005 * 2.0**i) for i in range(7))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +101,21 @@ class TuningTask:
             starts.append(replace(self.current, own=awake))
         tops = [self._climb(problem, start) for start in starts]
         best, fit, noise = max(tops, key=lambda top: self._height(problem, *top))
-        return replace(best, log_evidence=_log_evidence(problem, best, noise, fit))
+        averaged = self._averaged(problem, best, noise) if self.pooled else {}
+        return replace(best, log_evidence=_log_evidence(problem, best, noise, fit), averaged=averaged)
+
+    def _averaged(self, problem: _Problem, top: Hyperparameters, noise: FloatArray) -> dict[str, float]:
+        """Root mean square of every own scale over its posterior given the others, which stay at the top."""
+        grid = np.array(AVERAGING_GRID)
+        averaged = {}
+        for name in top.own:
+            heights = np.empty(grid.shape)
+            for i, scale in enumerate(AVERAGING_GRID):
+                at = replace(top, own={**top.own, name: scale})
+                heights[i] = self._height(problem, at, _fit(problem, at, noise, pooled=True), noise)
+            weight = np.exp(heights - heights.max())
+            averaged[name] = float(np.sqrt(weight @ grid**2 / weight.sum()))
+        return averaged
 
     def _climb(self, problem: _Problem, current: Hyperparameters) -> tuple[Hyperparameters, _Fit, FloatArray]:
         """Damped steps until nothing moves by 2 %, at most ``MAX_STEPS``."""

@@ -42,7 +42,10 @@ NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score va
 class Hyperparameters:
     """Standard deviations per feature group, and noise variances per arm.
 
-    shared, own : group name -> standard deviation of beta and of delta_a on that group's columns.
+    shared, own : group name -> standard deviation of beta and of delta_a on that group's columns, at the top
+        of the evidence.
+    averaged : the arms' own scales that the posterior works with: root mean square over all scales that the
+        data leave possible. Empty (before a fit, or for disjoint arms): the same as ``own``.
     noise : arm -> variance of its rewards around the model; ``common_noise`` for an arm not listed.
     log_evidence : of the fit that made these, in nats; None before any fit.
     """
@@ -52,6 +55,7 @@ class Hyperparameters:
     noise: Mapping[str, float] = field(default_factory=dict)
     common_noise: float = NOISE_START
     log_evidence: float | None = None
+    averaged: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, schema: FeatureSchema) -> Hyperparameters:
@@ -70,8 +74,12 @@ class Hyperparameters:
         return by_column(self.shared, schema)
 
     def own_variance(self, schema: FeatureSchema) -> FloatArray:
-        """v1 by column: float64, shape (n_features,)."""
+        """v1 by column at the top of the evidence: float64, shape (n_features,)."""
         return by_column(self.own, schema)
+
+    def averaged_variance(self, schema: FeatureSchema) -> FloatArray:
+        """v1 by column as the posterior takes it, see ``averaged``: float64, shape (n_features,)."""
+        return by_column({**self.own, **self.averaged}, schema)
 
     def to_json(self) -> str:
         return json.dumps(
@@ -81,6 +89,7 @@ class Hyperparameters:
                 "noise": dict(self.noise),
                 "common_noise": self.common_noise,
                 "log_evidence": self.log_evidence,
+                "averaged": dict(self.averaged),
             }
         )
 

@@ -269,7 +269,7 @@ class PolicyState:
 
     def _new_ridge(self) -> PooledRidge:
         scales = self._hyperparameters
-        own, shared = scales.own_variance(self.schema), scales.shared_variance(self.schema)
+        own, shared = scales.averaged_variance(self.schema), scales.shared_variance(self.schema)
         if not self._factory.pooled:  # every arm alone: its prior is as wide as both parts together
             return PooledRidge(own_variance=own + shared, shared_variance=None)
         return PooledRidge(own_variance=own, shared_variance=shared)

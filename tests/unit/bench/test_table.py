@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -51,3 +52,14 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
 
 def test_load_counts_per_second() -> None:
     assert Load(requests=50, seconds=2.0, p50_ms=1, p99_ms=2, bad=0, lost=0).per_s == 25.0
+
+
+def test_measuring_one_section_again_keeps_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "b.md"
+    other = dataclasses.replace(_row(7.0), section="another")
+    write_markdown([_row(1.0), other], file, "first run")
+    write_markdown([_row(2.0)], file, "second run")
+    text = file.read_text(encoding="utf-8")
+    assert "n7.0" in text
+    assert "n1.0" not in text
+    assert text.count("first run") == text.count("second run") == 1
