@@ -105,10 +105,15 @@ class TuningTask:
         return replace(best, log_evidence=_log_evidence(problem, best, noise, fit), averaged=averaged)
 
     def _averaged(self, problem: _Problem, top: Hyperparameters, noise: FloatArray) -> dict[str, float]:
-        """Root mean square of every own scale over its posterior given the others, which stay at the top."""
+        """Root mean square of own scales over their posterior given the others, which stay at the top.
+
+        Not of the bias: an arm's first few rewards, wherever they come from, tell it.
+        """
         grid = np.array(AVERAGING_GRID)
         averaged = {}
         for name in top.own:
+            if name == "bias":
+                continue
             heights = np.empty(grid.shape)
             for i, scale in enumerate(AVERAGING_GRID):
                 at = replace(top, own={**top.own, name: scale})

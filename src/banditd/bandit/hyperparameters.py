@@ -45,7 +45,7 @@ class Hyperparameters:
     shared, own : group name -> standard deviation of beta and of delta_a on that group's columns, at the top
         of the evidence.
     averaged : the arms' own scales that the posterior works with: root mean square over all scales that the
-        data leave possible. Empty (before a fit, or for disjoint arms): the same as ``own``.
+        data leave possible. A group that is missing (all before a fit and for disjoint arms) is as in ``own``.
     noise : arm -> variance of its rewards around the model; ``common_noise`` for an arm not listed.
     log_evidence : of the fit that made these, in nats; None before any fit.
     """

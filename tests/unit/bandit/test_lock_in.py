@@ -1,0 +1,99 @@
+"""What one arm's rewards cannot tell must not keep the other arms out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.hyperparameters import Hyperparameters
+from banditd.bandit.thompson import PATIENCE, UNEQUAL, WIDEST, widened
+
+
+def one_sided(schema, draw_context, *, others: int) -> PolicyState:  # type: ignore[no-untyped-def]
+    """Arm a has answered 600 times with large differences between clusters; b and c ``others`` times each."""
+    generator = np.random.default_rng(0)
+    state = PolicyState(schema=schema, settings=PolicySettings(), arms=[ArmPrior(arm) for arm in "abc"])
+    easy = np.array([0.85, 0.7, 0.6, 0.3])
+    for arm, rows in (("a", 600), ("b", others), ("c", others)):
+        for _ in range(rows):
+            context = draw_context(generator)
+            reward = float(generator.random() < easy[context.cluster])
+            state.fold(arm=arm, epoch=0, x=context.x, weight=1.0, reward=reward)
+    for _ in range(3):
+        state.adopt(state.tuning().run())
+    return state
+
+
+def test_scales_that_one_arm_cannot_tell_stay_open(schema, draw_context) -> None:
+    scales = one_sided(schema, draw_context, others=4).hyperparameters
+    assert scales.own["cluster"] < 0.04
+    assert scales.averaged["cluster"] > 0.06
+
+
+def test_arms_that_were_seen_to_be_alike_close_them(schema, draw_context) -> None:
+    few = one_sided(schema, draw_context, others=4).hyperparameters.averaged["cluster"]
+    many = one_sided(schema, draw_context, others=600).hyperparameters.averaged["cluster"]
+    assert many < 0.6 * few
+
+
+def test_the_posterior_works_with_the_averaged_scales_and_they_survive_storage(schema, draw_context) -> None:
+    state = one_sided(schema, draw_context, others=4)
+    again = Hyperparameters.from_json(state.hyperparameters_json(), schema)
+    assert again == state.hyperparameters
+    np.testing.assert_allclose(state.snapshot().posterior.own_precision, 1.0 / again.averaged_variance(schema))
+    assert (again.averaged_variance(schema)[1:] > again.own_variance(schema)[1:]).all()
+
+
+def test_scales_stored_without_averages_are_taken_as_they_are(schema) -> None:
+    start = Hyperparameters.start(schema)
+    np.testing.assert_array_equal(start.averaged_variance(schema), start.own_variance(schema))
+
+
+def test_disjoint_arms_share_nothing_that_could_be_mistaken(schema) -> None:
+    settings = PolicySettings(options={"model": "disjoint"})
+    state = PolicyState(schema=schema, settings=settings, arms=[ArmPrior("a"), ArmPrior("b")])
+    assert state.tuning().run().averaged == {}
+
+
+def test_only_arms_that_are_much_less_known_than_the_leader_are_widened() -> None:
+    contrast = np.array([0.01, 0.01 * UNEQUAL, 0.5, 0.005, 100.0, 0.0])
+    result = widened(contrast, 0, PATIENCE)
+    np.testing.assert_array_equal(result[[0, 1, 3, 5]], contrast[[0, 1, 3, 5]])
+    assert contrast[2] < result[2] < WIDEST**2 * contrast[2]
+    assert result[4] == pytest.approx(WIDEST**2 * contrast[4])
+    assert (np.diff(result[[3, 0, 1, 2, 4]]) > 0).all()
+
+
+def test_widening_grows_with_the_rewards_and_then_stops_growing() -> None:
+    contrast = np.array([0.01, 0.3])
+    widths = [float(widened(contrast, 0, rewards)[1]) for rewards in (0.0, 0.5 * PATIENCE, PATIENCE, 9.0 * PATIENCE)]
+    assert widths[0] == contrast[1]
+    assert widths[0] < widths[1] < widths[2] == widths[3]
+
+
+def test_no_variance_anywhere_stays_none() -> None:
+    assert not widened(np.zeros(3), 1, PATIENCE).any()
+
+
+def test_a_neglected_specialist_is_found(schema, draw_context) -> None:
+    """One arm is best in three clusters of four; another, unlike the rest, in the fourth."""
+    truth = np.array([[0.8, 0.5, 0.5], [0.8, 0.5, 0.5], [0.75, 0.5, 0.5], [0.4, 0.7, 0.5]])
+    shares = []
+    for seed in range(5, 10):
+        generator = np.random.default_rng(seed)
+        state = PolicyState(schema=schema, settings=PolicySettings(), arms=[ArmPrior(arm) for arm in "abc"])
+        everyone, nothing, found = np.arange(3), np.zeros(3), []
+        for _ in range(1500):
+            context, snapshot = draw_context(generator), state.snapshot()
+            choice = snapshot.choose(
+                context, arms=everyone, penalty=nothing, floors=nothing, uniform=float(generator.random())
+            )
+            if context.cluster == 3:
+                found.append(choice.index == 1)
+            reward = float(generator.random() < truth[context.cluster, choice.index])
+            state.fold(arm="abc"[choice.index], epoch=0, x=context.x, weight=1.0, reward=reward)
+            if state.tune_due():
+                state.adopt(state.tuning().run())
+        shares.append(np.mean(found[-120:]))
+    assert np.mean(shares) > 0.75
