@@ -57,11 +57,12 @@ class Checkpointer:
                 return
             self._wanted.clear()
             try:
-                self._checkpoint()
+                self.checkpoint()
             except StorageUnavailableError as error:
                 logger.warning("checkpoint.failed", extra={"error": error.message})
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Copy the log now; start it anew if it is long. Raises StorageUnavailableError."""
         pages, copied = dialect.copy_log(self._engine, "PASSIVE")
         if pages > LONG_LOG_PAGES and copied >= 0:
             dialect.copy_log(self._engine, "RESTART")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
-from banditd.storage import checkpoints
+from banditd.storage import checkpoints, dialect
 from banditd.storage.engine import Database
 
 
@@ -37,22 +37,32 @@ async def test_the_writers_own_commits_never_copy_the_log(database: Database) ->
     assert pages == 0
 
 
-async def test_a_log_that_never_rests_is_started_anew(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_a_long_log_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 3600)  # the thread rests: this test is the checkpointer
+    modes: list[tuple[str, int]] = []
+    copy = dialect.copy_log
+
+    def noted(engine: Engine, mode: str) -> tuple[int, int]:
+        pages, copied = copy(engine, mode)
+        modes.append((mode, pages))
+        return pages, copied
+
+    monkeypatch.setattr(dialect, "copy_log", noted)
     monkeypatch.setattr(checkpoints, "LONG_LOG_PAGES", 64)
-
-    def insert(connection: Connection) -> None:
-        connection.execute(text("INSERT INTO t VALUES (:v)"), {"v": "x" * 20_000})
-
-    for _ in range(600):
-        await database.write(insert)
-    await asyncio.sleep(0.1)
-    size = (tmp_path / "log.db-wal").stat().st_size
-    assert size < 600 * 20_000 / 2
-    with sqlite3.connect(tmp_path / "log.db") as other:
-        assert other.execute("SELECT count(*) FROM t").fetchone() == (600,)
-    other.close()
+    async with Database(f"sqlite:///{tmp_path}/log.db") as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE t (v TEXT)")))
+        checkpointer = checkpoints.Checkpointer(database.engine)
+        await asyncio.to_thread(checkpointer.checkpoint)
+        assert [mode for mode, _ in modes] == ["PASSIVE"]
+        for _ in range(40):
+            await database.write(
+                lambda connection: connection.execute(text("INSERT INTO t VALUES (:v)"), {"v": "x" * 20_000})
+            )
+        await asyncio.to_thread(checkpointer.checkpoint)
+        assert [mode for mode, _ in modes[1:]] == ["PASSIVE", "RESTART"]
+        assert modes[1][1] > 64
+        kept = await database.read(lambda connection: connection.execute(text("SELECT count(*) FROM t")).scalar())
+        assert kept == 40
 
 
 async def test_writes_of_one_turn_of_the_loop_share_one_call_and_one_commit(database: Database) -> None:
