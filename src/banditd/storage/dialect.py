@@ -11,6 +11,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -36,6 +37,7 @@ _MIGRATION_LOCK: Final = 7_305_234_901
 """Key of the advisory lock under which one replica migrates; any number that nobody else uses."""
 _PSYCOPG: Final = "postgresql+psycopg"
 _RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503"})
+_BATCHES: Final = (32, 8, 2)  # rows of one statement; few sizes, so that the driver keeps them prepared
 _SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
@@ -246,13 +248,26 @@ class Prepared:
         if list(compiled.positiontup) != list(columns):
             raise InvariantError(f"the compiled order {compiled.positiontup} is not {columns}")
         self.sql = str(compiled)
+        self._batches = _BATCHES if is_sqlite(engine.url) else ()
+        one = "(" + ", ".join("?" * len(columns)) + ")"
+        if self._batches and self.sql.count(f"VALUES {one}") != 1:
+            raise InvariantError(f"{self.sql} has no single VALUES {one} to repeat")
+        self._many = {n: self.sql.replace(f"VALUES {one}", "VALUES " + ", ".join([one] * n)) for n in self._batches}
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         if not rows:
             return
         cursor = connection.connection.cursor()
         try:
-            cursor.executemany(self.sql, rows)
+            # SQLite's driver lets go of the interpreter at every step of every statement, and gets it back from a
+            # busy event loop only after a switch interval. A statement of many rows is one step.
+            start = 0
+            for size in self._batches:
+                while len(rows) - start >= size:
+                    cursor.execute(self._many[size], tuple(chain.from_iterable(rows[start : start + size])))
+                    start += size
+            if start < len(rows):
+                cursor.executemany(self.sql, rows[start:])
         except Exception as error:
             # What SQLAlchemy would do for a statement of its own: drop connections that have died.
             if connection.dialect.is_disconnect(error, connection.connection, cursor):  # type: ignore[arg-type]

@@ -1,10 +1,10 @@
 """The database: one writer thread with group commit, a few reader threads, one engine.
 
-Every write that waits when the writer becomes free shares the next transaction; nothing lingers for company, but
-writes of one turn of the event loop are handed over together: the writer thread would otherwise wake for the first
-and fight the loop for the interpreter while the others are being made. A write that fails takes nothing with it: the
-group is rolled back and each member runs again alone. Answers travel to the event loop after the commit, in one call
-per group. Knows no table.
+Every write that waits when the writer becomes free shares the next transaction. A loop that has more requests at
+hand gathers their writes (at most GATHER_S) before it wakes the writer: a writer that woke for each would fight the
+loop for the interpreter and pay a commit for each. An idle loop hands over at once. A write that fails takes nothing
+with it: the group is rolled back and each member runs again alone. Answers travel to the event loop after the commit,
+in one call per group. Knows no table.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 GROUP_LIMIT: Final = 256
+GATHER_S: Final = 0.003  # a busy loop gathers writes for no longer than this
 QUEUE_LIMIT: Final = 20_000
 ATTEMPTS: Final = 6
 
@@ -113,13 +114,21 @@ class Database:
         turn = self._turns.get(loop)
         if turn is None:
             turn = self._turns[loop] = []
-            loop.call_soon(self._hand_over, loop)
+            loop.call_soon(self._gather, loop, 0, loop.time() + GATHER_S)
         turn.append(_Write(handler, payload, future, loop))
         self._waiting += 1
         return future
 
+    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int, until: float) -> None:
+        """Hand over once a turn of the loop, which has polled its sockets again, brought nothing more."""
+        here = len(self._turns.get(loop, ()))
+        if seen < here < GROUP_LIMIT and loop.time() < until:
+            loop.call_soon(self._gather, loop, here, until)
+        else:
+            self._hand_over(loop)
+
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give the writer everything that this turn of the loop wants written."""
+        """Give the writer everything that was gathered."""
         turn = self._turns.pop(loop, None)
         if turn:
             self._queue.put(turn)
