@@ -40,13 +40,16 @@ class LiveDecider:
         if not self._names:
             await self._begin()
         body = self._body(row.prompt)
+        if row.warmup_arm is not None:
+            body["candidates"] = [self._names[row.warmup_arm]]
         started = perf_counter()
         answer = await self._client.route(body)
         self.choose_us.append(1e6 * (perf_counter() - started))
         return Served(self._names.index(answer["arm"]), _Token(answer["decision_id"]))
 
-    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
         """Post the reward and, under a budget, what the call cost."""
+        assert weight == 1.0  # noqa: S101 - the command refuses simulated sources here
         assert isinstance(served.token, _Token)  # noqa: S101 - made by decide
         decision_id = served.token.decision_id
         if self._plan.options.budget_usd is not None:

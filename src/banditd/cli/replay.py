@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,6 +36,23 @@ if TYPE_CHECKING:
     help="A reward arrives N queries later.",
 )  # fmt: skip
 @click.option(
+    "--reward-rate", type=click.FloatRange(min=0, max=1, min_open=True), default=1.0, show_default=True, metavar="P",
+    help="A decision is rewarded with this probability, else never.",
+)  # fmt: skip
+@click.option(
+    "--feedback", multiple=True, metavar="SOURCE",
+    help="Simulated source instead of the score; may be repeated. judge:rate=0.3,sd=0.1,bias=0.06 (arm=NAME: "
+    "biased on that arm only), thumb:rate=0.03, metric:rate=0.1; noise=V is the variance that the learner is told.",
+)  # fmt: skip
+@click.option(
+    "--warmup-rows", type=click.FloatRange(min=0, max=1, max_open=True), default=0.0, show_default=True, metavar="F",
+    help="The first share F of each seed's rows is played, not scored.",
+)  # fmt: skip
+@click.option(
+    "--warmup-policy", type=click.Choice(("uniform", "same")), default="uniform", show_default=True,
+    help="Who plays --warmup-rows: arms drawn at random, or the policy itself.",
+)  # fmt: skip
+@click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -56,22 +73,12 @@ if TYPE_CHECKING:
     help="With --url: the daemon's policy that is lent the arms.",
 )
 def replay(
-    directory: Path,
-    pool: str | None,
-    split: str | None,
-    warmup_split: str | None,
-    policy: str,
-    cost_weight: float | None,
-    budget: float | None,
-    limit: int | None,
-    seeds: int,
-    order: str,
-    reward_delay: int,
     json_file: str | None,
     plot: Path | None,
     url: str | None,
     api_key: str | None,
     live_policy: str,
+    **given: Any,
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
 
@@ -80,24 +87,16 @@ def replay(
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
+      banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
+      banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1
     """
-    if cost_weight is not None and budget is not None:
+    if given["cost_weight"] is not None and given["budget"] is not None:
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
-    from banditd.replay import ReplayOptions, report_table
+    if url is not None and given["feedback"]:
+        raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
+    from banditd.replay import report_table
 
-    options = ReplayOptions(
-        directory=directory,
-        pool=pool,
-        split=split,
-        warmup_split=warmup_split,
-        policy=policy,
-        cost_weight=cost_weight,
-        budget_usd=budget,
-        limit=limit,
-        seeds=seeds,
-        order=order,
-        reward_delay=reward_delay,
-    )
+    options = _options(**given)
     with progress_bar() as bar:
         task = bar.add_task("replaying", total=None)
 
@@ -113,6 +112,13 @@ def replay(
     if json_file is not None:
         report.write_json(Path(json_file))
     console().print(report_table(report))
+
+
+def _options(*, budget: float | None, feedback: tuple[str, ...], **given: Any) -> ReplayOptions:
+    from banditd.replay import FeedbackSource, ReplayOptions
+
+    sources = tuple(FeedbackSource.parse(text) for text in feedback)
+    return ReplayOptions(budget_usd=budget, feedback=sources, **given)
 
 
 def _in_process(options: ReplayOptions, show: Callable[[int, int], None]) -> ReplayReport:

@@ -2,12 +2,14 @@
 
 from banditd.replay.decider import Decider, Row, Served
 from banditd.replay.engine import Plan, make_plan, run, run_with
+from banditd.replay.feedback import FeedbackSource
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import ReplayReport
 from banditd.replay.table import report_table
 
 __all__ = [
     "Decider",
+    "FeedbackSource",
     "Plan",
     "ReplayOptions",
     "ReplayReport",

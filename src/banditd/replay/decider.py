@@ -21,10 +21,15 @@ from banditd.replay.costs import CostBook
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One query of a replay. index : into the data. prompt : its text."""
+    """One query of a replay.
+
+    index : into the data. prompt : its text. warmup_arm : the arm that was drawn for it in a randomised
+    warm-up: it serves, there is nothing to choose; None elsewhere.
+    """
 
     index: int
     prompt: str
+    warmup_arm: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,12 @@ class Decider(Protocol):
     update_us: list[float]
 
     async def decide(self, row: Row) -> Served:
-        """Choose an arm for one query."""
+        """Choose an arm for one query; one with a ``warmup_arm`` is served by that."""
 
-    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
-        """Tell the outcome: the reward (None when it is missing) and what the call cost."""
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
+        """Tell the outcome: the reward (None when it is missing), what the call cost, and the precision weight
+        of the reward. The weight is passed only where it is not 1, which needs simulated sources of feedback.
+        """
 
     async def begin_scoring(self) -> None:
         """The warm-up is over: what is spent from now on counts."""
@@ -104,6 +111,8 @@ class InProcessDecider:
 
     async def decide(self, row: Row) -> Served:
         snapshot = self._state.snapshot()
+        if row.warmup_arm is not None:
+            return self._serve(row, row.warmup_arm, snapshot.epoch)
         context = self._contexts[row.index]
         started = perf_counter()
         arms, cost, predicted = self._everyone, self._known_cost, np.zeros(0)
@@ -129,7 +138,15 @@ class InProcessDecider:
             self._pacer.reserve(reserved)
         return Served(int(arms[choice.index]), _Token(row.index, snapshot.epoch, reserved))
 
-    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+    def _serve(self, row: Row, arm: int, epoch: int) -> Served:
+        """A decision that was made elsewhere; its cost is reserved like that of any other."""
+        reserved = 0.0
+        if self._pacer is not None:
+            reserved = float(self._costs.predict(row.index)[arm])
+            self._pacer.reserve(reserved)
+        return Served(arm, _Token(row.index, epoch, reserved))
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
         token = served.token
         assert isinstance(token, _Token)  # noqa: S101  (made above)
         if self._pacer is not None:
@@ -142,7 +159,7 @@ class InProcessDecider:
             arm=self._arms[served.arm],
             epoch=token.epoch,
             x=self._contexts[token.row].x,
-            weight=1.0,
+            weight=weight,
             reward=reward,
         )
         self._state.snapshot()

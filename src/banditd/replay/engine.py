@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from banditd.core.errors import InvalidInputError
+from banditd.core.errors import InvalidInputError, InvariantError
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.decider import Decider, InProcessDecider, Row, Served
+from banditd.replay.feedback import Feedback
 from banditd.replay.options import ReplayOptions
 from banditd.replay.prices import priced_rows
 from banditd.replay.report import ReplayReport, SeedRun, make_report
@@ -32,7 +34,8 @@ _BATCH = 200  # decisions between two reports of progress
 class Plan:
     """A folder cut to what the options ask for.
 
-    warmup, scored : row indices into ``data`` in source order. penalty : float64 (K,), utility taken off
+    warmup, scored : row indices into ``data`` in source order; ``warmup_rows`` of the scored are played
+    unscored all the same, others in every seed. penalty : float64 (K,), utility taken off
     each arm, known in advance; zeros under a budget. price : utility per dollar behind it.
     """
 
@@ -48,12 +51,22 @@ class Plan:
         return (self.warmup.size + self.scored.size) * self.options.seeds
 
     def order(self, seed: int) -> tuple[IntArray, IntArray]:
-        """(warm-up rows, scored rows) in the order of a seed."""
-        if self.options.order == "source":
-            return self.warmup, self.scored
-        generator = np.random.default_rng(seed)
-        scored = generator.permutation(self.scored)
-        return generator.permutation(self.warmup), scored
+        """(warm-up rows, scored rows) in the order of a seed; ``warmup_rows`` end the warm-up."""
+        warmup, scored = self.warmup, self.scored
+        if self.options.order != "source":
+            generator = np.random.default_rng(seed)
+            scored = generator.permutation(scored)
+            warmup = generator.permutation(warmup)
+        first = int(self.options.warmup_rows * scored.size)
+        return np.concatenate([warmup, scored[:first]]), scored[first:]
+
+    def warmup_arms(self, seed: int) -> dict[int, int]:
+        """Position in a seed's order -> arm that serves there: the randomised part of its warm-up."""
+        if self.options.warmup_policy != "uniform":
+            return {}
+        first = int(self.options.warmup_rows * self.scored.size)
+        drawn = np.random.default_rng([seed, 3]).integers(len(self.data.arms), size=first)
+        return {self.warmup.size + position: int(arm) for position, arm in enumerate(drawn)}
 
 
 def make_plan(options: ReplayOptions) -> Plan:
@@ -70,6 +83,8 @@ def make_plan(options: ReplayOptions) -> Plan:
     if options.warmup_split is not None:
         warmup = data.rows_of(options.warmup_split)
         scored = scored[~np.isin(scored, warmup)]
+    for source in options.feedback:
+        source.check_arm(data.arms)
     if scored.size == 0:
         raise InvalidInputError("No row is left to score: the warm-up split takes them all.", field="/split")
     if options.limit is not None and options.limit < scored.size:
@@ -123,22 +138,23 @@ def _shifted(progress: Progress, done: int, plan: Plan) -> Callable[[int], None]
 async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int], None]) -> SeedRun:
     """One pass over the rows; closes the decider."""
     warmup, scored = plan.order(seed)
+    forced = plan.warmup_arms(seed)
+    desk = _RewardDesk(plan, decider, seed)
     chosen = np.zeros(scored.size, dtype=np.intp)
-    waiting: list[tuple[int, Served]] = []
     try:
         for position, index in enumerate(np.concatenate([warmup, scored]).tolist()):
             if position == warmup.size:
                 await decider.begin_scoring()
-            served = await decider.decide(Row(index, plan.data.prompts[index]))
+            arm = forced.get(position)
+            served = await decider.decide(Row(index, plan.data.prompts[index], arm))
+            if arm is not None and served.arm != arm:
+                raise InvariantError("The decider chose an arm where a randomised warm-up had drawn another.")
             if position >= warmup.size:
                 chosen[position - warmup.size] = served.arm
-            waiting.append((index, served))
-            if len(waiting) > plan.options.reward_delay:
-                await _settle(plan.data, decider, *waiting.pop(0))
+            await desk.take(index, served)
             if position % _BATCH == _BATCH - 1:
                 progress(position + 1)
-        for index, served in waiting:
-            await _settle(plan.data, decider, index, served)
+        await desk.clear()
     finally:
         await decider.close()
     progress(warmup.size + scored.size)
@@ -148,16 +164,41 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
         chosen=chosen,
         choose_us=_median(decider.choose_us),
         update_us=_median(decider.update_us),
+        rewards=desk.rewards,
     )
 
 
-async def _settle(data: ReplayData, decider: Decider, index: int, served: Served) -> None:
-    score = float(data.score[index, served.arm])
-    await decider.reward(
-        served,
-        reward=None if np.isnan(score) else score,
-        cost_usd=float(data.cost_usd[index, served.arm]),
-    )
+class _RewardDesk:
+    """Holds decisions until their reward is due, then tells the decider. ``rewards`` counts those that came."""
+
+    def __init__(self, plan: Plan, decider: Decider, seed: int) -> None:
+        options, data = plan.options, plan.data
+        self.rewards = 0
+        self._delay = options.reward_delay
+        self._decider = decider
+        self._cost_usd = data.cost_usd
+        self._waiting: deque[tuple[int, Served]] = deque()
+        self._feedback = Feedback(
+            data.score, data.arms, sources=options.feedback, reward_rate=options.reward_rate, seed=seed
+        )
+
+    async def take(self, index: int, served: Served) -> None:
+        self._waiting.append((index, served))
+        if len(self._waiting) > self._delay:
+            await self._settle(*self._waiting.popleft())
+
+    async def clear(self) -> None:
+        while self._waiting:
+            await self._settle(*self._waiting.popleft())
+
+    async def _settle(self, index: int, served: Served) -> None:
+        cost_usd = float(self._cost_usd[index, served.arm])
+        weight, reward = self._feedback.of(index, served.arm) or (1.0, None)
+        self.rewards += reward is not None
+        if weight == 1.0:  # a decider that knows no weights can play wherever all rewards count alike
+            await self._decider.reward(served, reward=reward, cost_usd=cost_usd)
+        else:
+            await self._decider.reward(served, reward=reward, cost_usd=cost_usd, weight=weight)
 
 
 def _median(times: Sequence[float]) -> float | None:

@@ -9,8 +9,10 @@ from typing import Final
 
 from banditd.bandit.base import PolicySettings
 from banditd.core.errors import InvalidInputError
+from banditd.replay.feedback import FeedbackSource
 
 ORDERS: Final = ("shuffle", "source")
+WARMUP_POLICIES: Final = ("uniform", "same")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,10 @@ class ReplayOptions:
         At most one of both.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
+    reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
+        score; each has a rate of its own, so not together with ``reward_rate``.
+    warmup_rows : share in [0, 1) of every seed's order that is played first and not scored; references are of
+        the rest. warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
     workers : processes; None takes two where there are several seeds.
 
     Raises
@@ -45,6 +51,10 @@ class ReplayOptions:
     seeds: int = 1
     order: str = "shuffle"
     reward_delay: int = 0
+    reward_rate: float = 1.0
+    feedback: tuple[FeedbackSource, ...] = ()
+    warmup_rows: float = 0.0
+    warmup_policy: str = "uniform"
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +70,16 @@ class ReplayOptions:
             raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
         if self.warmup_split is not None and self.warmup_split == self.split:
             raise InvalidInputError("The warm-up split must not be the scored split.", field="/warmup_split")
+        if not 0.0 < self.reward_rate <= 1.0:
+            raise InvalidInputError("reward_rate lies in (0, 1].", field="/reward_rate")
+        if self.feedback and self.reward_rate < 1.0:
+            raise InvalidInputError(
+                "Give every feedback source its own rate instead of reward_rate.", field="/feedback"
+            )
+        if not 0.0 <= self.warmup_rows < 1.0:
+            raise InvalidInputError("warmup_rows is a share in [0, 1).", field="/warmup_rows")
+        if self.warmup_policy not in WARMUP_POLICIES:
+            raise InvalidInputError(f"warmup_policy is one of {', '.join(WARMUP_POLICIES)}.", field="/warmup_policy")
 
     def settings(self) -> PolicySettings:
         """Settings of the policy; what is not given here is the daemon's default."""
@@ -75,3 +95,13 @@ class ReplayOptions:
         if self.budget_usd is not None:
             return {"kind": "budget", "budget_usd": self.budget_usd}
         return {"kind": "cost_weight", "cost_weight": self.cost_weight or 0.0}
+
+    def conditions(self) -> dict[str, object]:
+        """What is simulated around the policy: ``conditions`` of the report."""
+        return {
+            "reward_delay": self.reward_delay,
+            "reward_rate": self.reward_rate,
+            "feedback": [source.fields() for source in self.feedback],
+            "warmup_rows": self.warmup_rows,
+            "warmup_policy": self.warmup_policy if self.warmup_rows else None,
+        }

@@ -7,6 +7,7 @@ reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeedRun:
-    """One pass. rows : scored rows in the order played. chosen : arm of each. Times are medians or None."""
+    """One pass.
+
+    rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
+    rewards : how many the learner got, in the warm-up too.
+    """
 
     seed: int
     rows: IntArray
     chosen: IntArray
     choose_us: float | None
     update_us: float | None
+    rewards: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,11 +68,11 @@ class ReplayReport:
 
 
 def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
-    """Compare the runs with the references."""
-    data, rows = plan.data, plan.scored
+    """Compare the runs with the references, each on the rows that it was scored on."""
+    data = plan.data
     utility = data.score - plan.penalty
-    refs = _on_all_rows(references(utility[rows], data.category[rows]), rows, data.n_rows)
-    per_seed = [_seed_summary(plan, utility, refs, run) for run in runs]
+    refs = _references_by_run(plan, utility, runs)
+    per_seed = [_seed_summary(plan, utility, ref, run) for ref, run in zip(refs, runs, strict=True)]
     values = np.array([float(str(one["utility"])) for one in per_seed if one["utility"] is not None])
     spend = float(np.mean([float(str(one["cost"])) for one in per_seed]))
     budget = plan.options.budget_usd
@@ -76,7 +82,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         "arms": list(data.arms),
         "policy": plan.options.policy,
         "objective": plan.options.objective(),
-        "rows": int(rows.size),
+        "rows": int(runs[0].rows.size),
         "seeds": len(runs),
         "utility": {
             "mean": known_mean(values),
@@ -86,27 +92,50 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         },
         "reward": {"mean": _mean_of(per_seed, "reward")},
         "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
-        "references": {
-            "uniform": known_mean(refs.uniform_rows[rows]),
-            "best_fixed": {
-                "arm": data.arms[refs.best_arm],
-                "utility": known_mean(refs.fixed_rows[rows]),
-            },
-            "best_per_category": known_mean(refs.category_rows[rows]),
-            "oracle": known_mean(refs.oracle_rows[rows]),
-            "fixed_mixture_at_cost": mixture_utility(
-                data.score[rows], data.cost_usd[rows], max(spend, budget or 0.0), plan.price
-            ),
-        },
+        "references": _reference_means(plan, refs, runs, max(spend, budget or 0.0)),
         "headroom_score": {name: _mean_headroom(per_seed, name) for name in ("all", "first_500", "last_third")},
         "microseconds_per_decision": {
-            "choose": _mean_time([run.choose_us for run in runs]),
-            "update": _mean_time([run.update_us for run in runs]),
+            "choose": _mean_known([run.choose_us for run in runs]),
+            "update": _mean_known([run.update_us for run in runs]),
         },
+        "conditions": plan.options.conditions(),
         "per_seed": per_seed,
         "notes": list(data.notes),
     }
     return ReplayReport(content=content, curve=_curve(utility, refs, runs))
+
+
+def _references_by_run(plan: Plan, utility: FloatArray, runs: Sequence[SeedRun]) -> list[References]:
+    """Those of every run's own rows; without ``warmup_rows`` all runs have the same."""
+    n, category = plan.data.n_rows, plan.data.category
+
+    def of(rows: IntArray) -> References:
+        return _on_all_rows(references(utility[rows], category[rows]), rows, n)
+
+    if not plan.options.warmup_rows:
+        return [of(plan.scored)] * len(runs)
+    return [of(np.sort(run.rows)) for run in runs]
+
+
+def _reference_means(
+    plan: Plan, refs: Sequence[References], runs: Sequence[SeedRun], spend_usd: float
+) -> dict[str, object]:
+    """Means over the runs; the best fixed arm is that of most runs."""
+    data = plan.data
+    rows = [np.sort(run.rows) for run in runs]
+    best = Counter(ref.best_arm for ref in refs).most_common(1)[0][0]
+    pairs = list(zip(refs, rows, strict=True))
+    mixtures = [mixture_utility(data.score[r], data.cost_usd[r], spend_usd, plan.price) for r in rows]
+    return {
+        "uniform": _mean_known([known_mean(ref.uniform_rows[r]) for ref, r in pairs]),
+        "best_fixed": {
+            "arm": data.arms[best],
+            "utility": _mean_known([known_mean(ref.fixed_rows[r]) for ref, r in pairs]),
+        },
+        "best_per_category": _mean_known([known_mean(ref.category_rows[r]) for ref, r in pairs]),
+        "oracle": _mean_known([known_mean(ref.oracle_rows[r]) for ref, r in pairs]),
+        "fixed_mixture_at_cost": float(np.mean(mixtures)),
+    }
 
 
 def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRun) -> dict[str, object]:
@@ -127,6 +156,7 @@ def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRu
             arm: int(count)
             for arm, count in zip(plan.data.arms, np.bincount(run.chosen, minlength=len(plan.data.arms)), strict=True)
         },
+        "rewards": run.rewards,
         "choose_us": run.choose_us,
         "update_us": run.update_us,
     }
@@ -149,18 +179,18 @@ def _on_all_rows(refs: References, rows: IntArray, n: int) -> References:
     )
 
 
-def _curve(utility: FloatArray, refs: References, runs: Sequence[SeedRun]) -> Curve:
+def _curve(utility: FloatArray, refs: Sequence[References], runs: Sequence[SeedRun]) -> Curve:
     n = runs[0].rows.size
     at = np.unique(np.linspace(1, n, min(n, 300)).astype(np.intp))
     policy = np.stack([_running_mean(utility[run.rows, run.chosen])[at - 1] for run in runs])
     lines = {
-        "uniform": refs.uniform_rows,
-        "best fixed arm": refs.fixed_rows,
-        "best arm per category": refs.category_rows,
+        "uniform": [ref.uniform_rows for ref in refs],
+        "best fixed arm": [ref.fixed_rows for ref in refs],
+        "best arm per category": [ref.category_rows for ref in refs],
     }
     means = {
-        name: np.mean([_running_mean(values[run.rows])[at - 1] for run in runs], axis=0)
-        for name, values in lines.items()
+        name: np.mean([_running_mean(line[run.rows])[at - 1] for line, run in zip(of, runs, strict=True)], axis=0)
+        for name, of in lines.items()
     }
     return Curve(decisions=at, policy=policy, references=means)
 
@@ -183,6 +213,6 @@ def _mean_headroom(per_seed: Sequence[dict[str, object]], phase: str) -> float |
     return float(np.mean(values)) if values else None
 
 
-def _mean_time(times: Sequence[float | None]) -> float | None:
-    known = [time for time in times if time is not None]
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

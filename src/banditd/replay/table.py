@@ -22,6 +22,7 @@ def report_table(report: ReplayReport) -> Table:
     )
     for heading in ("", "all", "first 500", "last third"):
         table.add_column(heading, justify="left" if not heading else "right")
+    table.caption = _conditions(_mapping(content["conditions"]))
     table.add_row(
         f"{content['policy']}: utility",
         f"{_number(utility['mean'])} ± {_number(utility['sd'])}",
@@ -46,6 +47,21 @@ def report_table(report: ReplayReport) -> Table:
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
+
+
+def _conditions(conditions: Mapping[str, object]) -> str | None:
+    """What was simulated, in words; None for a plain replay."""
+    said = []
+    if conditions["reward_delay"]:
+        said.append(f"rewards {conditions['reward_delay']} queries late")
+    if conditions["reward_rate"] != 1.0:
+        said.append(f"{conditions['reward_rate']:.0%} of decisions rewarded")
+    sources = conditions["feedback"]
+    if isinstance(sources, list):
+        said.extend(f"{source['kind']} on {source['rate']:.0%}" for source in sources)
+    if conditions["warmup_rows"]:
+        said.append(f"{conditions['warmup_policy']} play on the first {conditions['warmup_rows']:.0%}, not scored")
+    return "; ".join(said) or None
 
 
 def _mapping(value: object) -> Mapping[str, object]:

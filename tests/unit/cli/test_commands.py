@@ -48,7 +48,8 @@ def test_replay_has_every_option_of_its_contract() -> None:
     shown = invoke("replay", "--help").output
     for option in (
         "--pool", "--split", "--warmup-split", "--policy", "--cost-weight", "--budget", "--limit", "--seeds",
-        "--order", "--reward-delay", "--json", "--plot", "--url",
+        "--order", "--reward-delay", "--json", "--plot", "--url", "--reward-rate", "--feedback", "--warmup-rows",
+        "--warmup-policy",
     ):  # fmt: skip
         assert option in shown
 
@@ -61,6 +62,9 @@ def test_replay_has_every_option_of_its_contract() -> None:
         ["reward", "some-id", "splendid"],
         ["replay", "somewhere", "--cost-weight", "1", "--budget", "1"],
         ["replay", "somewhere", "--order", "sideways"],
+        ["replay", "somewhere", "--feedback", "thumb", "--url", "http://127.0.0.1:1"],
+        ["replay", "somewhere", "--reward-rate", "0"],
+        ["replay", "somewhere", "--warmup-rows", "1"],
         ["stats", "--contexts", "--report"],
         ["encoder", "build", "--model", "other"],
         ["simulate", "--requests", "0"],

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from banditd.bandit import POLICIES
-from banditd.core.errors import ConfigurationError, InvalidInputError
-from banditd.replay import ReplayOptions, Row, Served, make_plan, report_table, run, run_with
+from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
+from banditd.replay import FeedbackSource, ReplayOptions, Row, Served, make_plan, report_table, run, run_with
 
 KEYS = {
     "dataset", "pool", "arms", "policy", "objective", "rows", "seeds", "utility", "reward", "cost", "references",
@@ -27,7 +27,7 @@ class Always:
 
     async def decide(self, row: Row) -> Served:
         self.log.append(("decide", row.index))
-        return Served(self.arm, row.index)
+        return Served(self.arm if row.warmup_arm is None else row.warmup_arm, row.index)
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
         self.log.append(("reward", served.token))
@@ -128,6 +128,65 @@ async def test_rewards_come_after_the_delay_and_all_of_them(two_topics: Path) ->
     assert report.content["utility"]["mean"] == pytest.approx(expected)  # type: ignore[index]
 
 
+async def test_the_first_rows_are_played_at_random_and_only_the_rest_is_scored(two_topics: Path) -> None:
+    plan = make_plan(ReplayOptions(directory=two_topics, warmup_rows=0.1, seeds=2))
+    report = await run_with(plan, lambda _seed: Always(0))
+    content = report.content
+    assert content["rows"] == 540
+    assert content["conditions"]["warmup_policy"] == "uniform"  # type: ignore[index]
+    for seed, one in enumerate(content["per_seed"]):  # type: ignore[arg-type]
+        warmup, scored = plan.order(seed)
+        assert [*warmup, *scored] == plan_order(two_topics, seed)  # the shuffle is that of a replay without warm-up
+        assert one["pulls"]["small"] == 540
+        assert one["rewards"] == 600
+        arms = list(plan.warmup_arms(seed).values())
+        assert len(arms) == 60
+        assert set(arms) == {0, 1, 2}
+    fixed = np.mean([plan.data.score[plan.order(seed)[1], 1].mean() for seed in (0, 1)])
+    assert content["references"]["best_fixed"] == {"arm": "large", "utility": pytest.approx(fixed)}  # type: ignore[index]
+
+
+def plan_order(folder: Path, seed: int) -> list[int]:
+    return make_plan(ReplayOptions(directory=folder)).order(seed)[1].tolist()
+
+
+async def test_a_warm_up_by_the_policy_itself_forces_no_arm(two_topics: Path) -> None:
+    plan = make_plan(ReplayOptions(directory=two_topics, warmup_rows=0.5, warmup_policy="same", limit=20))
+    assert plan.warmup_arms(0) == {}
+    decider = Always(2)
+    report = await run_with(plan, lambda _seed: decider)
+    assert report.content["rows"] == 10
+    assert decider.log.index(("scoring", None)) == 20  # ten decisions with their rewards before
+
+
+async def test_a_decider_that_disobeys_the_warm_up_is_found_out(two_topics: Path) -> None:
+    class Stubborn(Always):
+        async def decide(self, row: Row) -> Served:
+            return Served(self.arm, row.index)
+
+    plan = make_plan(ReplayOptions(directory=two_topics, warmup_rows=0.5, limit=40))
+    with pytest.raises(InvariantError, match="warm-up"):
+        await run_with(plan, lambda _seed: Stubborn(0))
+
+
+def test_a_randomised_warm_up_makes_the_start_better(two_topics: Path) -> None:
+    cold = run(ReplayOptions(directory=two_topics, seeds=4, limit=150, workers=1)).content
+    warm = run(ReplayOptions(directory=two_topics, seeds=4, limit=300, warmup_rows=0.5, workers=1)).content
+    assert warm["rows"] == cold["rows"] == 150
+    assert warm["headroom_score"]["all"] > cold["headroom_score"]["all"] + 0.1  # type: ignore[index]
+
+
+def test_missing_rewards_and_noisy_sources_are_learned_from_and_reported(two_topics: Path) -> None:
+    rare = run(ReplayOptions(directory=two_topics, pool="good", reward_rate=0.3)).content
+    assert 140 < rare["per_seed"][0]["rewards"] < 220  # type: ignore[index]
+    sources = (FeedbackSource(kind="judge", rate=0.5, sd=0.1), FeedbackSource(kind="thumb", rate=0.1))
+    content = run(ReplayOptions(directory=two_topics, pool="good", seeds=2, workers=1, feedback=sources)).content
+    kinds = [source["kind"] for source in content["conditions"]["feedback"]]  # type: ignore[index]
+    assert kinds == ["judge", "thumb"]
+    assert content["headroom_score"]["last_third"] > 0.3  # type: ignore[index]
+    assert json.loads(json.dumps(content)) == content
+
+
 async def test_a_constant_decider_gets_exactly_the_best_fixed_utility(two_topics: Path) -> None:
     plan = make_plan(ReplayOptions(directory=two_topics, cost_weight=0.3))
     report = await run_with(plan, lambda _seed: Always(0))
@@ -148,6 +207,14 @@ def test_wrong_options_are_refused(two_topics: Path) -> None:
         ReplayOptions(directory=two_topics, cost_weight=0.1, budget_usd=0.1)
     with pytest.raises(InvalidInputError, match="split 'dev'"):
         make_plan(ReplayOptions(directory=two_topics, split="dev"))
+    for wrong in ({"reward_rate": 0.0}, {"warmup_rows": 1.0}, {"warmup_policy": "nobody"}):
+        with pytest.raises(InvalidInputError, match=next(iter(wrong))):
+            ReplayOptions(directory=two_topics, **wrong)  # type: ignore[arg-type]
+    judge = FeedbackSource(kind="judge", bias=0.1, arm="nobody")
+    with pytest.raises(InvalidInputError, match="its own rate"):
+        ReplayOptions(directory=two_topics, feedback=(judge,), reward_rate=0.5)
+    with pytest.raises(InvalidInputError, match="no arm 'nobody'"):
+        make_plan(ReplayOptions(directory=two_topics, feedback=(judge,)))
     with pytest.raises(ConfigurationError, match="Unknown policy"):
         run(ReplayOptions(directory=two_topics, policy="magic", limit=2))
 
