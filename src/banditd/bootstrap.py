@@ -6,12 +6,13 @@ commands that work on the database without serving (rebuild, export) run on.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +28,22 @@ from banditd.features.maps import load_feature_maps
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.ports import Encoder
+from banditd.prior_file import read_prior
 from banditd.services.arms import ArmService
 from banditd.services.bundle import Services
 from banditd.services.eligibility import ArmGuards
 from banditd.services.health import HealthService
 from banditd.services.learner import Learner
 from banditd.services.maintenance import MaintenanceService
-from banditd.services.policy import PolicyRuntime
+from banditd.services.policy import PolicyConfig, PolicyRuntime
 from banditd.services.reports import ReportService
 from banditd.services.rewards import RewardService
 from banditd.services.routing import RoutingService
-from banditd.settings import Settings
+from banditd.settings import PolicySettingsSection, Settings
 from banditd.storage import Storage, migrate_async, open_storage
 from banditd.wiring import policy_configs
 
+logger = logging.getLogger(__name__)
 SAVE_PACERS_S = 2.0
 OBSERVE_S = 15.0
 
@@ -108,11 +111,44 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
     maps = load_feature_maps(folder)
     return {
         name: PolicyRuntime(
-            config,
+            warm_started(config, settings.policies[name]),
             ContextBuilder(encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features),
         )
         for name, config in policy_configs(settings).items()
     }
+
+
+def warm_started(config: PolicyConfig, section: PolicySettingsSection) -> PolicyConfig:
+    """The policy with its prior file read and scaled.
+
+    Raises
+    ------
+    ConfigurationError : the file cannot be used.
+    """
+    if section.prior_file is None:
+        return config
+    read = read_prior(section.prior_file)
+    prior = read.rescaled(section.prior_worth_rewards, half_life=config.settings.forgetting)
+    logger.info(
+        "policy.prior_read",
+        extra={
+            "policy": config.name,
+            "source": prior.source,
+            "arms": sorted(prior.arms),
+            "rewards": round(read.rewards, 1),
+            "worth_rewards": round(prior.rewards, 1),
+        },
+    )
+    return replace(config, settings=replace(config.settings, prior=prior))
+
+
+def report_unused_priors(runtimes: Mapping[str, PolicyRuntime]) -> None:
+    """Log arms that a prior knows and the policy does not have (their sums are left out)."""
+    for name, runtime in runtimes.items():
+        prior = runtime.config.settings.prior
+        unused = sorted(set(prior.arms) - {arm.arm for arm in runtime.arms}) if prior is not None else []
+        if unused:
+            logger.warning("policy.prior_arms_unknown", extra={"policy": name, "arms": unused})
 
 
 @asynccontextmanager
@@ -141,6 +177,7 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
             holder=bench.holder,
         )
         await learner.start()
+        report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
         stack.push_async_callback(maintenance.save_pacers)
         if start_jobs:

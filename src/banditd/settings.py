@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.types import QualityTier
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.
@@ -148,6 +149,7 @@ class ArmSettings(Section):
     context_window_tokens: int | None = Field(None, ge=1, description="longer queries exclude the arm")
     quality_prior: float | None = Field(None, ge=0, le=1, description="expected reward before any data")
     prior_worth: float = Field(10.0, gt=0, description="how many rewards that expectation is worth")
+    quality_tier: QualityTier | None = Field(None, description="economy, standard, premium or frontier: a guess")
     expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage reports tell")
     expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage reports tell")
     max_share: float = Field(1.0, gt=0, le=1, description="cap on the arm's share of the traffic")
@@ -209,6 +211,12 @@ class PolicySettingsSection(Section):
     half_life_decisions: float | None = Field(
         None, gt=0, description="evidence this many decisions old counts half; null: nothing is forgotten"
     )
+    prior_file: Path | None = Field(
+        None, description="start from what an earlier log taught: a file of 'replay --save-prior' or 'export --prior'"
+    )
+    prior_worth_rewards: float | None = Field(
+        None, gt=0, description="how many rewards that file counts as, all arms together; null: see docs/learning.md"
+    )
     cost_weight: float = Field(
         0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
     )
@@ -225,7 +233,9 @@ class PolicySettingsSection(Section):
     arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
 
     @model_validator(mode="after")
-    def _unique_arms(self) -> PolicySettingsSection:
+    def _consistent(self) -> PolicySettingsSection:
+        if self.prior_worth_rewards is not None and self.prior_file is None:
+            raise ValueError("prior_worth_rewards says what prior_file is worth: give that too, or neither")
         names = [arm.arm for arm in self.arms]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

@@ -68,6 +68,7 @@ def _arm(policy: str, arm: ArmSettings) -> Arm:
         context_window_tokens=arm.context_window_tokens,
         quality_prior=arm.quality_prior,
         prior_worth=arm.prior_worth,
+        quality_tier=arm.quality_tier,
         expected_output_tokens=arm.expected_output_tokens,
         expected_latency_ms=arm.expected_latency_ms,
         max_share=arm.max_share,

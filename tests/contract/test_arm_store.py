@@ -10,7 +10,9 @@ from banditd.core.types import Price
 
 
 async def test_arms_come_back_whole_in_the_order_of_addition(storage, make):
-    first = make.arm("zebra", quality_prior=0.7, context_window_tokens=8000, expected_latency_ms=100.0)
+    first = make.arm(
+        "zebra", quality_prior=0.7, quality_tier="premium", context_window_tokens=8000, expected_latency_ms=100.0
+    )
     second = make.arm("ant", enabled=False, max_share=0.2, capabilities=frozenset())
     await storage.arms.add(first)
     await storage.arms.add(second)

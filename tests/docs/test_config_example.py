@@ -63,6 +63,7 @@ def test_the_values_shown_are_the_defaults() -> None:
         "enabled",
         "quality_prior",
         "prior_worth",
+        "quality_tier",
         "max_share",
         "onboarding_decisions",
         "onboarding_usd",

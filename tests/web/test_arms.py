@@ -6,6 +6,7 @@ ARM = {
     "arm": "vendor/new-1", "upstream_model": "new-1-2026", "provider": "vendor",
     "price": {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 2.0}, "capabilities": ["vision", "tools"],
     "context_window_tokens": 8000, "quality_prior": 0.7, "prior_worth": 5, "max_share": 0.5,
+    "quality_tier": "premium",
     "onboarding_decisions": 3, "onboarding_usd": 0,
 }  # fmt: skip
 
@@ -38,6 +39,10 @@ async def test_a_field_may_be_patched_to_null_where_null_means_something(client:
     await client.post("/v1/arms", json=ARM)
     answer = await client.patch("/v1/arms/vendor/new-1", json={"quality_prior": None})
     assert (await answer.json())["quality_prior"] is None
+    answer = await client.patch("/v1/arms/vendor/new-1", json={"quality_tier": "frontier"})
+    assert (await answer.json())["quality_tier"] == "frontier"
+    answer = await client.patch("/v1/arms/vendor/new-1", json={"quality_tier": None})
+    assert (await answer.json())["quality_tier"] is None
     assert (await client.patch("/v1/arms/vendor/new-1", json={"enabled": None})).status == 422
     assert (await client.patch("/v1/arms/vendor/new-1", json={})).status == 422
     assert (await client.patch("/v1/arms/vendor/new-1", json={"arm": "renamed"})).status == 422
@@ -57,6 +62,7 @@ async def test_bad_arms_are_refused_by_field(client: Any) -> None:
         ({"arm": "a", "price": {"usd_per_mtok": 1}}, "/price/usd_per_mtok"),
         ({"arm": "a", "max_share": 0}, "/max_share"),
         ({"arm": "a", "prior_worth": 0}, "/prior_worth"),
+        ({"arm": "a", "quality_tier": "splendid"}, "/quality_tier"),
     ):
         answer = await client.post("/v1/arms", json=body)
         assert answer.status == 422, body

@@ -4,6 +4,7 @@ from banditd.bandit.base import ArmPrior, Choice, Policy, PolicySettings, Scores
 from banditd.bandit.evidence import TuningTask
 from banditd.bandit.exploration import apply_floors, dollar_floors, draw
 from banditd.bandit.hyperparameters import Hyperparameters
+from banditd.bandit.prior import Prior
 from banditd.bandit.registry import POLICIES
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
@@ -18,6 +19,7 @@ __all__ = [
     "Policy",
     "PolicySettings",
     "PolicyState",
+    "Prior",
     "Scores",
     "Snapshot",
     "TuningTask",

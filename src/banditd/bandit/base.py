@@ -20,8 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from banditd.bandit.prior import Prior
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.types import QUALITY_TIERS, Context, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class PolicySettings:
     epoch_decisions : rewarded decisions per segment.
     live_epochs : segments kept apart; older ones are merged into one base segment per arm.
     tune : fit prior scales and noise by the evidence; False keeps the starting values.
+    prior : sums of an earlier log, already scaled to what they shall be worth; None for a cold start.
     """
 
     kind: str = "thompson"
@@ -45,6 +47,7 @@ class PolicySettings:
     epoch_decisions: int = 500
     live_epochs: int = 16
     tune: bool = True
+    prior: Prior | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.floor < 1.0:
@@ -70,12 +73,25 @@ class ArmPrior:
     prior_worth : how many rewards that expectation is worth.
     cost_usd : typical cost of a call, or None when unknown. Only its ratio to the other arms' matters: dearer
         models are expected to be a little better until rewards say otherwise.
+    quality_tier : one of ``QUALITY_TIERS``, in place of the guess from the cost; None when nobody said.
+
+    Raises
+    ------
+    ConfigurationError : no such tier.
     """
 
     arm: str
     quality_prior: float | None = None
     prior_worth: float = 10.0
     cost_usd: float | None = None
+    quality_tier: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.quality_tier is not None and self.quality_tier not in QUALITY_TIERS:
+            raise ConfigurationError(
+                f"Unknown quality tier {self.quality_tier!r}; known: {', '.join(QUALITY_TIERS)}.",
+                field="/quality_tier",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ The model of one policy: the reward of arm a on context x is
 
 with one v0 and one v1 per feature group. ``beta`` is what the arms have in common (some queries are hard
 for everybody), ``delta_a`` is what sets arm a apart; c_a is 1/2, plus a little
-for arms that cost more than the others (``centres``).
+for arms of a high quality tier, or else for those that cost more than the others (``centres``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from banditd.core.errors import InvariantError
-from banditd.core.types import FeatureSchema, FloatArray
+from banditd.core.types import QUALITY_TIERS, FeatureSchema, FloatArray
 
 CENTRE: Final = 0.5
 SMALLEST_SCALE: Final = 1e-3  # a standard deviation of this size is "off"; smaller ones only cost digits
@@ -35,6 +35,7 @@ OWN_SHARE: Final = 0.1
 OWN_LEAST: Final = 0.01
 PRICE_SLOPE: Final = 0.02  # expected reward per factor e of cost, over public pools of models
 PRICE_REACH: Final = 0.05  # and at most this much
+TIER_STEP: Final = 0.03  # expected reward per quality tier: the whole scale reaches about as far as the price
 NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score varies less
 
 
@@ -113,11 +114,12 @@ def expected_own(shared: Mapping[str, float]) -> dict[str, float]:
     return {name: BIAS_OWN if name == "bias" else max(OWN_LEAST, OWN_SHARE * scale) for name, scale in shared.items()}
 
 
-def centres(costs_usd: Sequence[float | None]) -> FloatArray:
-    """Expected reward of each arm before data, from its cost relative to the other arms: float64 (K,).
+def centres(costs_usd: Sequence[float | None], tiers: Sequence[str | None] | None = None) -> FloatArray:
+    """Expected reward of each arm before data, from its quality tier, else its relative cost: float64 (K,).
 
-    1/2 plus ``PRICE_SLOPE`` times log(cost / geometric mean of the known costs), within ``PRICE_REACH``; 1/2
-    for an arm whose cost is unknown or zero.
+    1/2 plus ``TIER_STEP`` per tier above the middle of the scale. Without a tier: 1/2 plus ``PRICE_SLOPE`` times
+    log(cost / geometric mean of the known costs), within ``PRICE_REACH``; 1/2 for an arm whose cost is unknown or
+    zero. Both are worth about as many rewards as the arms' own bias: noise / ``BIAS_OWN``^2, some fifteen.
     """
     known = np.array([cost if cost is not None and cost > 0 else np.nan for cost in costs_usd])
     result = np.full(known.shape, CENTRE)
@@ -125,6 +127,9 @@ def centres(costs_usd: Sequence[float | None]) -> FloatArray:
     if has.sum() > 1:
         logs = np.log(known[has])
         result[has] += np.clip(PRICE_SLOPE * (logs - logs.mean()), -PRICE_REACH, PRICE_REACH)
+    for index, tier in enumerate(tiers or ()):
+        if tier is not None:
+            result[index] = CENTRE + TIER_STEP * (QUALITY_TIERS.index(tier) - (len(QUALITY_TIERS) - 1) / 2)
     return result
 
 

@@ -1,7 +1,8 @@
 """The learner's state of one policy: sums in epochs, hyperparameters, and the cache that makes snapshots.
 
 Mutable and owned by one learner; not thread-safe. Everything in it is rebuilt from the ledger's sums, the
-hyperparameters and the arms' priors. It draws no random numbers, reads no clock and does no I/O.
+hyperparameters, the arms' priors and the prior of the settings. It draws no random numbers, reads no clock and
+does no I/O.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from banditd.bandit.base import ArmPrior, PolicySettings
 from banditd.bandit.evidence import ArmEvidence, TuningTask
 from banditd.bandit.hyperparameters import CENTRE, Hyperparameters, centres
 from banditd.bandit.ledger import Ledger
+from banditd.bandit.prior import Prior
 from banditd.bandit.registry import policy_factory
 from banditd.bandit.ridge import REFACTOR_AFTER, Evidence, PooledRidge
 from banditd.bandit.snapshot import Snapshot
@@ -31,7 +33,10 @@ TUNING_GROWTH: Final = 1.2  # and then at every growth of their number by this f
 
 
 class PolicyState:
-    """See the module. ``version`` grows with every snapshot that differs from the one before."""
+    """See the module. ``version`` grows with every snapshot that differs from the one before.
+
+    Raises ConfigurationError for a prior of another feature schema.
+    """
 
     def __init__(self, *, schema: FeatureSchema, settings: PolicySettings, arms: Sequence[ArmPrior]) -> None:
         self.schema = schema
@@ -39,7 +44,7 @@ class PolicyState:
         self.version = 0
         self._factory = policy_factory(settings)
         self._ledger = Ledger(schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs)
-        self._hyperparameters = Hyperparameters.start(schema)
+        self._hyperparameters = _first_scales(schema, settings.prior)
         self._folded = 0  # net number of rewarded decisions
         self._tuned_at = 0
         self._arms: tuple[ArmPrior, ...] = ()
@@ -72,19 +77,31 @@ class PolicyState:
         return self._hyperparameters
 
     def sums(self, arm: str) -> ArmSums:
-        """A copy of an arm's sums as they count today (also of an arm that is gone)."""
+        """A copy of an arm's own sums as they count today, without the prior (also of an arm that is gone)."""
         return self._ledger.total(arm)
 
     def cluster_contexts(self) -> FloatArray:
         """The mean context seen in each cluster, float64 (n_clusters, n_features); bias only where unseen."""
         columns = cluster_columns(self.schema)
         seen = np.zeros((columns.stop - columns.start, self.schema.n_features))
-        for arm in self._ledger.arms():
-            seen += self._ledger.total(arm).gram[columns]
+        for arm in self._known_arms():
+            seen += self._total(arm).gram[columns]
         counts = seen[:, :1]
         contexts = np.where(counts > 0, seen / np.where(counts > 0, counts, 1.0), 0.0)
         contexts[:, 0] = 1.0
         return contexts
+
+    def to_prior(self, source: str) -> Prior:
+        """What is known now, of every arm that ever had a reward, for another policy to start from.
+
+        A prior that this state began with is part of it.
+        """
+        return Prior(
+            schema_hash=self.schema.hash,
+            arms={arm: self._total(arm) for arm in sorted(self._known_arms())},
+            hyperparameters=self.hyperparameters_json(),
+            source=source,
+        )
 
     def drift(self) -> float:
         """Largest |A A^-1 - I| of the cached inverses."""
@@ -107,8 +124,12 @@ class PolicyState:
             return
         self._arms = tuple(arms)
         self._index = {name: i for i, name in enumerate(names)}
-        # An arm with a quality prior of its own needs no guess from its price.
-        self._centres = centres([None if arm.quality_prior is not None else arm.cost_usd for arm in arms])
+        # An arm with a quality prior of its own needs no guess from its price or tier.
+        guessed = [arm.quality_prior is None for arm in arms]
+        self._centres = centres(
+            [arm.cost_usd if guess else None for arm, guess in zip(arms, guessed, strict=True)],
+            [arm.quality_tier if guess else None for arm, guess in zip(arms, guessed, strict=True)],
+        )
         self._stale = True
         self._snapshot = None
 
@@ -267,6 +288,18 @@ class PolicyState:
 
     # ------------------------------------------------------------ inside
 
+    def _total(self, arm: str) -> ArmSums:
+        """All that counts for an arm: its own discounted sums and the prior's, which belong to no epoch."""
+        total = self._ledger.total(arm)
+        prior = self.settings.prior
+        if prior is not None and arm in prior.arms:
+            total.merge(prior.arms[arm])
+        return total
+
+    def _known_arms(self) -> set[str]:
+        prior = self.settings.prior
+        return self._ledger.arms() | (set() if prior is None else set(prior.arms))
+
     def _new_ridge(self) -> PooledRidge:
         scales = self._hyperparameters
         own, shared = scales.averaged_variance(self.schema), scales.shared_variance(self.schema)
@@ -292,7 +325,7 @@ class PolicyState:
         if not self._stale and self._ridge.updates < REFACTOR_AFTER:
             return
         if self._stale:
-            self._totals = [self._ledger.total(arm.arm) for arm in self._arms]
+            self._totals = [self._total(arm.arm) for arm in self._arms]
             if any(total.n_features != self.schema.n_features for total in self._totals):
                 raise InvariantError("Stored sums belong to another feature schema.")
             self._ridge = self._new_ridge()
@@ -305,3 +338,11 @@ class PolicyState:
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
         policy = self._factory.bind(PolicyView(posterior, names, clusters))
         return Snapshot(version=self.version, epoch=self.epoch, arms=names, policy=policy, posterior=posterior)
+
+
+def _first_scales(schema: FeatureSchema, prior: Prior | None) -> Hyperparameters:
+    """Those that were fitted with the prior, or what is assumed before any data."""
+    if prior is None:
+        return Hyperparameters.start(schema)
+    prior.check(schema)
+    return Hyperparameters.from_json(prior.hyperparameters, schema)

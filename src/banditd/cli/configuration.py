@@ -27,6 +27,11 @@ def check_config(config: Path | None, as_json: bool) -> None:
       BANDITD_SERVER__PORT=9000 banditd check-config --json
     """
     settings = read_settings(config)
+    for section in settings.policies.values():
+        if section.prior_file is not None:
+            from banditd.prior_file import read_prior
+
+            read_prior(section.prior_file)
     if as_json:
         click.echo(settings.model_dump_json(indent=2))
         return

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,8 @@ from banditd.cli.show import echo_json, print_table, progress_bar
 from banditd.core.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from banditd.bootstrap import Workbench
+    from banditd.services.policy import PolicyRuntime
     from banditd.services.rebuild import RebuildReport
     from banditd.settings import Settings
 
@@ -102,8 +104,8 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
 
     reports = []
     async with open_workbench(settings) as bench:
-        if policy is not None and policy not in bench.runtimes:
-            raise NotFoundError(f"no policy {policy} in the configuration; it has {', '.join(bench.runtimes)}")
+        if policy is not None:
+            _runtime(bench, policy)
         with progress_bar() as bar:
             for name, runtime in bench.runtimes.items():
                 if policy not in {None, name}:
@@ -127,35 +129,78 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @config_option
 @database_option
-@click.option("--policy", help="Only this policy; default: all.")
+@click.option("--policy", help="Only this policy; default: all for FILE, 'default' for --prior.")
+@click.option(
+    "--prior", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what the policy has learned as a prior file, for policies.NAME.prior_file of another daemon.",
+)  # fmt: skip
 @json_option
-def export(file: Path, config: Path | None, database: str | None, policy: str | None, as_json: bool) -> None:
+def export(
+    file: Path | None,
+    config: Path | None,
+    database: str | None,
+    policy: str | None,
+    prior: Path | None,
+    as_json: bool,
+) -> None:
     """Write the decision log with rewards and usage to FILE (.jsonl or .parquet), oldest first.
 
     \b
     Examples:
       banditd export log.jsonl
       banditd export log.parquet --policy default
+      banditd export --prior prior.json --policy default
     """
+    if file is None and prior is None:
+        raise click.UsageError("say what to write: FILE for the log, --prior FILE for what was learned, or both")
     settings = read_settings(config, {"database.url": database})
-    count = asyncio.run(_export(settings, file, policy))
+    done = asyncio.run(_export(settings, file, policy, prior))
     if as_json:
-        echo_json({"file": str(file), "decisions": count})
-    else:
-        click.echo(f"{count} decisions written to {file}")
+        echo_json(done)
+        return
+    if file is not None:
+        click.echo(f"{done['decisions']} decisions written to {file}")
+    if prior is not None:
+        click.echo(f"what {done['prior_rewards']:.0f} rewards taught written to {prior}")
 
 
-async def _export(settings: Settings, file: Path, policy: str | None) -> int:
+async def _export(settings: Settings, file: Path | None, policy: str | None, prior: Path | None) -> dict[str, Any]:
     from banditd.bootstrap import open_workbench
+
+    done: dict[str, Any] = {}
+    async with open_workbench(settings) as bench:
+        if file is not None:
+            done |= {"file": str(file), "decisions": await _export_log(bench, file, policy)}
+        if prior is not None:
+            done |= {"prior": str(prior), "prior_rewards": await _export_prior(bench, prior, policy or "default")}
+    return done
+
+
+async def _export_log(bench: Workbench, file: Path, policy: str | None) -> int:
     from banditd.services.export import export_log
 
-    async with open_workbench(settings) as bench:
-        totals = await bench.storage.reports.totals()
-        with progress_bar() as bar:
-            task = bar.add_task("exporting", total=None if policy else totals.get("decision"))
-            return await export_log(
-                bench.storage.decisions, file, policy=policy, progress=lambda n: bar.update(task, completed=n)
-            )
+    totals = await bench.storage.reports.totals()
+    with progress_bar() as bar:
+        task = bar.add_task("exporting", total=None if policy else totals.get("decision"))
+        return await export_log(
+            bench.storage.decisions, file, policy=policy, progress=lambda n: bar.update(task, completed=n)
+        )
+
+
+async def _export_prior(bench: Workbench, file: Path, policy: str) -> float:
+    from banditd.prior_file import write_prior
+    from banditd.services.export import export_prior
+
+    runtime = _runtime(bench, policy)
+    prior = await export_prior(policy, runtime.builder.schema, runtime.config.settings, bench.storage.learning)
+    write_prior(prior, file)
+    return prior.rewards
+
+
+def _runtime(bench: Workbench, policy: str) -> PolicyRuntime:
+    if policy not in bench.runtimes:
+        raise NotFoundError(f"no policy {policy} in the configuration; it has {', '.join(bench.runtimes)}")
+    return bench.runtimes[policy]

@@ -20,6 +20,11 @@ _ARM_OPTIONS = (
     click.option("--capability", "capabilities", multiple=True, help="A tag such as vision; may be repeated."),
     click.option("--context-window-tokens", type=int, help="Longer queries exclude the arm."),
     click.option("--quality-prior", type=float, help="Expected reward before any data, in [0, 1]."),
+    click.option(
+        "--quality-tier",
+        type=click.Choice(("economy", "standard", "premium", "frontier")),
+        help="How good it is, roughly: a guess before any data, in place of the price's.",
+    ),
     click.option("--expected-output-tokens", type=float, help="Assumed until usage reports tell."),
     click.option("--max-share", type=float, help="Cap on the arm's share of the traffic."),
 )

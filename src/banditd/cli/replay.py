@@ -53,6 +53,18 @@ if TYPE_CHECKING:
     help="Who plays --warmup-rows: arms drawn at random, or the policy itself.",
 )  # fmt: skip
 @click.option(
+    "--prior", type=click.Path(dir_okay=False, path_type=Path),
+    help="Start from this prior file instead of cold.",
+)  # fmt: skip
+@click.option(
+    "--prior-worth", type=click.FloatRange(min=0, min_open=True), metavar="N",
+    help="Count it as N rewards over all arms; default: those it was made from, at most 1164.",
+)  # fmt: skip
+@click.option(
+    "--save-prior", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what seed 0 has learned at its end as a prior file.",
+)  # fmt: skip
+@click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -78,6 +90,7 @@ def replay(
     url: str | None,
     api_key: str | None,
     live_policy: str,
+    save_prior: Path | None,
     **given: Any,
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
@@ -88,15 +101,21 @@ def replay(
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
-      banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1
+      banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
     """
     if given["cost_weight"] is not None and given["budget"] is not None:
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
     if url is not None and given["feedback"]:
         raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
+    if url is not None and (given["prior"] or save_prior):
+        raise click.UsageError(
+            "a daemon at --url has its own prior (policies.NAME.prior_file) and gives one by 'banditd export --prior'"
+        )
+    if given["prior_worth"] is not None and given["prior"] is None:
+        raise click.UsageError("--prior-worth says what --prior is worth: give that too")
     from banditd.replay import report_table
 
-    options = _options(**given)
+    options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
         task = bar.add_task("replaying", total=None)
 
@@ -106,6 +125,10 @@ def replay(
         report = _in_process(options, show) if url is None else _live(options, show, url, api_key, live_policy)
     if plot is not None:
         report.plot(plot)
+    if save_prior is not None and report.prior is not None:
+        from banditd.prior_file import write_prior
+
+        write_prior(report.prior, save_prior)
     if json_file == "-":
         click.echo(report.to_json(), nl=False)
         return
@@ -114,11 +137,13 @@ def replay(
     console().print(report_table(report))
 
 
-def _options(*, budget: float | None, feedback: tuple[str, ...], **given: Any) -> ReplayOptions:
+def _options(*, budget: float | None, feedback: tuple[str, ...], prior: Path | None, **given: Any) -> ReplayOptions:
+    from banditd.prior_file import read_prior
     from banditd.replay import FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
-    return ReplayOptions(budget_usd=budget, feedback=sources, **given)
+    start = None if prior is None else read_prior(prior)
+    return ReplayOptions(budget_usd=budget, feedback=sources, prior=start, **given)
 
 
 def _in_process(options: ReplayOptions, show: Callable[[int, int], None]) -> ReplayReport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ IntArray = NDArray[np.intp]
 
 DEFAULT_POLICY: Final = "default"
 MICROSECONDS_PER_SECOND: Final = 1_000_000
+QualityTier = Literal["economy", "standard", "premium", "frontier"]
+QUALITY_TIERS: Final[tuple[str, ...]] = get_args(QualityTier)
 
 
 # ---------------------------------------------------------------- features
@@ -100,6 +102,7 @@ class Arm:
 
     quality_prior : expected reward in [0, 1] before any data, or None for the policy's common prior.
     prior_worth : how many rewards that expectation is worth.
+    quality_tier : one of ``QUALITY_TIERS``: how good the operator takes it for, roughly; None: unsaid.
     expected_output_tokens, expected_latency_ms : assumptions until usage reports replace them.
     onboarding_decisions, onboarding_usd : the quota of a new arm: it gets its minimum share until it has
         served this many decisions or cost this much, whichever comes first. 0 switches it off.
@@ -115,6 +118,7 @@ class Arm:
     context_window_tokens: int | None = None
     quality_prior: float | None = None
     prior_worth: float = 10.0
+    quality_tier: str | None = None
     expected_output_tokens: float = 400.0
     expected_latency_ms: float | None = None
     max_share: float = 1.0

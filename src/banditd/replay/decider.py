@@ -13,6 +13,7 @@ import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
 from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.prior import Prior
 from banditd.bandit.state import PolicyState
 from banditd.budget.pacer import Pacer
 from banditd.core.types import Context, FeatureSchema, FloatArray
@@ -168,6 +169,10 @@ class InProcessDecider:
             started = perf_counter()
             self._state.adopt(self._state.tuning().run())
             self.tune_us.append(1e6 * (perf_counter() - started))
+
+    def prior(self, source: str) -> Prior:
+        """What was learned so far, for another start."""
+        return self._state.to_prior(source)
 
     async def begin_scoring(self) -> None:
         if self._budget_usd is not None:

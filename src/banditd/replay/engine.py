@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -101,11 +101,13 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
 
     Raises
     ------
-    InvalidInputError : see ``make_plan``. ConfigurationError : the policy or its options.
+    InvalidInputError : see ``make_plan``. ConfigurationError : the policy, its options or the prior.
     """
     plan = make_plan(options)
     options.settings()
     schema, contexts = build_contexts(plan.data.prompts, with_facts=options.policy == "rules")
+    if options.prior is not None:
+        options.prior.check(schema)
     workers = options.workers or min(2, options.seeds, os.cpu_count() or 1)
     progress(0, plan.decisions)
     if workers == 1 or options.seeds == 1:
@@ -220,7 +222,16 @@ def _play_seed(
         budget_usd=budget,
         prior_cost_usd=_list_price_estimates(plan.data),
     )
-    return asyncio.run(play(plan, decider, seed, progress))
+    played = asyncio.run(play(plan, decider, seed, progress))
+    if seed == 0 and plan.options.keep_prior:
+        return replace(played, prior=decider.prior(_provenance(plan)))
+    return played
+
+
+def _provenance(plan: Plan) -> str:
+    pool, objective = plan.options.pool or "all", plan.options.objective()
+    said = ", ".join(f"{key} {value}" for key, value in objective.items() if key != "kind")
+    return f"replay of {plan.data.name}, pool {pool}, {said}, policy {plan.options.policy}, seed 0"
 
 
 def _list_price_estimates(data: ReplayData) -> FloatArray:

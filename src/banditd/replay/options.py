@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from banditd.bandit.base import PolicySettings
+from banditd.bandit.prior import Prior
 from banditd.core.errors import InvalidInputError
 from banditd.replay.feedback import FeedbackSource
 
@@ -29,7 +30,10 @@ class ReplayOptions:
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
         score; each has a rate of its own, so not together with ``reward_rate``.
     warmup_rows : share in [0, 1) of every seed's order that is played first and not scored; references are of
-        the rest. warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
+        the rest.
+    warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
+    prior : to start from instead of cold; prior_worth : the rewards it counts as, None for its default.
+    keep_prior : give what seed 0 has learned at its end as the report's ``prior``.
     workers : processes; None takes two where there are several seeds.
 
     Raises
@@ -55,6 +59,9 @@ class ReplayOptions:
     feedback: tuple[FeedbackSource, ...] = ()
     warmup_rows: float = 0.0
     warmup_policy: str = "uniform"
+    prior: Prior | None = None
+    prior_worth: float | None = None
+    keep_prior: bool = False
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -76,6 +83,8 @@ class ReplayOptions:
             raise InvalidInputError(
                 "Give every feedback source its own rate instead of reward_rate.", field="/feedback"
             )
+        if self.prior_worth is not None and (self.prior is None or not self.prior_worth > 0.0):
+            raise InvalidInputError("prior_worth is a positive number and needs a prior.", field="/prior_worth")
         if not 0.0 <= self.warmup_rows < 1.0:
             raise InvalidInputError("warmup_rows is a share in [0, 1).", field="/warmup_rows")
         if self.warmup_policy not in WARMUP_POLICIES:
@@ -89,7 +98,11 @@ class ReplayOptions:
             options=self.policy_options,
             floor=defaults.floor if self.floor is None else self.floor,
             forgetting=self.forgetting,
+            prior=self.scaled_prior(),
         )
+
+    def scaled_prior(self) -> Prior | None:
+        return None if self.prior is None else self.prior.rescaled(self.prior_worth, half_life=self.forgetting)
 
     def objective(self) -> dict[str, object]:
         if self.budget_usd is not None:
@@ -98,10 +111,12 @@ class ReplayOptions:
 
     def conditions(self) -> dict[str, object]:
         """What is simulated around the policy: ``conditions`` of the report."""
+        prior = self.scaled_prior()
         return {
             "reward_delay": self.reward_delay,
             "reward_rate": self.reward_rate,
             "feedback": [source.fields() for source in self.feedback],
             "warmup_rows": self.warmup_rows,
             "warmup_policy": self.warmup_policy if self.warmup_rows else None,
+            "prior": None if prior is None else {"source": prior.source, "worth_rewards": prior.rewards},
         }

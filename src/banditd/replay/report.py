@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from banditd.bandit.prior import Prior
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.references import References, known_mean, mixture_utility, phases, references
 
@@ -27,7 +28,7 @@ class SeedRun:
     """One pass.
 
     rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
-    rewards : how many the learner got, in the warm-up too.
+    rewards : how many the learner got, in the warm-up too. prior : what it knew at the end, where asked for.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class SeedRun:
     choose_us: float | None
     update_us: float | None
     rewards: int
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,10 +51,11 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReplayReport:
-    """``content`` is the JSON of the contract."""
+    """``content`` is the JSON of the contract. prior : what seed 0 has learned, where the options ask for it."""
 
     content: dict[str, object]
     curve: Curve
+    prior: Prior | None = None
 
     def to_json(self) -> str:
         return json.dumps(self.content, indent=2, ensure_ascii=False) + "\n"
@@ -100,9 +103,15 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         },
         "conditions": plan.options.conditions(),
         "per_seed": per_seed,
-        "notes": list(data.notes),
+        "notes": [*data.notes, *_prior_notes(plan)],
     }
-    return ReplayReport(content=content, curve=_curve(utility, refs, runs))
+    return ReplayReport(content=content, curve=_curve(utility, refs, runs), prior=runs[0].prior)
+
+
+def _prior_notes(plan: Plan) -> list[str]:
+    prior = plan.options.prior
+    unknown = [] if prior is None else sorted(set(prior.arms) - set(plan.data.arms))
+    return [f"the prior's arms {', '.join(unknown)} are not in this pool and were left out"] if unknown else []
 
 
 def _references_by_run(plan: Plan, utility: FloatArray, runs: Sequence[SeedRun]) -> list[References]:

@@ -61,6 +61,8 @@ def _conditions(conditions: Mapping[str, object]) -> str | None:
         said.extend(f"{source['kind']} on {source['rate']:.0%}" for source in sources)
     if conditions["warmup_rows"]:
         said.append(f"{conditions['warmup_policy']} play on the first {conditions['warmup_rows']:.0%}, not scored")
+    if isinstance(prior := conditions["prior"], Mapping):
+        said.append(f"from a prior worth {prior['worth_rewards']:.0f} rewards")
     return "; ".join(said) or None
 
 

@@ -1,4 +1,7 @@
-"""Write the decision log to a file: JSON lines, or Parquet when pyarrow is installed. Reads only."""
+"""Write the decision log to a file (JSON lines, or Parquet when pyarrow is installed), or what it taught as a prior.
+
+Reads only.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from banditd.core.errors import ConfigurationError
-from banditd.ports import DecisionLog
+from banditd.bandit.base import PolicySettings
+from banditd.bandit.prior import Prior
+from banditd.bandit.state import PolicyState
+from banditd.core.errors import ConfigurationError, NotFoundError
+from banditd.core.types import FeatureSchema
+from banditd.ports import DecisionLog, LearningStore
 
 BATCH_ROWS = 1000
 
@@ -104,6 +111,32 @@ async def export_log(
     finally:
         writer.close()
     return count
+
+
+async def export_prior(policy: str, schema: FeatureSchema, settings: PolicySettings, store: LearningStore) -> Prior:
+    """What a policy has learned, from its stored segments: no pass over the log.
+
+    Raises
+    ------
+    NotFoundError : nothing was learned under this feature schema.
+    """
+    stored = await store.load(policy, schema.hash)
+    state = PolicyState.restore(
+        schema=schema,
+        settings=settings,
+        arms=[],
+        version=stored.version,
+        hyperparameters=stored.hyperparameters,
+        learner=stored.learner,
+        segments=[(s.arm, s.epoch, s.sums) for s in stored.segments],
+    )
+    prior = state.to_prior(f"policy {policy} of a deployment at version {stored.version}")
+    if not prior.rewards > 0.0:
+        raise NotFoundError(
+            f"policy {policy} has learned nothing under feature schema {schema.hash}: export with the configuration "
+            "(encoder, feature maps, caller features) that it was served with"
+        )
+    return prior
 
 
 async def _batches(rows: AsyncIterator[Mapping[str, object]]) -> AsyncIterator[list[Mapping[str, object]]]:

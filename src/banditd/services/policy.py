@@ -192,6 +192,7 @@ class PolicyRuntime:
                 arm=a.arm,
                 quality_prior=a.quality_prior,
                 prior_worth=a.prior_worth,
+                quality_tier=a.quality_tier,
                 cost_usd=a.price.cost_usd(TYPICAL_INPUT_TOKENS, a.expected_output_tokens) or None,
             )
             for a in self.arms

@@ -26,6 +26,7 @@ _PLAIN: Final = (
     "context_window_tokens",
     "quality_prior",
     "prior_worth",
+    "quality_tier",
     "expected_output_tokens",
     "expected_latency_ms",
     "max_share",

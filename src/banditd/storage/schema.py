@@ -333,6 +333,7 @@ arm: Final = Table(
     Column("context_window_tokens", BigInteger),
     Column("quality_prior", Double),
     Column("prior_worth", Double, nullable=False),
+    Column("quality_tier", Text),
     Column("expected_output_tokens", Double, nullable=False),
     Column("expected_latency_ms", Double),
     Column("max_share", Double, nullable=False),

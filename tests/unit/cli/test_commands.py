@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from banditd.cli import commands
+from banditd.core.errors import ConfigurationError
 from banditd.settings import ApiKeySettings
 
 NAMES = sorted(commands.commands)
@@ -49,7 +50,7 @@ def test_replay_has_every_option_of_its_contract() -> None:
     for option in (
         "--pool", "--split", "--warmup-split", "--policy", "--cost-weight", "--budget", "--limit", "--seeds",
         "--order", "--reward-delay", "--json", "--plot", "--url", "--reward-rate", "--feedback", "--warmup-rows",
-        "--warmup-policy",
+        "--warmup-policy", "--prior", "--prior-worth", "--save-prior",
     ):  # fmt: skip
         assert option in shown
 
@@ -64,6 +65,9 @@ def test_replay_has_every_option_of_its_contract() -> None:
         ["replay", "somewhere", "--order", "sideways"],
         ["replay", "somewhere", "--feedback", "thumb", "--url", "http://127.0.0.1:1"],
         ["replay", "somewhere", "--reward-rate", "0"],
+        ["replay", "somewhere", "--prior-worth", "10"],
+        ["replay", "somewhere", "--save-prior", "prior.json", "--url", "http://127.0.0.1:1"],
+        ["export"],
         ["replay", "somewhere", "--warmup-rows", "1"],
         ["stats", "--contexts", "--report"],
         ["encoder", "build", "--model", "other"],
@@ -114,6 +118,53 @@ def test_a_bad_configuration_ends_with_code_two_and_the_place(tmp_path: Path) ->
     assert done.returncode == 2
     assert "server.prot" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def write_replay_folder(place: Path) -> Path:
+    rows = range(60)
+    place.mkdir()
+    prompts = "".join(json.dumps({"prompt": f"question number {i}"}) + "\n" for i in rows)
+    (place / "prompts.jsonl").write_text(prompts, encoding="utf-8")
+    (place / "outcomes.csv").write_text("id,good,bad\n" + "".join(f"{i},1,0\n" for i in rows), encoding="utf-8")
+    return place
+
+
+def test_a_replay_saves_what_it_learned_and_another_starts_from_it(tmp_path: Path) -> None:
+    folder, prior = write_replay_folder(tmp_path / "set"), tmp_path / "prior.json"
+    cold = invoke("replay", str(folder), "--save-prior", str(prior), "--json", "-")
+    assert cold.exit_code == 0, cold.output
+    saved = json.loads(prior.read_text(encoding="utf-8"))
+    assert (saved["kind"], saved["rewards"]) == ("banditd-prior", 60.0)
+    assert "seed 0" in saved["source"]
+    warm = invoke("replay", str(folder), "--prior", str(prior), "--prior-worth", "50", "--json", "-")
+    content = json.loads(warm.stdout)
+    assert content["conditions"]["prior"] == {"source": saved["source"], "worth_rewards": pytest.approx(50.0)}
+    assert content["reward"]["mean"] >= json.loads(cold.stdout)["reward"]["mean"]
+    assert "worth 50 rewards" in invoke("replay", str(folder), "--prior", str(prior), "--prior-worth", "50").output
+    other = invoke("replay", str(folder), "--pool", "good", "--prior", str(prior), "--json", "-")
+    assert "arms bad are not in this pool" in json.loads(other.stdout)["notes"][-1]
+
+
+def test_a_prior_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    folder, prior = write_replay_folder(tmp_path / "set"), tmp_path / "prior.json"
+    missing = invoke("replay", str(folder), "--prior", str(prior))
+    assert isinstance(missing.exception, ConfigurationError)
+    invoke("replay", str(folder), "--save-prior", str(prior), "--json", "-")
+    prior.write_text(
+        prior.read_text(encoding="utf-8").replace('"rewards": 60.0', '"rewards": 61.0'), encoding="utf-8"
+    )
+    config = tmp_path / "c.yaml"
+    config.write_text(f"policies: {{default: {{prior_file: {prior}}}}}\n", encoding="utf-8")
+    for result in (
+        invoke("replay", str(folder), "--prior", str(prior)),
+        invoke("check-config", "-c", str(config)),
+    ):
+        assert isinstance(result.exception, ConfigurationError)
+        assert "prior.json" in str(result.exception)
+        assert "checksum" in str(result.exception)
+    config.write_text("policies: {default: {prior_worth_rewards: 10}}\n", encoding="utf-8")
+    refused = invoke("check-config", "-c", str(config)).exception
+    assert "prior_file" in str(refused)
 
 
 def test_the_blas_threads_are_limited_before_numpy_is_imported() -> None:

@@ -17,7 +17,7 @@ from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, PriceR
 
 # Fields of a patch that mean the same in Arm.
 _PLAIN = (
-    "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth",
+    "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth", "quality_tier",
     "expected_output_tokens", "expected_latency_ms", "max_share", "onboarding_decisions", "onboarding_usd",
 )  # fmt: skip
 
@@ -51,6 +51,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
             context_window_tokens=asked.context_window_tokens,
             quality_prior=asked.quality_prior,
             prior_worth=asked.prior_worth,
+            quality_tier=asked.quality_tier,
             expected_output_tokens=asked.expected_output_tokens,
             expected_latency_ms=asked.expected_latency_ms,
             max_share=asked.max_share,
@@ -113,6 +114,7 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         "context_window_tokens": arm.context_window_tokens,
         "quality_prior": arm.quality_prior,
         "prior_worth": arm.prior_worth,
+        "quality_tier": arm.quality_tier,
         "expected_output_tokens": arm.expected_output_tokens,
         "expected_latency_ms": arm.expected_latency_ms,
         "max_share": arm.max_share,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from banditd.core.types import QualityTier
 from banditd.web.schemas.base import (
     AnswerModel,
     Dollars,
@@ -48,6 +49,8 @@ class ArmFields(RequestModel):
     """Expected reward before any data; null for the policy's common prior."""
     prior_worth: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
     """How many rewards that expectation is worth."""
+    quality_tier: QualityTier | None = None
+    """A guess of how good it is, worth a few rewards; it replaces the guess from the price."""
     expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] = 400.0
     """Assumed until usage reports say otherwise."""
     expected_latency_ms: _Latency | None = None
@@ -134,6 +137,7 @@ class ArmAnswer(AnswerModel):
     context_window_tokens: int | None
     quality_prior: float | None
     prior_worth: float
+    quality_tier: str | None
     expected_output_tokens: float
     expected_latency_ms: float | None
     max_share: float
