@@ -35,6 +35,7 @@ from banditd.services.eligibility import ArmGuards
 from banditd.services.health import HealthService
 from banditd.services.learner import Learner
 from banditd.services.maintenance import MaintenanceService
+from banditd.services.onboarding import OnboardingReports
 from banditd.services.policy import PolicyConfig, PolicyRuntime
 from banditd.services.reports import ReportService
 from banditd.services.rewards import RewardService
@@ -298,6 +299,9 @@ def _make_services(
             clock=clock,
             changed=learner.refresh_arms,
             statistics=reports.arm_statistics,
+            graduation=OnboardingReports(
+                runtimes=runtimes, pacers=pacers, reader=storage.reports, cluster_contexts=learner.cluster_contexts
+            ).reports,
         ),
         reports=reports,
         health=HealthService(

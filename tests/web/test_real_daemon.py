@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from banditd.bootstrap import open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
+from banditd.web.schemas.arms import Onboarding
 
 ARMS = [
     {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
@@ -49,8 +50,8 @@ async def until_learned(live: Any, policy: str, rewards: int) -> dict[str, Any]:
             await asyncio.sleep(0.02)
 
 
-async def walk(live: Any, policy: str, count: int) -> list[dict[str, Any]]:
-    """Route, report usage, reward: 0.2 for the small arm, 0.8 for the large one."""
+async def walk(live: Any, policy: str, count: int, *, late: float = 0.2) -> list[dict[str, Any]]:
+    """Route, report usage, reward: 0.8 for the large arm, ``late`` for one of that name, 0.2 for others."""
     decisions = []
     for index in range(count):
         query = {"input": f"{QUERIES[index % len(QUERIES)]} {index}", "policy": policy}
@@ -58,7 +59,7 @@ async def walk(live: Any, policy: str, count: int) -> list[dict[str, Any]]:
         usage = {"input_tokens": 100, "output_tokens": 50, "latency_ms": 40.0}
         settled = await live.post(f"/v1/decisions/{decision['decision_id']}/usage", json=usage)
         assert settled.status == 200
-        value = 0.8 if decision["arm"] == "large" else 0.2
+        value = {"large": 0.8, "late": late}.get(decision["arm"], 0.2)
         body = {"decision_id": decision["decision_id"], "value": value, "source": "judge"}
         assert (await live.post("/v1/rewards", json=body)).status == 200
         decisions.append(decision)
@@ -128,6 +129,59 @@ async def test_an_arm_added_later_is_not_compared_over_decisions_it_never_saw(li
     assert (await live.delete("/v1/arms/late?policy=even")).status == 204
     gone = (await get(live, "/v1/stats?policy=even"))["arms"]
     assert [row["present"] for row in gone if row["arm"] == "late"] in ([False], [])
+
+
+async def onboarding_of(live: Any, arm: str) -> dict[str, Any]:
+    report = (await get(live, f"/v1/arms/{arm}?policy=even"))["onboarding"]
+    listed = {view["arm"]: view for view in (await get(live, "/v1/arms?policy=even"))["arms"]}
+    assert listed[arm]["onboarding"] == report
+    Onboarding.model_validate(report)
+    return report
+
+
+@pytest.mark.parametrize(("late", "state", "advice"), [(0.95, "graduated", "Keep"), (0.05, "not_adopted", "Disable")])
+async def test_a_new_arm_graduates_or_is_not_adopted(live: Any, late: float, state: str, advice: str) -> None:
+    before = await walk(live, "even", 40)
+    old = await onboarding_of(live, "small")
+    assert (old["state"], old["recommendation"], old["difference"]) == (None, None, None)
+    arm = {"arm": "late", "onboarding_decisions": 12, "onboarding_usd": 0}
+    assert (await live.post("/v1/arms?policy=even", json=arm)).status == 201
+    fresh = await onboarding_of(live, "late")
+    assert (fresh["state"], fresh["active"], fresh["rewards"]) == ("onboarding", True, 0)
+    assert "0 of 12 decisions" in fresh["recommendation"]
+    assert fresh["clusters"]["contends"] > 0  # nothing is known, so it may be the best anywhere
+    decisions = await walk(live, "even", 120, late=late)
+    await until_learned(live, "even", 160)
+    report = await onboarding_of(live, "late")
+    assert report["rewards"] == sum(d["arm"] == "late" for d in decisions) > 12
+    assert (report["state"], report["active"], report["decisions"]) == (state, False, 12)
+    assert report["recommendation"].startswith(advice)
+    others = np.mean([0.8 if d["arm"] == "large" else 0.2 for d in before + decisions if d["arm"] != "late"])
+    low, high = report["difference"]["interval"]
+    assert low < report["difference"]["mean"] < high
+    assert report["difference"]["mean"] == pytest.approx(late - others, abs=0.1)
+    assert low > 0.0 or high < 0.0
+    assert report["reward"]["mean"] - report["incumbents"]["mean"] == pytest.approx(report["difference"]["mean"])
+    clusters = report["clusters"]
+    assert clusters["contends_share"] == clusters["contends"] / clusters["seen"]
+    assert clusters["leads"] == (clusters["seen"] if late > 0.9 else 0)
+
+
+async def test_a_quota_that_is_used_without_rewards_waits_for_them(live: Any) -> None:
+    await walk(live, "even", 10)
+    arm = {"arm": "late", "onboarding_decisions": 1, "onboarding_usd": 0}
+    assert (await live.post("/v1/arms?policy=even", json=arm)).status == 201
+    for _ in range(3):
+        body = {"input": "hello", "policy": "even", "candidates": ["late"]}
+        assert (await live.post("/v1/route", json=body)).status == 200
+    async with asyncio.timeout(30):
+        while True:
+            report = await onboarding_of(live, "late")
+            if not report["active"]:
+                break
+            await asyncio.sleep(0.02)
+    assert report["state"] == "onboarding"
+    assert report["recommendation"].startswith("Wait for rewards: 0 of its 3")
 
 
 async def test_pages_of_the_log_join_without_gap_or_repeat(live: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -32,6 +32,41 @@ def print_arms(answer: Mapping[str, Any]) -> None:
             )
         )
     print_table(f"arms of policy {answer['policy']}", columns, rows)
+    _print_onboarding(answer["arms"])
+
+
+def _print_onboarding(views: Sequence[Mapping[str, Any]]) -> None:
+    """What became of the arms that were granted a quota, where there are any."""
+    rows = []
+    for view in views:
+        report = view.get("onboarding", {})
+        if report.get("state") is None:
+            continue
+        gap, clusters = report["difference"], report["clusters"]
+        rows.append(
+            (
+                view["arm"],
+                report["state"].replace("_", " "),
+                f"{report['decisions']} / {report['decisions_quota']}",
+                f"{dollars(report['cost_usd'])} / {dollars(report['cost_usd_quota'])}",
+                None if gap is None else f"{gap['mean']:+.3f}",
+                None if gap is None else interval(gap["interval"]),
+                None if clusters is None else f"{clusters['contends']} / {clusters['seen']}",
+                report["recommendation"],
+            )
+        )
+    if rows:
+        columns = (
+            "arm",
+            "state",
+            "decisions",
+            "spent",
+            "reward against incumbents",
+            "95 %",
+            "may be best in clusters",
+            "what to do",
+        )
+        print_table("new arms", columns, rows)
 
 
 def print_stats(answer: Mapping[str, Any]) -> None:

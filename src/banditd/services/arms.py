@@ -20,6 +20,10 @@ PATCHABLE = frozenset(
     for field in dataclasses.fields(Arm)
     if field.name not in {"policy", "arm", "created_at_us", "updated_at_us"}
 )
+# What the graduation report says of an arm that was never granted a quota.
+NO_QUOTA: Mapping[str, object] = dict.fromkeys(
+    ("state", "rewards", "reward", "incumbents", "difference", "clusters", "recommendation")
+)
 
 
 class ArmService:
@@ -33,12 +37,16 @@ class ArmService:
         clock: Clock,
         changed: Callable[[], Awaitable[None]],
         statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
+        graduation: Callable[
+            [str, Sequence[Arm], Mapping[str, ArmUsage]], Awaitable[Mapping[str, Mapping[str, object]]]
+        ],
     ) -> None:
         self._runtimes = runtimes
         self._store = store
         self._clock = clock
         self._changed = changed
         self._statistics = statistics
+        self._graduation = graduation
 
     async def list(self, policy: str) -> list[ArmView]:
         """Every arm of a policy with usage and statistics. Raises NotFoundError for an unknown policy."""
@@ -46,8 +54,14 @@ class ArmService:
         arms = await self._store.arms(policy)
         usage = await self._store.usage(policy)
         statistics = await self._statistics(policy)
+        graduation = await self._graduation(policy, arms, usage)
         first = min((a.created_at_us for a in arms), default=0)
-        return [await self._view(arm, usage.get(arm.arm), statistics.get(arm.arm, {}), first) for arm in arms]
+        return [
+            await self._view(
+                arm, usage.get(arm.arm), statistics.get(arm.arm, {}), graduation.get(arm.arm, NO_QUOTA), first
+            )
+            for arm in arms
+        ]
 
     async def get(self, policy: str, arm: str) -> ArmView:
         """One arm. Raises NotFoundError."""
@@ -113,7 +127,12 @@ class ArmService:
         raise _unknown_arm(policy, arm)
 
     async def _view(
-        self, arm: Arm, usage: ArmUsage | None, statistics: Mapping[str, object], first_us: int
+        self,
+        arm: Arm,
+        usage: ArmUsage | None,
+        statistics: Mapping[str, object],
+        graduation: Mapping[str, object],
+        first_us: int,
     ) -> ArmView:
         used = usage or ArmUsage(arm=arm.arm)
         return ArmView(
@@ -127,6 +146,7 @@ class ArmService:
                 "decisions_quota": arm.onboarding_decisions,
                 "cost_usd": used.cost_usd,
                 "cost_usd_quota": arm.onboarding_usd,
+                **graduation,
             },
         )
 

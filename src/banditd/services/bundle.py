@@ -48,7 +48,7 @@ class ArmView:
 
     statistics : rewards, mean reward with its interval, shares: what ``services.arms`` computes.
     price_history : (since, price), oldest first; microseconds since the epoch.
-    onboarding : how much of its quota a new arm has used.
+    onboarding : how much of its quota a new arm has used, and what became of it (``services.onboarding``).
     """
 
     arm: Arm

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from banditd.bandit import ArmPrior, Hyperparameters, PolicySettings, PolicyState
+from banditd.bandit.contrast import combination
 from banditd.bandit.hyperparameters import CENTRE
 
 ARMS = ("a", "b", "c")
@@ -137,3 +138,24 @@ def test_equal_or_unknown_prices_say_nothing(schema) -> None:
         arms = [ArmPrior(name, cost_usd=cost) for name, cost in zip("ab", costs, strict=True)]
         posterior = PolicyState(schema=schema, settings=PolicySettings(), arms=arms).snapshot().posterior
         np.testing.assert_array_equal(posterior.centre, CENTRE)
+
+
+@pytest.mark.parametrize("model", ["pooled", "disjoint"])
+def test_weighted_sums_over_arms_and_contexts_are_those_of_the_joint_gaussian(schema, scales, draw_context, model):
+    arm, x, reward, weight = rows_of(draw_context)
+    settings = PolicySettings(options={"model": model})
+    state = PolicyState(schema=schema, settings=settings, arms=[ArmPrior(name) for name in ARMS])
+    if model == "disjoint":  # every arm alone, as wide as both parts together
+        names = scales.own.keys()
+        whole = {name: float(np.hypot(scales.shared[name], scales.own[name])) for name in names}
+        flat = Hyperparameters(shared=dict.fromkeys(names, 1e-12), own=whole, noise=scales.noise)
+    state.adopt(scales)
+    for i in range(len(arm)):
+        state.fold(arm=ARMS[arm[i]], epoch=0, x=x[i], weight=weight[i], reward=reward[i])
+    mean, covariance, _ = joint(schema, scales if model == "pooled" else flat, arm, x, reward, weight)
+    generator = np.random.default_rng(3)
+    rows = np.stack([draw_context(generator).x for _ in range(3)]) * np.array([[1.0], [-0.3], [-0.7]])
+    got = combination(state.snapshot().posterior, rows)
+    assert got[0] == pytest.approx(CENTRE * rows[:, 0].sum() + np.vdot(rows, mean), abs=1e-5)
+    assert got[1] == pytest.approx(rows.ravel() @ covariance @ rows.ravel(), abs=1e-5)
+    assert combination(state.snapshot().posterior, np.zeros_like(rows)) == (0.0, 0.0)

@@ -93,3 +93,31 @@ def test_arms_show_price_use_and_reward(capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr().out
     assert "0.000 .. 1.000" in shown
     assert "no" in shown
+
+
+def test_new_arms_show_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    view = {
+        "arm": "m", "enabled": True, "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4},
+        "usage": {"decisions": 3, "cost_usd": 0.5}, "statistics": {},
+        "onboarding": {
+            "active": False, "decisions": 20, "decisions_quota": 20, "cost_usd": 0.5, "cost_usd_quota": 1.0,
+            "state": "not_adopted", "rewards": 15, "difference": {"mean": -0.123, "interval": [-0.2, -0.05]},
+            "clusters": {"seen": 9, "leads": 0, "contends": 0, "contends_share": 0.0},
+            "recommendation": "Disable or delete it.",
+        },
+    }  # fmt: skip
+    print_arms({"policy": "p", "arms": [view]})
+    shown = capsys.readouterr().out
+    for text in (
+        "not adopted",
+        "20 / 20",
+        "$0.5000 / $1.0000",
+        "-0.123",
+        "-0.200 .. -0.050",
+        "0 / 9",
+        "Disable or delete",
+    ):
+        assert text in shown
+    old = {"state": None, "recommendation": None}
+    print_arms({"policy": "p", "arms": [view | {"onboarding": old}]})
+    assert "new arms" not in capsys.readouterr().out

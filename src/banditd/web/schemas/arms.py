@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -120,8 +120,52 @@ class ArmStatistics(OpenAnswerModel):
     """The arm's row of ``/v1/stats`` over its life."""
 
 
+class Estimate(AnswerModel):
+    """Posterior mean with its 95 % interval."""
+
+    mean: float
+    interval: list[float]
+
+
+class OnboardingClusters(AnswerModel):
+    """Clusters of queries."""
+
+    seen: int
+    """That had any traffic."""
+    leads: int
+    """Where its predicted utility is the highest."""
+    contends: int
+    """Where it leads, or is the best with a probability above 5 %."""
+    contends_share: float
+
+
 class Onboarding(OpenAnswerModel):
-    """How much of its quota a new arm has used."""
+    """How much of its quota a new arm has used, and what became of it.
+
+    What follows ``cost_usd_quota`` is null for an arm that was never granted a quota (it came with the policy, or its
+    quota is 0); the estimates also without traffic or other arms to compare with.
+    """
+
+    active: bool
+    """Whether it gets its minimum share now."""
+    decisions: int
+    decisions_quota: int
+    cost_usd: float
+    """All that it has cost so far."""
+    cost_usd_quota: float
+    state: Literal["onboarding", "graduated", "not_adopted"] | None
+    """``onboarding`` until the quota is used and 5 of its decisions are rewarded; then ``graduated`` where it
+    contends in some cluster, else ``not_adopted``."""
+    rewards: int | None
+    """Of its decisions that are rewarded."""
+    reward: Estimate | None
+    """Expected reward had it answered all traffic so far."""
+    incumbents: Estimate | None
+    """The same of the other enabled arms without a quota left, as they share the traffic of each cluster."""
+    difference: Estimate | None
+    clusters: OnboardingClusters | None
+    recommendation: str | None
+    """What to do now, in one sentence."""
 
 
 class ArmAnswer(AnswerModel):
