@@ -293,16 +293,7 @@ def _make_services(
             metrics=metrics,
             wake_learner=learner.wake,
         ),
-        arms=ArmService(
-            runtimes=runtimes,
-            store=storage.arms,
-            clock=clock,
-            changed=learner.refresh_arms,
-            statistics=reports.arm_statistics,
-            graduation=OnboardingReports(
-                runtimes=runtimes, pacers=pacers, reader=storage.reports, cluster_contexts=learner.cluster_contexts
-            ).reports,
-        ),
+        arms=_make_arm_service(bench, learner, pacers, reports),
         reports=reports,
         health=HealthService(
             runtimes=runtimes,
@@ -314,6 +305,25 @@ def _make_services(
             clock=clock,
             metrics=metrics,
         ),
+    )
+
+
+def _make_arm_service(
+    bench: Workbench, learner: Learner, pacers: Mapping[str, Pacer], reports: ReportService
+) -> ArmService:
+    onboarding = OnboardingReports(
+        runtimes=bench.runtimes,
+        pacers=pacers,
+        reader=bench.storage.reports,
+        cluster_contexts=learner.cluster_contexts,
+    )
+    return ArmService(
+        runtimes=bench.runtimes,
+        store=bench.storage.arms,
+        clock=bench.clock,
+        changed=learner.refresh_arms,
+        statistics=reports.arm_statistics,
+        graduation=onboarding.reports,
     )
 
 
