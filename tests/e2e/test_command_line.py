@@ -93,6 +93,11 @@ def test_simulated_traffic_is_learned_from_and_the_log_agrees_with_the_state(dae
     import pyarrow.parquet
 
     assert pyarrow.parquet.read_table(tmp_path / "log.parquet").num_rows == 600
+    taught = as_json("export", "--prior", str(tmp_path / "prior.json"), *database)
+    prior = json.loads((tmp_path / "prior.json").read_text(encoding="utf-8"))
+    rewarded = sum(row["reward"] is not None for row in rows)
+    assert taught["prior_rewards"] == prior["rewards"] == pytest.approx(rewarded)
+    run("export", "--prior", str(tmp_path / "prior.json"), "--policy", "nobody", *database, code=1)
     run("rebuild", "--write", *database)
     assert as_json("rebuild", "--check", *database)[0]["agrees"] is True
 
