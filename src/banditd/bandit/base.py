@@ -36,6 +36,7 @@ class PolicySettings:
     epoch_decisions : rewarded decisions per segment.
     live_epochs : segments kept apart; older ones are merged into one base segment per arm.
     tune : fit prior scales and noise by the evidence; False keeps the starting values.
+    change_detection : watch every arm for a change of its rewards and act on it (``regimes.py``).
     """
 
     kind: str = "thompson"
@@ -45,6 +46,7 @@ class PolicySettings:
     epoch_decisions: int = 500
     live_epochs: int = 16
     tune: bool = True
+    change_detection: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.floor < 1.0:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.exploration import least_shares
 from banditd.bandit.state import PolicyState
 from banditd.budget.pacer import Pacer
 from banditd.core.types import Context, FeatureSchema, FloatArray
@@ -114,7 +114,8 @@ class InProcessDecider:
             penalty = self._pacer.price_per_usd * cost
         else:
             penalty = np.zeros(len(arms)) if self._penalty is None else self._penalty
-        floors = dollar_floors(np.zeros(len(arms)) if cost is None else cost, self._settings.floor)
+        probes = None if snapshot.probe_share is None else snapshot.probe_share[arms]
+        floors = least_shares(np.zeros(len(arms)) if cost is None else cost, self._settings.floor, probes)
         choice = snapshot.choose(
             context, arms=arms, penalty=penalty, floors=floors, uniform=float(self._generator.random())
         )
