@@ -5,7 +5,7 @@ whether its rewards are again what they were before. ``regimes.py`` acts on the 
 
 The standardised residual of a reward is
 
-    z = (reward - mean) / sqrt(noise + variance),  cut off at +-3, less what the other arms' residuals have in
+    z = (reward - mean) / sqrt(noise + variance),  cut off at +-3, less what the residuals of all arms have in
     common of late: where all arms do worse, the queries are harder and no arm has changed.
 
 Under a model that fits, predictions are made before the reward is seen, so the z are uncorrelated and of variance
@@ -22,7 +22,7 @@ the CUSUM with k = 1/4 at h / t = 2 h; the tilts besides it find large and small
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -37,12 +37,14 @@ TILTS: Final = np.array([0.25, 0.5, 1.0])
 TOLERANCE: Final = 0.10  # k: standard deviations by which predictions may be wrong for long
 ALARM: Final = 13.0  # h, in nats: about 400,000 rewards of an arm between false alarms, if psi were known
 SUSPICION: Final = 4.0  # from here on new rewards are kept apart, in case it becomes an alarm
+CLEARED: Final = 2.0  # and below this they no longer need be
 CUT: Final = 3.0  # standard deviations that one reward can say at most
 LEAST_REWARDS: Final = 30  # of an arm before it is tested: the first predictions are the prior's
 SHAPE_WORTH: Final = 30.0  # rewards that the Gaussian shape is worth
 SHAPE_MEMORY: Final = 1000.0  # rewards over which the shape is learned
 POOL_MEMORY: Final = 100.0  # rewards, of all arms, over which "of late" reaches
-POOL_WORTH: Final = 25.0  # and how many of them are worth "nothing in common"
+POOL_WORTH: Final = 10.0  # rewards that "nothing in common" is worth
+POOL_LEAST: Final = 5.0  # rewards of an arm, of late, below which it has no say
 
 RETURNED: Final = 6.9  # log-odds (1 : 1000) at which an arm is back
 RETURN_CUT: Final = 3.0  # log-odds that one reward can add at most
@@ -75,7 +77,8 @@ class ResidualTest:
         self.pool = np.zeros(2)  # faded sum of residuals and their number, of this arm alone
         self._statistic = np.zeros((2, TILTS.size))
         self._moments = np.zeros((2, TILTS.size))  # sums of exp(-+ t z)
-        self._excursion = np.zeros((2, 3))  # rewards, their sum, the sum of their predictions
+        # Since each statistic left zero: rewards, their sum, the sum of their predictions.
+        self._excursion = np.zeros((2, TILTS.size, 3))
 
     def add(self, z: float, reward: float, mean: float) -> Finding | None:
         """Take one residual (what the pool has in common taken off). The finding, if it is an alarm."""
@@ -84,17 +87,16 @@ class ResidualTest:
         shape = np.log((self._moments + SHAPE_WORTH * np.exp(0.5 * TILTS**2)) / (known + SHAPE_WORTH))
         if self.rewards >= LEAST_REWARDS:
             self._statistic = np.maximum(0.0, self._statistic + signed - shape - TOLERANCE * TILTS)
-            going = self._statistic.any(axis=1)
-            self._excursion = np.where(going[:, None], self._excursion + (1.0, reward, mean), 0.0)
+            going = self._statistic[:, :, None] > 0.0
+            self._excursion = np.where(going, self._excursion + (1.0, reward, mean), 0.0)
         if self.rewards >= SHAPE_MEMORY:
             self._moments *= 1.0 - 1.0 / SHAPE_MEMORY
         self._moments += np.exp(signed)
         self.rewards += 1.0
-        worst = self._statistic.max(axis=1)
-        side = int(worst.argmax())
-        if worst[side] < ALARM:
+        side, tilt = divmod(int(self._statistic.argmax()), TILTS.size)
+        if self._statistic[side, tilt] < ALARM:
             return None
-        n, received, predicted = self._excursion[side]
+        n, received, predicted = self._excursion[side, tilt]
         return Finding(DIRECTIONS[side], float(predicted / n), float(received / n), int(n))
 
     @property
@@ -126,14 +128,15 @@ class ResidualTest:
         return test
 
 
-def common_part(tests: Mapping[str, ResidualTest], arm: str) -> float:
-    """What the other arms' recent residuals have in common, shrunk towards nothing."""
-    total, n = 0.0, POOL_WORTH
-    for name, test in tests.items():
-        if name != arm:
-            total += float(test.pool[0])
-            n += float(test.pool[1])
-    return total / n
+def common_part(tests: Iterable[ResidualTest]) -> float:
+    """What the recent residuals of all arms have in common: their mean nearest to zero, if all have one sign.
+
+    An arm that changed alone is not in common with the others; where one of them is as ever, it is zero.
+    """
+    means = [test.pool[0] / (test.pool[1] + POOL_WORTH) for test in tests if test.pool[1] >= POOL_LEAST]
+    if len(means) < 2 or min(means) < 0.0 < max(means):
+        return 0.0
+    return float(min(means, key=abs))
 
 
 class ReturnTest:

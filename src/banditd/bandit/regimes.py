@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from banditd.bandit.change import (
+    CLEARED,
     POOL_MEMORY,
     SUSPICION,
     Finding,
@@ -29,7 +30,7 @@ from banditd.bandit.ledger import Ledger
 from banditd.core.types import FloatArray
 
 KEPT: Final = 0.05  # of the evidence of a stretch that no longer holds
-KEPT_REWARDS: Final = 10.0  # and at most so many rewards' worth
+KEPT_REWARDS: Final = 3.0  # and at most so many rewards' worth
 PROBE_SHARE: Final = 0.03  # of the traffic, at first
 PROBE_FADE: Final = 1000.0  # rewarded decisions after which it is half
 FOLLOW_UP_SHARE: Final = 0.20  # while an arm seems to be back
@@ -137,7 +138,7 @@ class Regimes:
         for other in self._tests.values():
             other.pool *= 1.0 - 1.0 / POOL_MEMORY
         test.pool += (z, 1.0)
-        finding = test.add(z - common_part(self._tests, look.arm), look.reward, look.mean)
+        finding = test.add(z - common_part(self._tests.values()), look.reward, look.mean)
         state = self._changed.get(look.arm)
         if state is not None:
             state.received += look.reward
@@ -146,7 +147,7 @@ class Regimes:
         if finding is not None:
             return Signal(look.arm, finding=finding, noise=look.noise)
         if test.height < SUSPICION:
-            if test.height == 0.0:
+            if test.height < CLEARED:
                 self._suspected.pop(look.arm, None)
             return None
         return Signal(look.arm) if look.arm not in self._suspected else None
