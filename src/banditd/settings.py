@@ -209,6 +209,9 @@ class PolicySettingsSection(Section):
     half_life_decisions: float | None = Field(
         None, gt=0, description="evidence this many decisions old counts half; null: nothing is forgotten"
     )
+    change_detection: bool = Field(
+        True, description="watch every arm for a change of its rewards; discount what it was when it has changed"
+    )
     cost_weight: float = Field(
         0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
     )

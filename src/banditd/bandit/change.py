@@ -35,7 +35,7 @@ DIRECTIONS: Final[tuple[Direction, Direction]] = ("down", "up")
 
 TILTS: Final = np.array([0.25, 0.5, 1.0])
 TOLERANCE: Final = 0.10  # k: standard deviations by which predictions may be wrong for long
-ALARM: Final = 13.0  # h, in nats: about 400,000 rewards of an arm between false alarms, if psi were known
+ALARM: Final = 11.0  # h, in nats
 SUSPICION: Final = 4.0  # from here on new rewards are kept apart, in case it becomes an alarm
 CLEARED: Final = 2.0  # and below this they no longer need be
 CUT: Final = 3.0  # standard deviations that one reward can say at most
@@ -88,7 +88,7 @@ class ResidualTest:
         if self.rewards >= LEAST_REWARDS:
             self._statistic = np.maximum(0.0, self._statistic + signed - shape - TOLERANCE * TILTS)
             going = self._statistic[:, :, None] > 0.0
-            self._excursion = np.where(going, self._excursion + (1.0, reward, mean), 0.0)
+            self._excursion = np.where(going, self._excursion + np.array([1.0, reward, mean]), 0.0)
         if self.rewards >= SHAPE_MEMORY:
             self._moments *= 1.0 - 1.0 / SHAPE_MEMORY
         self._moments += np.exp(signed)

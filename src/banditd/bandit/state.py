@@ -114,9 +114,7 @@ class PolicyState:
         self._stale = True
         self._snapshot = None
 
-    def fold(
-        self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float, first: bool = True
-    ) -> None:
+    def fold(self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float, first: bool = True) -> None:
         """Add one reward; with a negative weight take an earlier one out. O(d^2).
 
         Parameters
