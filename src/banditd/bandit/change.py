@@ -12,11 +12,12 @@ Under a model that fits, predictions are made before the reward is seen, so the 
 one. Rewards in [0, 1] are not Gaussian though, and a model never fits quite. So the test is a bank of CUSUMs
 (Page 1954) on the exponentially tilted residuals: for a tilt t
 
-    S_t <- max(0, S_t + t (-z) - psi(t) - t k),  psi(t) = log E exp(t (-z)),  alarm when some S_t >= h,
+    S_t <- max(0, S_t + t (-z) - psi(t) - t k),  psi(t) = log E exp(t (E z - z)),  alarm when some S_t >= h,
 
-downwards, and with z for -z upwards. exp(S) grows by 1 on average as long as nothing changes, whatever the shape of
-the residuals, so the mean time to a false alarm is of the order of exp(h) rewards (Lorden 1971). psi is
-estimated from the arm's own residuals, beginning with that of a Gaussian. The tilt 1/2 with a Gaussian psi is
+downwards, and with z for -z upwards. exp(S) does not grow on average as long as nothing changes (and predictions are
+at most k wrong), whatever the shape of the residuals, so the mean time to a false alarm is of the order of exp(h)
+rewards (Lorden 1971). psi is estimated from the arm's own residuals, beginning with that of a Gaussian; about their
+mean, lest a change that comes slowly be learned as their shape. The tilt 1/2 with a Gaussian psi is
 the CUSUM with k = 1/4 at h / t = 2 h; the tilts besides it find large and small drops sooner.
 """
 
@@ -42,9 +43,10 @@ CUT: Final = 3.0  # standard deviations that one reward can say at most
 LEAST_REWARDS: Final = 30  # of an arm before it is tested: the first predictions are the prior's
 SHAPE_WORTH: Final = 30.0  # rewards that the Gaussian shape is worth
 SHAPE_MEMORY: Final = 1000.0  # rewards over which the shape is learned
-POOL_MEMORY: Final = 100.0  # rewards, of all arms, over which "of late" reaches
-POOL_WORTH: Final = 10.0  # rewards that "nothing in common" is worth
-POOL_LEAST: Final = 5.0  # rewards of an arm, of late, below which it has no say
+POOL_MEMORY: Final = 30.0  # rewards, of all arms, over which "of late" reaches
+POOL_WORTH: Final = 3.0  # rewards that "nothing in common" is worth
+POOL_LEAST: Final = 3.0  # rewards of an arm, of late, below which it has no say
+COMMON_SHARE: Final = 0.5  # of an arm's recent residuals; more than that in common, and it is not the arm's change
 
 RETURNED: Final = 6.9  # log-odds (1 : 1000) at which an arm is back
 RETURN_CUT: Final = 3.0  # log-odds that one reward can add at most
@@ -70,31 +72,47 @@ class Finding:
 class ResidualTest:
     """The two-sided test of one arm. ``rewards`` : seen since it (re)started."""
 
-    __slots__ = ("_excursion", "_moments", "_statistic", "pool", "rewards")
+    __slots__ = ("_excursion", "_moments", "_statistic", "_sum", "pool", "rewards")
 
     def __init__(self) -> None:
         self.rewards = 0.0
         self.pool = np.zeros(2)  # faded sum of residuals and their number, of this arm alone
         self._statistic = np.zeros((2, TILTS.size))
         self._moments = np.zeros((2, TILTS.size))  # sums of exp(-+ t z)
+        self._sum = 0.0  # of z
         # Since each statistic left zero: rewards, their sum, the sum of their predictions.
         self._excursion = np.zeros((2, TILTS.size, 3))
 
-    def add(self, z: float, reward: float, mean: float) -> Finding | None:
-        """Take one residual (what the pool has in common taken off). The finding, if it is an alarm."""
+    @property
+    def lately(self) -> float:
+        """Mean of its recent residuals, shrunk towards zero."""
+        return float(self.pool[0] / (self.pool[1] + POOL_WORTH))
+
+    def add(self, z: float, reward: float, mean: float, common: float = 0.0) -> Finding | None:
+        """Take one residual. The finding, if it is an alarm.
+
+        common : what the pool has in common (``common_part``), taken off; an alarm that it explains by half is none.
+        """
+        z -= common
         signed = np.array([[-z], [z]]) * TILTS
         known = min(self.rewards, SHAPE_MEMORY)
         shape = np.log((self._moments + SHAPE_WORTH * np.exp(0.5 * TILTS**2)) / (known + SHAPE_WORTH))
+        shape += np.array([[1.0], [-1.0]]) * TILTS * self._sum / (known + SHAPE_WORTH)
         if self.rewards >= LEAST_REWARDS:
             self._statistic = np.maximum(0.0, self._statistic + signed - shape - TOLERANCE * TILTS)
             going = self._statistic[:, :, None] > 0.0
             self._excursion = np.where(going, self._excursion + np.array([1.0, reward, mean]), 0.0)
         if self.rewards >= SHAPE_MEMORY:
             self._moments *= 1.0 - 1.0 / SHAPE_MEMORY
+            self._sum *= 1.0 - 1.0 / SHAPE_MEMORY
         self._moments += np.exp(signed)
+        self._sum += z
         self.rewards += 1.0
         side, tilt = divmod(int(self._statistic.argmax()), TILTS.size)
         if self._statistic[side, tilt] < ALARM:
+            return None
+        if abs(common) > COMMON_SHARE * abs(self.lately):
+            self._statistic[:] = 0.0
             return None
         n, received, predicted = self._excursion[side, tilt]
         return Finding(DIRECTIONS[side], float(predicted / n), float(received / n), int(n))
@@ -113,6 +131,7 @@ class ResidualTest:
     def to_list(self) -> list[Any]:
         return [
             self.rewards,
+            self._sum,
             self.pool.tolist(),
             self._statistic.tolist(),
             self._moments.tolist(),
@@ -123,8 +142,8 @@ class ResidualTest:
     def from_list(cls, values: Sequence[Any]) -> ResidualTest:
         """Inverse of ``to_list``."""
         test = cls()
-        test.rewards = float(values[0])
-        test.pool, test._statistic, test._moments, test._excursion = (np.array(v, dtype=float) for v in values[1:])
+        test.rewards, test._sum = float(values[0]), float(values[1])
+        test.pool, test._statistic, test._moments, test._excursion = (np.array(v, dtype=float) for v in values[2:])
         return test
 
 
@@ -133,7 +152,7 @@ def common_part(tests: Iterable[ResidualTest]) -> float:
 
     An arm that changed alone is not in common with the others; where one of them is as ever, it is zero.
     """
-    means = [test.pool[0] / (test.pool[1] + POOL_WORTH) for test in tests if test.pool[1] >= POOL_LEAST]
+    means = [test.lately for test in tests if test.pool[1] >= POOL_LEAST]
     if len(means) < 2 or min(means) < 0.0 < max(means):
         return 0.0
     return float(min(means, key=abs))

@@ -138,7 +138,7 @@ class Regimes:
         for other in self._tests.values():
             other.pool *= 1.0 - 1.0 / POOL_MEMORY
         test.pool += (z, 1.0)
-        finding = test.add(z - common_part(self._tests.values()), look.reward, look.mean)
+        finding = test.add(z, look.reward, look.mean, common_part(self._tests.values()))
         state = self._changed.get(look.arm)
         if state is not None:
             state.received += look.reward
