@@ -169,6 +169,10 @@ class Regimes:
         news = [replace(event, at_us=at_us) for event in self._news]
         if news:
             self._history[-len(news) :] = news[-len(self._history) :]
+        for event in news:
+            state = self._changed.get(event.arm)
+            if state is not None and state.event == replace(event, at_us=None):
+                state.event = event
         self._news.clear()
         return news
 

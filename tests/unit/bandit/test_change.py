@@ -209,9 +209,7 @@ def test_a_restart_changes_nothing(schema, draw_context, restart_at: int) -> Non
     assert [(e.arm, e.kind, e.folded, e.epoch) for e in one] == [(e.arm, e.kind, e.folded, e.epoch) for e in two]
     assert [e.kind for e in one] == ["changed", "recovered"]
     for arm in "abc":
-        np.testing.assert_allclose(
-            runs[0].state.sums(arm).gram, runs[1].state.sums(arm).gram, rtol=1e-9, atol=1e-9
-        )
+        np.testing.assert_allclose(runs[0].state.sums(arm).gram, runs[1].state.sums(arm).gram, rtol=1e-9, atol=1e-9)
 
 
 def test_refolding_the_log_finds_the_same_sums_after_an_alarm(play: Play, schema) -> None:  # type: ignore[no-untyped-def]
@@ -246,12 +244,15 @@ def test_events_get_the_time_of_their_commit_once(play: Play) -> None:
     [event] = play.state.regimes.stamp(17)
     assert event.at_us == 17
     assert play.state.regimes.history[-1].at_us == 17
+    assert play.state.regimes.changed["a"].at_us == 17
     assert play.state.regimes.stamp(18) == []
 
 
 def test_a_forgetting_policy_finds_changes_too(schema, draw_context) -> None:
     play = Play(schema, draw_context)
-    play.state = PolicyState(schema=schema, settings=PolicySettings(forgetting=2000.0, epoch_decisions=100), arms=ARMS)
+    play.state = PolicyState(
+        schema=schema, settings=PolicySettings(forgetting=2000.0, epoch_decisions=100), arms=ARMS
+    )
     play.rewards(900)
     play.level["a"] = 0.45
     play.rewards(120)
