@@ -23,6 +23,7 @@ the CUSUM with k = 1/4 at h / t = 2 h; the tilts besides it find large and small
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -56,7 +57,7 @@ ALIKE_WITHIN: Final = 0.15  # standard deviations
 
 def residual(reward: float, mean: float, variance: float) -> float:
     """Standardised and cut off, in [-CUT, CUT]. variance : of the reward around ``mean``, > 0."""
-    return float(np.clip((reward - mean) / np.sqrt(variance), -CUT, CUT))
+    return max(-CUT, min(CUT, (reward - mean) / math.sqrt(variance)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,8 @@ class ReturnTest:
         old = self.centre * float(x[0]) + float(x @ self.coefficients)
         from_old = (reward - old) ** 2 / self.noise
         from_now = (reward - mean) ** 2 / variance
-        step = 0.5 * (from_now - from_old + float(np.log(variance / self.noise)))
-        self.log_odds = max(0.0, self.log_odds + float(np.clip(step, -RETURN_CUT, RETURN_CUT)))
+        step = 0.5 * (from_now - from_old + math.log(variance / self.noise))
+        self.log_odds = max(0.0, self.log_odds + max(-RETURN_CUT, min(RETURN_CUT, step)))
         self.rewards += 1
         self._distance += residual(reward, old, self.noise)
         alike = self.rewards >= ALIKE_REWARDS and abs(self._distance) < ALIKE_WITHIN * self.rewards

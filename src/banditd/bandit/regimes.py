@@ -83,7 +83,6 @@ class _Changed:
     since: int
     factors: dict[int, float]
     test: ReturnTest
-    received: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +139,17 @@ class Regimes:
         test.pool += (z, 1.0)
         finding = test.add(z, look.reward, look.mean, common_part(self._tests.values()))
         state = self._changed.get(look.arm)
-        if state is not None:
-            state.received += look.reward
-            if state.test.add(look.x, look.reward, look.mean, look.noise + look.variance):
-                return Signal(look.arm, returned=True)
+        if state is not None and state.test.add(look.x, look.reward, look.mean, look.noise + look.variance):
+            return Signal(look.arm, returned=True)
         if finding is not None:
             return Signal(look.arm, finding=finding, noise=look.noise)
         if test.height < SUSPICION:
             if test.height < CLEARED:
                 self._suspected.pop(look.arm, None)
             return None
-        return Signal(look.arm) if look.arm not in self._suspected else None
+        # With forgetting an epoch more would age all evidence, so none is begun on a suspicion.
+        suspect = look.arm not in self._suspected and self._ledger.discount == 1.0
+        return Signal(look.arm) if suspect else None
 
     def act(self, signal: Signal, belief: Belief, folded: int) -> bool:
         """Do what a signal asks for, after its reward was folded. Whether the sums count differently now."""
@@ -159,8 +158,7 @@ class Regimes:
         elif signal.finding is not None:
             self._alarm(signal, signal.finding, belief, folded)
         else:
-            if self._ledger.discount == 1.0:  # else an epoch more would age all evidence
-                self._suspected[signal.arm] = self._next_epoch()
+            self._suspected[signal.arm] = self._next_epoch()
             return False
         return True
 
@@ -187,7 +185,6 @@ class Regimes:
                     "since": state.since,
                     "factors": list(state.factors.items()),
                     "test": state.test.to_list(),
-                    "received": state.received,
                 }
                 for arm, state in self._changed.items()
             },
@@ -204,7 +201,6 @@ class Regimes:
                 since=int(state["since"]),
                 factors={int(first): float(factor) for first, factor in state["factors"]},
                 test=ReturnTest.from_list(state["test"]),
-                received=float(state["received"]),
             )
             for arm, state in values["changed"].items()
         }

@@ -296,7 +296,7 @@ class PolicyState:
         """Let a change that was found count, now that its reward is folded."""
         self._refresh()
         differs = self.regimes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self._folded)
-        self._stale = self._stale or differs or self._ledger.discount < 1.0
+        self._stale = self._stale or differs
         self._snapshot = None
 
     def _new_ridge(self) -> PooledRidge:
