@@ -21,10 +21,10 @@ RUN_OK   := $(VENV)/.installed-run
 DEV_OK   := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench chaos migrate clean
+.PHONY: help run test lint format demo bench bench-scenarios chaos migrate clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN_OK) ## set up .venv and serve on 127.0.0.1:8484 (PORT=..., CONFIG=...)
 	@exec $(BIN)/banditd serve --config $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -47,6 +47,9 @@ demo: $(RUN_OK) ## simulated traffic through a running daemon (or one of its own
 
 bench: $(RUN_OK) ## measure against the targets, side by side (ARGS="--quick", "--write", "--json FILE")
 	$(BIN)/python -m bench $(ARGS)
+
+bench-scenarios: $(RUN_OK) ## arms that degrade, come and go, on real data (ARGS="--seeds 4", "--only NAME", "--write")
+	$(BIN)/python -m bench.scenarios $(ARGS)
 
 chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kept (ARGS="--kills 5")
 	$(BIN)/python -m bench.chaos $(ARGS)

@@ -260,17 +260,7 @@ def _make_services(
         name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
         for name, r in runtimes.items()
     }
-    reports = ReportService(
-        reader=storage.reports,
-        decisions=storage.decisions,
-        learning=storage.learning,
-        arms=storage.arms,
-        snapshots=lambda policy: runtimes[policy].view.snapshot,
-        clusters=_cluster_words(runtimes),
-        clock=clock,
-        cluster_contexts=learner.cluster_contexts,
-        kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
-    )
+    reports = _make_reports(bench, learner)
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
@@ -324,6 +314,22 @@ def _make_arm_service(
         changed=learner.refresh_arms,
         statistics=reports.arm_statistics,
         graduation=onboarding.reports,
+    )
+
+
+def _make_reports(bench: Workbench, learner: Learner) -> ReportService:
+    runtimes, storage = bench.runtimes, bench.storage
+    return ReportService(
+        reader=storage.reports,
+        decisions=storage.decisions,
+        learning=storage.learning,
+        arms=storage.arms,
+        snapshots=lambda policy: runtimes[policy].view.snapshot,
+        clusters=_cluster_words(runtimes),
+        clock=bench.clock,
+        cluster_contexts=learner.cluster_contexts,
+        changes=learner.changes,
+        kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
     )
 
 

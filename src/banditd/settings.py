@@ -217,6 +217,9 @@ class PolicySettingsSection(Section):
     prior_worth_rewards: float | None = Field(
         None, gt=0, description="how many rewards that file counts as, all arms together; null: see docs/learning.md"
     )
+    change_detection: bool = Field(
+        True, description="watch every arm for a change of its rewards; discount what it was when it has changed"
+    )
     cost_weight: float = Field(
         0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
     )

@@ -22,6 +22,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
             options=section.options,
             floor=section.exploration_floor,
             forgetting=section.half_life_decisions,
+            change_detection=section.change_detection,
         ),
         cost_weight=section.cost_weight,
         budget_usd_per_decision=section.budget_usd_per_decision,

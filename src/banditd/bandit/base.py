@@ -38,6 +38,7 @@ class PolicySettings:
     live_epochs : segments kept apart; older ones are merged into one base segment per arm.
     tune : fit prior scales and noise by the evidence; False keeps the starting values.
     prior : sums of an earlier log, already scaled to what they shall be worth; None for a cold start.
+    change_detection : watch every arm for a change of its rewards and act on it (``regimes.py``).
     """
 
     kind: str = "thompson"
@@ -48,6 +49,7 @@ class PolicySettings:
     live_epochs: int = 16
     tune: bool = True
     prior: Prior | None = None
+    change_detection: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.floor < 1.0:

@@ -69,6 +69,21 @@ def dollar_floors(cost_usd: FloatArray, total_floor: float) -> FloatArray:
     return share * np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else np.full(n, share)
 
 
+def least_shares(cost_usd: FloatArray, total_floor: float, probe_share: FloatArray | None) -> FloatArray:
+    """``dollar_floors``, raised for arms that are probed (``Snapshot.probe_share``), which money limits alike.
+
+    Parameters
+    ----------
+    cost_usd : float64, shape (n,). probe_share : float64, shape (n,), or None for none.
+    """
+    floors = dollar_floors(cost_usd, total_floor)
+    if probe_share is None or not probe_share.any() or cost_usd.shape[0] < 2:
+        return floors
+    median = float(np.sort(cost_usd)[cost_usd.shape[0] // 2])
+    limit = np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else 1.0
+    return np.maximum(floors, probe_share * limit)
+
+
 def onehot(n: int, index: int) -> FloatArray:
     """Probability 1 for one index: float64, shape (n,)."""
     vector = np.zeros(n)

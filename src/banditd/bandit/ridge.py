@@ -133,6 +133,24 @@ class PooledRidge:
             self._fold_shared(self._own_precision * k, shrink)
         self.updates += 1
 
+    def predict(self, index: int, x: FloatArray) -> tuple[float, float]:
+        """Posterior (mean, variance) of one arm's expected reward on ``x``, as ``posterior()`` has them: O(d^2)."""
+        k = self._inverse[index] @ x
+        mean = float(self._centre[index] * x[0] + x @ self._own[index])
+        variance = float(x @ k)
+        if self._shared_covariance is not None:
+            direction = self._own_precision * k
+            mean += float(direction @ self._shared_mean)
+            variance += float(direction @ self._shared_covariance @ direction)
+        return mean, variance
+
+    def coefficients(self, index: int) -> tuple[FloatArray, float]:
+        """(coefficients, centre) of one arm: its expected reward on x is centre x[0] + x'coefficients."""
+        coefficients = self._own[index].copy()
+        if self._shared_covariance is not None:
+            coefficients += self._inverse[index] @ (self._own_precision * self._shared_mean)
+        return coefficients, float(self._centre[index])
+
     def posterior(self) -> Posterior:
         """An immutable view; costs O(K d) and lends the matrices out."""
         self._lent_arms.update(range(len(self._inverse)))

@@ -16,18 +16,30 @@ TIE: Final = 1e-12
 
 
 class Snapshot:
-    """version, epoch : of the learner's state. arms : their names; indices elsewhere point into it."""
+    """version, epoch : of the learner's state. arms : their names; indices elsewhere point into it.
 
-    __slots__ = ("arms", "epoch", "policy", "posterior", "version")
+    probe_share : float64 (n_arms,), least share of the traffic that an arm should have so that its recovery is
+    noticed (``regimes.py``); None where no arm has changed. For the caller's floors, it does not act by itself.
+    """
+
+    __slots__ = ("arms", "epoch", "policy", "posterior", "probe_share", "version")
 
     def __init__(
-        self, *, version: int, epoch: int, arms: tuple[str, ...], policy: Policy, posterior: Posterior
+        self,
+        *,
+        version: int,
+        epoch: int,
+        arms: tuple[str, ...],
+        policy: Policy,
+        posterior: Posterior,
+        probe_share: FloatArray | None = None,
     ) -> None:
         self.version = version
         self.epoch = epoch
         self.arms = arms
         self.policy = policy
         self.posterior = posterior
+        self.probe_share = probe_share
 
     def choose(
         self, context: Context, *, arms: IntArray, penalty: FloatArray, floors: FloatArray, uniform: float

@@ -18,6 +18,7 @@ from banditd.bandit.evidence import ArmEvidence, TuningTask
 from banditd.bandit.hyperparameters import CENTRE, Hyperparameters, centres
 from banditd.bandit.ledger import Ledger
 from banditd.bandit.prior import Prior
+from banditd.bandit.regimes import Look, Regimes, Signal
 from banditd.bandit.registry import policy_factory
 from banditd.bandit.ridge import REFACTOR_AFTER, Evidence, PooledRidge
 from banditd.bandit.snapshot import Snapshot
@@ -44,6 +45,7 @@ class PolicyState:
         self.version = 0
         self._factory = policy_factory(settings)
         self._ledger = Ledger(schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs)
+        self.regimes = Regimes(self._ledger)
         self._hyperparameters = _first_scales(schema, settings.prior)
         self._folded = 0  # net number of rewarded decisions
         self._tuned_at = 0
@@ -133,7 +135,7 @@ class PolicyState:
         self._stale = True
         self._snapshot = None
 
-    def fold(self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float) -> None:
+    def fold(self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float, first: bool = True) -> None:
         """Add one reward; with a negative weight take an earlier one out. O(d^2).
 
         Parameters
@@ -141,6 +143,7 @@ class PolicyState:
         arm : whose reward it is; an arm that is not (or no longer) here keeps its sums all the same.
         epoch : the decision's; a newer one than the current advances to it.
         x : float64, shape (n_features,). weight : not 0. reward : in [0, 1].
+        first : its decision had no reward before; corrections say nothing about whether the arm has changed.
 
         Raises
         ------
@@ -149,6 +152,7 @@ class PolicyState:
         check_row(x, self.schema.n_features, weight, reward)
         if epoch > self._ledger.epoch:
             self.advance_to(epoch)
+        signal = self._look(arm, epoch, x, weight, reward) if first and weight > 0 else None
         scale = self._ledger.fold(arm, epoch, x, weight, reward)
         index = self._index.get(arm)
         if index is not None and not self._stale:
@@ -159,6 +163,8 @@ class PolicyState:
                 self._ridge.rebuild_arm(index, self._evidence_of(index))
         self._snapshot = None
         self._folded += 1 if weight > 0 else -1
+        if signal is not None:
+            self._act(signal)
         due = self._folded // self.settings.epoch_decisions
         if due > self._ledger.epoch:
             self.advance_to(due)
@@ -237,6 +243,8 @@ class PolicyState:
                 "tuned_at": self._tuned_at,
                 "epoch": self._ledger.epoch,
                 "base_epoch": self._ledger.base_epoch,
+                "stretches": self._ledger.stretches_json(),
+                "regimes": self.regimes.to_dict(),
             }
         )
 
@@ -276,6 +284,9 @@ class PolicyState:
             self._folded, self._tuned_at = int(counters["folded"]), int(counters["tuned_at"])
             self._ledger.epoch = int(counters["epoch"])
             self._ledger.base_epoch = int(counters["base_epoch"])
+            self._ledger.load_stretches(counters.get("stretches", {}))
+            if "regimes" in counters:
+                self.regimes.load(counters["regimes"])
         if hyperparameters is not None:
             self._hyperparameters = Hyperparameters.from_json(hyperparameters, self.schema)
         for arm, label, data in segments:
@@ -299,6 +310,27 @@ class PolicyState:
     def _known_arms(self) -> set[str]:
         prior = self.settings.prior
         return self._ledger.arms() | (set() if prior is None else set(prior.arms))
+
+    def _look(self, arm: str, epoch: int, x: FloatArray, weight: float, reward: float) -> Signal | None:
+        """Compare a new reward with what the posterior expects of it, before it is folded."""
+        index = self._index.get(arm)
+        if index is None or not self.settings.change_detection:
+            return None
+        self._refresh()
+        mean, variance = self._ridge.predict(index, x)
+        noise = self._hyperparameters.noise_of(arm) / weight
+        return self.regimes.observe(Look(arm, x, reward, mean, variance, noise), epoch)
+
+    def _probe_share(self, names: tuple[str, ...]) -> FloatArray | None:
+        watching = self.settings.change_detection and self.regimes.changed
+        return self.regimes.probes(names, self._folded) if watching else None
+
+    def _act(self, signal: Signal) -> None:
+        """Let a change that was found count, now that its reward is folded."""
+        self._refresh()
+        differs = self.regimes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self._folded)
+        self._stale = self._stale or differs
+        self._snapshot = None
 
     def _new_ridge(self) -> PooledRidge:
         scales = self._hyperparameters
@@ -337,7 +369,14 @@ class PolicyState:
         names = tuple(arm.arm for arm in self._arms)
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
         policy = self._factory.bind(PolicyView(posterior, names, clusters))
-        return Snapshot(version=self.version, epoch=self.epoch, arms=names, policy=policy, posterior=posterior)
+        return Snapshot(
+            version=self.version,
+            epoch=self.epoch,
+            arms=names,
+            policy=policy,
+            posterior=posterior,
+            probe_share=self._probe_share(names),
+        )
 
 
 def _first_scales(schema: FeatureSchema, prior: Prior | None) -> Hyperparameters:

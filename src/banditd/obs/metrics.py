@@ -79,6 +79,16 @@ class Metrics:
         self.pending_decisions = self._gauge(
             "banditd_pending_decisions", "Decisions whose rewards wait for the learner."
         )
+        self.change_alarms = self._counter(
+            "banditd_change_alarms",
+            "Changes of an arm's rewards found by this learner.",
+            "policy",
+            "arm",
+            "direction",
+        )
+        self.arm_changed = self._gauge(
+            "banditd_arm_changed", "1 while an arm's rewards are not at their old level.", "policy", "arm"
+        )
         self.learner_leader = self._gauge("banditd_learner_leader", "1 while this process is the learner.")
 
     def _define_operations(self) -> None:

@@ -12,12 +12,13 @@ from typing import Protocol
 import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.exploration import least_shares
 from banditd.bandit.prior import Prior
-from banditd.bandit.state import PolicyState
+from banditd.bandit.state import PolicyState, Snapshot
 from banditd.budget.pacer import Pacer
-from banditd.core.types import Context, FeatureSchema, FloatArray
+from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
 from banditd.replay.costs import CostBook
+from banditd.services.policy import ONBOARDING_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class InProcessDecider:
 
     contexts : one per row of the data. known_penalty : float64 (K,), price of money known in advance, or
     None when a budget rules. prior_cost_usd : float64 (n, K), costs by list price, NaN where there is none;
-    mean_cost_usd : float64 (K,), for the floors, or None when it is not known in advance.
+    mean_cost_usd : float64 (K,), for the floors, or None when it is not known in advance. absent : indices of
+    arms that are not there yet (``add_arm``).
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class InProcessDecider:
         mean_cost_usd: FloatArray | None,
         budget_usd: float | None,
         prior_cost_usd: FloatArray,
+        absent: frozenset[int] = frozenset(),
     ) -> None:
         self.choose_us: list[float] = []
         self.update_us: list[float] = []
@@ -98,33 +101,47 @@ class InProcessDecider:
         self._settings = settings
         self._generator = np.random.default_rng([seed, 1])
         known = mean_cost_usd if mean_cost_usd is not None else prior_cost_usd.mean(axis=0)
-        priors = [
+        self._priors = [
             ArmPrior(arm, cost_usd=float(cost) if np.isfinite(cost) else None)
             for arm, cost in zip(arms, known, strict=True)
         ]
-        self._state = PolicyState(schema=schema, settings=settings, arms=priors)
-        self._everyone = np.arange(len(arms), dtype=np.intp)
+        self._columns = np.array([i for i in range(len(arms)) if i not in absent], dtype=np.intp)
+        self._enabled = np.ones(len(arms), dtype=bool)
+        self._granted: dict[int, int] = {}  # decisions that new arms are still to be given
+        self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._columns])
         self._penalty = known_penalty
         self._known_cost = mean_cost_usd
         self._budget_usd = budget_usd
         self._pacer = None if budget_usd is None else Pacer(budget_usd)
         self._costs = CostBook(prior_cost_usd, fallback_usd=budget_usd or 0.0)
 
+    def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
+        """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
+        self._columns = np.append(self._columns, arm)
+        self._granted[arm] = onboarding_decisions
+        self.state.set_arms([self._priors[i] for i in self._columns])
+
+    def enable_arm(self, arm: int, *, enabled: bool) -> None:
+        """Switch an arm off or on; what it has learned stays."""
+        self._enabled[arm] = enabled
+
     async def decide(self, row: Row) -> Served:
-        snapshot = self._state.snapshot()
+        snapshot = self.state.snapshot()
         if row.warmup_arm is not None:
             return self._serve(row, row.warmup_arm, snapshot.epoch)
         context = self._contexts[row.index]
         started = perf_counter()
-        arms, cost, predicted = self._everyone, self._known_cost, np.zeros(0)
+        everyone = np.flatnonzero(self._enabled[self._columns])
+        arms, columns, predicted = everyone, self._columns[everyone], np.zeros(0)
+        cost = None if self._known_cost is None else self._known_cost[columns]
         if self._pacer is not None:
-            predicted = self._costs.predict(row.index)
-            arms = np.flatnonzero(self._pacer.mask(predicted))
-            cost = predicted[arms]
+            predicted = self._costs.predict(row.index)[columns]
+            affordable = self._pacer.mask(predicted)
+            arms, columns, cost = everyone[affordable], columns[affordable], predicted[affordable]
             penalty = self._pacer.price_per_usd * cost
         else:
-            penalty = np.zeros(len(arms)) if self._penalty is None else self._penalty
-        floors = dollar_floors(np.zeros(len(arms)) if cost is None else cost, self._settings.floor)
+            penalty = np.zeros(len(arms)) if self._penalty is None else self._penalty[columns]
+        floors = self._floors(snapshot, arms, columns, np.zeros(len(arms)) if cost is None else cost)
         choice = snapshot.choose(
             context, arms=arms, penalty=penalty, floors=floors, uniform=float(self._generator.random())
         )
@@ -133,11 +150,23 @@ class InProcessDecider:
         if self._pacer is not None and cost is not None:
             reserved = float(cost[choice.index])
             mean = choice.mean
-            if arms.shape[0] < len(self._arms):
-                mean, _ = snapshot.predict(context, self._everyone)
+            if arms.shape[0] < everyone.shape[0]:
+                mean, _ = snapshot.predict(context, everyone)
             self._pacer.observe(mean, predicted)
             self._pacer.reserve(reserved)
-        return Served(int(arms[choice.index]), _Token(row.index, snapshot.epoch, reserved))
+        arm = int(columns[choice.index])
+        if arm in self._granted:
+            self._granted[arm] -= 1
+        return Served(arm, _Token(row.index, snapshot.epoch, reserved))
+
+    def _floors(self, snapshot: Snapshot, arms: IntArray, columns: IntArray, cost_usd: FloatArray) -> FloatArray:
+        """Least probabilities, as routing has them: exploration, probes of changed arms, grants of new ones."""
+        probes = None if snapshot.probe_share is None else snapshot.probe_share[arms]
+        floors = least_shares(cost_usd, self._settings.floor, probes)
+        for position, arm in enumerate(columns.tolist()):
+            if self._granted.get(arm, 0) > 0:
+                floors[position] = max(floors[position], ONBOARDING_SHARE)
+        return floors
 
     def _serve(self, row: Row, arm: int, epoch: int) -> Served:
         """A decision that was made elsewhere; its cost is reserved like that of any other."""
@@ -156,23 +185,23 @@ class InProcessDecider:
         if reward is None:
             return
         started = perf_counter()
-        self._state.fold(
+        self.state.fold(
             arm=self._arms[served.arm],
             epoch=token.epoch,
             x=self._contexts[token.row].x,
             weight=weight,
             reward=reward,
         )
-        self._state.snapshot()
+        self.state.snapshot()
         self.update_us.append(1e6 * (perf_counter() - started))
-        if self._state.tune_due():
+        if self.state.tune_due():
             started = perf_counter()
-            self._state.adopt(self._state.tuning().run())
+            self.state.adopt(self.state.tuning().run())
             self.tune_us.append(1e6 * (perf_counter() - started))
 
     def prior(self, source: str) -> Prior:
         """What was learned so far, for another start."""
-        return self._state.to_prior(source)
+        return self.state.to_prior(source)
 
     async def begin_scoring(self) -> None:
         if self._budget_usd is not None:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from time import perf_counter
 
+from banditd.bandit.regimes import ChangeEvent
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
 from banditd.core.types import Contribution, FloatArray
@@ -117,6 +118,11 @@ class Learner:
         state = self._states.get(policy)
         return None if state is None else state.cluster_contexts()
 
+    def changes(self, policy: str) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
+        """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
+        state = self._states.get(policy)
+        return ({}, ()) if state is None else (dict(state.regimes.changed), state.regimes.history)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping:
@@ -210,8 +216,29 @@ class Learner:
             for change in changes:
                 if change.delay_s is not None:
                     self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)  # type: ignore[union-attr]
+        news = state.regimes.stamp(self._clock.now_us())
         await self._commit(name, state, contributions, deltas, queue_ids)
+        self._tell_changes(name, news)
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
+
+    def _tell_changes(self, name: str, events: Iterable[ChangeEvent]) -> None:
+        """Log and count what has changed, once it is committed."""
+        for event in events:
+            level = logging.WARNING if event.kind == "changed" else logging.INFO
+            logger.log(
+                level,
+                "arm.changed" if event.kind == "changed" else "arm.recovered",
+                extra={
+                    "policy": name,
+                    "arm": event.arm,
+                    "direction": event.direction,
+                    "old_level": round(event.old_level, 4),
+                    "new_level": round(event.new_level, 4),
+                    "rewards": event.rewards,
+                },
+            )
+            if event.kind == "changed":
+                self._metrics.count(self._metrics.change_alarms, name, event.arm, event.direction)
 
     async def _tune(self, name: str) -> None:
         """Refit prior scales and noise off the event loop when the data has grown enough."""
@@ -323,6 +350,9 @@ class Learner:
         runtime, state = self._runtimes[name], self._states[name]
         runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
         self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
+        for arm in state.arms:
+            changed = arm.arm in state.regimes.changed
+            self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)  # type: ignore[union-attr]
 
 
 def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | None) -> None:
@@ -331,4 +361,4 @@ def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | N
     if old is not None:
         state.fold(arm=old.arm, epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
     if new is not None:
-        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward)
+        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=old is None)

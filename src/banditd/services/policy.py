@@ -20,7 +20,7 @@ TYPICAL_INPUT_TOKENS = 300.0
 # Assumed tokens and latency are worth this many usage reports.
 ASSUMPTION_WORTH = 10.0
 # A new arm's guaranteed share of the traffic, and that of all new arms together.
-ONBOARDING_SHARE = 0.10
+ONBOARDING_SHARE = 0.20
 ONBOARDING_TOTAL = 0.30
 
 

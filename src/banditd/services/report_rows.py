@@ -7,12 +7,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
+from banditd.bandit.regimes import ChangeEvent
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.services.summaries import MeanReward, Row, entropy_nats, mean_reward, ratio
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
+# Of the learner's state: bulky, and shown by ``/v1/stats`` as far as it says something.
+_INTERNAL: Final = frozenset({"regimes", "stretches"})
 _PRIVATE: Final = frozenset({"body_hash", "queue_id"})
 
 
@@ -66,7 +70,7 @@ def public_snapshot(row: Mapping[str, object]) -> dict[str, object]:
     for name in ("hyperparameters", "learner"):
         text = shown.get(name)
         if isinstance(text, str):
-            shown[name] = json.loads(text)
+            shown[name] = {key: value for key, value in json.loads(text).items() if key not in _INTERNAL}
     return shown
 
 
@@ -89,12 +93,36 @@ def selection_entropy(rows: Sequence[Row], total: Mapping[str, float], arms: Seq
     }
 
 
-def arm_rows(rows: Iterable[Row], arms: Sequence[Arm], total: Mapping[str, float]) -> list[dict[str, object]]:
+def public_change(event: ChangeEvent) -> dict[str, object]:
+    """An alarm or a recovery as the API shows it."""
+    return {
+        "arm": event.arm,
+        "kind": event.kind,
+        "direction": event.direction,
+        "at": None if event.at_us is None else iso_time(event.at_us),
+        "old_level": event.old_level,
+        "new_level": event.new_level,
+        "rewards": event.rewards,
+    }
+
+
+def arm_rows(
+    rows: Iterable[Row],
+    arms: Sequence[Arm],
+    total: Mapping[str, float],
+    changed: Mapping[str, ChangeEvent] = MappingProxyType({}),
+) -> list[dict[str, object]]:
     """A row per arm: the present ones in their order, then those that are gone."""
     by_arm = {str(row["arm"]): row for row in rows}
     present = [arm.arm for arm in arms]
     gone = sorted(by_arm.keys() - set(present))
-    return [_arm_row(arm, by_arm.get(arm, {}), total, here=arm in present) for arm in (*present, *gone)]
+    return [
+        {
+            **_arm_row(arm, by_arm.get(arm, {}), total, here=arm in present),
+            "change": public_change(changed[arm]) if arm in changed else None,
+        }
+        for arm in (*present, *gone)
+    ]
 
 
 def _arm_row(arm: str, row: Row, total: Mapping[str, float], *, here: bool) -> dict[str, object]:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+from banditd.bandit.regimes import ChangeEvent
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
@@ -18,6 +19,7 @@ from banditd.services.report_rows import (
     clear_winner,
     context_arm,
     iso_time,
+    public_change,
     public_decision,
     public_snapshot,
     reward_of,
@@ -54,6 +56,7 @@ class ReportService:
     cluster_contexts : policy to the mean context of every cluster, shape (n_clusters, n_features), or None;
         with it the contexts' tables show the posterior mean beside the observed one.
     kinds : policy to the kind of policy it is configured as.
+    changes : policy to (arms that have changed, the last alarms and recoveries), as the learner has them.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class ReportService:
         clock: Clock,
         cluster_contexts: Callable[[str], FloatArray | None] = lambda _: None,
         kinds: Mapping[str, str] | None = None,
+        changes: Callable[[str], tuple[Mapping[str, ChangeEvent], Sequence[ChangeEvent]]] = lambda _: ({}, ()),
     ) -> None:
         self._reader = reader
         self._decisions = decisions
@@ -78,6 +82,7 @@ class ReportService:
         self._clock = clock
         self._cluster_contexts = cluster_contexts
         self._kinds = kinds or {}
+        self._changes = changes
 
     # ------------------------------------------------------------ statistics
 
@@ -94,6 +99,7 @@ class ReportService:
         total = add_up(rows)
         decisions = int(total.get("decisions", 0))
         reward = reward_of(total)
+        changed, events = self._changes(policy)
         return {
             "policy": policy,
             "window_s": window_s,
@@ -107,14 +113,15 @@ class ReportService:
             "spend_usd": total.get("spend_usd", 0.0),
             "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
             "usage_reports": int(total.get("usage_reports", 0)),
-            "arms": arm_rows(rows, arms, total),
+            "arms": arm_rows(rows, arms, total, changed),
+            "changes": [public_change(event) for event in reversed(events)],
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
         """Per arm its row of ``stats`` over its life."""
         arms = await self._arms.arms(policy)
         rows = await self._reader.arm_totals(policy, None)
-        return {str(row["arm"]): row for row in arm_rows(rows, arms, add_up(rows))}
+        return {str(row["arm"]): row for row in arm_rows(rows, arms, add_up(rows), self._changes(policy)[0])}
 
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions not greedy, mean entropy of the probability vectors in nats), for gauges."""

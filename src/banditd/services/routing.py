@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.exploration import least_shares
 from banditd.bandit.snapshot import TIE
 from banditd.budget.pacer import Pacer
 from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
@@ -245,7 +245,9 @@ class RoutingService:
             utility = mean - penalty
             explored = bool(utility[index] < utility.max() - TIE)
             return _Drawn(index, 1.0, 0.0, explored, "session", probability, mean, deviation)
-        floors = np.maximum(dollar_floors(cost_usd, runtime.config.settings.floor), view.onboarding_share[arms])
+        probes = None if view.snapshot.probe_share is None else view.snapshot.probe_share[arms]
+        floors = least_shares(cost_usd, runtime.config.settings.floor, probes)
+        floors = np.maximum(floors, view.onboarding_share[arms])
         uniform = float(self._rng.random())
         choice = view.snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
         return _Drawn(

@@ -129,7 +129,7 @@ def test_a_traffic_cap_holds_in_the_long_run() -> None:
 
 def test_an_arm_added_later_gets_its_share_until_its_quota_is_used() -> None:
     new = dataclasses.replace(DEAR, created_at_us=5)
-    assert view(CHEAP, new).onboarding_share.tolist() == [0.0, pytest.approx(0.1)]
+    assert view(CHEAP, new).onboarding_share.tolist() == [0.0, pytest.approx(0.2)]
     used = {"dear": ArmUsage(arm="dear", decisions=20)}
     assert view(CHEAP, new, usage=used).onboarding_share.tolist() == [0.0, 0.0]
     paid = {"dear": ArmUsage(arm="dear", decisions=3, cost_usd=2.0)}

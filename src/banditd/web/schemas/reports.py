@@ -118,6 +118,23 @@ class FixedArmComparison(AnswerModel):
     reason: str | None
 
 
+class Change(AnswerModel):
+    """An arm's rewards have changed, or are back at their old level."""
+
+    arm: str
+    kind: str
+    """``changed`` or ``recovered``."""
+    direction: str
+    """Of the change: ``down`` or ``up``."""
+    at: Time | None
+    old_level: float
+    """Mean reward before, as predicted for the same queries."""
+    new_level: float
+    """Mean reward after."""
+    rewards: int
+    """How many rewards showed it."""
+
+
 class ArmStats(RewardSummary):
     """One arm's row of ``/v1/stats``."""
 
@@ -136,6 +153,8 @@ class ArmStats(RewardSummary):
     mean_latency_ms: float | None
     errors: int
     fixed: FixedArmComparison
+    change: Change | None
+    """The change that was found and still holds; null for an arm that is as ever."""
 
 
 class Entropy(AnswerModel):
@@ -174,6 +193,8 @@ class StatsAnswer(RewardSummary):
     spend_usd: float
     predicted_spend_usd: float
     arms: list[ArmStats]
+    changes: list[Change]
+    """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
 
 
 class ContextArm(RewardSummary):

@@ -1,0 +1,141 @@
+"""Scenario figures as rich tables, as Markdown and as a plot, each beside what was published of ParetoBandit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from banditd.core.types import FloatArray
+from banditd.replay.scenarios import PHASE
+
+START, END = "<!-- scenarios:start -->", "<!-- scenarios:end -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Figures of one scenario in one case: name to mean, half_width, median, seeds (``scenario_report.summary``)."""
+
+    scenario: str
+    case: str
+    figures: Mapping[str, Mapping[str, float | int | None]]
+
+
+# Figure -> case -> what ParetoBandit 0.1.1 published (20 seeds, arXiv 2604.00136 and its repository's result files).
+_LEVELS = ("tight", "moderate", "loose", "unconstrained")
+
+
+def _k(arms: int, *values: float | str) -> dict[str, str]:
+    return {f"K={arms}, {level}": str(value) for level, value in zip(_LEVELS, values, strict=False)}
+
+
+PUBLISHED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "degradation": {
+        "normal reward": _k(3, ".863", ".885", ".910", ".9245"),
+        "degraded reward": _k(3, ".800", ".795", ".794", ".9263"),
+        "recovered reward": _k(3, ".818", ".863", ".898", ".9251"),
+        "degraded share": _k(3, "33 %", "50 %", "69 %"),
+        "recovery ratio": _k(3, ".948", ".975", ".986"),
+    },
+    "new-good-arm": {
+        "onboarding reward": _k(4, ".866", ".899", ".918", ".929"),
+        "adopted after (published)": _k(4, "142", "121", "121", "121"),
+        "final share": _k(4, "4.4 %", "7.8 %", "10.2 %", "7.3 %"),
+    },
+    "new-bad-arm": {
+        "onboarding reward": _k(4, ".871", ".895", ".913", ".925"),
+        "onboarding share": _k(4, *["1.1 %"] * 4),
+        "final share": _k(4, *["0 %"] * 4),
+    },
+    "new-dear-arm": {
+        "onboarding reward": _k(4, ".832", ".868", ".904", ".929"),
+        "onboarding cost/budget": _k(4, "1.3", "1.07"),
+    },
+}
+TITLES = {
+    "degradation": "An arm degrades silently (reward forced to .75 in phase 2) and recovers; phases of 608 decisions",
+    "degradation-scaled": "The same with its scores scaled to a mean of .75, so that noise and pattern stay",
+    "new-good-arm": "A new good and cheap arm (gemini-2.5-flash) joins three",
+    "new-bad-arm": "A new bad arm: half the rewards at the same cost",
+    "new-dear-arm": "A new dear arm: the same rewards at ten times the cost",
+    "arm-disappears": "An arm is switched off in phase 2 and on again in phase 3",
+    "covariate-shift": "Covariate shift: source order (one task after the other) against the same rows shuffled",
+}
+
+
+def rows_of(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """(column heads, rows) of one scenario: a row per figure, a column per case."""
+    cases = [result.case for result in results]
+    published = PUBLISHED.get(results[0].scenario, {})
+    rows = []
+    for name in dict.fromkeys(name for result in results for name in result.figures):
+        cells = [_cell(name, result.figures.get(name)) for result in results]
+        if all(cell == "-" for cell in cells):
+            continue
+        known = published.get(name, {})
+        rows.append(
+            [name, *(f"{c} ({known[case]})" if case in known else c for c, case in zip(cells, cases, strict=True))]
+        )
+    return ["", *cases], rows
+
+
+def rich_table(results: Sequence[Result]) -> Table:
+    """One scenario; published figures in brackets."""
+    heads, rows = rows_of(results)
+    table = Table(title=TITLES[results[0].scenario], title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="right" if head else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(results: Sequence[Result], header: str) -> str:
+    parts = [header]
+    for scenario in dict.fromkeys(result.scenario for result in results):
+        heads, rows = rows_of([result for result in results if result.scenario == scenario])
+        lines = [f"### {TITLES[scenario]}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+        parts.append("\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]))
+    return "\n\n".join(parts)
+
+
+def write_between(path: Path, body: str) -> None:
+    """Replace what stands between the two marks of the file."""
+    before, rest = path.read_text(encoding="utf-8").split(START, 1)
+    _, after = rest.split(END, 1)
+    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def plot_shares(shares: Mapping[tuple[str, str, int], FloatArray], path: Path) -> None:
+    """The degraded arm's share of the last 50 decisions, mean over seeds, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    pools = sorted({arms for name, _, arms in shares if name == "degradation"})
+    figure = Figure(figsize=(6.0 * len(pools), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, arms in zip(np.atleast_1d(figure.subplots(1, len(pools), sharey=True)), pools, strict=True):
+        for (name, budget, number), share in shares.items():
+            if name == "degradation" and number == arms:
+                axes.plot(np.arange(50, share.size), share[50:], label=budget)  # the window is full from there
+        axes.axvspan(PHASE, 2 * PHASE, color="tab:red", alpha=0.08)
+        axes.set_title(f"degraded in the shaded phase, {arms} arms")
+        axes.set_xlabel("decisions")
+    figure.axes[0].set_ylabel("share of the degraded arm, last 50 decisions")
+    figure.axes[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def _cell(name: str, values: Mapping[str, float | int | None] | None) -> str:
+    if values is None or values["mean"] is None:
+        return "-"
+    mean, half = float(values["mean"]), values["half_width"]
+    if " after" in name:
+        return f"{values['median']:.0f} in {values['seeds']} seeds"
+    if "share" in name:
+        return f"{100 * mean:.1f} %"
+    spread = f" ± {half:.3f}" if half is not None and half >= 0.0005 else ""
+    return f"{mean:.3f}{spread}" if "alarms" not in name else f"{mean:.2f}"

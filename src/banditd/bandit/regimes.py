@@ -1,0 +1,274 @@
+"""What follows when an arm changes: its evidence is discounted, its return awaited. No sums are kept here.
+
+An alarm begins a new *stretch* of the arm's evidence in the ledger and lets what came before count little; nothing
+is thrown away. Should the arm return to its old level, the old stretch counts in full again and the changed one
+little. Both are facts about epochs, so late rewards, corrections and a refold of the log find the same sums.
+
+An arm that became worse is *probed*: a small share of the traffic, fading with time, so that its return is noticed.
+A probe that goes well is followed by more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from banditd.bandit.change import (
+    CLEARED,
+    POOL_MEMORY,
+    SUSPICION,
+    Finding,
+    ResidualTest,
+    ReturnTest,
+    common_part,
+    residual,
+)
+from banditd.bandit.ledger import Ledger
+from banditd.core.types import FloatArray
+
+KEPT: Final = 0.05  # of the evidence of a stretch that no longer holds
+KEPT_REWARDS: Final = 3.0  # and at most so many rewards' worth
+PROBE_SHARE: Final = 0.03  # of the traffic, at first
+PROBE_FADE: Final = 1000.0  # rewarded decisions after which it is half
+FOLLOW_UP_SHARE: Final = 0.20  # while an arm seems to be back
+FOLLOW_UP_ODDS: Final = 0.7  # log-odds from which it seems so
+PROBE_TOTAL: Final = 0.20  # of all probed arms together
+HISTORY: Final = 50  # events remembered
+
+# Coefficients (d,) and centre of an arm as the posterior has them now.
+Belief = Callable[[str], tuple[FloatArray, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeEvent:
+    """One alarm or return, as it is shown.
+
+    kind : ``changed`` or ``recovered``. direction : of the change, ``down`` or ``up``.
+    old_level, new_level : mean reward before and after, in [0, 1], over the ``rewards`` that showed it.
+    epoch : the first of the new stretch. folded : rewarded decisions so far.
+    at_us : when it was committed, microseconds; None until then.
+    """
+
+    arm: str
+    kind: str
+    direction: str
+    old_level: float
+    new_level: float
+    rewards: int
+    epoch: int
+    folded: int
+    at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reward and what was expected of it. variance : of the expectation; noise : of the reward around it."""
+
+    arm: str
+    x: FloatArray
+    reward: float
+    mean: float
+    variance: float
+    noise: float
+
+
+@dataclass(slots=True)
+class _Changed:
+    """An arm that is not what it was. factors : of its stretches before the alarm, by first epoch."""
+
+    event: ChangeEvent
+    since: int
+    factors: dict[int, float]
+    test: ReturnTest
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a look showed, to be acted upon once its reward is folded."""
+
+    arm: str
+    finding: Finding | None = None
+    returned: bool = False
+    noise: float = 0.0
+
+
+class Regimes:
+    """Watches every arm of one policy; owned by its ``PolicyState``."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._tests: dict[str, ResidualTest] = {}
+        self._changed: dict[str, _Changed] = {}
+        self._suspected: dict[str, int] = {}  # first epoch that rewards of a suspected change went to
+        self._history: list[ChangeEvent] = []
+        self._news: list[ChangeEvent] = []
+
+    @property
+    def history(self) -> tuple[ChangeEvent, ...]:
+        """The last events, oldest first."""
+        return tuple(self._history)
+
+    @property
+    def changed(self) -> Mapping[str, ChangeEvent]:
+        """Arms that are not at their old level now, with the alarm that found it."""
+        return {arm: state.event for arm, state in self._changed.items()}
+
+    def probes(self, arms: Sequence[str], folded: int) -> FloatArray:
+        """Share of the traffic that each arm should have at least, so that its return is seen: float64 (K,)."""
+        share = np.zeros(len(arms))
+        for i, arm in enumerate(arms):
+            state = self._changed.get(arm)
+            if state is not None and state.event.direction == "down":
+                age = max(0, folded - state.event.folded)
+                follow = state.test.log_odds >= FOLLOW_UP_ODDS
+                share[i] = FOLLOW_UP_SHARE if follow else PROBE_SHARE * PROBE_FADE / (PROBE_FADE + age)
+        total = float(share.sum())
+        return share if total <= PROBE_TOTAL else share * (PROBE_TOTAL / total)
+
+    def observe(self, look: Look, epoch: int) -> Signal | None:
+        """Test one new reward, before it is folded. epoch : its decision's."""
+        if epoch < self._ledger.stretches(look.arm)[-1][0]:
+            return None  # it speaks of how the arm was
+        test = self._tests.setdefault(look.arm, ResidualTest())
+        z = residual(look.reward, look.mean, look.noise + look.variance)
+        for other in self._tests.values():
+            other.pool *= 1.0 - 1.0 / POOL_MEMORY
+        test.pool += (z, 1.0)
+        finding = test.add(z, look.reward, look.mean, common_part(self._tests.values()))
+        state = self._changed.get(look.arm)
+        if state is not None and state.test.add(look.x, look.reward, look.mean, look.noise + look.variance):
+            return Signal(look.arm, returned=True)
+        if finding is not None:
+            return Signal(look.arm, finding=finding, noise=look.noise)
+        if test.height < SUSPICION:
+            if test.height < CLEARED:
+                self._suspected.pop(look.arm, None)
+            return None
+        # With forgetting an epoch more would age all evidence, so none is begun on a suspicion.
+        suspect = look.arm not in self._suspected and self._ledger.discount == 1.0
+        return Signal(look.arm) if suspect else None
+
+    def act(self, signal: Signal, belief: Belief, folded: int) -> bool:
+        """Do what a signal asks for, after its reward was folded. Whether the sums count differently now."""
+        if signal.returned:
+            self._recover(signal.arm, folded)
+        elif signal.finding is not None:
+            self._alarm(signal, signal.finding, belief, folded)
+        else:
+            self._suspected[signal.arm] = self._next_epoch()
+            return False
+        return True
+
+    def stamp(self, at_us: int) -> list[ChangeEvent]:
+        """The events since the last call, with the time of their commit."""
+        news = [replace(event, at_us=at_us) for event in self._news]
+        if news:
+            self._history[-len(news) :] = news[-len(self._history) :]
+        for event in news:
+            state = self._changed.get(event.arm)
+            if state is not None and state.event == replace(event, at_us=None):
+                state.event = event
+        self._news.clear()
+        return news
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a restart needs, as JSON can hold it."""
+        return {
+            "tests": {arm: test.to_list() for arm, test in self._tests.items()},
+            "suspected": dict(self._suspected),
+            "changed": {
+                arm: {
+                    "event": asdict(state.event),
+                    "since": state.since,
+                    "factors": list(state.factors.items()),
+                    "test": state.test.to_list(),
+                }
+                for arm, state in self._changed.items()
+            },
+            "history": [asdict(event) for event in self._history],
+        }
+
+    def load(self, values: Mapping[str, Any]) -> None:
+        """Inverse of ``to_dict``."""
+        self._tests = {arm: ResidualTest.from_list(test) for arm, test in values["tests"].items()}
+        self._suspected = {arm: int(epoch) for arm, epoch in values["suspected"].items()}
+        self._changed = {
+            arm: _Changed(
+                event=ChangeEvent(**state["event"]),
+                since=int(state["since"]),
+                factors={int(first): float(factor) for first, factor in state["factors"]},
+                test=ReturnTest.from_list(state["test"]),
+            )
+            for arm, state in values["changed"].items()
+        }
+        self._history = [ChangeEvent(**event) for event in values["history"]]
+        self._news = []
+
+    # ------------------------------------------------------------ inside
+
+    def _alarm(self, signal: Signal, finding: Finding, belief: Belief, folded: int) -> None:
+        arm, ledger = signal.arm, self._ledger
+        first = max(self._suspected.pop(arm, self._ledger.epoch + 1), ledger.base_epoch + 1)
+        if first > ledger.epoch:
+            ledger.advance(first)
+        before = dict(ledger.stretches(arm))
+        coefficients, centre = belief(arm)
+        ledger.begin_stretch(arm, first)
+        worth = ledger.total(arm, before=first).n
+        kept = min(KEPT, KEPT_REWARDS / worth) if worth > 0 else KEPT
+        ledger.set_factors(arm, {epoch: kept * factor for epoch, factor in before.items()})
+        event = ChangeEvent(
+            arm=arm,
+            kind="changed",
+            direction=finding.direction,
+            old_level=finding.old,
+            new_level=finding.new,
+            rewards=finding.rewards,
+            epoch=first,
+            folded=folded,
+        )
+        earlier = self._changed.get(arm)
+        if earlier is None or earlier.since not in dict(ledger.stretches(arm)):
+            test = ReturnTest(coefficients, centre, signal.noise)
+            self._changed[arm] = _Changed(event=event, since=first, factors=before, test=test)
+        else:  # what it was before the first alarm is still what it may return to
+            earlier.event = event
+        self._tests[arm].restart()
+        self._note(event)
+
+    def _recover(self, arm: str, folded: int) -> None:
+        state, ledger = self._changed.pop(arm), self._ledger
+        self._suspected.pop(arm, None)
+        first = self._next_epoch()
+        ledger.begin_stretch(arm, first)
+        factors = {}
+        for epoch, factor in ledger.stretches(arm):
+            if epoch < state.since:
+                factors[epoch] = state.factors.get(epoch, factor)
+            elif epoch < first:
+                factors[epoch] = KEPT * factor
+        ledger.set_factors(arm, factors)
+        self._tests[arm].restart()
+        self._note(
+            replace(
+                state.event,
+                kind="recovered",
+                old_level=state.event.new_level,
+                new_level=state.event.old_level,
+                rewards=state.test.rewards,
+                epoch=first,
+                folded=folded,
+                at_us=None,
+            )
+        )
+
+    def _next_epoch(self) -> int:
+        self._ledger.advance(self._ledger.epoch + 1)
+        return self._ledger.epoch
+
+    def _note(self, event: ChangeEvent) -> None:
+        self._news.append(event)
+        self._history = [*self._history, event][-HISTORY:]

@@ -1,0 +1,120 @@
+"""Whatever is folded, merged and declared to be over, in whatever order: the ledger adds up what it should."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from banditd.bandit.ledger import MOST_STRETCHES, Ledger
+
+D = 2
+rows = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.integers(0, 12),  # epoch of the decision
+        st.floats(-2, 2, width=32),
+        st.floats(0, 1, width=32),
+        st.sampled_from([1.0, 0.5, -1.0]),  # a correction takes out what may not even be there yet
+    ),
+    min_size=1,
+    max_size=40,
+)
+# When (after how many rows) a stretch of arm a begins, and the factors of the earlier ones.
+breaks = st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1, width=32)), max_size=MOST_STRETCHES + 2)
+
+
+def play(data, cuts, discount: float) -> Ledger:  # type: ignore[no-untyped-def]
+    ledger = Ledger(D, discount=discount, live_epochs=3)
+    for i, (arm, epoch, feature, reward, weight) in enumerate(data):
+        for at, factor in cuts:
+            if at == i:
+                cut(ledger, factor)
+        ledger.fold(arm, min(epoch, ledger.epoch), np.array([1.0, feature]), weight, reward)
+    for at, factor in cuts:
+        if at >= len(data):
+            cut(ledger, factor)
+    return ledger
+
+
+def cut(ledger: Ledger, factor: float) -> None:
+    ledger.advance(ledger.epoch + 1)
+    ledger.begin_stretch("a", ledger.epoch)
+    ledger.set_factors("a", {first: factor * f for first, f in ledger.stretches("a")[:-1]})
+
+
+def factor_of(ledger: Ledger, arm: str, epoch: int) -> float:
+    return [factor for first, factor in ledger.stretches(arm) if first <= epoch][-1]
+
+
+def folded_epochs(data, cuts) -> list[int]:  # type: ignore[no-untyped-def]
+    """The epoch that each row was folded with: never newer than the ledger's at that time."""
+    epochs = []
+    for i, (_, epoch, *_) in enumerate(data):
+        epochs.append(min(epoch, sum(1 for at, _ in cuts if at <= i)))
+    return epochs
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows, breaks, st.sampled_from([1.0, 0.8]))
+def test_the_total_is_every_row_times_its_factor_and_age(data, cuts, discount) -> None:
+    ledger = play(data, cuts, discount)
+    for arm in "ab":
+        expected = np.zeros((D, D))
+        for (name, _, feature, _, weight), epoch in zip(data, folded_epochs(data, cuts), strict=True):
+            if name == arm:
+                x = np.array([1.0, feature])
+                scale = weight * discount ** (ledger.epoch - epoch) * factor_of(ledger, arm, epoch)
+                expected += scale * np.outer(x, x)
+        np.testing.assert_allclose(ledger.total(arm).gram, expected, atol=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, breaks, st.randoms(use_true_random=False))
+def test_folding_the_log_anew_into_the_final_stretches_gives_the_same_segments(data, cuts, shuffler) -> None:
+    live = play(data, cuts, 0.9)
+    again = Ledger(D, discount=0.9, live_epochs=3)
+    again.epoch, again.base_epoch = live.epoch, live.base_epoch
+    again.load_stretches(live.stretches_json())
+    order = list(zip(data, folded_epochs(data, cuts), strict=True))
+    shuffler.shuffle(order)
+    for (arm, _, feature, reward, weight), epoch in order:
+        again.fold(arm, epoch, np.array([1.0, feature]), weight, reward)
+    assert {key[:2] for key in again.pack(everything=True)} == {key[:2] for key in live.pack(everything=True)}
+    for arm in "ab":
+        np.testing.assert_allclose(again.total(arm).gram, live.total(arm).gram, atol=1e-9)
+        np.testing.assert_allclose(again.total(arm).xr, live.total(arm).xr, atol=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, breaks)
+def test_a_factor_that_returns_to_one_returns_all_evidence(data, cuts) -> None:
+    ledger = play(data, cuts, 1.0)
+    ledger.set_factors("a", {first: 1.0 for first, _ in ledger.stretches("a")})
+    plain = play(data, [], 1.0)
+    np.testing.assert_allclose(ledger.total("a").gram, plain.total("a").gram, atol=1e-9)
+    assert len(ledger.stretches("a")) <= MOST_STRETCHES
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, breaks)
+def test_a_follower_that_takes_only_what_changed_has_the_same_totals(data, cuts) -> None:
+    leader, follower = Ledger(D, discount=0.9, live_epochs=3), Ledger(D, discount=0.9, live_epochs=3)
+    store: dict[tuple[str, int], bytes] = {}
+    for i, (arm, epoch, feature, reward, weight) in enumerate(data):
+        for at, factor in cuts:
+            if at == i:
+                cut(leader, factor)
+        leader.fold(arm, min(epoch, leader.epoch), np.array([1.0, feature]), weight, reward)
+        changed, dropped = leader.take_changes()
+        for key in dropped:
+            store.pop(key, None)
+        store.update({(name, label): sums for name, label, sums in changed})
+        follower.epoch, follower.base_epoch = leader.epoch, leader.base_epoch
+        follower.load_stretches(leader.stretches_json())
+        for name, label, sums in changed:
+            follower.load(name, label, sums)
+        follower.discard_merged()
+    assert store == {(name, label): sums for name, label, sums in leader.pack(everything=True)}
+    for arm in "ab":
+        np.testing.assert_allclose(follower.total(arm).gram, leader.total(arm).gram, atol=1e-9)

@@ -1,0 +1,260 @@
+"""Changed arms are found, stationary ones are left alone, and what follows is exact and survives a restart."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.change import CUT, ResidualTest, ReturnTest, common_part, residual
+from banditd.bandit.regimes import PROBE_SHARE
+
+ARMS = [ArmPrior("a"), ArmPrior("b"), ArmPrior("c")]
+
+
+def first_alarm(rewards, mean: float, deviation: float):  # type: ignore[no-untyped-def]
+    test = ResidualTest()
+    for n, reward in enumerate(rewards, start=1):
+        finding = test.add(residual(reward, mean, deviation**2), reward, mean)
+        if finding is not None:
+            return n, finding
+    return None
+
+
+@pytest.mark.parametrize("shape", ["gaussian", "nearly always right", "nearly always wrong", "fair coin"])
+def test_what_does_not_change_raises_no_alarm_whatever_its_shape(shape: str) -> None:
+    generator = np.random.default_rng(0)
+    chance = {"nearly always right": 0.95, "nearly always wrong": 0.05, "fair coin": 0.5}.get(shape)
+    for _ in range(4):
+        if chance is None:
+            rewards, mean, deviation = generator.normal(0.8, 0.1, 3000), 0.8, 0.1
+        else:
+            rewards, mean = (generator.random(3000) < chance).astype(float), chance
+            deviation = float(np.sqrt(chance * (1 - chance)))
+        assert first_alarm(rewards, mean, deviation) is None
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_change_of_one_and_a_half_deviations_is_found_in_twenty_rewards(sign: int) -> None:
+    delays = []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        rewards = np.concatenate([generator.normal(0.6, 0.1, 300), generator.normal(0.6 + sign * 0.14, 0.1, 100)])
+        found = first_alarm(rewards, 0.6, 0.1)
+        assert found is not None
+        n, finding = found
+        assert n > 300
+        assert finding.direction == ("down" if sign < 0 else "up")
+        assert finding.old == pytest.approx(0.6)
+        assert finding.new == pytest.approx(0.6 + sign * 0.14, abs=0.08)
+        delays.append(n - 300)
+    assert np.median(delays) <= 20
+
+
+def test_a_half_deviation_is_found_too_but_later() -> None:
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        rewards = np.concatenate([generator.normal(0.6, 0.1, 300), generator.normal(0.55, 0.1, 1000)])
+        found = first_alarm(rewards, 0.6, 0.1)
+        assert found is not None
+        assert 320 < found[0] < 600
+
+
+def test_the_first_thirty_rewards_are_not_judged() -> None:
+    assert first_alarm(np.full(30, 0.1), 0.9, 0.1) is None
+
+
+def test_one_reward_says_at_most_what_the_cut_allows() -> None:
+    assert residual(0.0, 1.0, 1e-6) == -CUT
+    assert residual(1.0, 0.0, 1e-6) == CUT
+
+
+def test_only_what_every_arm_shows_is_in_common() -> None:
+    worse, as_ever, better = ResidualTest(), ResidualTest(), ResidualTest()
+    worse.pool[:] = (-40.0, 30.0)
+    as_ever.pool[:] = (-0.1, 30.0)
+    better.pool[:] = (10.0, 30.0)
+    assert common_part([worse, worse]) == pytest.approx(-40 / 33)
+    assert abs(common_part([worse, as_ever])) < 0.01
+    assert common_part([worse, better]) == 0.0
+    assert common_part([worse]) == 0.0
+
+
+def test_an_arm_is_back_when_its_rewards_are() -> None:
+    test = ReturnTest(np.array([0.4]), 0.5, 0.01)
+    x, generator = np.array([1.0]), np.random.default_rng(2)
+    assert not any(test.add(x, float(r), 0.7, 0.012) for r in generator.normal(0.7, 0.1, 300))
+    needed = next(n for n in range(1, 60) if test.add(x, float(generator.normal(0.9, 0.1)), 0.7, 0.012))
+    assert needed <= 15
+
+
+def test_an_alarm_about_nothing_is_taken_back() -> None:
+    test = ReturnTest(np.array([0.4]), 0.5, 0.01)
+    generator = np.random.default_rng(3)
+    back = [test.add(np.array([1.0]), float(r), 0.9, 0.012) for r in generator.normal(0.9, 0.1, 60)]
+    assert any(back)
+
+
+# ---------------------------------------------------------------- in a policy's state
+
+
+class Play:
+    """Rewards of three arms in turn, whose levels can be changed."""
+
+    def __init__(self, schema, draw_context, seed: int = 0) -> None:  # type: ignore[no-untyped-def]
+        self.schema = schema
+        self.state = PolicyState(schema=schema, settings=PolicySettings(), arms=ARMS)
+        self.level = {"a": 0.8, "b": 0.6, "c": 0.5}
+        self.log: list[tuple[str, int, np.ndarray, float]] = []
+        self._draw, self._generator = draw_context, np.random.default_rng(seed)
+
+    def rewards(self, n: int) -> None:
+        for i in range(n):
+            arm = "abc"[i % 3]
+            reward = float(np.clip(self.level[arm] + 0.1 * self._generator.normal(), 0, 1))
+            row = (arm, self.state.epoch, self._draw(self._generator).x, reward)
+            self.log.append(row)
+            self.state.fold(arm=row[0], epoch=row[1], x=row[2], weight=1.0, reward=row[3])
+            if self.state.tune_due():
+                self.state.adopt(self.state.tuning().run())
+
+    def restart(self) -> None:
+        """Through JSON and bytes, as the database keeps them."""
+        self.state = PolicyState.restore(
+            schema=self.schema,
+            settings=self.state.settings,
+            arms=ARMS,
+            version=1,
+            hyperparameters=self.state.hyperparameters_json(),
+            learner=self.state.learner_json(),
+            segments=self.state.segments(),
+        )
+
+
+@pytest.fixture
+def play(schema, draw_context) -> Play:  # type: ignore[no-untyped-def]
+    return Play(schema, draw_context)
+
+
+def test_a_degraded_arm_is_found_discounted_probed_and_taken_back(play: Play) -> None:
+    play.rewards(900)
+    assert play.state.regimes.history == ()
+    before = play.state.sums("a").n
+    play.level["a"] = 0.45
+    play.rewards(90)
+    [event] = play.state.regimes.history
+    assert (event.arm, event.kind, event.direction) == ("a", "changed", "down")
+    assert event.old_level == pytest.approx(0.8, abs=0.05)
+    assert event.new_level == pytest.approx(0.45, abs=0.1)
+    assert play.state.sums("a").n < 0.15 * before
+    assert play.state.sums("b").n > 300  # the others' evidence is untouched
+    probes = play.state.snapshot().probe_share
+    assert probes is not None
+    assert probes[0] == pytest.approx(PROBE_SHARE, rel=0.2)
+    assert probes[1:].tolist() == [0.0, 0.0]
+    play.level["a"] = 0.8
+    play.rewards(90)
+    assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
+    assert play.state.sums("a").n > 0.95 * before
+    assert play.state.snapshot().probe_share is None
+
+
+def test_queries_that_become_harder_for_every_arm_accuse_none(play: Play) -> None:
+    play.rewards(900)
+    play.level = {arm: level - 0.2 for arm, level in play.level.items()}
+    play.rewards(150)
+    assert play.state.regimes.history == ()
+
+
+def test_corrections_say_nothing_about_a_change(play: Play) -> None:
+    play.rewards(600)
+    before = json.loads(play.state.learner_json())["regimes"]["tests"]
+    for arm, epoch, x, reward in play.log[:200]:
+        play.state.fold(arm=arm, epoch=epoch, x=x, weight=-1.0, reward=reward)
+        play.state.fold(arm=arm, epoch=epoch, x=x, weight=1.0, reward=0.0, first=False)
+    assert json.loads(play.state.learner_json())["regimes"]["tests"] == before
+    assert play.state.regimes.history == ()
+
+
+def test_switched_off_nothing_is_watched(schema, draw_context) -> None:
+    play = Play(schema, draw_context)
+    play.state = PolicyState(schema=schema, settings=PolicySettings(change_detection=False), arms=ARMS)
+    play.rewards(900)
+    play.level["a"] = 0.3
+    play.rewards(300)
+    assert play.state.regimes.history == ()
+    assert play.state.sums("a").n == 400
+
+
+@pytest.mark.parametrize("restart_at", [940, 975, 1010])  # while suspected, while changed, while coming back
+def test_a_restart_changes_nothing(schema, draw_context, restart_at: int) -> None:
+    runs = []
+    for restarted in (False, True):
+        play = Play(schema, draw_context)
+        play.rewards(900)
+        play.level["a"] = 0.45
+        play.rewards(min(restart_at, 990) - 900)
+        if restarted and restart_at <= 990:
+            play.restart()
+        play.rewards(990 - min(restart_at, 990))
+        play.level["a"] = 0.8
+        play.rewards(max(restart_at, 990) - 990)
+        if restarted and restart_at > 990:
+            play.restart()
+        play.rewards(90)
+        runs.append(play)
+    one, two = (run.state.regimes.history for run in runs)
+    assert [(e.arm, e.kind, e.folded, e.epoch) for e in one] == [(e.arm, e.kind, e.folded, e.epoch) for e in two]
+    assert [e.kind for e in one] == ["changed", "recovered"]
+    for arm in "abc":
+        np.testing.assert_allclose(runs[0].state.sums(arm).gram, runs[1].state.sums(arm).gram, rtol=1e-9, atol=1e-9)
+
+
+def test_refolding_the_log_finds_the_same_sums_after_an_alarm(play: Play, schema) -> None:  # type: ignore[no-untyped-def]
+    play.rewards(900)
+    play.level["a"] = 0.45
+    play.rewards(90)
+    late = [(arm, 0, x, reward) for arm, _, x, reward in play.log[:30]]  # rewards of old decisions, after the alarm
+    for arm, epoch, x, reward in late:
+        play.state.fold(arm=arm, epoch=epoch, x=x, weight=1.0, reward=reward)
+    refolded = PolicyState.restore(
+        schema=schema,
+        settings=play.state.settings,
+        arms=[],
+        version=1,
+        hyperparameters=play.state.hyperparameters_json(),
+        learner=json.dumps(json.loads(play.state.learner_json()) | {"folded": 0}),
+        segments=[],
+    )
+    for arm, epoch, x, reward in reversed(play.log + late):
+        refolded.fold(arm=arm, epoch=epoch, x=x, weight=1.0, reward=reward)
+    for arm in "abc":
+        np.testing.assert_allclose(refolded.sums(arm).gram, play.state.sums(arm).gram, rtol=1e-9, atol=1e-9)
+    assert {(arm, label) for arm, label, _ in refolded.segments()} == {
+        (arm, label) for arm, label, _ in play.state.segments()
+    }
+
+
+def test_events_get_the_time_of_their_commit_once(play: Play) -> None:
+    play.rewards(900)
+    play.level["a"] = 0.45
+    play.rewards(90)
+    [event] = play.state.regimes.stamp(17)
+    assert event.at_us == 17
+    assert play.state.regimes.history[-1].at_us == 17
+    assert play.state.regimes.changed["a"].at_us == 17
+    assert play.state.regimes.stamp(18) == []
+
+
+def test_a_forgetting_policy_finds_changes_too(schema, draw_context) -> None:
+    play = Play(schema, draw_context)
+    play.state = PolicyState(
+        schema=schema, settings=PolicySettings(forgetting=2000.0, epoch_decisions=100), arms=ARMS
+    )
+    play.rewards(900)
+    play.level["a"] = 0.45
+    play.rewards(120)
+    assert [e.kind for e in play.state.regimes.history] == ["changed"]
+    assert play.state.drift() < 1e-8
