@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from banditd.core.types import FloatArray, IntArray
-from banditd.replay.engine import play
+from banditd.replay.engine import Plan, play
 from banditd.replay.references import known_mean, phases, references
 from bench.learning.policies import PolicySpec
 from bench.learning.prepared import Prepared
@@ -60,13 +60,13 @@ def figures(utility: FloatArray, category: IntArray, rows: IntArray, chosen: Int
     }
 
 
-def fixed_arms(prepared: Prepared) -> dict[str, float | None]:
-    """Headroom score of every constant policy, known in hindsight: nothing is played for it."""
-    data = prepared.plan.data
-    utility = data.score - prepared.penalty
-    refs = references(utility, data.category)
-    everywhere = np.arange(data.n_rows)
-    return {arm: refs.headroom(utility[:, k], everywhere) for k, arm in enumerate(data.arms)}
+def fixed_arms(plan: Plan) -> dict[str, float | None]:
+    """Headroom score of every constant policy, best first. Nothing is played for it."""
+    utility = plan.data.score - plan.penalty
+    refs = references(utility, plan.data.category)
+    everywhere = np.arange(plan.data.n_rows)
+    scores = {arm: refs.headroom(utility[:, k], everywhere) for k, arm in enumerate(plan.data.arms)}
+    return dict(sorted(scores.items(), key=lambda one: -np.inf if one[1] is None else one[1], reverse=True))
 
 
 def _difference(got: FloatArray, fixed: FloatArray) -> float | None:

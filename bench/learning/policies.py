@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,10 +31,9 @@ REFERENCE: Final = "thompson"
 class PolicySpec:
     """One row of the table.
 
-    name : as given to ``--policy``. group : ``banditd``, ``condition`` (thompson under another condition),
-    ``peer`` or ``screened`` (a variant of a peer, played only when named). package : import name, or None.
-    reward_share : of the rows whose reward is told. first_tenth : its play there is uniform and not scored.
-    sources : files whose content the result depends on.
+    name : as given to ``--policy``. group : ``banditd``, ``condition`` (thompson under another condition) or
+    ``peer``. package : import name, or None. reward_share : of the rows whose reward is told. first_tenth : its
+    play there is uniform and not scored. sources : files whose code the result depends on.
     """
 
     name: str
@@ -58,8 +58,8 @@ class PolicySpec:
         return f"{self.package} is not installed (pip install 'banditd[bench]', or make bench-learning)"
 
     def fingerprint(self) -> str:
-        """Hash of the sources, of the package's version and, for peers, of the maps that make banditd's features."""
-        return _fingerprint(self.sources, self.package, self.group in {"peer", "screened"})
+        """Hash of the sources' code, of the package's version and, for peers, of the maps of banditd's features."""
+        return _fingerprint(self.sources, self.package, self.group == "peer")
 
 
 @lru_cache(maxsize=64)
@@ -69,8 +69,19 @@ def _fingerprint(sources: tuple[Path, ...], package: str | None, is_peer: bool) 
         digest.update(load_feature_maps(SHIPPED_FOLDER).hash.encode())
     for source in sources:
         for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
-            digest.update(file.name.encode() + file.read_bytes())
+            digest.update(file.name.encode() + _code(file).encode())
     return digest.hexdigest()[:16]
+
+
+def _code(file: Path) -> str:
+    """What a file does: neither its comments, nor its docstrings, nor how it is laid out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                first.value = ast.Constant("")
+    return ast.dump(tree)
 
 
 def _version(package: str | None) -> str:
@@ -98,22 +109,19 @@ def _condition(name: str, make: Factory = in_process, **fields: object) -> Polic
 
 
 def _peers() -> list[PolicySpec]:
-    found: list[PolicySpec] = []
-    for module in peers.MODULES:
-        for group, policies in (("peer", module.POLICIES), ("screened", getattr(module, "SCREENED", {}))):
-            found += [
-                PolicySpec(
-                    name=name,
-                    group=group,
-                    make=make,
-                    sources=(Path(str(module.__file__)), Path(base.__file__)),
-                    package=module.PACKAGE,
-                    wants_minilm=getattr(module, "WANTS_MINILM", False),
-                    slow=name in getattr(module, "SLOW", ()),
-                )
-                for name, make in policies.items()
-            ]
-    return found
+    return [
+        PolicySpec(
+            name=name,
+            group="peer",
+            make=make,
+            sources=(Path(str(module.__file__)), Path(base.__file__)),
+            package=module.PACKAGE,
+            wants_minilm=getattr(module, "WANTS_MINILM", False),
+            slow=name in getattr(module, "SLOW", ()),
+        )
+        for module in peers.MODULES
+        for name, make in module.POLICIES.items()
+    ]
 
 
 POLICIES: Final[tuple[PolicySpec, ...]] = (
@@ -134,7 +142,7 @@ BY_NAME: Final = {spec.name: spec for spec in POLICIES}
 
 
 def select(names: Sequence[str]) -> list[PolicySpec]:
-    """Policies by name (or by what a name begins with); without names all but the screened variants.
+    """Policies by name (or by what a name begins with); without names all of them.
 
     Raises
     ------
@@ -142,10 +150,12 @@ def select(names: Sequence[str]) -> list[PolicySpec]:
     """
     chosen: list[PolicySpec] = []
     for name in names:
-        fitting = [spec for spec in POLICIES if spec.name == name] or [
-            spec for spec in POLICIES if spec.name.lower().startswith(name.lower())
-        ]
+        fitting = (
+            [spec for spec in POLICIES if spec.name == name]
+            or [spec for spec in POLICIES if spec.name.startswith(name)]
+            or [spec for spec in POLICIES if spec.name.lower().startswith(name.lower())]
+        )
         if not fitting:
             raise ValueError(f"No policy {name!r}; there are: {'; '.join(BY_NAME)}.")
         chosen += [spec for spec in fitting if spec not in chosen]
-    return chosen if names else [spec for spec in POLICIES if spec.group != "screened"]
+    return chosen if names else list(POLICIES)

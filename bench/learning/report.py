@@ -10,10 +10,12 @@ from typing import Final
 from rich.console import Console
 
 from bench.learning.cases import Case
+from bench.learning.play import fixed_arms
 from bench.learning.plots import plot_curves
 from bench.learning.policies import REFERENCE, PolicySpec
+from bench.learning.prepared import plan_of
 from bench.learning.summary import Results, Summary, best_fixed, summarise
-from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, summary_sheet, write_sections
+from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed_sheet, summary_sheet, write_sections
 
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
@@ -47,6 +49,7 @@ class Report:
 
 
 def make_report(results: Results, cases: Sequence[Case], policies: Sequence[PolicySpec], header: str) -> Report:
+    """Sheets of the cases that were played, the 16 and the others apart."""
     sheets: list[Sheet] = []
     curves = []
     content: dict[str, object] = {"header": header, "reference": REFERENCE}
@@ -73,7 +76,10 @@ def make_report(results: Results, cases: Sequence[Case], policies: Sequence[Poli
         leaders = _leaders(rows, families)
         sheets.append(case_sheet(by_case, f"{header} Headroom score, whole run.", results, names, leaders))
         curves.append((file, tuple(group), tuple(leaders)))
-        content["counted" if counted else "other"] = {"cases": names, "best_fixed": fixed, "policies": rows}
+        arms = {case.name: fixed_arms(plan_of(case)) for case in group}
+        sheets.append(fixed_sheet(f"{by_case}, fixed arms", f"{header} Known in hindsight.", arms))
+        key = "counted" if counted else "other"
+        content[key] = {"cases": names, "best_fixed": fixed, "policies": rows, "fixed_arms": arms}
     content["passes"] = [
         {"case": case, "policy": policy, "seed": seed, **result} for (case, policy, seed), result in results.items()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from bench.learning.summary import Estimate, Results, Summary, figure
 
 START: Final = "<!-- learning:start -->"
 END: Final = "<!-- learning:end -->"
+MOST_ARMS: Final = 6  # in the table of fixed arms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,16 @@ def case_sheet(title: str, note: str, results: Results, cases: Sequence[str], po
         ]
         lines.append((case, _plain(float(str(fixed[0]))) if fixed else "", *cells))
     return Sheet(title=title, note=note, headings=("case", "best fixed arm", *policies), rows=tuple(lines))
+
+
+def fixed_sheet(title: str, note: str, arms: Mapping[str, Mapping[str, float | None]]) -> Sheet:
+    """arms : headroom of each constant policy by case, best first."""
+    lines = []
+    for case, scores in arms.items():
+        known = [f"{arm} {_plain(score)}" for arm, score in scores.items() if score is not None]
+        shown = known if len(known) <= MOST_ARMS else [*known[: MOST_ARMS - 2], "...", known[-1]]
+        lines.append((case, str(len(scores)), "; ".join(shown)))
+    return Sheet(title=title, note=note, headings=("case", "arms", "headroom of always that arm"), rows=tuple(lines))
 
 
 def as_rich(sheet: Sheet) -> Table:

@@ -210,6 +210,9 @@ def test_a_tiny_folder_end_to_end_and_nothing_is_played_twice(
     for better in (REFERENCE, names[1], linucb):
         assert rows[better].headroom["last_third"].mean > rows["uniform"].headroom["last_third"].mean + 0.3
     assert rows[names[1]].against is None
+    arms = report.content["counted"]["fixed_arms"]["tiny-0.0"]
+    assert list(arms)[-1] == "bad"
+    assert max(arms.values()) == pytest.approx(report.results["tiny-0.0", REFERENCE, 0]["fixed_headroom"])
     written = json.loads(file.read_text())
     assert len(written["passes"]) == 3 * (2 + 2 + 3 + 3)
     assert [case["rows"] for case in written["passes"] if case["policy"] == names[1]] == [360] * 6
