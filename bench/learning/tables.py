@@ -28,16 +28,22 @@ class Sheet:
 
 
 def summary_sheet(
-    title: str, note: str, rows: Sequence[Summary], *, fixed: float | None, reference: str, families: dict[str, str]
+    title: str,
+    note: str,
+    rows: Sequence[Summary],
+    *,
+    fixed: float | None,
+    reference: str,
+    families: Mapping[str, str],
 ) -> Sheet:
-    """Best first. families : group of each policy, shown behind its name where it is not a peer."""
+    """Best first. families : group of each policy; banditd's are marked. Without a pair the difference is empty."""
     ordered = sorted(rows, key=lambda row: -row.headroom["all"].mean)
     lines = [
         (
             _named(row.policy, families),
             str(row.seeds),
             *(_estimate(row.headroom[phase]) for phase in ("all", "first_500", "last_third")),
-            _difference(row, reference),
+            "" if row.against is None else _estimate(row.against["all"], signed=True),
             _signed(row.gap["all"].mean),
             _estimate(row.gap["last_third"], signed=True),
             f"{_signed(row.worst_case[1])} ({row.worst_case[0]})",
@@ -127,7 +133,7 @@ def _heading(section: str) -> str:
     return section.split("\n", 1)[0]
 
 
-def _named(policy: str, families: dict[str, str]) -> str:
+def _named(policy: str, families: Mapping[str, str]) -> str:
     return f"**{policy}** (banditd)" if families.get(policy) in {"banditd", "condition"} else policy
 
 
@@ -140,19 +146,13 @@ def _case_mean(results: Results, case: str, policy: str) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _difference(row: Summary, reference: str) -> str:
-    if row.against is None:
-        return "" if row.policy == reference else "other rows"
-    return _estimate(row.against["all"], signed=True)
-
-
 def _estimate(one: Estimate, *, signed: bool = False) -> str:
     mean = _signed(one.mean) if signed else _plain(one.mean)
     return mean if one.half is None else f"{mean} ± {_plain(one.half)}"
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1)
+    return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
 
 
 def _signed(value: float) -> str:
