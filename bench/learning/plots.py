@@ -10,6 +10,7 @@ import numpy as np
 from banditd.core.types import FloatArray
 from bench.learning.cases import Case
 from bench.learning.play import POINTS
+from bench.learning.policies import BY_NAME
 from bench.learning.summary import Results
 
 _COLUMNS = 3
@@ -35,7 +36,7 @@ def plot_curves(path: Path, results: Results, cases: Sequence[Case], policies: S
                 continue
             decisions, lost = found
             (line,) = panel.plot(decisions, lost, color=f"C{number}", linewidth=2.4 if number == 0 else 1.2)
-            handles.setdefault(policy, line)
+            handles.setdefault(f"banditd: {policy}" if BY_NAME[policy].group == "banditd" else policy, line)
         panel.axhline(0.0, color="gray", linestyle="--", linewidth=1.0)
         panel.set_title(name)
         panel.set_xlabel("decisions")

@@ -20,12 +20,12 @@ from bench.learning import jobs, policies, tables
 from bench.learning.cache import Cache, Job, make_jobs
 from bench.learning.cases import CASES, Case
 from bench.learning.own import AfterUniform, Sparse
-from bench.learning.play import figures
+from bench.learning.play import figures, play_once
 from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
 from bench.learning.summary import interval, summarise
 
-from banditd.replay import Row, Served
+from banditd.replay import ReplayOptions, Row, Served, run
 
 
 def _result(value: float, *, fixed: float = 0.5) -> dict[str, object]:
@@ -240,6 +240,16 @@ def test_a_tiny_folder_end_to_end_and_nothing_is_played_twice(
     assert document.read_text() == text
 
 
+@pytest.mark.parametrize("limit", [None, 150])
+def test_a_pass_is_the_one_that_replay_plays(tiny: list[Case], limit: int | None) -> None:
+    case = dataclasses.replace(tiny[1], limit=limit)
+    report = run(ReplayOptions(directory=case.folder, pool="all", cost_weight=0.1, limit=limit, seeds=1, workers=1))
+    (replayed,) = report.content["per_seed"]
+    played = play_once(prepare(case), BY_NAME[REFERENCE], 0)
+    assert played["headroom"] == pytest.approx(replayed["headroom_score"])
+    assert played["rows"] == report.content["rows"]
+
+
 def test_sections_that_were_not_measured_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "b.md"
     tables.write_sections(file, ["### One\n\nold", "### Two\n\nstays"])
@@ -260,7 +270,7 @@ def test_the_first_tenth_is_played_by_chance_and_teaches(tiny: list[Case]) -> No
     decider = AfterUniform(prepared, 0)
     truth = {0: 1.0, 1: 0.0, 2: 0.0}
 
-    async def run() -> tuple[list[int], list[int]]:
+    async def both() -> tuple[list[int], list[int]]:
         played = []
         for index in whole[:200].tolist():
             served = await decider.decide(Row(index, ""))
@@ -271,7 +281,7 @@ def test_the_first_tenth_is_played_by_chance_and_teaches(tiny: list[Case]) -> No
         after = [(await decider.decide(Row(index, ""))).arm for index in whole[200:300].tolist()]
         return played, after
 
-    played, after = asyncio.run(run())
+    played, after = asyncio.run(both())
     assert min(np.bincount(played, minlength=3)) > 40
     assert np.mean(np.array(after) == 0) > 0.9
     assert len(decider.choose_us) == 100
@@ -294,12 +304,12 @@ def test_sparse_rewards_are_told_for_the_same_share_of_rows_whatever_is_chosen(t
     prepared = prepare(tiny[0])
     recorders = [Recorder(0), Recorder(1)]
 
-    async def run(inner: Recorder) -> None:
+    async def through(inner: Recorder) -> None:
         outer = Sparse(inner, prepared, 7, 0.3)
         for index in range(400):
             await outer.reward(await outer.decide(Row(index, "")), reward=1.0, cost_usd=0.0)
 
     for inner in recorders:
-        asyncio.run(run(inner))
+        asyncio.run(through(inner))
     assert recorders[0].told == recorders[1].told
     assert 80 < len(recorders[0].told) < 160
