@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
   $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $$p && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# The published routers have a venv of their own: what they pin must not change what the daemon runs with.
+BENCH_VENV ?= .venv-bench
 CONFIG ?= config.yaml
 PORT   ?=
 ARGS   ?=
@@ -15,13 +17,15 @@ TORCH_INDEX ?=
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-PIP      := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+PIP_ARGS := -m pip install --disable-pip-version-check --constraint constraints.txt
+PIP      := $(BIN)/python $(PIP_ARGS)
 PINS     := pyproject.toml constraints.txt
 RUN_OK   := $(VENV)/.installed-run
 DEV_OK   := $(VENV)/.installed-dev
+BENCH_OK := $(BENCH_VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-scenarios chaos migrate clean
+.PHONY: help run test lint format demo bench bench-scenarios bench-learning chaos migrate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,19 +55,22 @@ bench: $(RUN_OK) ## measure against the targets, side by side (ARGS="--quick", "
 bench-scenarios: $(RUN_OK) ## arms that degrade, come and go, on real data (ARGS="--seeds 4", "--only NAME", "--write")
 	$(BIN)/python -m bench.scenarios $(ARGS)
 
+bench-learning: $(BENCH_OK) ## banditd and the published routers side by side (ARGS="--quick", "--case NAME", "--write")
+	$(BENCH_VENV)/bin/python -m bench.learning $(ARGS)
+
 chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kept (ARGS="--kills 5")
 	$(BIN)/python -m bench.chaos $(ARGS)
 
 migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve does it by itself)
 	$(BIN)/banditd migrate --config $(CONFIG)
 
-clean: ## remove .venv and build products; the database under var/ stays
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove .venv, .venv-bench and build products; the database under var/ stays
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(BIN)/python:
+$(BIN)/python $(BENCH_VENV)/bin/python:
 	@$(if $(PYTHON),$(PYTHON),false) -c '$(NEW_ENOUGH)' || \
 	  { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@D:/bin=)
 
 $(RUN_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd into $(VENV) (once) ..."
@@ -75,3 +82,10 @@ $(DEV_OK): $(PINS) | $(BIN)/python
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
 	$(PIP) --editable '.[sentence-transformers,postgres,tools,dev]'
 	@touch $(RUN_OK) $@
+
+$(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python
+	@echo "installing banditd and the published routers into $(BENCH_VENV) (once) ..."
+	$(if $(TORCH_INDEX),$(BENCH_VENV)/bin/python $(PIP_ARGS) --index-url $(TORCH_INDEX) torch==2.13.0)
+	$(BENCH_VENV)/bin/python $(PIP_ARGS) --editable '.[tools,bench]' || \
+	  { echo "contextualbandits is built from source and needs a C++ compiler: is there one?" >&2; exit 1; }
+	@touch $@

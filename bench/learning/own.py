@@ -1,0 +1,104 @@
+"""banditd's own policies for the bench: the replay's in-process decider, and the conditions it is put under."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from banditd.bandit.base import PolicySettings
+from banditd.core.types import FloatArray
+from banditd.replay import Decider, Row, Served
+from banditd.replay.dataset import ReplayData
+from banditd.replay.decider import InProcessDecider
+from banditd.replay.prices import priced_rows
+from bench.learning.prepared import Prepared
+
+
+def in_process(prepared: Prepared, seed: int, settings: PolicySettings | None = None) -> InProcessDecider:
+    """A policy from a cold start, as ``banditd replay`` builds it; the daemon's defaults unless given."""
+    data = prepared.plan.data
+    return InProcessDecider(
+        schema=prepared.schema,
+        settings=settings or PolicySettings(),
+        arms=data.arms,
+        contexts=prepared.contexts,
+        seed=seed,
+        known_penalty=prepared.penalty,
+        mean_cost_usd=data.cost_usd.mean(axis=0),
+        budget_usd=None,
+        prior_cost_usd=_list_prices(data),
+    )
+
+
+def _list_prices(data: ReplayData) -> FloatArray:
+    columns = [
+        priced_rows(data.prices[arm], data.prompts, None) if arm in data.prices else np.full(data.n_rows, np.nan)
+        for arm in data.arms
+    ]
+    return np.column_stack(columns)
+
+
+class AfterUniform:
+    """Uniform play until scoring begins, whose rewards teach the policy that plays from then on."""
+
+    def __init__(self, prepared: Prepared, seed: int) -> None:
+        self._uniform = in_process(prepared, seed, PolicySettings(kind="uniform"))
+        self._learner = in_process(prepared, seed)
+        self._scoring = False
+
+    @property
+    def choose_us(self) -> list[float]:
+        return self._learner.choose_us
+
+    @property
+    def update_us(self) -> list[float]:
+        return self._learner.update_us
+
+    async def decide(self, row: Row) -> Served:
+        served = await self._learner.decide(row)
+        if self._scoring:
+            return served
+        drawn = await self._uniform.decide(row)
+        return Served(drawn.arm, served.token)  # the token says which query it was, not which arm
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+        await self._learner.reward(served, reward=reward, cost_usd=cost_usd)
+
+    async def begin_scoring(self) -> None:
+        self._scoring = True
+        self._learner.choose_us.clear()
+        self._learner.update_us.clear()
+
+    async def close(self) -> None:
+        await self._uniform.close()
+        await self._learner.close()
+
+
+class Sparse:
+    """Any decider, told the rewards of a random share of the rows (the same rows for every policy)."""
+
+    def __init__(self, inner: Decider, prepared: Prepared, seed: int, share: float) -> None:
+        self._inner = inner
+        self._told = np.random.default_rng([seed, 2]).random(prepared.plan.data.n_rows) < share
+
+    @property
+    def choose_us(self) -> list[float]:
+        return self._inner.choose_us
+
+    @property
+    def update_us(self) -> list[float]:
+        return self._inner.update_us
+
+    async def decide(self, row: Row) -> Served:
+        served = await self._inner.decide(row)
+        return Served(served.arm, (row.index, served))
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+        assert isinstance(served.token, tuple)  # made above
+        index, inner = served.token
+        await self._inner.reward(inner, reward=reward if self._told[index] else None, cost_usd=cost_usd)
+
+    async def begin_scoring(self) -> None:
+        await self._inner.begin_scoring()
+
+    async def close(self) -> None:
+        await self._inner.close()

@@ -1,0 +1,161 @@
+"""The catalogue: every policy that the bench can play, under its name, with what its result depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from banditd.bandit.base import PolicySettings
+from banditd.encoders.static import SHIPPED_FOLDER
+from banditd.features.maps import load_feature_maps
+from banditd.replay import Decider
+from bench.learning import peers
+from bench.learning.cases import ROOT
+from bench.learning.own import AfterUniform, Sparse, in_process
+from bench.learning.peers import base
+from bench.learning.prepared import Prepared
+
+Factory = Callable[[Prepared, int], Decider]
+LEARNER: Final = tuple(ROOT / "src" / "banditd" / part for part in ("bandit", "features", "replay"))
+REFERENCE: Final = "thompson"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySpec:
+    """One row of the table.
+
+    name : as given to ``--policy``. group : ``banditd``, ``condition`` (thompson under another condition) or
+    ``peer``. package : import name, or None. reward_share : of the rows whose reward is told. first_tenth : its
+    play there is uniform and not scored. sources : files whose code the result depends on.
+    """
+
+    name: str
+    group: str
+    make: Factory
+    sources: tuple[Path, ...]
+    package: str | None = None
+    wants_minilm: bool = False
+    slow: bool = False
+    reward_delay: int = 0
+    reward_share: float = 1.0
+    first_tenth: bool = False
+
+    def decider(self, prepared: Prepared, seed: int) -> Decider:
+        made = self.make(prepared, seed)
+        return made if self.reward_share >= 1.0 else Sparse(made, prepared, seed, self.reward_share)
+
+    def missing(self) -> str | None:
+        """Why it cannot be played here, or None."""
+        if self.package is None or find_spec(self.package) is not None:
+            return None
+        return f"{self.package} is not installed (pip install 'banditd[bench]', or make bench-learning)"
+
+    def fingerprint(self) -> str:
+        """Hash of the sources' code, of the package's version and, for peers, of the maps of banditd's features."""
+        return _fingerprint(self.sources, self.package, self.group == "peer")
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(sources: tuple[Path, ...], package: str | None, is_peer: bool) -> str:
+    digest = hashlib.sha256(_version(package).encode())
+    if is_peer:
+        digest.update(load_feature_maps(SHIPPED_FOLDER).hash.encode())
+    for source in sources:
+        for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
+            digest.update(file.name.encode() + _code(file).encode())
+    return digest.hexdigest()[:16]
+
+
+def _code(file: Path) -> str:
+    """What a file does: neither its comments, nor its docstrings, nor how it is laid out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                first.value = ast.Constant("")
+    return ast.dump(tree)
+
+
+def _version(package: str | None) -> str:
+    if package is None:
+        return ""
+    names = packages_distributions().get(package, [package])
+    try:
+        return version(names[0])
+    except PackageNotFoundError:
+        return ""
+
+
+def _own(name: str, group: str = "banditd", **settings: object) -> PolicySpec:
+    kind = str(settings.pop("kind", "thompson"))
+    return PolicySpec(
+        name=name,
+        group=group,
+        make=partial(in_process, settings=PolicySettings(kind=kind, **settings)),  # type: ignore[arg-type]
+        sources=LEARNER,
+    )
+
+
+def _condition(name: str, make: Factory = in_process, **fields: object) -> PolicySpec:
+    return PolicySpec(name=name, group="condition", make=make, sources=LEARNER, **fields)  # type: ignore[arg-type]
+
+
+def _peers() -> list[PolicySpec]:
+    return [
+        PolicySpec(
+            name=name,
+            group="peer",
+            make=make,
+            sources=(Path(str(module.__file__)), Path(base.__file__)),
+            package=module.PACKAGE,
+            wants_minilm=getattr(module, "WANTS_MINILM", False),
+            slow=name in getattr(module, "SLOW", ()),
+        )
+        for module in peers.MODULES
+        for name, make in module.POLICIES.items()
+    ]
+
+
+POLICIES: Final[tuple[PolicySpec, ...]] = (
+    _own(REFERENCE),
+    _own("thompson, disjoint arms", options={"model": "disjoint"}),
+    _own("linucb", kind="linucb"),
+    _own("squarecb", kind="squarecb"),
+    _own("epsilon_greedy", kind="epsilon_greedy"),
+    _own("cluster_table", kind="cluster_table"),
+    _condition("thompson, priors from the randomised first 10 %", AfterUniform, first_tenth=True),
+    _condition("thompson, rewards 100 queries late", reward_delay=100),
+    _condition("thompson, rewards 1,000 queries late", reward_delay=1000),
+    _condition("thompson, 30 % of rewards", reward_share=0.3),
+    _condition("thompson, 3 % of rewards", reward_share=0.03),
+    *_peers(),
+)
+BY_NAME: Final = {spec.name: spec for spec in POLICIES}
+
+
+def select(names: Sequence[str]) -> list[PolicySpec]:
+    """Policies by name (or by what a name begins with); without names all of them.
+
+    Raises
+    ------
+    ValueError : a name fits none.
+    """
+    chosen: list[PolicySpec] = []
+    for name in names:
+        fitting = (
+            [spec for spec in POLICIES if spec.name == name]
+            or [spec for spec in POLICIES if spec.name.startswith(name)]
+            or [spec for spec in POLICIES if spec.name.lower().startswith(name.lower())]
+        )
+        if not fitting:
+            raise ValueError(f"No policy {name!r}; there are: {'; '.join(BY_NAME)}.")
+        chosen += [spec for spec in fitting if spec not in chosen]
+    return chosen if names else list(POLICIES)

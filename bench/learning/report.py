@@ -1,0 +1,113 @@
+"""Every figure of a bench and the sheets that show it: on the terminal, as JSON, in the document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bench.learning.cases import Case
+from bench.learning.play import fixed_arms
+from bench.learning.plots import plot_curves
+from bench.learning.policies import REFERENCE, PolicySpec
+from bench.learning.prepared import plan_of
+from bench.learning.summary import Results, Summary, best_fixed, summarise
+from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed_sheet, summary_sheet, write_sections
+
+SHOWN: Final = 6  # policies in the table by case and in the curves
+_READ: Final = (
+    "Headroom score: 0 is uniform play, 1 the best arm per task category known in advance. Means over cases, ± 95 % "
+    "interval over shuffles; every policy plays the same shuffles from a cold start."
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """content : for JSON. sheets : for people. curves : (file name, cases, policies) of each figure."""
+
+    content: dict[str, object]
+    sheets: tuple[Sheet, ...]
+    header: str
+    results: Results
+    curves: tuple[tuple[str, tuple[Case, ...], tuple[str, ...]], ...]
+
+    def show(self, console: Console) -> None:
+        for sheet in self.sheets:
+            console.print(as_rich(sheet))
+
+    def write(self, document: Path) -> None:
+        """Tables between the marks of the document, figures into ``img/`` beside it."""
+        sections = [as_markdown(sheet) for sheet in self.sheets]
+        for number, (name, cases, policies) in enumerate(self.curves):
+            plot_curves(document.parent / "img" / name, self.results, cases, policies)
+            title = "Learning curves" if number == 0 else "Learning curves, other pools"
+            sections.append(f"### {title}\n\n{self.header}\n\n![{title}](img/{name})")
+        write_sections(document, sections)
+
+
+def make_report(results: Results, cases: Sequence[Case], policies: Sequence[PolicySpec], header: str) -> Report:
+    """Sheets of the cases that were played, the 16 and the others apart."""
+    sheets: list[Sheet] = []
+    curves = []
+    content: dict[str, object] = {"header": header, "reference": REFERENCE}
+    families = {spec.name: spec.group for spec in policies}
+    for counted, title, by_case, file in (
+        (True, "Learning: mean over {} cases", "Learning: case by case", "learning-curves.png"),
+        (
+            False,
+            "Learning: mean over {} other pools",
+            "Learning: other pools, one by one",
+            "learning-curves-other.png",
+        ),
+    ):
+        group = [case for case in cases if case.counted == counted]
+        names = [case.name for case in group]
+        rows = _summaries(results, names, policies)
+        if not rows:
+            continue
+        fixed = best_fixed(results, _whole(rows, policies), names)
+        note = f"{header} {_READ}"
+        sheets.append(
+            summary_sheet(title.format(len(names)), note, rows, fixed=fixed, reference=REFERENCE, families=families)
+        )
+        leaders = _leaders(rows, families)
+        sheets.append(case_sheet(by_case, f"{header} Headroom score, whole run.", results, names, leaders))
+        curves.append((file, tuple(group), tuple(leaders)))
+        arms = {case.name: fixed_arms(plan_of(case)) for case in group}
+        sheets.append(fixed_sheet(f"{by_case}, fixed arms", f"{header} Known in hindsight.", arms))
+        key = "counted" if counted else "other"
+        content[key] = {"cases": names, "best_fixed": fixed, "policies": rows, "fixed_arms": arms}
+    content["passes"] = [
+        {"case": case, "policy": policy, "seed": seed, **result} for (case, policy, seed), result in results.items()
+    ]
+    return Report(content=content, sheets=tuple(sheets), header=header, results=results, curves=tuple(curves))
+
+
+def _summaries(results: Results, names: Sequence[str], policies: Sequence[PolicySpec]) -> list[Summary]:
+    if not names:
+        return []
+    return summarise(
+        results,
+        [spec.name for spec in policies],
+        names,
+        reference=REFERENCE,
+        unpaired=[spec.name for spec in policies if spec.first_tenth],
+    )
+
+
+def _whole(rows: Sequence[Summary], policies: Sequence[PolicySpec]) -> str:
+    """A policy that is scored on all rows."""
+    partial = {spec.name for spec in policies if spec.first_tenth}
+    return next((row.policy for row in rows if row.policy not in partial), rows[0].policy)
+
+
+def _leaders(rows: Sequence[Summary], families: dict[str, str]) -> list[str]:
+    """The reference first, then the best peers."""
+    ordered = sorted(rows, key=lambda row: -row.headroom["all"].mean)
+    found = [row.policy for row in ordered if families[row.policy] not in {"banditd", "condition"}]
+    mine = [row.policy for row in ordered if families[row.policy] == "banditd"]
+    first = [REFERENCE] if REFERENCE in mine else mine[:1]
+    return [*first, *found][:SHOWN]

@@ -1,0 +1,163 @@
+"""Summaries as sheets of text, and a sheet as a rich table or as Markdown. Adds no figure of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.table import Table
+
+from bench.learning.summary import Estimate, Results, Summary, figure
+
+START: Final = "<!-- learning:start -->"
+END: Final = "<!-- learning:end -->"
+MOST_ARMS: Final = 6  # in the table of fixed arms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A table of text: the first column is a name, the others are figures. note : what a reader must know."""
+
+    title: str
+    note: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def summary_sheet(
+    title: str,
+    note: str,
+    rows: Sequence[Summary],
+    *,
+    fixed: float | None,
+    reference: str,
+    families: Mapping[str, str],
+) -> Sheet:
+    """Best first. families : group of each policy; banditd's are marked. Without a pair the difference is empty."""
+    ordered = sorted(rows, key=lambda row: -row.headroom["all"].mean)
+    lines = [
+        (
+            _named(row.policy, families),
+            str(row.seeds),
+            *(_estimate(row.headroom[phase]) for phase in ("all", "first_500", "last_third")),
+            "" if row.against is None else _estimate(row.against["all"], signed=True),
+            _signed(row.gap["all"].mean),
+            _estimate(row.gap["last_third"], signed=True),
+            f"{_signed(row.worst_case[1])} ({row.worst_case[0]})",
+            f"{_microseconds(row.choose_us)} / {_microseconds(row.update_us)}",
+        )
+        for row in ordered
+    ]
+    if fixed is not None:
+        shown = _plain(fixed)
+        lines.insert(0, ("*best fixed arm, known in hindsight*", "", shown, shown, shown, "", "0", "0", "", ""))
+    headings = (
+        "policy",
+        "seeds",
+        "headroom, whole run",
+        "first 500",
+        "last third",
+        f"whole run against {reference}",
+        "utility against the best fixed arm",
+        "the same, last third",
+        "worst case of that",
+        "us to choose / update",
+    )
+    return Sheet(title=title, note=note, headings=headings, rows=tuple(lines))
+
+
+def case_sheet(title: str, note: str, results: Results, cases: Sequence[str], policies: Sequence[str]) -> Sheet:
+    """Headroom of the whole run, one line per case, one column per policy; the best of a line in bold."""
+    lines = []
+    for case in cases:
+        means = [_case_mean(results, case, policy) for policy in policies]
+        fixed = [
+            result["fixed_headroom"]
+            for (name, policy, _), result in results.items()
+            if name == case and policy in policies and result["fixed_headroom"] is not None
+        ]
+        known = [mean for mean in means if np.isfinite(mean)]
+        if not known:
+            continue
+        cells = [
+            "" if not np.isfinite(mean) else f"**{_plain(mean)}**" if mean >= max(known) else _plain(mean)
+            for mean in means
+        ]
+        lines.append((case, _plain(float(str(fixed[0]))) if fixed else "", *cells))
+    return Sheet(title=title, note=note, headings=("case", "best fixed arm", *policies), rows=tuple(lines))
+
+
+def fixed_sheet(title: str, note: str, arms: Mapping[str, Mapping[str, float | None]]) -> Sheet:
+    """arms : headroom of each constant policy by case, best first."""
+    lines = []
+    for case, scores in arms.items():
+        known = [f"{arm} {_plain(score)}" for arm, score in scores.items() if score is not None]
+        shown = known if len(known) <= MOST_ARMS else [*known[: MOST_ARMS - 2], "...", known[-1]]
+        lines.append((case, str(len(scores)), "; ".join(shown)))
+    return Sheet(title=title, note=note, headings=("case", "arms", "headroom of always that arm"), rows=tuple(lines))
+
+
+def as_rich(sheet: Sheet) -> Table:
+    table = Table(title=sheet.title, caption=sheet.note)
+    for number, heading in enumerate(sheet.headings):
+        table.add_column(heading, justify="left" if number == 0 else "right")
+    for row in sheet.rows:
+        table.add_row(*(cell.replace("*", "") for cell in row))
+    return table
+
+
+def as_markdown(sheet: Sheet) -> str:
+    lines = [f"### {sheet.title}", "", sheet.note, ""]
+    lines += ["| " + " | ".join(sheet.headings) + " |", "|---" + "|---:" * (len(sheet.headings) - 1) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in sheet.rows]
+    return "\n".join(lines)
+
+
+def write_sections(path: Path, sections: Sequence[str]) -> None:
+    """Replace the sections (each begins with ``### title``) between the two marks; others there are kept."""
+    old = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
+    if START not in old:
+        old = f"{old.rstrip()}\n\n{START}\n{END}\n"
+    before, rest = old.split(START, 1)
+    inside, after = rest.split(END, 1)
+    kept = {_heading(f"### {part}"): f"### {part}".rstrip() for part in inside.split("### ")[1:]}
+    kept.update({_heading(section): section.rstrip() for section in sections})
+    body = "\n\n".join(kept.values())
+    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def _heading(section: str) -> str:
+    return section.split("\n", 1)[0]
+
+
+def _named(policy: str, families: Mapping[str, str]) -> str:
+    return f"**{policy}** (banditd)" if families.get(policy) in {"banditd", "condition"} else policy
+
+
+def _case_mean(results: Results, case: str, policy: str) -> float:
+    values = [
+        figure(result, "headroom", "all")
+        for (name, played, _), result in results.items()
+        if name == case and played == policy
+    ]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _estimate(one: Estimate, *, signed: bool = False) -> str:
+    mean = _signed(one.mean) if signed else _plain(one.mean)
+    return mean if one.half is None else f"{mean} ± {_plain(one.half)}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1).replace("-", "−")
+
+
+def _microseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"

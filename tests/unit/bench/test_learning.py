@@ -1,0 +1,315 @@
+"""The learning bench: what it plays, how it adds up, what it keeps. No peer's package is needed here."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from bench.learning import __main__ as program
+from bench.learning import cases as catalogue
+from bench.learning import jobs, policies, tables
+from bench.learning.cache import Cache, Job, make_jobs
+from bench.learning.cases import CASES, Case
+from bench.learning.own import AfterUniform, Sparse
+from bench.learning.play import figures, play_once
+from bench.learning.policies import BY_NAME, REFERENCE
+from bench.learning.prepared import prepare
+from bench.learning.summary import interval, summarise
+
+from banditd.replay import ReplayOptions, Row, Served, run
+
+
+def _result(value: float, *, fixed: float = 0.5) -> dict[str, object]:
+    phases = {"all": value, "first_500": value / 2, "last_third": value + 0.1}
+    return {
+        "headroom": phases,
+        "gap": {name: one - fixed for name, one in phases.items()},
+        "fixed_headroom": fixed,
+        "curve": [0.0] * 40,
+        "choose_us": 10.0,
+        "update_us": None,
+        "rows": 80,
+    }
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+    """Two cases over one folder: ``small`` answers sums, ``large`` poems and costs more, ``bad`` nothing."""
+    folder = tmp_path / "data" / "tiny"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    sums = generator.random(400) < 0.5
+    texts = [
+        f"Compute {i} + {i} * 7" if one else f"Write a tender poem on love, number {i}" for i, one in enumerate(sums)
+    ]
+    with (folder / "prompts.jsonl").open("w") as file:
+        for text, one in zip(texts, sums, strict=True):
+            file.write(json.dumps({"prompt": text, "category": "sums" if one else "poems"}) + "\n")
+    small = np.where(sums, 0.9, 0.2) > generator.random(400)
+    large = np.where(sums, 0.3, 0.9) > generator.random(400)
+    with (folder / "outcomes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "small", "large", "bad", "small|cost_usd", "large|cost_usd", "bad|cost_usd"])
+        for i in range(400):
+            writer.writerow([i, int(small[i]), int(large[i]), 0, 0.001, 0.01, 0.001])
+    monkeypatch.setenv("BANDITD_DATA", str(tmp_path / "data"))
+    made = [
+        Case(name=f"tiny-{weight}", dataset="tiny", pool="all", cost_weight=weight, counted=counted)
+        for weight, counted in ((0.0, True), (0.1, True), (0.3, False))
+    ]
+    monkeypatch.setattr(catalogue, "CASES", tuple(made))
+    return made
+
+
+# ---------------------------------------------------------------- cases
+
+
+def test_the_headline_is_the_mean_over_the_sixteen_cases_of_the_design_study() -> None:
+    counted = [case for case in CASES if case.counted]
+    pools = {(case.dataset, case.pool): set() for case in counted}
+    for case in counted:
+        pools[case.dataset, case.pool].add(case.cost_weight)
+    three = {0.0, 0.1, 0.3}
+    assert pools == {
+        ("bfcl2408", "api12"): three,
+        ("bfcl2408", "mid10"): three,
+        ("zeroeval3", "api9"): three,
+        ("paretobandit4", "all"): three,
+        ("mmlu_pro", "mid8"): three,
+        ("ulab_nim9", "all"): {0.0},
+    }
+    assert len(counted) == 16
+    assert {case.limit for case in counted if case.dataset == "mmlu_pro"} == {5000}
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_cases_are_chosen_by_what_their_names_begin_with(tiny: list[Case]) -> None:
+    assert catalogue.select([], quick=False) == tiny
+    assert [case.name for case in catalogue.select(["tiny-0.1"], quick=False)] == ["tiny-0.1"]
+    assert {case.limit for case in catalogue.select([], quick=True)} == {catalogue.QUICK_ROWS}
+    with pytest.raises(ValueError, match="No case 'huge'"):
+        catalogue.select(["huge"], quick=False)
+
+
+# ---------------------------------------------------------------- adding up
+
+
+def test_an_interval_is_students() -> None:
+    one = interval([1.0, 2.0, 3.0])
+    assert one.mean == pytest.approx(2.0)
+    assert one.half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)  # t(0.975, 2) times 1 / sqrt(3)
+    assert interval([5.0]).half is None
+    with pytest.raises(ValueError, match="at least one"):
+        interval([])
+
+
+def test_pairing_takes_the_shuffle_out_of_the_difference() -> None:
+    shuffle = [0.1, 0.5, 0.9]
+    results = {}
+    for seed, value in enumerate(shuffle):
+        for case in ("a", "b"):
+            results[case, "mine", seed] = _result(value)
+            results[case, "peer", seed] = _result(value - 0.2)
+    mine, peer = summarise(results, ["mine", "peer"], ["a", "b"], reference="mine")
+    assert mine.against is None
+    assert mine.headroom["all"].half > 0.5
+    assert peer.against["all"].mean == pytest.approx(-0.2)
+    assert peer.against["all"].half == pytest.approx(0.0, abs=1e-12)
+    assert (peer.seeds, peer.cases, peer.choose_us, peer.update_us) == (3, 2, 10.0, None)
+
+
+def test_only_shuffles_with_every_case_count_and_the_worst_case_is_named() -> None:
+    results = {("a", "p", 0): _result(0.4), ("b", "p", 0): _result(0.6), ("a", "p", 1): _result(0.9)}
+    (row,) = summarise(results, ["p", "never played"], ["a", "b"], reference="p")
+    assert row.seeds == 1
+    assert row.headroom["all"].mean == pytest.approx(0.5)
+    assert row.worst_case == ("a", pytest.approx(0.4 + 0.1 - 0.5))
+    assert summarise(results, ["p"], ["a", "b", "c"], reference="p") == []
+
+
+def test_a_policy_scored_on_other_rows_is_not_paired() -> None:
+    results = {("a", name, seed): _result(0.5) for name in ("mine", "warm") for seed in range(2)}
+    rows = summarise(results, ["mine", "warm"], ["a"], reference="mine", unpaired=["warm"])
+    assert [row.against for row in rows] == [None, None]
+
+
+def test_figures_of_the_references_themselves() -> None:
+    utility = np.array([[1.0, 0.0, 0.2], [0.0, 1.0, 0.2], [1.0, 0.0, 0.2], [1.0, 0.5, 0.2]])
+    category = np.array([0, 1, 0, 1])
+    rows = np.array([3, 1, 0, 2])
+    table = figures(utility, category, rows, np.array([1, 1, 0, 0]))  # the best arm of each category
+    fixed = figures(utility, category, rows, np.zeros(4, dtype=np.intp))
+    assert table["headroom"]["all"] == pytest.approx(1.0)
+    assert fixed["headroom"]["all"] == pytest.approx(fixed["fixed_headroom"])
+    assert fixed["gap"] == {"all": 0.0, "first_500": 0.0, "last_third": 0.0}
+    assert table["gap"]["all"] == pytest.approx((3.5 - 3.0) / 4)
+    assert table["curve"][-1] == pytest.approx(0.5)
+
+
+# ---------------------------------------------------------------- keeping
+
+
+def test_what_is_kept_is_found_again_unless_its_sources_changed(tmp_path: Path, tiny: list[Case]) -> None:
+    spec = BY_NAME["uniform"]
+    (job,) = make_jobs(tiny[:1], [spec], {"uniform": 1})
+    Cache(tmp_path).put(job, _result(0.3))
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"case": "tiny-0.0", "pol')  # the machine stopped here
+    again = Cache(tmp_path)
+    assert again.get(job) == _result(0.3)
+    changed = dataclasses.replace(job, key=job.key + "x")
+    assert again.missing([job, changed]) == [changed]
+
+
+def test_a_policys_key_changes_with_its_own_sources_only(tmp_path: Path) -> None:
+    source = tmp_path / "adapter.py"
+    source.write_text('"""What it is."""\na = 1  # one\n')
+    spec = dataclasses.replace(BY_NAME["uniform"], sources=(source,))
+    before = spec.fingerprint()
+    for text, same in (('"""What it was."""\n\na = 1\n', True), ('"""What it was."""\n\na = 2\n', False)):
+        source.write_text(text)
+        policies._fingerprint.cache_clear()
+        assert (spec.fingerprint() == before) is same
+    assert BY_NAME["thompson"].fingerprint() != BY_NAME["uniform"].fingerprint()
+
+
+def test_a_peer_that_is_not_installed_is_skipped_with_its_reason(
+    tmp_path: Path, tiny: list[Case], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(policies, "find_spec", lambda _name: None)
+    report = program.main(["--cache", str(tmp_path), "--policy", "river", "--workers", "1"])
+    assert "river is not installed" in " ".join(capsys.readouterr().err.split())
+    assert report.sheets == ()
+
+
+# ---------------------------------------------------------------- playing
+
+
+def test_a_tiny_folder_end_to_end_and_nothing_is_played_twice(
+    tmp_path: Path, tiny: list[Case], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    linucb = "LinUCB, PCA-25 + bias, alpha 0.5"
+    names = [REFERENCE, "thompson, priors from the randomised first 10 %", "uniform", linucb]
+    chosen = [part for name in names for part in ("--policy", name)]
+    arguments = [*chosen, "--cache", str(tmp_path / "out"), "--workers", "1", "--seeds", "2", "--peer-seeds", "3"]
+    file = tmp_path / "figures.json"
+    report = program.main([*arguments, "--json", str(file)])
+    assert "Learning: mean over 2 cases" in capsys.readouterr().out
+    rows = {row.policy: row for row in report.content["counted"]["policies"]}
+    assert set(rows) == set(names)
+    assert {name: row.seeds for name, row in rows.items()} == {names[0]: 2, names[1]: 2, "uniform": 3, linucb: 3}
+    assert abs(rows["uniform"].headroom["all"].mean) < 0.15
+    for better in (REFERENCE, names[1], linucb):
+        assert rows[better].headroom["last_third"].mean > rows["uniform"].headroom["last_third"].mean + 0.3
+    assert rows[names[1]].against is None
+    arms = report.content["counted"]["fixed_arms"]["tiny-0.0"]
+    assert list(arms)[-1] == "bad"
+    assert max(arms.values()) == pytest.approx(report.results["tiny-0.0", REFERENCE, 0]["fixed_headroom"])
+    written = json.loads(file.read_text())
+    assert len(written["passes"]) == 3 * (2 + 2 + 3 + 3)
+    assert [case["rows"] for case in written["passes"] if case["policy"] == names[1]] == [360] * 6
+
+    def refuse(job: Job) -> dict[str, object]:
+        raise AssertionError(job)
+
+    monkeypatch.setattr(jobs, "_play", refuse)
+    again = program.main(arguments)
+    assert again.content["counted"] == report.content["counted"]
+
+    document = tmp_path / "docs" / "benchmarks.md"
+    document.parent.mkdir()
+    document.write_text("# Benchmarks\n\nWords.\n")
+    again.write(document)
+    text = document.read_text()
+    assert text.startswith("# Benchmarks\n\nWords.\n")
+    assert f"**{REFERENCE}** (banditd)" in text
+    assert "best fixed arm, known in hindsight" in text
+    for name in ("learning-curves.png", "learning-curves-other.png"):
+        assert f"(img/{name})" in text
+        assert (document.parent / "img" / name).read_bytes().startswith(b"\x89PNG")
+    again.write(document)
+    assert document.read_text() == text
+
+
+@pytest.mark.parametrize("limit", [None, 150])
+def test_a_pass_is_the_one_that_replay_plays(tiny: list[Case], limit: int | None) -> None:
+    case = dataclasses.replace(tiny[1], limit=limit)
+    report = run(ReplayOptions(directory=case.folder, pool="all", cost_weight=0.1, limit=limit, seeds=1, workers=1))
+    (replayed,) = report.content["per_seed"]
+    played = play_once(prepare(case), BY_NAME[REFERENCE], 0)
+    assert played["headroom"] == pytest.approx(replayed["headroom_score"])
+    assert played["rows"] == report.content["rows"]
+
+
+def test_sections_that_were_not_measured_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "b.md"
+    tables.write_sections(file, ["### One\n\nold", "### Two\n\nstays"])
+    tables.write_sections(file, ["### One\n\nnew"])
+    text = file.read_text()
+    assert "old" not in text
+    assert text.index("new") < text.index("stays")
+
+
+def test_the_first_tenth_is_played_by_chance_and_teaches(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    plan = prepared.with_options(first_tenth=True)
+    first, scored = plan.order(0)
+    assert (first.size, scored.size) == (40, 360)
+    whole = prepared.plan.order(0)[1]
+    assert np.concatenate([first, scored]).tolist() == whole.tolist()
+
+    decider = AfterUniform(prepared, 0)
+    truth = {0: 1.0, 1: 0.0, 2: 0.0}
+
+    async def both() -> tuple[list[int], list[int]]:
+        played = []
+        for index in whole[:200].tolist():
+            served = await decider.decide(Row(index, ""))
+            await decider.reward(served, reward=truth[served.arm], cost_usd=0.0)
+            played.append(served.arm)
+        await decider.begin_scoring()
+        assert decider.choose_us == []
+        after = [(await decider.decide(Row(index, ""))).arm for index in whole[200:300].tolist()]
+        return played, after
+
+    played, after = asyncio.run(both())
+    assert min(np.bincount(played, minlength=3)) > 40
+    assert np.mean(np.array(after) == 0) > 0.9
+    assert len(decider.choose_us) == 100
+
+
+def test_sparse_rewards_are_told_for_the_same_share_of_rows_whatever_is_chosen(tiny: list[Case]) -> None:
+    class Recorder:
+        def __init__(self, arm: int) -> None:
+            self.arm, self.told = arm, []
+            self.choose_us: list[float] = []
+            self.update_us: list[float] = []
+
+        async def decide(self, row: Row) -> Served:
+            return Served(self.arm, row.index)
+
+        async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+            if reward is not None:
+                self.told.append(served.token)
+
+    prepared = prepare(tiny[0])
+    recorders = [Recorder(0), Recorder(1)]
+
+    async def through(inner: Recorder) -> None:
+        outer = Sparse(inner, prepared, 7, 0.3)
+        for index in range(400):
+            await outer.reward(await outer.decide(Row(index, "")), reward=1.0, cost_usd=0.0)
+
+    for inner in recorders:
+        asyncio.run(through(inner))
+    assert recorders[0].told == recorders[1].told
+    assert 80 < len(recorders[0].told) < 160
