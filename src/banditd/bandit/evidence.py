@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 from banditd.bandit.hyperparameters import NOISE_START, SMALLEST_SCALE, Hyperparameters, expected_own
-from banditd.bandit.ridge import spd_inverse
 from banditd.bandit.statistics import ArmSums
+from banditd.core.errors import InvariantError
 from banditd.core.types import FeatureSchema, FloatArray
 
 HYPER_VARIANCE: Final = 9.0  # of log v around its expected value: within a factor 4.5 in sd is usual
@@ -72,9 +73,7 @@ class _Fit:
     own_var: FloatArray  # (K, d)
     rss: FloatArray  # (K,)
     determined: FloatArray  # (K,) parameters that arm's data determine
-    quadratic: float
-    precision: FloatArray  # (K, d, d) of every arm given beta
-    total: FloatArray | None  # (d, d) precision of beta
+    log_evidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,9 +99,9 @@ class TuningTask:
         if awake != dict(self.current.own):
             starts.append(replace(self.current, own=awake))
         tops = [self._climb(problem, start) for start in starts]
-        best, fit, noise = max(tops, key=lambda top: self._height(problem, *top))
+        best, fit, noise = max(tops, key=lambda top: top[1].log_evidence + self._log_prior(top[0]))
         averaged = self._averaged(problem, best, noise) if self.pooled else {}
-        return replace(best, log_evidence=_log_evidence(problem, best, noise, fit), averaged=averaged)
+        return replace(best, log_evidence=fit.log_evidence, averaged=averaged)
 
     def _averaged(self, problem: _Problem, top: Hyperparameters, noise: FloatArray) -> dict[str, float]:
         """Root mean square of own scales over their posterior given the others, which stay at the top.
@@ -117,7 +116,8 @@ class TuningTask:
             heights = np.empty(grid.shape)
             for i, scale in enumerate(AVERAGING_GRID):
                 at = replace(top, own={**top.own, name: scale})
-                heights[i] = self._height(problem, at, _fit(problem, at, noise, pooled=True), noise)
+                factors = _factors(problem, at, noise, pooled=True, keep=False)
+                heights[i] = _log_evidence(problem, noise, factors) + self._log_prior(at)
             weight = np.exp(heights - heights.max())
             averaged[name] = float(np.sqrt(weight @ grid**2 / weight.sum()))
         return averaged
@@ -144,20 +144,83 @@ class TuningTask:
                 break
         return current, fit, noise
 
-    def _height(self, problem: _Problem, at: Hyperparameters, fit: _Fit, noise: FloatArray) -> float:
-        """Log evidence plus the log prior of the scales."""
+    def _log_prior(self, at: Hyperparameters) -> float:
+        """Of the scales, up to a constant."""
         start = Hyperparameters.start(self.schema)
         expected = expected_own(at.shared)
         away = [2.0 * np.log(at.own[name] / expected[name]) for name in at.own]
         away += [2.0 * np.log(at.shared[name] / start.shared[name]) for name in at.shared]
-        prior = -0.5 * float(np.square(away).sum()) / HYPER_VARIANCE
-        return _log_evidence(problem, at, noise, fit) + prior
+        return -0.5 * float(np.square(away).sum()) / HYPER_VARIANCE
 
     def log_evidence(self, at: Hyperparameters) -> float:
         """Log marginal likelihood of the rewards at given hyperparameters, in nats."""
         noise = np.array([at.noise_of(arm.arm) for arm in self.arms])
         problem = _Problem(self.arms, self.schema)
-        return _log_evidence(problem, at, noise, _fit(problem, at, noise, pooled=self.pooled))
+        return _log_evidence(problem, noise, _factors(problem, at, noise, pooled=self.pooled, keep=False))
+
+
+class _Factors(NamedTuple):
+    """Cholesky factors and what they give at once. inverse : A_a^-1, lower triangles only, or None."""
+
+    own: FloatArray  # (K, d): A_a^-1 b_a / s2_a
+    inverse: FloatArray  # (K, d, d), or (d, d) their sum; lower triangles only
+    total: FloatArray  # (d, d) Cholesky factor of the precision of beta; empty for disjoint arms
+    pulled: FloatArray  # (d,) sum_a V1^-1 A_a^-1 b_a / s2_a
+    shared_mean: FloatArray  # (d,)
+    log_determinant: float
+    quadratic: float
+
+
+def _factors(problem: _Problem, at: Hyperparameters, noise: FloatArray, *, pooled: bool, keep: bool) -> _Factors:
+    """K + 1 factorisations. keep : every inverse, else only their sum."""
+    d = problem.xr.shape[1]
+    v1 = at.own_variance(problem.schema)
+    diagonal = 1.0 / v1
+    pull = problem.xr / noise[:, None]
+    own = np.empty_like(pull)
+    inverse = np.zeros((len(noise), d, d) if keep else (d, d))
+    log_determinant = len(noise) * float(np.log(v1).sum())
+    work = np.empty((d, d), order="F")
+    for a, gram in enumerate(problem.symmetric):
+        np.multiply(gram, 1.0 / noise[a], out=work)
+        work.ravel(order="K")[:: d + 1] += diagonal
+        factor = _cholesky(work)
+        log_determinant += 2.0 * float(np.log(factor.diagonal()).sum())
+        own[a] = dpotrs(factor, pull[a], lower=1)[0]
+        lower = dpotri(factor, lower=1, overwrite_c=1)[0]
+        if keep:
+            inverse[a] = lower
+        else:
+            inverse += lower
+    quadratic = float((problem.rr / noise).sum() - (pull * own).sum())
+    if not pooled:
+        return _Factors(own, inverse, np.zeros((0, 0)), np.zeros(d), np.zeros(d), log_determinant, quadratic)
+    v0 = at.shared_variance(problem.schema)
+    total = -np.tril(inverse.sum(axis=0) if keep else inverse) / np.multiply.outer(v1, v1)
+    total[np.diag_indices(d)] += 1.0 / v0 + len(noise) / v1
+    factor = _cholesky(np.asfortranarray(total))
+    log_determinant += 2.0 * float(np.log(factor.diagonal()).sum()) + float(np.log(v0).sum())
+    pulled = (own / v1).sum(axis=0)
+    shared_mean = dpotrs(factor, pulled, lower=1)[0]
+    quadratic -= float(pulled @ shared_mean)
+    return _Factors(own, inverse, factor, pulled, shared_mean, log_determinant, quadratic)
+
+
+def _cholesky(matrix: FloatArray) -> FloatArray:
+    factor: FloatArray
+    factor, info = dpotrf(matrix, lower=1, clean=1)
+    if info != 0:
+        raise InvariantError("A precision matrix is not positive definite.")
+    return factor
+
+
+def _mirrored(lower: FloatArray) -> FloatArray:
+    """Full symmetric matrices from lower triangles, float64 (..., d, d)."""
+    lower = np.tril(lower)
+    full: FloatArray = lower + np.swapaxes(lower, -1, -2)
+    index = np.arange(full.shape[-1])
+    full[..., index, index] *= 0.5
+    return full
 
 
 def _fit(problem: _Problem, at: Hyperparameters, noise: FloatArray, *, pooled: bool) -> _Fit:
@@ -167,28 +230,23 @@ def _fit(problem: _Problem, at: Hyperparameters, noise: FloatArray, *, pooled: b
     """
     v1 = at.own_variance(problem.schema)
     d = v1.shape[0]
-    precision = problem.symmetric / noise[:, None, None] + np.diag(1.0 / v1)
-    inverse = np.stack([spd_inverse(matrix) for matrix in precision])
-    pull = problem.xr / noise[:, None]
-    own = np.matmul(inverse, pull[:, :, None])[:, :, 0]
+    factors = _factors(problem, at, noise, pooled=pooled, keep=True)
+    inverse = _mirrored(factors.inverse)
+    own = factors.own
     own_var = np.diagonal(inverse, axis1=1, axis2=2)
     determined = d - (own_var / v1).sum(axis=1)
     theta = delta = own
-    shared_mean, shared_var, total = np.zeros(d), np.zeros(d), None
+    shared_mean, shared_var = factors.shared_mean, np.zeros(d)
     if pooled:
-        v0 = at.shared_variance(problem.schema)
         weighted = inverse / v1  # W = A^-1 V1^-1
-        total = np.diag(1.0 / v0 + len(noise) / v1) - (weighted / v1[:, None]).sum(axis=0)
-        total = 0.5 * (total + total.T)
-        shared_covariance = spd_inverse(total)
-        shared_mean = shared_covariance @ (own / v1).sum(axis=0)
+        shared_covariance = _mirrored(dpotri(factors.total, lower=1)[0])
         shared_var = np.diagonal(shared_covariance)
         theta = own + weighted @ shared_mean
         delta = theta - shared_mean
         lifted = (weighted.reshape(-1, d) @ shared_covariance).reshape(weighted.shape)  # W Lambda^-1
-        spread = (lifted * weighted).sum(axis=2)  # diagonal of W Lambda^-1 W'
+        spread = np.vecdot(lifted, weighted)  # diagonal of W Lambda^-1 W'
         own_var = own_var + spread - 2.0 * np.diagonal(lifted, axis1=1, axis2=2) + shared_var
-        determined = determined + (weighted * (shared_covariance / v1[:, None])).sum(axis=(1, 2))
+        determined = determined + np.vecdot(weighted, shared_covariance / v1[:, None]).sum(axis=1)
         determined = determined - (spread / v1).sum(axis=1)
     fitted = np.matmul(problem.symmetric, theta[:, :, None])[:, :, 0]
     rss = problem.rr - 2.0 * (theta * problem.xr).sum(axis=1) + (theta * fitted).sum(axis=1)
@@ -199,21 +257,14 @@ def _fit(problem: _Problem, at: Hyperparameters, noise: FloatArray, *, pooled: b
         own_var=own_var,
         rss=np.maximum(rss, 0.0),
         determined=determined,
-        quadratic=float((problem.rr / noise).sum() - (pull * own).sum())
-        - (0.0 if total is None else float(shared_mean @ total @ shared_mean)),
-        precision=precision,
-        total=total,
+        log_evidence=_log_evidence(problem, noise, factors),
     )
 
 
-def _log_evidence(problem: _Problem, at: Hyperparameters, noise: FloatArray, fit: _Fit) -> float:
+def _log_evidence(problem: _Problem, noise: FloatArray, factors: _Factors) -> float:
     """Log marginal likelihood in nats: -1/2 [sum n log 2 pi s2 + log det + quadratic form]."""
-    logdet = float(np.linalg.slogdet(fit.precision)[1].sum())
-    logdet += len(noise) * float(np.log(at.own_variance(problem.schema)).sum())
-    if fit.total is not None:
-        logdet += float(np.linalg.slogdet(fit.total)[1])
-        logdet += float(np.log(at.shared_variance(problem.schema)).sum())
-    return -0.5 * (float((problem.n * np.log(2.0 * np.pi * noise)).sum()) + logdet + fit.quadratic)
+    scale = float((problem.n * np.log(2.0 * np.pi * noise)).sum())
+    return -0.5 * (scale + factors.log_determinant + factors.quadratic)
 
 
 def _step(

@@ -29,9 +29,11 @@ SMALLEST_SCALE: Final = 1e-3  # a standard deviation of this size is "off"; smal
 BIAS_SHARED: Final = 0.25
 BIAS_OWN: Final = 0.10
 GROUP_SHARED: Final = 0.10
-# Where queries differ for everybody, arms may be expected to differ too, by this share. Without it an arm that
-# is seldom played would be taken to follow the others everywhere, and would not be tried where it is better.
-OWN_SHARE: Final = 0.1
+# Where queries differ for everybody, arms may be expected to differ too, by this share of the scale. Without it an
+# arm that is seldom played would be taken to follow the others everywhere, and would not be tried where it is better.
+# Fitted with full information, public pools have .2 to .8 on form, .1 to .8 on meaning and .1 to 1 on clusters.
+OWN_SHARES: Final = {"lexical": 0.5, "embedding": 0.2}
+OWN_SHARE: Final = 0.35  # of any other group
 OWN_LEAST: Final = 0.01
 PRICE_SLOPE: Final = 0.02  # expected reward per factor e of cost, over public pools of models
 PRICE_REACH: Final = 0.05  # and at most this much
@@ -111,7 +113,10 @@ class Hyperparameters:
 
 def expected_own(shared: Mapping[str, float]) -> dict[str, float]:
     """Scales of the arms' own parts that go with given shared scales, before the data says more."""
-    return {name: BIAS_OWN if name == "bias" else max(OWN_LEAST, OWN_SHARE * scale) for name, scale in shared.items()}
+    return {
+        name: BIAS_OWN if name == "bias" else max(OWN_LEAST, OWN_SHARES.get(name, OWN_SHARE) * scale)
+        for name, scale in shared.items()
+    }
 
 
 def centres(costs_usd: Sequence[float | None], tiers: Sequence[str | None] | None = None) -> FloatArray:

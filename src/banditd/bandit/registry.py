@@ -11,7 +11,7 @@ from banditd.bandit.fixed import Fixed, FixedOptions, Rules, RulesOptions, Unifo
 from banditd.bandit.greedy import EpsilonGreedy, EpsilonGreedyOptions, SquareCB, SquareCBOptions
 from banditd.bandit.linucb import LinUCB, LinUCBOptions
 from banditd.bandit.tables import ClusterTable, ClusterTableOptions
-from banditd.bandit.thompson import Thompson, ThompsonOptions
+from banditd.bandit.thompson import EXPLORATIONS, Thompson, ThompsonOptions
 from banditd.bandit.view import PolicyView
 from banditd.core.errors import ConfigurationError
 
@@ -84,8 +84,9 @@ def _checked(name: str, value: object, default: object, models: tuple[str, ...])
         for rule in value:
             check_rule(rule)
         return tuple(value)
-    if name == "model" and value not in models:
-        raise ConfigurationError(f"model is one of {', '.join(models)}, got {value!r}.", field=where)
+    for choice, known in (("model", models), ("exploration", EXPLORATIONS)):
+        if name == choice and value not in known:
+            raise ConfigurationError(f"{name} is one of {', '.join(known)}, got {value!r}.", field=where)
     if isinstance(default, str):
         if not isinstance(value, str):
             raise ConfigurationError(f"{name} is a text, got {value!r}.", field=where)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.hyperparameters import Hyperparameters
-from banditd.bandit.thompson import PATIENCE, UNEQUAL, WIDEST, widened
 
 
 def one_sided(schema, draw_context, *, others: int) -> PolicyState:  # type: ignore[no-untyped-def]
@@ -27,7 +25,7 @@ def one_sided(schema, draw_context, *, others: int) -> PolicyState:  # type: ign
 
 def test_scales_that_one_arm_cannot_tell_stay_open(schema, draw_context) -> None:
     scales = one_sided(schema, draw_context, others=4).hyperparameters
-    assert scales.own["cluster"] < 0.04
+    assert scales.averaged["cluster"] > 1.2 * scales.own["cluster"]
     assert scales.averaged["cluster"] > 0.06
 
 
@@ -54,26 +52,6 @@ def test_disjoint_arms_share_nothing_that_could_be_mistaken(schema) -> None:
     settings = PolicySettings(options={"model": "disjoint"})
     state = PolicyState(schema=schema, settings=settings, arms=[ArmPrior("a"), ArmPrior("b")])
     assert state.tuning().run().averaged == {}
-
-
-def test_only_arms_that_are_much_less_known_than_the_leader_are_widened() -> None:
-    contrast = np.array([0.01, 0.01 * UNEQUAL, 0.5, 0.005, 100.0, 0.0])
-    result = widened(contrast, 0, PATIENCE)
-    np.testing.assert_array_equal(result[[0, 1, 3, 5]], contrast[[0, 1, 3, 5]])
-    assert contrast[2] < result[2] < WIDEST**2 * contrast[2]
-    assert result[4] == pytest.approx(WIDEST**2 * contrast[4])
-    assert (np.diff(result[[3, 0, 1, 2, 4]]) > 0).all()
-
-
-def test_widening_grows_with_the_rewards_and_then_stops_growing() -> None:
-    contrast = np.array([0.01, 0.3])
-    widths = [float(widened(contrast, 0, rewards)[1]) for rewards in (0.0, 0.5 * PATIENCE, PATIENCE, 9.0 * PATIENCE)]
-    assert widths[0] == contrast[1]
-    assert widths[0] < widths[1] < widths[2] == widths[3]
-
-
-def test_no_variance_anywhere_stays_none() -> None:
-    assert not widened(np.zeros(3), 1, PATIENCE).any()
 
 
 def test_a_neglected_specialist_is_found(schema, draw_context) -> None:
