@@ -18,7 +18,8 @@ answer. Where the model holds, d is near 0 and the answer is near s^2.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -30,7 +31,8 @@ _PRIOR_COUNT: Final = 8.0  # rewards that the arm's noise is worth against a cel
 _LARGEST_SHARE: Final = 0.99
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
     """What was seen, float64, shape (n_clusters, n_arms) each.
 
     weight : sum of w. reward : sum of w r, both as the posterior counts them today.
