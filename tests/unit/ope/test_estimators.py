@@ -63,7 +63,7 @@ def test_under_uniform_logging_snips_of_a_fixed_arm_is_that_arms_mean() -> None:
 def test_errors_are_true_to_size_and_ips_is_unbiased() -> None:
     misses = {"ips": [], "snips": []}  # type: dict[str, list[float]]
     for seed in range(200):
-        logged, chosen, scores = log_of(seed, n=1500)
+        logged, chosen, scores = log_of(seed, n=6000)
         weight, reward = importance_weights(logged, chosen, np.eye(4)[3]), seen(scores, chosen)
         for name, estimate in (("ips", ips), ("snips", snips)):
             found = estimate(weight, reward)

@@ -17,7 +17,7 @@ def policies(report) -> dict[str, dict]:  # type: ignore[no-untyped-def, type-ar
 
 
 def test_a_uniform_log_recovers_every_arm(two_topics: Path) -> None:
-    report = run(ReplayOptions(directory=two_topics, policy="uniform", seeds=2, workers=1))
+    report = run(ReplayOptions(directory=two_topics, policy="uniform", floor=0.0, seeds=2, workers=1))
     found = policies(report)
     assert set(found) == {*report.content["arms"], "uniform"}
     assert report.content["off_policy"]["rounds"] == 1200
