@@ -328,6 +328,7 @@ def _make_reports(bench: Workbench, learner: Learner) -> ReportService:
         clusters=_cluster_words(runtimes),
         clock=bench.clock,
         cluster_contexts=learner.cluster_contexts,
+        cluster_sums=learner.cluster_sums,
         changes=learner.changes,
         kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
     )

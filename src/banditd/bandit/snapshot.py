@@ -41,6 +41,11 @@ class Snapshot:
         self.posterior = posterior
         self.probe_share = probe_share
 
+    @property
+    def noise(self) -> FloatArray:
+        """Variance of a reward of weight 1 about its expectation, per arm: float64, shape (n_arms,)."""
+        return self.posterior.noise
+
     def choose(
         self, context: Context, *, arms: IntArray, penalty: FloatArray, floors: FloatArray, uniform: float
     ) -> Choice:

@@ -93,6 +93,12 @@ class PolicyState:
         contexts[:, 0] = 1.0
         return contexts
 
+    def cluster_sums(self) -> dict[str, FloatArray]:
+        """Per arm float64 (2, n_clusters): the weight and the weighted reward that count in each cluster today."""
+        found = cluster_sums([self._total(arm.arm) for arm in self._arms], self.schema)
+        pairs = zip(found.weight[:, :-1], found.reward[:, :-1], strict=True)
+        return {arm.arm: np.stack(pair) for arm, pair in zip(self._arms, pairs, strict=True)}
+
     def to_prior(self, source: str) -> Prior:
         """What is known now, of every arm that ever had a reward, for another policy to start from.
 

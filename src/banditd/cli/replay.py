@@ -70,6 +70,10 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Write the report; - prints it.",
 )
+@click.option(
+    "--off-policy", is_flag=True,
+    help="Show what the log says of every fixed arm and of uniform play, beside the truth (also in the JSON).",
+)  # fmt: skip
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the learning curves as PNG.")
 @click.option("--url", help="Replay against this live daemon instead of in process.")
 @click.option(
@@ -91,6 +95,7 @@ def replay(
     api_key: str | None,
     live_policy: str,
     save_prior: Path | None,
+    off_policy: bool,
     **given: Any,
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
@@ -102,6 +107,7 @@ def replay(
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
+      banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
     """
     if given["cost_weight"] is not None and given["budget"] is not None:
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
@@ -113,7 +119,7 @@ def replay(
         )
     if given["prior_worth"] is not None and given["prior"] is None:
         raise click.UsageError("--prior-worth says what --prior is worth: give that too")
-    from banditd.replay import report_table
+    from banditd.replay import off_policy_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
@@ -135,6 +141,8 @@ def replay(
     if json_file is not None:
         report.write_json(Path(json_file))
     console().print(report_table(report))
+    if off_policy:
+        console().print(off_policy_table(report))
 
 
 def _options(*, budget: float | None, feedback: tuple[str, ...], prior: Path | None, **given: Any) -> ReplayOptions:

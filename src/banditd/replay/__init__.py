@@ -5,7 +5,7 @@ from banditd.replay.engine import Plan, make_plan, run, run_with
 from banditd.replay.feedback import FeedbackSource
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import ReplayReport
-from banditd.replay.table import report_table
+from banditd.replay.table import off_policy_table, report_table
 
 __all__ = [
     "Decider",
@@ -16,6 +16,7 @@ __all__ = [
     "Row",
     "Served",
     "make_plan",
+    "off_policy_table",
     "report_table",
     "run",
     "run_with",

@@ -36,10 +36,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A decision. arm : index into the data's arms. token : whatever the decider needs to reward it."""
+    """A decision.
+
+    arm : index into the data's arms. token : whatever the decider needs to reward it. probability : the vector
+    that the arm was drawn from, float64 (K,) over the data's arms, 0 where not eligible; None when it is unknown.
+    """
 
     arm: int
     token: object
+    probability: FloatArray | None = None
 
 
 class Decider(Protocol):
@@ -157,7 +162,9 @@ class InProcessDecider:
         arm = int(columns[choice.index])
         if arm in self._granted:
             self._granted[arm] -= 1
-        return Served(arm, _Token(row.index, snapshot.epoch, reserved))
+        logged = np.zeros(len(self._arms))
+        logged[columns] = choice.probability
+        return Served(arm, _Token(row.index, snapshot.epoch, reserved), logged)
 
     def _floors(self, snapshot: Snapshot, arms: IntArray, columns: IntArray, cost_usd: FloatArray) -> FloatArray:
         """Least probabilities, as routing has them: exploration, probes of changed arms, grants of new ones."""

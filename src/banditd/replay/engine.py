@@ -143,6 +143,7 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
     forced = plan.warmup_arms(seed)
     desk = _RewardDesk(plan, decider, seed)
     chosen = np.zeros(scored.size, dtype=np.intp)
+    vectors: list[FloatArray | None] = []
     try:
         for position, index in enumerate(np.concatenate([warmup, scored]).tolist()):
             if position == warmup.size:
@@ -153,6 +154,7 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
                 raise InvariantError("The decider chose an arm where a randomised warm-up had drawn another.")
             if position >= warmup.size:
                 chosen[position - warmup.size] = served.arm
+                vectors.append(served.probability)
             await desk.take(index, served)
             if position % _BATCH == _BATCH - 1:
                 progress(position + 1)
@@ -167,7 +169,14 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
         choose_us=_median(decider.choose_us),
         update_us=_median(decider.update_us),
         rewards=desk.rewards,
+        probability=_stacked(vectors),
     )
+
+
+def _stacked(vectors: Sequence[FloatArray | None]) -> FloatArray | None:
+    """The logged vectors, float64 (n, K), or None where the decider keeps them to itself."""
+    known = [vector for vector in vectors if vector is not None]
+    return np.stack(known) if known and len(known) == len(vectors) else None
 
 
 class _RewardDesk:

@@ -17,6 +17,7 @@ import numpy as np
 
 from banditd.bandit.prior import Prior
 from banditd.core.types import FloatArray, IntArray
+from banditd.replay.off_policy import off_policy
 from banditd.replay.references import References, known_mean, mixture_utility, phases, references
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class SeedRun:
 
     rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
     rewards : how many the learner got, in the warm-up too. prior : what it knew at the end, where asked for.
+    probability : the vectors that ``chosen`` was drawn from, float64 (n, K), or None when they are unknown.
     """
 
     seed: int
@@ -38,6 +40,7 @@ class SeedRun:
     update_us: float | None
     rewards: int
     prior: Prior | None = None
+    probability: FloatArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,6 +104,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
             "choose": _mean_known([run.choose_us for run in runs]),
             "update": _mean_known([run.update_us for run in runs]),
         },
+        "off_policy": off_policy(data.score, data.arms, [(run.rows, run.chosen, run.probability) for run in runs]),
         "conditions": plan.options.conditions(),
         "per_seed": per_seed,
         "notes": [*data.notes, *_prior_notes(plan)],

@@ -49,6 +49,33 @@ def report_table(report: ReplayReport) -> Table:
     return table
 
 
+def off_policy_table(report: ReplayReport) -> Table:
+    """What the log says of other policies; one line where it has no propensities."""
+    content = _mapping(report.content["off_policy"])
+    policies = content.get("policies")
+    table = Table(title="From this log alone: mean reward of other policies")
+    for heading in ("", "SNIPS", "IPS", "effective rounds", "ground truth", "verdict"):
+        table.add_column(heading, justify="left" if heading in {"", "verdict"} else "right")
+    if not isinstance(policies, list):
+        table.caption = "the decider does not hand out its probability vectors"
+        return table
+    table.caption = f"{content['rounds']} rounds; agrees: within 3 standard errors"
+    for one in policies:
+        verdict = one["reason"] or {True: "agrees", False: "disagrees"}.get(one["agrees"], "-")
+        table.add_row(
+            one["policy"],
+            *(_with_error(_mapping(one[name])) for name in ("snips", "ips")),
+            _number(one["effective_sample_size"], 0),
+            _number(one["ground_truth"]),
+            verdict,
+        )
+    return table
+
+
+def _with_error(estimate: Mapping[str, object]) -> str:
+    return f"{_number(estimate['value'])} ± {_number(estimate['standard_error'])}" if estimate else "-"
+
+
 def _conditions(conditions: Mapping[str, object]) -> str | None:
     """What was simulated, in words; None for a plain replay."""
     said = []

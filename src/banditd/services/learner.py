@@ -118,6 +118,11 @@ class Learner:
         state = self._states.get(policy)
         return None if state is None else state.cluster_contexts()
 
+    def cluster_sums(self, policy: str) -> dict[str, FloatArray]:
+        """Per arm float64 (2, n_clusters): weight and weighted reward that count today, for the reports."""
+        state = self._states.get(policy)
+        return {} if state is None else state.cluster_sums()
+
     def changes(self, policy: str) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
         """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
         state = self._states.get(policy)

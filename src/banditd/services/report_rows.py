@@ -10,9 +10,12 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
+
+from banditd.bandit.discrepancy import Cells
 from banditd.bandit.regimes import ChangeEvent
-from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
-from banditd.services.summaries import MeanReward, Row, entropy_nats, mean_reward, ratio
+from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
+from banditd.services.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
 # Of the learner's state: bulky, and shown by ``/v1/stats`` as far as it says something.
@@ -186,9 +189,40 @@ def context_arm(row: Row, posterior: tuple[float, float] | None) -> dict[str, ob
         **reward_of(row).fields(),
         "posterior_mean": None if posterior is None else posterior[0],
         "posterior_deviation": None if posterior is None else posterior[1],
+        "posterior_interval": None if posterior is None else list(normal_interval(*posterior)),
         "spend_usd": float(row.get("spend_usd", 0.0)),
         "mean_latency_ms": ratio(float(row.get("latency_ms_sum", 0.0)), float(row.get("latency_reports", 0))),
     }
+
+
+def posterior_cells(
+    by_cluster: Mapping[int, Sequence[Row]],
+    arms: Sequence[str],
+    sums: Mapping[str, FloatArray],
+    shape: tuple[int, ...],
+) -> Cells:
+    """What was seen per cluster and arm, for ``cell_deviation``: today's sums, and the scatter over the log's life.
+
+    Parameters
+    ----------
+    by_cluster : a cluster's rows per arm. arms : in the order of the columns. sums : per arm float64
+        (2, n_clusters), weight and weighted reward; an arm without is as if never seen. shape : (n_clusters, n_arms).
+    """
+    weight, reward, count, scatter = np.zeros((4, *shape))
+    column = {arm: index for index, arm in enumerate(arms)}
+    for arm, index in column.items():
+        if arm in sums:
+            weight[:, index], reward[:, index] = np.maximum(sums[arm][0], 0.0), sums[arm][1]
+    for cluster, rows in by_cluster.items():
+        for row in rows:
+            at = column.get(str(row["arm"]))
+            total = float(row.get("weight", 0.0))
+            if at is None or not 0 <= cluster < shape[0] or total <= 0.0:
+                continue
+            count[cluster, at] = float(row.get("rewards", 0))
+            mean = float(row.get("weighted_reward", 0.0)) / total
+            scatter[cluster, at] = max(0.0, float(row.get("weighted_square", 0.0)) - mean * mean * total)
+    return Cells(weight, reward, count, scatter)
 
 
 def clear_winner(rows: Sequence[Row]) -> str | None:

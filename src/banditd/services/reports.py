@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+from banditd.bandit.discrepancy import cell_deviation
 from banditd.bandit.regimes import ChangeEvent
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
@@ -19,6 +20,7 @@ from banditd.services.report_rows import (
     clear_winner,
     context_arm,
     iso_time,
+    posterior_cells,
     public_change,
     public_decision,
     public_snapshot,
@@ -43,6 +45,8 @@ class SnapshotLike(Protocol):
     def epoch(self) -> int: ...
     @property
     def arms(self) -> tuple[str, ...]: ...
+    @property
+    def noise(self) -> FloatArray: ...
 
     def cluster_means(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior (mean, deviation), shape (n_clusters, n_arms) each."""
@@ -55,6 +59,7 @@ class ReportService:
     clusters : cluster index to its typical words.
     cluster_contexts : policy to the mean context of every cluster, shape (n_clusters, n_features), or None;
         with it the contexts' tables show the posterior mean beside the observed one.
+    cluster_sums : policy to, per arm, float64 (2, n_clusters): weight and weighted reward that count today.
     kinds : policy to the kind of policy it is configured as.
     changes : policy to (arms that have changed, the last alarms and recoveries), as the learner has them.
     """
@@ -70,6 +75,7 @@ class ReportService:
         clusters: Mapping[int, Sequence[str]],
         clock: Clock,
         cluster_contexts: Callable[[str], FloatArray | None] = lambda _: None,
+        cluster_sums: Callable[[str], Mapping[str, FloatArray]] = lambda _: {},
         kinds: Mapping[str, str] | None = None,
         changes: Callable[[str], tuple[Mapping[str, ChangeEvent], Sequence[ChangeEvent]]] = lambda _: ({}, ()),
     ) -> None:
@@ -81,6 +87,7 @@ class ReportService:
         self._clusters = clusters
         self._clock = clock
         self._cluster_contexts = cluster_contexts
+        self._cluster_sums = cluster_sums
         self._kinds = kinds or {}
         self._changes = changes
 
@@ -136,7 +143,7 @@ class ReportService:
         by_cluster: dict[int, list[Row]] = {}
         for row in await self._reader.contexts(policy):
             by_cluster.setdefault(int(row["cluster"]), []).append(row)
-        posterior = self._posterior(policy)
+        posterior = self._posterior(policy, by_cluster)
         clusters = [
             {
                 "cluster": cluster,
@@ -283,12 +290,16 @@ class ReportService:
             "reason": None if known else "not enough data: no reward yet",
         }
 
-    def _posterior(self, policy: str) -> dict[tuple[int, str], tuple[float, float]]:
-        """(cluster, arm) to the posterior (mean, deviation) at the cluster's mean context."""
+    def _posterior(
+        self, policy: str, by_cluster: Mapping[int, Sequence[Row]]
+    ) -> dict[tuple[int, str], tuple[float, float]]:
+        """(cluster, arm) to (mean, deviation) of its true mean reward, by the model and its misfit."""
         snapshot, contexts = self._snapshot(policy), self._cluster_contexts(policy)
         if snapshot is None or contexts is None or not snapshot.arms:
             return {}
         mean, deviation = snapshot.cluster_means(contexts)
+        cells = posterior_cells(by_cluster, snapshot.arms, self._cluster_sums(policy), mean.shape)
+        deviation = cell_deviation(mean, deviation, snapshot.noise, cells)
         return {
             (cluster, arm): (float(mean[cluster, index]), float(deviation[cluster, index]))
             for cluster in range(mean.shape[0])

@@ -74,6 +74,12 @@ def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted
     return MeanReward(rewards, mean, (max(0.0, centre - half), min(1.0, centre + half)), "wilson")
 
 
+def normal_interval(mean: float, deviation: float) -> tuple[float, float]:
+    """95 % interval of a normal posterior of a mean reward, cut to [0, 1]."""
+    low, high = mean - _Z * deviation, mean + _Z * deviation
+    return min(1.0, max(0.0, low)), min(1.0, max(0.0, high))
+
+
 def t_point(degrees: int) -> float:
     """The 97.5 % point of Student's t, by three terms of the Cornish-Fisher expansion.
 

@@ -205,6 +205,9 @@ class ContextArm(RewardSummary):
     posterior_mean: float | None
     """Predicted reward of the cluster's mean query."""
     posterior_deviation: float | None
+    """Of the cluster's true mean reward about it: what the model does not know, and how far it fits."""
+    posterior_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """95 % interval of the cluster's true mean reward by the model, in [0, 1]."""
     spend_usd: float
     mean_latency_ms: float | None
 

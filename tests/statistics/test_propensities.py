@@ -1,0 +1,107 @@
+"""The logged vector is what arms are drawn with, and estimates that rest on it find the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench.calibration import DATA, synthetic_world
+from scipy import stats
+
+from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.exploration import least_shares
+from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
+from banditd.core.types import Context
+from banditd.replay import ReplayOptions, run
+
+DRAWS = 100_000
+COST_USD = np.array([1e-4, 2e-4, 3e-4, 1e-3, 3e-3])
+
+
+def learned(kind: str) -> tuple[Snapshot, list[Context]]:
+    """A policy after 300 rewards, and queries for it."""
+    world = synthetic_world(3)
+    generator = np.random.default_rng(11)
+    state = PolicyState(
+        schema=world.schema, settings=PolicySettings(kind=kind), arms=[ArmPrior(arm) for arm in world.arms]
+    )
+    for row, arm in zip(generator.integers(4000, size=300), generator.integers(5, size=300), strict=True):
+        state.fold(
+            arm=world.arms[arm], epoch=state.epoch, x=world.x[row], weight=1.0, reward=float(world.score[row, arm])
+        )
+    rows = generator.integers(4000, size=4).tolist()
+    return state.snapshot(), [Context(x=world.x[row], cluster=int(world.cluster[row])) for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["thompson", "linucb", "squarecb", "epsilon_greedy"])
+@pytest.mark.parametrize("floor", [0.05, 0.2])
+def test_arms_are_drawn_as_often_as_the_logged_vector_says(kind: str, floor: float) -> None:
+    snapshot, contexts = learned(kind)
+    generator = np.random.default_rng(5)
+    arms = np.arange(5, dtype=np.intp)
+    floors, penalty = least_shares(COST_USD, floor, None), 20.0 * COST_USD
+    each = DRAWS // len(contexts)
+    for context in contexts:
+        drawn = np.zeros(5)
+        for uniform in generator.random(each).tolist():
+            choice = snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
+            drawn[choice.index] += 1
+            assert choice.propensity == choice.probability[choice.index]
+        logged = choice.probability
+        assert logged.sum() == pytest.approx(1.0)
+        assert (logged >= floors - 1e-12).all()
+        error = np.sqrt(logged * (1.0 - logged) / each)
+        assert (np.abs(drawn / each - logged) <= 4.0 * error + 1e-12).all(), (drawn / each, logged)
+        positive = logged > 0.0
+        assert stats.chisquare(drawn[positive], each * logged[positive] / logged[positive].sum()).pvalue > 1e-6
+
+
+def _folder(name: str) -> Path:
+    if not (DATA / name).is_dir():
+        pytest.skip(f"no {name} under {DATA}; set BANDITD_DATA to the folder of replay data")
+    return DATA / name
+
+
+@pytest.mark.parametrize(("policy", "floor", "within"), [("uniform", None, 2.0), ("thompson", 0.05, 3.0)])
+@pytest.mark.parametrize("name", ["ulab_nim9", "paretobandit4"])
+def test_estimates_from_a_replays_log_agree_with_the_truth(
+    policy: str, floor: float | None, within: float, name: str
+) -> None:
+    options = ReplayOptions(directory=_folder(name), policy=policy, floor=floor, limit=1500, seeds=2, workers=1)
+    content = run(options).content["off_policy"]
+    assert isinstance(content, dict)
+    for estimator in ("snips", "ips"):
+        gaps = [
+            (one[estimator]["value"] - one["ground_truth"], one[estimator]["standard_error"])
+            for one in content["policies"]
+        ]
+        pooled = sum(gap for gap, _ in gaps) / np.sqrt(sum(error**2 for _, error in gaps))
+        assert abs(pooled) <= within, (estimator, gaps)
+    judged = [one for one in content["policies"] if one["agrees"] is not None]
+    assert judged
+    assert all(one["agrees"] for one in judged)
+
+
+def test_estimates_from_a_synthetic_log_agree_with_the_truth() -> None:
+    """As above, without any data: an adaptive log in which the arms' shares move all the time."""
+    world, generator = synthetic_world(1), np.random.default_rng(8)
+    state = PolicyState(
+        schema=world.schema, settings=PolicySettings(kind="thompson"), arms=[ArmPrior(a) for a in world.arms]
+    )
+    arms, floors = np.arange(5, dtype=np.intp), np.full(5, 0.02)
+    weights = []
+    rewards = []
+    for row in generator.integers(4000, size=2500).tolist():
+        context = Context(x=world.x[row], cluster=int(world.cluster[row]))
+        choice = state.snapshot().choose(
+            context, arms=arms, penalty=np.zeros(5), floors=floors, uniform=float(generator.random())
+        )
+        reward = float(world.score[row, choice.index])
+        state.fold(arm=world.arms[choice.index], epoch=state.epoch, x=context.x, weight=1.0, reward=reward)
+        weights.append(np.eye(5)[choice.index] / choice.propensity)
+        rewards.append(reward)
+    contributions = np.array(weights) * np.array(rewards)[:, None]
+    error = contributions.std(axis=0, ddof=1) / np.sqrt(len(rewards))
+    assert (np.abs(contributions.mean(axis=0) - world.score.mean(axis=0)) <= 3.5 * error).all()
