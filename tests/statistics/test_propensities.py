@@ -64,7 +64,7 @@ def _folder(name: str) -> Path:
     return DATA / name
 
 
-@pytest.mark.parametrize(("policy", "floor", "within"), [("uniform", None, 2.0), ("thompson", 0.05, 3.0)])
+@pytest.mark.parametrize(("policy", "floor", "within"), [("uniform", None, 2.0), ("thompson", 0.2, 3.0)])
 @pytest.mark.parametrize("name", ["ulab_nim9", "paretobandit4"])
 def test_estimates_from_a_replays_log_agree_with_the_truth(
     policy: str, floor: float | None, within: float, name: str
