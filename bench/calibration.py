@@ -34,7 +34,7 @@ from banditd.services.summaries import Row  # noqa: E402
 
 DATA: Final = Path(os.environ.get("BANDITD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SETS: Final = (("ulab_nim9", None), ("bfcl2408", "mid10"), ("paretobandit4", None), ("mmlu_pro", "mid8"))
-KINDS: Final = ("mean, overall", "mean, cluster", "posterior, overall", "posterior, cluster")
+KINDS: Final = ("mean, overall", "mean, cluster", "posterior, overall", "posterior, cluster", "posterior, traffic")
 DRAWS: Final = (500, 2000, 5000)
 # A cluster of fewer rows has a truth that is little but the luck of those rows, drawn again and again.
 FEWEST_ROWS: Final = 30
@@ -142,8 +142,10 @@ def _overall(
         everything = np.zeros((len(world.arms), world.x.shape[1]))
         everything[k] = world.x[rows].mean(axis=0)
         found = Estimate.of(combination(posterior, everything))
-        truth = float(np.nanmean(world.score[rows, k]))  # the graduation report speaks of the traffic so far
         yield Interval(world.name, KINDS[2], arm, None, own.size, found.low, found.high, truth)
+        # The graduation report speaks of the traffic so far, not of the population that it was drawn from.
+        traffic = float(np.nanmean(world.score[rows, k]))
+        yield Interval(world.name, KINDS[4], arm, None, own.size, found.low, found.high, traffic)
 
 
 def _by_cluster(

@@ -32,7 +32,7 @@ def stored() -> list[Interval]:
     absent = [name for name, _ in SETS if not (DATA / name).is_dir()]
     if absent:
         pytest.skip(f"no {', '.join(absent)} under {DATA}; set BANDITD_DATA to the folder of replay data")
-    return [one for name, pool in SETS for one in logged(stored_world(name, pool), range(200, 204), (500, 2000))]
+    return [one for name, pool in SETS for one in logged(stored_world(name, pool), range(200, 206), (500, 2000))]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -45,7 +45,7 @@ def test_intervals_on_synthetic_worlds_cover(synthetic: list[Interval], kind: st
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_on_replayed_data_cover(stored: list[Interval], kind: str) -> None:
     those = [one for one in stored if one.kind == kind]
-    assert len(those) >= 200
+    assert len(those) >= 300
     assert 0.93 <= coverage(those) <= 0.97
 
 

@@ -64,12 +64,23 @@ def _folder(name: str) -> Path:
     return DATA / name
 
 
-@pytest.mark.parametrize(("policy", "floor", "within"), [("uniform", None, 2.0), ("thompson", 0.2, 3.0)])
+@pytest.mark.parametrize(
+    ("policy", "exploration", "floor", "within"),
+    [
+        ("uniform", None, None, 2.0),
+        ("thompson", "sampled", 0.05, 3.0),
+        ("thompson", "directed", 0.05, 3.0),
+        ("thompson", "directed", 0.2, 3.0),
+    ],
+)
 @pytest.mark.parametrize("name", ["ulab_nim9", "paretobandit4"])
 def test_estimates_from_a_replays_log_agree_with_the_truth(
-    policy: str, floor: float | None, within: float, name: str
+    policy: str, exploration: str | None, floor: float | None, within: float, name: str
 ) -> None:
-    options = ReplayOptions(directory=_folder(name), policy=policy, floor=floor, limit=1500, seeds=2, workers=1)
+    options = ReplayOptions(
+        directory=_folder(name), policy=policy, floor=floor, limit=5000, seeds=2, workers=1,
+        policy_options={} if exploration is None else {"exploration": exploration},
+    )  # fmt: skip
     content = run(options).content["off_policy"]
     assert isinstance(content, dict)
     for estimator in ("snips", "ips"):

@@ -1,4 +1,4 @@
-"""Probability that each of several independent normal variables is the largest. Nothing else.
+"""Which of several independent normal variables is the largest: probabilities, and means given the winner.
 
 p_a = integral prod_{b != a} F_b(y) dF_a(y), on one grid shared by all arms: K x G evaluations of the
 normal CDF. The grid is the union of every arm's own quantile nodes above the point that the largest
