@@ -12,40 +12,39 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from banditd import __version__
-from banditd.budget.pacer import Pacer
-from banditd.core.errors import ConfigurationError
 from banditd.core.ids import new_id
 from banditd.encoders.factory import open_encoder
-from banditd.encoders.static import SHIPPED_FOLDER
-from banditd.features.context import ContextBuilder
-from banditd.features.maps import load_feature_maps
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.ports import Encoder
-from banditd.prior_file import read_prior
+from banditd.price_file import PriceFileWatcher
+from banditd.runtimes import make_runtimes, report_unused_priors
 from banditd.services.arms import ArmService
+from banditd.services.budget_report import BudgetReports
+from banditd.services.budgets import BudgetBook
 from banditd.services.bundle import Services
 from banditd.services.eligibility import ArmGuards
 from banditd.services.health import HealthService
 from banditd.services.learner import Learner
 from banditd.services.maintenance import MaintenanceService
 from banditd.services.onboarding import OnboardingReports
-from banditd.services.policy import PolicyConfig, PolicyRuntime
+from banditd.services.policy import PolicyRuntime
 from banditd.services.reports import ReportService
 from banditd.services.rewards import RewardService
 from banditd.services.routing import RoutingService
-from banditd.settings import PolicySettingsSection, Settings
+from banditd.settings import Settings
 from banditd.storage import Storage, migrate_async, open_storage
-from banditd.wiring import policy_configs
 
 logger = logging.getLogger(__name__)
-SAVE_PACERS_S = 2.0
+KEEP_BUDGETS_S = 2.0
+PRICES_S = 2.0
 OBSERVE_S = 15.0
 
 
@@ -99,59 +98,6 @@ def database_url(settings: Settings) -> str:
     return url
 
 
-def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRuntime]:
-    """A runtime per policy, with the feature maps that belong to the encoder."""
-    folder = settings.encoder.feature_maps
-    if folder is None:
-        if settings.encoder.model != "static":
-            raise ConfigurationError(
-                f"encoder.model {settings.encoder.model} needs encoder.feature_maps: build them with "
-                f"'banditd encoder build --model {settings.encoder.model} --prompts FILE --out FOLDER'"
-            )
-        folder = SHIPPED_FOLDER
-    maps = load_feature_maps(folder)
-    return {
-        name: PolicyRuntime(
-            warm_started(config, settings.policies[name]),
-            ContextBuilder(encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features),
-        )
-        for name, config in policy_configs(settings).items()
-    }
-
-
-def warm_started(config: PolicyConfig, section: PolicySettingsSection) -> PolicyConfig:
-    """The policy with its prior file read and scaled.
-
-    Raises
-    ------
-    ConfigurationError : the file cannot be used.
-    """
-    if section.prior_file is None:
-        return config
-    read = read_prior(section.prior_file)
-    prior = read.rescaled(section.prior_worth_rewards, half_life=config.settings.forgetting)
-    logger.info(
-        "policy.prior_read",
-        extra={
-            "policy": config.name,
-            "source": prior.source,
-            "arms": sorted(prior.arms),
-            "rewards": round(read.rewards, 1),
-            "worth_rewards": round(prior.rewards, 1),
-        },
-    )
-    return replace(config, settings=replace(config.settings, prior=prior))
-
-
-def report_unused_priors(runtimes: Mapping[str, PolicyRuntime]) -> None:
-    """Log arms that a prior knows and the policy does not have (their sums are left out)."""
-    for name, runtime in runtimes.items():
-        prior = runtime.config.settings.prior
-        unused = sorted(set(prior.arms) - {arm.arm for arm in runtime.arms}) if prior is not None else []
-        if unused:
-            logger.warning("policy.prior_arms_unknown", extra={"policy": name, "arms": unused})
-
-
 @asynccontextmanager
 async def open_services(settings: Settings, *, start_jobs: bool = True) -> AsyncIterator[Daemon]:
     """Open the whole daemon but the HTTP listener.
@@ -164,13 +110,15 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
     metrics = Metrics(version=__version__)
     async with open_workbench(settings) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
-        pacers = await _load_pacers(bench)
-        services = _make_services(settings, bench, learner, pacers, metrics)
+        budgets = await _open_budgets(bench, metrics)
+        services = _make_services(settings, bench, learner, budgets, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
-        maintenance = _make_maintenance(settings, bench, learner, pacers, services, metrics)
+        maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
+        files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+        prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         jobs = JobScheduler(
-            make_jobs(settings, maintenance),
+            make_jobs(settings, maintenance, prices),
             leases=bench.storage.leases,
             store=bench.storage.jobs,
             clock=bench.clock,
@@ -180,7 +128,7 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
-        stack.push_async_callback(maintenance.save_pacers)
+        stack.push_async_callback(maintenance.keep_budgets)
         if start_jobs:
             jobs.start()
             stack.push_async_callback(jobs.close)
@@ -190,6 +138,7 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
                 rewards=services.rewards,
                 arms=services.arms,
                 reports=services.reports,
+                budgets=services.budgets,
                 health=services.health,
             ),
             metrics=metrics,
@@ -232,6 +181,7 @@ class _Made:
     rewards: RewardService
     arms: ArmService
     reports: ReportService
+    budgets: BudgetReports
     health: HealthService
 
 
@@ -253,7 +203,7 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
 
 
 def _make_services(
-    settings: Settings, bench: Workbench, learner: Learner, pacers: Mapping[str, Pacer], metrics: Metrics
+    settings: Settings, bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], metrics: Metrics
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     guards = {
@@ -265,7 +215,7 @@ def _make_services(
         routing=RoutingService(
             runtimes=runtimes,
             guards=guards,
-            pacers=pacers,
+            budgets=budgets,
             encoder=bench.encoder,
             decisions=storage.decisions,
             clock=clock,
@@ -276,15 +226,15 @@ def _make_services(
         rewards=RewardService(
             runtimes=runtimes,
             guards=guards,
-            pacers=pacers,
             rewards=storage.rewards,
             decisions=storage.decisions,
             clock=clock,
             metrics=metrics,
             wake_learner=learner.wake,
         ),
-        arms=_make_arm_service(bench, learner, pacers, reports),
+        arms=_make_arm_service(bench, learner, budgets, reports),
         reports=reports,
+        budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         health=HealthService(
             runtimes=runtimes,
             encoder=bench.encoder,
@@ -299,11 +249,11 @@ def _make_services(
 
 
 def _make_arm_service(
-    bench: Workbench, learner: Learner, pacers: Mapping[str, Pacer], reports: ReportService
+    bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], reports: ReportService
 ) -> ArmService:
     onboarding = OnboardingReports(
         runtimes=bench.runtimes,
-        pacers=pacers,
+        budgets=budgets,
         reader=bench.storage.reports,
         cluster_contexts=learner.cluster_contexts,
     )
@@ -338,20 +288,19 @@ def _make_maintenance(
     settings: Settings,
     bench: Workbench,
     learner: Learner,
-    pacers: Mapping[str, Pacer],
+    budgets: Mapping[str, BudgetBook],
     services: _Made,
     metrics: Metrics,
 ) -> MaintenanceService:
     storage, section = bench.storage, settings.jobs
     return MaintenanceService(
         runtimes=bench.runtimes,
-        pacers=pacers,
+        books=budgets,
         rewards=storage.rewards,
         defaults=services.rewards,
         learning=storage.learning,
         maintenance=storage.maintenance,
         reports=storage.reports,
-        budgets=storage.budgets,
         jobs=storage.jobs,
         clock=bench.clock,
         metrics=metrics,
@@ -363,7 +312,7 @@ def _make_maintenance(
     )
 
 
-def make_jobs(settings: Settings, maintenance: MaintenanceService) -> list[Job]:
+def make_jobs(settings: Settings, maintenance: MaintenanceService, prices: PriceFileWatcher) -> list[Job]:
     """The daemon's background work."""
     jobs = settings.jobs
     return [
@@ -373,18 +322,19 @@ def make_jobs(settings: Settings, maintenance: MaintenanceService) -> list[Job]:
         Job(name="retention", run=maintenance.retention, interval_s=jobs.retention_s),
         Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),
         Job(name="integrity", run=maintenance.integrity, interval_s=jobs.integrity_s),
-        Job(name="pacers", run=maintenance.save_pacers, interval_s=SAVE_PACERS_S, everywhere=True),
+        Job(name="prices", run=prices.look, interval_s=PRICES_S, everywhere=True),
+        Job(name="budgets", run=maintenance.keep_budgets, interval_s=KEEP_BUDGETS_S, everywhere=True),
         Job(name="observe", run=maintenance.observe, interval_s=OBSERVE_S, everywhere=True),
     ]
 
 
-async def _load_pacers(bench: Workbench) -> dict[str, Pacer]:
-    pacers = {}
+async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetBook]:
+    books = {}
     for name, runtime in bench.runtimes.items():
-        budget = runtime.config.budget_usd_per_decision
-        if budget is not None:
-            pacers[name] = Pacer.restore(budget, await bench.storage.budgets.load(name))
-    return pacers
+        stops = partial(metrics.count, metrics.budget_stops, name)
+        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, stops)
+        await books[name].open()
+    return books
 
 
 def _cluster_words(runtimes: Mapping[str, PolicyRuntime]) -> dict[int, tuple[str, ...]]:

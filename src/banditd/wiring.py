@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from banditd.bandit.base import PolicySettings
+from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
+from banditd.services.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
 
@@ -25,7 +27,11 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
             change_detection=section.change_detection,
         ),
         cost_weight=section.cost_weight,
-        budget_usd_per_decision=section.budget_usd_per_decision,
+        budgets=tuple(
+            BudgetRule(name=b.name, usd=b.usd, per=b.per, of=b.of, at_stop=b.at_stop) for b in section.all_budgets()
+        ),
+        profiles={name: Profile(**profile.model_dump()) for name, profile in section.profiles.items()},
+        resources=ResourcePrices(**section.resources.model_dump()),
         session_sticky=section.session_sticky,
         breaker_errors=section.breaker_errors,
         breaker_s=section.breaker_s,
@@ -63,6 +69,7 @@ def _arm(policy: str, arm: ArmSettings) -> Arm:
             usd_per_mtok_in=arm.price.usd_per_mtok_in,
             usd_per_mtok_out=arm.price.usd_per_mtok_out,
             usd_per_request=arm.price.usd_per_request,
+            usd_per_mtok_cached_in=arm.price.usd_per_mtok_cached_in,
         ),
         enabled=arm.enabled,
         capabilities=frozenset(arm.capabilities),
@@ -72,7 +79,10 @@ def _arm(policy: str, arm: ArmSettings) -> Arm:
         quality_tier=arm.quality_tier,
         expected_output_tokens=arm.expected_output_tokens,
         expected_latency_ms=arm.expected_latency_ms,
+        min_share=arm.min_share,
         max_share=arm.max_share,
+        kwh_per_mtok_in=arm.kwh_per_mtok_in,
+        kwh_per_mtok_out=arm.kwh_per_mtok_out,
         onboarding_decisions=arm.onboarding_decisions,
         onboarding_usd=arm.onboarding_usd,
     )

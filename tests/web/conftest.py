@@ -146,8 +146,10 @@ class MemoryArms:
         self.arms[arm.arm] = arm
         return self._view(arm)
 
-    async def patch(self, policy: str, arm: str, changes: Any) -> ArmView:
+    async def patch(self, policy: str, arm: str, changes: Any, *, price_from_us: int | None = None) -> ArmView:
         await self.get(policy, arm)
+        if price_from_us is not None:
+            del changes["price"]
         self.arms[arm] = dataclasses.replace(self.arms[arm], **changes)
         return self._view(self.arms[arm])
 
@@ -197,6 +199,11 @@ class MemoryHealth:
         return self.ready, {"database": {"ok": self.ready}}
 
 
+class MemoryBudgets:
+    async def budgets(self, policy: str) -> dict[str, object]:
+        return {"policy": policy, "budgets": []}
+
+
 @dataclass
 class MemoryDaemon:
     """What ``create_app`` opens in these tests."""
@@ -215,6 +222,7 @@ class MemoryDaemon:
             rewards=self.rewards,
             arms=self.arms,
             reports=MemoryReports(),
+            budgets=MemoryBudgets(),
             health=self.health,
         )
 

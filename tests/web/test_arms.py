@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+PRICE = {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 2.0, "usd_per_request": 0.0, "usd_per_mtok_cached_in": None}
 ARM = {
     "arm": "vendor/new-1", "upstream_model": "new-1-2026", "provider": "vendor",
     "price": {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 2.0}, "capabilities": ["vision", "tools"],
@@ -20,7 +21,12 @@ async def test_an_arm_is_added_found_changed_and_deleted(client: Any) -> None:
         if name not in {"price", "capabilities"}:
             assert body[name] == value, name
     assert body["capabilities"] == ["tools", "vision"]
-    assert body["price"] == {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 2.0, "usd_per_request": 0.0}
+    assert body["price"] == {
+        "usd_per_mtok_in": 1.0,
+        "usd_per_mtok_out": 2.0,
+        "usd_per_request": 0.0,
+        "usd_per_mtok_cached_in": None,
+    }
     for path in ("/v1/arms/vendor/new-1", "/v1/arms/vendor%2Fnew-1"):
         assert (await (await client.get(path)).json())["arm"] == "vendor/new-1"
     listed = await (await client.get("/v1/arms")).json()
@@ -28,7 +34,12 @@ async def test_an_arm_is_added_found_changed_and_deleted(client: Any) -> None:
     patched = await client.patch("/v1/arms/vendor/new-1", json={"price": {"usd_per_mtok_out": 9}, "enabled": False})
     body = await patched.json()
     assert patched.status == 200
-    assert body["price"] == {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 9.0, "usd_per_request": 0.0}
+    assert body["price"] == {
+        "usd_per_mtok_in": 1.0,
+        "usd_per_mtok_out": 9.0,
+        "usd_per_request": 0.0,
+        "usd_per_mtok_cached_in": None,
+    }
     assert body["enabled"] is False
     assert body["quality_prior"] == 0.7
     assert (await client.delete("/v1/arms/vendor/new-1")).status == 204

@@ -155,6 +155,7 @@ def test_every_error_of_ours_has_a_kind_and_bugs_are_500() -> None:
         errors.InvalidInputError: 422, errors.NoEligibleArmError: 422, errors.EmbeddingShapeError: 422,
         errors.NotFoundError: 404, errors.ConflictError: 409, errors.GoneError: 410,
         errors.ForbiddenError: 403, errors.UnauthenticatedError: 401, errors.RateLimitedError: 429,
+            errors.BudgetExhaustedError: 429,
         errors.UnavailableError: 503, errors.EncoderUnavailableError: 503, errors.LeaseLostError: 503,
         errors.EncoderOverloadedError: 503, errors.StorageUnavailableError: 503,
         errors.ConfigurationError: 500, errors.InvariantError: 500,

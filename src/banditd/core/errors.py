@@ -10,6 +10,7 @@
     ├── ForbiddenError           the key has not the scope
     ├── UnauthenticatedError     no key, or an unknown one
     ├── RateLimitedError         too many requests; ``retry_after_s``
+    │   └── BudgetExhaustedError a budget that rejects is used up
     ├── UnavailableError         a part that is needed does not answer; ``retry_after_s``
     │   ├── EncoderUnavailableError
     │   ├── EncoderOverloadedError
@@ -87,6 +88,12 @@ class RateLimitedError(BanditdError):
     def __init__(self, message: str, *, retry_after_s: float, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+
+
+class BudgetExhaustedError(RateLimitedError):
+    """A budget is used up and its policy rejects; ``retry_after_s`` until its window ends."""
+
+    default_code = "BUDGET_EXHAUSTED"
 
 
 class UnavailableError(BanditdError):

@@ -13,6 +13,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from banditd.core.money import Charge
+
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.intp]
@@ -83,17 +85,20 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """List price of an arm. All are >= 0."""
+    """List price of an arm. All are >= 0. Input that the provider had cached costs ``usd_per_mtok_cached_in``,
+    or like other input when that is None.
+    """
 
     usd_per_mtok_in: float = 0.0
     usd_per_mtok_out: float = 0.0
     usd_per_request: float = 0.0
+    usd_per_mtok_cached_in: float | None = None
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
-        """Cost in dollars of one call with these token counts."""
-        return (
-            self.usd_per_request + (self.usd_per_mtok_in * input_tokens + self.usd_per_mtok_out * output_tokens) / 1e6
-        )
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_input_tokens: float = 0.0) -> float:
+        """Cost in dollars of one call with these token counts; the cached ones are among ``input_tokens``."""
+        cached_at = self.usd_per_mtok_in if self.usd_per_mtok_cached_in is None else self.usd_per_mtok_cached_in
+        inward = self.usd_per_mtok_in * (input_tokens - cached_input_tokens) + cached_at * cached_input_tokens
+        return self.usd_per_request + (inward + self.usd_per_mtok_out * output_tokens) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,8 @@ class Arm:
     expected_output_tokens, expected_latency_ms : assumptions until usage reports replace them.
     onboarding_decisions, onboarding_usd : the quota of a new arm: it gets its minimum share until it has
         served this many decisions or cost this much, whichever comes first. 0 switches it off.
+    min_share, max_share : least probability of the arm where it is eligible, and cap on its share of the traffic.
+    kwh_per_mtok_in, kwh_per_mtok_out : energy, for policies that price it.
     """
 
     policy: str
@@ -121,7 +128,10 @@ class Arm:
     quality_tier: str | None = None
     expected_output_tokens: float = 400.0
     expected_latency_ms: float | None = None
+    min_share: float = 0.0
     max_share: float = 1.0
+    kwh_per_mtok_in: float = 0.0
+    kwh_per_mtok_out: float = 0.0
     onboarding_decisions: int = 20
     onboarding_usd: float = 1.0
     created_at_us: int = 0
@@ -137,6 +147,7 @@ class ArmUsage:
     usage_reports: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_input_tokens: int = 0
     cost_usd: float = 0.0
     latency_ms_sum: float = 0.0
     latency_reports: int = 0
@@ -148,7 +159,11 @@ class ArmUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One routing request, validated, independent of HTTP. At least one of text and embedding is given."""
+    """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
+
+    quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
+    objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
+    """
 
     policy: str = DEFAULT_POLICY
     text: str | None = None
@@ -162,7 +177,10 @@ class Query:
     max_cost_usd: float | None = None
     max_latency_ms: float | None = None
     quality_floor: float | None = None
+    quality_confidence: float | None = None
     cost_weight: float | None = None
+    profile: str | None = None
+    key_name: str | None = None
     expected_output_tokens: float | None = None
     session_id: str | None = None
     new_session_arm: bool = False
@@ -181,11 +199,12 @@ class Decision:
     is the inverse CDF of ``probability`` at ``uniform``.
 
     explored : another eligible arm has a higher ``mean - penalty``.
-    reason : ``policy`` (drawn by the policy), ``session`` (kept by its session: propensity 1, left out of
-        off-policy estimates).
+    reason : ``policy`` (drawn by the policy), ``quality_floor`` (least cost above the request's floor),
+        ``session`` (kept by its session: propensity 1, left out of off-policy estimates).
     degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).
     epoch : the segment this decision's reward will be folded into.
     deferred : the client will activate it; until then rewards are held.
+    charges : what it puts on the accounts of budgets.
     """
 
     decision_id: str
@@ -218,6 +237,7 @@ class Decision:
     session_id: str | None
     tags: Mapping[str, str]
     deferred: bool
+    charges: tuple[Charge, ...] = ()
 
     @property
     def chosen_index(self) -> int:
@@ -271,6 +291,7 @@ class UsageReport:
     served_arm: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_input_tokens: int | None = None
     cost_usd: float | None = None
     latency_ms: float | None = None
     error: str | None = None

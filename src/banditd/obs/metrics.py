@@ -96,7 +96,19 @@ class Metrics:
         self.budget_spend_ratio = self._gauge(
             "banditd_budget_spend_ratio", "Spend so far over the budget so far.", "policy", "budget"
         )
-        self.pacer_lambda = self._gauge("banditd_pacer_lambda", "Price of money (utility per USD).", "policy")
+        self.pacer_lambda = self._gauge(
+            "banditd_pacer_lambda", "Price of money (utility per USD).", "policy", "budget"
+        )
+        self.budget_charged = self._gauge(
+            "banditd_budget_charged_usd", "Charged to a budget's account of all decisions.", "policy", "budget"
+        )
+        self.budget_stops = self._counter(
+            "banditd_budget_stops",
+            "Decisions that found a budget used up, and what was done.",
+            "policy",
+            "budget",
+            "action",
+        )
         self.job_runs = self._counter("banditd_job_runs", "Runs of background jobs.", "job", "outcome")
         self.job_seconds = self._gauge("banditd_job_seconds", "Duration of a job's last run.", "job")
         self.job_last_run = self._gauge(

@@ -6,6 +6,7 @@ Not the choice among them (``routing``), nor their learning (``learner``).
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from banditd.ports import ArmStore, Clock
 from banditd.services.bundle import ArmView
 from banditd.services.policy import PolicyRuntime, is_onboarding
 
+logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(
     field.name
     for field in dataclasses.fields(Arm)
@@ -74,16 +76,20 @@ class ArmService:
         """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy)."""
         self._require_policy(arm.policy)
         now_us = self._clock.now_us()
+        self._check_shares(arm, await self._store.arms(arm.policy))
         await self._store.add(dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us))
         await self._changed()
         return await self.get(arm.policy, arm.arm)
 
-    async def patch(self, policy: str, arm: str, changes: Mapping[str, object]) -> ArmView:
-        """Change fields of an arm; a new price counts from the next decision on.
+    async def patch(
+        self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
+    ) -> ArmView:
+        """Change fields of an arm; a new price counts from the next decision on, or from ``price_from_us``.
 
         Raises
         ------
-        NotFoundError : no such policy or arm. InvalidInputError : a field that cannot be changed.
+        NotFoundError : no such policy or arm. InvalidInputError : a field that cannot be changed, shares that
+        contradict each other, a price that would begin in the past.
         """
         self._require_policy(policy)
         unknown = sorted(set(changes) - PATCHABLE)
@@ -93,8 +99,20 @@ class ArmService:
                 field=f"/{unknown[0]}",
             )
         current = await self._find(policy, arm)
-        values: dict[str, Any] = {**changes, "updated_at_us": self._clock.now_us()}
-        await self._store.replace(dataclasses.replace(current, **values))
+        now_us = self._clock.now_us()
+        values: dict[str, Any] = {**changes, "updated_at_us": now_us}
+        later = values.pop("price", None) if price_from_us is not None else None
+        changed = dataclasses.replace(current, **values)
+        self._check_shares(changed, await self._store.arms(policy))
+        if later is not None and price_from_us is not None:
+            if price_from_us <= now_us:
+                raise InvalidInputError(
+                    "a price cannot begin in the past: what was charged stays charged; leave valid_from out for now",
+                    field="/price/valid_from",
+                )
+            await self._store.schedule_price(policy, arm, later, price_from_us)
+        if set(values) != {"updated_at_us"}:
+            await self._store.replace(changed)
         await self._changed()
         return await self.get(policy, arm)
 
@@ -119,6 +137,37 @@ class ArmService:
             await self._store.add(dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us))
             added += 1
         return added
+
+    async def adopt_due_prices(self) -> None:
+        """Give arms the scheduled prices whose time has come."""
+        due = await self._store.adopt_due_prices(self._clock.now_us())
+        for policy, arm in due:
+            logger.info("arm.price_due", extra={"policy": policy, "arm": arm})
+        if due:
+            await self._changed()
+
+    @staticmethod
+    def _check_shares(arm: Arm, arms: Sequence[Arm]) -> None:
+        """Refuse shares that cannot hold together. Raises InvalidInputError."""
+        if arm.min_share > arm.max_share:
+            raise InvalidInputError(
+                f"min_share {arm.min_share:g} is above max_share {arm.max_share:g}", field="/min_share"
+            )
+        others = [other for other in arms if other.arm != arm.arm and other.enabled]
+        least = sum(other.min_share for other in others) + arm.min_share * arm.enabled
+        if arm.enabled and arm.min_share > 0.0 and least > 1.0 + 1e-12:
+            raise InvalidInputError(
+                f"the enabled arms' min_share would add up to {least:g}; all together they may take 1",
+                field="/min_share",
+            )
+        capped = [*others, arm] if arm.enabled else others
+        most = sum(other.max_share for other in capped)
+        if arm.max_share < 1.0 and capped and most < 1.0 - 1e-12:
+            raise InvalidInputError(
+                f"the enabled arms' max_share would add up to {most:g}: nobody might answer the rest of the traffic; "
+                "raise one, or enable another arm first",
+                field="/max_share",
+            )
 
     async def _find(self, policy: str, arm: str) -> Arm:
         for candidate in await self._store.arms(policy):

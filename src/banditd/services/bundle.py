@@ -89,8 +89,13 @@ class Arms(Protocol):
     async def add(self, arm: Arm) -> ArmView:
         """Raises ConflictError when it exists, NotFoundError for an unknown policy."""
 
-    async def patch(self, policy: str, arm: str, changes: Mapping[str, object]) -> ArmView:
-        """``changes`` maps fields of ``Arm`` to new values (``price`` is a whole ``Price``)."""
+    async def patch(
+        self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
+    ) -> ArmView:
+        """``changes`` maps fields of ``Arm`` to new values (``price`` is a whole ``Price``).
+
+        price_from_us : when that price begins, in the future; None: now.
+        """
 
     async def delete(self, policy: str, arm: str) -> None:
         """Its statistics stay. Raises NotFoundError."""
@@ -117,6 +122,11 @@ class Reports(Protocol):
     async def snapshots(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
 
+class Budgets(Protocol):
+    async def budgets(self, policy: str) -> Mapping[str, object]:
+        """Every budget with its accounts. Raises NotFoundError."""
+
+
 class Health(Protocol):
     async def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether this process should get traffic, and every part's state."""
@@ -130,4 +140,5 @@ class Services:
     rewards: Rewards
     arms: Arms
     reports: Reports
+    budgets: Budgets
     health: Health

@@ -72,7 +72,6 @@ def is_plain(query: Query) -> bool:
         and not query.capabilities
         and query.max_cost_usd is None
         and query.max_latency_ms is None
-        and query.quality_floor is None
     )
 
 
@@ -147,16 +146,3 @@ def eligible_arms(
         excluded |= {a: why for a, why in soft.items() if a in view.index and a not in excluded}
         allowed = kept
     return np.array(allowed, dtype=np.intp), excluded
-
-
-def apply_quality_floor(
-    view: RouteView, arms: IntArray, mean: FloatArray, floor: float, excluded: dict[str, str]
-) -> IntArray:
-    """Keep the arms whose predicted reward reaches the floor, or the single best one when none does."""
-    keep = mean >= floor
-    if not keep.any():
-        keep = np.zeros(len(arms), dtype=bool)
-        keep[int(np.argmax(mean))] = True
-    for i in arms[~keep]:
-        excluded[view.arms[i].arm] = "quality_floor"
-    return arms[keep]

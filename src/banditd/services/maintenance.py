@@ -1,4 +1,4 @@
-"""What the daemon does besides answering: default rewards, silent usage, roll-ups, retention, integrity, pacers.
+"""What the daemon does besides answering: default rewards, silent usage, roll-ups, retention, integrity, budgets.
 
 Each function is one run of one job; when and on which replica it runs is ``jobs/``' business.
 """
@@ -9,11 +9,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from banditd.budget.pacer import Pacer
 from banditd.core.errors import InvariantError
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
-    BudgetStore,
     Clock,
     JobStore,
     LearningStore,
@@ -21,6 +19,7 @@ from banditd.ports import (
     ReportReader,
     RewardLog,
 )
+from banditd.services.budgets import BudgetBook
 from banditd.services.folding import contribution_of
 from banditd.services.policy import PolicyRuntime
 
@@ -51,13 +50,12 @@ class MaintenanceService:
         self,
         *,
         runtimes: Mapping[str, PolicyRuntime],
-        pacers: Mapping[str, Pacer],
+        books: Mapping[str, BudgetBook],
         rewards: RewardLog,
         defaults: Defaults,
         learning: LearningStore,
         maintenance: Maintenance,
         reports: ReportReader,
-        budgets: BudgetStore,
         jobs: JobStore,
         clock: Clock,
         metrics: Metrics,
@@ -68,13 +66,12 @@ class MaintenanceService:
         integrity_sample: int,
     ) -> None:
         self._runtimes = runtimes
-        self._pacers = pacers
+        self._books = books
         self._rewards = rewards
         self._defaults = defaults
         self._learning = learning
         self._maintenance = maintenance
         self._reports = reports
-        self._budgets = budgets
         self._jobs = jobs
         self._clock = clock
         self._metrics = metrics
@@ -102,7 +99,7 @@ class MaintenanceService:
             await self._jobs.set_cursor(cursor, now_us)
 
     async def usage_silence(self) -> None:
-        """Settle decisions whose usage never came at their predicted cost."""
+        """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing."""
         until_us = self._clock.now_us() - self._usage_window_us
         for name in self._runtimes:
             cursor = f"usage_silence:{name}"
@@ -113,6 +110,8 @@ class MaintenanceService:
                 charged = await self._rewards.charge_estimate(ids, self._clock.now_us()) if ids else 0
                 if len(silent) < BATCH or not charged:
                     break
+            while abandoned := await self._rewards.abandoned(name, since_us, until_us, BATCH):
+                await self._rewards.release(abandoned, self._clock.now_us())
             await self._jobs.set_cursor(cursor, until_us)
 
     async def compact_rollups(self) -> None:
@@ -155,10 +154,13 @@ class MaintenanceService:
                     f"as their rewards say, first {wrong[0]}; run 'banditd rebuild'"
                 )
 
-    async def save_pacers(self) -> None:
-        """Persist the budgets' state."""
-        for name, pacer in self._pacers.items():
-            await self._budgets.save(name, pacer.to_json(), self._clock.now_us())
+    async def keep_budgets(self) -> None:
+        """Look at what other replicas have spent, and keep this one's prices for a restart."""
+        now_us = self._clock.now_us()
+        for book in self._books.values():
+            if book.rules:
+                await book.refresh(now_us)
+                await book.save(now_us)
 
     async def observe(self) -> None:
         """Bring the gauges of /metrics up to date."""
@@ -172,8 +174,14 @@ class MaintenanceService:
             if ratio is not None and entropy is not None:
                 self._metrics.exploration_ratio.labels(name).set(ratio)
                 self._metrics.selection_entropy.labels(name).set(entropy)
-        for name, pacer in self._pacers.items():
-            self._metrics.pacer_lambda.labels(name).set(pacer.price_per_usd)
-            if pacer.decisions:
-                planned_usd = pacer.budget_usd * pacer.decisions
-                self._metrics.budget_spend_ratio.labels(name, "per_decision").set(pacer.spent_usd / planned_usd)
+        for name, book in self._books.items():
+            self._observe_budgets(name, book)
+
+    def _observe_budgets(self, policy: str, book: BudgetBook) -> None:
+        for account in book.of_all_decisions():
+            name = account.rule.name
+            self._metrics.pacer_lambda.labels(policy, name).set(account.pacer.price_per_usd)
+            self._metrics.budget_charged.labels(policy, name).set(account.totals.charged_usd)
+            if account.planned_usd() > 0.0:
+                ratio = account.totals.charged_usd / account.planned_usd()
+                self._metrics.budget_spend_ratio.labels(policy, name).set(ratio)

@@ -15,9 +15,9 @@ import numpy as np
 
 from banditd.bandit.contrast import combination
 from banditd.bandit.quadrature import win_probabilities
-from banditd.budget.pacer import Pacer
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
 from banditd.ports import ReportReader
+from banditd.services.budgets import BudgetBook
 from banditd.services.policy import TYPICAL_INPUT_TOKENS, PolicyRuntime, RouteView, is_onboarding
 from banditd.services.summaries import Row, ratio
 
@@ -152,12 +152,12 @@ class OnboardingReports:
         self,
         *,
         runtimes: Mapping[str, PolicyRuntime],
-        pacers: Mapping[str, Pacer],
+        budgets: Mapping[str, BudgetBook],
         reader: ReportReader,
         cluster_contexts: Callable[[str], FloatArray | None],
     ) -> None:
         self._runtimes = runtimes
-        self._pacers = pacers
+        self._budgets = budgets
         self._reader = reader
         self._cluster_contexts = cluster_contexts
 
@@ -217,9 +217,7 @@ class OnboardingReports:
         """Utility that money takes away on a typical query, per arm of the view."""
         tokens = ratio(sum(u.input_tokens for u in usage.values()), sum(u.usage_reports for u in usage.values()))
         per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
-        pacer = self._pacers.get(runtime.name)
-        if pacer is not None:
-            per_usd += pacer.price_per_usd
+        per_usd += self._budgets[runtime.name].general_price_per_usd()
         return per_usd * view.cost_usd(TYPICAL_INPUT_TOKENS if tokens is None else tokens, None)
 
 

@@ -13,8 +13,10 @@ import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
+from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
 from banditd.features.context import ContextBuilder
+from banditd.services.objectives import Profile, ResourcePrices
 
 TYPICAL_INPUT_TOKENS = 300.0
 # Assumed tokens and latency are worth this many usage reports.
@@ -52,7 +54,9 @@ class PolicyConfig:
     name: str
     settings: PolicySettings
     cost_weight: float = 0.0
-    budget_usd_per_decision: float | None = None
+    budgets: tuple[BudgetRule, ...] = ()
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    resources: ResourcePrices = field(default_factory=ResourcePrices)
     session_sticky: bool = True
     breaker_errors: int = 5
     breaker_s: float = 30.0
@@ -66,6 +70,7 @@ class RouteView:
     """Snapshot and arms, aligned: every vector has shape (n_arms,) in the order of ``arms``.
 
     cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
+    kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
     """
 
     snapshot: Snapshot
@@ -79,8 +84,16 @@ class RouteView:
     latency_ms: FloatArray
     cost_scale_usd: float
     onboarding_share: FloatArray
+    min_share: FloatArray
+    kwh_per_token_in: FloatArray
+    kwh_per_token_out: FloatArray
 
-    def cost_usd(self, input_tokens: float, output_tokens: float | None) -> FloatArray:
+    def energy_kwh(self, input_tokens: float, output_tokens: float | FloatArray | None) -> FloatArray:
+        """Predicted energy of every arm for a query of this length, in kilowatt-hours."""
+        out = self.output_tokens if output_tokens is None else output_tokens
+        return self.kwh_per_token_in * input_tokens + self.kwh_per_token_out * out
+
+    def cost_usd(self, input_tokens: float, output_tokens: float | FloatArray | None) -> FloatArray:
         """Predicted cost of every arm for a query of this length, in dollars."""
         out = self.output_tokens if output_tokens is None else output_tokens
         return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * out
@@ -142,6 +155,9 @@ def build_view(snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmU
         latency_ms=np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered]),
         cost_scale_usd=float(typical[enabled].max()) if enabled.size else 0.0,
         onboarding_share=new * share,
+        min_share=np.array([a.min_share for a in ordered]),
+        kwh_per_token_in=np.array([a.kwh_per_mtok_in for a in ordered]) / 1e6,
+        kwh_per_token_out=np.array([a.kwh_per_mtok_out for a in ordered]) / 1e6,
     )
 
 

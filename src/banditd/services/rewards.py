@@ -7,9 +7,9 @@ service gives each reward its identity and the rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
-from banditd.budget.pacer import Pacer
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
 from banditd.obs.metrics import Metrics
@@ -28,7 +28,6 @@ class RewardService:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         guards: Mapping[str, ArmGuards],
-        pacers: Mapping[str, Pacer],
         rewards: RewardLog,
         decisions: DecisionLog,
         clock: Clock,
@@ -37,7 +36,6 @@ class RewardService:
     ) -> None:
         self._runtimes = runtimes
         self._guards = guards
-        self._pacers = pacers
         self._rewards = rewards
         self._decisions = decisions
         self._clock = clock
@@ -92,6 +90,7 @@ class RewardService:
         ------
         NotFoundError : no such decision or served arm. ConflictError : settled with other figures.
         """
+        report = replace(report, received_at_us=self._clock.now_us())
         settled: list[tuple[str, str]] = []
 
         def price(arm: Arm, usage: UsageReport) -> float | None:
@@ -103,9 +102,6 @@ class RewardService:
         if not duplicate and settled:
             policy, arm = settled[-1]
             self._guards[policy].report(arm, error=report.error is not None, now_us=self._clock.now_us())
-            pacer = self._pacers.get(policy)
-            if pacer is not None and cost_usd is not None:
-                await self._settle(pacer, report.decision_id, cost_usd)
             if report.served_arm is not None:
                 self._wake_learner()
         return UsageReceipt(decision_id=report.decision_id, duplicate=duplicate, cost_usd=cost_usd)
@@ -141,11 +137,6 @@ class RewardService:
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
 
-    async def _settle(self, pacer: Pacer, decision_id: str, cost_usd: float) -> None:
-        decision = await self._decisions.get(decision_id)
-        if decision is not None:
-            pacer.settle(float(decision["predicted_cost_usd"]), cost_usd)  # type: ignore[arg-type]
-
     def _after(self, outcomes: Sequence[RewardReceipt | BanditdError]) -> None:
         recorded = False
         for outcome in outcomes:
@@ -167,7 +158,7 @@ def cost_of(arm: Arm, usage: UsageReport) -> float | None:
         return usage.cost_usd
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
-    return arm.price.cost_usd(usage.input_tokens or 0, usage.output_tokens or 0)
+    return arm.price.cost_usd(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_input_tokens or 0)
 
 
 def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:

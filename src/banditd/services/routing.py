@@ -10,36 +10,47 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from banditd.bandit.exploration import least_shares
-from banditd.bandit.snapshot import TIE
-from banditd.budget.pacer import Pacer
 from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
 from banditd.core.ids import new_id
+from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, Encoder
-from banditd.services.eligibility import ArmGuards, apply_quality_floor, eligible_arms
+from banditd.services.budgets import Account, Admission, BudgetBook, exhausted
+from banditd.services.drawing import Drawn, draw_arm
+from banditd.services.eligibility import ArmGuards, eligible_arms
+from banditd.services.objectives import with_profile
 from banditd.services.policy import PolicyRuntime, RouteView
 
 SESSION_CACHE_SIZE = 50_000
+# Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
+BUDGET_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
-    """The outcome of the draw, before it becomes a decision."""
+class _Prepared:
+    """A query with all that had to be waited for."""
 
-    index: int
-    propensity: float
-    uniform: float
-    explored: bool
-    reason: str
-    probability: FloatArray
-    mean: FloatArray
-    deviation: FloatArray
+    query: Query
+    embedding: FloatArray | None
+    degraded: str | None
+    session_arm: str | None
+    accounts: tuple[Account, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """Cost (dollars) and penalty (reward) of every arm: float64, shape (n_arms,)."""
+
+    now_us: int
+    input_tokens: int
+    cost_usd: FloatArray
+    cost_weight: float
+    penalty: FloatArray
 
 
 class RoutingService:
@@ -50,7 +61,7 @@ class RoutingService:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         guards: Mapping[str, ArmGuards],
-        pacers: Mapping[str, Pacer],
+        budgets: Mapping[str, BudgetBook],
         encoder: Encoder,
         decisions: DecisionLog,
         clock: Clock,
@@ -60,7 +71,7 @@ class RoutingService:
     ) -> None:
         self._runtimes = runtimes
         self._guards = guards
-        self._pacers = pacers
+        self._budgets = budgets
         self._encoder = encoder
         self._decisions = decisions
         self._clock = clock
@@ -74,37 +85,66 @@ class RoutingService:
 
         Raises
         ------
-        NotFoundError : no such policy.
+        NotFoundError : no such policy or profile.
         InvalidInputError : an unknown arm or caller feature, a wrong embedding, no eligible arm.
+        BudgetExhaustedError : a budget that rejects is used up.
         EncoderOverloadedError : the encoder's queue is full.
         StorageUnavailableError : the decision could not be made durable; nothing was decided.
         """
-        runtime = self._runtime(query.policy)
-        embedding, degraded = await self._embed(query)
-        session_arm = await self._session_arm(runtime, query)
-        decision = self._decide(runtime, query, embedding, degraded, session_arm)
-        if not query.dry_run:
-            await self._commit([decision])
-        return decision
+        runtime, prepared = await self._prepare(query)
+        decision = self._decide(runtime, prepared)
+        if query.dry_run:
+            return decision
+        full = (await self._commit([decision])).get(decision.decision_id)
+        return decision if full is None else await self._again(runtime, prepared, full)
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        results: list[Decision | BanditdError] = []
-        for outcome in prepared:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, BanditdError):
-                raise outcome
-            results.append(outcome)
+        results = [self._outcome(one) for one in prepared]
         durable = [d for q, d in zip(queries, results, strict=True) if isinstance(d, Decision) and not q.dry_run]
-        if durable:
-            await self._commit(durable)
+        refused = await self._commit(durable) if durable else {}
+        for index, (one, made) in enumerate(zip(prepared, results, strict=True)):
+            full = refused.get(made.decision_id) if isinstance(made, Decision) else None
+            if full is not None and not isinstance(one, BaseException):
+                try:
+                    results[index] = await self._again(*one, full)
+                except BanditdError as error:
+                    results[index] = error
         return results
 
-    async def _prepare(self, query: Query) -> Decision:
+    def _outcome(self, prepared: tuple[PolicyRuntime, _Prepared] | BaseException) -> Decision | BanditdError:
+        try:
+            if isinstance(prepared, BaseException):
+                raise prepared
+            return self._decide(*prepared)
+        except BanditdError as error:
+            return error
+
+    async def _prepare(self, query: Query) -> tuple[PolicyRuntime, _Prepared]:
+        """Everything that has to be waited for, before the decision that waits for nothing."""
         runtime = self._runtime(query.policy)
+        query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
         session_arm = await self._session_arm(runtime, query)
-        return self._decide(runtime, query, embedding, degraded, session_arm)
+        accounts = await self._budgets[runtime.name].accounts(query, self._clock.now_us())
+        return runtime, _Prepared(query, embedding, degraded, session_arm, accounts)
+
+    async def _again(self, runtime: PolicyRuntime, prepared: _Prepared, full: AccountKey) -> Decision:
+        """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
+        book = self._budgets[runtime.name]
+        for _ in range(BUDGET_ATTEMPTS):
+            now_us = self._clock.now_us()
+            accounts = await book.accounts(prepared.query, now_us)
+            decision = self._decide(runtime, replace(prepared, accounts=accounts))
+            refused = await self._commit([decision])
+            if not refused:
+                return decision
+            full = refused[decision.decision_id]
+        account = book.known(full)
+        if account is None:  # its window has ended meanwhile
+            return await self._again(runtime, prepared, full)
+        raise exhausted(account, self._clock.now_us())
 
     def _runtime(self, policy: str) -> PolicyRuntime:
         runtime = self._runtimes.get(policy)
@@ -140,62 +180,76 @@ class RoutingService:
 
     # -------------------------------------------------------------- the decision, without waiting
 
-    def _decide(
+    def _decide(self, runtime: PolicyRuntime, prepared: _Prepared) -> Decision:
+        query, view = prepared.query, runtime.view
+        context = self._context(runtime, query, prepared.embedding)
+        priced = self._price(runtime, view, prepared)
+        soft = self._guards[runtime.name].exclusions(view, priced.now_us)
+        eligible, excluded = eligible_arms(view, query, priced.cost_usd, priced.input_tokens, soft)
+        admission = self._admit(runtime, prepared.accounts, eligible, priced)
+        drawn = draw_arm(
+            view,
+            query,
+            context,
+            admission.arms,
+            penalty=priced.penalty,
+            cost_usd=priced.cost_usd,
+            session_arm=prepared.session_arm,
+            exploration_floor=runtime.config.settings.floor,
+            uniform=float(self._rng.random()),
+        )
+        excluded |= _exclusions(view, admission, drawn)
+        charges: tuple[Charge, ...] = ()
+        if not query.dry_run:
+            self._after_draw(runtime, view, query, drawn)
+            charges = self._reserve(runtime, prepared.accounts, context, eligible, admission, drawn, priced)
+        return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges)
+
+    def _decision(
         self,
         runtime: PolicyRuntime,
-        query: Query,
-        embedding: FloatArray | None,
-        degraded: str | None,
-        session_arm: str | None,
+        view: RouteView,
+        prepared: _Prepared,
+        context: Context,
+        priced: _Priced,
+        drawn: Drawn,
+        excluded: Mapping[str, str],
+        charges: tuple[Charge, ...],
     ) -> Decision:
-        view = runtime.view
-        now_us = self._clock.now_us()
-        context = self._context(runtime, query, embedding)
-        tokens = self._encoder.count_tokens(query.text) if query.text is not None else 0
-        cost_usd = view.cost_usd(tokens, query.expected_output_tokens)
-        soft = self._soft_exclusions(runtime, view, cost_usd, now_us)
-        arms, excluded = eligible_arms(view, query, cost_usd, tokens, soft)
-        if query.quality_floor is not None:
-            mean, _ = view.snapshot.predict(context, arms)
-            arms = apply_quality_floor(view, arms, mean, query.quality_floor, excluded)
-        weight = runtime.config.cost_weight if query.cost_weight is None else query.cost_weight
-        penalty = self._penalty(runtime, view, cost_usd[arms], weight)
-        drawn = self._draw(runtime, view, context, arms, penalty, cost_usd[arms], session_arm)
+        query, config, arms = prepared.query, runtime.config, drawn.arms
         chosen = view.arms[int(arms[drawn.index])]
-        if not query.dry_run:
-            self._after_draw(runtime, view, query, context, arms, excluded, drawn, cost_usd)
-        config = runtime.config
         return Decision(
-            decision_id=new_id(now_us),
+            decision_id=new_id(priced.now_us),
             policy=runtime.name,
             policy_kind=config.settings.kind,
-            created_at_us=now_us,
-            expires_at_us=now_us + int(config.rewards.window_s * 1e6),
+            created_at_us=priced.now_us,
+            expires_at_us=priced.now_us + int(config.rewards.window_s * 1e6),
             arm=chosen.arm,
             upstream_model=chosen.upstream_model,
             propensity=drawn.propensity,
             uniform=drawn.uniform,
             explored=drawn.explored,
             reason=drawn.reason,
-            degraded=degraded,
+            degraded=prepared.degraded,
             arms=tuple(view.arms[int(i)].arm for i in arms),
             probability=drawn.probability,
             mean=drawn.mean,
             deviation=drawn.deviation,
-            cost_usd=cost_usd[arms],
-            penalty=penalty,
+            cost_usd=priced.cost_usd[arms],
+            penalty=priced.penalty[arms],
             exclusions=excluded,
             context=context,
             schema_hash=runtime.builder.schema.hash,
             snapshot_version=view.snapshot.version,
             epoch=view.snapshot.epoch,
-            cost_weight=weight,
-            input_tokens=tokens,
+            cost_weight=priced.cost_weight,
+            input_tokens=priced.input_tokens,
             input_hash=_hash(query.text),
             input_text=query.text if self._store_input else None,
             session_id=query.session_id,
             tags=query.tags,
             deferred=query.defer_activation,
+            charges=charges,
         )
 
     @staticmethod
@@ -207,91 +261,75 @@ class RoutingService:
             text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
         )
 
-    def _soft_exclusions(
-        self, runtime: PolicyRuntime, view: RouteView, cost_usd: FloatArray, now_us: int
-    ) -> dict[str, str]:
-        soft = self._guards[runtime.name].exclusions(view, now_us)
-        pacer = self._pacers.get(runtime.name)
-        if pacer is not None:
-            enabled = view.enabled
-            affordable = np.asarray(pacer.mask(cost_usd[enabled]), dtype=bool)
-            for i in enabled[~affordable]:
-                soft.setdefault(view.arms[int(i)].arm, "budget")
-        return soft
+    def _price(self, runtime: PolicyRuntime, view: RouteView, prepared: _Prepared) -> _Priced:
+        """What every arm would cost, and the utility that takes away: weight x cost / scale + price of the budgets.
 
-    def _penalty(self, runtime: PolicyRuntime, view: RouteView, cost_usd: FloatArray, weight: float) -> FloatArray:
-        """Utility that money takes away, per eligible arm: weight x cost / scale, plus the budget's price."""
+        Energy and carbon count for the weight, not for the budgets: nobody is billed for them.
+        """
+        query, accounts = prepared.query, prepared.accounts
+        tokens = self._encoder.count_tokens(query.text) if query.text is not None else 0
+        cost_usd = view.cost_usd(tokens, query.expected_output_tokens)
+        weight = _cost_weight(query, runtime.config.cost_weight)
         per_usd = weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
-        pacer = self._pacers.get(runtime.name)
-        if pacer is not None:
-            per_usd += pacer.price_per_usd
-        return cost_usd * per_usd
+        price = BudgetBook.price_per_usd(accounts) if accounts else 0.0
+        penalty = cost_usd * (per_usd + price)
+        per_kwh = runtime.config.resources.per_kwh
+        if per_kwh > 0.0 and per_usd > 0.0:
+            penalty += view.energy_kwh(tokens, query.expected_output_tokens) * (per_kwh * per_usd)
+        return _Priced(self._clock.now_us(), tokens, cost_usd, weight, penalty)
 
-    def _draw(
-        self,
-        runtime: PolicyRuntime,
-        view: RouteView,
-        context: Context,
-        arms: IntArray,
-        penalty: FloatArray,
-        cost_usd: FloatArray,
-        session_arm: str | None,
-    ) -> _Drawn:
-        held = view.index.get(session_arm) if session_arm is not None else None
-        if held is not None and held in arms:
-            mean, deviation = view.snapshot.predict(context, arms)
-            probability = (arms == held).astype(float)
-            index = int(np.argmax(probability))
-            utility = mean - penalty
-            explored = bool(utility[index] < utility.max() - TIE)
-            return _Drawn(index, 1.0, 0.0, explored, "session", probability, mean, deviation)
-        probes = None if view.snapshot.probe_share is None else view.snapshot.probe_share[arms]
-        floors = least_shares(cost_usd, runtime.config.settings.floor, probes)
-        floors = np.maximum(floors, view.onboarding_share[arms])
-        uniform = float(self._rng.random())
-        choice = view.snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
-        return _Drawn(
-            choice.index,
-            choice.propensity,
-            uniform,
-            choice.explored,
-            "policy",
-            choice.probability,
-            choice.mean,
-            choice.deviation,
-        )
+    def _admit(
+        self, runtime: PolicyRuntime, accounts: tuple[Account, ...], eligible: IntArray, priced: _Priced
+    ) -> Admission:
+        if not accounts:
+            return Admission(eligible)
+        names = [arm.arm for arm in runtime.view.arms]
+        return self._budgets[runtime.name].admit(accounts, eligible, priced.cost_usd, names, priced.now_us)
 
-    def _after_draw(
-        self,
-        runtime: PolicyRuntime,
-        view: RouteView,
-        query: Query,
-        context: Context,
-        arms: IntArray,
-        excluded: Mapping[str, str],
-        drawn: _Drawn,
-        cost_usd: FloatArray,
-    ) -> None:
-        chosen = view.arms[int(arms[drawn.index])].arm
+    def _after_draw(self, runtime: PolicyRuntime, view: RouteView, query: Query, drawn: Drawn) -> None:
+        chosen = view.arms[int(drawn.arms[drawn.index])].arm
         self._guards[runtime.name].count(view, chosen)
-        pacer = self._pacers.get(runtime.name)
-        if pacer is not None:
-            mean, costs = drawn.mean, cost_usd[arms]
-            if "budget" in excluded.values():
-                # The price must be solved on the arms that money, not the request, has taken away.
-                everyone = np.array([i for i in view.enabled if excluded.get(view.arms[i].arm, "budget") == "budget"])
-                mean, costs = view.snapshot.predict(context, everyone)[0], cost_usd[everyone]
-            pacer.observe(mean, costs)
-            pacer.reserve(float(cost_usd[arms[drawn.index]]))
         if query.session_id is not None:
             self._remember(runtime.name, query.session_id, chosen)
 
-    async def _commit(self, decisions: Sequence[Decision]) -> None:
-        await self._decisions.append(decisions)
+    def _reserve(
+        self,
+        runtime: PolicyRuntime,
+        accounts: tuple[Account, ...],
+        context: Context,
+        eligible: IntArray,
+        admission: Admission,
+        drawn: Drawn,
+        priced: _Priced,
+    ) -> tuple[Charge, ...]:
+        if not accounts:
+            return ()
+        book = self._budgets[runtime.name]
+        mean = drawn.mean
+        if drawn.arms.shape[0] < eligible.shape[0]:
+            # The price must be solved on the arms that money has taken away, too.
+            mean, _ = runtime.view.snapshot.predict(context, eligible)
+        book.observe(accounts, mean, priced.cost_usd[eligible])
+        return book.reserve(accounts, float(priced.cost_usd[drawn.arms[drawn.index]]), admission, priced.now_us)
+
+    async def _commit(self, decisions: Sequence[Decision]) -> Mapping[str, AccountKey]:
+        """Make decisions durable. Returns, by id, those that a budget refuses, and whose."""
+        try:
+            committed = await self._decisions.append(decisions)
+        finally:
+            for decision in decisions:
+                if decision.charges:
+                    self._budgets[decision.policy].release(decision.charges)
         metrics = self._metrics
         for decision in decisions:
+            if decision.decision_id in committed.refused:
+                continue
             explored = "true" if decision.explored else "false"
             metrics.count(metrics.selections, decision.policy, decision.arm, explored)
+        if committed.accounts:
+            for policy in {decision.policy for decision in decisions}:
+                self._budgets[policy].adopt(committed.accounts)
+        return committed.refused
 
     def _remember(self, policy: str, session_id: str, arm: str) -> None:
         key = (policy, session_id)
@@ -299,6 +337,22 @@ class RoutingService:
         self._sessions.move_to_end(key)
         if len(self._sessions) > SESSION_CACHE_SIZE:
             self._sessions.popitem(last=False)
+
+
+def _cost_weight(query: Query, usual: float) -> float:
+    """Above a quality floor the least cost is chosen; where none clears it, quality is all that counts."""
+    if query.quality_floor is not None:
+        return 0.0
+    return usual if query.cost_weight is None else query.cost_weight
+
+
+def _exclusions(view: RouteView, admission: Admission, drawn: Drawn) -> dict[str, str]:
+    """Arm to the reason why money or the quality floor took it out."""
+    reasons = {view.arms[i].arm: f"budget:{name}" for i, name in admission.excluded.items()}
+    if drawn.arms.shape[0] < admission.arms.shape[0]:
+        kept = set(drawn.arms.tolist())
+        reasons |= {view.arms[i].arm: "quality_floor" for i in admission.arms.tolist() if i not in kept}
+    return reasons
 
 
 def _hash(text: str | None) -> str | None:

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from banditd.storage.arms import SqlArmStore
+from banditd.storage.budgets import SqlBudgetStore
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
-from banditd.storage.jobs import SqlBudgetStore, SqlJobStore
+from banditd.storage.jobs import SqlJobStore
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance

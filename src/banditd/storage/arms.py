@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
@@ -16,7 +16,7 @@ from banditd.storage.schema import arm as arm_table
 from banditd.storage.schema import arm_price, arm_total
 from banditd.storage.schema import policy as policy_table
 
-_PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request")
+_PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
 _PLAIN: Final = (
     "policy",
     "arm",
@@ -29,7 +29,10 @@ _PLAIN: Final = (
     "quality_tier",
     "expected_output_tokens",
     "expected_latency_ms",
+    "min_share",
     "max_share",
+    "kwh_per_mtok_in",
+    "kwh_per_mtok_out",
     "onboarding_decisions",
     "onboarding_usd",
     "created_at_us",
@@ -40,6 +43,7 @@ _USAGE: Final = (
     "usage_reports",
     "input_tokens",
     "output_tokens",
+    "cached_input_tokens",
     "cost_usd",
     "latency_ms_sum",
     "latency_reports",
@@ -103,7 +107,8 @@ class SqlArmStore:
         else:
             _overwrite(connection, arm, deleted_at_us=None)
         if before is None or _price(before) != arm.price:
-            self._append_price(connection, arm)
+            since_us = arm.updated_at_us or arm.created_at_us
+            self._append_price(connection, arm.policy, arm.arm, arm.price, since_us)
         _raise_version(connection, arm.policy)
         return None
 
@@ -116,7 +121,8 @@ class SqlArmStore:
             return NotFoundError(f"Policy {arm.policy} has no arm {arm.arm}.", code="ARM_UNKNOWN")
         _overwrite(connection, arm)
         if _price(before) != arm.price:
-            self._append_price(connection, arm)
+            since_us = arm.updated_at_us or arm.created_at_us
+            self._append_price(connection, arm.policy, arm.arm, arm.price, since_us)
         _raise_version(connection, arm.policy)
         return None
 
@@ -145,16 +151,57 @@ class SqlArmStore:
             lambda connection: [(row.valid_from_us, _price(row)) for row in connection.execute(query)]
         )
 
+    async def schedule_price(self, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
+        def work(connection: Connection) -> BanditdError | None:
+            before = _stored(connection, policy, arm)
+            if before is None or before.deleted_at_us is not None:
+                return NotFoundError(f"Policy {policy} has no arm {arm}.", code="ARM_UNKNOWN")
+            self._append_price(connection, policy, arm, price, valid_from_us)
+            return None
+
+        await self._database.write(work)
+
+    async def adopt_due_prices(self, now_us: int) -> list[tuple[str, str]]:
+        if not await self._database.read(lambda connection: _due_prices(connection, now_us)):
+            return []
+
+        def work(connection: Connection) -> list[tuple[str, str]]:
+            due = _due_prices(connection, now_us)
+            for (policy, arm), price in due.items():
+                mine = (arm_table.c.policy == policy) & (arm_table.c.arm == arm)
+                connection.execute(update(arm_table).where(mine).values(updated_at_us=now_us, **_price_values(price)))
+                _raise_version(connection, policy)
+            return sorted(due)
+
+        return await self._database.write(work)
+
     async def arms_version(self) -> int:
         query = select(func.coalesce(func.sum(policy_table.c.arms_version), 0))
         return await self._database.read(lambda connection: int(connection.execute(query).scalar_one()))
 
-    def _append_price(self, connection: Connection, arm: Arm) -> None:
-        row = {"policy": arm.policy, "arm": arm.arm, "valid_from_us": arm.updated_at_us or arm.created_at_us}
-        connection.execute(
-            dialect.replace_row(self._database.engine, arm_price, _PRICE),
-            row | {name: float(getattr(arm.price, name)) for name in _PRICE},
-        )
+    def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
+        row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
+        connection.execute(dialect.replace_row(self._database.engine, arm_price, _PRICE), row | _price_values(price))
+
+
+def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Price]:
+    """Arms whose newest price in force is not the one that they carry."""
+    t, p = arm_table.c, arm_price.c
+    q = arm_price.alias("begun").c
+    newest = (
+        select(func.max(q.valid_from_us))
+        .where(q.policy == t.policy, q.arm == t.arm, q.valid_from_us <= now_us)
+        .scalar_subquery()
+    )
+    query = select(arm_table, *(p[name].label(f"due_{name}") for name in _PRICE)).where(
+        p.policy == t.policy, p.arm == t.arm, p.valid_from_us == newest, t.deleted_at_us.is_(None)
+    )
+    due = {}
+    for row in connection.execute(query):
+        price = Price(*(getattr(row, f"due_{name}") for name in _PRICE))
+        if price != _price(row):
+            due[row.policy, row.arm] = price
+    return due
 
 
 def load_arms(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Arm]:
@@ -191,12 +238,36 @@ def _raise_version(connection: Connection, policy: str) -> None:
 
 def _values(arm: Arm) -> dict[str, Any]:
     values = {name: getattr(arm, name) for name in _PLAIN}
-    values |= {name: float(getattr(arm.price, name)) for name in _PRICE}
+    values |= _price_values(arm.price)
     return values | {"capabilities": json.dumps(sorted(arm.capabilities))}
 
 
 def _price(row: Row[Any]) -> Price:
     return Price(*(getattr(row, name) for name in _PRICE))
+
+
+def _price_values(price: Price) -> dict[str, float | None]:
+    values = {name: getattr(price, name) for name in _PRICE}
+    return {name: None if value is None else float(value) for name, value in values.items()}
+
+
+def load_prices(
+    connection: Connection, keys: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], list[tuple[int, Price]]]:
+    """The price history of these (policy, arm), oldest first."""
+    wanted = sorted(set(keys))
+    found: dict[tuple[str, str], list[tuple[int, Price]]] = {}
+    if wanted:
+        query = select(arm_price).where(tuple_(arm_price.c.policy, arm_price.c.arm).in_(wanted))
+        for row in connection.execute(query.order_by(arm_price.c.valid_from_us)):
+            found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, _price(row)))
+    return found
+
+
+def price_at(history: Sequence[tuple[int, Price]], at_us: int, otherwise: Price) -> Price:
+    """The price in force then; the first one for what came before it."""
+    in_force = [price for since_us, price in history if since_us <= at_us]
+    return in_force[-1] if in_force else history[0][1] if history else otherwise
 
 
 def _usage(row: Row[Any]) -> ArmUsage:

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.types import Decision
-from banditd.ports import DecisionFilter
+from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
+from banditd.storage.budgets import Ledger, pack_charges
 from banditd.storage.codec import clean_text, pack_context, pack_facts, pack_mapping, pack_names, pack_vector
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import read_decision, read_page, read_stream
@@ -50,6 +51,7 @@ class SqlDecisionLog:
         self._insert = dialect.Prepared(engine, insert(decision), _COLUMNS)
         self._sums = SumWriter(engine, writer_name, _ROUTE_SUMS, ("decisions",))
         self._rows = RowCounter(engine, writer_name)
+        self._ledger = Ledger(engine)
         newer = dialect.insert_into(engine, session)
         self._session = dialect.Prepared(
             engine,
@@ -61,16 +63,19 @@ class SqlDecisionLog:
             _SESSION_COLUMNS,
         )
 
-    async def append(self, decisions: Sequence[Decision]) -> None:
-        if decisions:
-            await self._database.write_batched(self._append, decisions)
+    async def append(self, decisions: Sequence[Decision]) -> Committed:
+        if not decisions:
+            return Committed()
+        committed: Committed = await self._database.write_batched(self._append, decisions)
+        return committed
 
-    def _append(self, connection: Connection, batches: Sequence[Sequence[Decision]]) -> list[None]:
+    def _append(self, connection: Connection, batches: Sequence[Sequence[Decision]]) -> list[Committed]:
+        made_by_batch, answers = self._charge(connection, batches)
         increments = self._sums.start()
         fixed: _Fixed = {}
         rows = []
         sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
-        for batch in batches:
+        for batch in made_by_batch:
             for made in batch:
                 predicted_cost_usd = _count(made, increments, fixed)
                 rows.append(_row(made, predicted_cost_usd))
@@ -83,7 +88,24 @@ class SqlDecisionLog:
         self._sums.flush(connection, increments)
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
         self._rows.add(connection, "decision", len(rows))
-        return [None] * len(batches)
+        return answers
+
+    def _charge(
+        self, connection: Connection, batches: Sequence[Sequence[Decision]]
+    ) -> tuple[Sequence[Sequence[Decision]], list[Committed]]:
+        """Charge the budgets: what may be stored of each batch, and its answer."""
+        if not any(made.charges for batch in batches for made in batch):
+            return batches, [Committed()] * len(batches)
+        flat = [(made.created_at_us, made.charges) for batch in batches for made in batch]
+        refused, accounts = self._ledger.charge(connection, flat)
+        verdicts = iter(refused)
+        kept, answers = [], []
+        for batch in batches:
+            full = {made.decision_id: account for made in batch if (account := next(verdicts)) is not None}
+            kept.append([made for made in batch if made.decision_id not in full])
+            mine = {charge.key for made in batch for charge in made.charges}
+            answers.append(Committed(full, {key: accounts[key] for key in mine if key in accounts}))
+        return kept, answers
 
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         return await self._database.read(lambda connection: read_decision(connection, decision_id))
@@ -230,4 +252,5 @@ def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
         pack_mapping(made.tags),
         bool(made.deferred),
         pack_facts(made.context.facts),
+        pack_charges(made.charges),
     )

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _BEGIN_MODE: Final = "banditd_begin"
 _MIGRATION_LOCK: Final = 7_305_234_901
+_ACCOUNTS_LOCK: Final = 7_305_234_901 + 1
 """Key of the advisory lock under which one replica migrates; any number that nobody else uses."""
 _PSYCOPG: Final = "postgresql+psycopg"
 _RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503"})
@@ -190,6 +191,12 @@ def lock_migrations(connection: Connection) -> None:
     if not is_sqlite(connection.engine.url):
         connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
+
+def lock_accounts(connection: Connection) -> None:
+    """Wait until this transaction alone may charge budgets. On SQLite its BEGIN IMMEDIATE has seen to that."""
+    if not is_sqlite(connection.engine.url):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ACCOUNTS_LOCK})
 
 
 def refuse_broken_references(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The small states: runs and cursors of the jobs, and each policy's budget."""
+"""Runs and cursors of the jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 
 from banditd.storage import dialect
 from banditd.storage.engine import Database
-from banditd.storage.schema import budget_state, job_run
+from banditd.storage.schema import job_run
 
 
 class SqlJobStore:
@@ -52,22 +52,3 @@ class SqlJobStore:
     def _store(self, connection: Connection, job: str, values: Mapping[str, Any]) -> None:
         statement = dialect.replace_row(self._database.engine, job_run, values)
         connection.execute(statement, {"job": job, **values})
-
-
-class SqlBudgetStore:
-    """``ports.BudgetStore`` over one database."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def load(self, policy: str) -> str | None:
-        query = select(budget_state.c.state).where(budget_state.c.policy == policy)
-        return await self._database.read(lambda connection: connection.execute(query).scalar())
-
-    async def save(self, policy: str, state: str, at_us: int) -> None:
-        statement = dialect.replace_row(self._database.engine, budget_state, ("state", "updated_at_us"))
-
-        def work(connection: Connection) -> None:
-            connection.execute(statement, {"policy": policy, "state": state, "updated_at_us": at_us})
-
-        await self._database.write(work)

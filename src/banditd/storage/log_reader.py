@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
+from banditd.storage.budgets import unpack_charges
 from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
 
@@ -115,6 +116,9 @@ def _decode(row: RowMapping) -> dict[str, object]:
     for name in _MAPPINGS:
         if name in whole:
             whole[name] = unpack_mapping(whole[name])
+    if "charges" in whole:
+        accounts = unpack_charges(str(whole["policy"]), whole["charges"])
+        whole["charges"] = [{"budget": a.budget, "account": a.account} for a in accounts]
     if "x" in whole:
         whole["x"] = unpack_context(whole["x"]).tolist()
     return whole

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, delete, distinct, exists, func, not_, 
 from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage import dialect
+from banditd.storage.budgets import forget_accounts
 from banditd.storage.decisions import forget_sessions
 from banditd.storage.engine import Database
 from banditd.storage.migrate import current_revision
@@ -37,6 +38,8 @@ HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 STEPS: Final = ((BUCKET_S, HOUR_S, 2 * DAY_S), (HOUR_S, DAY_S, 35 * DAY_S))
 """(from bucket size, to bucket size, age from which): two days in detail, five weeks by the hour."""
+ACCOUNTS_KEPT_S: Final = 400 * DAY_S
+"""Windows of budgets: a year and the month before it."""
 WRITERS_KEPT: Final = 8
 """Writers come and go with replicas; from this many on, their totals are merged into one row."""
 _CHUNK: Final = 500
@@ -70,7 +73,8 @@ class SqlMaintenance:
             merged += await self._database.write(
                 lambda connection, t=table, s=sums: self._merge_writers(connection, t, s)  # type: ignore[misc]
             )
-        return merged
+        edge_us = now_us - ACCOUNTS_KEPT_S * MICROSECONDS_PER_SECOND
+        return merged + await self._database.write(lambda connection: forget_accounts(connection, edge_us))
 
     def _merge_buckets(self, connection: Connection, from_s: int, to_s: int, edge_us: int) -> int:
         """Merge the oldest bucket of size ``to_s`` that still has rows of size ``from_s``."""

@@ -127,6 +127,12 @@ class SqlRewardLog:
     async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
         return await self._usage.charge_estimate(decision_ids, at_us)
 
+    async def abandoned(self, policy: str, created_from_us: int, created_to_us: int, limit: int) -> list[str]:
+        return await self._usage.abandoned(policy, created_from_us, created_to_us, limit)
+
+    async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
+        return await self._usage.release(decision_ids, at_us)
+
 
 def _chunks(values: Iterable[str]) -> list[list[str]]:
     ordered = sorted(values)

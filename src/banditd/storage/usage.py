@@ -6,14 +6,17 @@ Money, tokens, latency and errors are counted for the arm that served, in the bu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, not_, or_, select
+from sqlalchemy import Connection, Select, delete, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.ids import lowest_id
-from banditd.core.types import Arm, UsageReport
-from banditd.storage.arms import load_arms
+from banditd.core.money import AccountKey
+from banditd.core.types import Arm, Price, UsageReport
+from banditd.storage.arms import load_arms, load_prices, price_at
+from banditd.storage.budgets import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
@@ -25,6 +28,7 @@ _USAGE_SUMS: Final = (
     "output_tokens",
     "latency_reports",
     "errors",
+    "cached_input_tokens",
     "spend_usd",
     "latency_ms_sum",
 )
@@ -42,6 +46,7 @@ class UsageLog:
         self._database = database
         self._sums = SumWriter(database.engine, writer_name, _USAGE_SUMS, _CLUSTER_SUMS)
         self._rows = RowCounter(database.engine, writer_name)
+        self._ledger = Ledger(database.engine)
 
     async def report(self, report: UsageReport, price_cost: PriceCost) -> tuple[bool, float | None]:
         answer: tuple[bool, float | None] = await self._database.write_batched(self._report, (report, price_cost))
@@ -57,7 +62,9 @@ class UsageLog:
             if r.decision_id in decisions
         }
         arms = load_arms(connection, served)
+        prices = load_prices(connection, served)
         increments = self._sums.start()
+        changes: dict[AccountKey, float] = {}
         new: dict[str, dict[str, Any]] = {}
         replaced: list[str] = []
         answers: list[Answer] = []
@@ -68,7 +75,8 @@ class UsageLog:
             if answer is not None or made is None:
                 answers.append(answer or (False, None))
                 continue
-            row = _row(report, made, arms, price_cost)
+            row = _row(report, made, arms, prices, price_cost)
+            _correct(changes, made, before, row)
             if before is not None:
                 replaced.append(report.decision_id)
                 _count(increments, made, before, -1)
@@ -81,62 +89,87 @@ class UsageLog:
             connection.execute(insert(usage_report), list(new.values()))
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", len(new) - len(replaced))
+            self._ledger.correct(connection, changes, max(report.received_at_us for report, _ in payloads))
             _queue_rerouted(connection, list(new.values()), decisions)
         return answers
 
     async def silent(
         self, policy: str, created_from_us: int, created_to_us: int, limit: int
     ) -> list[tuple[str, str, float]]:
-        c = decision.c
-        query = (
-            select(c.decision_id, c.arm, c.predicted_cost_usd)
-            .select_from(
-                decision.outerjoin(usage_report, usage_report.c.decision_id == c.decision_id).outerjoin(
-                    activation, activation.c.decision_id == c.decision_id
-                )
-            )
-            .where(
-                c.policy == policy,
-                c.created_at_us >= created_from_us,
-                c.created_at_us < created_to_us,
-                c.decision_id >= lowest_id(created_from_us - _ID_SLACK_US),
-                c.decision_id < lowest_id(created_to_us + _ID_SLACK_US),
-                usage_report.c.decision_id.is_(None),
-                # What was never activated was never served.
-                or_(not_(c.deferred), activation.c.decision_id.is_not(None)),
-            )
-            .order_by(c.decision_id)
-            .limit(limit)
-        )
+        # What was never activated was never served.
+        served = or_(not_(decision.c.deferred), activation.c.decision_id.is_not(None))
+        query = _unreported(policy, created_from_us, created_to_us, limit).where(served)
         return await self._database.read(
             lambda connection: [(row[0], row[1], row[2]) for row in connection.execute(query)]
         )
 
-    async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
-        return await self._database.write(lambda connection: self._charge_estimate(connection, decision_ids, at_us))
+    async def abandoned(self, policy: str, created_from_us: int, created_to_us: int, limit: int) -> list[str]:
+        never = decision.c.deferred & activation.c.decision_id.is_(None) & (decision.c.charges != NO_CHARGES)
+        query = _unreported(policy, created_from_us, created_to_us, limit).where(never)
+        return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
 
-    def _charge_estimate(self, connection: Connection, decision_ids: Sequence[str], at_us: int) -> int:
+    async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
+        return await self._database.write(lambda connection: self._presume(connection, decision_ids, at_us))
+
+    async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
+        return await self._database.write(
+            lambda connection: self._presume(connection, decision_ids, at_us, served=False)
+        )
+
+    def _presume(
+        self, connection: Connection, decision_ids: Sequence[str], at_us: int, *, served: bool = True
+    ) -> int:
+        """Settle decisions that nobody reported on: at their estimate, or at nothing when they never served."""
         decisions = _decisions(connection, decision_ids)
         stored = _stored(connection, decision_ids)
         increments = self._sums.start()
+        changes: dict[AccountKey, float] = {}
         rows = []
         for decision_id, made in decisions.items():
             if decision_id in stored:
                 continue
-            report = UsageReport(decision_id=decision_id, cost_usd=made.predicted_cost_usd, received_at_us=at_us)
-            row = _row(report, made, {}, lambda _arm, _report: None) | {"estimated": True}
+            cost_usd = made.predicted_cost_usd if served else 0.0
+            report = UsageReport(decision_id=decision_id, cost_usd=cost_usd, received_at_us=at_us)
+            row = _row(report, made, {}, {}, lambda _arm, _report: None) | {"estimated": True}
+            _correct(changes, made, None, row)
             _count(increments, made, row, +1)
             rows.append(row)
         if rows:
             connection.execute(insert(usage_report), rows)
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", len(rows))
+            self._ledger.correct(connection, changes, at_us)
         return len(rows)
+
+
+def _unreported(policy: str, created_from_us: int, created_to_us: int, limit: int) -> Select[Any]:
+    """(decision_id, arm, predicted cost) of decisions of that stretch without a usage report, oldest first."""
+    c = decision.c
+    return (
+        select(c.decision_id, c.arm, c.predicted_cost_usd)
+        .select_from(
+            decision.outerjoin(usage_report, usage_report.c.decision_id == c.decision_id).outerjoin(
+                activation, activation.c.decision_id == c.decision_id
+            )
+        )
+        .where(
+            c.policy == policy,
+            c.created_at_us >= created_from_us,
+            c.created_at_us < created_to_us,
+            c.decision_id >= lowest_id(created_from_us - _ID_SLACK_US),
+            c.decision_id < lowest_id(created_to_us + _ID_SLACK_US),
+            usage_report.c.decision_id.is_(None),
+        )
+        .order_by(c.decision_id)
+        .limit(limit)
+    )
 
 
 def _decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
     c = decision.c
-    query = select(c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd)
+    query = select(
+        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges
+    )
     rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
     return {row.decision_id: row for row in rows}
 
@@ -167,13 +200,18 @@ def _judge(
 
 
 def _row(
-    report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm], price_cost: PriceCost
+    report: UsageReport,
+    made: Any,
+    arms: Mapping[tuple[str, str], Arm],
+    prices: Mapping[tuple[str, str], Sequence[tuple[int, Price]]],
+    price_cost: PriceCost,
 ) -> dict[str, Any]:
     server = report.served_arm or made.arm
     cost_usd = report.cost_usd
-    priced = arms.get((made.policy, server))
-    if cost_usd is None and priced is not None:
-        cost_usd = price_cost(priced, report)
+    arm = arms.get((made.policy, server))
+    if cost_usd is None and arm is not None:
+        history = prices.get((made.policy, server), ())
+        cost_usd = price_cost(replace(arm, price=price_at(history, made.created_at_us, arm.price)), report)
     return {
         "decision_id": report.decision_id,
         "policy": made.policy,
@@ -181,6 +219,7 @@ def _row(
         "served_arm": report.served_arm,
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
+        "cached_input_tokens": report.cached_input_tokens,
         "cost_usd": None if cost_usd is None else float(cost_usd),
         "latency_ms": None if report.latency_ms is None else float(report.latency_ms),
         "error": report.error,
@@ -189,6 +228,17 @@ def _row(
         "body_hash": report.body_hash,
         "received_at_us": report.received_at_us,
     }
+
+
+def _correct(
+    changes: dict[AccountKey, float], made: Any, before: Mapping[str, Any] | None, row: Mapping[str, Any]
+) -> None:
+    """Note by how much the accounts of a decision change: the estimate stood there, or what was reported before."""
+    charged = before["cost_usd"] if before is not None else None
+    charged = made.predicted_cost_usd if charged is None else charged
+    cost = made.predicted_cost_usd if row["cost_usd"] is None else row["cost_usd"]
+    for key in unpack_charges(made.policy, made.charges):
+        changes[key] = changes.get(key, 0.0) + cost - charged
 
 
 def _count(increments: Increments, made: Any, row: Mapping[str, Any], sign: int) -> None:
@@ -202,6 +252,7 @@ def _count(increments: Increments, made: Any, row: Mapping[str, Any], sign: int)
         sign * (row["output_tokens"] or 0),
         timed,
         sign * (row["error"] is not None),
+        sign * (row["cached_input_tokens"] or 0),
         cost,
         latency,
     )

@@ -1,4 +1,4 @@
-"""Typed keys of the aiohttp application: the only way to reach into it from outside."""
+"""Typed keys of the aiohttp application and its requests: the only way to reach into them from outside."""
 
 from __future__ import annotations
 
@@ -9,3 +9,5 @@ from banditd.web.api import Api
 
 API = web.AppKey("api", Api)
 SERVICES = web.AppKey("services", Services)
+KEY_NAME = web.RequestKey("key_name", str)
+"""Name of the API key that asked; not there without keys."""

@@ -18,11 +18,12 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import Counter, Histogram
 
-from banditd.core.errors import BanditdError
+from banditd.core.errors import BanditdError, BudgetExhaustedError
 from banditd.obs import logs
 from banditd.obs.metrics import Metrics
 from banditd.web.access import AccessLog
 from banditd.web.api import Route
+from banditd.web.keys import KEY_NAME
 from banditd.web.problems import problem_answer
 from banditd.web.security import KeyRing, RateLimiter
 
@@ -88,6 +89,8 @@ class Walk:
                     caller = self._admit(request, entry)
                 else:
                     caller = self._keys.authenticate(request, entry.scope)
+                if caller is not None:
+                    request[KEY_NAME] = caller
                 response = await handler(request)
             except (BanditdError, web.HTTPException) as raised:
                 error = raised
@@ -133,7 +136,7 @@ class Walk:
         counter = entry.counters.get(status) or self._counter(entry, status)
         if counter is not None:
             counter.inc()
-        if status == 429 and self._metrics is not None:
+        if status == 429 and self._metrics is not None and not isinstance(error, BudgetExhaustedError):
             self._metrics.rate_limited.inc()
         if self.access.wants(status):
             fields = {

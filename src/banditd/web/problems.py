@@ -74,6 +74,10 @@ MEDIA: Final = _kind(415, "unsupported-media-type", "The body must be JSON", "Se
 RATE: Final = _kind(
     429, "rate-limited", "Too many requests", "Come back after the seconds in the header Retry-After."
 )
+BUDGET: Final = _kind(
+    429, "budget-exhausted", "A budget is used up",
+    "A budget of the policy rejects what it cannot pay for. Its window ends after the seconds in Retry-After.",
+)  # fmt: skip
 INTERNAL: Final = _kind(
     500, "internal-error", "The daemon has failed", "This is a bug. The log has it under the request's id."
 )
@@ -86,7 +90,7 @@ KINDS: Final = {
     kind.slug: kind
     for kind in (
         INVALID, NO_ARM, MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, CONFLICT, GONE, TOO_LARGE,
-        MEDIA, RATE, INTERNAL, UNAVAILABLE,
+        MEDIA, RATE, BUDGET, INTERNAL, UNAVAILABLE,
     )
 }  # fmt: skip
 
@@ -122,6 +126,7 @@ _TABLE: Final[dict[type[BaseException], Kind]] = {
     e.GoneError: GONE,
     e.ForbiddenError: FORBIDDEN,
     e.UnauthenticatedError: UNAUTHENTICATED,
+    e.BudgetExhaustedError: BUDGET,
     e.RateLimitedError: RATE,
     e.UnavailableError: UNAVAILABLE,
     e.LeaseLostError: UNAVAILABLE,

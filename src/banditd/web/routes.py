@@ -7,6 +7,7 @@ from typing import Final
 from banditd.web.api import Route
 from banditd.web.handlers import arms, decisions, operations, reports, rewards, routing
 from banditd.web.problems import (
+    BUDGET,
     CONFLICT,
     GONE,
     INVALID,
@@ -43,7 +44,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/route", handler=routing.create, operation="route",
         summary="Decide which arm answers a query", tag="routing", scope="route",
         body=route_schemas.RouteRequest, answers={200: route_schemas.RouteAnswer},
-        problems=(*_BODY, NO_ARM, NOT_FOUND, UNAVAILABLE),
+        problems=(*_BODY, NO_ARM, NOT_FOUND, BUDGET, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/route/batch", handler=routing.create_batch, operation="routeBatch",
@@ -129,6 +130,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     _look(
         "/v1/stats/timeseries", reports.timeseries, "statsTimeseries", "The same over time",
         parameters=report_schemas.TimeseriesParameters, answers={200: report_schemas.TimeseriesAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
+        parameters=report_schemas.PolicyParameters, answers={200: report_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from banditd.bandit.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NoEligibleArmError
 from banditd.core.types import Arm, ArmUsage, FeatureGroup, FeatureSchema, Price, Query
-from banditd.services.eligibility import ArmGuards, apply_quality_floor, eligible_arms
+from banditd.services.eligibility import ArmGuards, eligible_arms
 from banditd.services.policy import RouteView, build_view, expected_output_tokens
 
 SCHEMA = FeatureSchema(
@@ -91,15 +90,6 @@ def test_soft_exclusions_give_way_when_they_would_leave_nothing() -> None:
     v = view(CHEAP, DEAR)
     assert eligible(v, Query(), soft={"dear": "budget"}) == (["cheap"], {"dear": "budget"})
     assert eligible(v, Query(), soft={"dear": "budget", "cheap": "breaker_open"})[0] == ["cheap", "dear"]
-
-
-def test_the_quality_floor_keeps_the_best_arm_when_none_reaches_it() -> None:
-    v = view(CHEAP, DEAR, SMALL)
-    arms, mean = np.array([0, 1, 2]), np.array([0.2, 0.6, 0.9])
-    excluded: dict[str, str] = {}
-    assert list(apply_quality_floor(v, arms, mean, 0.5, excluded)) == [1, 2]
-    assert excluded == {"cheap": "quality_floor"}
-    assert list(apply_quality_floor(v, arms, mean, 0.95, {})) == [2]
 
 
 def test_a_breaker_opens_after_errors_in_a_row_and_a_success_closes_it() -> None:

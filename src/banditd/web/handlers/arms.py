@@ -9,7 +9,7 @@ from aiohttp import web
 from banditd.core.types import Arm, Price
 from banditd.services.bundle import ArmView
 from banditd.web.api import Api
-from banditd.web.body import read_model, read_parameters
+from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.json import iso_time, json_answer
 from banditd.web.problems import InvalidFieldsError
@@ -18,7 +18,8 @@ from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, PriceR
 # Fields of a patch that mean the same in Arm.
 _PLAIN = (
     "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth", "quality_tier",
-    "expected_output_tokens", "expected_latency_ms", "max_share", "onboarding_decisions", "onboarding_usd",
+    "expected_output_tokens", "expected_latency_ms", "min_share", "max_share", "kwh_per_mtok_in", "kwh_per_mtok_out",
+    "onboarding_decisions", "onboarding_usd",
 )  # fmt: skip
 
 
@@ -39,6 +40,9 @@ async def add(api: Api, request: web.Request) -> web.Response:
     """A new arm; routed to from the next snapshot on."""
     policy = read_parameters(request, ArmParameters).policy
     asked = await read_model(request, ArmRequest)
+    if asked.price.valid_from is not None:
+        message = "a new arm's first price holds at once; patch the arm to schedule another"
+        raise InvalidFieldsError(message, errors=[("/price/valid_from", message)])
     view = await api.services.arms.add(
         Arm(
             policy=policy,
@@ -54,7 +58,10 @@ async def add(api: Api, request: web.Request) -> web.Response:
             quality_tier=asked.quality_tier,
             expected_output_tokens=asked.expected_output_tokens,
             expected_latency_ms=asked.expected_latency_ms,
+            min_share=asked.min_share,
             max_share=asked.max_share,
+            kwh_per_mtok_in=asked.kwh_per_mtok_in,
+            kwh_per_mtok_out=asked.kwh_per_mtok_out,
             onboarding_decisions=asked.onboarding_decisions,
             onboarding_usd=asked.onboarding_usd,
         )
@@ -77,7 +84,8 @@ async def patch(api: Api, request: web.Request) -> web.Response:
     if "price" in given:
         current = (await api.services.arms.get(policy, name)).arm.price
         changes["price"] = _price(asked.price, current)
-    return json_answer(arm_answer(await api.services.arms.patch(policy, name, changes)))
+    valid_from_us = time_of("/price/valid_from", asked.price.valid_from)
+    return json_answer(arm_answer(await api.services.arms.patch(policy, name, changes, price_from_us=valid_from_us)))
 
 
 async def delete(api: Api, request: web.Request) -> web.Response:
@@ -94,7 +102,7 @@ def _price(asked: PriceRequest, current: Price | None = None) -> Price:
     return Price(
         **{
             name: getattr(asked if name in given else base, name)
-            for name in ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request")
+            for name in ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
         }
     )
 
@@ -117,7 +125,10 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         "quality_tier": arm.quality_tier,
         "expected_output_tokens": arm.expected_output_tokens,
         "expected_latency_ms": arm.expected_latency_ms,
+        "min_share": arm.min_share,
         "max_share": arm.max_share,
+        "kwh_per_mtok_in": arm.kwh_per_mtok_in,
+        "kwh_per_mtok_out": arm.kwh_per_mtok_out,
         "onboarding_decisions": arm.onboarding_decisions,
         "onboarding_usd": arm.onboarding_usd,
         "created_at": iso_time(arm.created_at_us),
@@ -127,6 +138,7 @@ def arm_answer(view: ArmView) -> dict[str, object]:
             "usage_reports": usage.usage_reports,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
+            "cached_input_tokens": usage.cached_input_tokens,
             "cost_usd": usage.cost_usd,
             "mean_latency_ms": usage.latency_ms_sum / reports if reports else None,
             "errors": usage.errors,
@@ -139,9 +151,10 @@ def arm_answer(view: ArmView) -> dict[str, object]:
     }
 
 
-def _price_answer(price: Price) -> dict[str, float]:
+def _price_answer(price: Price) -> dict[str, float | None]:
     return {
         "usd_per_mtok_in": price.usd_per_mtok_in,
         "usd_per_mtok_out": price.usd_per_mtok_out,
         "usd_per_request": price.usd_per_request,
+        "usd_per_mtok_cached_in": price.usd_per_mtok_cached_in,
     }

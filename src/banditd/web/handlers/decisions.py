@@ -45,16 +45,19 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     """What the decision really cost."""
     decision_id = path_id(request, UNKNOWN)
     asked = await read_model(request, UsageRequest)
-    said = (
+    said: tuple[object, ...] = (
         asked.served_arm, asked.input_tokens, asked.output_tokens, asked.cost_usd, asked.latency_ms,
         asked.error, asked.finish_reason,
     )  # fmt: skip
+    if asked.cached_input_tokens is not None:
+        said = (*said, asked.cached_input_tokens)
     receipt = await api.services.rewards.report_usage(
         UsageReport(
             decision_id=decision_id,
             served_arm=asked.served_arm,
             input_tokens=asked.input_tokens,
             output_tokens=asked.output_tokens,
+            cached_input_tokens=asked.cached_input_tokens,
             cost_usd=asked.cost_usd,
             latency_ms=asked.latency_ms,
             error=asked.error,

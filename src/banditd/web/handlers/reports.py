@@ -38,6 +38,11 @@ async def timeseries(api: Api, request: web.Request) -> web.Response:
     return json_answer(await api.services.reports.timeseries(asked.policy, since_us, until_us, asked.step_s))
 
 
+async def budgets(api: Api, request: web.Request) -> web.Response:
+    asked = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.budgets.budgets(asked.policy))
+
+
 async def policies(api: Api, _: web.Request) -> web.Response:
     return json_answer(await api.services.reports.policies())
 

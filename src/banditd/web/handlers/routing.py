@@ -18,6 +18,7 @@ from banditd.core.types import Decision, Query
 from banditd.web.api import Api
 from banditd.web.body import invalid, read_body, read_model
 from banditd.web.json import JSON_TYPE, iso_time, json_answer
+from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import Message, RouteBatchRequest, RouteRequest
 
@@ -31,7 +32,9 @@ async def create(api: Api, request: web.Request) -> web.Response:
     started = perf_counter()
     try:
         asked = await _read(request)
-        decision = await api.services.routing.route(to_query(asked, api.config.max_input_chars))
+        decision = await api.services.routing.route(
+            to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
+        )
     except BanditdError as error:
         api.metrics.count(api.metrics.route_errors, error.code)
         raise
@@ -68,7 +71,8 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
         message = f"at most {api.config.max_batch} queries at once"
         raise InvalidFieldsError(message, errors=[("/queries", message)])
     limit = api.config.max_input_chars
-    queries = [to_query(one, limit, f"/queries/{index}") for index, one in enumerate(asked)]
+    key_name = request.get(KEY_NAME)
+    queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
     outcomes = await api.services.routing.route_batch(queries)
     results = [
         _batch_item(index, one, outcome) for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
@@ -86,7 +90,7 @@ def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdErro
     return {"index": index, "status_code": 200, "decision": answer}
 
 
-def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "") -> Query:
+def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
     """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
     text, turns = asked.input, 1
     if asked.messages is not None:
@@ -112,6 +116,9 @@ def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "") -> Qu
         max_cost_usd=asked.max_cost_usd,
         max_latency_ms=asked.max_latency_ms,
         quality_floor=asked.quality_floor,
+        quality_confidence=asked.quality_confidence,
+        profile=asked.profile,
+        key_name=key_name,
         cost_weight=asked.cost_weight,
         expected_output_tokens=asked.expected_output_tokens,
         session_id=asked.session_id,

@@ -16,10 +16,12 @@ from banditd.web.schemas.base import (
     ParameterModel,
     RequestModel,
     Time,
+    TimeParameter,
     UnitInterval,
 )
 
 _Latency = Annotated[float, Field(ge=0.0, le=1e9)]
+_Energy = Annotated[float, Field(ge=0.0, le=1e9)]
 _Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 _Capabilities = Annotated[list[Name], Field(max_length=64)]
 
@@ -32,6 +34,10 @@ class PriceRequest(RequestModel):
     usd_per_mtok_out: Dollars = 0.0
     """Per million output tokens."""
     usd_per_request: Dollars = 0.0
+    usd_per_mtok_cached_in: Dollars | None = None
+    """Per million input tokens that the provider had cached; null: they cost like other input."""
+    valid_from: TimeParameter | None = None
+    """When the price begins, in the future; at once when left out. Only for a patch."""
 
 
 class ArmFields(RequestModel):
@@ -54,8 +60,13 @@ class ArmFields(RequestModel):
     expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] = 400.0
     """Assumed until usage reports say otherwise."""
     expected_latency_ms: _Latency | None = None
+    min_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Least probability of the arm where it may answer."""
     max_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Traffic cap: at most this share of the decisions."""
+    kwh_per_mtok_in: _Energy = 0.0
+    """Energy per million input tokens. Kilowatt-hours; counts where the policy's ``resources`` give it a price."""
+    kwh_per_mtok_out: _Energy = 0.0
     onboarding_decisions: _Count = 20
     """A new arm gets its minimum share until it has served this many decisions. 0 switches it off."""
     onboarding_usd: Dollars = 1.0
@@ -96,10 +107,11 @@ class PriceAnswer(AnswerModel):
     usd_per_mtok_in: float
     usd_per_mtok_out: float
     usd_per_request: float
+    usd_per_mtok_cached_in: float | None
 
 
 class PriceSince(PriceAnswer):
-    """A price and when it began."""
+    """A price and when it begins; the last ones may lie in the future."""
 
     since: Time
 
@@ -111,6 +123,7 @@ class UsageTotals(AnswerModel):
     usage_reports: int
     input_tokens: int
     output_tokens: int
+    cached_input_tokens: int
     cost_usd: float
     mean_latency_ms: float | None
     errors: int
@@ -184,7 +197,10 @@ class ArmAnswer(AnswerModel):
     quality_tier: str | None
     expected_output_tokens: float
     expected_latency_ms: float | None
+    min_share: float
     max_share: float
+    kwh_per_mtok_in: float
+    kwh_per_mtok_out: float
     onboarding_decisions: int
     onboarding_usd: float
     created_at: Time

@@ -94,6 +94,37 @@ class SnapshotParameters(ParameterModel):
     """At most ``server.max_page`` (500 unless configured otherwise)."""
 
 
+class BudgetAccount(AnswerModel):
+    """One account of one budget: all decisions', an API key's, or a tag value's."""
+
+    policy: str
+    name: str
+    per: str
+    """``decision`` (a mean), ``hour``, ``day`` or ``month`` (a sum, UTC)."""
+    of: str
+    account: str
+    limit_usd: float
+    decisions: int
+    charged_usd: float
+    """Real costs where usage was reported, estimates elsewhere."""
+    charged_usd_per_decision: float | None
+    remaining_usd: float | None
+    """Of the window; null for a mean."""
+    window_ends_at: Time | None
+    price_per_usd: float | None
+    """Reward that a dollar must bring now; null where this process has not charged the account yet."""
+    at_stop: str | None
+    stopped: bool
+    """Used up: what ``at_stop`` says happens."""
+
+
+class BudgetsAnswer(AnswerModel):
+    """Every budget of a policy, at most 50 accounts of each, those with the highest charges."""
+
+    policy: str
+    budgets: list[BudgetAccount]
+
+
 class RewardSummary(OpenAnswerModel):
     """Mean reward of something."""
 

@@ -108,6 +108,8 @@ class UsageRequest(RequestModel):
     """The arm that answered, when it was not the chosen one (a fallback)."""
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    cached_input_tokens: Tokens | None = None
+    """Of the input tokens, those that the provider had cached."""
     cost_usd: Dollars | None = None
     """What was paid, if known. US dollars."""
     latency_ms: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
@@ -115,6 +117,12 @@ class UsageRequest(RequestModel):
     error: Label | None = None
     """Kind of failure, such as ``timeout``. Availability is not quality: it teaches no reward."""
     finish_reason: Label | None = None
+
+    @model_validator(mode="after")
+    def _check_cached(self) -> Self:
+        if self.cached_input_tokens is not None and self.cached_input_tokens > (self.input_tokens or 0):
+            raise ValueError("cached_input_tokens are a part of input_tokens, so not more than those")
+        return self
 
 
 class UsageAnswer(AnswerModel):

@@ -82,7 +82,11 @@ class RouteRequest(RequestModel):
     max_latency_ms: Annotated[float, Field(gt=0.0, le=1e9)] | None = None
     """Exclude arms whose expected latency is higher. Milliseconds."""
     quality_floor: UnitInterval | None = None
-    """Exclude arms whose predicted reward is lower, in [0, 1]."""
+    """The least cost whose predicted reward is at least this, in [0, 1]; quality alone where no arm clears it."""
+    quality_confidence: Annotated[float, Field(ge=0.5, lt=1.0)] | None = None
+    """... with this confidence; 0.9 when left out. An arm that is little known does not clear a floor."""
+    profile: Name | None = None
+    """A named objective of the policy, such as ``economy``; what the query says itself comes first."""
     cost_weight: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """Price of money instead of the policy's own: the reward you would give up to save what a typical
     answer of the dearest arm costs."""
@@ -158,7 +162,7 @@ class RouteAnswer(AnswerModel):
     explored: bool
     """The arm is not the one of the highest utility."""
     reason: str
-    """``policy`` (drawn) or ``session`` (kept by its session)."""
+    """``policy`` (drawn), ``quality_floor`` (least cost above the floor) or ``session`` (kept by its session)."""
     degraded: str | None
     """Why there is no context, or null."""
     fallbacks: list[str]

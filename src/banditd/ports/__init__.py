@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.core.errors import BanditdError
+from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.types import (
     Arm,
     ArmUsage,
@@ -22,6 +23,9 @@ from banditd.core.types import (
     RewardSubmission,
     UsageReport,
 )
+from banditd.ports.operations import BudgetStore, JobStore, LeaseStore, Maintenance
+
+__all__ = ["BudgetStore", "JobStore", "LeaseStore", "Maintenance"]
 
 # ---------------------------------------------------------------- time and the encoder
 
@@ -50,9 +54,21 @@ class Encoder(Protocol):
 # ---------------------------------------------------------------- decisions
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of decisions that were to be committed.
+
+    refused : decision id to the account whose limit it would have exceeded; of such a decision nothing is stored.
+    accounts : what stands on the accounts that the decisions are charged to, others' decisions included.
+    """
+
+    refused: Mapping[str, AccountKey] = field(default_factory=dict)
+    accounts: Mapping[AccountKey, AccountTotals] = field(default_factory=dict)
+
+
 class DecisionLog(Protocol):
-    async def append(self, decisions: Sequence[Decision]) -> None:
-        """Commit decisions (with their roll-up increments) durably; concurrent calls share a commit."""
+    async def append(self, decisions: Sequence[Decision]) -> Committed:
+        """Commit decisions (with their roll-up increments and charges) durably; concurrent calls share a commit."""
 
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         """One decision whole: its row, reward events (all revisions), usage report, contribution."""
@@ -168,6 +184,12 @@ class RewardLog(Protocol):
 
     async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
         """Settle decisions without usage at their predicted cost (``estimated`` usage). Returns how many."""
+
+    async def abandoned(self, policy: str, created_from_us: int, created_to_us: int, limit: int) -> list[str]:
+        """Decisions of that stretch that were charged to budgets, but never activated and never reported on."""
+
+    async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
+        """Take the estimates of abandoned decisions off the accounts. Returns how many."""
 
 
 # ---------------------------------------------------------------- learning
@@ -300,48 +322,14 @@ class ArmStore(Protocol):
 
     async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]: ...
 
+    async def schedule_price(self, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
+        """Append a price that will be in force from then on. Raises NotFoundError."""
+
+    async def adopt_due_prices(self, now_us: int) -> Sequence[tuple[str, str]]:
+        """Give arms the price of their history that is in force now. Returns the (policy, arm) that changed."""
+
     async def arms_version(self) -> int:
         """Grows with every change of any arm: what replicas poll."""
-
-
-class LeaseStore(Protocol):
-    async def acquire(self, name: str, holder: str, *, ttl_s: float, now_us: int) -> bool:
-        """Take or extend a lease. False while another holder's has not expired."""
-
-    async def release(self, name: str, holder: str) -> None: ...
-
-    async def holder(self, name: str) -> str | None: ...
-
-
-class JobStore(Protocol):
-    async def started(self, job: str, at_us: int) -> None: ...
-
-    async def finished(self, job: str, at_us: int, *, duration_s: float, error: str | None) -> None: ...
-
-    async def runs(self) -> list[Mapping[str, object]]: ...
-
-    async def cursor(self, job: str) -> int: ...
-
-    async def set_cursor(self, job: str, value: int) -> None: ...
-
-
-class BudgetStore(Protocol):
-    async def load(self, policy: str) -> str | None: ...
-
-    async def save(self, policy: str, state: str, at_us: int) -> None: ...
-
-
-class Maintenance(Protocol):
-    async def compact_rollups(self, now_us: int) -> int:
-        """Merge old five-minute buckets into hours and old hours into days. Returns rows merged."""
-
-    async def prune(self, *, before_us: int, limit: int) -> int:
-        """Delete decisions (with their rewards and usage) older than that; statistics stay."""
-
-    async def ping(self) -> None:
-        """Raises StorageUnavailableError when the database does not answer."""
-
-    async def schema_revision(self) -> str: ...
 
 
 # ---------------------------------------------------------------- reading

@@ -14,11 +14,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import QualityTier
+from banditd.settings.arms import ArmSettings, PriceSettings
+from banditd.settings.base import Section
+from banditd.settings.money import (
+    BudgetSettings,
+    ProfileSettings,
+    ResourceSettings,
+    check_budgets,
+    check_shares,
+    default_profiles,
+)
+
+__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "load_settings"]
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.
@@ -27,13 +38,6 @@ OTHER_VARIABLES = frozenset(
 )
 Scope = Literal["route", "reward", "read", "admin"]
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ApiKeySettings(Section):
@@ -129,34 +133,6 @@ class JobSettings(Section):
     )
 
 
-class PriceSettings(Section):
-    """List price of an arm in US dollars."""
-
-    usd_per_mtok_in: float = Field(0.0, ge=0, description="per million input tokens")
-    usd_per_mtok_out: float = Field(0.0, ge=0, description="per million output tokens")
-    usd_per_request: float = Field(0.0, ge=0, description="per request")
-
-
-class ArmSettings(Section):
-    """An arm to create at the first start. Later changes go through the API (PATCH /v1/arms/{id})."""
-
-    arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="name of the arm")
-    upstream_model: str | None = Field(None, max_length=256, description="model behind it; default: the name")
-    provider: str = Field("", max_length=128, description="who serves it; for reading only")
-    price: PriceSettings = Field(PriceSettings(), description="list price")
-    enabled: bool = Field(True, description="whether it may be routed to")
-    capabilities: tuple[str, ...] = Field((), description="tags that requests may ask for, such as vision")
-    context_window_tokens: int | None = Field(None, ge=1, description="longer queries exclude the arm")
-    quality_prior: float | None = Field(None, ge=0, le=1, description="expected reward before any data")
-    prior_worth: float = Field(10.0, gt=0, description="how many rewards that expectation is worth")
-    quality_tier: QualityTier | None = Field(None, description="economy, standard, premium or frontier: a guess")
-    expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage reports tell")
-    expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage reports tell")
-    max_share: float = Field(1.0, gt=0, le=1, description="cap on the arm's share of the traffic")
-    onboarding_decisions: int = Field(20, ge=0, description="decisions that a new arm is granted")
-    onboarding_usd: float = Field(1.0, ge=0, description="money after which the grant ends")
-
-
 class SourceSettings(Section):
     """Where a reward comes from: its scale and how noisy it is."""
 
@@ -224,7 +200,17 @@ class PolicySettingsSection(Section):
         0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
     )
     budget_usd_per_decision: float | None = Field(
-        None, gt=0, description="mean spend per decision to hold; null: no budget"
+        None, gt=0, description="mean spend per decision to hold: short for a budget per decision; null: none"
+    )
+    prices_file: Path | None = Field(
+        None, description="YAML that maps arms to prices; watched, applied whenever its content changes"
+    )
+    budgets: tuple[BudgetSettings, ...] = Field((), max_length=16, description="budgets; see docs/money.md")
+    profiles: dict[str, ProfileSettings] = Field(
+        default_factory=default_profiles, max_length=64, description="named objectives that requests may ask for"
+    )
+    resources: ResourceSettings = Field(
+        default_factory=ResourceSettings, description="what energy and carbon are worth beside the price list"
     )
     session_sticky: bool = Field(True, description="a session_id keeps its arm")
     caller_features: tuple[str, ...] = Field(
@@ -243,7 +229,15 @@ class PolicySettingsSection(Section):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+        check_shares(self.arms)
+        check_budgets(self.all_budgets(), self.arms)
         return self
+
+    def all_budgets(self) -> tuple[BudgetSettings, ...]:
+        """The budgets, the short one among them under the name ``decision``."""
+        if self.budget_usd_per_decision is None:
+            return self.budgets
+        return (BudgetSettings(name="decision", usd=self.budget_usd_per_decision), *self.budgets)
 
 
 class Settings(BaseSettings):

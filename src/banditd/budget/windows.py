@@ -1,0 +1,79 @@
+"""Calendar windows of budgets, in UTC, and how to spread what is left of one over the rest of it. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from banditd.core.types import MICROSECONDS_PER_SECOND
+
+HOUR_US: Final = 3600 * MICROSECONDS_PER_SECOND
+DAY_US: Final = 24 * HOUR_US
+# Before anything is known of the traffic, a decision a minute is expected.
+_UNKNOWN_S: Final = 60.0
+# The window before counts like this share of a window of today's traffic.
+_BEFORE_WORTH: Final = 0.1
+
+
+def window_of(per: str, at_us: int) -> tuple[int, int]:
+    """[start, end) in microseconds of the calendar window that holds ``at_us``; (0, 0) for ``decision``.
+
+    Raises
+    ------
+    ValueError : an unknown period.
+    """
+    if per == "decision":
+        return 0, 0
+    if per == "hour":
+        start = at_us - at_us % HOUR_US
+        return start, start + HOUR_US
+    if per == "day":
+        start = at_us - at_us % DAY_US
+        return start, start + DAY_US
+    if per == "month":
+        moment = datetime.fromtimestamp(at_us // MICROSECONDS_PER_SECOND, UTC)
+        first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        following = (first + timedelta(days=32)).replace(day=1)
+        return _us(first), _us(following)
+    raise ValueError(f"no such period: {per}")
+
+
+def window_before(per: str, start_us: int) -> int:
+    """Start of the window before the one that starts then."""
+    return window_of(per, start_us - 1)[0]
+
+
+def planned_usd(
+    *,
+    left_usd: float,
+    now_us: int,
+    start_us: int,
+    end_us: int,
+    decisions: int,
+    opened_at_us: int,
+    decisions_before: int,
+) -> float:
+    """Mean dollars per decision that use up what is left of a window by its end.
+
+    Parameters
+    ----------
+    left_usd : of the window's budget; below 0 counts as 0.
+    decisions : on this account since ``opened_at_us`` (0: none yet). decisions_before : in the window before: what
+        traffic to expect as long as this window says little itself.
+
+    Without a window before, the rate is counted from the account's first decision.
+    """
+    length_s = (end_us - start_us) / 1e6
+    if decisions_before > 0:
+        elapsed_s = (now_us - start_us) / 1e6
+        worth_s = _BEFORE_WORTH * length_s
+        rate = (decisions + decisions_before / length_s * worth_s) / (elapsed_s + worth_s)
+    else:
+        elapsed_s = max(0.0, (now_us - opened_at_us) / 1e6) if opened_at_us else 0.0
+        rate = (decisions + 1.0) / (elapsed_s + _UNKNOWN_S)
+    expected = max(1.0, rate * max(0.0, (end_us - now_us) / 1e6))
+    return max(0.0, left_usd) / expected
+
+
+def _us(moment: datetime) -> int:
+    return int(moment.timestamp()) * MICROSECONDS_PER_SECOND

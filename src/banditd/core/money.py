@@ -1,0 +1,90 @@
+"""Budgets as values: the rule, the account that it is kept on, and what a decision charges to it.
+
+An *account* is what one budget counts on: one for all decisions of a policy, or one per API key, or one per value of
+a tag; and for a budget per hour, day or month a new one in every window. Charged is what was spent so far: the
+estimate of every decision from its routing on, the real cost once usage is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, get_args
+
+Period = Literal["decision", "hour", "day", "month"]
+PERIODS: Final[tuple[str, ...]] = get_args(Period)
+CHEAPEST: Final = "cheapest"
+REJECT: Final = "reject"
+ALL: Final = "all"
+TAG_PREFIX: Final = "tag:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRule:
+    """One budget of a policy.
+
+    usd : dollars per decision on average, or per calendar hour, day or month in UTC; positive.
+    of : ``all`` decisions together, ``key``: every API key its own, ``tag:NAME``: every value of that tag its own.
+    at_stop : what happens when it is used up: ``cheapest`` arm, ``reject`` (429 with Retry-After), or an arm's name.
+    """
+
+    name: str
+    usd: float
+    per: str = "decision"
+    of: str = ALL
+    at_stop: str = CHEAPEST
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it holds a mean per decision and not a sum per window."""
+        return self.per == "decision"
+
+    def account_of(self, *, key_name: str | None, tags: object) -> str | None:
+        """The account's name of a query, or None when the budget does not apply to it.
+
+        tags : mapping of the query's tags. Without API keys, or without that tag, there is nobody to charge.
+        """
+        if self.of == ALL:
+            return ALL
+        if self.of == "key":
+            return key_name
+        value = tags.get(self.of.removeprefix(TAG_PREFIX)) if hasattr(tags, "get") else None
+        return None if value is None else str(value)
+
+
+class AccountKey(NamedTuple):
+    """``window_at_us`` is the start of the window, 0 for a budget per decision."""
+
+    policy: str
+    budget: str
+    account: str
+    window_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTotals:
+    """What stands on an account. All replicas see the same.
+
+    decisions : routed on it. charged_usd : spent, estimates included. owed_usd : of a budget per decision, spent
+    over planned, negative when money was saved. opened_at_us : its first decision.
+    """
+
+    decisions: int = 0
+    charged_usd: float = 0.0
+    owed_usd: float = 0.0
+    opened_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a decision puts on an account when it is committed.
+
+    usd : its predicted cost. planned_usd : what the budget grants a decision (0 for one with a window);
+    credit_usd : most that may be saved up. limit_usd : the sum that must not be exceeded, or None: then it is
+    charged whatever stands there.
+    """
+
+    key: AccountKey
+    usd: float
+    planned_usd: float = 0.0
+    credit_usd: float = 0.0
+    limit_usd: float | None = None

@@ -1,0 +1,57 @@
+"""The stores around the two walks: leases, jobs, accounts of budgets, upkeep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from banditd.core.money import AccountKey, AccountTotals
+
+
+class LeaseStore(Protocol):
+    async def acquire(self, name: str, holder: str, *, ttl_s: float, now_us: int) -> bool:
+        """Take or extend a lease. False while another holder's has not expired."""
+
+    async def release(self, name: str, holder: str) -> None: ...
+
+    async def holder(self, name: str) -> str | None: ...
+
+
+class JobStore(Protocol):
+    async def started(self, job: str, at_us: int) -> None: ...
+
+    async def finished(self, job: str, at_us: int, *, duration_s: float, error: str | None) -> None: ...
+
+    async def runs(self) -> list[Mapping[str, object]]: ...
+
+    async def cursor(self, job: str) -> int: ...
+
+    async def set_cursor(self, job: str, value: int) -> None: ...
+
+
+class BudgetStore(Protocol):
+    async def load(self, policy: str) -> str | None: ...
+
+    async def save(self, policy: str, state: str, at_us: int) -> None:
+        """Keep the state of a policy's prices; the accounts keep themselves."""
+
+    async def accounts(self, keys: Sequence[AccountKey]) -> Mapping[AccountKey, AccountTotals]:
+        """What stands on these accounts; those that nothing was charged to are left out."""
+
+    async def dearest(
+        self, policy: str, budget: str, window_at_us: int, limit: int
+    ) -> Sequence[tuple[AccountKey, AccountTotals]]:
+        """The accounts of one budget and window that most was charged to."""
+
+
+class Maintenance(Protocol):
+    async def compact_rollups(self, now_us: int) -> int:
+        """Merge old five-minute buckets into hours and old hours into days. Returns rows merged."""
+
+    async def prune(self, *, before_us: int, limit: int) -> int:
+        """Delete decisions (with their rewards and usage) older than that; statistics stay."""
+
+    async def ping(self) -> None:
+        """Raises StorageUnavailableError when the database does not answer."""
+
+    async def schema_revision(self) -> str: ...

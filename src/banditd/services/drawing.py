@@ -1,0 +1,134 @@
+"""From the arms that may answer to the one that will: the session's, the cheapest above a floor, or the policy's.
+
+Pure but for what it is given: the uniform number is an argument, and nothing here commits or counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from banditd.bandit.exploration import draw, least_shares
+from banditd.bandit.snapshot import TIE
+from banditd.core.types import Context, FloatArray, IntArray, Query
+from banditd.services.objectives import DEFAULT_CONFIDENCE, least_cost_above
+from banditd.services.policy import RouteView
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The outcome of the draw, before it becomes a decision: vectors over ``arms``, ``index`` among them."""
+
+    arms: IntArray
+    index: int
+    propensity: float
+    uniform: float
+    explored: bool
+    reason: str
+    probability: FloatArray
+    mean: FloatArray
+    deviation: FloatArray
+
+
+def draw_arm(
+    view: RouteView,
+    query: Query,
+    context: Context,
+    arms: IntArray,
+    *,
+    penalty: FloatArray,
+    cost_usd: FloatArray,
+    session_arm: str | None,
+    exploration_floor: float,
+    uniform: float,
+) -> Drawn:
+    """Draw one of ``arms``.
+
+    Parameters
+    ----------
+    arms : indices of the arms that may answer, at least one. penalty, cost_usd : float64, shape (n_arms,).
+    session_arm : the arm that the query's session keeps; it has no say where it may not answer.
+    uniform : in [0, 1), logged with the decision.
+    """
+    held = view.index.get(session_arm) if session_arm is not None else None
+    if held is not None and held in arms:
+        return _held(view, context, arms, penalty[arms], held)
+    if query.quality_floor is not None:
+        drawn = _above_floor(view, query, context, arms, cost_usd[arms], exploration_floor, uniform)
+        if drawn is not None:
+            return drawn
+    floors = _least_probabilities(view, arms, cost_usd[arms], exploration_floor)
+    choice = view.snapshot.choose(context, arms=arms, penalty=penalty[arms], floors=floors, uniform=uniform)
+    return Drawn(
+        arms,
+        choice.index,
+        choice.propensity,
+        uniform,
+        choice.explored,
+        "policy",
+        choice.probability,
+        choice.mean,
+        choice.deviation,
+    )
+
+
+def _least_probabilities(
+    view: RouteView, arms: IntArray, cost_usd: FloatArray, exploration_floor: float
+) -> FloatArray:
+    """Exploration, probes of changed arms, grants of new ones, minimum shares: the largest of each arm's."""
+    probes = None if view.snapshot.probe_share is None else view.snapshot.probe_share[arms]
+    floors = least_shares(cost_usd, exploration_floor, probes)
+    floors = np.maximum(floors, np.maximum(view.onboarding_share[arms], view.min_share[arms]))
+    total = float(floors.sum())
+    if total > 1.0:  # shares that sum up to less by themselves, but not together with grants
+        floors /= total
+    return floors
+
+
+def _held(view: RouteView, context: Context, arms: IntArray, penalty: FloatArray, held: int) -> Drawn:
+    """The arm that the session keeps."""
+    mean, deviation = view.snapshot.predict(context, arms)
+    probability = (arms == held).astype(float)
+    index = int(np.argmax(probability))
+    utility = mean - penalty
+    explored = bool(utility[index] < utility.max() - TIE)
+    return Drawn(arms, index, 1.0, 0.0, explored, "session", probability, mean, deviation)
+
+
+def _above_floor(
+    view: RouteView,
+    query: Query,
+    context: Context,
+    arms: IntArray,
+    cost_usd: FloatArray,
+    exploration_floor: float,
+    uniform: float,
+) -> Drawn | None:
+    """The least cost above the query's quality floor, or None when no arm clears it."""
+    assert query.quality_floor is not None  # noqa: S101  (asked for by the caller)
+    mean, deviation = view.snapshot.predict(context, arms)
+    confidence = DEFAULT_CONFIDENCE if query.quality_confidence is None else query.quality_confidence
+    choice = least_cost_above(
+        mean,
+        deviation,
+        cost_usd,
+        floor=query.quality_floor,
+        confidence=confidence,
+        exploration_floor=exploration_floor,
+    )
+    if choice is None:
+        return None
+    index = draw(choice.probability, uniform)
+    kept = choice.positions
+    return Drawn(
+        arms[kept],
+        index,
+        float(choice.probability[index]),
+        uniform,
+        int(kept[index]) != choice.best,
+        "quality_floor",
+        choice.probability,
+        mean[kept],
+        deviation[kept],
+    )

@@ -1,0 +1,60 @@
+"""The tables. Not the history of them: that is in ``migrations/``, and a test holds the two equal.
+
+Every id is a UUIDv7 as text, every time is integer microseconds (``*_at_us``), vectors are little-endian
+blobs and mappings JSON text, so that both databases store and compare the same values. Counters that many
+replicas raise carry a ``writer``: each replica raises its own rows, readers add them up.
+"""
+
+from banditd.storage.schema.arms import arm, arm_price, budget_account, budget_state, job_run, lease, policy
+from banditd.storage.schema.columns import metadata
+from banditd.storage.schema.learning import (
+    CLUSTER_FLOAT_SUMS,
+    CLUSTER_INTEGER_SUMS,
+    CLUSTER_SUMS,
+    FLOAT_SUMS,
+    INTEGER_SUMS,
+    SUMS,
+    arm_total,
+    cluster_stat,
+    contribution,
+    delay_count,
+    fold_queue,
+    learner_state,
+    rollup,
+    row_count,
+    segment,
+    snapshot,
+)
+from banditd.storage.schema.log import activation, decision, reward_event, session, usage_report
+
+__all__ = [
+    "CLUSTER_FLOAT_SUMS",
+    "CLUSTER_INTEGER_SUMS",
+    "CLUSTER_SUMS",
+    "FLOAT_SUMS",
+    "INTEGER_SUMS",
+    "SUMS",
+    "activation",
+    "arm",
+    "arm_price",
+    "arm_total",
+    "budget_account",
+    "budget_state",
+    "cluster_stat",
+    "contribution",
+    "decision",
+    "delay_count",
+    "fold_queue",
+    "job_run",
+    "learner_state",
+    "lease",
+    "metadata",
+    "policy",
+    "reward_event",
+    "rollup",
+    "row_count",
+    "segment",
+    "session",
+    "snapshot",
+    "usage_report",
+]

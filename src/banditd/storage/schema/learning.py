@@ -1,0 +1,162 @@
+"""What is learned and counted: the learner's state, and sums for reports."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table
+
+from banditd.storage.schema.columns import decision_key, metadata, sum_columns, text_column, time_column
+
+INTEGER_SUMS: Final = (
+    "decisions",
+    "explored",
+    "greedy",
+    "fixed_decisions",
+    "degraded",
+    "rewards",
+    "usage_reports",
+    "input_tokens",
+    "output_tokens",
+    "latency_reports",
+    "errors",
+    "cached_input_tokens",
+    "estimated_rewards",
+)
+FLOAT_SUMS: Final = (
+    "entropy_sum",
+    "predicted_spend_usd",
+    "fixed_cost_usd",
+    "weight",
+    "weighted_reward",
+    "weighted_square",
+    "spend_usd",
+    "latency_ms_sum",
+    "estimate_sum",
+    "estimate_square",
+    "difference_sum",
+    "difference_square",
+    "inverse_propensity_sum",
+    "inverse_propensity_square",
+)
+SUMS: Final = INTEGER_SUMS + FLOAT_SUMS
+CLUSTER_INTEGER_SUMS: Final = ("decisions", "rewards", "latency_reports")
+CLUSTER_FLOAT_SUMS: Final = ("weight", "weighted_reward", "weighted_square", "spend_usd", "latency_ms_sum")
+CLUSTER_SUMS: Final = CLUSTER_INTEGER_SUMS + CLUSTER_FLOAT_SUMS
+
+
+# ---------------------------------------------------------------- learning
+
+contribution: Final = Table(
+    "contribution",
+    metadata,
+    decision_key(primary_key=True),
+    text_column("policy"),
+    text_column("arm"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("reward", Double, nullable=False),
+    Index(None, "policy", "decision_id"),
+)
+
+fold_queue: Final = Table(
+    "fold_queue",
+    metadata,
+    text_column("queue_id", primary_key=True),
+    text_column("policy"),
+    decision_key(),
+    time_column("enqueued_at_us"),
+    Index(None, "policy", "queue_id"),
+    Index(None, "decision_id"),
+)
+
+segment: Final = Table(
+    "segment",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("schema_hash", primary_key=True),
+    text_column("arm", primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("sums", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Index(None, "policy", "schema_hash", "version"),
+)
+
+learner_state: Final = Table(
+    "learner_state",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("schema_hash", primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    text_column("hyperparameters"),
+    text_column("learner"),
+    time_column("updated_at_us"),
+)
+
+snapshot: Final = Table(
+    "snapshot",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("schema_hash", primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    text_column("hyperparameters"),
+    text_column("learner"),
+    Column("folded", Integer, nullable=False),
+    time_column("created_at_us"),
+)
+
+# ---------------------------------------------------------------- sums for reports
+
+rollup: Final = Table(
+    "rollup",
+    metadata,
+    text_column("policy", primary_key=True),
+    time_column("bucket_at_us", primary_key=True, autoincrement=False),
+    Column("bucket_s", Integer, primary_key=True, autoincrement=False),
+    text_column("arm", primary_key=True),
+    text_column("writer", primary_key=True),
+    *sum_columns(INTEGER_SUMS, FLOAT_SUMS),
+    Index(None, "bucket_s", "bucket_at_us"),
+    sqlite_with_rowid=False,
+)
+
+arm_total: Final = Table(
+    "arm_total",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("arm", primary_key=True),
+    text_column("writer", primary_key=True),
+    *sum_columns(INTEGER_SUMS, FLOAT_SUMS),
+    sqlite_with_rowid=False,
+)
+
+cluster_stat: Final = Table(
+    "cluster_stat",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("schema_hash", primary_key=True),
+    Column("cluster", Integer, primary_key=True, autoincrement=False),
+    text_column("arm", primary_key=True),
+    text_column("writer", primary_key=True),
+    *sum_columns(CLUSTER_INTEGER_SUMS, CLUSTER_FLOAT_SUMS),
+    sqlite_with_rowid=False,
+)
+
+delay_count: Final = Table(
+    "delay_count",
+    metadata,
+    text_column("policy", primary_key=True),
+    Column("bin", Integer, primary_key=True, autoincrement=False),
+    Column("rewards", BigInteger, nullable=False),
+)
+
+row_count: Final = Table(
+    "row_count",
+    metadata,
+    text_column("name", primary_key=True),
+    text_column("writer", primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

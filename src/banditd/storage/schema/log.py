@@ -1,0 +1,117 @@
+"""The log: decisions, activations, rewards, usage, sessions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, UniqueConstraint, text
+
+from banditd.storage.schema.columns import decision_key, metadata, text_column, time_column
+
+decision: Final = Table(
+    "decision",
+    metadata,
+    text_column("decision_id", primary_key=True),
+    text_column("policy"),
+    text_column("policy_kind"),
+    time_column("created_at_us"),
+    time_column("expires_at_us"),
+    text_column("arm"),
+    text_column("upstream_model"),
+    Column("propensity", Double, nullable=False),
+    Column("uniform", Double, nullable=False),
+    Column("explored", Boolean, nullable=False),
+    text_column("reason"),
+    text_column("degraded", nullable=True),
+    text_column("arms"),
+    Column("probability", LargeBinary, nullable=False),
+    Column("mean", LargeBinary, nullable=False),
+    Column("deviation", LargeBinary, nullable=False),
+    Column("cost_usd", LargeBinary, nullable=False),
+    Column("penalty", LargeBinary, nullable=False),
+    Column("predicted_cost_usd", Double, nullable=False),
+    text_column("exclusions"),
+    Column("x", LargeBinary, nullable=False),
+    Column("cluster", Integer, nullable=False),
+    text_column("schema_hash"),
+    Column("snapshot_version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("cost_weight", Double, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    text_column("input_hash", nullable=True),
+    text_column("input_text", nullable=True),
+    text_column("session_id", nullable=True),
+    text_column("tags"),
+    Column("deferred", Boolean, nullable=False),
+    text_column("facts", server_default=text("'{}'")),
+    text_column("charges", server_default=text("'[]'")),
+    Index(None, "policy", "decision_id"),
+    Index(None, "policy", "arm", "decision_id"),
+    Index(None, "policy", "expires_at_us"),
+    Index(
+        "ix_decision_policy_session_id_decision_id",
+        "policy",
+        "session_id",
+        "decision_id",
+        sqlite_where=text("session_id IS NOT NULL"),
+        postgresql_where=text("session_id IS NOT NULL"),
+    ),
+)
+
+activation: Final = Table(
+    "activation", metadata, decision_key(primary_key=True), text_column("policy"), time_column("activated_at_us")
+)
+
+reward_event: Final = Table(
+    "reward_event",
+    metadata,
+    text_column("reward_id", primary_key=True),
+    decision_key(),
+    text_column("policy"),
+    text_column("identity"),
+    Column("revision", Integer, nullable=False),
+    Column("keyed", Boolean, nullable=False),
+    text_column("kind"),
+    text_column("status"),
+    text_column("metric"),
+    text_column("source"),
+    Column("value", Double),
+    Column("reward", Double),
+    Column("noise_variance", Double, nullable=False),
+    Column("late", Boolean, nullable=False),
+    text_column("metadata"),
+    text_column("body_hash"),
+    time_column("received_at_us"),
+    UniqueConstraint("identity", "revision"),
+    Index(None, "decision_id"),
+)
+
+usage_report: Final = Table(
+    "usage_report",
+    metadata,
+    decision_key(primary_key=True),
+    text_column("policy"),
+    text_column("arm"),
+    text_column("served_arm", nullable=True),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cost_usd", Double),
+    Column("latency_ms", Double),
+    text_column("error", nullable=True),
+    text_column("finish_reason", nullable=True),
+    Column("estimated", Boolean, nullable=False),
+    text_column("body_hash"),
+    time_column("received_at_us"),
+    Column("cached_input_tokens", BigInteger),
+)
+
+session: Final = Table(
+    "session",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("session_id", primary_key=True),
+    text_column("arm"),
+    text_column("decision_id"),
+    time_column("updated_at_us"),
+    Index(None, "updated_at_us"),
+)
