@@ -30,6 +30,8 @@ def upgrade() -> None:
         for name in _REAL:
             op.add_column(table, sa.Column(name, sa.Double(), server_default=zero, nullable=False))
     op.add_column("decision", sa.Column("charges", sa.Text(), server_default=sa.text("'[]'"), nullable=False))
+    # Of contributions from before this revision the estimates hold nothing yet that a correction might take back.
+    op.add_column("contribution", sa.Column("estimated", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("usage_report", sa.Column("cached_input_tokens", sa.BigInteger(), nullable=True))
     for table in ("arm", "arm_price"):
         op.add_column(table, sa.Column("usd_per_mtok_cached_in", sa.Double(), nullable=True))
@@ -57,6 +59,7 @@ def downgrade() -> None:
         ("arm_price", ("usd_per_mtok_cached_in",)),
         ("usage_report", ("cached_input_tokens",)),
         ("decision", ("charges",)),
+        ("contribution", ("estimated",)),
         ("arm_total", (*_REAL, *_WHOLE)),
         ("rollup", (*_REAL, *_WHOLE)),
     ):

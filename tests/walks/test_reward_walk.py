@@ -11,7 +11,7 @@ from tests.walks.conftest import OpenDaemon
 
 from banditd.bootstrap import Daemon
 from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
-from banditd.core.types import Query, RewardReceipt, UsageReport
+from banditd.core.types import Decision, Query, RewardReceipt, UsageReport
 from banditd.services.bundle import RewardInput
 from banditd.services.rebuild import RebuildReport, rebuild
 
@@ -276,3 +276,31 @@ async def test_a_second_replica_follows_and_takes_over(open_daemon: OpenDaemon) 
 async def _embedding(daemon: Daemon, text: str) -> np.ndarray:
     vector: np.ndarray = await daemon.services.routing._encoder.encode(text)
     return vector
+
+
+async def test_what_fixed_arms_would_earn_follows_every_correction(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        rewarded = []
+        for i in range(12):
+            decision = await daemon.services.routing.route(Query(text=f"estimated {i}"))
+            await reward(daemon, decision.decision_id, 0.2)
+            rewarded.append(decision)
+        await daemon.learner.drained()
+        for decision in rewarded[::2]:
+            await reward(daemon, decision.decision_id, 0.9)  # a correction
+        other = next(arm for arm in rewarded[0].arms if arm != rewarded[0].arm)
+        await daemon.services.rewards.report_usage(
+            UsageReport(decision_id=rewarded[0].decision_id, served_arm=other, body_hash="fallback")
+        )
+        await daemon.learner.drained()
+        sums = {str(row["arm"]): row for row in await daemon.storage.reports.arm_totals("default", None)}
+        for arm in rewarded[0].arms:
+            estimates = [_phi(d, arm, 0.9 if i % 2 == 0 else 0.2) for i, d in enumerate(rewarded) if i > 0]
+            assert sums[arm]["estimated_rewards"] == 11  # a fallback says nothing about what was not drawn
+            assert sums[arm]["estimate_sum"] == pytest.approx(sum(estimates))
+            assert sums[arm]["estimate_square"] == pytest.approx(sum(e * e for e in estimates))
+
+
+def _phi(decision: Decision, arm: str, value: float) -> float:
+    mean = float(decision.mean[decision.arms.index(arm)])
+    return mean + (value - mean) / decision.propensity if arm == decision.arm else mean

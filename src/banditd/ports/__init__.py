@@ -202,6 +202,8 @@ class FoldItem:
     events : active events (newest revision per identity, not retracted, status recorded).
     contribution : what it has put into the statistics until now, or None.
     queue_ids : the rows of the learner's queue that this item answers.
+    predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
+        them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
     """
 
     decision_id: str
@@ -217,6 +219,8 @@ class FoldItem:
     events: tuple[RewardEvent, ...]
     contribution: Contribution | None
     queue_ids: tuple[str, ...]
+    predicted: tuple[tuple[str, float], ...] = ()
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +258,17 @@ class StatDelta:
     delay_s: float | None  # of a decision's first reward, else None
 
 
+@dataclass(frozen=True, slots=True)
+class EstimateDelta:
+    """Difference that a fold makes to what an arm is estimated to earn by itself (``ope.fixed.FixedArmSums``, whose
+    fields ``sums`` follows), in the bucket of the decision.
+    """
+
+    arm: str
+    created_at_us: int
+    sums: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldCommit:
     """One micro-batch: all of it is one transaction."""
@@ -269,6 +284,7 @@ class FoldCommit:
     dropped_segments: Sequence[tuple[str, int]] = ()
     contributions: Mapping[str, Contribution | None] = field(default_factory=dict)
     deltas: Sequence[StatDelta] = ()
+    estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
     at_us: int = 0
 

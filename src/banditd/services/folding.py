@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from banditd.core.types import Contribution, RewardEvent
-from banditd.ports import FoldItem, StatDelta
+from banditd.ope.fixed import fixed_arm_terms
+from banditd.ports import EstimateDelta, FoldItem, StatDelta
 
 # Noise variance at which a reward weighs half: that of a fair coin, the noisiest a reward in [0, 1] can be.
 REFERENCE_NOISE_VARIANCE = 0.25
@@ -60,6 +61,25 @@ def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
         first = min(e.created_at_us for e in item.events)
         delay_s = max(0.0, (first - item.created_at_us) / 1e6) if old is None else None
         deltas.append(_delta(item, new, sign=1, delay_s=delay_s))
+    return deltas
+
+
+def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDelta]:
+    """Differences that this refold makes to the estimates of every arm that was eligible.
+
+    Only what was drawn and served says something about what was not drawn.
+    """
+    if not item.predicted or (item.served_arm is not None and item.served_arm != item.chosen_arm):
+        new = None
+    deltas = []
+    old = item.contribution if item.estimated else None
+    for put, sign in ((old, -1.0), (new, 1.0)):
+        if put is None or put.arm != item.chosen_arm:
+            continue
+        for arm, mean in item.predicted:
+            drawn = item.propensity if arm == item.chosen_arm else None
+            terms = fixed_arm_terms(mean, put.reward, drawn)
+            deltas.append(EstimateDelta(arm, item.created_at_us, tuple(sign * term for term in terms)))
     return deltas
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 
 from banditd.bandit.regimes import ChangeEvent
@@ -21,6 +21,7 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import (
     ArmStore,
     Clock,
+    EstimateDelta,
     FoldCommit,
     FoldItem,
     LearningStore,
@@ -28,7 +29,7 @@ from banditd.ports import (
     StatDelta,
     StoredSegment,
 )
-from banditd.services.folding import contribution_of, stat_deltas
+from banditd.services.folding import contribution_of, estimate_deltas, stat_deltas
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -202,6 +203,7 @@ class Learner:
         runtime, state = self._runtimes[name], self._states[name]
         contributions: dict[str, Contribution | None] = {}
         deltas: list[StatDelta] = []
+        estimates: list[EstimateDelta] = []
         queue_ids: list[str] = []
         for item in items:
             queue_ids.extend(item.queue_ids)
@@ -218,11 +220,12 @@ class Learner:
             contributions[item.decision_id] = new
             changes = stat_deltas(item, new)
             deltas.extend(changes)
+            estimates.extend(estimate_deltas(item, new))
             for change in changes:
                 if change.delay_s is not None:
                     self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)  # type: ignore[union-attr]
         news = state.regimes.stamp(self._clock.now_us())
-        await self._commit(name, state, contributions, deltas, queue_ids)
+        await self._commit(name, state, contributions, deltas, queue_ids, estimates)
         self._tell_changes(name, news)
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
 
@@ -265,6 +268,7 @@ class Learner:
         contributions: Mapping[str, Contribution | None],
         deltas: list[StatDelta],
         queue_ids: list[str],
+        estimates: Sequence[EstimateDelta] = (),
     ) -> None:
         base = state.version
         version = base + 1
@@ -283,6 +287,7 @@ class Learner:
             dropped_segments=dropped,
             contributions=contributions,
             deltas=deltas,
+            estimates=estimates,
             queue_ids=queue_ids,
             at_us=self._clock.now_us(),
         )

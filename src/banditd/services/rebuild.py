@@ -16,6 +16,7 @@ from banditd.core.errors import ConflictError
 from banditd.core.types import Contribution, FeatureSchema, FloatArray
 from banditd.ports import (
     Clock,
+    EstimateDelta,
     FoldCommit,
     FoldItem,
     JobStore,
@@ -25,7 +26,7 @@ from banditd.ports import (
     StoredLearning,
     StoredSegment,
 )
-from banditd.services.folding import contribution_of, stat_deltas
+from banditd.services.folding import contribution_of, estimate_deltas, stat_deltas
 from banditd.services.learner import LEASE, apply_contribution
 from banditd.services.maintenance import PRUNED_CURSOR
 
@@ -117,6 +118,7 @@ class _Refold:
         self.decisions = self.skipped = self.queued = 0
         self.contributions: dict[str, Contribution | None] = {}
         self.deltas: list[StatDelta] = []
+        self.estimates: list[EstimateDelta] = []
         self.queue_ids: list[str] = []
         self._write = write
 
@@ -133,6 +135,7 @@ class _Refold:
         if counted != item.contribution:
             self.contributions[item.decision_id] = new
             self.deltas.extend(stat_deltas(item, new))
+            self.estimates.extend(estimate_deltas(item, new))
         apply_contribution(self.state, dataclasses.replace(item, contribution=None), counted)
 
 
@@ -206,6 +209,7 @@ async def _write(
                 dropped_segments=[(s.arm, s.epoch) for s in stored.segments if (s.arm, s.epoch) not in kept],
                 contributions=refold.contributions,
                 deltas=refold.deltas,
+                estimates=refold.estimates,
                 queue_ids=refold.queue_ids,
                 at_us=clock.now_us(),
             ),

@@ -118,14 +118,23 @@ def arm_rows(
     """A row per arm: the present ones in their order, then those that are gone."""
     by_arm = {str(row["arm"]): row for row in rows}
     present = [arm.arm for arm in arms]
+    known = {arm.arm: arm for arm in arms}
     gone = sorted(by_arm.keys() - set(present))
     return [
         {
             **_arm_row(arm, by_arm.get(arm, {}), total, here=arm in present),
+            "energy_kwh": _energy_kwh(known.get(arm), by_arm.get(arm, {})),
             "change": public_change(changed[arm]) if arm in changed else None,
         }
         for arm in (*present, *gone)
     ]
+
+
+def _energy_kwh(arm: Arm | None, row: Row) -> float | None:
+    if arm is None or not (arm.kwh_per_mtok_in or arm.kwh_per_mtok_out):
+        return None
+    inward, outward = float(row.get("input_tokens", 0)), float(row.get("output_tokens", 0))
+    return (arm.kwh_per_mtok_in * inward + arm.kwh_per_mtok_out * outward) / 1e6
 
 
 def _arm_row(arm: str, row: Row, total: Mapping[str, float], *, here: bool) -> dict[str, object]:
@@ -145,6 +154,7 @@ def _arm_row(arm: str, row: Row, total: Mapping[str, float], *, here: bool) -> d
         "usage_reports": int(row.get("usage_reports", 0)),
         "input_tokens": int(row.get("input_tokens", 0)),
         "output_tokens": int(row.get("output_tokens", 0)),
+        "cached_input_tokens": int(row.get("cached_input_tokens", 0)),
         "errors": int(row.get("errors", 0)),
         "fixed": _fixed(row, total),
     }

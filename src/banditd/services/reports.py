@@ -28,6 +28,7 @@ from banditd.services.report_rows import (
     selection_entropy,
     step_row,
 )
+from banditd.services.savings import savings
 from banditd.services.summaries import Row, add_up, convergence, histogram_percentile, ratio
 
 _WEEK_S: Final = 604_800
@@ -121,6 +122,7 @@ class ReportService:
             "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
             "usage_reports": int(total.get("usage_reports", 0)),
             "arms": arm_rows(rows, arms, total, changed),
+            "savings": savings(rows, [arm.arm for arm in arms if arm.enabled], total),
             "changes": [public_change(event) for event in reversed(events)],
         }
 

@@ -16,11 +16,12 @@ from sqlalchemy import Connection, Row, exists, func, select
 from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ports import FoldItem
-from banditd.storage.codec import unpack_context
+from banditd.storage.codec import unpack_context, unpack_names, unpack_vector
 from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
+KEPT_BY_SESSION: Final = "session"
 _MILLISECOND_HEX: Final = 12
 
 
@@ -88,11 +89,15 @@ def _query() -> Any:
         d.cluster,
         d.created_at_us,
         d.propensity,
+        d.arms,
+        d.mean,
+        d.reason,
         usage_report.c.served_arm,
         contribution.c.arm.label("put_arm"),
         contribution.c.epoch.label("put_epoch"),
         contribution.c.weight.label("put_weight"),
         contribution.c.reward.label("put_reward"),
+        contribution.c.estimated.label("put_estimated"),
     ).select_from(
         decision.outerjoin(usage_report, usage_report.c.decision_id == d.decision_id).outerjoin(
             contribution, contribution.c.decision_id == d.decision_id
@@ -141,4 +146,12 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         events=events,
         contribution=put,
         queue_ids=queue_ids,
+        predicted=_predicted(row),
+        estimated=bool(row.put_estimated),
     )
+
+
+def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:
+    if row.reason == KEPT_BY_SESSION:
+        return ()
+    return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), strict=True))

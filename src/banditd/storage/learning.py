@@ -32,7 +32,21 @@ from banditd.storage.sums import SumWriter, bucket_of
 LEARNER_LEASE: Final = "learner"
 SNAPSHOTS_KEPT: Final = 200
 _CHUNK: Final = 500
-_REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
+_REWARD_SUMS: Final = (
+    "rewards",
+    "estimated_rewards",
+    "weight",
+    "weighted_reward",
+    "weighted_square",
+    "estimate_sum",
+    "estimate_square",
+    "difference_sum",
+    "difference_square",
+    "inverse_propensity_sum",
+    "inverse_propensity_square",
+)
+_CLUSTER_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
+_ESTIMATES_FROM: Final = 5  # the sums of an estimate, but for its count, begin here
 _STATE: Final = ("version", "epoch", "hyperparameters", "learner", "updated_at_us")
 
 
@@ -43,11 +57,11 @@ class SqlLearningStore:
         engine = database.engine
         self._database = database
         self._random = random.Random()
-        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _REWARD_SUMS)
+        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS)
         self._delays = dialect.add_up(engine, delay_count, ("rewards",))
         self._segments = dialect.replace_row(engine, segment, ("sums", "version"))
         self._contributions = dialect.replace_row(
-            engine, contribution, ("policy", "arm", "epoch", "weight", "reward")
+            engine, contribution, ("policy", "arm", "epoch", "weight", "reward", "estimated")
         )
 
     # ------------------------------------------------------------ reading
@@ -178,6 +192,7 @@ class SqlLearningStore:
                 "epoch": put.epoch,
                 "weight": float(put.weight),
                 "reward": float(put.reward),
+                "estimated": True,
             }
             for decision_id, put in fold.contributions.items()
             if put is not None
@@ -190,16 +205,21 @@ class SqlLearningStore:
         delays: dict[int, int] = {}
         for delta in fold.deltas:
             changes = _changes(delta)
-            rows = (
-                increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm),
-                increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm),
-            )
-            for sums in rows:
-                for index, change in enumerate(changes):
-                    sums[index] += change
+            sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
+            for index, change in enumerate(changes):
+                sums[index] += change
+            sums = increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm)
+            sums[0] += changes[0]
+            for index, change in enumerate(changes[1:], start=2):
+                sums[index] += change
             if delta.delay_s is not None:
                 place = delay_bin(delta.delay_s)
                 delays[place] = delays.get(place, 0) + 1
+        for estimate in fold.estimates:
+            sums = increments.bucket(fold.policy, bucket_of(estimate.created_at_us), estimate.arm)
+            sums[1] += int(estimate.sums[0])
+            for index, change in enumerate(estimate.sums[1:], start=_ESTIMATES_FROM):
+                sums[index] += change
         self._sums.flush(connection, increments)
         if delays:
             connection.execute(
@@ -259,7 +279,7 @@ def _claim(connection: Connection, policy: str, limit: int) -> list[FoldItem]:
 
 
 def _changes(delta: StatDelta) -> tuple[float, ...]:
-    """In the order of ``_REWARD_SUMS``."""
+    """In the order of ``_CLUSTER_SUMS``."""
     return (
         int(delta.rewards),
         float(delta.weight),

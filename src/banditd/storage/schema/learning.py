@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, false
 
 from banditd.storage.schema.columns import decision_key, metadata, sum_columns, text_column, time_column
 
@@ -56,6 +56,7 @@ contribution: Final = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("weight", Double, nullable=False),
     Column("reward", Double, nullable=False),
+    Column("estimated", Boolean, nullable=False, server_default=false()),
     Index(None, "policy", "decision_id"),
 )
 

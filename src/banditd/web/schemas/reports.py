@@ -182,6 +182,8 @@ class ArmStats(RewardSummary):
     """As reported by usage."""
     predicted_spend_usd: float
     mean_latency_ms: float | None
+    energy_kwh: float | None
+    """Of the reported tokens, by what the arm says it takes; null where it says nothing."""
     errors: int
     fixed: FixedArmComparison
     change: Change | None
@@ -208,6 +210,59 @@ class Coverage(AnswerModel):
     reason: str | None
 
 
+class MeanEstimate(AnswerModel):
+    """A mean estimated from what was logged, with its 95 % interval (null from a single decision)."""
+
+    mean: float
+    interval: list[float] | None
+
+
+class SavingsArm(AnswerModel):
+    """Routing against this arm alone, on the same traffic. Differences are ours minus the arm's."""
+
+    arm: str
+    cost_usd_per_decision: float | None
+    """Predicted, had it answered everything."""
+    saved_usd_per_decision: float | None
+    """Null unless it was eligible for every decision."""
+    saved_share: float | None
+    reward: MeanEstimate | None
+    """Doubly robust estimate of what it would have earned."""
+    reward_difference: MeanEstimate | None
+    effective_sample_size: float
+    """Of the decisions that drew it."""
+    verdict: str | None
+    """``cheaper`` or ``not cheaper``, and ``better``, ``as good`` (not worse by .005), ``worse`` or ``undecided``."""
+    reason: str | None
+    """Why there is no verdict."""
+
+
+class MixtureArm(AnswerModel):
+    """An arm's part of the mixture."""
+
+    arm: str
+    share: float
+
+
+class SavingsMixture(AnswerModel):
+    """Routing against the fixed-arm mixture: the best random mix of two arms at our cost."""
+
+    arms: list[MixtureArm]
+    cost_usd_per_decision: float | None
+    reward: MeanEstimate | None
+    reward_difference: MeanEstimate | None
+    verdict: str | None
+    reason: str | None
+
+
+class Savings(AnswerModel):
+    """What routing saves, and what that does to quality; costs are predicted ones."""
+
+    cost_usd_per_decision: float | None
+    arms: list[SavingsArm]
+    mixture: SavingsMixture
+
+
 class StatsAnswer(RewardSummary):
     """The state of one policy in numbers."""
 
@@ -224,6 +279,7 @@ class StatsAnswer(RewardSummary):
     spend_usd: float
     predicted_spend_usd: float
     arms: list[ArmStats]
+    savings: Savings
     changes: list[Change]
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
 
