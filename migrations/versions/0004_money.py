@@ -32,6 +32,8 @@ def upgrade() -> None:
     op.add_column("decision", sa.Column("charges", sa.Text(), server_default=sa.text("'[]'"), nullable=False))
     # Of contributions from before this revision the estimates hold nothing yet that a correction might take back.
     op.add_column("contribution", sa.Column("estimated", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("decision", sa.Column("mixture", sa.Text(), nullable=True))
+    op.create_index(op.f("ix_usage_report_policy_decision_id"), "usage_report", ["policy", "decision_id"])
     op.add_column("usage_report", sa.Column("cached_input_tokens", sa.BigInteger(), nullable=True))
     for table in ("arm", "arm_price"):
         op.add_column(table, sa.Column("usd_per_mtok_cached_in", sa.Double(), nullable=True))
@@ -54,11 +56,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("budget_account")
+    op.drop_index(op.f("ix_usage_report_policy_decision_id"), table_name="usage_report")
     for table, names in (
         ("arm", (*_ARM, "usd_per_mtok_cached_in")),
         ("arm_price", ("usd_per_mtok_cached_in",)),
         ("usage_report", ("cached_input_tokens",)),
-        ("decision", ("charges",)),
+        ("decision", ("charges", "mixture")),
         ("contribution", ("estimated",)),
         ("arm_total", (*_REAL, *_WHOLE)),
         ("rollup", (*_REAL, *_WHOLE)),

@@ -190,6 +190,18 @@ class Query:
     defer_activation: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """``probability`` = share x the policy's own + (1 - share) x ``fixed``.
+
+    share : in (0, 1]. fixed : float64, shape (n_eligible,), the fixed-arm mixture. price_per_usd : of money then.
+    """
+
+    share: float
+    fixed: FloatArray
+    price_per_usd: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
     """One routing, immutable once committed.
@@ -205,6 +217,7 @@ class Decision:
     epoch : the segment this decision's reward will be folded into.
     deferred : the client will activate it; until then rewards are held.
     charges : what it puts on the accounts of budgets.
+    mixture : what was mixed into the policy's own vector, where a budget's guard is at work.
     """
 
     decision_id: str
@@ -238,6 +251,7 @@ class Decision:
     tags: Mapping[str, str]
     deferred: bool
     charges: tuple[Charge, ...] = ()
+    mixture: Blend | None = None
 
     @property
     def chosen_index(self) -> int:

@@ -24,8 +24,17 @@ from banditd.core.types import (
     UsageReport,
 )
 from banditd.ports.operations import BudgetStore, JobStore, LeaseStore, Maintenance
+from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 
-__all__ = ["BudgetStore", "JobStore", "LeaseStore", "Maintenance"]
+__all__ = [
+    "BudgetStore",
+    "GuardedOutcome",
+    "JobStore",
+    "LeaseStore",
+    "Maintenance",
+    "RecentOutcomes",
+    "UsageOutcome",
+]
 
 # ---------------------------------------------------------------- time and the encoder
 

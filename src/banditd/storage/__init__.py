@@ -18,6 +18,7 @@ from banditd.storage.learning import SqlLearningStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
+from banditd.storage.recent import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 
@@ -37,6 +38,7 @@ class Storage:
     jobs: SqlJobStore
     budgets: SqlBudgetStore
     maintenance: SqlMaintenance
+    recent: SqlRecentOutcomes
     reports: SqlReportReader
 
 
@@ -69,5 +71,6 @@ async def open_storage(
             jobs=SqlJobStore(database),
             budgets=SqlBudgetStore(database),
             maintenance=SqlMaintenance(database, writer_name=writer_name),
+            recent=SqlRecentOutcomes(database),
             reports=SqlReportReader(database),
         )

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from banditd.core.types import FloatArray
+from banditd.core.types import Blend, FloatArray
 
 _FLOAT64: Final = np.dtype("<f8")
 _FLOAT32: Final = np.dtype("<f4")
@@ -65,6 +65,17 @@ def pack_names(names: tuple[str, ...]) -> str:
 @lru_cache(maxsize=1024)
 def unpack_names(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+def pack_blend(blend: Blend | None) -> str | None:
+    if blend is None:
+        return None
+    return _encode([blend.share, blend.price_per_usd, *blend.fixed.tolist()])
+
+
+def unpack_blend(text: str) -> Blend:
+    share, price, *fixed = json.loads(text)
+    return Blend(share, np.array(fixed), price)
 
 
 def clean_text(text: str | None) -> str | None:

@@ -18,7 +18,15 @@ from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
 from banditd.storage.budgets import Ledger, pack_charges
-from banditd.storage.codec import clean_text, pack_context, pack_facts, pack_mapping, pack_names, pack_vector
+from banditd.storage.codec import (
+    clean_text,
+    pack_blend,
+    pack_context,
+    pack_facts,
+    pack_mapping,
+    pack_names,
+    pack_vector,
+)
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import read_decision, read_page, read_stream
 from banditd.storage.schema import activation, decision, fold_queue, reward_event, session
@@ -253,4 +261,5 @@ def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
         bool(made.deferred),
         pack_facts(made.context.facts),
         pack_charges(made.charges),
+        pack_blend(made.mixture),
     )

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
 from banditd.storage.budgets import unpack_charges
-from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
@@ -119,6 +119,13 @@ def _decode(row: RowMapping) -> dict[str, object]:
     if "charges" in whole:
         accounts = unpack_charges(str(whole["policy"]), whole["charges"])
         whole["charges"] = [{"budget": a.budget, "account": a.account} for a in accounts]
+    if whole.get("mixture") is not None:
+        blend = unpack_blend(whole["mixture"])
+        whole["mixture"] = {
+            "share": blend.share,
+            "fixed": blend.fixed.tolist(),
+            "price_per_usd": blend.price_per_usd,
+        }
     if "x" in whole:
         whole["x"] = unpack_context(whole["x"]).tolist()
     return whole

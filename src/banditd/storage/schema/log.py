@@ -45,6 +45,7 @@ decision: Final = Table(
     Column("deferred", Boolean, nullable=False),
     text_column("facts", server_default=text("'{}'")),
     text_column("charges", server_default=text("'[]'")),
+    text_column("mixture", nullable=True),
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
     Index(None, "policy", "expires_at_us"),
@@ -103,6 +104,7 @@ usage_report: Final = Table(
     text_column("body_hash"),
     time_column("received_at_us"),
     Column("cached_input_tokens", BigInteger),
+    Index(None, "policy", "decision_id"),
 )
 
 session: Final = Table(

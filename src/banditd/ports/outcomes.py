@@ -1,0 +1,39 @@
+"""What became of the newest decisions, for models that are functions of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from banditd.core.types import Blend, FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UsageOutcome:
+    """What an answer took: ``arm`` served, None where the report does not say. x : float64, shape (n_features,)."""
+
+    arm: str
+    x: FloatArray
+    output_tokens: int | None
+    latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuardedOutcome:
+    """A rewarded decision that a mixture was blended into; vectors over its eligible arms, ``index`` was drawn."""
+
+    index: int
+    reward: float
+    blend: Blend
+    probability: Sequence[float]
+    mean: Sequence[float]
+    cost_usd: Sequence[float]
+
+
+class RecentOutcomes(Protocol):
+    async def usage(self, policy: str, schema_hash: str, limit: int) -> Sequence[UsageOutcome]:
+        """The newest reported (not estimated, not failed) usage under a schema, oldest first."""
+
+    async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:
+        """Among the ``limit`` newest rewarded decisions, those with a blend whose drawn arm served, oldest first."""

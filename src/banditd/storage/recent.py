@@ -1,0 +1,62 @@
+"""The newest outcomes of a policy: what the models of amounts and the guards of budgets learn from. Bounded reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from banditd.ports import GuardedOutcome, UsageOutcome
+from banditd.storage.codec import unpack_blend, unpack_context, unpack_names, unpack_vector
+from banditd.storage.engine import Database
+from banditd.storage.schema import contribution, decision, usage_report
+
+
+class SqlRecentOutcomes:
+    """``ports.RecentOutcomes`` over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def usage(self, policy: str, schema_hash: str, limit: int) -> list[UsageOutcome]:
+        d, u = decision.c, usage_report.c
+        query = (
+            select(u.arm, d.x, u.output_tokens, u.latency_ms)
+            .select_from(usage_report.join(decision, d.decision_id == u.decision_id))
+            .where(u.policy == policy, u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)
+            .order_by(u.decision_id.desc())
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> list[UsageOutcome]:
+            rows = connection.execute(query).all()
+            return [UsageOutcome(row[0], unpack_context(row[1]), row[2], row[3]) for row in reversed(rows)]
+
+        return await self._database.read(work)
+
+    async def guarded(self, policy: str, limit: int) -> list[GuardedOutcome]:
+        d, c = decision.c, contribution.c
+        query = (
+            select(d.arms, d.arm, d.probability, d.mean, d.cost_usd, d.mixture, c.arm.label("served"), c.reward)
+            .select_from(contribution.join(decision, d.decision_id == c.decision_id))
+            .where(c.policy == policy)
+            .order_by(c.decision_id.desc())
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> list[GuardedOutcome]:
+            rows = connection.execute(query).all()
+            return [_guarded(row) for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
+
+        return await self._database.read(work)
+
+
+def _guarded(row: Any) -> GuardedOutcome:
+    return GuardedOutcome(
+        index=unpack_names(row.arms).index(row.arm),
+        reward=row.reward,
+        blend=unpack_blend(row.mixture),
+        probability=unpack_vector(row.probability),
+        mean=unpack_vector(row.mean),
+        cost_usd=unpack_vector(row.cost_usd),
+    )
