@@ -26,6 +26,7 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Encoder
 from banditd.price_file import PriceFileWatcher
 from banditd.runtimes import make_runtimes, report_unused_priors
+from banditd.services.amounts import AmountModels
 from banditd.services.arms import ArmService
 from banditd.services.budget_report import BudgetReports
 from banditd.services.budgets import BudgetBook
@@ -45,6 +46,7 @@ from banditd.storage import Storage, migrate_async, open_storage
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
+AMOUNTS_S = 5.0
 OBSERVE_S = 15.0
 
 
@@ -117,8 +119,9 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
+        amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent)
         jobs = JobScheduler(
-            make_jobs(settings, maintenance, prices),
+            make_jobs(settings, maintenance, prices, amounts),
             leases=bench.storage.leases,
             store=bench.storage.jobs,
             clock=bench.clock,
@@ -312,7 +315,9 @@ def _make_maintenance(
     )
 
 
-def make_jobs(settings: Settings, maintenance: MaintenanceService, prices: PriceFileWatcher) -> list[Job]:
+def make_jobs(
+    settings: Settings, maintenance: MaintenanceService, prices: PriceFileWatcher, amounts: AmountModels
+) -> list[Job]:
     """The daemon's background work."""
     jobs = settings.jobs
     return [
@@ -322,6 +327,7 @@ def make_jobs(settings: Settings, maintenance: MaintenanceService, prices: Price
         Job(name="retention", run=maintenance.retention, interval_s=jobs.retention_s),
         Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),
         Job(name="integrity", run=maintenance.integrity, interval_s=jobs.integrity_s),
+        Job(name="amounts", run=amounts.refresh, interval_s=AMOUNTS_S, everywhere=True),
         Job(name="prices", run=prices.look, interval_s=PRICES_S, everywhere=True),
         Job(name="budgets", run=maintenance.keep_budgets, interval_s=KEEP_BUDGETS_S, everywhere=True),
         Job(name="observe", run=maintenance.observe, interval_s=OBSERVE_S, everywhere=True),

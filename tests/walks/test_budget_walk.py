@@ -258,3 +258,26 @@ async def test_energy_counts_for_the_weight_but_is_not_billed(open_daemon: OpenD
         assert after.penalty[small] > before.penalty[small]
         scale = daemon.runtimes["default"].view.cost_scale_usd
         assert after.penalty[small] - before.penalty[small] == pytest.approx(0.1 / scale * 0.3 * 400 * 1000 / 1e6)
+
+
+async def test_usage_teaches_how_long_answers_are_by_query(open_daemon: OpenDaemon) -> None:
+    """Questions about code get long answers, others short ones; after some reports the predicted costs differ."""
+    kinds = ("def f(x): return x + {i} # fix this Python function", "What is the capital of country {i}?")
+    async with open_daemon() as daemon:
+        for i in range(40):
+            text = kinds[i % 2].format(i=i)
+            decision = await daemon.services.routing.route(Query(text=text, candidates=("small",)))
+            report = UsageReport(
+                decision_id=decision.decision_id, input_tokens=20, output_tokens=(2000, 20)[i % 2], body_hash="u"
+            )
+            await daemon.services.rewards.report_usage(report)
+        await daemon.learner.refresh_arms()
+        await daemon.jobs.run_now("amounts")
+        code, capital = [
+            await daemon.services.routing.route(Query(text=kind.format(i=99), candidates=("small",), dry_run=True))
+            for kind in kinds
+        ]
+        assert code.cost_usd[0] > 5 * capital.cost_usd[0]
+        # What the client says itself comes first.
+        said = await ask(daemon, expected_output_tokens=1_000_000.0, candidates=("small",), dry_run=True)
+        assert said.cost_usd[0] == pytest.approx(0.4, rel=0.01)

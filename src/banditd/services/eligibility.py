@@ -75,18 +75,23 @@ def is_plain(query: Query) -> bool:
     )
 
 
-def hard_exclusions(view: RouteView, query: Query, cost_usd: FloatArray, input_tokens: int) -> dict[str, str]:
+def hard_exclusions(
+    view: RouteView, query: Query, cost_usd: FloatArray, input_tokens: int, latency_ms: FloatArray | None = None
+) -> dict[str, str]:
     """Arms that may not answer this query, with the reason."""
     _require_known(view, query)
+    latency = view.latency_ms if latency_ms is None else latency_ms
     excluded: dict[str, str] = {}
     for i, arm in enumerate(view.arms):
-        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens)
+        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens, float(latency[i]))
         if reason is not None:
             excluded[arm.arm] = reason
     return excluded
 
 
-def _reason(view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: int) -> str | None:
+def _reason(
+    view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: int, latency_ms: float
+) -> str | None:
     arm = view.arms[i]
     if not arm.enabled:
         return "disabled"
@@ -100,7 +105,7 @@ def _reason(view: RouteView, query: Query, i: int, cost_usd: float, input_tokens
         return "context_window"
     if query.max_cost_usd is not None and cost_usd > query.max_cost_usd:
         return "max_cost_usd"
-    if query.max_latency_ms is not None and view.latency_ms[i] > query.max_latency_ms:
+    if query.max_latency_ms is not None and latency_ms > query.max_latency_ms:
         return "max_latency_ms"
     return None
 
@@ -118,7 +123,12 @@ def _require_known(view: RouteView, query: Query) -> None:
 
 
 def eligible_arms(
-    view: RouteView, query: Query, cost_usd: FloatArray, input_tokens: int, soft: dict[str, str]
+    view: RouteView,
+    query: Query,
+    cost_usd: FloatArray,
+    input_tokens: int,
+    soft: dict[str, str],
+    latency_ms: FloatArray | None = None,
 ) -> tuple[IntArray, dict[str, str]]:
     """Indices of the arms that may answer, and the reason of every exclusion.
 
@@ -132,7 +142,7 @@ def eligible_arms(
         )
         if windows_ok:
             return view.enabled, {}
-    excluded = hard_exclusions(view, query, cost_usd, input_tokens)
+    excluded = hard_exclusions(view, query, cost_usd, input_tokens, latency_ms)
     allowed = [i for i, a in enumerate(view.arms) if a.arm not in excluded]
     if not allowed:
         raise NoEligibleArmError(

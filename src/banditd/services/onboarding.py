@@ -218,7 +218,7 @@ class OnboardingReports:
         tokens = ratio(sum(u.input_tokens for u in usage.values()), sum(u.usage_reports for u in usage.values()))
         per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
         per_usd += self._budgets[runtime.name].general_price_per_usd()
-        return per_usd * view.cost_usd(TYPICAL_INPUT_TOKENS if tokens is None else tokens, None)
+        return per_usd * view.cost_usd(TYPICAL_INPUT_TOKENS if tokens is None else tokens, view.output_tokens)
 
 
 def _report(

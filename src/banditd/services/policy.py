@@ -13,6 +13,7 @@ import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
+from banditd.budget.amounts import AmountModel, Amounts
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
 from banditd.features.context import ContextBuilder
@@ -70,6 +71,7 @@ class RouteView:
     """Snapshot and arms, aligned: every vector has shape (n_arms,) in the order of ``arms``.
 
     cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
+    output_tokens, latency_ms : means over queries; the models know them by query, where usage was reported.
     kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
     """
 
@@ -82,21 +84,29 @@ class RouteView:
     usd_per_request: FloatArray
     output_tokens: FloatArray
     latency_ms: FloatArray
+    tokens_model: AmountModel | None
+    latency_model: AmountModel | None
     cost_scale_usd: float
     onboarding_share: FloatArray
     min_share: FloatArray
     kwh_per_token_in: FloatArray
     kwh_per_token_out: FloatArray
 
-    def energy_kwh(self, input_tokens: float, output_tokens: float | FloatArray | None) -> FloatArray:
-        """Predicted energy of every arm for a query of this length, in kilowatt-hours."""
-        out = self.output_tokens if output_tokens is None else output_tokens
-        return self.kwh_per_token_in * input_tokens + self.kwh_per_token_out * out
+    def expected_output_tokens(self, x: FloatArray) -> FloatArray:
+        """Output tokens of every arm on the query with these features."""
+        return self.output_tokens if self.tokens_model is None else self.tokens_model.predict(x)
 
-    def cost_usd(self, input_tokens: float, output_tokens: float | FloatArray | None) -> FloatArray:
-        """Predicted cost of every arm for a query of this length, in dollars."""
-        out = self.output_tokens if output_tokens is None else output_tokens
-        return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * out
+    def expected_latency_ms(self, x: FloatArray) -> FloatArray:
+        """Latency of every arm on the query with these features; NaN where nothing is known."""
+        return self.latency_ms if self.latency_model is None else self.latency_model.predict(x)
+
+    def energy_kwh(self, input_tokens: float, output_tokens: float | FloatArray) -> FloatArray:
+        """Energy of every arm for a query and an answer of this length, in kilowatt-hours."""
+        return self.kwh_per_token_in * input_tokens + self.kwh_per_token_out * output_tokens
+
+    def cost_usd(self, input_tokens: float, output_tokens: float | FloatArray) -> FloatArray:
+        """Cost of every arm for a query and an answer of this length, in dollars."""
+        return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * output_tokens
 
 
 def expected_output_tokens(arm: Arm, usage: ArmUsage | None) -> float:
@@ -127,7 +137,9 @@ def is_onboarding(arm: Arm, usage: ArmUsage | None, first_created_at_us: int) ->
     )
 
 
-def build_view(snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmUsage]) -> RouteView:
+def build_view(
+    snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmUsage], amounts: Amounts | None = None
+) -> RouteView:
     """Align the arms with the snapshot. Arms that the snapshot does not know yet are left for the next one."""
     by_name = {arm.arm: arm for arm in arms}
     ordered = tuple(by_name[name] for name in snapshot.arms if name in by_name)
@@ -139,6 +151,7 @@ def build_view(snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmU
     out = np.array([expected_output_tokens(a, usage.get(a.arm)) for a in ordered])
     per_in, per_out = vector("usd_per_mtok_in") / 1e6, vector("usd_per_mtok_out") / 1e6
     typical = vector("usd_per_request") + per_in * tokens_in + per_out * out
+    latency = np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered])
     enabled = np.array([i for i, a in enumerate(ordered) if a.enabled], dtype=np.intp)
     first = min((a.created_at_us for a in ordered), default=0)
     new = np.array([a.enabled and is_onboarding(a, usage.get(a.arm), first) for a in ordered], dtype=float)
@@ -152,13 +165,22 @@ def build_view(snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmU
         usd_per_token_out=per_out,
         usd_per_request=vector("usd_per_request"),
         output_tokens=out,
-        latency_ms=np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered]),
+        latency_ms=latency,
+        tokens_model=_aligned(amounts, "output_tokens", ordered, out),
+        latency_model=_aligned(amounts, "latency_ms", ordered, latency),
         cost_scale_usd=float(typical[enabled].max()) if enabled.size else 0.0,
         onboarding_share=new * share,
         min_share=np.array([a.min_share for a in ordered]),
         kwh_per_token_in=np.array([a.kwh_per_mtok_in for a in ordered]) / 1e6,
         kwh_per_token_out=np.array([a.kwh_per_mtok_out for a in ordered]) / 1e6,
     )
+
+
+def _aligned(amounts: Amounts | None, name: str, arms: Sequence[Arm], otherwise: FloatArray) -> AmountModel | None:
+    model: AmountModel | None = None if amounts is None else getattr(amounts, name)
+    if amounts is None or model is None:
+        return None
+    return model.aligned(amounts.arms, [arm.arm for arm in arms], otherwise)
 
 
 def _column(arms: Sequence[Arm]):  # type: ignore[no-untyped-def]
@@ -173,6 +195,7 @@ class PolicyRuntime:
         self.builder = builder
         self.arms: tuple[Arm, ...] = ()
         self.usage: dict[str, ArmUsage] = {}
+        self._amounts: Amounts | None = None
         self._view: RouteView | None = None
         self.published_at_us = 0
 
@@ -192,14 +215,22 @@ class PolicyRuntime:
 
     def publish(self, snapshot: Snapshot, now_us: int) -> None:
         """Swap in a new snapshot."""
-        self._view = build_view(snapshot, self.arms, self.usage)
+        self._view = build_view(snapshot, self.arms, self.usage, self._amounts)
         self.published_at_us = now_us
 
     def refresh_usage(self, usage: Mapping[str, ArmUsage]) -> None:
         """Adopt newer usage totals: they move predicted costs and onboarding, not the statistics."""
         self.usage = dict(usage)
+        self._rebuild()
+
+    def adopt_amounts(self, amounts: Amounts) -> None:
+        """Adopt newer models of output tokens and latency."""
+        self._amounts = amounts
+        self._rebuild()
+
+    def _rebuild(self) -> None:
         if self._view is not None:
-            self._view = build_view(self._view.snapshot, self.arms, self.usage)
+            self._view = build_view(self._view.snapshot, self.arms, self.usage, self._amounts)
 
     def priors(self) -> list[ArmPrior]:
         """What the configuration says of the arms before data: never what usage reports say, lest it drift."""

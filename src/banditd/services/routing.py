@@ -183,9 +183,10 @@ class RoutingService:
     def _decide(self, runtime: PolicyRuntime, prepared: _Prepared) -> Decision:
         query, view = prepared.query, runtime.view
         context = self._context(runtime, query, prepared.embedding)
-        priced = self._price(runtime, view, prepared)
+        priced = self._price(runtime, view, prepared, context)
         soft = self._guards[runtime.name].exclusions(view, priced.now_us)
-        eligible, excluded = eligible_arms(view, query, priced.cost_usd, priced.input_tokens, soft)
+        latency_ms = None if query.max_latency_ms is None else view.expected_latency_ms(context.x)
+        eligible, excluded = eligible_arms(view, query, priced.cost_usd, priced.input_tokens, soft, latency_ms)
         admission = self._admit(runtime, prepared.accounts, eligible, priced)
         drawn = draw_arm(
             view,
@@ -261,21 +262,23 @@ class RoutingService:
             text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
         )
 
-    def _price(self, runtime: PolicyRuntime, view: RouteView, prepared: _Prepared) -> _Priced:
+    def _price(self, runtime: PolicyRuntime, view: RouteView, prepared: _Prepared, context: Context) -> _Priced:
         """What every arm would cost, and the utility that takes away: weight x cost / scale + price of the budgets.
 
         Energy and carbon count for the weight, not for the budgets: nobody is billed for them.
         """
         query, accounts = prepared.query, prepared.accounts
         tokens = self._encoder.count_tokens(query.text) if query.text is not None else 0
-        cost_usd = view.cost_usd(tokens, query.expected_output_tokens)
+        said = query.expected_output_tokens
+        output_tokens = view.expected_output_tokens(context.x) if said is None else said
+        cost_usd = view.cost_usd(tokens, output_tokens)
         weight = _cost_weight(query, runtime.config.cost_weight)
         per_usd = weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
         price = BudgetBook.price_per_usd(accounts) if accounts else 0.0
         penalty = cost_usd * (per_usd + price)
         per_kwh = runtime.config.resources.per_kwh
         if per_kwh > 0.0 and per_usd > 0.0:
-            penalty += view.energy_kwh(tokens, query.expected_output_tokens) * (per_kwh * per_usd)
+            penalty += view.energy_kwh(tokens, output_tokens) * (per_kwh * per_usd)
         return _Priced(self._clock.now_us(), tokens, cost_usd, weight, penalty)
 
     def _admit(

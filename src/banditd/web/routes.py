@@ -19,6 +19,7 @@ from banditd.web.problems import (
     UNAVAILABLE,
 )
 from banditd.web.schemas import arms as arm_schemas
+from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
 from banditd.web.schemas import routing as route_schemas
@@ -134,7 +135,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
-        parameters=report_schemas.PolicyParameters, answers={200: report_schemas.BudgetsAnswer},
+        parameters=report_schemas.PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(

@@ -34,7 +34,7 @@ def view(*arms: Arm, usage: dict[str, ArmUsage] | None = None) -> RouteView:
 
 
 def eligible(v: RouteView, query: Query, tokens: int = 100, soft: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
-    arms, excluded = eligible_arms(v, query, v.cost_usd(tokens, None), tokens, soft or {})
+    arms, excluded = eligible_arms(v, query, v.cost_usd(tokens, v.output_tokens), tokens, soft or {})
     return [v.arms[int(i)].arm for i in arms], excluded
 
 

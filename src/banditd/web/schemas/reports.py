@@ -19,6 +19,7 @@ from banditd.web.schemas.base import (
     Time,
     TimeParameter,
 )
+from banditd.web.schemas.money import Savings
 
 
 class DecisionParameters(ParameterModel):
@@ -92,37 +93,6 @@ class SnapshotParameters(ParameterModel):
 
     limit: Annotated[IntegerParameter, Field(ge=1, le=MAX_PAGE)] = 50
     """At most ``server.max_page`` (500 unless configured otherwise)."""
-
-
-class BudgetAccount(AnswerModel):
-    """One account of one budget: all decisions', an API key's, or a tag value's."""
-
-    policy: str
-    name: str
-    per: str
-    """``decision`` (a mean), ``hour``, ``day`` or ``month`` (a sum, UTC)."""
-    of: str
-    account: str
-    limit_usd: float
-    decisions: int
-    charged_usd: float
-    """Real costs where usage was reported, estimates elsewhere."""
-    charged_usd_per_decision: float | None
-    remaining_usd: float | None
-    """Of the window; null for a mean."""
-    window_ends_at: Time | None
-    price_per_usd: float | None
-    """Reward that a dollar must bring now; null where this process has not charged the account yet."""
-    at_stop: str | None
-    stopped: bool
-    """Used up: what ``at_stop`` says happens."""
-
-
-class BudgetsAnswer(AnswerModel):
-    """Every budget of a policy, at most 50 accounts of each, those with the highest charges."""
-
-    policy: str
-    budgets: list[BudgetAccount]
 
 
 class RewardSummary(OpenAnswerModel):
@@ -208,59 +178,6 @@ class Coverage(AnswerModel):
     delay_p90_s: float | None
     delay_p99_s: float | None
     reason: str | None
-
-
-class MeanEstimate(AnswerModel):
-    """A mean estimated from what was logged, with its 95 % interval (null from a single decision)."""
-
-    mean: float
-    interval: list[float] | None
-
-
-class SavingsArm(AnswerModel):
-    """Routing against this arm alone, on the same traffic. Differences are ours minus the arm's."""
-
-    arm: str
-    cost_usd_per_decision: float | None
-    """Predicted, had it answered everything."""
-    saved_usd_per_decision: float | None
-    """Null unless it was eligible for every decision."""
-    saved_share: float | None
-    reward: MeanEstimate | None
-    """Doubly robust estimate of what it would have earned."""
-    reward_difference: MeanEstimate | None
-    effective_sample_size: float
-    """Of the decisions that drew it."""
-    verdict: str | None
-    """``cheaper`` or ``not cheaper``, and ``better``, ``as good`` (not worse by .005), ``worse`` or ``undecided``."""
-    reason: str | None
-    """Why there is no verdict."""
-
-
-class MixtureArm(AnswerModel):
-    """An arm's part of the mixture."""
-
-    arm: str
-    share: float
-
-
-class SavingsMixture(AnswerModel):
-    """Routing against the fixed-arm mixture: the best random mix of two arms at our cost."""
-
-    arms: list[MixtureArm]
-    cost_usd_per_decision: float | None
-    reward: MeanEstimate | None
-    reward_difference: MeanEstimate | None
-    verdict: str | None
-    reason: str | None
-
-
-class Savings(AnswerModel):
-    """What routing saves, and what that does to quality; costs are predicted ones."""
-
-    cost_usd_per_decision: float | None
-    arms: list[SavingsArm]
-    mixture: SavingsMixture
 
 
 class StatsAnswer(RewardSummary):

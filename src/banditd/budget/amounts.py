@@ -1,0 +1,56 @@
+"""Log-linear predictions, frozen for reading: output tokens and latency of every arm on a query. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.core.types import FloatArray, IntArray
+
+_LARGEST_EXPONENT: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AmountModel:
+    """Mean amount of K arms: exp(exponents @ x[columns]) x factors.
+
+    columns : intp, of a context. exponents : float64 (K, n_columns). factors : float64 (K,), NaN where nothing is
+    known.
+    """
+
+    columns: IntArray
+    exponents: FloatArray
+    factors: FloatArray
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """float64, shape (K,)."""
+        exponent = self.exponents @ x[self.columns]
+        amounts: FloatArray = np.exp(np.minimum(exponent, _LARGEST_EXPONENT)) * self.factors
+        return amounts
+
+    def aligned(self, arms: Sequence[str], to: Sequence[str], otherwise: FloatArray) -> AmountModel:
+        """The same for other arms in another order; those that are new have the constant of ``otherwise``.
+
+        Parameters
+        ----------
+        arms : of this model. to : the arms wanted, n of them. otherwise : float64, shape (n,).
+        """
+        place = {arm: i for i, arm in enumerate(arms)}
+        exponents = np.zeros((len(to), self.columns.shape[0]))
+        factors = np.array(otherwise, dtype=float)
+        for i, arm in enumerate(to):
+            if arm in place:
+                exponents[i], factors[i] = self.exponents[place[arm]], self.factors[place[arm]]
+        return AmountModel(self.columns, exponents, factors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Amounts:
+    """The models of one policy for its arms in this order; None where nothing was reported yet."""
+
+    arms: tuple[str, ...]
+    output_tokens: AmountModel | None
+    latency_ms: AmountModel | None
