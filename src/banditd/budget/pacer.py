@@ -32,7 +32,7 @@ _STEER: Final = (0.3, 1.2)  # bounds of the steered budget, relative to the budg
 
 
 class Pacer:
-    """One budget. ``deficit`` counts budgets of one decision: spent over planned, negative when saved.
+    """One budget. ``owed_usd`` is what was spent over plan, negative when saved.
 
     Raises
     ------
@@ -40,10 +40,8 @@ class Pacer:
     """
 
     def __init__(self, budget_usd_per_decision: float) -> None:
-        if not budget_usd_per_decision > 0.0 or not np.isfinite(budget_usd_per_decision):
-            raise ConfigurationError("A budget per decision must be a positive number of dollars.")
-        self.budget_usd = budget_usd_per_decision
-        self.deficit = 0.0
+        self.budget_usd = _checked(budget_usd_per_decision)
+        self.owed_usd = 0.0
         self.spent_usd = 0.0
         self.decisions = 0
         self._seen: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=WINDOW)
@@ -51,11 +49,36 @@ class Pacer:
         self._low_share = 0.0  # share of decisions at the low price
         self._phase = 0.0
         self._at_low = False
+        self._due = False  # solve at the next decision, whatever its number
 
     @property
     def price_per_usd(self) -> float:
         """What a dollar of predicted cost takes off the utility of the next decision."""
         return self._low if self._at_low else self._high
+
+    @property
+    def deficit(self) -> float:
+        """``owed_usd`` in budgets of one decision."""
+        return self.owed_usd / self.budget_usd
+
+    def retarget(self, budget_usd: float) -> None:
+        """Hold another mean spend per decision from now on: what is left of a month over its decisions, say.
+
+        What is owed stays owed in dollars, and the recent decisions are kept; the price is solved for anew at
+        the next decision.
+
+        Raises
+        ------
+        ConfigurationError : a budget that is not positive.
+        """
+        if budget_usd == self.budget_usd:
+            return
+        self.budget_usd = _checked(budget_usd)
+        self._due = True
+
+    def owe(self, usd: float) -> None:
+        """Add to the debt (or, negative, to the savings) what no decision of this pacer accounts for, in dollars."""
+        self.owed_usd = max(self.owed_usd + usd, -CREDIT * self.budget_usd)
 
     def mask(self, cost_usd: FloatArray) -> BoolArray:
         """Which arms the bucket can pay for: bool, shape (n,).
@@ -81,9 +104,9 @@ class Pacer:
     def reserve(self, cost_usd: float) -> None:
         """Charge the predicted cost of a decision just drawn; every so often solve for the price again."""
         self.spent_usd += cost_usd
-        self._owe(cost_usd / self.budget_usd - 1.0)
+        self.owe(cost_usd - self.budget_usd)
         self.decisions += 1
-        if self.decisions % RESOLVE_EVERY == 0 or self.decisions <= RESOLVE_EVERY:
+        if self._due or self.decisions % RESOLVE_EVERY == 0 or self.decisions <= RESOLVE_EVERY:
             self._resolve()
         self._phase += self._low_share
         self._at_low = self._phase >= 1.0
@@ -93,13 +116,13 @@ class Pacer:
     def settle(self, reserved_usd: float, actual_usd: float) -> None:
         """Replace what was reserved for a decision by what it cost."""
         self.spent_usd += actual_usd - reserved_usd
-        self._owe((actual_usd - reserved_usd) / self.budget_usd)
+        self.owe(actual_usd - reserved_usd)
 
     def to_json(self) -> str:
         """What a restart needs; the window of recent decisions fills again by itself."""
         return json.dumps(
             {
-                "deficit": self.deficit,
+                "owed_usd": self.owed_usd,
                 "spent_usd": self.spent_usd,
                 "decisions": self.decisions,
                 "low": self._low,
@@ -114,23 +137,29 @@ class Pacer:
         pacer = cls(budget_usd_per_decision)
         if state is not None:
             values = json.loads(state)
-            pacer.deficit = float(values["deficit"])
+            # Older states counted what is owed in budgets of one decision.
+            owed = values.get("owed_usd", values.get("deficit", 0.0) * pacer.budget_usd)
+            pacer.owed_usd = float(owed)
             pacer.spent_usd = float(values["spent_usd"])
             pacer.decisions = int(values["decisions"])
             pacer._low, pacer._high = float(values["low"]), float(values["high"])
             pacer._low_share = float(values["low_share"])
         return pacer
 
-    def _owe(self, requests: float) -> None:
-        self.deficit = max(self.deficit + requests, -CREDIT)
-
     def _resolve(self) -> None:
+        self._due = False
         if not self._seen:
             return
         low, high = _STEER
         target = self.budget_usd * float(np.clip(1.0 - self.deficit / HORIZON, low, high))
         mean, cost = _padded(self._seen)
         self._low, self._high, self._low_share = solve_price(mean, cost, target)
+
+
+def _checked(budget_usd: float) -> float:
+    if not budget_usd > 0.0 or not np.isfinite(budget_usd):
+        raise ConfigurationError("A budget per decision must be a positive number of dollars.")
+    return budget_usd
 
 
 def solve_price(mean: FloatArray, cost_usd: FloatArray, target_usd: float) -> tuple[float, float, float]:

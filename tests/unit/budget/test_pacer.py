@@ -71,10 +71,39 @@ def test_a_restart_keeps_the_debt_and_the_price() -> None:
     assert Pacer.restore(0.0005, None).deficit == 0.0
 
 
+def test_another_target_keeps_the_debt_in_dollars_and_is_met() -> None:
+    pacer = Pacer(0.003)
+    traffic(pacer, 1000)
+    owed = pacer.owed_usd
+    pacer.retarget(0.0003)
+    assert pacer.owed_usd == owed
+    assert pacer.deficit == pytest.approx(owed / 0.0003)
+    pacer.owed_usd = 0.0
+    _, cost = traffic(pacer, 2000, seed=1)
+    assert cost == pytest.approx(0.0003, rel=0.05)
+
+
+def test_a_debt_from_elsewhere_is_paid_back() -> None:
+    pacer = Pacer(0.001)
+    traffic(pacer, 500)
+    before = pacer.owed_usd
+    pacer.owe(0.02)
+    assert pacer.owed_usd == pytest.approx(before + 0.02)
+    traffic(pacer, 2000, seed=1)
+    assert pacer.deficit < 5.0
+
+
+def test_a_state_that_counted_in_decisions_can_still_be_read() -> None:
+    old = '{"deficit": 3.0, "spent_usd": 1.0, "decisions": 9, "low": 0.0, "high": 0.0, "low_share": 0.0}'
+    assert Pacer.restore(0.002, old).owed_usd == pytest.approx(0.006)
+
+
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_budget_that_is_no_budget_is_refused(budget: float) -> None:
     with pytest.raises(ConfigurationError):
         Pacer(budget)
+    with pytest.raises(ConfigurationError):
+        Pacer(1.0).retarget(budget)
 
 
 def test_the_price_splits_the_kink_so_that_the_target_is_met() -> None:
