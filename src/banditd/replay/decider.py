@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import least_shares
+from banditd.bandit.exploration import apply_floors, draw, least_shares
 from banditd.bandit.prior import Prior
 from banditd.bandit.state import PolicyState, Snapshot
 from banditd.budget.pacer import Pacer
@@ -118,7 +118,9 @@ class InProcessDecider:
         self._known_cost = mean_cost_usd
         self._budget_usd = budget_usd
         self._pacer = None if budget_usd is None else Pacer(budget_usd)
-        self._costs = CostBook(prior_cost_usd, fallback_usd=budget_usd or 0.0)
+        self._costs = CostBook(
+            prior_cost_usd, np.stack([context.x for context in contexts]), fallback_usd=budget_usd or 0.0
+        )
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
         """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
@@ -140,30 +142,35 @@ class InProcessDecider:
         arms, columns, predicted = everyone, self._columns[everyone], np.zeros(0)
         cost = None if self._known_cost is None else self._known_cost[columns]
         if self._pacer is not None:
-            predicted = self._costs.predict(row.index)[columns]
-            affordable = self._pacer.mask(predicted)
+            every = self._costs.predict(row.index)
+            predicted, spread = every[columns], self._costs.spread(every)[columns]
+            affordable = self._pacer.mask(predicted, spread)
             arms, columns, cost = everyone[affordable], columns[affordable], predicted[affordable]
             penalty = self._pacer.price_per_usd * cost
         else:
             penalty = np.zeros(len(arms)) if self._penalty is None else self._penalty[columns]
         floors = self._floors(snapshot, arms, columns, np.zeros(len(arms)) if cost is None else cost)
-        choice = snapshot.choose(
-            context, arms=arms, penalty=penalty, floors=floors, uniform=float(self._generator.random())
-        )
+        scores = snapshot.policy.scores(context, arms, penalty)
+        if self._pacer is not None and cost is not None:
+            floors = self._pacer.floors(floors, cost)
+        probability = apply_floors(scores.probability, floors)
+        index = draw(probability, float(self._generator.random()))
         self.choose_us.append(1e6 * (perf_counter() - started))
         reserved = 0.0
         if self._pacer is not None and cost is not None:
-            reserved = float(cost[choice.index])
-            mean = choice.mean
+            reserved = float(cost[index])
+            mean, played = scores.mean, probability
             if arms.shape[0] < everyone.shape[0]:
                 mean, _ = snapshot.predict(context, everyone)
-            self._pacer.observe(mean, predicted)
+                played = np.zeros(everyone.shape[0])
+                played[affordable] = probability
+            self._pacer.observe(mean, predicted, probability=played, key=(row.index, self._columns[everyone]))
             self._pacer.reserve(reserved)
-        arm = int(columns[choice.index])
+        arm = int(columns[index])
         if arm in self._granted:
             self._granted[arm] -= 1
         logged = np.zeros(len(self._arms))
-        logged[columns] = choice.probability
+        logged[columns] = probability
         return Served(arm, _Token(row.index, snapshot.epoch, reserved), logged)
 
     def _floors(self, snapshot: Snapshot, arms: IntArray, columns: IntArray, cost_usd: FloatArray) -> FloatArray:
@@ -211,8 +218,8 @@ class InProcessDecider:
         return self.state.to_prior(source)
 
     async def begin_scoring(self) -> None:
-        if self._budget_usd is not None:
-            self._pacer = Pacer(self._budget_usd)
+        if self._pacer is not None:
+            self._pacer.open_account()
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -1,0 +1,224 @@
+"""Amounts that multiply (cost, output tokens, latency) predicted from a query's context, per arm. No clock, no I/O.
+
+The logarithm of an amount over what was assumed for it is linear in the context, with slopes that the arms share and
+small deviations of each arm:
+
+    log(amount / assumed) = x . (beta + delta_a) + e,    beta ~ N(0, V0), delta_a ~ N(0, V1), e ~ N(0, s2_a)
+
+so that what is learned of long answers on one arm is known of all. An arm's mean amount is
+
+    E[amount | x] = assumed exp(x . theta_a + s2_a / 2) r_a
+
+where r_a, the sum of the amounts over the sum of their predictions at the time, makes means right where residuals
+are not normal (a ratio form of Duan's 1983 smearing); budgets are held in means, not in medians.
+
+Everything learned is additive sums per arm (``LogSums``): they merge, they can be stored, and order does not matter
+but for r_a, whose predictions are those of the moment. Bayesian linear regression: Bishop 2006, section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from banditd.core.errors import ConfigurationError, InvalidInputError
+from banditd.core.types import FloatArray, IntArray
+
+SHARED_VARIANCE: Final = 0.25  # of a shared slope: contexts change amounts by a factor of e^0.5 or so
+OWN_VARIANCE: Final = 0.05  # of an arm's deviation from it
+SHARED_LEVEL: Final = 0.25  # variance of the level that all arms have in common: assumptions are often all too low
+OWN_LEVEL: Final = 0.5  # variance of an arm's own level: what is assumed is right within a factor of two
+NOISE: Final = 0.5  # variance of a residual before there are any
+NOISE_WORTH: Final = 10.0  # amounts that it is worth
+RATIO_WORTH: Final = 10.0  # amounts that r_a = 1 is worth
+MEMORY: Final = 200.0  # amounts of an arm over which r_a is a mean: it follows what the slopes do not know
+SMALLEST: Final = 1e-4  # least amount over assumed that counts: a free call has no logarithm
+REFIT_GROWTH: Final = 1.05  # sums are solved again when their number has grown so much
+
+
+@dataclass(slots=True, eq=False)
+class LogSums:
+    """What is known of one arm: gram (d, d), xy (d,), yy of y = log(amount / assumed); n amounts.
+
+    actual, expected : amounts and their predictions without r_a, over what was assumed; they fade with ``MEMORY``.
+    """
+
+    gram: FloatArray
+    xy: FloatArray
+    yy: float = 0.0
+    n: float = 0.0
+    actual: float = 0.0
+    expected: float = 0.0
+
+    @classmethod
+    def empty(cls, n_features: int) -> LogSums:
+        return cls(np.zeros((n_features, n_features)), np.zeros(n_features))
+
+    def add(self, x: FloatArray, y: float) -> None:
+        self.gram += np.outer(x, x)
+        self.xy += x * y
+        self.yy += y * y
+        self.n += 1.0
+
+    def merge(self, other: LogSums) -> None:
+        """Take over what another process has learned of the same arm."""
+        self.gram += other.gram
+        self.xy += other.xy
+        self.yy += other.yy
+        self.n += other.n
+        self.actual += other.actual
+        self.expected += other.expected
+
+    def scale(self, factor: float) -> None:
+        """Let everything count so much less (older evidence), factor in (0, 1]."""
+        self.gram *= factor
+        self.xy *= factor
+        self.yy *= factor
+        self.n *= factor
+
+
+class LogLinear:
+    """The amounts of K arms.
+
+    Parameters
+    ----------
+    n_features : of a context; column 0 is the bias (always 1).
+    n_arms : K; ``add_arm`` makes more.
+    level_variance : float64 (K,) variance of each arm's own level, or None for ``OWN_LEVEL``. Larger where what is
+        assumed is a mere guess.
+    """
+
+    def __init__(self, n_features: int, n_arms: int, *, level_variance: FloatArray | None = None) -> None:
+        if n_features < 1 or n_arms < 0:
+            raise ConfigurationError("A log-linear model needs a bias column and a number of arms.")
+        self.n_features = n_features
+        self.sums = [LogSums.empty(n_features) for _ in range(n_arms)]
+        levels = np.full(n_arms, OWN_LEVEL) if level_variance is None else np.asarray(level_variance, dtype=float)
+        self._level = levels.tolist()
+        self._shared_precision = np.full(n_features, 1.0 / SHARED_VARIANCE)
+        self._shared_precision[0] = 1.0 / SHARED_LEVEL
+        self._theta = np.zeros((n_arms, n_features))
+        self._noise = np.full(n_arms, NOISE)
+        self._fitted_at = 0.0
+        self._learned = 0.0
+
+    @property
+    def n_arms(self) -> int:
+        return len(self.sums)
+
+    def add_arm(self, *, level_variance: float = OWN_LEVEL) -> int:
+        """One more arm, predicted by what all share until it is known: its index."""
+        self.sums.append(LogSums.empty(self.n_features))
+        self._level.append(level_variance)
+        self.refit()
+        return self.n_arms - 1
+
+    def learn(self, arm: int, x: FloatArray, amount: float, assumed: float = 1.0) -> None:
+        """Add one amount. O(d^2), and now and then O(K d^3).
+
+        Parameters
+        ----------
+        arm : index. x : float64, shape (d,). amount : >= 0. assumed : > 0, what ``predict`` is told for it.
+
+        Raises
+        ------
+        InvalidInputError : wrong shape, not finite, negative.
+        """
+        if x.shape != (self.n_features,) or not np.isfinite(x).all():
+            raise InvalidInputError(f"A context must have {self.n_features} finite features.")
+        if not (np.isfinite(amount) and amount >= 0.0 and np.isfinite(assumed) and assumed > 0.0):
+            raise InvalidInputError("An amount must be finite and not negative, what is assumed of it positive.")
+        ratio = amount / assumed
+        sums = self.sums[arm]
+        fade = 1.0 - 1.0 / MEMORY
+        sums.actual = fade * sums.actual + ratio
+        sums.expected = fade * sums.expected + self._typical(arm, x)
+        sums.add(x, float(np.log(max(ratio, SMALLEST))))
+        self._learned += 1.0
+        if self._learned >= self._fitted_at * REFIT_GROWTH:
+            self.refit()
+
+    def fit(self, x: FloatArray, arm: IntArray, amount: FloatArray, assumed: FloatArray | None = None) -> None:
+        """Add many amounts at once: x (n, d), arm (n,), amount (n,), assumed (n,) or None for ones."""
+        one = np.ones(amount.shape) if assumed is None else assumed
+        for row, index, value, base in zip(x, arm.tolist(), amount.tolist(), one.tolist(), strict=True):
+            self.learn(index, row, value, base)
+        self.refit()
+
+    def predict(self, x: FloatArray, assumed: FloatArray | None = None) -> FloatArray:
+        """Mean amount of every arm: float64, shape (K,).
+
+        Parameters
+        ----------
+        x : float64, shape (d,). assumed : float64, shape (K,), or None for ones.
+        """
+        ratio = np.exp(np.clip(self._theta @ x + 0.5 * self._noise, -30.0, 30.0)) * self._ratios()
+        return ratio if assumed is None else ratio * assumed
+
+    def deviation(self, mean: FloatArray) -> FloatArray:
+        """Standard deviation of one amount about its mean, (K,) for (K,) means: that of a log-normal variable."""
+        spread: FloatArray = mean * np.sqrt(np.expm1(np.minimum(self._noise, 4.0)))
+        return spread
+
+    def refit(self) -> None:
+        """Solve the sums again; ``learn`` does it by itself when there are enough new ones. O(K d^3)."""
+        self._fitted_at = self._learned
+        k, d = self.n_arms, self.n_features
+        if k == 0:
+            self._theta, self._noise = np.zeros((0, d)), np.zeros(0)
+            return
+        if self._noise.shape[0] < k:
+            self._noise = np.append(self._noise, np.full(k - self._noise.shape[0], NOISE))
+        self._theta = self._solve()
+        rss = np.array([_rss(sums, theta) for sums, theta in zip(self.sums, self._theta, strict=True)])
+        n = np.array([sums.n for sums in self.sums])
+        self._noise = (NOISE_WORTH * NOISE + rss) / (NOISE_WORTH + n)
+
+    def _solve(self) -> FloatArray:
+        """Posterior means of theta_a = beta + delta_a, float64 (K, d), with the arms' blocks eliminated.
+
+        Given beta, theta_a = A_a^-1 (b_a / s2_a + P_a beta) with A_a = G_a / s2_a + P_a and P_a = V1^-1.
+        """
+        own = [self._own_precision(level) for level in self._level]
+        joint, right = np.diag(self._shared_precision), np.zeros(self.n_features)
+        factors = []
+        for sums, precision, noise in zip(self.sums, own, self._noise, strict=True):
+            factor = cho_factor(sums.gram / noise + np.diag(precision), lower=True)
+            explained = cho_solve(factor, np.diag(precision))  # A^-1 P
+            joint += np.diag(precision) - precision[:, None] * explained
+            right += explained.T @ (sums.xy / noise)
+            factors.append(factor)
+        shared = np.linalg.solve(joint, right)
+        return np.stack(
+            [
+                cho_solve(factor, sums.xy / noise + precision * shared)
+                for factor, sums, precision, noise in zip(factors, self.sums, own, self._noise, strict=True)
+            ]
+        )
+
+    def _own_precision(self, level: float) -> FloatArray:
+        precision = np.full(self.n_features, 1.0 / OWN_VARIANCE)
+        precision[0] = 1.0 / level
+        return precision
+
+    def _typical(self, arm: int, x: FloatArray) -> float:
+        """Prediction over what is assumed, without r_a."""
+        return float(np.exp(np.clip(self._theta[arm] @ x + 0.5 * self._noise[arm], -30.0, 30.0)))
+
+    def _ratios(self) -> FloatArray:
+        """r_a of every arm; the amounts that r_a = 1 is worth are as large as the arm's mean."""
+        result = np.ones(self.n_arms)
+        for arm, sums in enumerate(self.sums):
+            if sums.expected > 0.0:
+                n = min(sums.n, MEMORY)
+                worth = RATIO_WORTH * sums.expected / max(n, 1.0)
+                result[arm] = (sums.actual + worth) / (sums.expected + worth)
+        return result
+
+
+def _rss(sums: LogSums, theta: FloatArray) -> float:
+    """Sum of squared residuals, from the sums alone."""
+    return max(float(sums.yy - 2.0 * theta @ sums.xy + theta @ sums.gram @ theta), 0.0)
