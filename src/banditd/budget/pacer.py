@@ -28,10 +28,11 @@ BoolArray = NDArray[np.bool_]
 WINDOW: Final = 500  # recent decisions that the price is solved on
 RESOLVE_EVERY: Final = 20
 HORIZON: Final = 100.0  # decisions over which a debt is paid back, and savings are spent
-RESERVE: Final = 15.0  # savings that are aimed at, in budgets of one decision: a mean that errs, errs below
+RESERVE: Final = 5.0  # savings that are aimed at, in budgets of one decision: a mean that errs, errs below
 CREDIT: Final = 100.0  # most that can be saved up, in budgets of one decision
 IDLE_CREDIT: Final = 10.0  # the same while money is no object: what nothing can be bought for is not kept
-OVERDRAFT: Final = 5.0  # hard stop: most that can be owed, in budgets of one decision
+OVERDRAFT: Final = 15.0  # hard stop: most that can be owed, in budgets of one decision
+SPREADS: Final = 2.0  # standard deviations of a call's cost that the hard stop reckons with
 FLOOR_SHARE: Final = 0.03  # of the budget that floors may spend
 NO_MATTER: Final = 0.003  # reward: a price that takes less than this off the dearest arm is as good as none
 EXCESS_MEMORY: Final = 200.0  # decisions over which exploration's spend is averaged
@@ -47,7 +48,7 @@ class _Seen(NamedTuple):
 
 
 class Pacer:
-    """One budget. ``owed_usd`` is what was spent over plan, negative when saved.
+    """One budget, held in the mean. ``owed_usd`` is what was spent over plan, negative when saved.
 
     Raises
     ------
@@ -66,6 +67,7 @@ class Pacer:
         self._phase = 0.0
         self._at_low = False
         self._due = False  # solve at the next decision, whatever its number
+        self._cheapest_usd = 0.0  # mean cost of the cheapest arm, of the remembered decisions
 
     @property
     def price_per_usd(self) -> float:
@@ -116,10 +118,10 @@ class Pacer:
         ----------
         cost_usd : float64, shape (n,), predicted.
         spread_usd : float64, shape (n,), by how much a call may well cost more than predicted; None for nothing. The
-            debt exceeds ``OVERDRAFT`` by no more than the one last call costs beyond both.
+            debt exceeds the overdraft by no more than the one last call costs beyond ``SPREADS`` of them.
         """
-        dear = cost_usd if spread_usd is None else cost_usd + spread_usd
-        left = (OVERDRAFT - self.deficit + 1.0) * self.budget_usd
+        dear = cost_usd if spread_usd is None else cost_usd + SPREADS * spread_usd
+        left = self._overdraft_usd - self.owed_usd + self.budget_usd
         allowed: BoolArray = (dear <= left) | (cost_usd <= max(self.budget_usd, float(cost_usd.min(initial=np.inf))))
         return allowed
 
@@ -221,6 +223,12 @@ class Pacer:
             pacer._low_share = float(values["low_share"])
         return pacer
 
+    @property
+    def _overdraft_usd(self) -> float:
+        """Most that may be owed: no debt is made that the cheapest arm would not leave the money to pay back."""
+        spare = max(self.budget_usd - self._cheapest_usd, 0.0)
+        return min(OVERDRAFT * self.budget_usd, HORIZON * spare)
+
     def _resolve(self) -> None:
         self._due = False
         if not self._seen:
@@ -228,6 +236,7 @@ class Pacer:
         low, high = _STEER
         steered = self.budget_usd * float(np.clip(1.0 - (self.deficit + RESERVE) / HORIZON, low, high))
         mean, cost = _padded(self._seen)
+        self._cheapest_usd = _spend(mean, cost, float("inf"))
         price = self._low_share * self._low + (1.0 - self._low_share) * self._high
         price = max(price, NO_MATTER / max(float(cost.max()), 1e-300))
         self._low, self._high, self._low_share = solve_price(

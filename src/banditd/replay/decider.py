@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -75,6 +75,13 @@ class _Token:
     reserved_usd: float
 
 
+class _Remembered(NamedTuple):
+    """A decision that the pacer keeps: its row, and the arms (as in the data) that it was about."""
+
+    row: int
+    columns: IntArray
+
+
 class InProcessDecider:
     """The learner, the snapshot and the pacer of the daemon, without HTTP and database.
 
@@ -132,6 +139,18 @@ class InProcessDecider:
         """Switch an arm off or on; what it has learned stays."""
         self._enabled[arm] = enabled
 
+    def change_prices(self, factor: FloatArray) -> None:
+        """List prices are now so many times what they were, float64 (K,); in force from the next decision on."""
+        self._costs.change_prices(factor)
+        if self._pacer is not None:
+            self._pacer.reprice(self._cost_again)
+
+    def _cost_again(self, key: object) -> FloatArray:
+        """Predicted costs of a remembered decision at the prices of today."""
+        assert isinstance(key, _Remembered)  # noqa: S101  (made below)
+        cost: FloatArray = self._costs.predict(key.row)[key.columns]
+        return cost
+
     async def decide(self, row: Row) -> Served:
         snapshot = self.state.snapshot()
         if row.warmup_arm is not None:
@@ -164,7 +183,7 @@ class InProcessDecider:
                 mean, _ = snapshot.predict(context, everyone)
                 played = np.zeros(everyone.shape[0])
                 played[affordable] = probability
-            self._pacer.observe(mean, predicted, probability=played, key=(row.index, self._columns[everyone]))
+            self._pacer.observe(mean, predicted, probability=played, key=_Remembered(row.index, self._columns[everyone]))
             self._pacer.reserve(reserved)
         arm = int(columns[index])
         if arm in self._granted:
