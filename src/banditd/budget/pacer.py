@@ -28,7 +28,7 @@ BoolArray = NDArray[np.bool_]
 WINDOW: Final = 500  # recent decisions that the price is solved on
 RESOLVE_EVERY: Final = 20
 HORIZON: Final = 100.0  # decisions over which a debt is paid back, and savings are spent
-RESERVE: Final = 5.0  # savings that are aimed at, in budgets of one decision: a mean that errs, errs below
+RESERVE: Final = 10.0  # savings that are aimed at, in budgets of one decision: a mean that errs, errs below
 CREDIT: Final = 100.0  # most that can be saved up, in budgets of one decision
 IDLE_CREDIT: Final = 10.0  # the same while money is no object: what nothing can be bought for is not kept
 OVERDRAFT: Final = 15.0  # hard stop: most that can be owed, in budgets of one decision
@@ -224,6 +224,12 @@ class Pacer:
         return pacer
 
     @property
+    def target_usd(self) -> float:
+        """Mean spend per decision that is aimed at now: the budget, steered against what is owed or saved."""
+        low, high = _STEER
+        return self.budget_usd * float(np.clip(1.0 - (self.deficit + RESERVE) / HORIZON, low, high))
+
+    @property
     def _overdraft_usd(self) -> float:
         """Most that may be owed: no debt is made that the cheapest arm would not leave the money to pay back."""
         spare = max(self.budget_usd - self._cheapest_usd, 0.0)
@@ -233,14 +239,12 @@ class Pacer:
         self._due = False
         if not self._seen:
             return
-        low, high = _STEER
-        steered = self.budget_usd * float(np.clip(1.0 - (self.deficit + RESERVE) / HORIZON, low, high))
         mean, cost = _padded(self._seen)
         self._cheapest_usd = _spend(mean, cost, float("inf"))
         price = self._low_share * self._low + (1.0 - self._low_share) * self._high
         price = max(price, NO_MATTER / max(float(cost.max()), 1e-300))
         self._low, self._high, self._low_share = solve_price(
-            mean, cost, steered, exploration=Exploration(self._excess_usd, price)
+            mean, cost, self.target_usd, exploration=Exploration(self._excess_usd, price)
         )
 
 
