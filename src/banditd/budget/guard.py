@@ -48,7 +48,7 @@ class Guard:
 
     @property
     def share(self) -> float:
-        """The g of the module, in [LEAST, 1]: 1 until the contextual policy looks worse by ``DOUBT`` standard errors, then falling."""
+        """The g of the module, in [LEAST, 1]: 1 until contexts look worse by ``DOUBT`` errors, then falling."""
         if self.weight < TRUSTED_UNTIL:
             return 1.0
         mean, error = self.advantage

@@ -231,9 +231,12 @@ class Pacer:
 
     @property
     def _overdraft_usd(self) -> float:
-        """Most that may be owed: no debt is made that the cheapest arm would not leave the money to pay back."""
+        """Most that may be owed: what the cheapest arm would soon leave the money to pay back, less the reserve.
+
+        Below 0 where that is next to nothing: then a dear call must be saved up for, and a bad surprise with it.
+        """
         spare = max(self.budget_usd - self._cheapest_usd, 0.0)
-        return min(OVERDRAFT * self.budget_usd, HORIZON * spare)
+        return min(OVERDRAFT * self.budget_usd, HORIZON * spare - RESERVE * self.budget_usd)
 
     def _resolve(self) -> None:
         self._due = False
