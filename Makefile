@@ -25,7 +25,7 @@ DEV_OK   := $(VENV)/.installed-dev
 BENCH_OK := $(BENCH_VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-scenarios bench-learning chaos migrate clean
+.PHONY: help run test lint format demo bench bench-scenarios bench-learning bench-budget chaos migrate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-scenarios: $(RUN_OK) ## arms that degrade, come and go, on real data (ARGS
 
 bench-learning: $(BENCH_OK) ## banditd and the published routers side by side (ARGS="--quick", "--case NAME", "--write")
 	$(BENCH_VENV)/bin/python -m bench.learning $(ARGS)
+
+bench-budget: $(BENCH_OK) ## budgets that hold and prices that move, beside ParetoBandit (ARGS="--seeds 4", "--write")
+	$(BENCH_VENV)/bin/python -m bench.budget $(ARGS)
 
 chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kept (ARGS="--kills 5")
 	$(BIN)/python -m bench.chaos $(ARGS)

@@ -1,19 +1,21 @@
 """Hold a mean spend per decision: the re-solving price of money and a token bucket. No clock, no I/O.
 
 The price is the smallest lambda (reward per dollar) at which the policy, playing the best mean - lambda x
-cost on the recent contexts, would spend no more than the budget, corrected by the deficit so far. Between
-two prices, where the spend jumps from one arm to another, it alternates between both so that the mean spend
-meets the budget. It does not choose arms and does not predict costs; both are told to it.
+cost on the recent contexts, would spend no more than the budget less what exploration spends on top, corrected by
+the debt so far. Between two prices, where the spend jumps from one arm to another, it alternates between both so that
+the mean spend meets the budget. It does not choose arms and does not predict costs; both are told to it.
 
-Source: re-solving heuristics for budgeted bandits (Agrawal and Devanur 2016 give the dual view); the deficit
-steering and the bucket are measured in docs/learning.md.
+Source: re-solving heuristics for budgeted bandits (Agrawal and Devanur 2016 give the dual view); the debt's
+steering and the bucket are measured in docs/benchmarks.md, docs/money.md says how they act.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +27,28 @@ BoolArray = NDArray[np.bool_]
 
 WINDOW: Final = 500  # recent decisions that the price is solved on
 RESOLVE_EVERY: Final = 20
-HORIZON: Final = 200.0  # decisions over which a deficit is paid back
+HORIZON: Final = 100.0  # decisions over which a debt is paid back, and savings are spent
+RESERVE: Final = 10.0  # savings that are aimed at, in budgets of one decision: a mean that errs, errs below
 CREDIT: Final = 100.0  # most that can be saved up, in budgets of one decision
-OVERDRAFT: Final = 20.0  # hard stop: most that can be owed, in budgets of one decision
-_STEER: Final = (0.3, 1.2)  # bounds of the steered budget, relative to the budget
+IDLE_CREDIT: Final = 10.0  # the same while money is no object: what nothing can be bought for is not kept
+OVERDRAFT: Final = 15.0  # hard stop: most that can be owed, in budgets of one decision
+SPREADS: Final = 2.0  # standard deviations of a call's cost that the hard stop reckons with
+FLOOR_SHARE: Final = 0.03  # of the budget that floors may spend
+NO_MATTER: Final = 0.003  # reward: a price that takes less than this off the dearest arm is as good as none
+EXCESS_MEMORY: Final = 200.0  # decisions over which exploration's spend is averaged
+_STEER: Final = (0.3, 1.5)  # bounds of the steered budget, relative to the budget
+
+
+class _Seen(NamedTuple):
+    """A decision of the window. key : what ``reprice`` hands back, or None."""
+
+    mean: FloatArray
+    cost_usd: FloatArray
+    key: object
 
 
 class Pacer:
-    """One budget. ``owed_usd`` is what was spent over plan, negative when saved.
+    """One budget, held in the mean. ``owed_usd`` is what was spent over plan, negative when saved.
 
     Raises
     ------
@@ -44,12 +60,14 @@ class Pacer:
         self.owed_usd = 0.0
         self.spent_usd = 0.0
         self.decisions = 0
-        self._seen: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=WINDOW)
+        self._seen: deque[_Seen] = deque(maxlen=WINDOW)
+        self._excess_usd = 0.0  # mean spend of a decision over that of the greedy one: exploration
         self._low = self._high = 0.0  # prices on both sides of the kink; low spends more
         self._low_share = 0.0  # share of decisions at the low price
         self._phase = 0.0
         self._at_low = False
         self._due = False  # solve at the next decision, whatever its number
+        self._cheapest_usd = 0.0  # mean cost of the cheapest arm, of the remembered decisions
 
     @property
     def price_per_usd(self) -> float:
@@ -76,11 +94,22 @@ class Pacer:
         self.budget_usd = _checked(budget_usd)
         self._due = True
 
-    def owe(self, usd: float) -> None:
-        """Add to the debt (or, negative, to the savings) what no decision of this pacer accounts for, in dollars."""
-        self.owed_usd = max(self.owed_usd + usd, -CREDIT * self.budget_usd)
+    def open_account(self) -> None:
+        """Forget what was spent, saved and owed, but not what kind of decisions come: a new period begins."""
+        self.owed_usd = self.spent_usd = 0.0
+        self.decisions = 0
+        self._due = True
 
-    def mask(self, cost_usd: FloatArray) -> BoolArray:
+    def owe(self, usd: float) -> None:
+        """Add to the debt (or, negative, to the savings) what no decision of this pacer accounts for, in dollars.
+
+        Savings beyond ``CREDIT`` lapse; so do those beyond ``IDLE_CREDIT`` while the price is 0, for then the policy
+        already buys all that it has a use for, and a hoard would be spent at once when prices rise.
+        """
+        most = CREDIT if self._high > 0.0 else IDLE_CREDIT
+        self.owed_usd = max(self.owed_usd + usd, min(self.owed_usd, -most * self.budget_usd))
+
+    def mask(self, cost_usd: FloatArray, spread_usd: FloatArray | None = None) -> BoolArray:
         """Which arms the bucket can pay for: bool, shape (n,).
 
         An arm within the budget never adds to the debt, so it always may, and so may the cheapest.
@@ -88,18 +117,64 @@ class Pacer:
         Parameters
         ----------
         cost_usd : float64, shape (n,), predicted.
+        spread_usd : float64, shape (n,), by how much a call may well cost more than predicted; None for nothing. The
+            debt exceeds the overdraft by no more than the one last call costs beyond ``SPREADS`` of them.
         """
-        affordable = max((OVERDRAFT - self.deficit + 1.0) * self.budget_usd, self.budget_usd)
-        allowed: BoolArray = cost_usd <= max(affordable, float(cost_usd.min(initial=np.inf)))
+        dear = cost_usd if spread_usd is None else cost_usd + SPREADS * spread_usd
+        left = self._overdraft_usd - self.owed_usd + self.budget_usd
+        allowed: BoolArray = (dear <= left) | (cost_usd <= max(self.budget_usd, float(cost_usd.min(initial=np.inf))))
         return allowed
 
-    def observe(self, mean: FloatArray, cost_usd: FloatArray) -> None:
+    def floors(self, floors: FloatArray, cost_usd: FloatArray) -> FloatArray:
+        """Least probabilities cut to what exploration may spend: float64, shape (n,).
+
+        f_a <= FLOOR_SHARE B / (n c_a): no arm's floor spends more than its part of a small share of the budget,
+        and where the cheapest arm leaves less than that of it, than its part of what is left.
+
+        Parameters
+        ----------
+        floors : float64, shape (n,), wanted. cost_usd : float64, shape (n,), predicted.
+        """
+        spare = min(FLOOR_SHARE * self.budget_usd, max(self.budget_usd - float(cost_usd.min()), 0.0))
+        limit = spare / (cost_usd.shape[0] * np.maximum(cost_usd, 1e-300))
+        cut: FloatArray = np.minimum(floors, np.where(cost_usd <= cost_usd.min(), 1.0, limit))
+        return cut
+
+    def observe(
+        self, mean: FloatArray, cost_usd: FloatArray, *, probability: FloatArray | None = None, key: object = None
+    ) -> None:
         """Learn what kind of decisions come: predicted rewards and costs of the eligible arms, (n,) each.
 
         Tell the arms that ``mask`` took away too: without them money would seem no object, the price would
         sink and the bucket, which does not know who needs the dear arms most, would do the rationing.
+
+        Parameters
+        ----------
+        probability : float64, shape (n,), that the arm was drawn from, 0 for arms taken away; what it is expected to
+            spend beyond the greedy arm is exploration, which the price then leaves room for. None: no exploration.
+        key : whatever ``reprice`` needs to find this decision's costs again.
         """
-        self._seen.append((mean, cost_usd))
+        self._seen.append(_Seen(mean, cost_usd, key))
+        if probability is None:
+            return
+        playable = np.where(probability > 0.0, mean - self.price_per_usd * cost_usd, -np.inf)
+        excess = float(probability @ cost_usd) - float(cost_usd[int(playable.argmax())])
+        self._excess_usd += (excess - self._excess_usd) / min(self.decisions + 1.0, EXCESS_MEMORY)
+
+    def reprice(self, cost_of: Callable[[object], FloatArray]) -> None:
+        """Prices have changed: put the remembered decisions at their costs of today, and solve at the next decision.
+
+        A window in old dollars would hold the old price for as long as it takes to fill again.
+
+        Parameters
+        ----------
+        cost_of : from the ``key`` of a decision to the predicted costs of its arms, in their order then, (n,).
+            Decisions without a key keep their costs.
+        """
+        again = [one if one.key is None else one._replace(cost_usd=cost_of(one.key)) for one in self._seen]
+        self._seen = deque(again, maxlen=WINDOW)
+        self._excess_usd = 0.0
+        self._due = True
 
     def reserve(self, cost_usd: float) -> None:
         """Charge the predicted cost of a decision just drawn; every so often solve for the price again."""
@@ -125,6 +200,7 @@ class Pacer:
                 "owed_usd": self.owed_usd,
                 "spent_usd": self.spent_usd,
                 "decisions": self.decisions,
+                "excess_usd": self._excess_usd,
                 "low": self._low,
                 "high": self._high,
                 "low_share": self._low_share,
@@ -142,18 +218,37 @@ class Pacer:
             pacer.owed_usd = float(owed)
             pacer.spent_usd = float(values["spent_usd"])
             pacer.decisions = int(values["decisions"])
+            pacer._excess_usd = float(values.get("excess_usd", 0.0))
             pacer._low, pacer._high = float(values["low"]), float(values["high"])
             pacer._low_share = float(values["low_share"])
         return pacer
+
+    @property
+    def target_usd(self) -> float:
+        """Mean spend per decision that is aimed at now: the budget, steered against what is owed or saved."""
+        low, high = _STEER
+        return self.budget_usd * float(np.clip(1.0 - (self.deficit + RESERVE) / HORIZON, low, high))
+
+    @property
+    def _overdraft_usd(self) -> float:
+        """Most that may be owed: what the cheapest arm would soon leave the money to pay back, less the reserve.
+
+        Below 0 where that is next to nothing: then a dear call must be saved up for, and a bad surprise with it.
+        """
+        spare = max(self.budget_usd - self._cheapest_usd, 0.0)
+        return min(OVERDRAFT * self.budget_usd, HORIZON * spare - RESERVE * self.budget_usd)
 
     def _resolve(self) -> None:
         self._due = False
         if not self._seen:
             return
-        low, high = _STEER
-        target = self.budget_usd * float(np.clip(1.0 - self.deficit / HORIZON, low, high))
         mean, cost = _padded(self._seen)
-        self._low, self._high, self._low_share = solve_price(mean, cost, target)
+        self._cheapest_usd = _spend(mean, cost, float("inf"))
+        price = self._low_share * self._low + (1.0 - self._low_share) * self._high
+        price = max(price, NO_MATTER / max(float(cost.max()), 1e-300))
+        self._low, self._high, self._low_share = solve_price(
+            mean, cost, self.target_usd, exploration=Exploration(self._excess_usd, price)
+        )
 
 
 def _checked(budget_usd: float) -> float:
@@ -162,34 +257,56 @@ def _checked(budget_usd: float) -> float:
     return budget_usd
 
 
-def solve_price(mean: FloatArray, cost_usd: FloatArray, target_usd: float) -> tuple[float, float, float]:
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What a policy spent beyond its greedy arms at a price; less than nothing where it tries cheaper ones.
+
+    A dear arm's trial forgoes price x cost, and a policy that weighs that explores less at a higher price: about as
+    1 / price, which holds exactly at the price in force and need only be near enough on the way to the next.
+    """
+
+    usd: float = 0.0
+    at_price: float = 1.0
+
+    def at(self, price: float) -> float:
+        return self.usd * min(self.at_price / price, 1.0) if price > 0.0 else self.usd
+
+
+def solve_price(
+    mean: FloatArray, cost_usd: FloatArray, target_usd: float, *, exploration: Exploration | None = None
+) -> tuple[float, float, float]:
     """Prices around the kink and the share of the lower one that spends ``target_usd`` on average.
 
     Parameters
     ----------
     mean, cost_usd : float64, shape (n_decisions, n_arms); an arm that was not eligible has mean -inf.
-    target_usd : mean spend per decision to reach.
+    target_usd : mean spend per decision to reach. exploration : spent on top of the greedy arms.
 
     Returns
     -------
     (low, high, share_low) : reward per dollar. Both 0 when money is no object; when even the cheapest arms
     spend more than the target, the price at which only they are played. O(40 n K).
     """
-    if _spend(mean, cost_usd, 0.0) <= target_usd:
+    more = exploration or Exploration()
+
+    def spend(price: float) -> float:
+        return _spend(mean, cost_usd, price) + more.at(price)
+
+    if spend(0.0) <= target_usd:
         return 0.0, 0.0, 0.0
     low, high = 0.0, 1.0 / max(float(cost_usd.max()), 1e-300)
     cheapest = _spend(mean, cost_usd, float("inf"))
-    while _spend(mean, cost_usd, high) > max(target_usd, cheapest * (1.0 + 1e-9)) and high < 1e15:
+    while spend(high) > max(target_usd, cheapest * (1.0 + 1e-9)) and high < 1e15:
         low, high = high, high * 4.0
     for _ in range(40):
         middle = 0.5 * (low + high)
-        if _spend(mean, cost_usd, middle) > target_usd:
+        if spend(middle) > target_usd:
             low = middle
         else:
             high = middle
         if high - low <= 1e-4 * high:
             break
-    over, under = _spend(mean, cost_usd, low), _spend(mean, cost_usd, high)
+    over, under = spend(low), spend(high)
     share = (target_usd - under) / (over - under) if over > under else 0.0
     return low, high, float(np.clip(share, 0.0, 1.0))
 
@@ -203,11 +320,11 @@ def _spend(mean: FloatArray, cost_usd: FloatArray, price: float) -> float:
     return float(np.where(utility >= best - 1e-12, cost_usd, np.inf).min(axis=1).mean())
 
 
-def _padded(seen: deque[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
-    width = max(mean.shape[0] for mean, _ in seen)
+def _padded(seen: deque[_Seen]) -> tuple[FloatArray, FloatArray]:
+    width = max(one.mean.shape[0] for one in seen)
     means = np.full((len(seen), width), -np.inf)
     costs = np.zeros((len(seen), width))
-    for row, (mean, cost) in enumerate(seen):
-        means[row, : mean.shape[0]] = mean
-        costs[row, : cost.shape[0]] = cost
+    for row, one in enumerate(seen):
+        means[row, : one.mean.shape[0]] = one.mean
+        costs[row, : one.cost_usd.shape[0]] = one.cost_usd
     return means, costs

@@ -12,6 +12,7 @@ from banditd.cli.options import with_daemon
 from banditd.cli.show import console, progress_bar
 
 if TYPE_CHECKING:
+    from banditd.core.types import Price
     from banditd.replay import ReplayOptions, ReplayReport
 
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     "--cost-weight", type=click.FloatRange(min=0), help="Utility = score - L * mean cost / dearest mean cost."
 )
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Mean dollars per query to hold.")
+@click.option(
+    "--price", multiple=True, metavar="ARM=IN,OUT",
+    help="List price in dollars per million tokens, known in advance; may be repeated.",
+)  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds 0..S-1.")
 @click.option(
@@ -145,13 +150,31 @@ def replay(
         console().print(off_policy_table(report))
 
 
-def _options(*, budget: float | None, feedback: tuple[str, ...], prior: Path | None, **given: Any) -> ReplayOptions:
+def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
+    from banditd.core.types import Price
+
+    prices = {}
+    for text in texts:
+        arm, _, values = text.rpartition("=")
+        try:
+            inward, outward = (float(value) for value in values.split(","))
+        except ValueError:
+            inward = outward = -1.0
+        if not arm or not (0.0 <= inward < float("inf") and 0.0 <= outward < float("inf")):
+            raise click.UsageError(f"--price is ARM=IN,OUT with two prices that are not negative, got {text!r}")
+        prices[arm] = Price(usd_per_mtok_in=inward, usd_per_mtok_out=outward)
+    return prices
+
+
+def _options(
+    *, budget: float | None, price: tuple[str, ...], feedback: tuple[str, ...], prior: Path | None, **given: Any
+) -> ReplayOptions:
     from banditd.prior_file import read_prior
     from banditd.replay import FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
     start = None if prior is None else read_prior(prior)
-    return ReplayOptions(budget_usd=budget, feedback=sources, prior=start, **given)
+    return ReplayOptions(budget_usd=budget, prices=_prices(price), feedback=sources, prior=start, **given)
 
 
 def _in_process(options: ReplayOptions, show: Callable[[int, int], None]) -> ReplayReport:

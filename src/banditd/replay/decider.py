@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import least_shares
+from banditd.bandit.exploration import apply_floors, draw, least_shares
 from banditd.bandit.prior import Prior
 from banditd.bandit.state import PolicyState, Snapshot
-from banditd.budget.pacer import Pacer
+from banditd.budget.guard import Paired
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
-from banditd.replay.costs import CostBook
+from banditd.replay.purse import Offer, Purse
 from banditd.services.policy import ONBOARDING_SHARE
 
 
@@ -73,6 +73,8 @@ class _Token:
     row: int
     epoch: int
     reserved_usd: float
+    paired: Paired | None = None
+    index: int = 0  # of the arm among those that could be paid for
 
 
 class InProcessDecider:
@@ -116,9 +118,9 @@ class InProcessDecider:
         self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._columns])
         self._penalty = known_penalty
         self._known_cost = mean_cost_usd
-        self._budget_usd = budget_usd
-        self._pacer = None if budget_usd is None else Pacer(budget_usd)
-        self._costs = CostBook(prior_cost_usd, fallback_usd=budget_usd or 0.0)
+        self._purse = None
+        if budget_usd is not None:
+            self._purse = Purse(budget_usd, prior_cost_usd, np.stack([context.x for context in contexts]))
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
         """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
@@ -130,6 +132,11 @@ class InProcessDecider:
         """Switch an arm off or on; what it has learned stays."""
         self._enabled[arm] = enabled
 
+    def change_prices(self, factor: FloatArray) -> None:
+        """List prices are now so many times what they were, float64 (K,); in force from the next decision on."""
+        if self._purse is not None:
+            self._purse.change_prices(factor)
+
     async def decide(self, row: Row) -> Served:
         snapshot = self.state.snapshot()
         if row.warmup_arm is not None:
@@ -137,34 +144,41 @@ class InProcessDecider:
         context = self._contexts[row.index]
         started = perf_counter()
         everyone = np.flatnonzero(self._enabled[self._columns])
-        arms, columns, predicted = everyone, self._columns[everyone], np.zeros(0)
-        cost = None if self._known_cost is None else self._known_cost[columns]
-        if self._pacer is not None:
-            predicted = self._costs.predict(row.index)[columns]
-            affordable = self._pacer.mask(predicted)
-            arms, columns, cost = everyone[affordable], columns[affordable], predicted[affordable]
-            penalty = self._pacer.price_per_usd * cost
-        else:
-            penalty = np.zeros(len(arms)) if self._penalty is None else self._penalty[columns]
-        floors = self._floors(snapshot, arms, columns, np.zeros(len(arms)) if cost is None else cost)
-        choice = snapshot.choose(
-            context, arms=arms, penalty=penalty, floors=floors, uniform=float(self._generator.random())
-        )
+        arms, offer = everyone, None
+        if self._purse is not None:
+            offer = self._purse.offer(row.index, self._columns[everyone])
+            arms = everyone[offer.affordable]
+        columns = self._columns[arms]
+        cost, penalty = self._money(offer, columns)
+        floors = self._floors(snapshot, arms, columns, cost)
+        scores = snapshot.policy.scores(context, arms, penalty)
+        probability, paired = apply_floors(scores.probability, floors), None
+        if self._purse is not None and offer is not None:
+            probability, paired = self._purse.guarded(offer, scores, probability, penalty)
+        index = draw(probability, float(self._generator.random()))
         self.choose_us.append(1e6 * (perf_counter() - started))
         reserved = 0.0
-        if self._pacer is not None and cost is not None:
-            reserved = float(cost[choice.index])
-            mean = choice.mean
-            if arms.shape[0] < everyone.shape[0]:
-                mean, _ = snapshot.predict(context, everyone)
-            self._pacer.observe(mean, predicted)
-            self._pacer.reserve(reserved)
-        arm = int(columns[choice.index])
+        if self._purse is not None and offer is not None:
+            reserved = float(cost[index])
+            mean = scores.mean if offer.affordable.all() else snapshot.predict(context, everyone)[0]
+            self._purse.charge(offer, mean, probability, reserved)
+        arm = int(columns[index])
         if arm in self._granted:
             self._granted[arm] -= 1
         logged = np.zeros(len(self._arms))
-        logged[columns] = choice.probability
-        return Served(arm, _Token(row.index, snapshot.epoch, reserved), logged)
+        logged[columns] = probability
+        return Served(arm, _Token(row.index, snapshot.epoch, reserved, paired, index), logged)
+
+    def _money(self, offer: Offer | None, columns: IntArray) -> tuple[FloatArray, FloatArray]:
+        """(expected cost in dollars, what it takes off the reward) of the arms to choose from."""
+        if self._purse is not None and offer is not None:
+            cost = offer.cost_usd[offer.affordable]
+            return cost, self._purse.pacer.price_per_usd * cost
+        none = np.zeros(columns.shape[0])
+        return (
+            none if self._known_cost is None else self._known_cost[columns],
+            none if self._penalty is None else self._penalty[columns],
+        )
 
     def _floors(self, snapshot: Snapshot, arms: IntArray, columns: IntArray, cost_usd: FloatArray) -> FloatArray:
         """Least probabilities, as routing has them: exploration, probes of changed arms, grants of new ones."""
@@ -173,24 +187,22 @@ class InProcessDecider:
         for position, arm in enumerate(columns.tolist()):
             if self._granted.get(arm, 0) > 0:
                 floors[position] = max(floors[position], ONBOARDING_SHARE)
-        return floors
+        return floors if self._purse is None else self._purse.pacer.floors(floors, cost_usd)
 
     def _serve(self, row: Row, arm: int, epoch: int) -> Served:
         """A decision that was made elsewhere; its cost is reserved like that of any other."""
-        reserved = 0.0
-        if self._pacer is not None:
-            reserved = float(self._costs.predict(row.index)[arm])
-            self._pacer.reserve(reserved)
+        reserved = 0.0 if self._purse is None else self._purse.reserve(row.index, arm)
         return Served(arm, _Token(row.index, epoch, reserved))
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
         token = served.token
         assert isinstance(token, _Token)  # noqa: S101  (made above)
-        if self._pacer is not None:
-            self._costs.learn(token.row, served.arm, cost_usd)
-            self._pacer.settle(token.reserved_usd, cost_usd)
+        if self._purse is not None:
+            self._purse.settle(token.row, served.arm, token.reserved_usd, cost_usd)
         if reward is None:
             return
+        if self._purse is not None and token.paired is not None:
+            self._purse.guard.learn(token.paired.difference(token.index, reward))
         started = perf_counter()
         self.state.fold(
             arm=self._arms[served.arm],
@@ -211,8 +223,8 @@ class InProcessDecider:
         return self.state.to_prior(source)
 
     async def begin_scoring(self) -> None:
-        if self._budget_usd is not None:
-            self._pacer = Pacer(self._budget_usd)
+        if self._purse is not None:
+            self._purse.pacer.open_account()
 
     async def close(self) -> None:
         """Nothing is held."""

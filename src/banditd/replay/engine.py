@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -17,7 +17,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from banditd.core.errors import InvalidInputError, InvariantError
-from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
+from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray, Price
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.decider import Decider, InProcessDecider, Row, Served
@@ -83,6 +83,10 @@ def make_plan(options: ReplayOptions) -> Plan:
     if options.warmup_split is not None:
         warmup = data.rows_of(options.warmup_split)
         scored = scored[~np.isin(scored, warmup)]
+    if unknown := sorted(set(options.prices) - set(data.arms)):
+        raise InvalidInputError(
+            f"There is no arm {unknown[0]!r} to price; arms: {', '.join(data.arms)}.", field="/price"
+        )
     for source in options.feedback:
         source.check_arm(data.arms)
     if scored.size == 0:
@@ -229,7 +233,7 @@ def _play_seed(
         known_penalty=None if budget is not None else plan.penalty,
         mean_cost_usd=None if budget is not None else plan.data.cost_usd[plan.scored].mean(axis=0),
         budget_usd=budget,
-        prior_cost_usd=_list_price_estimates(plan.data),
+        prior_cost_usd=list_price_estimates(plan.data, plan.options.prices),
     )
     played = asyncio.run(play(plan, decider, seed, progress))
     if seed == 0 and plan.options.keep_prior:
@@ -243,9 +247,11 @@ def _provenance(plan: Plan) -> str:
     return f"replay of {plan.data.name}, pool {pool}, {said}, policy {plan.options.policy}, seed 0"
 
 
-def _list_price_estimates(data: ReplayData) -> FloatArray:
+def list_price_estimates(data: ReplayData, prices: Mapping[str, Price]) -> FloatArray:
+    """Costs by list price, float64 (n, K), NaN for arms without one; ``prices`` go before those of the data."""
+    known = {**data.prices, **prices}
     columns = [
-        priced_rows(data.prices[arm], data.prompts, None) if arm in data.prices else np.full(data.n_rows, np.nan)
+        priced_rows(known[arm], data.prompts, None) if arm in known else np.full(data.n_rows, np.nan)
         for arm in data.arms
     ]
     return np.column_stack(columns)

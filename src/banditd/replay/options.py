@@ -10,6 +10,7 @@ from typing import Final
 from banditd.bandit.base import PolicySettings
 from banditd.bandit.prior import Prior
 from banditd.core.errors import InvalidInputError
+from banditd.core.types import Price
 from banditd.replay.feedback import FeedbackSource
 
 ORDERS: Final = ("shuffle", "source")
@@ -25,6 +26,7 @@ class ReplayOptions:
     policy : kind; policy_options, floor, forgetting : its settings.
     cost_weight : L of utility = score - L * mean cost / dearest mean cost. budget_usd : per decision.
         At most one of both.
+    prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
@@ -51,6 +53,7 @@ class ReplayOptions:
     forgetting: float | None = None
     cost_weight: float | None = None
     budget_usd: float | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)
     limit: int | None = None
     seeds: int = 1
     order: str = "shuffle"

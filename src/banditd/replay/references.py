@@ -83,6 +83,23 @@ def mixture_utility(score: FloatArray, cost_usd: FloatArray, spend_usd: float, p
     return mixture.reward - price * mixture.cost_usd
 
 
+def budget_headroom(got: FloatArray, score: FloatArray, cost_usd: FloatArray, budget_usd: float) -> float | None:
+    """Headroom score under a budget: 0 is always the cheapest arm, 1 the best fixed-arm mixture within the budget.
+
+    References that do not look at costs are none here: a table of the best arms may cost any multiple of the budget.
+
+    Parameters
+    ----------
+    got : float64 (n,), rewards on some rows. score, cost_usd : float64 (n, K), those of every arm there.
+
+    None where both references coincide, because the budget buys nothing but the cheapest arm.
+    """
+    mine, means = known_mean(got), column_means(score)
+    cheapest = float(means[int(cost_usd.mean(axis=0).argmin())])
+    mixture = mixture_utility(score, cost_usd, budget_usd, 0.0)
+    return None if mine is None or mixture - cheapest <= 1e-3 else (mine - cheapest) / (mixture - cheapest)
+
+
 def phases(n: int) -> Sequence[tuple[str, slice]]:
     """Names and extents of the parts of a run that are reported apart."""
     return (("all", slice(0, n)), ("first_500", slice(0, FIRST)), ("last_third", slice(n - max(n // 3, 1), n)))

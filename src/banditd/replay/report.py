@@ -1,7 +1,8 @@
 """The record of a replay: the JSON that is a contract, and the learning curves. No playing here.
 
 Utility = score - price x the arm's known mean cost (a cost weight), or the score itself (a budget). The
-reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget where that is more.
+reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget where that is more;
+``fixed_mixture_at_budget`` the budget. Under a budget the headroom score is between the cheapest arm and that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from banditd.bandit.prior import Prior
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.off_policy import off_policy
-from banditd.replay.references import References, known_mean, mixture_utility, phases, references
+from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
 
 if TYPE_CHECKING:
     from banditd.replay.engine import Plan
@@ -134,11 +135,10 @@ def _reference_means(
     plan: Plan, refs: Sequence[References], runs: Sequence[SeedRun], spend_usd: float
 ) -> dict[str, object]:
     """Means over the runs; the best fixed arm is that of most runs."""
-    data = plan.data
+    data, budget = plan.data, plan.options.budget_usd
     rows = [np.sort(run.rows) for run in runs]
     best = Counter(ref.best_arm for ref in refs).most_common(1)[0][0]
     pairs = list(zip(refs, rows, strict=True))
-    mixtures = [mixture_utility(data.score[r], data.cost_usd[r], spend_usd, plan.price) for r in rows]
     return {
         "uniform": _mean_known([known_mean(ref.uniform_rows[r]) for ref, r in pairs]),
         "best_fixed": {
@@ -147,8 +147,22 @@ def _reference_means(
         },
         "best_per_category": _mean_known([known_mean(ref.category_rows[r]) for ref, r in pairs]),
         "oracle": _mean_known([known_mean(ref.oracle_rows[r]) for ref, r in pairs]),
-        "fixed_mixture_at_cost": float(np.mean(mixtures)),
+        "fixed_mixture_at_cost": _mixture_mean(plan, rows, spend_usd),
+        "fixed_mixture_at_budget": None if budget is None else _mixture_mean(plan, rows, budget),
     }
+
+
+def _mixture_mean(plan: Plan, rows: Sequence[IntArray], spend_usd: float) -> float:
+    data = plan.data
+    return float(np.mean([mixture_utility(data.score[r], data.cost_usd[r], spend_usd, plan.price) for r in rows]))
+
+
+def _headroom(plan: Plan, refs: References, got: FloatArray, rows: IntArray) -> float | None:
+    """Between references that respect the objective: cost weights are in the utility, budgets are not."""
+    budget = plan.options.budget_usd
+    if budget is None:
+        return refs.headroom(got, rows)
+    return budget_headroom(got, plan.data.score[rows], plan.data.cost_usd[rows], budget)
 
 
 def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRun) -> dict[str, object]:
@@ -164,7 +178,7 @@ def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRu
         "reward": known_mean(score),
         "cost": cost,
         "over_budget": None if plan.options.budget_usd is None else cost / plan.options.budget_usd,
-        "headroom_score": {name: refs.headroom(got[part], run.rows[part]) for name, part in parts.items()},
+        "headroom_score": {name: _headroom(plan, refs, got[part], run.rows[part]) for name, part in parts.items()},
         "pulls": {
             arm: int(count)
             for arm, count in zip(plan.data.arms, np.bincount(run.chosen, minlength=len(plan.data.arms)), strict=True)

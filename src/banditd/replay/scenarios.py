@@ -46,6 +46,7 @@ class Stream:
     rows : (n,) into the data, of which the first ``warmup`` are not scored. score, cost_usd : float64 (n, K), as
     they are in that phase. phases : name to its extent among the scored. arrivals : decision to the arm that is
     new from then on; absent until then. switches : decision to (arm, enabled). watched : the arm whose share counts.
+    prices : decision to the factors (K,) by which list prices change there, and are known to.
     """
 
     rows: IntArray
@@ -56,6 +57,7 @@ class Stream:
     watched: int
     arrivals: Mapping[int, int] = field(default_factory=dict)
     switches: Mapping[int, tuple[int, bool]] = field(default_factory=dict)
+    prices: Mapping[int, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,6 +156,27 @@ def dear_newcomer(data: ReplayData, seed: int, roles: Roles) -> Stream:
     return newcomer(data, seed, roles, cost_scale=10.0)
 
 
+def price_drop(data: ReplayData, seed: int, roles: Roles, *, factor: float, phase: int = PHASE) -> Stream:
+    """The changing arm costs ``factor`` of its price in phase 2, and its price again in phase 3: experiment 2.
+
+    Phase 3 plays the queries of phase 1 again. The list price is changed with the costs, as published.
+    """
+    generator, rows, warmup = _shuffled(data, seed, 2 * phase)
+    rows = np.concatenate([rows, generator.permutation(rows[warmup : warmup + phase])])
+    cost, change = data.cost_usd[rows], np.ones(len(data.arms))
+    cost[warmup + phase : warmup + 2 * phase, roles.changing] *= factor
+    change[roles.changing] = factor
+    return Stream(
+        rows=rows,
+        score=data.score[rows],
+        cost_usd=cost,
+        warmup=warmup,
+        phases=_phases(("normal", "cheap", "normal again"), phase),
+        watched=roles.changing,
+        prices={warmup + phase: change, warmup + 2 * phase: 1.0 / change},
+    )
+
+
 SCENARIOS: Final[Mapping[str, Builder]] = {
     "degradation": degradation,
     "degradation-scaled": degradation_scaled,
@@ -173,10 +196,12 @@ def play_stream(
     budget_usd: float | None,
     seed: int,
     settings: PolicySettings | None = None,
+    list_cost_usd: FloatArray | None = None,
 ) -> Trace:
     """Play a stream through the daemon's classes in process.
 
-    contexts : one per row of ``data``. Costs are not known in advance.
+    contexts : one per row of ``data``. list_cost_usd : float64 (n, K), costs of those rows by list price; None where
+    costs are not known in advance.
     """
     decider = InProcessDecider(
         schema=schema,
@@ -187,7 +212,7 @@ def play_stream(
         known_penalty=None,
         mean_cost_usd=None,
         budget_usd=budget_usd,
-        prior_cost_usd=np.full((data.n_rows, len(data.arms)), np.nan),
+        prior_cost_usd=np.full((data.n_rows, len(data.arms)), np.nan) if list_cost_usd is None else list_cost_usd,
         absent=frozenset(stream.arrivals.values()),
     )
     return asyncio.run(_play(stream, decider, seed))
@@ -203,6 +228,8 @@ async def _play(stream: Stream, decider: InProcessDecider, seed: int) -> Trace:
         if position in stream.switches:
             arm, enabled = stream.switches[position]
             decider.enable_arm(arm, enabled=enabled)
+        if position in stream.prices:
+            decider.change_prices(stream.prices[position])
         served = await decider.decide(Row(row, ""))
         chosen[position] = served.arm
         await decider.reward(

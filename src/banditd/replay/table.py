@@ -29,16 +29,21 @@ def report_table(report: ReplayReport) -> Table:
         _number(utility["first_500"]),
         _number(utility["last_third"]),
     )
+    under_budget = references["fixed_mixture_at_budget"] is not None
+    ends = "cheapest arm, 1 fixed mixture in budget" if under_budget else "random, 1 best per category"
     table.add_row(
-        "headroom (0 random, 1 best per category)",
+        f"headroom (0 {ends})",
         *(_number(headroom[phase], 3) for phase in ("all", "first_500", "last_third")),
     )
     table.add_section()
-    table.add_row("uniform", _number(references["uniform"]))
-    table.add_row(f"best fixed: {fixed['arm']}", _number(fixed["utility"]))
     table.add_row("fixed mixture at this cost", _number(references["fixed_mixture_at_cost"]))
-    table.add_row("best per category", _number(references["best_per_category"]))
-    table.add_row("oracle", _number(references["oracle"]))
+    if under_budget:  # references that do not look at costs would mislead here; the JSON has them
+        table.add_row("fixed mixture at the budget", _number(references["fixed_mixture_at_budget"]))
+    else:
+        table.add_row("uniform", _number(references["uniform"]))
+        table.add_row(f"best fixed: {fixed['arm']}", _number(fixed["utility"]))
+        table.add_row("best per category", _number(references["best_per_category"]))
+        table.add_row("oracle", _number(references["oracle"]))
     table.add_section()
     table.add_row("reward", _number(_mapping(content["reward"])["mean"]))
     table.add_row("cost, $ per decision", _number(cost["mean"], 6))

@@ -1,0 +1,177 @@
+"""Figures of the passes as tables (rich and Markdown) and as a plot of reward over cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.table import Table
+
+from banditd.budget.frontier import fixed_mixture_at_cost
+from banditd.core.types import FloatArray
+from bench.budget.play import PLAYERS
+from bench.budget.setting import AIMS, ARMS, BUDGETS, DRIFT_BUDGETS, DRIFT_PUBLISHED, PUBLISHED
+
+START, END = "<!-- budget:start -->", "<!-- budget:end -->"
+Passes = Mapping[tuple[str, int | str], Sequence[Mapping[str, float]]]
+MOST_BELOW: Final = 0.002  # of reward, that a policy may be below the mixture
+
+
+def budget_rows(passes: Passes, reward: FloatArray, cost_usd: FloatArray) -> list[dict[str, object]]:
+    """One entry per budget: every figure that the table shows, as numbers.
+
+    reward, cost_usd : float64 (3,), means of the fixed arms on the scored rows.
+    """
+    rows: list[dict[str, object]] = []
+    for case, (budget, published) in enumerate(zip(BUDGETS, PUBLISHED, strict=True)):
+        if not passes.get((PLAYERS[0], case)):
+            continue
+        mine, half, spend, worst = _estimate(passes[PLAYERS[0], case])
+        at_budget = fixed_mixture_at_cost(reward, cost_usd, budget).reward
+        row: dict[str, object] = {
+            "budget_usd": budget,
+            "reward": mine,
+            "half_width": half,
+            "over_budget": spend,
+            "worst_over_budget": worst,
+            "mixture_at_budget": at_budget,
+            "mixture_at_cost": fixed_mixture_at_cost(reward, cost_usd, spend * budget).reward,
+            "minus_mixture": mine - at_budget,
+            "published": {"reward": published.reward, "over_budget": published.over_budget},
+            "aim": AIMS[case],
+        }
+        if peer := passes.get((PLAYERS[1], case)):
+            theirs, its_half, its_spend, its_worst = _estimate(peer)
+            row["peer"] = {"reward": theirs, "half_width": its_half, "over_budget": its_spend, "worst": its_worst}
+        row["met"] = met(row)
+        rows.append(row)
+    return rows
+
+
+def met(row: Mapping[str, object]) -> bool:
+    """Whether a budget's row has all that it must: above the peer, within the budget, hardly below the mixture."""
+    peers = [one["reward"] for one in (row["published"], row.get("peer")) if isinstance(one, dict)]
+    return bool(
+        all(float(str(row["reward"])) > peer for peer in peers)
+        and round(float(str(row["over_budget"])), 3) <= 1.0
+        and float(str(row["worst_over_budget"])) <= 1.02
+        and float(str(row["minus_mixture"])) >= -MOST_BELOW
+    )
+
+
+def budget_cells(rows: Sequence[Mapping[str, object]]) -> tuple[list[str], list[list[str]]]:
+    heads = [
+        "budget $", "reward", "cost/budget", "worst seed", "mixture", "minus mixture", "ParetoBandit here",
+        "its cost/budget", "minus it", "published", "minus published", "aim", "met",
+    ]  # fmt: skip
+    cells = []
+    for row in rows:
+        peer, published = row.get("peer"), row["published"]
+        assert isinstance(published, dict)
+        mine = float(str(row["reward"]))
+        here = ["-", "-", "-"]
+        if isinstance(peer, dict):
+            here = [
+                f"{peer['reward']:.4f} ± {peer['half_width']:.4f}",
+                f"{peer['over_budget']:.2f} (worst {peer['worst']:.2f})",
+                f"{mine - peer['reward']:+.4f}",
+            ]
+        cells.append(
+            [
+                f"{row['budget_usd']:.3e}", f"{mine:.4f} ± {row['half_width']:.4f}", f"{row['over_budget']:.3f}",
+                f"{row['worst_over_budget']:.3f}", f"{row['mixture_at_budget']:.4f}", f"{row['minus_mixture']:+.4f}",
+                *here, f"{published['reward']:.4f} @ {published['over_budget']:.2f}",
+                f"{mine - published['reward']:+.4f}", f"{row['aim']:.4f}", "yes" if row["met"] else "no",
+            ]
+        )  # fmt: skip
+    return heads, cells
+
+
+def drift_cells(passes: Passes) -> tuple[list[str], list[list[str]]]:
+    """Phases of the drift scenario, one row per budget and player."""
+    heads = ["budget", "policy", "cost/budget 1 / 2 / 3", "worst seed", "phase 2 after 200", "reward 1 / 2 / 3"]
+    cells = []
+    for name in DRIFT_BUDGETS:
+        for player in PLAYERS:
+            if found := passes.get((player, name)):
+                mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+                worst = [max(one[f"cost {n}"] for one in found) for n in (1, 2, 3)]
+                cells.append(
+                    [
+                        name, player, " / ".join(f"{mean[f'cost {n}']:.2f}" for n in (1, 2, 3)),
+                        " / ".join(f"{value:.2f}" for value in worst), f"{mean['cost after']:.2f}",
+                        " / ".join(f"{mean[f'reward {n}']:.4f}" for n in (1, 2, 3)),
+                    ]
+                )  # fmt: skip
+        costs, rewards = DRIFT_PUBLISHED[name]
+        published = [" / ".join(f"{v:.2f}" for v in costs), "-", "-", " / ".join(f"{v:.4f}" for v in rewards)]
+        cells.append([name, "ParetoBandit, published", *published])
+    return heads, cells
+
+
+def arm_cells(reward: FloatArray, cost_usd: FloatArray) -> tuple[list[str], list[list[str]]]:
+    cells = [[arm, f"{r:.4f}", f"{c:.3e}"] for arm, r, c in zip(ARMS, reward, cost_usd, strict=True)]
+    return ["always", "reward", "cost $"], cells
+
+
+def rich_table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="left" if number == 0 else "right")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def markdown(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
+
+
+def write_between(path: Path, body: str) -> None:
+    """Replace what stands between the two marks of the file."""
+    before, rest = path.read_text(encoding="utf-8").split(START, 1)
+    _, after = rest.split(END, 1)
+    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def plot(path: Path, rows: Sequence[Mapping[str, object]], reward: FloatArray, cost_usd: FloatArray) -> None:
+    """Reward over mean cost: both policies at every budget, the fixed arms, and the frontier of their mixtures."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    grid = np.geomspace(float(cost_usd.min()), 1.1 * max(BUDGETS), 200)
+    frontier = [fixed_mixture_at_cost(reward, cost_usd, float(at)).reward for at in grid]
+    axes.plot(grid, frontier, "k--", linewidth=1, label="fixed-arm mixtures, hindsight")
+    axes.plot(cost_usd, reward, "ks", label="fixed arms")
+    spent = [float(str(row["budget_usd"])) * float(str(row["over_budget"])) for row in rows]
+    axes.plot(spent, [float(str(row["reward"])) for row in rows], "o-", label="banditd")
+    peers = [(row["budget_usd"], row["peer"]) for row in rows if isinstance(row.get("peer"), dict)]
+    if peers:
+        axes.plot(
+            [float(str(b)) * p["over_budget"] for b, p in peers],  # type: ignore[index]
+            [p["reward"] for _, p in peers],  # type: ignore[index]
+            "^-", color="tab:red", label="ParetoBandit 0.1.1, run here",
+        )  # fmt: skip
+    axes.plot(
+        [b * p.over_budget for b, p in zip(BUDGETS, PUBLISHED, strict=True)], [p.reward for p in PUBLISHED],
+        "v:", color="tab:orange", label="ParetoBandit, published (1,824 prompts)",
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("mean cost of a request, $")
+    axes.set_ylabel("mean reward")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def _estimate(found: Sequence[Mapping[str, float]]) -> tuple[float, float, float, float]:
+    """(mean reward, half width of its 95 % interval over seeds, mean cost over budget, worst of it)."""
+    reward = np.array([one["reward"] for one in found])
+    half = 1.96 * float(reward.std(ddof=1)) / np.sqrt(reward.size) if reward.size > 1 else 0.0
+    spend = np.array([one["over_budget"] for one in found])
+    return float(reward.mean()), float(half), float(spend.mean()), float(spend.max())
