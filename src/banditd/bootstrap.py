@@ -338,7 +338,7 @@ async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetB
     books = {}
     for name, runtime in bench.runtimes.items():
         stops = partial(metrics.count, metrics.budget_stops, name)
-        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, stops)
+        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent, stops)
         await books[name].open()
     return books
 

@@ -27,7 +27,7 @@ async def test_reported_usage_comes_back_oldest_first_and_bounded(storage, make)
 
 
 async def test_guarded_decisions_come_back_with_their_blend(storage, make):
-    blend = Blend(0.25, np.array([0.0, 0.75, 0.25]), 12.5)
+    blend = Blend(0.25, np.array([0.0, 0.75, 0.25]))
     guarded, plain, rerouted = make.decision(mixture=blend), make.decision(), make.decision(mixture=blend)
     await storage.decisions.append([guarded, plain, rerouted])
     await storage.leases.acquire("learner", "me", ttl_s=10, now_us=make.now_us)
@@ -35,9 +35,9 @@ async def test_guarded_decisions_come_back_with_their_blend(storage, make):
     put[rerouted.decision_id] = Contribution("dear", 2, 1.0, 0.5)
     await storage.learning.commit(make.fold(contributions=put), holder="me")
     [found] = await storage.recent.guarded("default", 10)
-    assert (found.index, found.reward, found.blend.share, found.blend.price_per_usd) == (0, 0.5, 0.25, 12.5)
+    assert (found.index, found.reward, found.blend.share) == (0, 0.5, 0.25)
     assert found.blend.fixed.tolist() == blend.fixed.tolist()
     assert found.mean == pytest.approx([0.9, 0.5, 0.1])
     whole = await storage.decisions.get(guarded.decision_id)
-    assert whole["mixture"] == {"share": 0.25, "fixed": [0.0, 0.75, 0.25], "price_per_usd": 12.5}
+    assert whole["mixture"] == {"share": 0.25, "fixed": [0.0, 0.75, 0.25]}
     assert (await storage.decisions.get(plain.decision_id))["mixture"] is None

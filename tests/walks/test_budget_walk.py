@@ -281,3 +281,34 @@ async def test_usage_teaches_how_long_answers_are_by_query(open_daemon: OpenDaem
         # What the client says itself comes first.
         said = await ask(daemon, expected_output_tokens=1_000_000.0, candidates=("small",), dry_run=True)
         assert said.cost_usd[0] == pytest.approx(0.4, rel=0.01)
+
+
+async def test_a_price_that_falls_frees_its_money_at_the_next_decision(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(budget_usd_per_decision=0.0006) as daemon:
+        for i in range(120):
+            await ask(daemon, i)
+        book = daemon.services.routing._budgets["default"]  # type: ignore[attr-defined]
+        [account] = book.of_all_decisions()
+        before = account.pacer.price_per_usd
+        assert before > 0.0
+        await daemon.services.arms.patch("default", "large", {"price": Price(0.01, 0.05)})
+        await daemon.services.arms.patch("default", "vision", {"price": Price(0.01, 0.05)})
+        await ask(daemon)
+        await ask(daemon)
+        assert account.pacer.price_per_usd < before / 10
+
+
+async def test_what_the_guard_blends_is_the_vector_that_was_drawn_from(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(budget_usd_per_decision=0.0006) as daemon:
+        await ask(daemon)
+        guard = daemon.services.routing._budgets["default"].guard  # type: ignore[attr-defined]
+        guard._judged.weight, guard._judged._phi, guard._judged._square = 500.0, -50.0, 10.0
+        guard._judged._weight_squares = 500.0
+        assert guard.share < 1.0
+        decision = await ask(daemon)
+        assert decision.mixture is not None
+        assert decision.mixture.share == guard.share
+        assert decision.probability.sum() == pytest.approx(1.0)
+        assert (decision.probability >= (1.0 - guard.share) * decision.mixture.fixed - 1e-12).all()
+        row: Any = await daemon.services.reports.decision(decision.decision_id)
+        assert row["mixture"]["fixed"] == pytest.approx(decision.mixture.fixed.tolist())

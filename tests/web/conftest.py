@@ -201,7 +201,7 @@ class MemoryHealth:
 
 class MemoryBudgets:
     async def budgets(self, policy: str) -> dict[str, object]:
-        return {"policy": policy, "budgets": []}
+        return {"policy": policy, "budgets": [], "guard": None}
 
 
 @dataclass

@@ -18,12 +18,13 @@ class AmountModel:
     """Mean amount of K arms: exp(exponents @ x[columns]) x factors.
 
     columns : intp, of a context. exponents : float64 (K, n_columns). factors : float64 (K,), NaN where nothing is
-    known.
+    known. spread : float64 (K,), standard deviation of one amount over its mean.
     """
 
     columns: IntArray
     exponents: FloatArray
     factors: FloatArray
+    spread: FloatArray
 
     def predict(self, x: FloatArray) -> FloatArray:
         """float64, shape (K,)."""
@@ -40,11 +41,12 @@ class AmountModel:
         """
         place = {arm: i for i, arm in enumerate(arms)}
         exponents = np.zeros((len(to), self.columns.shape[0]))
-        factors = np.array(otherwise, dtype=float)
+        factors, spread = np.array(otherwise, dtype=float), np.ones(len(to))
         for i, arm in enumerate(to):
             if arm in place:
                 exponents[i], factors[i] = self.exponents[place[arm]], self.factors[place[arm]]
-        return AmountModel(self.columns, exponents, factors)
+                spread[i] = self.spread[place[arm]]
+        return AmountModel(self.columns, exponents, factors, spread)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

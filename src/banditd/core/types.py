@@ -194,12 +194,11 @@ class Query:
 class Blend:
     """``probability`` = share x the policy's own + (1 - share) x ``fixed``.
 
-    share : in (0, 1]. fixed : float64, shape (n_eligible,), the fixed-arm mixture. price_per_usd : of money then.
+    share : in (0, 1]. fixed : float64, shape (n_eligible,), the fixed-arm mixture.
     """
 
     share: float
     fixed: FloatArray
-    price_per_usd: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

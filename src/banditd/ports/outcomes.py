@@ -28,7 +28,7 @@ class GuardedOutcome:
     blend: Blend
     probability: Sequence[float]
     mean: Sequence[float]
-    cost_usd: Sequence[float]
+    penalty: Sequence[float]
 
 
 class RecentOutcomes(Protocol):

@@ -57,7 +57,7 @@ def _fit(
     model.fit(np.stack([one[1][columns] for one in known]), arm, np.array([one[2] for one in known]), base[arm])
     exponents, factors = model.frozen()
     factors = np.where([arm in unknown for arm in assumed], np.nan, factors * base)
-    return AmountModel(columns, exponents, factors)
+    return AmountModel(columns, exponents, factors, model.deviation(np.ones(len(index))))
 
 
 class AmountModels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -40,7 +41,19 @@ class BudgetReports:
             if not found and rule.of == ALL:
                 found = [(AccountKey(policy, rule.name, ALL, start_us), AccountTotals())]
             rows += [_row(book, rule, key, totals, end_us) for key, totals in found]
-        return {"policy": policy, "budgets": rows}
+        return {"policy": policy, "budgets": rows, "guard": _guard(book)}
+
+
+def _guard(book: BudgetBook) -> dict[str, object] | None:
+    if not book.rules:
+        return None
+    found = book.guard.advantage
+    known = found is not None and math.isfinite(found[1])
+    return {
+        "share": book.guard.share,
+        "advantage": found[0] if found is not None and known else None,
+        "standard_error": found[1] if found is not None and known else None,
+    }
 
 
 def _row(

@@ -7,69 +7,35 @@ commit old at most, plus what is on its way there. The prices are this process' 
 from __future__ import annotations
 
 import json
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from banditd.budget.pacer import CREDIT, Pacer
-from banditd.budget.windows import planned_usd, window_before, window_of
-from banditd.core.errors import BudgetExhaustedError
+from banditd.budget.windows import window_before, window_of
 from banditd.core.money import ALL, CHEAPEST, REJECT, AccountKey, AccountTotals, BudgetRule, Charge
 from banditd.core.types import FloatArray, IntArray, Query
-from banditd.ports import BudgetStore
+from banditd.ports import BudgetStore, RecentOutcomes
+from banditd.services.account import LEAST_TARGET_USD, Account, exhausted
+from banditd.services.drawing import Restraint
+from banditd.services.guarding import PolicyGuard
+from banditd.services.policy import RouteView
 
 # Accounts of keys and tags are many; of these many the prices are kept here.
 ACCOUNTS_KEPT: Final = 2000
 _RETARGET_EVERY: Final = 10
-_LEAST_TARGET_USD: Final = 1e-12
 
 
-@dataclass(slots=True)
-class Account:
-    """One account as this process sees it. ``pending_usd`` is drawn, and not known to be committed."""
+class _Remembered(NamedTuple):
+    """A decision that a pacer keeps, without its prices: its arms, and their predicted tokens."""
 
-    rule: BudgetRule
-    key: AccountKey
-    ends_at_us: int  # 0: never
-    decisions_before: int
-    totals: AccountTotals
-    pacer: Pacer
-    pending_usd: float = 0.0
-    decisions: int = 0  # of this process, since the target was set
-
-    def left_usd(self) -> float:
-        """What a window still has; infinite for a budget per decision."""
-        return math.inf if self.rule.is_rate else self.rule.usd - self.totals.charged_usd - self.pending_usd
-
-    def planned_usd(self) -> float:
-        """What the budget grants so far: per decision times the decisions, or the whole window's."""
-        return self.rule.usd * (self.totals.decisions if self.rule.is_rate else 1)
-
-    def adopt(self, totals: AccountTotals) -> None:
-        """Take over what the database says, for good and ill of other replicas."""
-        self.totals = totals
-        if self.rule.is_rate:
-            self.pacer.owe(totals.owed_usd + self.pending_usd - self.pacer.owed_usd)
-
-    def retarget(self, now_us: int) -> None:
-        """Spread what is left of the window over the decisions to come."""
-        if self.rule.is_rate:
-            return
-        target = planned_usd(
-            left_usd=self.left_usd(),
-            now_us=now_us,
-            start_us=self.key.window_at_us,
-            end_us=self.ends_at_us,
-            decisions=self.totals.decisions,
-            opened_at_us=self.totals.opened_at_us,
-            decisions_before=self.decisions_before,
-        )
-        self.pacer.retarget(max(target, _LEAST_TARGET_USD))
+    arms: tuple[str, ...]
+    input_tokens: int
+    output_tokens: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +54,8 @@ class Admission:
 class BudgetBook:
     """Every budget of a policy.
 
-    rules : with distinct names. store : where the accounts are. stops : called with (budget, what was done) when one
-    is used up.
+    rules : with distinct names. store : where the accounts are. recent : what the guard judges by. stops : called
+    with (budget, what was done) when one is used up.
     """
 
     def __init__(
@@ -97,6 +63,7 @@ class BudgetBook:
         policy: str,
         rules: Sequence[BudgetRule],
         store: BudgetStore,
+        recent: RecentOutcomes,
         stops: Callable[[str, str], None] = lambda _budget, _action: None,
     ) -> None:
         self.policy = policy
@@ -105,6 +72,9 @@ class BudgetBook:
         self._stops = stops
         self._accounts: OrderedDict[AccountKey, Account] = OrderedDict()
         self._restored: dict[tuple[str, str], str] = {}
+        self._view: RouteView | None = None
+        self._prices: dict[str, tuple[float, float, float]] = {}
+        self.guard = PolicyGuard(policy, recent)
 
     # -------------------------------------------------------------- opening
 
@@ -166,10 +136,9 @@ class BudgetBook:
         """Continues the prices of the window before, or those of before a restart."""
         for other in reversed(self._accounts.values()):
             if other.key[:3] == key[:3] and other.key != key:
-                pacer = other.pacer
-                pacer.owe(-pacer.owed_usd)
-                return pacer
-        usd = rule.usd if rule.is_rate else _LEAST_TARGET_USD
+                other.pacer.open_account()
+                return other.pacer
+        usd = rule.usd if rule.is_rate else LEAST_TARGET_USD
         pacer = Pacer.restore(usd, self._restored.pop((rule.name, key.account), None))
         if rule.is_rate:
             pacer.retarget(usd)
@@ -183,14 +152,20 @@ class BudgetBook:
         return max((account.pacer.price_per_usd for account in accounts), default=0.0)
 
     def admit(
-        self, accounts: Sequence[Account], arms: IntArray, cost_usd: FloatArray, names: Sequence[str], now_us: int
+        self,
+        accounts: Sequence[Account],
+        arms: IntArray,
+        cost_usd: FloatArray,
+        spread_usd: FloatArray,
+        names: Sequence[str],
+        now_us: int,
     ) -> Admission:
         """The arms among ``arms`` that all budgets can pay for.
 
         Parameters
         ----------
-        arms : indices of eligible arms, not empty. cost_usd : float64, shape (n_arms,), predicted.
-        names : of all arms.
+        arms : indices of eligible arms, not empty. cost_usd, spread_usd : float64, shape (n_arms,), predicted cost of
+        every arm and the standard deviation of a call's about it. names : of all arms.
 
         Raises
         ------
@@ -199,16 +174,16 @@ class BudgetBook:
         allowed = np.ones(arms.shape[0], dtype=bool)
         excluded: dict[int, str] = {}
         stopped: list[str] = []
-        cost = cost_usd[arms]
+        cost, spread = cost_usd[arms], spread_usd[arms]
         for account in accounts:
             affordable = cost <= account.left_usd()
             if not affordable.any():
                 affordable = self._stop(account, arms, cost, names, now_us)
                 stopped.append(account.rule.name)
             elif not account.rule.is_rate:
-                affordable &= account.pacer.mask(np.where(affordable, cost, np.inf))
+                affordable &= account.pacer.mask(np.where(affordable, cost, np.inf), spread)
             else:
-                affordable = np.asarray(account.pacer.mask(cost), dtype=bool)
+                affordable = np.asarray(account.pacer.mask(cost, spread), dtype=bool)
             for position in np.flatnonzero(allowed & ~affordable):
                 excluded[int(arms[position])] = account.rule.name
             allowed = _both(allowed, affordable, cost)
@@ -228,10 +203,62 @@ class BudgetBook:
         self._stops(rule.name, "named_arm" if named else CHEAPEST)
         return last
 
-    def observe(self, accounts: Iterable[Account], mean: FloatArray, cost_usd: FloatArray) -> None:
-        """Tell the prices what kind of decisions come; see ``Pacer.observe``."""
+    def restraint(
+        self, accounts: Sequence[Account], names: tuple[str, ...], arms: IntArray, cost_usd: FloatArray
+    ) -> Restraint:
+        """What the budgets ask of the draw among ``arms`` (cost_usd : of theirs, (n,))."""
+
+        def cut(floors: FloatArray, cost: FloatArray) -> FloatArray:
+            for account in accounts:
+                floors = account.pacer.floors(floors, cost)
+            return floors
+
+        strictest = min(account.pacer.target_usd for account in accounts)
+        return Restraint(cut, self.guard.fixed(names, arms, cost_usd, strictest), self.guard.share)
+
+    def observe(
+        self,
+        accounts: Iterable[Account],
+        names: tuple[str, ...],
+        eligible: IntArray,
+        mean: FloatArray,
+        cost_usd: FloatArray,
+        probability: FloatArray,
+        output_tokens: FloatArray,
+        input_tokens: int,
+    ) -> None:
+        """Tell the prices what kind of decisions come, arms that money took away among them; see ``Pacer.observe``.
+
+        Parameters
+        ----------
+        eligible : indices (n,) among ``names``. mean, cost_usd, probability, output_tokens : of theirs, (n,) each;
+        probability 0 for those taken away.
+        """
+        key = _Remembered(tuple(names[int(i)] for i in eligible), input_tokens, output_tokens)
         for account in accounts:
-            account.pacer.observe(mean, cost_usd)
+            account.pacer.observe(mean, cost_usd, probability=probability, key=key)
+        self.guard.observe(names, eligible, mean, cost_usd)
+
+    def follow_prices(self, view: RouteView) -> None:
+        """Put remembered decisions at the prices of today where they are others; called with every decision."""
+        if view is self._view:
+            return
+        self._view = view
+        prices = {
+            arm.arm: (view.usd_per_request[i], view.usd_per_token_in[i], view.usd_per_token_out[i])
+            for i, arm in enumerate(view.arms)
+        }
+        before, self._prices = self._prices, {**self._prices, **prices}
+        if any(prices[arm] != before[arm] for arm in prices.keys() & before.keys()):
+            for account in self._accounts.values():
+                account.pacer.reprice(self._cost_again)
+            self.guard.forget()
+
+    def _cost_again(self, key: object) -> FloatArray:
+        assert isinstance(key, _Remembered)  # noqa: S101  (made by ``observe``)
+        request, inward, outward = np.array([self._prices[arm] for arm in key.arms]).T
+        cost: FloatArray = request + inward * key.input_tokens + outward * key.output_tokens
+        return cost
 
     def reserve(
         self, accounts: Sequence[Account], cost_usd: float, admission: Admission, now_us: int
@@ -281,6 +308,8 @@ class BudgetBook:
         for key in self._accounts.keys() - set(live):
             if any(key[:3] == other[:3] for other in live):
                 del self._accounts[key]
+        if self._view is not None:
+            await self.guard.refresh(self._view.snapshot.version)
         if live:
             self.adopt(await self._store.accounts(live))
 
@@ -306,17 +335,6 @@ class BudgetBook:
         """The accounts that are not of one key or tag, of the windows seen last."""
         newest = {account.rule.name: account for account in self._accounts.values() if account.key.account == ALL}
         return list(newest.values())
-
-
-def exhausted(account: Account, now_us: int) -> BudgetExhaustedError:
-    """The error of a budget that is used up and rejects."""
-    rule = account.rule
-    whose = "" if account.key.account == ALL else f" of {account.key.account}"
-    return BudgetExhaustedError(
-        f"the budget {rule.name}{whose} of {rule.usd:g} dollars per {rule.per} is used up; "
-        "raise it, or come back when its window ends",
-        retry_after_s=max(1.0, (account.ends_at_us - now_us) / 1e6),
-    )
 
 
 def _both(allowed: NDArray[np.bool_], affordable: NDArray[np.bool_], cost: FloatArray) -> NDArray[np.bool_]:

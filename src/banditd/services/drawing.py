@@ -5,13 +5,15 @@ Pure but for what it is given: the uniform number is an argument, and nothing he
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from banditd.bandit.exploration import draw, least_shares
+from banditd.bandit.exploration import apply_floors, draw, least_shares
 from banditd.bandit.snapshot import TIE
-from banditd.core.types import Context, FloatArray, IntArray, Query
+from banditd.budget.guard import blend
+from banditd.core.types import Blend, Context, FloatArray, IntArray, Query
 from banditd.services.objectives import DEFAULT_CONFIDENCE, least_cost_above
 from banditd.services.policy import RouteView
 
@@ -29,6 +31,20 @@ class Drawn:
     probability: FloatArray
     mean: FloatArray
     deviation: FloatArray
+    mixture: Blend | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restraint:
+    """What budgets ask of the policy's draw.
+
+    cut : from least probabilities and costs, (n,) each, to what exploration may spend. fixed : float64, shape (n,),
+    the fixed-arm mixture over the arms that may answer, or None; share : of the policy's own vector in the blend.
+    """
+
+    cut: Callable[[FloatArray, FloatArray], FloatArray]
+    fixed: FloatArray | None
+    share: float
 
 
 def draw_arm(
@@ -42,6 +58,7 @@ def draw_arm(
     session_arm: str | None,
     exploration_floor: float,
     uniform: float,
+    restraint: Restraint | None = None,
 ) -> Drawn:
     """Draw one of ``arms``.
 
@@ -58,30 +75,46 @@ def draw_arm(
         drawn = _above_floor(view, query, context, arms, cost_usd[arms], exploration_floor, uniform)
         if drawn is not None:
             return drawn
-    floors = _least_probabilities(view, arms, cost_usd[arms], exploration_floor)
-    choice = view.snapshot.choose(context, arms=arms, penalty=penalty[arms], floors=floors, uniform=uniform)
+    return _by_policy(view, context, arms, penalty[arms], cost_usd[arms], exploration_floor, uniform, restraint)
+
+
+def _by_policy(
+    view: RouteView,
+    context: Context,
+    arms: IntArray,
+    penalty: FloatArray,
+    cost_usd: FloatArray,
+    exploration_floor: float,
+    uniform: float,
+    restraint: Restraint | None,
+) -> Drawn:
+    """The policy's own draw: its probabilities with floors, blended with the mixture where a budget asks for it."""
+    scores = view.snapshot.policy.scores(context, arms, penalty)
+    floors = _floors(view, arms, cost_usd, exploration_floor)
+    if restraint is not None:
+        floors = restraint.cut(floors, cost_usd)
+    probability = apply_floors(scores.probability, floors)
+    least, mixture = view.min_share[arms], None
+    if restraint is not None and restraint.fixed is not None:
+        # Minimum shares are promised whatever is blended; both parts have them, so that the blend is one of two.
+        mixture = Blend(restraint.share, apply_floors(restraint.fixed, least))
+        probability = blend(probability, restraint.fixed, restraint.share)
+    probability = apply_floors(probability, least)
+    index = draw(probability, uniform)
+    utility = scores.mean - penalty
+    explored = bool(utility[index] < utility.max() - TIE)
+    propensity = float(probability[index])
     return Drawn(
-        arms,
-        choice.index,
-        choice.propensity,
-        uniform,
-        choice.explored,
-        "policy",
-        choice.probability,
-        choice.mean,
-        choice.deviation,
+        arms, index, propensity, uniform, explored, "policy", probability, scores.mean, scores.deviation, mixture
     )
 
 
-def _least_probabilities(
-    view: RouteView, arms: IntArray, cost_usd: FloatArray, exploration_floor: float
-) -> FloatArray:
-    """Exploration, probes of changed arms, grants of new ones, minimum shares: the largest of each arm's."""
+def _floors(view: RouteView, arms: IntArray, cost_usd: FloatArray, exploration_floor: float) -> FloatArray:
+    """Least probabilities: exploration, probes of changed arms, grants of new ones; the largest of each arm's."""
     probes = None if view.snapshot.probe_share is None else view.snapshot.probe_share[arms]
-    floors = least_shares(cost_usd, exploration_floor, probes)
-    floors = np.maximum(floors, np.maximum(view.onboarding_share[arms], view.min_share[arms]))
+    floors = np.maximum(least_shares(cost_usd, exploration_floor, probes), view.onboarding_share[arms])
     total = float(floors.sum())
-    if total > 1.0:  # shares that sum up to less by themselves, but not together with grants
+    if total > 1.0:  # shares that sum up to less by themselves, but not together
         floors /= total
     return floors
 

@@ -96,6 +96,12 @@ class RouteView:
         """Output tokens of every arm on the query with these features."""
         return self.output_tokens if self.tokens_model is None else self.tokens_model.predict(x)
 
+    def cost_spread_usd(self, output_tokens: float | FloatArray) -> FloatArray:
+        """Standard deviation of a call's cost about what is predicted for an answer of this length."""
+        spread = 1.0 if self.tokens_model is None else self.tokens_model.spread
+        deviation: FloatArray = self.usd_per_token_out * output_tokens * spread
+        return deviation
+
     def expected_latency_ms(self, x: FloatArray) -> FloatArray:
         """Latency of every arm on the query with these features; NaN where nothing is known."""
         return self.latency_ms if self.latency_model is None else self.latency_model.predict(x)

@@ -20,8 +20,9 @@ from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, Encoder
-from banditd.services.budgets import Account, Admission, BudgetBook, exhausted
-from banditd.services.drawing import Drawn, draw_arm
+from banditd.services.account import Account, exhausted
+from banditd.services.budgets import Admission, BudgetBook
+from banditd.services.drawing import Drawn, Restraint, draw_arm
 from banditd.services.eligibility import ArmGuards, eligible_arms
 from banditd.services.objectives import with_profile
 from banditd.services.policy import PolicyRuntime, RouteView
@@ -48,6 +49,7 @@ class _Priced:
 
     now_us: int
     input_tokens: int
+    output_tokens: FloatArray
     cost_usd: FloatArray
     cost_weight: float
     penalty: FloatArray
@@ -187,7 +189,7 @@ class RoutingService:
         soft = self._guards[runtime.name].exclusions(view, priced.now_us)
         latency_ms = None if query.max_latency_ms is None else view.expected_latency_ms(context.x)
         eligible, excluded = eligible_arms(view, query, priced.cost_usd, priced.input_tokens, soft, latency_ms)
-        admission = self._admit(runtime, prepared.accounts, eligible, priced)
+        admission = self._admit(runtime, view, prepared.accounts, eligible, priced)
         drawn = draw_arm(
             view,
             query,
@@ -198,12 +200,13 @@ class RoutingService:
             session_arm=prepared.session_arm,
             exploration_floor=runtime.config.settings.floor,
             uniform=float(self._rng.random()),
+            restraint=self._restraint(runtime, prepared.accounts, admission, priced),
         )
         excluded |= _exclusions(view, admission, drawn)
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
             self._after_draw(runtime, view, query, drawn)
-            charges = self._reserve(runtime, prepared.accounts, context, eligible, admission, drawn, priced)
+            charges = self._reserve(runtime, view, prepared.accounts, context, eligible, admission, drawn, priced)
         return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges)
 
     def _decision(
@@ -251,6 +254,7 @@ class RoutingService:
             tags=query.tags,
             deferred=query.defer_activation,
             charges=charges,
+            mixture=drawn.mixture,
         )
 
     @staticmethod
@@ -270,7 +274,7 @@ class RoutingService:
         query, accounts = prepared.query, prepared.accounts
         tokens = self._encoder.count_tokens(query.text) if query.text is not None else 0
         said = query.expected_output_tokens
-        output_tokens = view.expected_output_tokens(context.x) if said is None else said
+        output_tokens = view.expected_output_tokens(context.x) if said is None else np.full(len(view.arms), said)
         cost_usd = view.cost_usd(tokens, output_tokens)
         weight = _cost_weight(query, runtime.config.cost_weight)
         per_usd = weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
@@ -279,15 +283,32 @@ class RoutingService:
         per_kwh = runtime.config.resources.per_kwh
         if per_kwh > 0.0 and per_usd > 0.0:
             penalty += view.energy_kwh(tokens, output_tokens) * (per_kwh * per_usd)
-        return _Priced(self._clock.now_us(), tokens, cost_usd, weight, penalty)
+        return _Priced(self._clock.now_us(), tokens, output_tokens, cost_usd, weight, penalty)
 
     def _admit(
-        self, runtime: PolicyRuntime, accounts: tuple[Account, ...], eligible: IntArray, priced: _Priced
+        self,
+        runtime: PolicyRuntime,
+        view: RouteView,
+        accounts: tuple[Account, ...],
+        eligible: IntArray,
+        priced: _Priced,
     ) -> Admission:
         if not accounts:
             return Admission(eligible)
-        names = [arm.arm for arm in runtime.view.arms]
-        return self._budgets[runtime.name].admit(accounts, eligible, priced.cost_usd, names, priced.now_us)
+        book = self._budgets[runtime.name]
+        book.follow_prices(view)
+        spread_usd = view.cost_spread_usd(priced.output_tokens)
+        return book.admit(accounts, eligible, priced.cost_usd, spread_usd, view.snapshot.arms, priced.now_us)
+
+    def _restraint(
+        self, runtime: PolicyRuntime, accounts: tuple[Account, ...], admission: Admission, priced: _Priced
+    ) -> Restraint | None:
+        if not accounts:
+            return None
+        arms = admission.arms
+        return self._budgets[runtime.name].restraint(
+            accounts, runtime.view.snapshot.arms, arms, priced.cost_usd[arms]
+        )
 
     def _after_draw(self, runtime: PolicyRuntime, view: RouteView, query: Query, drawn: Drawn) -> None:
         chosen = view.arms[int(drawn.arms[drawn.index])].arm
@@ -298,6 +319,7 @@ class RoutingService:
     def _reserve(
         self,
         runtime: PolicyRuntime,
+        view: RouteView,
         accounts: tuple[Account, ...],
         context: Context,
         eligible: IntArray,
@@ -308,11 +330,22 @@ class RoutingService:
         if not accounts:
             return ()
         book = self._budgets[runtime.name]
-        mean = drawn.mean
+        mean, probability = drawn.mean, drawn.probability
         if drawn.arms.shape[0] < eligible.shape[0]:
             # The price must be solved on the arms that money has taken away, too.
-            mean, _ = runtime.view.snapshot.predict(context, eligible)
-        book.observe(accounts, mean, priced.cost_usd[eligible])
+            mean, _ = view.snapshot.predict(context, eligible)
+            probability = np.zeros(eligible.shape[0])
+            probability[np.searchsorted(eligible, drawn.arms)] = drawn.probability
+        book.observe(
+            accounts,
+            view.snapshot.arms,
+            eligible,
+            mean,
+            priced.cost_usd[eligible],
+            probability,
+            priced.output_tokens[eligible],
+            priced.input_tokens,
+        )
         return book.reserve(accounts, float(priced.cost_usd[drawn.arms[drawn.index]]), admission, priced.now_us)
 
     async def _commit(self, decisions: Sequence[Decision]) -> Mapping[str, AccountKey]:

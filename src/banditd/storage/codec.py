@@ -70,12 +70,12 @@ def unpack_names(text: str) -> tuple[str, ...]:
 def pack_blend(blend: Blend | None) -> str | None:
     if blend is None:
         return None
-    return _encode([blend.share, blend.price_per_usd, *blend.fixed.tolist()])
+    return _encode([blend.share, *blend.fixed.tolist()])
 
 
 def unpack_blend(text: str) -> Blend:
-    share, price, *fixed = json.loads(text)
-    return Blend(share, np.array(fixed), price)
+    share, *fixed = json.loads(text)
+    return Blend(share, np.array(fixed))
 
 
 def clean_text(text: str | None) -> str | None:

@@ -121,11 +121,7 @@ def _decode(row: RowMapping) -> dict[str, object]:
         whole["charges"] = [{"budget": a.budget, "account": a.account} for a in accounts]
     if whole.get("mixture") is not None:
         blend = unpack_blend(whole["mixture"])
-        whole["mixture"] = {
-            "share": blend.share,
-            "fixed": blend.fixed.tolist(),
-            "price_per_usd": blend.price_per_usd,
-        }
+        whole["mixture"] = {"share": blend.share, "fixed": blend.fixed.tolist()}
     if "x" in whole:
         whole["x"] = unpack_context(whole["x"]).tolist()
     return whole

@@ -37,7 +37,7 @@ class SqlRecentOutcomes:
     async def guarded(self, policy: str, limit: int) -> list[GuardedOutcome]:
         d, c = decision.c, contribution.c
         query = (
-            select(d.arms, d.arm, d.probability, d.mean, d.cost_usd, d.mixture, c.arm.label("served"), c.reward)
+            select(d.arms, d.arm, d.probability, d.mean, d.penalty, d.mixture, c.arm.label("served"), c.reward)
             .select_from(contribution.join(decision, d.decision_id == c.decision_id))
             .where(c.policy == policy)
             .order_by(c.decision_id.desc())
@@ -58,5 +58,5 @@ def _guarded(row: Any) -> GuardedOutcome:
         blend=unpack_blend(row.mixture),
         probability=unpack_vector(row.probability),
         mean=unpack_vector(row.mean),
-        cost_usd=unpack_vector(row.cost_usd),
+        penalty=unpack_vector(row.penalty),
     )

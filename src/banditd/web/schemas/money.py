@@ -29,11 +29,23 @@ class BudgetAccount(AnswerModel):
     """Used up: what ``at_stop`` says happens."""
 
 
+class GuardState(AnswerModel):
+    """How much of the policy's own vector is played beside the fixed-arm mixture, and why."""
+
+    share: float
+    """In (0, 1]: 1 unless contexts look worse than the mixture."""
+    advantage: float | None
+    """Reward, less the price of money, of the policy's own vector over the mixture's: on the last 1,000 rewards."""
+    standard_error: float | None
+
+
 class BudgetsAnswer(AnswerModel):
     """Every budget of a policy, at most 50 accounts of each, those with the highest charges."""
 
     policy: str
     budgets: list[BudgetAccount]
+    guard: GuardState | None
+    """Null without a budget."""
 
 
 class MeanEstimate(AnswerModel):

@@ -1,0 +1,68 @@
+"""One account of a budget as this process sees it: a commit old at most, plus what is on its way to the database."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from banditd.budget.pacer import Pacer
+from banditd.budget.windows import planned_usd
+from banditd.core.errors import BudgetExhaustedError
+from banditd.core.money import ALL, AccountKey, AccountTotals, BudgetRule
+
+LEAST_TARGET_USD: Final = 1e-12
+
+
+@dataclass(slots=True)
+class Account:
+    """One account as this process sees it. ``pending_usd`` is drawn, and not known to be committed."""
+
+    rule: BudgetRule
+    key: AccountKey
+    ends_at_us: int  # 0: never
+    decisions_before: int
+    totals: AccountTotals
+    pacer: Pacer
+    pending_usd: float = 0.0
+    decisions: int = 0  # of this process, since the target was set
+
+    def left_usd(self) -> float:
+        """What a window still has; infinite for a budget per decision."""
+        return math.inf if self.rule.is_rate else self.rule.usd - self.totals.charged_usd - self.pending_usd
+
+    def planned_usd(self) -> float:
+        """What the budget grants so far: per decision times the decisions, or the whole window's."""
+        return self.rule.usd * (self.totals.decisions if self.rule.is_rate else 1)
+
+    def adopt(self, totals: AccountTotals) -> None:
+        """Take over what the database says, for good and ill of other replicas."""
+        self.totals = totals
+        if self.rule.is_rate:
+            self.pacer.owe(totals.owed_usd + self.pending_usd - self.pacer.owed_usd)
+
+    def retarget(self, now_us: int) -> None:
+        """Spread what is left of the window over the decisions to come."""
+        if self.rule.is_rate:
+            return
+        target = planned_usd(
+            left_usd=self.left_usd(),
+            now_us=now_us,
+            start_us=self.key.window_at_us,
+            end_us=self.ends_at_us,
+            decisions=self.totals.decisions,
+            opened_at_us=self.totals.opened_at_us,
+            decisions_before=self.decisions_before,
+        )
+        self.pacer.retarget(max(target, LEAST_TARGET_USD))
+
+
+def exhausted(account: Account, now_us: int) -> BudgetExhaustedError:
+    """The error of a budget that is used up and rejects."""
+    rule = account.rule
+    whose = "" if account.key.account == ALL else f" of {account.key.account}"
+    return BudgetExhaustedError(
+        f"the budget {rule.name}{whose} of {rule.usd:g} dollars per {rule.per} is used up; "
+        "raise it, or come back when its window ends",
+        retry_after_s=max(1.0, (account.ends_at_us - now_us) / 1e6),
+    )

@@ -1,0 +1,85 @@
+"""The guard of a policy's budgets: how much of its own vector is played, and what the rest is.
+
+What the arms are worth on average is kept here, over the decisions of this process. Whether contexts pay is a
+function of the newest rewarded decisions in the log, so that replicas agree and a restart forgets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from banditd.budget.guard import Guard, Paired, mixture_vector
+from banditd.core.types import FloatArray, IntArray
+from banditd.ports import GuardedOutcome, RecentOutcomes
+
+OUTCOMES_USED: Final = 1000
+
+
+class PolicyGuard:
+    """One policy's. ``recent`` reads the log."""
+
+    def __init__(self, policy: str, recent: RecentOutcomes) -> None:
+        self._policy = policy
+        self._recent = recent
+        self._arms: tuple[str, ...] = ()
+        self._window = Guard(0)
+        self._judged = Guard(0)
+        self._judged_at = -1
+
+    @property
+    def share(self) -> float:
+        """Of the policy's own vector in what is played, in (0, 1]."""
+        return self._judged.share
+
+    @property
+    def advantage(self) -> tuple[float, float] | None:
+        """(mean, standard error) of the policy's priced reward over the mixture's; None without any outcome."""
+        return self._judged.advantage if self._judged.weight > 0.0 else None
+
+    def observe(self, arms: tuple[str, ...], eligible: IntArray, mean: FloatArray, cost_usd: FloatArray) -> None:
+        """Note what the arms promise and cost on a decision.
+
+        Parameters
+        ----------
+        arms : all arms of the policy, n of them. eligible : those that might have answered, indices (m,). mean,
+        cost_usd : of theirs, (m,) each.
+        """
+        if arms != self._arms:
+            self._arms, self._window = arms, Guard(len(arms))
+        every = np.full((2, len(arms)), np.nan)
+        every[:, eligible] = mean, cost_usd
+        self._window.observe(every[0], every[1])
+
+    def forget(self) -> None:
+        """Prices have changed: what the arms cost must be seen again."""
+        self._arms = ()
+
+    def fixed(
+        self, arms: tuple[str, ...], among: IntArray, cost_usd: FloatArray, target_usd: float
+    ) -> FloatArray | None:
+        """The mixture at that mean spend: probabilities of the arms ``among``, (n,); None before it is known."""
+        if arms != self._arms:
+            return None
+        mixture = self._window.mixture(target_usd)
+        return None if mixture is None else mixture_vector(mixture, among, cost_usd)
+
+    async def refresh(self, version: int) -> None:
+        """Judge anew, if rewards have been folded since (``version`` : of the policy's snapshot)."""
+        if version == self._judged_at:
+            return
+        self._judged = judge(await self._recent.guarded(self._policy, OUTCOMES_USED))
+        self._judged_at = version
+
+
+def judge(outcomes: Sequence[GuardedOutcome]) -> Guard:
+    """The comparison of the policy's own vectors with the mixture on these decisions, oldest first."""
+    judged = Guard(0)
+    for one in outcomes:
+        played, fixed = np.array(one.probability), one.blend.fixed
+        own = (played - (1.0 - one.blend.share) * fixed) / one.blend.share
+        paired = Paired(own - fixed, played, np.array(one.mean), np.array(one.penalty))
+        judged.learn(paired.difference(one.index, one.reward))
+    return judged
