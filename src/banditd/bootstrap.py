@@ -119,7 +119,7 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
-        amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent)
+        amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
             make_jobs(settings, maintenance, prices, amounts),
             leases=bench.storage.leases,

@@ -18,13 +18,15 @@ class AmountModel:
     """Mean amount of K arms: exp(exponents @ x[columns]) x factors.
 
     columns : intp, of a context. exponents : float64 (K, n_columns). factors : float64 (K,), NaN where nothing is
-    known. spread : float64 (K,), standard deviation of one amount over its mean.
+    known. spread : float64 (K,), standard deviation of one amount over its mean. typical : float64 (K,), mean amount
+    over the queries that it was learned from.
     """
 
     columns: IntArray
     exponents: FloatArray
     factors: FloatArray
     spread: FloatArray
+    typical: FloatArray
 
     def predict(self, x: FloatArray) -> FloatArray:
         """float64, shape (K,)."""
@@ -41,12 +43,12 @@ class AmountModel:
         """
         place = {arm: i for i, arm in enumerate(arms)}
         exponents = np.zeros((len(to), self.columns.shape[0]))
-        factors, spread = np.array(otherwise, dtype=float), np.ones(len(to))
+        factors, typical, spread = np.array(otherwise), np.array(otherwise), np.ones(len(to))
         for i, arm in enumerate(to):
             if arm in place:
                 exponents[i], factors[i] = self.exponents[place[arm]], self.factors[place[arm]]
-                spread[i] = self.spread[place[arm]]
-        return AmountModel(self.columns, exponents, factors, spread)
+                spread[i], typical[i] = self.spread[place[arm]], self.typical[place[arm]]
+        return AmountModel(self.columns, exponents, factors, spread, typical)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,11 +11,17 @@ from banditd.core.types import Blend, FloatArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UsageOutcome:
-    """What an answer took: ``arm`` served, None where the report does not say. x : float64, shape (n_features,)."""
+    """What an answer took: ``arm`` served, None where the report does not say. x : float64, shape (n_features,).
+
+    decided_at_us : when its prices were in force. input_tokens : as reported, else as estimated.
+    """
 
     arm: str
     x: FloatArray
+    decided_at_us: int
+    input_tokens: int
     output_tokens: int | None
+    cost_usd: float | None
     latency_ms: float | None
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from banditd.budget.amounts import AmountModel, Amounts
 from banditd.budget.loglinear import LogLinear
-from banditd.core.types import Arm, FeatureSchema, FloatArray, IntArray
-from banditd.ports import RecentOutcomes, UsageOutcome
+from banditd.core.types import Arm, FeatureSchema, FloatArray, IntArray, Price
+from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
 REPORTS_USED: Final = 2000
@@ -26,10 +26,20 @@ GROUPS: Final = frozenset({"bias", "lexical", "cluster"})
 _LEAST_ASSUMED: Final = 1.0
 
 
-def fit_amounts(outcomes: Sequence[UsageOutcome], arms: Sequence[Arm], schema: FeatureSchema) -> Amounts:
-    """Fit both models. An arm whose latency nobody has assumed or reported has none: NaN."""
+Prices = Mapping[str, Sequence[tuple[int, Price]]]
+"""Arm to its price history: (since, price), oldest first."""
+
+
+def fit_amounts(
+    outcomes: Sequence[UsageOutcome], arms: Sequence[Arm], schema: FeatureSchema, prices: Prices | None = None
+) -> Amounts:
+    """Fit both models.
+
+    A report that gives dollars but no tokens tells the tokens that cost so much at the price of its time. An arm
+    whose latency nobody has assumed or reported has none: NaN.
+    """
     columns = np.concatenate([np.arange(g.start, g.stop) for g in schema.groups if g.name in GROUPS]).astype(np.intp)
-    tokens = [(one.arm, one.x, float(one.output_tokens)) for one in outcomes if one.output_tokens is not None]
+    tokens = [(one.arm, one.x, n) for one in outcomes if (n := _output_tokens(one, prices or {})) is not None]
     latency = [(one.arm, one.x, float(one.latency_ms)) for one in outcomes if one.latency_ms is not None]
     typical_ms = float(np.median([amount for _, _, amount in latency])) if latency else _LEAST_ASSUMED
     reported = {arm for arm, _, _ in latency}
@@ -39,6 +49,17 @@ def fit_amounts(outcomes: Sequence[UsageOutcome], arms: Sequence[Arm], schema: F
         output_tokens=_fit(tokens, {arm.arm: arm.expected_output_tokens for arm in arms}, columns),
         latency_ms=_fit(latency, {arm.arm: arm.expected_latency_ms or typical_ms for arm in arms}, columns, unknown),
     )
+
+
+def _output_tokens(outcome: UsageOutcome, prices: Prices) -> float | None:
+    if outcome.output_tokens is not None:
+        return float(outcome.output_tokens)
+    in_force = [price for since_us, price in prices.get(outcome.arm, ()) if since_us <= outcome.decided_at_us]
+    if outcome.cost_usd is None or not in_force or in_force[-1].usd_per_mtok_out <= 0.0:
+        return None
+    price = in_force[-1]
+    rest_usd = outcome.cost_usd - price.cost_usd(outcome.input_tokens, 0.0)
+    return max(0.0, rest_usd / price.usd_per_mtok_out * 1e6)
 
 
 def _fit(
@@ -57,15 +78,17 @@ def _fit(
     model.fit(np.stack([one[1][columns] for one in known]), arm, np.array([one[2] for one in known]), base[arm])
     exponents, factors = model.frozen()
     factors = np.where([arm in unknown for arm in assumed], np.nan, factors * base)
-    return AmountModel(columns, exponents, factors, model.deviation(np.ones(len(index))))
+    typical = np.exp(np.stack([one[1][columns] for one in known]) @ exponents.T).mean(axis=0) * factors
+    return AmountModel(columns, exponents, factors, model.deviation(np.ones(len(index))), typical)
 
 
 class AmountModels:
     """Keeps the models of every policy up to date; ``refresh`` is one run of a job on every replica."""
 
-    def __init__(self, *, runtimes: Mapping[str, PolicyRuntime], recent: RecentOutcomes) -> None:
+    def __init__(self, *, runtimes: Mapping[str, PolicyRuntime], recent: RecentOutcomes, arms: ArmStore) -> None:
         self._runtimes = runtimes
         self._recent = recent
+        self._arms = arms
         self._fitted_at: dict[str, tuple[int, tuple[Arm, ...]]] = {}
 
     async def refresh(self) -> None:
@@ -79,4 +102,5 @@ class AmountModels:
             self._fitted_at[name] = (reports, runtime.arms)
             schema = runtime.builder.schema
             outcomes = await self._recent.usage(name, schema.hash, REPORTS_USED)
-            runtime.adopt_amounts(await asyncio.to_thread(fit_amounts, outcomes, runtime.arms, schema))
+            prices = {arm.arm: await self._arms.price_history(name, arm.arm) for arm in runtime.arms}
+            runtime.adopt_amounts(await asyncio.to_thread(fit_amounts, outcomes, runtime.arms, schema, prices))

@@ -20,7 +20,7 @@ from banditd.features.context import ContextBuilder
 from banditd.services.objectives import Profile, ResourcePrices
 
 TYPICAL_INPUT_TOKENS = 300.0
-# Assumed tokens and latency are worth this many usage reports.
+# An assumed latency is worth this many usage reports.
 ASSUMPTION_WORTH = 10.0
 # A new arm's guaranteed share of the traffic, and that of all new arms together.
 ONBOARDING_SHARE = 0.20
@@ -115,14 +115,6 @@ class RouteView:
         return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * output_tokens
 
 
-def expected_output_tokens(arm: Arm, usage: ArmUsage | None) -> float:
-    """Mean output tokens of an arm: its assumption, worth ASSUMPTION_WORTH reports, and what was reported."""
-    if usage is None or usage.usage_reports == 0:
-        return arm.expected_output_tokens
-    worth = ASSUMPTION_WORTH
-    return (worth * arm.expected_output_tokens + usage.output_tokens) / (worth + usage.usage_reports)
-
-
 def expected_latency_ms(arm: Arm, usage: ArmUsage | None) -> float:
     """Mean latency in ms, NaN when nothing is known of it."""
     reports = usage.latency_reports if usage is not None else 0
@@ -154,7 +146,9 @@ def build_view(
     reports = sum(u.usage_reports for u in usage.values())
     tokens_in = sum(u.input_tokens for u in usage.values()) / reports if reports else TYPICAL_INPUT_TOKENS
     vector = _column(ordered)
-    out = np.array([expected_output_tokens(a, usage.get(a.arm)) for a in ordered])
+    assumed = np.array([arm.expected_output_tokens for arm in ordered])
+    tokens_model = _aligned(amounts, "output_tokens", ordered, assumed)
+    out = assumed if tokens_model is None else tokens_model.typical
     per_in, per_out = vector("usd_per_mtok_in") / 1e6, vector("usd_per_mtok_out") / 1e6
     typical = vector("usd_per_request") + per_in * tokens_in + per_out * out
     latency = np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered])
@@ -172,7 +166,7 @@ def build_view(
         usd_per_request=vector("usd_per_request"),
         output_tokens=out,
         latency_ms=latency,
-        tokens_model=_aligned(amounts, "output_tokens", ordered, out),
+        tokens_model=tokens_model,
         latency_model=_aligned(amounts, "latency_ms", ordered, latency),
         cost_scale_usd=float(typical[enabled].max()) if enabled.size else 0.0,
         onboarding_share=new * share,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from banditd.ports import GuardedOutcome, UsageOutcome
 from banditd.storage.codec import unpack_blend, unpack_context, unpack_names, unpack_vector
@@ -21,7 +21,15 @@ class SqlRecentOutcomes:
     async def usage(self, policy: str, schema_hash: str, limit: int) -> list[UsageOutcome]:
         d, u = decision.c, usage_report.c
         query = (
-            select(u.arm, d.x, u.output_tokens, u.latency_ms)
+            select(
+                u.arm,
+                d.x,
+                d.created_at_us,
+                func.coalesce(u.input_tokens, d.input_tokens),
+                u.output_tokens,
+                u.cost_usd,
+                u.latency_ms,
+            )
             .select_from(usage_report.join(decision, d.decision_id == u.decision_id))
             .where(u.policy == policy, u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)
             .order_by(u.decision_id.desc())
@@ -30,7 +38,7 @@ class SqlRecentOutcomes:
 
         def work(connection: Connection) -> list[UsageOutcome]:
             rows = connection.execute(query).all()
-            return [UsageOutcome(row[0], unpack_context(row[1]), row[2], row[3]) for row in reversed(rows)]
+            return [UsageOutcome(row[0], unpack_context(row[1]), *row[2:]) for row in reversed(rows)]
 
         return await self._database.read(work)
 

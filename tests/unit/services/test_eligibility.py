@@ -11,7 +11,7 @@ from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NoEligibleArmError
 from banditd.core.types import Arm, ArmUsage, FeatureGroup, FeatureSchema, Price, Query
 from banditd.services.eligibility import ArmGuards, eligible_arms
-from banditd.services.policy import RouteView, build_view, expected_output_tokens
+from banditd.services.policy import RouteView, build_view
 
 SCHEMA = FeatureSchema(
     version=1,
@@ -124,12 +124,6 @@ def test_an_arm_added_later_gets_its_share_until_its_quota_is_used() -> None:
     assert view(CHEAP, new, usage=used).onboarding_share.tolist() == [0.0, 0.0]
     paid = {"dear": ArmUsage(arm="dear", decisions=3, cost_usd=2.0)}
     assert view(CHEAP, new, usage=paid).onboarding_share.tolist() == [0.0, 0.0]
-
-
-def test_reported_tokens_replace_the_assumption_gradually() -> None:
-    usage = ArmUsage(arm="cheap", usage_reports=90, output_tokens=90 * 1000)
-    assert expected_output_tokens(CHEAP, None) == 400
-    assert expected_output_tokens(CHEAP, usage) == pytest.approx((10 * 400 + 90_000) / 100)
 
 
 def test_predicted_cost_follows_price_and_length() -> None:
