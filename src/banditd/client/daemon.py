@@ -1,57 +1,54 @@
-"""A small asyncio client of the daemon's HTTP API, for the command line, the simulator and live replays.
+"""The asyncio transport: one connection pool to one daemon, paths and bodies in, parsed JSON out.
 
-Not an SDK: paths and bodies are those of ``docs/http.md``, answers are plain dictionaries. It turns problem
-bodies into ``RefusedError`` and a daemon that does not answer into ``UnavailableError`` with the mend.
+The command line, the simulator and live replays use it as it is. It turns problem bodies into ``RefusedError``
+and a daemon that does not answer into ``UnavailableError`` with the mend, and tries again where it is told to.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import random
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
+from banditd.client.calls import encode_body, query_string
+from banditd.client.errors import RefusedError, read_answer
+from banditd.client.retries import NO_RETRIES, Retries
 from banditd.core.errors import BanditdError, UnavailableError
 
 Json = Any  # whatever json.loads gives
 
 
-class RefusedError(BanditdError):
-    """The daemon answered with a problem.
+class DaemonClient:
+    """Use it as an async context manager.
 
     Parameters
     ----------
-    status : the HTTP status.
-    problem : the RFC 9457 body, or ``{"detail": text}`` when the answer was something else.
+    url : address of the daemon, with a path where a proxy puts it below one.
+    api_key : sent as ``Authorization: Bearer``.
+    connections : at most so many at once.
+    timeout_s : seconds that one try may take.
+    retries : when to ask again; never, unless told.
     """
 
-    default_code = "REFUSED"
-
-    def __init__(self, *, status: int, problem: Mapping[str, Json]) -> None:
-        detail = str(problem.get("detail") or problem.get("title") or "no detail")
-        places = [
-            f"{item.get('pointer', '')} {item.get('message', '')}".strip()
-            for item in problem.get("errors") or ()
-            if isinstance(item, Mapping)
-        ]
-        message = f"the daemon answered {status}: {detail}" + "".join(f"\n  {place}" for place in places)
-        super().__init__(message, code=str(problem.get("code") or self.default_code))
-        self.status = status
-        self.problem = dict(problem)
-
-
-class DaemonClient:
-    """One connection pool to one daemon; use it as an async context manager."""
-
     def __init__(
-        self, url: str, *, api_key: str | None = None, connections: int = 16, timeout_s: float = 30.0
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        connections: int = 16,
+        timeout_s: float = 30.0,
+        retries: Retries = NO_RETRIES,
     ) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._retries = retries
+        self._rng = random.Random()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -75,33 +72,39 @@ class DaemonClient:
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        """One request. Returns the parsed JSON (None for an empty answer).
+        """One call, tried again as ``retries`` say. Returns the parsed JSON (None for an empty answer).
 
         Raises
         ------
         RefusedError : a status of 400 or above.
-        UnavailableError : nothing answers at the address.
+        UnavailableError : nothing answers at the address, or not in time.
         """
-        if self._session is None:
-            raise RuntimeError("DaemonClient must be entered before it is used")
         sent = {**(headers or {})}
         data = None
         if body is not None:
-            data = json.dumps(body, allow_nan=False).encode()
+            data = encode_body(body)
             sent["Content-Type"] = "application/json"
-        params = {name: _text(value) for name, value in (query or {}).items() if value is not None}
+        tried = 0
+        while True:
+            try:
+                return await self._try(method, path + query_string(query), data, sent)
+            except BanditdError as error:
+                tried += 1
+                pause_s = self._retries.pause_s(error, tried, self._rng)
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def _try(self, method: str, target: str, data: bytes | None, headers: Mapping[str, str]) -> Json:
+        if self._session is None:
+            raise RuntimeError("DaemonClient must be entered before it is used")
         try:
-            async with self._session.request(
-                method, self.url + path, data=data, params=params, headers=sent
-            ) as answer:
+            async with self._session.request(method, self.url + target, data=data, headers=headers) as answer:
                 content = await answer.read()
-                status = answer.status
+                status, retry_after = answer.status, answer.headers.get("Retry-After")
         except (aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(
-                f"no answer from {self.url} ({type(error).__name__}): is the daemon running there? "
-                "Start one with 'banditd serve', or name another address with --url"
-            ) from error
-        return _read(status, content)
+            raise no_answer(self.url, error) from error
+        return read_answer(status, content, retry_after)
 
     async def route(self, query: Mapping[str, Json]) -> dict[str, Json]:
         answer: dict[str, Json] = await self.call("POST", "/v1/route", body=query)
@@ -140,18 +143,14 @@ class DaemonClient:
         return True
 
 
-def _text(value: Json) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _read(status: int, content: bytes) -> Json:
-    try:
-        parsed = json.loads(content) if content else None
-    except ValueError:
-        parsed = {"detail": content[:500].decode("utf-8", "replace")}
-    if status >= 400:
-        problem = parsed if isinstance(parsed, dict) else {"detail": str(parsed)}
-        raise RefusedError(status=status, problem=problem)
-    return parsed
+def no_answer(url: str, error: Exception) -> UnavailableError:
+    """The error for a daemon that does not answer, with the mend."""
+    if isinstance(error, TimeoutError):
+        return UnavailableError(
+            f"{url} did not answer in time: give the client a longer timeout_s, or look at the daemon's load",
+            code="TIMEOUT",
+        )
+    return UnavailableError(
+        f"no answer from {url} ({type(error).__name__}): is the daemon running there? "
+        "Start one with 'banditd serve', or name another address with --url"
+    )

@@ -1,0 +1,49 @@
+"""The Python client of the daemon: ask which model should answer, say how it went.
+
+``Client`` blocks (standard library only below it), ``AsyncClient`` is for asyncio (aiohttp); both have the same
+methods. ``DaemonClient`` is the plain transport under the latter: paths and bodies in, parsed JSON out.
+Described with examples in ``docs/client.md``.
+"""
+
+from banditd.client.answers import ArmView, Decision, RewardReceipt, UsageReceipt
+from banditd.client.asynchronous import AsyncClient
+from banditd.client.blocking import Client
+from banditd.client.daemon import DaemonClient
+from banditd.client.errors import (
+    AccessRefusedError,
+    BadRequestError,
+    NoArmError,
+    RefusedError,
+    TooManyRequestsError,
+    TroubleError,
+    UnknownThingError,
+    WindowClosedError,
+    WriteConflictError,
+)
+from banditd.client.retries import NO_RETRIES, Retries
+from banditd.client.turn import Turn
+from banditd.core.errors import BanditdError, UnavailableError
+
+__all__ = [
+    "NO_RETRIES",
+    "AccessRefusedError",
+    "ArmView",
+    "AsyncClient",
+    "BadRequestError",
+    "BanditdError",
+    "Client",
+    "DaemonClient",
+    "Decision",
+    "NoArmError",
+    "RefusedError",
+    "Retries",
+    "RewardReceipt",
+    "TooManyRequestsError",
+    "TroubleError",
+    "Turn",
+    "UnavailableError",
+    "UnknownThingError",
+    "UsageReceipt",
+    "WindowClosedError",
+    "WriteConflictError",
+]

@@ -1,0 +1,118 @@
+"""What the daemon answers, as frozen values. ``raw`` is the whole JSON, with fields this release does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One routing decision.
+
+    decision_id : to reward it by; empty for a dry run.
+    arm, model : the arm, and the name to call its model by.
+    propensity : the probability with which the arm was drawn, in (0, 1].
+    predicted_reward : in [0, 1]; predicted_cost_usd : US dollars; None where nothing is known.
+    fallbacks : the other eligible arms, best first.
+    degraded : why the decision was made without a context; None when it was not.
+    """
+
+    decision_id: str
+    policy: str
+    arm: str
+    model: str
+    propensity: float
+    predicted_reward: float | None
+    predicted_cost_usd: float | None
+    explored: bool
+    reason: str
+    degraded: str | None
+    fallbacks: tuple[str, ...]
+    policy_version: int
+    expires_at: datetime
+    raw: Mapping[str, Json] = field(repr=False)
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Json]) -> Self:
+        return cls(
+            decision_id=answer["decision_id"] or "",
+            policy=answer["policy"],
+            arm=answer["arm"],
+            model=answer["upstream_model"],
+            propensity=answer["propensity"],
+            predicted_reward=answer["predicted_reward"],
+            predicted_cost_usd=answer["predicted_cost_usd"],
+            explored=answer["explored"],
+            reason=answer["reason"],
+            degraded=answer["degraded"],
+            fallbacks=tuple(answer["fallbacks"]),
+            policy_version=answer["policy_version"],
+            expires_at=datetime.fromisoformat(answer["expires_at"]),
+            raw=answer,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardReceipt:
+    """What became of a reward. ``status``: recorded (will be learned), held or logged. ``reward``: in [0, 1]."""
+
+    reward_id: str
+    decision_id: str
+    status: str
+    duplicate: bool
+    revision: int
+    reward: float | None
+    late: bool
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Json]) -> Self:
+        return cls(
+            reward_id=answer["reward_id"],
+            decision_id=answer["decision_id"],
+            status=answer["status"],
+            duplicate=answer["duplicate"],
+            revision=answer["revision"],
+            reward=answer["reward"],
+            late=answer["late"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReceipt:
+    """What became of a usage report. ``cost_usd``: None when neither dollars nor tokens were given."""
+
+    decision_id: str
+    duplicate: bool
+    cost_usd: float | None
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Json]) -> Self:
+        return cls(decision_id=answer["decision_id"], duplicate=answer["duplicate"], cost_usd=answer["cost_usd"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmView:
+    """An arm as the daemon lists it. ``mean_reward`` is None before its first reward."""
+
+    arm: str
+    model: str
+    enabled: bool
+    decisions: int
+    mean_reward: float | None
+    raw: Mapping[str, Json] = field(repr=False)
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Json]) -> Self:
+        return cls(
+            arm=answer["arm"],
+            model=answer["upstream_model"],
+            enabled=answer["enabled"],
+            decisions=answer["usage"]["decisions"],
+            mean_reward=answer["statistics"].get("mean_reward"),
+            raw=answer,
+        )

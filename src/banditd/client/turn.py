@@ -1,0 +1,143 @@
+"""One routed call of a model: what was decided, and the notes that are sent when it is over.
+
+Pure bookkeeping with a clock; the clients open and close it and do the sending.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from banditd.client.answers import Decision
+from banditd.client.calls import Call, Value
+from banditd.client.calls import reward as reward_call
+from banditd.client.calls import usage as usage_call
+from banditd.core.errors import BanditdError
+
+Json = Any
+T = TypeVar("T")
+MAX_ERROR_CHARS = 64
+
+
+class Turn:
+    """What happens between a decision and its reward.
+
+    ``usage``, ``observe``, ``served`` and ``reward`` take notes; leaving the ``with`` block sends them, rewards
+    last. The clock runs from the decision to the first ``observe`` or ``usage``, else to the end of the block.
+    When the block fails before the model has answered, the failure is reported: it opens the arm's breaker after
+    some in a row and teaches no quality. A block that is stopped from outside (a cancelled task, Ctrl-C) sends
+    nothing. ``failures`` holds what could not be sent.
+    """
+
+    def __init__(self, decision: Decision, *, source: str) -> None:
+        self.decision = decision
+        self.failures: list[BanditdError] = []
+        self._source = source
+        self._started_s = time.perf_counter()
+        self._latency_ms: float | None = None
+        self._usage: dict[str, Json] = {}
+        self._rewards: list[Call[Any]] = []
+        self._closed = False
+
+    @property
+    def model(self) -> str:
+        """The name to call the model by."""
+        return self.decision.model
+
+    @property
+    def arm(self) -> str:
+        return self.decision.arm
+
+    @property
+    def decision_id(self) -> str:
+        return self.decision.decision_id
+
+    def usage(
+        self,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: float | None = None,
+        latency_ms: float | None = None,
+        error: str | None = None,
+        finish_reason: str | None = None,
+    ) -> None:
+        """Note what the call used; stops the clock, unless ``latency_ms`` says better."""
+        self.stop_clock()
+        self._note(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cost_usd=cost_usd,
+            latency_ms=latency_ms,
+            error=error,
+            finish_reason=finish_reason,
+        )
+
+    def observe(self, completion: T) -> T:
+        """Note tokens and finish reason of a chat completion (an object or its JSON, as OpenAI shapes it).
+
+        Stops the clock. Returns the completion, so that it can stand around the call.
+        """
+        tokens = _get(completion, "usage")
+        choices = _get(completion, "choices") or ()
+        self.usage(
+            input_tokens=_get(tokens, "prompt_tokens"),
+            output_tokens=_get(tokens, "completion_tokens"),
+            finish_reason=_get(choices[0], "finish_reason") if choices else None,
+        )
+        return completion
+
+    def served(self, arm: str) -> None:
+        """Note that another arm answered (a fallback): the reward teaches that one."""
+        self._note(served_arm=arm)
+
+    def reward(
+        self, value: Value, *, source: str | None = None, metric: str = "quality",
+        metadata: Mapping[str, Json] | None = None,
+    ) -> None:  # fmt: skip
+        """Note a reward: a number on the source's scale, ``"up"`` or ``"down"``. Sent at the end of the block."""
+        self._open()
+        self._rewards.append(
+            reward_call(
+                self.decision_id,
+                value,
+                source=source or self._source,
+                metric=metric,
+                metadata=metadata,
+                idempotency_key=None,
+                replace=False,
+            )
+        )
+
+    def close(self, failure: Exception | None = None) -> list[Call[Any]]:
+        """End the turn. ``failure``: what ended the block. Returns what is to be sent, in order."""
+        self._closed = True
+        if not self.decision_id:
+            return []  # a dry run: there is nothing to report on
+        if failure is not None and self._latency_ms is None:
+            self._usage["error"] = type(failure).__name__[:MAX_ERROR_CHARS]
+        self.stop_clock()
+        self._usage.setdefault("latency_ms", self._latency_ms)
+        return [usage_call(self.decision_id, self._usage), *self._rewards]
+
+    def _note(self, **fields: Json) -> None:
+        self._open()
+        self._usage.update({name: value for name, value in fields.items() if value is not None})
+
+    def stop_clock(self) -> None:
+        """The model has answered: what comes now (judging, say) is not its latency."""
+        if self._latency_ms is None:
+            self._latency_ms = (time.perf_counter() - self._started_s) * 1e3
+
+    def _open(self) -> None:
+        if self._closed:
+            raise RuntimeError(
+                "this turn is over and its notes are sent; later rewards go through client.reward(decision_id, ...)"
+            )
+
+
+def _get(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(name)
+    return getattr(value, name, None)
