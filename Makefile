@@ -83,7 +83,7 @@ $(RUN_OK): $(PINS) | $(BIN)/python
 $(DEV_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
-	$(PIP) --editable '.[sentence-transformers,postgres,tools,dev]'
+	$(PIP) --editable '.[sentence-transformers,postgres,tools,otel,dev]'
 	@touch $(RUN_OK) $@
 
 $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python

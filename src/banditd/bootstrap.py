@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from banditd.core.ids import new_id
 from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
+from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder
 from banditd.price_file import PriceFileWatcher
 from banditd.runtimes import make_runtimes, report_unused_priors
@@ -40,6 +41,7 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.reports import ReportService
 from banditd.services.rewards import RewardService
 from banditd.services.routing import RoutingService
+from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.settings import Settings
 from banditd.storage import Storage, migrate_async, open_storage
 
@@ -80,6 +82,7 @@ class Workbench:
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
     holder: str
+    tracing: Tracing | None = None
 
 
 def holder_name() -> str:
@@ -101,8 +104,10 @@ def database_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, start_jobs: bool = True) -> AsyncIterator[Daemon]:
-    """Open the whole daemon but the HTTP listener.
+async def open_services(
+    settings: Settings, *, start_jobs: bool = True, tracing: Tracing | None = None
+) -> AsyncIterator[Daemon]:
+    """Open the whole daemon but the HTTP listener. With ``tracing`` both walks write spans.
 
     Raises
     ------
@@ -113,7 +118,7 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
     async with open_workbench(settings) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench, metrics)
-        services = _make_services(settings, bench, learner, budgets, metrics)
+        services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
@@ -137,8 +142,8 @@ async def open_services(settings: Settings, *, start_jobs: bool = True) -> Async
             stack.push_async_callback(jobs.close)
         yield Daemon(
             services=Services(
-                routing=services.routing,
-                rewards=services.rewards,
+                routing=services.routing if tracing is None else TracedRouting(services.routing, tracing),
+                rewards=services.rewards if tracing is None else TracedRewards(services.rewards, tracing),
                 arms=services.arms,
                 reports=services.reports,
                 budgets=services.budgets,
@@ -209,6 +214,7 @@ def _make_services(
     settings: Settings, bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], metrics: Metrics
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
+    encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
     guards = {
         name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
         for name, r in runtimes.items()
@@ -219,8 +225,8 @@ def _make_services(
             runtimes=runtimes,
             guards=guards,
             budgets=budgets,
-            encoder=bench.encoder,
-            decisions=storage.decisions,
+            encoder=encoder,
+            decisions=decisions,
             clock=clock,
             rng=np.random.default_rng(),
             metrics=metrics,

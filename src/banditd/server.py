@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -16,13 +17,16 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from banditd import __version__
 from banditd.bootstrap import Daemon, open_services
 from banditd.core.errors import ConfigurationError
 from banditd.obs.logs import configure_logging
+from banditd.obs.tracing import tracing_from
 from banditd.settings import Settings
 from banditd.web.api import WebSettings
 from banditd.web.app import create_app
 from banditd.web.security import ApiKey
+from banditd.web.tracing import traced
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +69,16 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     opened: list[Daemon] = []
+    tracing = tracing_from(os.environ, version=__version__)
 
     @asynccontextmanager
     async def open_daemon() -> AsyncIterator[Daemon]:
-        async with open_services(settings) as daemon:
+        async with open_services(settings, tracing=tracing) as daemon:
             opened.append(daemon)
             yield daemon
 
-    app = create_app(open_daemon, web_settings(settings))
+    outside = [] if tracing is None else [traced(tracing)]
+    app = create_app(open_daemon, web_settings(settings), outside=outside)
     runner = web.AppRunner(
         app,
         handle_signals=False,
@@ -95,6 +101,8 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
             await asyncio.sleep(settings.server.drain_s)
     finally:
         await runner.cleanup()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
         logger.info("server.stopped")
 
 

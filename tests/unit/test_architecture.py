@@ -56,7 +56,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "features": {"numpy", "scipy", "sklearn"},
     "budget": {"numpy", "scipy"},
     "ope": {"numpy", "scipy"},
-    "obs": {"prometheus_client"},
+    "obs": {"prometheus_client", "opentelemetry"},
     "ports": set(),
     "services": {"numpy", "pyarrow"},
     "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
@@ -94,6 +94,7 @@ ONLY_IN: dict[str, set[str]] = {
     "sklearn": {"features/fit.py"},
     "pyarrow": {"services/export.py", "services/export_parquet.py"},
     "matplotlib": {"replay/report.py", "replay/plot.py"},
+    "opentelemetry": {"obs/tracing.py"},
 }
 
 

@@ -8,14 +8,18 @@ templates; never ids, users or tags of requests. Not a store: it forgets at rest
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from banditd.core.types import UsageReport
 
 _FAST_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 )  # fmt: skip
+_UPSTREAM_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 _DELAY_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
 # A client may invent policy names; a label value must not follow it for ever.
 _MAX_CHILDREN: Final = 4000
@@ -34,7 +38,10 @@ class Metrics:
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
+        self._published: dict[str, tuple[str, ...]] = {}
+        ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self._define_requests()
+        self._define_usage()
         self._define_learning()
         self._define_operations()
         self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(1)
@@ -59,6 +66,17 @@ class Metrics:
         self.rate_limited = self._counter("banditd_rate_limited", "Requests refused for their rate.")
         self.rewards = self._counter("banditd_rewards", "Rewards by what became of them.", "outcome")
         self.usage_reports = self._counter("banditd_usage_reports", "Usage reports.", "outcome")
+
+    def _define_usage(self) -> None:
+        """What clients report of the calls that they made; counted once per decision, by the arm that served."""
+        self.spend = self._counter("banditd_spend_usd", "US dollars of settled usage.", "policy", "arm")
+        self.tokens = self._counter("banditd_tokens", "Tokens of settled usage.", "policy", "arm", "direction")
+        self.upstream_seconds = self._histogram(
+            "banditd_upstream_seconds", "Time to a model's whole answer, as reported.", _UPSTREAM_S, "policy", "arm"
+        )
+        self.upstream_errors = self._counter(
+            "banditd_upstream_errors", "Calls of a model that were reported as failed.", "policy", "arm"
+        )
 
     def _define_learning(self) -> None:
         self.reward_delay = self._histogram(
@@ -89,6 +107,10 @@ class Metrics:
         self.arm_changed = self._gauge(
             "banditd_arm_changed", "1 while an arm's rewards are not at their old level.", "policy", "arm"
         )
+        self.arm_mean_reward = self._gauge(
+            "banditd_arm_mean_reward", "Mean reward of an arm over its life, in [0, 1].", "policy", "arm"
+        )
+        self.arm_enabled = self._gauge("banditd_arm_enabled", "1 while an arm may be chosen.", "policy", "arm")
         self.learner_leader = self._gauge("banditd_learner_leader", "1 while this process is the learner.")
 
     def _define_operations(self) -> None:
@@ -114,7 +136,7 @@ class Metrics:
         self.job_last_run = self._gauge(
             "banditd_job_last_run_timestamp_seconds", "When a job last ended, Unix time.", "job"
         )
-        self.up = self._gauge("banditd_ready", "1 while the process is ready for traffic.")
+        self.up = self._gauge("banditd_ready", "1 while the process is ready for traffic, as of this scrape.")
 
     def child(self, metric: Counter | Gauge | Histogram, *labels: str) -> Counter | Gauge | Histogram:
         """The labelled child of a metric from a bounded cache, without the library's lock.
@@ -138,9 +160,34 @@ class Metrics:
             found = self._children[key] = metric.labels(*labels)
         return found
 
-    def count(self, metric: Counter, *labels: str) -> None:
-        """Add one to a counter's child (see ``child``)."""
-        self.child(metric, *labels).inc()  # type: ignore[union-attr]  # a counter's child is a counter
+    def count(self, metric: Counter, *labels: str, by: float = 1) -> None:
+        """Add ``by`` (>= 0) to a counter's child (see ``child``)."""
+        self.child(metric, *labels).inc(by)  # type: ignore[union-attr]  # a counter's child is a counter
+
+    def settled(self, policy: str, arm: str, report: UsageReport, cost_usd: float | None) -> None:
+        """Count a usage report that was settled just now. ``cost_usd``: None when it is not known."""
+        if cost_usd is not None:
+            self.count(self.spend, policy, arm, by=cost_usd)
+        for direction, tokens in (("input", report.input_tokens), ("output", report.output_tokens)):
+            if tokens is not None:
+                self.count(self.tokens, policy, arm, direction, by=tokens)
+        if report.latency_ms is not None:
+            child = self.child(self.upstream_seconds, policy, arm)
+            child.observe(report.latency_ms / 1e3)  # type: ignore[union-attr]  # a histogram's child is one
+        if report.error is not None:
+            self.count(self.upstream_errors, policy, arm)
+
+    def set_arms(self, policy: str, arms: Mapping[str, tuple[bool, float | None]]) -> None:
+        """Publish the arms of a policy: name to (enabled, mean reward or None). Arms that are gone disappear."""
+        for gauge in (self.arm_enabled, self.arm_mean_reward):
+            for gone in set(self._published.get(policy, ())) - set(arms):
+                with suppress(KeyError):
+                    gauge.remove(policy, gone)
+        for arm, (enabled, mean) in arms.items():
+            self.arm_enabled.labels(policy, arm).set(enabled)
+            if mean is not None:
+                self.arm_mean_reward.labels(policy, arm).set(mean)
+        self._published[policy] = tuple(arms)
 
     def set_rows(self, totals: Mapping[str, int]) -> None:
         """Publish the row counts of ``ReportReader.totals``: table name to count (>= 0)."""

@@ -39,6 +39,9 @@ class Defaults(Protocol):
 
 
 class Exploration(Protocol):
+    async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
+        """Arm to its row of ``GET /v1/stats``; ``mean_reward`` is None before the first reward."""
+
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions that were not greedy, mean entropy in nats) over the last ``window_s``."""
 
@@ -174,6 +177,10 @@ class MaintenanceService:
             if ratio is not None and entropy is not None:
                 self._metrics.exploration_ratio.labels(name).set(ratio)
                 self._metrics.selection_entropy.labels(name).set(entropy)
+            known = await self._exploration.arm_statistics(name)
+            self._metrics.set_arms(
+                name, {arm.arm: (arm.enabled, mean_reward(known.get(arm.arm))) for arm in runtime.arms}
+            )
         for name, book in self._books.items():
             self._observe_budgets(name, book)
 
@@ -185,3 +192,9 @@ class MaintenanceService:
             if account.planned_usd() > 0.0:
                 ratio = account.totals.charged_usd / account.planned_usd()
                 self._metrics.budget_spend_ratio.labels(policy, name).set(ratio)
+
+
+def mean_reward(row: Mapping[str, object] | None) -> float | None:
+    """The mean reward in an arm's row of statistics, if there is one."""
+    value = None if row is None else row.get("mean_reward")
+    return value if isinstance(value, float) else None

@@ -101,6 +101,7 @@ class RewardService:
         self._metrics.count(self._metrics.usage_reports, "duplicate" if duplicate else "recorded")
         if not duplicate and settled:
             policy, arm = settled[-1]
+            self._metrics.settled(policy, arm, report, cost_usd)
             self._guards[policy].report(arm, error=report.error is not None, now_us=self._clock.now_us())
             if report.served_arm is not None:
                 self._wake_learner()

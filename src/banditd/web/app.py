@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from banditd.web.api import Api, OpenServices, Route, WebSettings
 from banditd.web.keys import API, SERVICES
@@ -17,8 +18,12 @@ from banditd.web.security import KeyRing, RateLimiter
 __all__ = ["WebSettings", "create_app"]
 
 
-def create_app(open_services: OpenServices, settings: WebSettings) -> web.Application:
+def create_app(
+    open_services: OpenServices, settings: WebSettings, *, outside: Sequence[Middleware] = ()
+) -> web.Application:
     """The application. ``open_services`` is entered at start-up and left after the last answer.
+
+    ``outside`` are middlewares around ours: none unless traces are asked for.
 
     Raises ConfigurationError for API keys that cannot work.
     """
@@ -31,7 +36,7 @@ def create_app(open_services: OpenServices, settings: WebSettings) -> web.Applic
     )
     # A handler that was started finishes even when its client has gone: rewards and decisions are durable
     # or refused, never half done. That is the library's default and must stay so.
-    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[walk.middleware()])
+    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[*outside, walk.middleware()])
     app[API] = api
     for route in ROUTES:
         handler = _bind(api, route)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
@@ -10,6 +13,9 @@ from banditd.web import pages
 from banditd.web.api import Api
 from banditd.web.json import JSON_TYPE, json_answer
 from banditd.web.problems import KINDS
+
+# A scrape must answer within the usual ten seconds, also when the database does not.
+READINESS_TIMEOUT_S: Final = 3.0
 
 
 async def liveness(api: Api, _: web.Request) -> web.Response:
@@ -28,7 +34,12 @@ async def readiness(api: Api, _: web.Request) -> web.Response:
 
 
 async def metrics(api: Api, _: web.Request) -> web.Response:
-    """Prometheus' text format."""
+    """Prometheus' text format; asks every part first, so that ``banditd_ready`` is true of now."""
+    try:
+        async with asyncio.timeout(READINESS_TIMEOUT_S):
+            await api.services.health.readiness()
+    except TimeoutError:
+        api.metrics.up.set(0)
     return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
 
 

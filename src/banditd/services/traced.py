@@ -1,0 +1,188 @@
+"""The two walks with spans around them: wrappers that exist only where traces are asked for.
+
+``bootstrap`` puts them around the parts when tracing is on; when it is off the parts stand as they are, so a
+query pays nothing. ``decide`` is what lies between the embedding and the commit (the session's look-up, the
+context, the probabilities and the draw).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from banditd.core.errors import BanditdError
+from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
+from banditd.obs.tracing import Attribute, Tracing
+from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder
+from banditd.services.bundle import RewardInput, Rewards, Routing, UsageReceipt
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Since when the query that is routed now is being decided; None once that span is written."""
+
+    since_ns: int | None
+
+
+_mark: ContextVar[_Mark | None] = ContextVar("trace_mark", default=None)
+DECIDE: Final = "banditd.decide"
+
+
+class TracedEncoder:
+    """An encoder with a span ``banditd.encode`` around each query."""
+
+    def __init__(self, inner: Encoder, tracing: Tracing) -> None:
+        self.encoder_id = inner.encoder_id
+        self.dimension = inner.dimension
+        self._inner = inner
+        self._tracing = tracing
+
+    async def encode(self, text: str) -> FloatArray:
+        mark = _mark.get()
+        try:
+            with self._tracing.span("banditd.encode", {"banditd.encoder": self.encoder_id}):
+                return await self._inner.encode(text)
+        finally:
+            if mark is not None:
+                mark.since_ns = self._tracing.now_ns()
+
+    def count_tokens(self, text: str) -> int:
+        return self._inner.count_tokens(text)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class TracedDecisionLog:
+    """A decision log with a span ``banditd.commit`` around each append: the wait for the shared transaction."""
+
+    def __init__(self, inner: DecisionLog, tracing: Tracing) -> None:
+        self._inner = inner
+        self._tracing = tracing
+
+    async def append(self, decisions: Sequence[Decision]) -> Committed:
+        write_decide(self._tracing)
+        with self._tracing.span("banditd.commit", {"banditd.decisions": len(decisions)}):
+            committed = await self._inner.append(decisions)
+        mark = _mark.get()
+        if mark is not None and committed.refused:
+            mark.since_ns = self._tracing.now_ns()  # a budget was used up: it is decided anew
+        return committed
+
+    async def get(self, decision_id: str) -> Mapping[str, object] | None:
+        return await self._inner.get(decision_id)
+
+    async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
+        return await self._inner.page(filters)
+
+    def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
+        return self._inner.stream(policy, batch_rows=batch_rows)
+
+    async def session_arm(self, policy: str, session_id: str) -> str | None:
+        return await self._inner.session_arm(policy, session_id)
+
+    async def activate(self, decision_id: str, at_us: int) -> bool:
+        return await self._inner.activate(decision_id, at_us)
+
+
+class TracedRouting:
+    """The walk of a query as a span ``banditd.route`` that carries the decision id."""
+
+    def __init__(self, inner: Routing, tracing: Tracing) -> None:
+        self._inner = inner
+        self._tracing = tracing
+
+    async def route(self, query: Query) -> Decision:
+        with self._tracing.span(
+            "banditd.route", {"banditd.policy": query.policy, "banditd.dry_run": query.dry_run}
+        ) as span:
+            held = _mark.set(_Mark(self._tracing.now_ns()))
+            try:
+                decision = await self._inner.route(query)
+                write_decide(self._tracing)  # a dry run was not committed
+            finally:
+                _mark.reset(held)
+            span.set_attributes(decision_attributes(decision, dry_run=query.dry_run))
+            return decision
+
+    async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
+        with self._tracing.span("banditd.route_batch", {"banditd.queries": len(queries)}) as span:
+            results = await self._inner.route_batch(queries)
+            made = [
+                result.decision_id
+                for query, result in zip(queries, results, strict=True)
+                if isinstance(result, Decision) and not query.dry_run
+            ]
+            span.set_attributes({"banditd.decision_ids": made, "banditd.failures": _failures(results)})
+            return results
+
+
+class TracedRewards:
+    """The walk of a reward, durable half, as spans that carry the decision id."""
+
+    def __init__(self, inner: Rewards, tracing: Tracing) -> None:
+        self._inner = inner
+        self._tracing = tracing
+
+    async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
+        with self._tracing.span("banditd.reward", _ids([reward.decision_id for reward in rewards])) as span:
+            outcomes = await self._inner.submit(rewards)
+            duplicates = sum(isinstance(one, RewardReceipt) and one.duplicate for one in outcomes)
+            span.set_attributes({"banditd.duplicates": duplicates, "banditd.failures": _failures(outcomes)})
+            return outcomes
+
+    async def retract(self, reward_id: str) -> RewardReceipt:
+        with self._tracing.span("banditd.retract") as span:
+            receipt = await self._inner.retract(reward_id)
+            span.set_attribute("banditd.decision_id", receipt.decision_id)
+            return receipt
+
+    async def report_usage(self, report: UsageReport) -> UsageReceipt:
+        with self._tracing.span("banditd.usage", {"banditd.decision_id": report.decision_id}):
+            return await self._inner.report_usage(report)
+
+    async def activate(self, decision_id: str) -> bool:
+        with self._tracing.span("banditd.activate", {"banditd.decision_id": decision_id}):
+            return await self._inner.activate(decision_id)
+
+
+def traced_ports(encoder: Encoder, decisions: DecisionLog, tracing: Tracing | None) -> tuple[Encoder, DecisionLog]:
+    """The same two objects, or, with ``tracing``, spans around them."""
+    if tracing is None:
+        return encoder, decisions
+    return TracedEncoder(encoder, tracing), TracedDecisionLog(decisions, tracing)
+
+
+def write_decide(tracing: Tracing) -> None:
+    """Write the span ``banditd.decide`` of the query that is routed now, once."""
+    mark = _mark.get()
+    if mark is not None and mark.since_ns is not None:
+        tracing.past(DECIDE, mark.since_ns, tracing.now_ns())
+        mark.since_ns = None
+
+
+def decision_attributes(decision: Decision, *, dry_run: bool) -> dict[str, Attribute]:
+    """What a span says of a decision; a dry run has no id that anybody could look up."""
+    said: dict[str, Attribute] = {
+        "banditd.arm": decision.arm,
+        "banditd.propensity": float(decision.propensity),
+        "banditd.explored": bool(decision.explored),
+        "banditd.policy_version": int(decision.snapshot_version),
+    }
+    if not dry_run:
+        said["banditd.decision_id"] = decision.decision_id
+    if decision.degraded is not None:
+        said["banditd.degraded"] = decision.degraded
+    return said
+
+
+def _ids(decision_ids: Sequence[str]) -> dict[str, Attribute]:
+    if len(decision_ids) == 1:
+        return {"banditd.decision_id": decision_ids[0]}
+    return {"banditd.decision_ids": list(decision_ids)}
+
+
+def _failures(outcomes: Sequence[object]) -> int:
+    return sum(isinstance(outcome, BanditdError) for outcome in outcomes)
