@@ -131,10 +131,10 @@ class Metrics:
             "budget",
             "action",
         )
-        self.job_runs = self._counter("banditd_job_runs", "Runs of background jobs.", "job", "outcome")
-        self.job_seconds = self._gauge("banditd_job_seconds", "Duration of a job's last run.", "job")
+        self.job_runs = self._counter("banditd_job_runs", "Runs of background jobs.", "task", "outcome")
+        self.job_seconds = self._gauge("banditd_job_seconds", "Duration of a job's last run.", "task")
         self.job_last_run = self._gauge(
-            "banditd_job_last_run_timestamp_seconds", "When a job last ended, Unix time.", "job"
+            "banditd_job_last_run_timestamp_seconds", "When a job last ended, Unix time.", "task"
         )
         self.up = self._gauge("banditd_ready", "1 while the process is ready for traffic, as of this scrape.")
 

@@ -91,20 +91,16 @@ class RewardService:
         NotFoundError : no such decision or served arm. ConflictError : settled with other figures.
         """
         report = replace(report, received_at_us=self._clock.now_us())
-        settled: list[tuple[str, str]] = []
+        priced: list[tuple[str, str]] = []
 
         def price(arm: Arm, usage: UsageReport) -> float | None:
-            settled.append((arm.policy, arm.arm))
+            priced.append((arm.policy, arm.arm))
             return cost_of(arm, usage)
 
         duplicate, cost_usd = await self._rewards.report_usage(report, price)
         self._metrics.count(self._metrics.usage_reports, "duplicate" if duplicate else "recorded")
-        if not duplicate and settled:
-            policy, arm = settled[-1]
-            self._metrics.settled(policy, arm, report, cost_usd)
-            self._guards[policy].report(arm, error=report.error is not None, now_us=self._clock.now_us())
-            if report.served_arm is not None:
-                self._wake_learner()
+        if not duplicate:
+            await self._settled(report, cost_usd, priced[-1] if priced else None)
         return UsageReceipt(decision_id=report.decision_id, duplicate=duplicate, cost_usd=cost_usd)
 
     async def activate(self, decision_id: str) -> bool:
@@ -137,6 +133,24 @@ class RewardService:
         outcomes = await self._rewards.record(submissions, partial(judge_reward, rules_by_policy={policy: rule}))
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
+
+    async def _settled(self, report: UsageReport, cost_usd: float | None, served: tuple[str, str] | None) -> None:
+        """A report was recorded just now: metrics, breaker and learner hear of it.
+
+        ``served``: policy and arm where its tokens were priced; a report in dollars leaves them to be read.
+        """
+        if served is None:
+            decision = await self._decisions.get(report.decision_id)
+            if decision is None:  # retention was faster
+                return
+            served = str(decision["policy"]), report.served_arm or str(decision["arm"])
+        policy, arm = served
+        self._metrics.settled(policy, arm, report, cost_usd)
+        guards = self._guards.get(policy)
+        if guards is not None:
+            guards.report(arm, error=report.error is not None, now_us=self._clock.now_us())
+        if report.served_arm is not None:
+            self._wake_learner()
 
     def _after(self, outcomes: Sequence[RewardReceipt | BanditdError]) -> None:
         recorded = False

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from banditd.core.errors import NotFoundError
+from banditd.core.errors import BanditdError, NotFoundError
 from banditd.services.report_rows import with_times
 from banditd.web import pages
 from banditd.web.api import Api
@@ -38,7 +38,7 @@ async def metrics(api: Api, _: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(READINESS_TIMEOUT_S):
             await api.services.health.readiness()
-    except TimeoutError:
+    except (TimeoutError, BanditdError):
         api.metrics.up.set(0)
     return web.Response(body=api.metrics.render(), headers={"Content-Type": api.metrics.content_type})
 
