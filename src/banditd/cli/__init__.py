@@ -12,6 +12,7 @@ import sys
 import click
 
 from banditd import __version__
+from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
 from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
@@ -19,6 +20,7 @@ from banditd.cli.look import arms, stats
 from banditd.cli.replay import replay
 from banditd.cli.serve import serve
 from banditd.cli.simulate import simulate
+from banditd.cli.top import top
 from banditd.cli.traffic import reward, route
 from banditd.core.errors import BanditdError, ConfigurationError, InvalidInputError
 
@@ -38,7 +40,8 @@ def commands() -> None:
 
 
 for command in (
-    serve, migrate, check_config, route, reward, arms, stats, simulate, replay, encoder, rebuild, export, keys,
+    serve, migrate, check_config, route, reward, arms, stats, top, simulate, replay, encoder, rebuild, export, keys,
+    completion,
 ):  # fmt: skip
     commands.add_command(command)
 

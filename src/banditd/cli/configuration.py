@@ -43,7 +43,12 @@ def check_config(config: Path | None, as_json: bool) -> None:
 
 @click.group()
 def keys() -> None:
-    """Make API keys."""
+    """Make API keys.
+
+    \b
+    Example:
+      banditd keys create --name my-gateway
+    """
 
 
 @keys.command("create")

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def encoder() -> None:
-    """Build what turns queries into vectors."""
+    """Build what turns queries into vectors.
+
+    \b
+    Example:
+      banditd encoder build --model NAME --prompts prompts.jsonl --out maps/
+    """
 
 
 @encoder.command()

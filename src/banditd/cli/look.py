@@ -130,7 +130,13 @@ def _change(context: click.Context, method: str, path: str, body: dict[str, Any]
 @_arm_options
 @click.pass_context
 def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
-    """Add ARM to the policy; it is explored from its first query on."""
+    """Add ARM to the policy; it is explored from its first query on.
+
+    \b
+    Examples:
+      banditd arms add new-model --usd-per-mtok-in 0.2 --usd-per-mtok-out 0.8
+      banditd arms --policy drafts add vendor/vision-1 --capability vision --quality-tier premium
+    """
     _change(context, "POST", "/v1/arms", {"arm": arm, **_arm_body(given)}, f"arm {arm} added")
 
 
@@ -140,7 +146,13 @@ def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
 @click.option("--enable/--disable", "enabled", default=None, help="Whether it may be chosen.")
 @click.pass_context
 def set_arm(context: click.Context, /, arm: str, **given: Any) -> None:
-    """Change what is given of ARM, keep the rest."""
+    """Change what is given of ARM, keep the rest.
+
+    \b
+    Examples:
+      banditd arms set new-model --usd-per-mtok-out 0.6
+      banditd arms set new-model --disable
+    """
     body = _arm_body(given)
     if not body:
         raise click.UsageError("nothing to change: give at least one option, such as --disable")
@@ -151,5 +163,10 @@ def set_arm(context: click.Context, /, arm: str, **given: Any) -> None:
 @click.argument("arm")
 @click.pass_context
 def delete_arm(context: click.Context, arm: str) -> None:
-    """Delete ARM; what it has learned stays and comes back when it is added again."""
+    """Delete ARM; what it has learned stays and comes back when it is added again.
+
+    \b
+    Example:
+      banditd arms delete new-model
+    """
     _change(context, "DELETE", f"/v1/arms/{quote(arm, safe='')}", None, f"arm {arm} deleted")

@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -32,17 +34,29 @@ def test_the_contract_of_commands_is_kept() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_command_explains_itself_with_an_example(name: str) -> None:
-    group = commands.commands[name]
-    shown = [invoke(name, "--help")]
-    if name in {"keys", "encoder"}:
-        shown = [invoke(name, sub, "--help") for sub in group.commands]  # type: ignore[attr-defined]
-    for result in shown:
-        assert result.exit_code == 0
-        assert f"banditd {name}" in result.output
-        assert "Example" in result.output or "serve" in result.output
-        assert "\b" not in result.output
+def every_command(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """A command and its subcommands, with the words that call them."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from every_command(below, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(every_command(commands))[1:], ids=lambda v: " ".join(v) if isinstance(v, tuple) else ""
+)
+def test_every_command_and_option_explains_itself_with_an_example(
+    path: tuple[str, ...], command: click.Command
+) -> None:
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0
+    _, _, examples = result.output.partition("Example")
+    lines = [line.strip() for line in examples.splitlines() if "banditd" in line]
+    assert any("banditd" in line and path[-1] in line for line in lines), lines
+    assert "\b" not in result.output
+    unsaid = [option.name for option in command.params if isinstance(option, click.Option) and not option.help]
+    assert unsaid == []
 
 
 def test_replay_has_every_option_of_its_contract() -> None:
