@@ -25,7 +25,7 @@ DEV_OK   := $(VENV)/.installed-dev
 BENCH_OK := $(BENCH_VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-scenarios bench-learning bench-budget chaos migrate clean
+.PHONY: help run test lint format demo bench bench-scenarios bench-learning bench-budget chaos migrate docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kep
 
 migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve does it by itself)
 	$(BIN)/banditd migrate --config $(CONFIG)
+
+docs: $(RUN_OK) ## make docs/configuration.md anew from the settings
+	$(BIN)/banditd check-config --reference > docs/configuration.md
 
 clean: ## remove .venv, .venv-bench and build products; the database under var/ stays
 	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,15 +17,22 @@ SCOPES = ("route", "reward", "read", "admin")
 
 @click.command("check-config")
 @config_option
+@click.option("--reference", is_flag=True, help="Print docs/configuration.md, made from the settings, instead.")
 @json_option
-def check_config(config: Path | None, as_json: bool) -> None:
+def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
     """Check the configuration and print what holds, secrets hidden.
 
     \b
     Examples:
       banditd check-config -c config.yaml
       BANDITD_SERVER__PORT=9000 banditd check-config --json
+      banditd check-config --reference > docs/configuration.md
     """
+    if reference:
+        from banditd.cli.reference import reference as made
+
+        click.echo(made(), nl=False)
+        return
     settings = read_settings(config)
     for section in settings.policies.values():
         if section.prior_file is not None:

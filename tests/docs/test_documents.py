@@ -1,0 +1,152 @@
+"""The documents agree with the code: settings, metrics, errors, commands, quoted figures, pictures."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from banditd import client
+from banditd.cli import commands
+from banditd.cli.reference import reference, sections
+from banditd.client.errors import refusal
+from banditd.obs.metrics import Metrics
+from banditd.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+CONFIGS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"<!-- config -->\n```yaml\n(.*?)```", page.read_text(), re.DOTALL))
+]
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------ configuration
+
+
+def test_the_configuration_reference_is_what_the_settings_say() -> None:
+    assert read("configuration.md") == reference(), "settings have changed: run 'make docs'"
+
+
+def test_the_reference_names_every_setting_once_in_its_section() -> None:
+    text = reference()
+    parts = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    known = list(sections(Settings))
+    assert list(parts) == [title for title, _, _ in known]
+    for title, model, _ in known:
+        for name in model.model_fields:
+            below = any(other.startswith(f"{title}.{name}") for other in parts)
+            assert parts[title].count(f"| `{name}` |") == 1 or below, f"{title}.{name}"
+    assert {"server.api_keys[]", "policies.NAME.reward.sources.NAME", "policies.NAME.arms[].price"} <= set(parts)
+
+
+def test_every_variable_of_the_reference_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = re.findall(r"^\| `\w+` \|.*?\| `(.+)` \| .*\| `(BANDITD_\w+)` \|$", reference(), re.MULTILINE)
+    assert len(rows) > 30
+    default = Settings()
+    for value, variable in rows:
+        if value != "null":
+            monkeypatch.setenv(variable, value.strip('"'))
+    assert load_settings(None) == default
+    monkeypatch.setenv("BANDITD_SERVER__PORT", "1")
+    assert load_settings(None) != default
+
+
+@pytest.mark.parametrize("block", CONFIGS)
+def test_configurations_that_are_shown_can_be_used(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "shown.yaml"
+    path.write_text(block, encoding="utf-8")
+    assert load_settings(path).policies["default"].arms
+    assert yaml.safe_load(block)
+
+
+# ------------------------------------------------------------------ metrics, client, commands
+
+
+def exposed() -> set[str]:
+    """Names of all metrics of ours, counters with their _total."""
+    lines = re.findall(r"^# TYPE (banditd_\w+) (\w+)", Metrics().render().decode(), re.MULTILINE)
+    return {name for name, _ in lines if not name.endswith("_created")}
+
+
+def test_every_metric_is_in_the_operations_document_and_nothing_else() -> None:
+    table = read("operations.md").partition("### Metrics")[2].partition("## Alarms")[0]
+    assert set(re.findall(r"`(banditd_\w+)`", table)) == exposed()
+    for page in PAGES:
+        named = set(re.findall(r"\b(banditd_[a-z]\w+)", page.read_text(encoding="utf-8")))
+        ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
+        assert ours <= exposed() | {"banditd_client"}, page.name
+
+
+def test_the_client_document_says_which_status_is_which_error() -> None:
+    rows = re.findall(r"^\| (`\w+Error`.*?) \| (.*?) \|$", read("client.md"), re.MULTILINE)
+    named = {name for names, _ in rows for name in re.findall(r"`(\w+)`", names)}
+    public = {name for name in client.__all__ if name.endswith("Error")} - {"BanditdError", "RefusedError"}
+    assert named == public
+    for names, statuses in rows:
+        for status in re.findall(r"\b\d{3}\b", statuses):
+            assert type(refusal(int(status), {})).__name__ == re.findall(r"`(\w+)`", names)[0]
+
+
+def test_commands_that_are_named_exist() -> None:
+    def walk(command: click.Command, words: list[str]) -> None:
+        below = getattr(command, "commands", None)
+        if below and words and re.fullmatch(r"[a-z][a-z-]+", words[0]):
+            assert words[0] in below, f"banditd ... {words[0]}"
+            walk(below[words[0]], words[1:])
+
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        shell = "\n".join(re.findall(r"```(?:bash|)\n(.*?)```", text, re.DOTALL))
+        quoted = re.findall(r"`(banditd [a-z][^`]*)`", text)
+        for line in [*re.findall(r"^(?:\w+=\S+ )*(banditd [a-z].*)$", shell, re.MULTILINE), *quoted]:
+            walk(commands, line.split()[1:])
+
+
+# ------------------------------------------------------------------ quoted figures, pictures
+
+
+def test_figures_of_the_comparison_are_those_of_the_bench() -> None:
+    """A row of docs/comparison.md is found in docs/benchmarks.md with the same numbers."""
+    section = read("benchmarks.md").partition("### Learning: mean over")[2].partition("\n### ")[0]
+    bench = {}
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) > 6:
+            bench[_policy(cells[0])] = [re.sub(r"± .*", "", cell).strip() for cell in cells[2:5]]
+    table = read("comparison.md").partition("| policy, as its authors ship it |")[2].partition("\n\n")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "---" not in line]
+    assert len(rows) >= 8
+    for line in rows:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        figures = [re.sub(r"± .*", "", cell).strip() for cell in cells[1:4]]
+        assert bench[_policy(cells[0])] == figures, f"docs/comparison.md quotes other figures than the bench: {line}"
+
+
+def _policy(cell: str) -> str:
+    name = re.sub(r"\(3 seeds\)|[*]", "", cell).strip()
+    return {"banditd, default": "thompson", "thompson (banditd)": "thompson"}.get(name, name)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("img/*.svg")), ids=lambda path: path.name)
+def test_pictures_are_small_whole_and_readable_without_seeing(path: Path) -> None:
+    root = ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own file
+    space = "{http://www.w3.org/2000/svg}"
+    assert path.stat().st_size < 8192
+    assert root.find(f"{space}title") is not None
+    assert root.find(f"{space}desc") is not None
+    assert "href" not in path.read_text(encoding="utf-8")
+    width, height = (float(value) for value in root.attrib["viewBox"].split()[2:])
+    for text in root.iter(f"{space}text"):
+        assert 0 <= float(text.attrib["x"]) <= width
+        assert 0 <= float(text.attrib["y"]) <= height
