@@ -234,7 +234,10 @@ class Completion:
         self.choices = [type("Choice", (), {"finish_reason": "stop"})()]
 
 
-AS_JSON = {"usage": {"prompt_tokens": 50, "completion_tokens": 7}, "choices": [{"finish_reason": "stop"}]}
+AS_JSON = {
+    "usage": {"prompt_tokens": 50, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 20}},
+    "choices": [{"finish_reason": "stop"}],
+}
 
 
 def ask(turn: Turn, shape: str) -> Any:
@@ -268,6 +271,7 @@ async def test_a_turn_reports_tokens_latency_and_rewards(client: Both, daemon: A
     row = await stored(daemon, turn.decision_id)
     usage = row["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["finish_reason"]) == (50, 7, "stop")
+    assert usage["cached_input_tokens"] == (20 if shape == "json" else None)
     assert 0 <= usage["latency_ms"] < 20
     assert usage["error"] is None
     said = {(e["source"], e["metric"], e["reward"]) for e in row["rewards"]}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banditd.client import NO_RETRIES, Retries, UnavailableError
+from banditd.client import NO_RETRIES, BudgetUsedUpError, Retries, UnavailableError
 from banditd.client.errors import parse_retry_after, refusal
 
 RNG = random.Random(7)
@@ -46,6 +46,12 @@ def test_what_passes_is_tried_again_until_the_tries_are_used_up(status: int) -> 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 413, 415, 422, 500])
 def test_what_will_not_change_is_not_asked_again(status: int) -> None:
     assert Retries().pause_s(refusal(status, {}), 1, RNG) is None
+
+
+def test_a_used_up_budget_is_told_apart_and_not_waited_for() -> None:
+    error = refusal(429, {"code": "BUDGET_EXHAUSTED"}, 1.0)
+    assert isinstance(error, BudgetUsedUpError)
+    assert Retries().pause_s(error, 1, RNG) is None
 
 
 def test_a_wait_beyond_the_patience_is_not_begun() -> None:

@@ -6,11 +6,11 @@ import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
+# A pydantic model class and one of its fields; named by what is read of them, so that help needs no pydantic.
+Model: TypeAlias = Any
+Field: TypeAlias = Any
 
 INTRODUCTION = """\
 # Configuration reference
@@ -39,12 +39,12 @@ def reference() -> str:
     return "".join(parts)
 
 
-def sections(root: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel], str | None]]:
+def sections(root: Model) -> Iterator[tuple[str, Model, str | None]]:
     """(heading, model, path in the environment or None) of every part of the tree, parents first.
 
     What lies in a list or under a name of the operator's has no variable of its own.
     """
-    waiting: list[tuple[str, type[BaseModel], str | None]] = [("", root, "")]
+    waiting: list[tuple[str, Model, str | None]] = [("", root, "")]
     while waiting:
         title, model, path = waiting.pop(0)
         if title:
@@ -57,11 +57,9 @@ def sections(root: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel], str 
         waiting[:0] = below
 
 
-def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
+def _models(annotation: Any) -> Iterator[tuple[Model, str]]:
     """The models in an annotation: plain (""), in a list ("[]") or by name (".NAME")."""
-    from pydantic import BaseModel
-
-    if isinstance(annotation, type) and not typing.get_args(annotation) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         yield annotation, ""
         return
     origin = typing.get_origin(annotation)
@@ -71,7 +69,7 @@ def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
             yield model, mark + deeper
 
 
-def _table(model: type[BaseModel], path: str | None, prefix: str) -> str:
+def _table(model: Model, path: str | None, prefix: str) -> str:
     rows = []
     for name, field in model.model_fields.items():
         if any(mark == "" for _, mark in _models(field.annotation)):
@@ -85,7 +83,7 @@ def _table(model: type[BaseModel], path: str | None, prefix: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _type(field: FieldInfo) -> str:
+def _type(field: Field) -> str:
     limits = [
         f"{sign} {getattr(rule, name):g}"
         for rule in field.metadata
@@ -116,7 +114,7 @@ def _name(annotation: Any) -> str:
     return plain.get(name) or named.get(name) or "sections (below)"
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: Field) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)

@@ -12,6 +12,7 @@ from banditd.client.daemon import DaemonClient
 from banditd.client.errors import (
     AccessRefusedError,
     BadRequestError,
+    BudgetUsedUpError,
     NoArmError,
     RefusedError,
     TooManyRequestsError,
@@ -31,6 +32,7 @@ __all__ = [
     "AsyncClient",
     "BadRequestError",
     "BanditdError",
+    "BudgetUsedUpError",
     "Client",
     "DaemonClient",
     "Decision",

@@ -128,8 +128,8 @@ class Client:
         return self._run(calls.retract(reward_id))
 
     def usage(self, decision_id: str, **report: Json) -> UsageReceipt:
-        """Report what a decision used: ``input_tokens``, ``output_tokens``, ``cost_usd``, ``latency_ms``,
-        ``error``, ``finish_reason``, ``served_arm``.
+        """Report what a decision used: ``input_tokens``, ``cached_input_tokens``, ``output_tokens``,
+        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``served_arm``.
         """
         return self._run(calls.usage(decision_id, report))
 

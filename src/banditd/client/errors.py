@@ -10,6 +10,7 @@ BanditdError                  everything below; ``code`` is the problem's stable
     ├── WriteConflictError    409: the same key with another body, another usage report
     ├── WindowClosedError     410: the reward came too late
     ├── TooManyRequestsError  429; ``retry_after_s``
+        │   └── BudgetUsedUpError 429 BUDGET_EXHAUSTED: a budget that rejects, until its window ends
     └── TroubleError          500 and above; ``retry_after_s`` where the daemon named it
 """
 
@@ -85,6 +86,10 @@ class TooManyRequestsError(RefusedError):
     """The key's rate limit is used up."""
 
 
+class BudgetUsedUpError(TooManyRequestsError):
+    """A budget of the policy rejects what it cannot pay for; ``retry_after_s`` is when its window ends."""
+
+
 class TroubleError(RefusedError):
     """The daemon (or a proxy before it) is in trouble; nothing was recorded where the status is 503."""
 
@@ -98,12 +103,16 @@ _BY_STATUS: dict[int, type[RefusedError]] = {
     429: TooManyRequestsError,
 }
 
+_BY_CODE: dict[str, type[RefusedError]] = {
+    "NO_ELIGIBLE_ARM": NoArmError,
+    "BUDGET_EXHAUSTED": BudgetUsedUpError,
+}
+
 
 def refusal(status: int, problem: Mapping[str, Json], retry_after_s: float | None = None) -> RefusedError:
     """The exception for a status of 400 or above."""
     kind = _BY_STATUS.get(status, TroubleError if status >= 500 else RefusedError)
-    if problem.get("code") == "NO_ELIGIBLE_ARM":
-        kind = NoArmError
+    kind = _BY_CODE.get(str(problem.get("code")), kind)
     return kind(status=status, problem=problem, retry_after_s=retry_after_s)
 
 

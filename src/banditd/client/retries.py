@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from banditd.client.errors import RefusedError
+from banditd.client.errors import BudgetUsedUpError, RefusedError
 from banditd.core.errors import BanditdError, UnavailableError
 
 # 429: come back later. 502 and 504: a proxy got no answer. 503: the daemon recorded nothing.
@@ -51,6 +51,8 @@ NO_RETRIES: Final = Retries(tries=1)
 
 def is_passing(error: BanditdError) -> bool:
     """Whether the same request may well succeed later."""
+    if isinstance(error, BudgetUsedUpError):
+        return False  # by the end of its window the query is no longer what was asked
     if isinstance(error, RefusedError):
         return error.status in PASSING_STATUSES
     return isinstance(error, UnavailableError)

@@ -58,6 +58,7 @@ class Turn:
         *,
         input_tokens: int | None = None,
         output_tokens: int | None = None,
+        cached_input_tokens: int | None = None,
         cost_usd: float | None = None,
         latency_ms: float | None = None,
         error: str | None = None,
@@ -68,6 +69,7 @@ class Turn:
         self._note(
             input_tokens=input_tokens,
             output_tokens=output_tokens,
+            cached_input_tokens=cached_input_tokens,
             cost_usd=cost_usd,
             latency_ms=latency_ms,
             error=error,
@@ -84,6 +86,7 @@ class Turn:
         self.usage(
             input_tokens=_get(tokens, "prompt_tokens"),
             output_tokens=_get(tokens, "completion_tokens"),
+            cached_input_tokens=_get(_get(tokens, "prompt_tokens_details"), "cached_tokens"),
             finish_reason=_get(choices[0], "finish_reason") if choices else None,
         )
         return completion

@@ -121,6 +121,11 @@ class Metrics:
         self.pacer_lambda = self._gauge(
             "banditd_pacer_lambda", "Price of money (utility per USD).", "policy", "budget"
         )
+        self.baseline_gap = self._gauge(
+            "banditd_baseline_gap",
+            "Estimated mean reward less that of the best random mix of two arms at the same cost.",
+            "policy",
+        )
         self.budget_charged = self._gauge(
             "banditd_budget_charged_usd", "Charged to a budget's account of all decisions.", "policy", "budget"
         )

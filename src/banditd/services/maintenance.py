@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from banditd.core.errors import InvariantError
 from banditd.obs.metrics import Metrics
@@ -39,8 +39,8 @@ class Defaults(Protocol):
 
 
 class Exploration(Protocol):
-    async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
-        """Arm to its row of ``GET /v1/stats``; ``mean_reward`` is None before the first reward."""
+    async def stats(self, policy: str, window_s: int | None) -> Mapping[str, Any]:
+        """``GET /v1/stats``; over the policy's life for ``window_s`` None."""
 
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions that were not greedy, mean entropy in nats) over the last ``window_s``."""
@@ -177,10 +177,12 @@ class MaintenanceService:
             if ratio is not None and entropy is not None:
                 self._metrics.exploration_ratio.labels(name).set(ratio)
                 self._metrics.selection_entropy.labels(name).set(entropy)
-            known = await self._exploration.arm_statistics(name)
-            self._metrics.set_arms(
-                name, {arm.arm: (arm.enabled, mean_reward(known.get(arm.arm))) for arm in runtime.arms}
-            )
+            life = await self._exploration.stats(name, None)
+            means = {row["arm"]: row["mean_reward"] for row in life["arms"]}
+            self._metrics.set_arms(name, {arm.arm: (arm.enabled, means.get(arm.arm)) for arm in runtime.arms})
+            mixture = life["savings"]["mixture"]
+            if mixture["reason"] is None and mixture["reward_difference"] is not None:
+                self._metrics.baseline_gap.labels(name).set(mixture["reward_difference"]["mean"])
         for name, book in self._books.items():
             self._observe_budgets(name, book)
 
@@ -192,9 +194,3 @@ class MaintenanceService:
             if account.planned_usd() > 0.0:
                 ratio = account.totals.charged_usd / account.planned_usd()
                 self._metrics.budget_spend_ratio.labels(policy, name).set(ratio)
-
-
-def mean_reward(row: Mapping[str, object] | None) -> float | None:
-    """The mean reward in an arm's row of statistics, if there is one."""
-    value = None if row is None else row.get("mean_reward")
-    return value if isinstance(value, float) else None
