@@ -17,6 +17,7 @@ BAR_WIDTH = 16
 DEGRADED_SHARE = 0.01
 ERROR_SHARE = 0.1
 ENOUGH_DECISIONS = 20
+MOST_BUDGETS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Sample:
     """What was asked for at one moment.
 
     at_s : seconds, of a clock that only goes forward.
-    readiness, arms : ``/health/readiness`` and ``/v1/arms``.
+    readiness, arms, budgets : ``/health/readiness``, ``/v1/arms`` and ``/v1/budgets``.
     life, recent : ``/v1/stats`` over the policy's life and over the last ``recent["window_s"]`` seconds.
     """
 
@@ -33,6 +34,7 @@ class Sample:
     life: Mapping[str, Any]
     recent: Mapping[str, Any]
     arms: Sequence[Mapping[str, Any]]
+    budgets: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +42,7 @@ class Sample:
             "life": self.life,
             "recent": self.recent,
             "arms": list(self.arms),
+            "budgets": list(self.budgets),
             "alarms": alarms(self),
         }
 
@@ -60,7 +63,8 @@ def frame(url: str, sample: Sample, before: Sample | None, trouble: str | None =
     if not life["decisions"]:
         mend = "no decisions yet: send one with 'banditd route \"...\"', or traffic with 'banditd simulate'"
         lines.append(Text(mend, style="yellow"))
-    return Group(head, _numbers(sample, before), _arms(sample), *lines)
+    money = [_budgets(sample)] if sample.budgets else []
+    return Group(head, _numbers(sample, before), _arms(sample), *money, *lines)
 
 
 def _numbers(sample: Sample, before: Sample | None) -> RenderableType:
@@ -104,6 +108,21 @@ def _arms(sample: Sample) -> RenderableType:
     return table(None, columns, rows)
 
 
+def _budgets(sample: Sample) -> RenderableType:
+    rows = [
+        (
+            row["name"],
+            f"{dollars(row['limit_usd'])} per {row['per']}",
+            row["account"],
+            dollars(row["charged_usd_per_decision"] if row["remaining_usd"] is None else row["charged_usd"]),
+            dollars(row["remaining_usd"]),
+            row["window_ends_at"],
+        )
+        for row in sample.budgets[:MOST_BUDGETS]
+    ]
+    return table(None, ("budget", "limit", "account", "charged", "left", "until"), rows)
+
+
 def arm_state(settings: Mapping[str, Any] | None, row: Mapping[str, Any]) -> str:
     """One word or two for what an arm is going through."""
     if settings is None or not row.get("present", True):
@@ -136,6 +155,11 @@ def alarms(sample: Sample) -> list[str]:
     decisions = recent["decisions"]
     if decisions and recent["degraded"] / decisions > DEGRADED_SHARE:
         found.append(f"{percent(recent['degraded'] / decisions)} of the decisions were made without a context")
+    found += [
+        f"the budget {row['name']} of {row['account']} is used up: {row['at_stop']}"
+        for row in sample.budgets
+        if row["stopped"]
+    ]
     for arm in recent["arms"]:
         if arm["decisions"] >= ENOUGH_DECISIONS and arm["errors"] / arm["decisions"] > ERROR_SHARE:
             found.append(f"{percent(arm['errors'] / arm['decisions'])} of the calls of {arm['arm']} failed")

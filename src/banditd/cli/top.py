@@ -34,7 +34,7 @@ def top(
 ) -> None:
     """Watch arms, exploration, spend and alarms, live. Ctrl-C ends it.
 
-    Everything it shows is from /v1/stats, /v1/arms and /health/readiness; it needs a key with the scope read.
+    Everything it shows is from /v1/stats, /v1/arms, /v1/budgets and /health/readiness; a key needs the scope read.
 
     \b
     Examples:
@@ -65,13 +65,21 @@ async def take(client: DaemonClient, policy: str, window_s: int) -> Sample:
     """
     from banditd.cli.frame import Sample
 
-    readiness, life, recent, arms = await asyncio.gather(
+    readiness, life, recent, arms, budgets = await asyncio.gather(
         _readiness(client),
         client.call("GET", "/v1/stats", query={"policy": policy}),
         client.call("GET", "/v1/stats", query={"policy": policy, "window_s": window_s}),
         client.call("GET", "/v1/arms", query={"policy": policy}),
+        client.call("GET", "/v1/budgets", query={"policy": policy}),
     )
-    return Sample(at_s=time.monotonic(), readiness=readiness, life=life, recent=recent, arms=arms["arms"])
+    return Sample(
+        at_s=time.monotonic(),
+        readiness=readiness,
+        life=life,
+        recent=recent,
+        arms=arms["arms"],
+        budgets=budgets["budgets"],
+    )
 
 
 async def _readiness(client: DaemonClient) -> dict[str, object]:

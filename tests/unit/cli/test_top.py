@@ -91,6 +91,14 @@ def recent(sample: Sample, **parts: Any) -> dict[str, Any]:
     return {"recent": {**sample.recent, **parts}}
 
 
+def account(**more: Any) -> dict[str, Any]:
+    return {
+        "name": "month", "limit_usd": 500.0, "per": "month", "account": "all", "charged_usd": 120.0,
+        "charged_usd_per_decision": 0.01, "remaining_usd": 380.0, "window_ends_at": "2026-12-01T00:00:00Z",
+        "stopped": False, "at_stop": "cheapest", **more,
+    }  # fmt: skip
+
+
 CHANGE = {"direction": "worse", "old_level": 0.9, "new_level": 0.4}
 CAUSES = {
     "database fails: locked": lambda s: ready(s, database={"ok": False, "error": "locked"}),
@@ -100,6 +108,7 @@ CAUSES = {
     "no replica learns": lambda s: ready(s, learner={"holder": None}),
     "integrity failed: off": lambda s: ready(s, jobs=[{"job": "integrity", "error": "off"}]),
     "2.0 % of the decisions were made without a context": lambda s: recent(s, degraded=2),
+    "the budget month of all is used up: reject": lambda _: {"budgets": [account(stopped=True, at_stop="reject")]},
     "of large failed": lambda s: recent(s, arms=[arm_row("large", 60, errors=7)]),
     "0.90 before, 0.40 now": lambda s: recent(s, arms=[arm_row("large", 60, change=CHANGE)]),
 }
@@ -112,6 +121,14 @@ def test_every_alarm_is_raised_by_its_cause_and_by_nothing_else(sample: Sample, 
     [alarm] = alarms(troubled)
     assert said in alarm
     assert alarm in shown(troubled)
+
+
+def test_budgets_are_shown_as_what_they_hold(sample: Sample) -> None:
+    mean = account(name="mean", per="decision", remaining_usd=None, window_ends_at=None, limit_usd=0.02)
+    text = shown(changed(sample, budgets=[account(), mean]))
+    for part in ("$500.0000 per month", "$120.0000", "$380.0000", "$0.0200 per decision", "$0.0100"):
+        assert part in text, part
+    assert "budget" not in shown(sample)
 
 
 def test_a_few_errors_of_a_rare_arm_are_no_alarm(sample: Sample) -> None:
