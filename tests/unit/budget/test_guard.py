@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from banditd.budget.frontier import Mixture
+from banditd.budget.guard import LEAST, TRUSTED_UNTIL, Guard, Paired, blend, mixture_vector
+
+ARMS = np.array([0, 1, 2])
+COST = np.array([1.0, 3.0, 9.0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_blend_is_a_probability_vector_and_the_mixture_at_nought(share: float) -> None:
+    contextual = np.array([0.2, 0.5, 0.3])
+    mixture = mixture_vector(Mixture(0, 1, 0.25, 0.0, 0.0), ARMS, COST)
+    played = blend(contextual, mixture, share)
+    assert played.sum() == pytest.approx(1.0)
+    assert (played >= 0.0).all()
+    if share == 0.0:
+        assert played.tolist() == mixture.tolist()
+    if share == 1.0:
+        assert played.tolist() == contextual.tolist()
+
+
+def test_the_mixture_keeps_to_eligible_arms() -> None:
+    mixture = Mixture(1, 2, 0.4, 0.0, 0.0)
+    assert mixture_vector(mixture, ARMS, COST).tolist() == [0.0, 0.4, 0.6]
+    assert mixture_vector(mixture, ARMS[:2], COST[:2]).tolist() == [0.0, 1.0]
+    assert mixture_vector(mixture, ARMS[:1], COST[:1]).tolist() == [1.0]  # neither: the cheapest
+    assert mixture_vector(Mixture(1, 1, 1.0, 0.0, 0.0), ARMS, COST).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_the_difference_is_right_whatever_the_means_are() -> None:
+    """Doubly robust: its expectation over the drawn arm is the true difference of priced rewards, mu cancels."""
+    contextual, mixture = np.array([0.1, 0.2, 0.7]), np.array([0.5, 0.5, 0.0])
+    played, penalty = blend(contextual, mixture, 0.4), np.array([0.01, 0.02, 0.2])
+    truth = np.array([0.3, 0.6, 0.9])
+    for wrong in (np.zeros(3), np.array([1.0, 0.0, 0.5]), truth):
+        paired = Paired(gap=contextual - mixture, played=played, mean=wrong, penalty=penalty)
+        expected = sum(p * paired.difference(i, float(truth[i])) for i, p in enumerate(played))
+        assert expected == pytest.approx(float((contextual - mixture) @ (truth - penalty)))
+
+
+def test_it_falls_back_while_contexts_lose_and_returns_when_they_win() -> None:
+    generator, guard = np.random.default_rng(0), Guard(3)
+    for _ in range(int(TRUSTED_UNTIL) - 1):
+        guard.learn(-1.0)
+    assert guard.share == 1.0  # too early to say
+    guard = Guard(3)
+    for _ in range(500):
+        guard.learn(generator.normal(-0.05, 0.1))
+    assert guard.share == LEAST
+    assert guard.advantage[0] == pytest.approx(-0.05, abs=0.02)
+    for _ in range(2000):
+        guard.learn(generator.normal(0.05, 0.1))
+    assert guard.share == 1.0
+
+
+def test_chance_alone_seldom_holds_contexts_back() -> None:
+    generator, shares = np.random.default_rng(1), []
+    for _ in range(200):
+        guard = Guard(1)
+        for value in generator.normal(0.0, 0.1, 300):
+            guard.learn(float(value))
+        shares.append(guard.share)
+    assert np.mean(np.array(shares) < 1.0) == pytest.approx(0.16, abs=0.08)
+
+
+def test_the_mixture_is_that_of_recent_means() -> None:
+    guard = Guard(3)
+    assert guard.mixture(5.0) is None
+    for _ in range(700):
+        guard.observe(np.array([0.2, 0.1, 0.9]), COST)
+    for _ in range(500):  # another arm is best by now, and one is not eligible any more
+        guard.observe(np.array([0.2, 0.8, np.nan]), COST)
+    best = guard.mixture(2.0)
+    assert best is not None
+    assert (best.first, best.second) == (0, 1)
+    assert best.share == pytest.approx(0.5)
+    assert best.reward == pytest.approx(0.5)
+
+
+def test_a_restart_keeps_the_verdict() -> None:
+    guard = Guard(2)
+    for value in np.random.default_rng(2).normal(-0.1, 0.3, 400):
+        guard.learn(float(value))
+    restored = Guard.restore(2, guard.to_json())
+    assert (restored.share, restored.advantage) == (guard.share, guard.advantage)
+    assert Guard.restore(2, None).share == 1.0

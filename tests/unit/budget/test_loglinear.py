@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from banditd.budget.loglinear import LogLinear, LogSums
+from banditd.core.errors import ConfigurationError, InvalidInputError
+
+D = 8
+SLOPES = np.array([0.0, 0.9, -0.6, 0.4, 0.0, 0.0, 0.3, 0.0])
+LEVEL = np.log([2.0, 0.5, 5.0])
+
+
+def contexts(n: int, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(n, D))
+    x[:, 0] = 1.0
+    return x
+
+
+def amounts(x: np.ndarray, arm: np.ndarray, seed: int = 0, spread: float = 0.7) -> np.ndarray:
+    noise = np.random.default_rng([seed, 7]).normal(scale=spread, size=arm.size)
+    return np.exp(x @ SLOPES + LEVEL[arm] + noise)
+
+
+def fitted(n: int = 3000, seed: int = 0, shares: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> LogLinear:
+    x, arm = contexts(n, seed), np.random.default_rng([seed, 1]).choice(3, n, p=shares)
+    model = LogLinear(D, 3)
+    model.fit(x, arm, amounts(x, arm, seed))
+    return model
+
+
+def mean_of(x: np.ndarray, spread: float = 0.7) -> np.ndarray:
+    """True mean amounts, (n, 3)."""
+    return np.exp((x @ SLOPES)[:, None] + LEVEL + spread**2 / 2)
+
+
+def test_means_are_right_in_ratio_on_every_arm() -> None:
+    """Over seeds: one alone errs by what two hundred amounts of this spread err."""
+    ratios = []
+    for seed in range(8):
+        model, x = fitted(1500, seed), contexts(1000, 100 + seed)
+        ratios.append(np.stack([model.predict(row) for row in x]).mean(axis=0) / mean_of(x).mean(axis=0))
+    assert np.mean(ratios, axis=0) == pytest.approx(np.ones(3), abs=0.06)
+
+
+def test_means_are_right_where_residuals_are_not_normal() -> None:
+    """A fifth of the calls cost fifty times the others: the normal smearing alone would be far off."""
+    generator = np.random.default_rng(3)
+    model, x = LogLinear(D, 1), contexts(4000, 3)
+    amount = np.where(generator.random(4000) < 0.2, 50.0, 1.0)
+    model.fit(x, np.zeros(4000, dtype=np.intp), amount)
+    predicted = np.mean([model.predict(row)[0] for row in x])
+    assert predicted == pytest.approx(10.8, rel=0.15)
+    without = np.exp(np.log(amount).mean() + np.log(amount).var() / 2)
+    assert abs(without / 10.8 - 1.0) > 0.2
+
+
+def test_what_one_arm_shows_of_queries_is_known_of_all() -> None:
+    """An arm with a dozen amounts is predicted by the slopes that others have shown."""
+    model, x = fitted(3000, shares=(0.98, 0.016, 0.004)), contexts(500, 5)
+    rare = np.log([model.predict(row)[2] for row in x])
+    truth = np.log(mean_of(x)[:, 2])
+    assert model.sums[2].n < 30
+    assert np.corrcoef(rare, truth)[0, 1] > 0.95
+    assert abs(rare.mean() - truth.mean()) < 0.7
+
+
+def test_the_assumption_scales_what_is_predicted() -> None:
+    """Learned on ratios to what was assumed: a price that doubles doubles the cost at once."""
+    x, model = contexts(800), LogLinear(D, 1)
+    for row, amount in zip(x, amounts(x, np.zeros(800, dtype=int)), strict=True):
+        model.learn(0, row, 0.001 * amount, assumed=0.001)
+    assert model.predict(x[0], np.array([0.002]))[0] == pytest.approx(2.0 * model.predict(x[0], np.array([0.001]))[0])
+
+
+def test_the_ratio_follows_what_the_slopes_cannot_know() -> None:
+    model, x = fitted(), contexts(900, 4)
+    before = np.mean([model.predict(row)[1] for row in x])
+    for row in x:
+        model.learn(1, row, 4.0 * float(mean_of(row[None])[0, 1]))
+    assert np.mean([model.predict(row)[1] for row in x]) / before > 2.5
+
+
+def test_sums_do_not_depend_on_order_and_merge() -> None:
+    x, arm = contexts(60), np.arange(60) % 2
+    amount = amounts(x, arm)
+    whole, turned = LogLinear(D, 2), LogLinear(D, 2)
+    whole.fit(x, arm, amount)
+    turned.fit(x[::-1], arm[::-1], amount[::-1])
+    left, right = LogLinear(D, 2), LogLinear(D, 2)
+    left.fit(x[:25], arm[:25], amount[:25])
+    right.fit(x[25:], arm[25:], amount[25:])
+    for index in range(2):
+        left.sums[index].merge(right.sums[index])
+        for other in (turned.sums[index], left.sums[index]):
+            assert np.allclose(whole.sums[index].gram, other.gram, atol=1e-9)
+            assert np.allclose(whole.sums[index].xy, other.xy, atol=1e-9)
+            assert whole.sums[index].yy == pytest.approx(other.yy)
+    empty = LogSums.empty(D)
+    empty.merge(whole.sums[0])
+    empty.scale(0.5)
+    assert empty.n == pytest.approx(15.0)
+
+
+def test_an_arm_more_begins_with_what_all_share() -> None:
+    model, x = fitted(), contexts(300, 2)
+    index = model.add_arm()
+    assert index == 3
+    known, new = (np.log([model.predict(row)[i] for row in x]) for i in (0, index))
+    assert np.corrcoef(known, new)[0, 1] > 0.9
+
+
+def test_the_deviation_is_that_of_the_amounts() -> None:
+    model, x = fitted(), contexts(1, 8)
+    mean = model.predict(x[0])
+    assert model.deviation(mean) / mean == pytest.approx(np.full(3, np.sqrt(np.expm1(0.49))), rel=0.1)
+
+
+def test_before_any_amount_it_says_about_what_was_assumed() -> None:
+    assert 0.5 < LogLinear(D, 2).predict(contexts(1)[0], np.ones(2))[0] < 2.0
+
+
+@pytest.mark.parametrize(
+    ("x", "amount", "assumed"),
+    [
+        (np.ones(D + 1), 1.0, 1.0),
+        (np.full(D, np.nan), 1.0, 1.0),
+        (np.ones(D), -1.0, 1.0),
+        (np.ones(D), float("nan"), 1.0),
+        (np.ones(D), 1.0, 0.0),
+    ],
+)
+def test_what_is_no_amount_is_refused(x: np.ndarray, amount: float, assumed: float) -> None:
+    model = LogLinear(D, 1)
+    with pytest.raises(InvalidInputError):
+        model.learn(0, x, amount, assumed)
+    assert model.sums[0].n == 0.0
+
+
+def test_a_free_call_is_an_amount() -> None:
+    model = LogLinear(D, 1)
+    model.learn(0, np.ones(D), 0.0)
+    model.refit()
+    assert np.isfinite(model.predict(np.ones(D))).all()
+    with pytest.raises(ConfigurationError):
+        LogLinear(0, 1)
