@@ -2,7 +2,7 @@
 
 Utility = score - price x the arm's known mean cost (a cost weight), or the score itself (a budget). The
 reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget where that is more;
-``fixed_mixture_at_budget`` the budget. Under a budget the headroom score is between the cheapest arm and that.
+``budget.fixed_mixture`` the budget. Under a budget the headroom score is between the cheapest arm and that.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         },
         "reward": {"mean": _mean_of(per_seed, "reward")},
         "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
+        "budget": None if budget is None else _held(plan, runs, per_seed, budget),
         "references": _reference_means(plan, refs, runs, max(spend, budget or 0.0)),
         "headroom_score": {name: _mean_headroom(per_seed, name) for name in ("all", "first_500", "last_third")},
         "microseconds_per_decision": {
@@ -135,7 +136,7 @@ def _reference_means(
     plan: Plan, refs: Sequence[References], runs: Sequence[SeedRun], spend_usd: float
 ) -> dict[str, object]:
     """Means over the runs; the best fixed arm is that of most runs."""
-    data, budget = plan.data, plan.options.budget_usd
+    data = plan.data
     rows = [np.sort(run.rows) for run in runs]
     best = Counter(ref.best_arm for ref in refs).most_common(1)[0][0]
     pairs = list(zip(refs, rows, strict=True))
@@ -148,7 +149,17 @@ def _reference_means(
         "best_per_category": _mean_known([known_mean(ref.category_rows[r]) for ref, r in pairs]),
         "oracle": _mean_known([known_mean(ref.oracle_rows[r]) for ref, r in pairs]),
         "fixed_mixture_at_cost": _mixture_mean(plan, rows, spend_usd),
-        "fixed_mixture_at_budget": None if budget is None else _mixture_mean(plan, rows, budget),
+    }
+
+
+def _held(
+    plan: Plan, runs: Sequence[SeedRun], per_seed: Sequence[dict[str, object]], budget_usd: float
+) -> dict[str, object]:
+    """What the budget would have bought without contexts, and how it was held in the worst seed."""
+    rows = [np.sort(run.rows) for run in runs]
+    return {
+        "fixed_mixture": _mixture_mean(plan, rows, budget_usd),
+        "worst_over_budget": max(float(str(one["over_budget"])) for one in per_seed),
     }
 
 

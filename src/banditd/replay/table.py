@@ -29,16 +29,16 @@ def report_table(report: ReplayReport) -> Table:
         _number(utility["first_500"]),
         _number(utility["last_third"]),
     )
-    under_budget = references["fixed_mixture_at_budget"] is not None
-    ends = "cheapest arm, 1 fixed mixture in budget" if under_budget else "random, 1 best per category"
+    held = content["budget"]
+    ends = "cheapest arm, 1 fixed mixture in budget" if held else "random, 1 best per category"
     table.add_row(
         f"headroom (0 {ends})",
         *(_number(headroom[phase], 3) for phase in ("all", "first_500", "last_third")),
     )
     table.add_section()
     table.add_row("fixed mixture at this cost", _number(references["fixed_mixture_at_cost"]))
-    if under_budget:  # references that do not look at costs would mislead here; the JSON has them
-        table.add_row("fixed mixture at the budget", _number(references["fixed_mixture_at_budget"]))
+    if isinstance(held, dict):  # references that do not look at costs would mislead here; the JSON has them
+        table.add_row("fixed mixture at the budget", _number(held["fixed_mixture"]))
     else:
         table.add_row("uniform", _number(references["uniform"]))
         table.add_row(f"best fixed: {fixed['arm']}", _number(fixed["utility"]))
@@ -49,6 +49,8 @@ def report_table(report: ReplayReport) -> Table:
     table.add_row("cost, $ per decision", _number(cost["mean"], 6))
     if cost["over_budget"] is not None:
         table.add_row("cost over budget", _number(cost["over_budget"], 3))
+    if isinstance(held, dict):
+        table.add_row("the same, worst seed", _number(held["worst_over_budget"], 3))
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table

@@ -64,7 +64,7 @@ def test_replay_has_every_option_of_its_contract() -> None:
     for option in (
         "--pool", "--split", "--warmup-split", "--policy", "--cost-weight", "--budget", "--limit", "--seeds",
         "--order", "--reward-delay", "--json", "--plot", "--url", "--reward-rate", "--feedback", "--warmup-rows",
-        "--warmup-policy", "--prior", "--prior-worth", "--save-prior",
+        "--warmup-policy", "--prior", "--prior-worth", "--save-prior", "--price",
     ):  # fmt: skip
         assert option in shown
 
@@ -80,6 +80,9 @@ def test_replay_has_every_option_of_its_contract() -> None:
         ["replay", "somewhere", "--feedback", "thumb", "--url", "http://127.0.0.1:1"],
         ["replay", "somewhere", "--reward-rate", "0"],
         ["replay", "somewhere", "--prior-worth", "10"],
+        ["replay", "somewhere", "--price", "small=1"],
+        ["replay", "somewhere", "--price", "small=1,-2"],
+        ["replay", "somewhere", "--price", "small=nan,1"],
         ["replay", "somewhere", "--save-prior", "prior.json", "--url", "http://127.0.0.1:1"],
         ["export"],
         ["replay", "somewhere", "--warmup-rows", "1"],

@@ -8,7 +8,9 @@ import pytest
 
 from banditd.bandit import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
+from banditd.core.types import Price
 from banditd.replay import FeedbackSource, ReplayOptions, Row, Served, make_plan, report_table, run, run_with
+from banditd.replay.engine import list_price_estimates
 
 KEYS = {
     "dataset", "pool", "arms", "policy", "objective", "rows", "seeds", "utility", "reward", "cost", "references",
@@ -94,8 +96,22 @@ def test_the_same_seed_gives_the_same_run_in_any_number_of_processes(two_topics:
 def test_a_budget_is_held_without_knowing_costs_in_advance(two_topics: Path) -> None:
     content = run(ReplayOptions(directory=two_topics, pool="good", budget_usd=0.0004, seeds=2, workers=1)).content
     assert content["objective"] == {"kind": "budget", "budget_usd": 0.0004}
-    assert 0.8 < content["cost"]["over_budget"] < 1.06  # type: ignore[index]
+    assert 0.8 < content["cost"]["over_budget"] <= 1.02  # type: ignore[index]
+    assert content["budget"]["worst_over_budget"] >= content["cost"]["over_budget"]  # type: ignore[index]
+    assert content["budget"]["fixed_mixture"] <= content["references"]["best_fixed"]["utility"]  # type: ignore[index]
+    assert content["headroom_score"]["all"] > 0.0  # type: ignore[index]
     assert content["reward"]["mean"] > content["references"]["fixed_mixture_at_cost"] - 0.02  # type: ignore[index]
+    assert run(ReplayOptions(directory=two_topics, limit=50, workers=1)).content["budget"] is None
+
+
+def test_list_prices_are_what_is_known_of_costs_in_advance(two_topics: Path) -> None:
+    data = make_plan(ReplayOptions(directory=two_topics, pool="good")).data
+    price = Price(usd_per_mtok_in=0.0, usd_per_mtok_out=2.0)
+    known = list_price_estimates(data, {"large": price})
+    assert np.isnan(known[:, 0]).all()
+    assert known[:, 1] == pytest.approx(np.full(data.n_rows, 0.0008))  # 400 tokens are assumed
+    with pytest.raises(InvalidInputError, match="no arm"):
+        make_plan(ReplayOptions(directory=two_topics, prices={"nobody": price}))
 
 
 def test_a_warm_up_split_is_played_first_and_not_scored(two_topics: Path) -> None:

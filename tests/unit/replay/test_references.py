@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from banditd.replay.references import column_means, mixture_utility, phases, references
+from banditd.replay.references import budget_headroom, column_means, mixture_utility, phases, references
 
 UTILITY = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, np.nan]])
 CATEGORY = np.array([0, 0, 1, 1])
@@ -43,3 +43,12 @@ def test_phases_of_short_and_long_runs() -> None:
     assert dict(phases(9))["last_third"] == slice(6, 9)
     assert dict(phases(2))["last_third"] == slice(1, 2)
     assert dict(phases(3000))["first_500"] == slice(0, 500)
+
+
+def test_under_a_budget_headroom_is_between_the_cheapest_arm_and_the_mixture_that_it_pays_for() -> None:
+    score, cost = np.tile([0.2, 0.8], (10, 1)), np.tile([1.0, 3.0], (10, 1))
+    assert budget_headroom(np.full(10, 0.2), score, cost, 2.0) == pytest.approx(0.0)
+    assert budget_headroom(np.full(10, 0.5), score, cost, 2.0) == pytest.approx(1.0)  # half of each arm
+    assert budget_headroom(np.full(10, 0.8), score, cost, 2.0) == pytest.approx(2.0)
+    assert budget_headroom(np.full(10, 0.2), score, cost, 1.0) is None  # it buys the cheapest arm alone
+    assert budget_headroom(np.full(10, np.nan), score, cost, 2.0) is None

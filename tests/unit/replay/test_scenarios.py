@@ -28,6 +28,7 @@ from banditd.replay.scenarios import (
     disappearance,
     newcomer,
     play_stream,
+    price_drop,
 )
 
 PHASE = 120
@@ -113,6 +114,29 @@ def test_an_arm_that_is_switched_off_is_not_chosen(data, built) -> None:  # type
     assert figures["gone share"] == 0.0
     assert figures["gone full information"] < figures["there full information"]  # type: ignore[operator]
     assert figures["back share"] > 0.7  # type: ignore[operator]
+
+
+def test_a_price_that_falls_is_used_at_once_and_let_go_at_once(data, built) -> None:  # type: ignore[no-untyped-def]
+    budget, factor = 5e-5, 0.01
+    stream = price_drop(data, 0, Roles(changing=1), factor=factor, phase=PHASE)
+    assert (stream.cost_usd[VAL + PHASE : VAL + 2 * PHASE, 1] == factor * COST[1]).all()
+    assert (stream.cost_usd[VAL + 2 * PHASE :, 1] == COST[1]).all()
+    trace = play_stream(
+        stream,
+        data=data,
+        schema=built[0],
+        contexts=built[1],
+        budget_usd=budget,
+        seed=0,
+        list_cost_usd=np.tile(COST, (data.n_rows, 1)),
+    )
+    good = trace.chosen == 1
+    normal, cheap, again = (good[i * PHASE : (i + 1) * PHASE] for i in range(3))
+    assert cheap[:20].mean() > 0.85
+    assert cheap.mean() > normal.mean()
+    for part in range(3):
+        assert trace.cost_usd[part * PHASE : (part + 1) * PHASE].mean() <= 1.12 * budget
+    assert again.mean() == pytest.approx(normal.mean(), abs=0.15)
 
 
 def test_a_scenario_needs_rows_enough(data) -> None:  # type: ignore[no-untyped-def]
