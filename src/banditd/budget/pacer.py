@@ -227,7 +227,9 @@ class Pacer:
     def target_usd(self) -> float:
         """Mean spend per decision that is aimed at now: the budget, steered against what is owed or saved."""
         low, high = _STEER
-        return self.budget_usd * float(np.clip(1.0 - (self.deficit + RESERVE) / HORIZON, low, high))
+        # What may not be owed, because the cheapest arm leaves too little to pay it back, is saved beforehand.
+        reserve = RESERVE + OVERDRAFT - self._overdraft_usd / self.budget_usd
+        return self.budget_usd * float(np.clip(1.0 - (self.deficit + reserve) / HORIZON, low, high))
 
     @property
     def _overdraft_usd(self) -> float:
