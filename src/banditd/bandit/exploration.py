@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from banditd.core.errors import InvariantError
 from banditd.core.types import FloatArray
+
+LEAST_TOTAL: Final = 0.7  # of floors and probes together; the rest is for what new arms are granted
 
 
 def draw(probability: FloatArray, uniform: float) -> int:
@@ -75,13 +79,19 @@ def least_shares(cost_usd: FloatArray, total_floor: float, probe_share: FloatArr
     Parameters
     ----------
     cost_usd : float64, shape (n,). probe_share : float64, shape (n,), or None for none.
+
+    Returns
+    -------
+    float64, shape (n,); its sum is at most ``LEAST_TOTAL``, or ``total_floor`` where that is more.
     """
     floors = dollar_floors(cost_usd, total_floor)
     if probe_share is None or not probe_share.any() or cost_usd.shape[0] < 2:
         return floors
     median = float(np.sort(cost_usd)[cost_usd.shape[0] // 2])
     limit = np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else 1.0
-    return np.maximum(floors, probe_share * limit)
+    more = np.maximum(probe_share * limit - floors, 0.0)
+    room = max(0.0, LEAST_TOTAL - float(floors.sum()))
+    return floors + more * min(1.0, room / max(float(more.sum()), 1e-300))
 
 
 def onehot(n: int, index: int) -> FloatArray:

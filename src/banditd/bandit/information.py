@@ -29,7 +29,11 @@ _DIGITS: Final = 12  # regrets that differ by rounding alone are equal
 
 
 def directed_probabilities(
-    mean: FloatArray, deviation: FloatArray, variance: FloatArray, noise: FloatArray
+    mean: FloatArray,
+    deviation: FloatArray,
+    variance: FloatArray,
+    noise: FloatArray,
+    curiosity: FloatArray | None = None,
 ) -> FloatArray:
     """Probability of each arm under information-directed sampling: float64, shape (n,), sum 1.
 
@@ -40,6 +44,7 @@ def directed_probabilities(
     ----------
     mean : of the utilities. deviation : >= 0, that beliefs are given for this choice.
     variance : of the posterior, >= 0. noise : variance of one reward, > 0. float64, shape (n,) each.
+    curiosity : factor on an arm's information, in [0, 1]: 0 where it is bought in another way. None for 1.
     """
     won = win_expectations(mean, deviation)
     active, result = won.active, np.zeros(mean.shape[0])
@@ -50,6 +55,8 @@ def directed_probabilities(
     known = variance[active]
     information = won.probability @ np.square(won.excess)
     information *= known / (known + noise[active])
+    if curiosity is not None:
+        information *= curiosity[active]
     result[active] = _mixture(regret, np.maximum(information, _LEAST).round(_DIGITS + 4))
     return result
 
