@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -22,9 +24,9 @@ def draw(probability: FloatArray, uniform: float) -> int:
 
     An index of probability 0 is never returned, whatever the rounding of the sum.
     """
-    cdf = probability.cumsum()
-    index = int(cdf.searchsorted(uniform * cdf[-1], side="right"))
-    if index >= probability.shape[0]:  # uniform * total rounded up to the total
+    cdf = list(accumulate(probability.tolist()))
+    index = bisect_right(cdf, uniform * cdf[-1])
+    if index >= len(cdf):  # uniform * total rounded up to the total
         index = int(np.flatnonzero(probability)[-1])
     return index
 
