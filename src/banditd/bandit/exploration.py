@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Final
+
 import numpy as np
 
 from banditd.core.errors import InvariantError
 from banditd.core.types import FloatArray
+
+LEAST_TOTAL: Final = 0.7  # of floors and probes together; the rest is for what new arms are granted
 
 
 def draw(probability: FloatArray, uniform: float) -> int:
@@ -18,9 +24,9 @@ def draw(probability: FloatArray, uniform: float) -> int:
 
     An index of probability 0 is never returned, whatever the rounding of the sum.
     """
-    cdf = probability.cumsum()
-    index = int(cdf.searchsorted(uniform * cdf[-1], side="right"))
-    if index >= probability.shape[0]:  # uniform * total rounded up to the total
+    cdf = list(accumulate(probability.tolist()))
+    index = bisect_right(cdf, uniform * cdf[-1])
+    if index >= len(cdf):  # uniform * total rounded up to the total
         index = int(np.flatnonzero(probability)[-1])
     return index
 
@@ -75,13 +81,19 @@ def least_shares(cost_usd: FloatArray, total_floor: float, probe_share: FloatArr
     Parameters
     ----------
     cost_usd : float64, shape (n,). probe_share : float64, shape (n,), or None for none.
+
+    Returns
+    -------
+    float64, shape (n,); its sum is at most ``LEAST_TOTAL``, or ``total_floor`` where that is more.
     """
     floors = dollar_floors(cost_usd, total_floor)
     if probe_share is None or not probe_share.any() or cost_usd.shape[0] < 2:
         return floors
     median = float(np.sort(cost_usd)[cost_usd.shape[0] // 2])
     limit = np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else 1.0
-    return np.maximum(floors, probe_share * limit)
+    more = np.maximum(probe_share * limit - floors, 0.0)
+    room = max(0.0, LEAST_TOTAL - float(floors.sum()))
+    return floors + more * min(1.0, room / max(float(more.sum()), 1e-300))
 
 
 def onehot(n: int, index: int) -> FloatArray:

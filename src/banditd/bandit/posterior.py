@@ -81,8 +81,7 @@ class Posterior:
         """
         rows = self._inverse_products(x, arms)
         own_variance = rows @ x
-        mean = self.own[arms] @ x
-        mean += self.centre[arms] * x[0]
+        mean: FloatArray = (self.own @ x + self.centre * x[0])[arms]
         if self.shared_covariance is None:
             leader = int((mean - penalty).argmax())
             return Moments(mean, own_variance, own_variance, leader)
@@ -92,8 +91,11 @@ class Posterior:
         projected = rows @ self.shared_covariance
         shared = np.vecdot(projected, rows)
         cross = projected @ rows[leader]
-        contrast = own_variance + shared + (shared[leader] - 2.0 * cross)
-        return Moments(mean, own_variance + shared, np.maximum(contrast, 0.0), leader)
+        variance: FloatArray = own_variance + shared
+        cross *= -2.0
+        cross += shared[leader]
+        cross += variance
+        return Moments(mean, variance, np.maximum(cross, 0.0, out=cross), leader)
 
     def _inverse_products(self, x: FloatArray, arms: IntArray) -> FloatArray:
         """A_a^-1 x of each arm in ``arms``, float64 (n, d).
@@ -110,8 +112,9 @@ class Posterior:
             products: FloatArray = (self._stacked @ x).reshape(k, d)[arms]
             return products
         rows = np.empty((arms.shape[0], d))
-        for row, arm in zip(rows, arms.tolist(), strict=True):
-            np.dot(self.inverse[arm], x, row)
+        inverse, dot = self.inverse, np.dot
+        for i, arm in enumerate(arms.tolist()):
+            dot(inverse[arm], x, rows[i])
         return rows
 
     def coefficients(self) -> FloatArray:

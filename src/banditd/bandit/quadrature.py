@@ -19,7 +19,7 @@ from banditd.core.types import FloatArray, IntArray
 
 _SHARPEST: Final = 1e-9  # a certain arm among uncertain ones is treated as this uncertain
 _MOST_NODES: Final = 160
-_TINY: Final = 1e-150
+TINY: Final = 1e-150
 
 
 class _Grid(NamedTuple):
@@ -32,7 +32,7 @@ class _Grid(NamedTuple):
 
 _FINE: Final = _Grid(4.0, 72, 9)  # 3e-5 of the mass is ignored
 _COARSE: Final = _Grid(3.0, 40, 5)  # conditional means that weigh explorations need less
-_HALF_HEIGHT: Final = -0.5 / math.sqrt(2.0 * math.pi)  # of the normal density; minus, for what is below a point
+_HEIGHT: Final = -1.0 / math.sqrt(2.0 * math.pi)  # of the normal density; minus, for what is below a point
 
 
 class Wins(NamedTuple):
@@ -74,8 +74,12 @@ def win_probabilities(mean: FloatArray, deviation: FloatArray) -> FloatArray:
         p = float(ndtr((mu[0] - mu[1]) / np.hypot(sd[0], sd[1])))
         result[active[0]], result[active[1]] = p, 1.0 - p
         return result
-    _, _, _, wins, below = _on_grid(mu, sd, low, _FINE)
-    p_active = wins.sum(axis=1) + below
+    grid = _grid(mu, sd, low, _FINE)
+    z = grid - mu[:, None]
+    z /= sd[:, None]
+    cdf, wins = _on_grid(z)
+    p_active = 0.5 * wins.sum(axis=1)
+    p_active += cdf[:, 0].prod() / active.size  # nearly nothing lies below the grid
     result[active] = p_active / p_active.sum()
     return result
 
@@ -90,26 +94,46 @@ def win_expectations(mean: FloatArray, deviation: FloatArray) -> Wins:
     ----------
     mean, deviation : float64, shape (n,); deviation >= 0.
     """
+    active, mu, sums = win_sums(mean, deviation)
+    m = mu.shape[0]
+    own, probability = sums[:, m:].T
+    total = probability.sum()
+    maximum = float(own.sum() / total)
+    own -= mu * probability
+    excess = sums[:, :m]
+    np.fill_diagonal(excess, own)
+    excess /= np.maximum(probability, TINY)[:, None]
+    probability /= total
+    return Wins(active, probability, excess, maximum)
+
+
+def win_sums(mean: FloatArray, deviation: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    """What ``win_expectations`` is made of, for callers to whom every array operation counts.
+
+    Returns
+    -------
+    Of the m variables that can win: their indices; their means, (m,); and sums, (m, m + 2), whose row b has
+    E[value_a - mean_a; b wins] for every a but b (nothing of meaning at b), E[value_b; b wins] and P(b wins), all
+    times four: the means of the interval's ends are not halved, twice.
+    """
     active, mu, sd, low = _contenders(mean, deviation, _COARSE.reach)
-    if active.size == 1:
-        return Wins(active, np.ones(1), np.zeros((1, 1)), float(mu[0]))
-    grid, z, cdf, wins, _ = _on_grid(mu, sd, low, _COARSE)
+    m = mu.shape[0]
+    if m == 1:
+        return active, mu, np.array([[0.0, float(mu[0]), 1.0]])
+    grid = _grid(mu, sd, low, _COARSE)
+    rows = np.empty((m + 2, grid.shape[0]))  # of every arm phi / Phi; the points; ones: all summed in one product
+    z = rows[:m]
+    np.subtract(grid, mu[:, None], out=z)
+    z /= sd[:, None]
+    cdf, wins = _on_grid(z)
     z *= z
     z *= -0.5
     np.exp(z, out=z)
     z /= cdf  # z was at least -3 by the choice of the grid, so the ratio is harmless
-    probability = wins.sum(axis=1)
-    excess = wins @ (z[:, 1:] + z[:, :-1]).T
-    excess *= sd * _HALF_HEIGHT
-    own = wins @ (grid[1:] + grid[:-1])
-    own *= 0.5
-    total = probability.sum()
-    maximum = float(own.sum() / total)
-    own -= mu * probability
-    excess.ravel()[:: mu.shape[0] + 1] = own
-    excess /= np.maximum(probability, _TINY)[:, None]
-    probability /= total
-    return Wins(active, probability, excess, maximum)
+    z *= (sd * _HEIGHT)[:, None]
+    rows[m] = grid
+    rows[m + 1] = 1.0
+    return active, mu, wins @ (rows[:, 1:] + rows[:, :-1]).T
 
 
 def _contenders(
@@ -118,32 +142,30 @@ def _contenders(
     """(indices that can win, their means, their deviations, a point that the largest surely exceeds)."""
     deviation = np.maximum(deviation, _SHARPEST)
     away = reach * deviation
-    low = float((mean - away).max())
-    active = np.flatnonzero(mean + away >= low)
+    low = float(np.maximum.reduce(mean - away))
+    active: IntArray = (mean + away >= low).nonzero()[0]
     return active, mean[active], deviation[active], low
 
 
-def _on_grid(
-    mu: FloatArray, sd: FloatArray, low: float, grid_of: _Grid
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """On a grid of G points, of n arms: points (G,), z-scores and CDFs (n, G), P(a wins) by interval and below.
-
-    The last two are (n, G - 1) and (n,).
-    """
-    n = mu.shape[0]
-    grid = (mu[:, None] + sd[:, None] * _quantiles(grid_of.reach, max(grid_of.least, grid_of.total // n))).ravel()
+def _grid(mu: FloatArray, sd: FloatArray, low: float, grid_of: _Grid) -> FloatArray:
+    """Points (G,), ascending, none below ``low``."""
+    points = sd[:, None] * _quantiles(grid_of.reach, max(grid_of.least, grid_of.total // mu.shape[0]))
+    points += mu[:, None]
+    grid = points.ravel()
     np.maximum(grid, low, out=grid)
     grid.sort()
     if grid.shape[0] > _MOST_NODES:  # many arms: a thinned union is still dense where the arms are
         grid = grid[np.linspace(0, grid.shape[0] - 1, _MOST_NODES).astype(np.intp)]
-    z = grid - mu[:, None]
-    z /= sd[:, None]
-    cdf = ndtr(z)
-    np.maximum(cdf, _TINY, out=cdf)
-    others = cdf.prod(axis=0) / cdf  # product over the other arms; where it underflows, nothing is lost
+    return grid
+
+
+def _on_grid(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """From z-scores of n arms at G points, (n, G): their CDFs (n, G), and twice P(a wins) by interval, (n, G - 1)."""
+    cdf: FloatArray = ndtr(z)  # z is at least -reach at every point, so no CDF is zero
+    others = np.multiply.reduce(cdf, axis=0) / cdf  # product over other arms; where it underflows, nothing is lost
     wins = cdf[:, 1:] - cdf[:, :-1]
-    wins *= 0.5 * (others[:, 1:] + others[:, :-1])
-    return grid, z, cdf, wins, cdf[:, 0] * others[:, 0] / n  # nearly nothing lies below the grid
+    wins *= others[:, 1:] + others[:, :-1]
+    return cdf, wins
 
 
 @cache

@@ -5,7 +5,8 @@ is thrown away. Should the arm return to its old level, the old stretch counts i
 little. Both are facts about epochs, so late rewards, corrections and a refold of the log find the same sums.
 
 An arm that became worse is *probed*: a small share of the traffic, fading with time, so that its return is noticed.
-A probe that goes well is followed by more.
+A probe that goes well is followed by more; how many it takes to see that it was luck does not depend on how fast they
+come. While probes are frequent they buy what there is to know about the arm: exploration need not pay it again.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from banditd.core.types import FloatArray
 
 KEPT: Final = 0.05  # of the evidence of a stretch that no longer holds
 KEPT_REWARDS: Final = 3.0  # and at most so many rewards' worth
-PROBE_SHARE: Final = 0.03  # of the traffic, at first
+PROBE_SHARE: Final = 0.05  # of the traffic, at first
 PROBE_FADE: Final = 1000.0  # rewarded decisions after which it is half
-FOLLOW_UP_SHARE: Final = 0.20  # while an arm seems to be back
-FOLLOW_UP_ODDS: Final = 0.7  # log-odds from which it seems so
-PROBE_TOTAL: Final = 0.20  # of all probed arms together
+FOLLOW_UP_SHARE: Final = 0.40  # while an arm seems to be back
+FOLLOW_UP_ODDS: Final = 0.5  # log-odds from which it seems so
+PROBE_TOTAL: Final = 0.40  # of all probed arms together
 HISTORY: Final = 50  # events remembered
 
 # Coefficients (d,) and centre of an arm as the posterior has them now.
@@ -133,6 +134,13 @@ class Regimes:
         total = float(share.sum())
         return share if total <= PROBE_TOTAL else share * (PROBE_TOTAL / total)
 
+    def curiosity(self, arms: Sequence[str], folded: int) -> FloatArray:
+        """What exploration should give for an arm's information, float64 (K,): 0 where probes buy it, else 1.
+
+        Probes buy it until they are half as frequent as at first; what may be left then is worth its price again.
+        """
+        return np.array([0.0 if self._is_probed_often(arm, folded) else 1.0 for arm in arms])
+
     def observe(self, look: Look, epoch: int) -> Signal | None:
         """Test one new reward, before it is folded. epoch : its decision's."""
         if epoch < self._ledger.stretches(look.arm)[-1][0]:
@@ -213,6 +221,10 @@ class Regimes:
         self._news = []
 
     # ------------------------------------------------------------ inside
+
+    def _is_probed_often(self, arm: str, folded: int) -> bool:
+        state = self._changed.get(arm)
+        return state is not None and state.event.direction == "down" and folded - state.event.folded < PROBE_FADE
 
     def _alarm(self, signal: Signal, finding: Finding, belief: Belief, folded: int) -> None:
         arm, ledger = signal.arm, self._ledger

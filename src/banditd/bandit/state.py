@@ -327,10 +327,6 @@ class PolicyState:
         noise = self._hyperparameters.noise_of(arm) / weight
         return self.regimes.observe(Look(arm, x, reward, mean, variance, noise), epoch)
 
-    def _probe_share(self, names: tuple[str, ...]) -> FloatArray | None:
-        watching = self.settings.change_detection and self.regimes.changed
-        return self.regimes.probes(names, self._folded) if watching else None
-
     def _act(self, signal: Signal) -> None:
         """Let a change that was found count, now that its reward is folded."""
         self._refresh()
@@ -374,14 +370,16 @@ class PolicyState:
         posterior = self._ridge.posterior()
         names = tuple(arm.arm for arm in self._arms)
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
-        policy = self._factory.bind(PolicyView(posterior, names, clusters))
+        watching = self.settings.change_detection and self.regimes.changed
+        curiosity = self.regimes.curiosity(names, self._folded) if watching else None
+        policy = self._factory.bind(PolicyView(posterior, names, clusters, curiosity))
         return Snapshot(
             version=self.version,
             epoch=self.epoch,
             arms=names,
             policy=policy,
             posterior=posterior,
-            probe_share=self._probe_share(names),
+            probe_share=self.regimes.probes(names, self._folded) if watching else None,
         )
 
 

@@ -42,6 +42,7 @@ class Thompson:
 
     def __init__(self, view: PolicyView, options: ThompsonOptions) -> None:
         self._posterior = view.posterior
+        self._curiosity = view.curiosity
         self._scale = options.scale
         self._directed = options.exploration == "directed"
 
@@ -50,7 +51,8 @@ class Thompson:
         utility, deviation = moments.mean - penalty, self._scale * np.sqrt(moments.contrast)
         if self._directed:
             noise = self._posterior.noise[arms]
-            probability = directed_probabilities(utility, deviation, moments.contrast, noise)
+            curiosity = None if self._curiosity is None else self._curiosity[arms]
+            probability = directed_probabilities(utility, deviation, moments.contrast, noise, curiosity)
         else:
             probability = win_probabilities(utility, deviation)
         return Scores(moments.mean, np.sqrt(moments.variance), probability)

@@ -24,11 +24,15 @@ class ClusterSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyView:
-    """arms : names, in the order of the posterior. clusters : None unless the policy asked for them."""
+    """arms : names, in the order of the posterior. clusters : None unless the policy asked for them.
+
+    curiosity : float64 (n_arms,), factor on what an arm's next reward is worth as information; None for 1 everywhere.
+    """
 
     posterior: Posterior
     arms: tuple[str, ...]
     clusters: ClusterSums | None = None
+    curiosity: FloatArray | None = None
 
 
 def cluster_columns(schema: FeatureSchema) -> slice:
