@@ -26,12 +26,14 @@ from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder
 from banditd.price_file import PriceFileWatcher
+from banditd.reading import make_dashboard, make_reports
 from banditd.runtimes import make_runtimes, report_unused_priors
 from banditd.services.amounts import AmountModels
 from banditd.services.arms import ArmService
 from banditd.services.budget_report import BudgetReports
 from banditd.services.budgets import BudgetBook
 from banditd.services.bundle import Services
+from banditd.services.dashboard_reads import DashboardReads
 from banditd.services.eligibility import ArmGuards
 from banditd.services.health import HealthService
 from banditd.services.learner import Learner
@@ -147,6 +149,7 @@ async def open_services(
                 arms=services.arms,
                 reports=services.reports,
                 budgets=services.budgets,
+                dashboard=services.dashboard,
                 health=services.health,
             ),
             metrics=metrics,
@@ -190,6 +193,7 @@ class _Made:
     arms: ArmService
     reports: ReportService
     budgets: BudgetReports
+    dashboard: DashboardReads
     health: HealthService
 
 
@@ -219,7 +223,7 @@ def _make_services(
         name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
         for name, r in runtimes.items()
     }
-    reports = _make_reports(bench, learner)
+    reports = make_reports(runtimes, storage, clock, learner)
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
@@ -244,6 +248,7 @@ def _make_services(
         arms=_make_arm_service(bench, learner, budgets, reports),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
+        dashboard=make_dashboard(runtimes, storage, learner, budgets),
         health=HealthService(
             runtimes=runtimes,
             encoder=bench.encoder,
@@ -273,23 +278,6 @@ def _make_arm_service(
         changed=learner.refresh_arms,
         statistics=reports.arm_statistics,
         graduation=onboarding.reports,
-    )
-
-
-def _make_reports(bench: Workbench, learner: Learner) -> ReportService:
-    runtimes, storage = bench.runtimes, bench.storage
-    return ReportService(
-        reader=storage.reports,
-        decisions=storage.decisions,
-        learning=storage.learning,
-        arms=storage.arms,
-        snapshots=lambda policy: runtimes[policy].view.snapshot,
-        clusters=_cluster_words(runtimes),
-        clock=bench.clock,
-        cluster_contexts=learner.cluster_contexts,
-        cluster_sums=learner.cluster_sums,
-        changes=learner.changes,
-        kinds={name: runtime.config.settings.kind for name, runtime in runtimes.items()},
     )
 
 
@@ -347,8 +335,3 @@ async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetB
         books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent, stops)
         await books[name].open()
     return books
-
-
-def _cluster_words(runtimes: Mapping[str, PolicyRuntime]) -> dict[int, tuple[str, ...]]:
-    builder = next(iter(runtimes.values())).builder
-    return dict(enumerate(builder.cluster_words))

@@ -191,6 +191,19 @@ class MemoryReports:
         return {"policy": policy, "snapshots": [], "limit": limit}
 
 
+class MemoryDashboard:
+    """The same for the dashboard's endpoints."""
+
+    async def map(self, policy: str, limit: int) -> dict[str, object]:
+        return {"policy": policy, "points": [], "limit": limit}
+
+    async def choices(self, policy: str) -> dict[str, object]:
+        return {"policy": policy, "clusters": []}
+
+    async def learning(self, policy: str) -> dict[str, object]:
+        return {"policy": policy}
+
+
 @dataclass
 class MemoryHealth:
     ready: bool = True
@@ -223,6 +236,7 @@ class MemoryDaemon:
             arms=self.arms,
             reports=MemoryReports(),
             budgets=MemoryBudgets(),
+            dashboard=MemoryDashboard(),
             health=self.health,
         )
 

@@ -116,6 +116,11 @@ class Regimes:
         """Arms that are not at their old level now, with the alarm that found it."""
         return {arm: state.event for arm, state in self._changed.items()}
 
+    @property
+    def watched(self) -> dict[str, tuple[float, float]]:
+        """Per arm its test's (height in nats, rewards seen since it restarted)."""
+        return {arm: (test.height, test.rewards) for arm, test in self._tests.items()}
+
     def probes(self, arms: Sequence[str], folded: int) -> FloatArray:
         """Share of the traffic that each arm should have at least, so that its return is seen: float64 (K,)."""
         share = np.zeros(len(arms))

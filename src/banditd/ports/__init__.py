@@ -108,6 +108,7 @@ class DecisionFilter:
     since_us: int | None = None
     until_us: int | None = None
     before_id: str | None = None  # exclusive cursor: decision ids sort by time
+    from_id: str | None = None  # inclusive: where a search without an index stops
     limit: int = 50
 
 
@@ -385,3 +386,8 @@ class ReportReader(Protocol):
 
     async def totals(self) -> Mapping[str, int]:
         """Rows in decision, reward_event, usage_report, queue; for /metrics and readiness."""
+
+    async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
+        """Where a search without an index has to stop: the id ``rows`` decisions back from its cursor, by those
+        filters alone that an index serves. None when the log ends before.
+        """

@@ -127,6 +127,14 @@ class Budgets(Protocol):
         """Every budget with its accounts. Raises NotFoundError."""
 
 
+class Dashboard(Protocol):
+    async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
+
+    async def choices(self, policy: str) -> Mapping[str, object]: ...
+
+    async def learning(self, policy: str) -> Mapping[str, object]: ...
+
+
 class Health(Protocol):
     async def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether this process should get traffic, and every part's state."""
@@ -141,4 +149,5 @@ class Services:
     arms: Arms
     reports: Reports
     budgets: Budgets
+    dashboard: Dashboard
     health: Health

@@ -124,6 +124,11 @@ class Learner:
         state = self._states.get(policy)
         return {} if state is None else state.cluster_sums()
 
+    def watch(self, policy: str) -> dict[str, tuple[float, float]]:
+        """Per arm (evidence of a change in nats, rewards that it was tested on)."""
+        state = self._states.get(policy)
+        return {} if state is None else state.regimes.watched
+
     def changes(self, policy: str) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
         """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
         state = self._states.get(policy)

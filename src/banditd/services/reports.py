@@ -35,6 +35,7 @@ _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
 _DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 _MAX_STEPS: Final = 2000
+_SEARCHED: Final = 10_000
 
 
 class SnapshotLike(Protocol):
@@ -187,12 +188,18 @@ class ReportService:
     # ------------------------------------------------------------ decisions
 
     async def decisions(self, filters: DecisionFilter) -> dict[str, object]:
-        """A page of the log, newest first."""
-        one_more = dataclasses.replace(filters, limit=filters.limit + 1)
-        rows = await self._decisions.page(one_more)
+        """A page of the log, newest first.
+
+        No index serves the filters by cluster and by exploration: such a page looks through ``_SEARCHED`` decisions
+        at most, and its cursor says how far it came, though it be short.
+        """
+        end = None
+        if filters.cluster is not None or filters.explored is not None:
+            end = await self._reader.search_end(filters, _SEARCHED)
+        rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
         page = [public_decision(row) for row in rows[: filters.limit]]
         more = len(rows) > filters.limit
-        return {"decisions": page, "next_before_id": page[-1]["decision_id"] if more else None}
+        return {"decisions": page, "next_before_id": page[-1]["decision_id"] if more else end}
 
     async def decision(self, decision_id: str) -> dict[str, object]:
         """One decision whole. Raises NotFoundError."""

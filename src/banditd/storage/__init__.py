@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.budgets import SqlBudgetStore
+from banditd.storage.dashboard import SqlDashboardReader
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.jobs import SqlJobStore
@@ -40,6 +41,7 @@ class Storage:
     maintenance: SqlMaintenance
     recent: SqlRecentOutcomes
     reports: SqlReportReader
+    dashboard: SqlDashboardReader
 
 
 @asynccontextmanager
@@ -73,4 +75,5 @@ async def open_storage(
             maintenance=SqlMaintenance(database, writer_name=writer_name),
             recent=SqlRecentOutcomes(database),
             reports=SqlReportReader(database),
+            dashboard=SqlDashboardReader(database),
         )

@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
@@ -31,6 +31,7 @@ from banditd.storage.sums import SumWriter, bucket_of
 
 LEARNER_LEASE: Final = "learner"
 SNAPSHOTS_KEPT: Final = 200
+SNAPSHOTS_THINNED: Final = 64  # of older ones every so many-th is kept, of those far older every square of it, ...
 _CHUNK: Final = 500
 _REWARD_SUMS: Final = (
     "rewards",
@@ -240,12 +241,13 @@ class SqlLearningStore:
             "created_at_us": fold.at_us,
         }
         connection.execute(insert(snapshot), row)
+        old = SNAPSHOTS_KEPT
+        gone = []
+        for step in (SNAPSHOTS_THINNED, SNAPSHOTS_THINNED**2, SNAPSHOTS_THINNED**3):
+            gone.append((c.version <= fold.version - old) & (c.version % step != 0))
+            old = SNAPSHOTS_KEPT * step
         connection.execute(
-            delete(snapshot).where(
-                c.policy == fold.policy,
-                c.schema_hash == fold.schema_hash,
-                c.version <= fold.version - SNAPSHOTS_KEPT,
-            )
+            delete(snapshot).where(c.policy == fold.policy, c.schema_hash == fold.schema_hash, or_(*gone))
         )
 
 

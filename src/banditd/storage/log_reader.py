@@ -5,6 +5,7 @@ Rows come back as plain dicts with vectors as lists; times stay integer microsec
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
@@ -47,6 +48,13 @@ def read_page(connection: Connection, filters: DecisionFilter) -> list[dict[str,
     query = _with_outcome(columns, None).where(*_conditions(filters))
     query = query.order_by(decision.c.decision_id.desc()).limit(filters.limit)
     return [_decode(row) for row in connection.execute(query).mappings()]
+
+
+def read_search_end(connection: Connection, filters: DecisionFilter, rows: int) -> str | None:
+    """The id ``rows`` decisions back, by the filters that an index serves: that index alone is read."""
+    indexed = replace(filters, cluster=None, explored=None)
+    query = select(decision.c.decision_id).where(*_conditions(indexed)).order_by(decision.c.decision_id.desc())
+    return connection.execute(query.limit(1).offset(rows - 1)).scalar()
 
 
 def read_stream(connection: Connection, policy: str | None, after: str, batch_rows: int) -> list[dict[str, object]]:
@@ -105,6 +113,8 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
         ]
     if filters.before_id is not None:
         conditions.append(c.decision_id < filters.before_id)
+    if filters.from_id is not None:
+        conditions.append(c.decision_id >= filters.from_id)
     return conditions
 
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports import DecisionFilter
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
+from banditd.storage.log_reader import read_search_end
 from banditd.storage.schema import (
     CLUSTER_INTEGER_SUMS,
     CLUSTER_SUMS,
@@ -91,6 +93,9 @@ class SqlReportReader:
             return totals | {"queue": connection.execute(queued).scalar_one()}
 
         return await self._database.read(work)
+
+    async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
+        return await self._database.read(lambda connection: read_search_end(connection, filters, rows))
 
     async def _rows(self, query: Select[Any], integers: Sequence[str]) -> Rows:
         whole = frozenset(integers)

@@ -1,4 +1,4 @@
-"""The small pages for people: landing, API reference, problems. Self-contained: no script, no other host."""
+"""The small pages for people: API reference, problems. Self-contained: no script, no other host."""
 
 from __future__ import annotations
 
@@ -26,26 +26,6 @@ def page(title: str, body: str) -> str:
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{body}</body></html>"
-    )
-
-
-def landing(version: str) -> str:
-    """Where a browser arrives."""
-    links = (
-        ("/docs", "API reference"),
-        ("/openapi.json", "its OpenAPI description"),
-        ("/v1/stats", "statistics of the default policy"),
-        ("/v1/arms", "its arms"),
-        ("/v1/decisions", "its latest decisions"),
-        ("/v1/policies", "all policies"),
-        ("/health/readiness", "readiness"),
-        ("/metrics", "metrics for Prometheus"),
-    )
-    items = "".join(f"<li><a href='{path}'>{path}</a> {text}</li>" for path, text in links)
-    return page(
-        "banditd",
-        f"<h1>banditd {escape(version)}</h1><p>Learns, from live traffic, which model should answer which "
-        f"query: <code>POST /v1/route</code>, then <code>POST /v1/rewards</code>.</p><ul>{items}</ul>",
     )
 
 

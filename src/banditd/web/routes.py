@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from banditd.web.api import Route
-from banditd.web.handlers import arms, decisions, operations, reports, rewards, routing
+from banditd.web.handlers import arms, dashboard, decisions, operations, reports, rewards, routing
 from banditd.web.problems import (
     BUDGET,
     CONFLICT,
@@ -19,6 +19,7 @@ from banditd.web.problems import (
     UNAVAILABLE,
 )
 from banditd.web.schemas import arms as arm_schemas
+from banditd.web.schemas import dashboard as dashboard_schemas
 from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
@@ -139,6 +140,21 @@ ROUTES: Final[tuple[Route, ...]] = (
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
+        "/v1/stats/map", dashboard.map_, "statsMap", "Where recent queries lie, and what answered them",
+        parameters=dashboard_schemas.MapParameters, answers={200: dashboard_schemas.MapAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/stats/choices", dashboard.choices, "statsChoices", "What the policy would choose per cluster",
+        parameters=report_schemas.PolicyParameters, answers={200: dashboard_schemas.ChoicesAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/stats/learning", dashboard.learning, "statsLearning", "What was learned, against fixed arms",
+        parameters=report_schemas.PolicyParameters, answers={200: dashboard_schemas.LearningAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
         "/v1/policies", reports.policies, "listPolicies", "Every policy",
         answers={200: report_schemas.PoliciesAnswer},
     ),
@@ -173,8 +189,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         media="text/html", problems=(),
     ),
     _look(
-        "/", operations.landing, "landing", "Where a browser arrives", tag="operations", scope=None,
+        "/", dashboard.page, "dashboard", "The dashboard, where a browser arrives", tag="operations", scope=None,
         answers={200: None}, media="text/html", problems=(),
+    ),
+    _look(
+        "/dashboard/{file}", dashboard.file, "dashboardFile", "A file of the dashboard", tag="operations", scope=None,
+        pattern="/dashboard/{file:.+}", answers={200: None}, media="text/javascript", problems=(NOT_FOUND,),
+        path_parameters={"file": ({"type": "string"}, "Its name, such as app.js.")},
     ),
     _look(
         "/problems/{slug}", operations.problem, "problem", "What a kind of problem means", tag="operations",

@@ -52,10 +52,6 @@ async def docs(api: Api, _: web.Request) -> web.Response:
     return _page(pages.docs(api.openapi))
 
 
-async def landing(api: Api, _: web.Request) -> web.Response:
-    return _page(pages.landing(api.config.version))
-
-
 async def problem(_api: Api, request: web.Request) -> web.Response:
     """What a problem's ``type`` points at."""
     kind = KINDS.get(request.match_info["slug"])

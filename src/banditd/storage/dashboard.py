@@ -1,0 +1,97 @@
+"""Bounded reads of the log and of the snapshots for the dashboard. Nothing is written or counted here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from banditd.read_ports import MapRow, ScaleRow
+from banditd.storage.codec import unpack_context
+from banditd.storage.engine import Database
+from banditd.storage.schema import contribution, decision, snapshot
+
+_CHUNK: Final = 500
+
+
+class SqlDashboardReader:
+    """``read_ports.DashboardReader`` over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def recent_contexts(self, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
+        return await self._database.read(lambda connection: _recent(connection, policy, schema_hash, limit))
+
+    async def scale_history(self, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
+        return await self._database.read(lambda connection: _scales(connection, policy, schema_hash, points))
+
+
+def _recent(connection: Connection, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
+    """The last decisions in the order of the policy's index; those of another schema have another plane."""
+    c = decision.c
+    query = (
+        select(
+            c.decision_id, c.created_at_us, c.arm, c.cluster, c.explored, c.degraded, c.x, c.schema_hash,
+            contribution.c.reward,
+        )
+        .select_from(decision.outerjoin(contribution, contribution.c.decision_id == c.decision_id))
+        .where(c.policy == policy)
+        .order_by(c.decision_id.desc())
+        .limit(limit)
+    )  # fmt: skip
+    return [
+        MapRow(
+            decision_id=row.decision_id,
+            created_at_us=row.created_at_us,
+            arm=row.arm,
+            cluster=row.cluster,
+            explored=row.explored,
+            degraded=row.degraded,
+            x=unpack_context(row.x),
+            reward=row.reward,
+        )
+        for row in connection.execute(query)
+        if row.schema_hash == schema_hash
+    ]
+
+
+def _scales(connection: Connection, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
+    s = snapshot.c
+    mine = (s.policy == policy) & (s.schema_hash == schema_hash)
+    kept = connection.execute(
+        select(s.version, s.created_at_us).where(mine).order_by(s.created_at_us, s.version)
+    ).all()
+    rows: dict[int, Any] = {}
+    wanted = _spread([(row.created_at_us, row.version) for row in kept], points)
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(s.version, s.created_at_us, s.hyperparameters).where(
+            mine, s.version.in_(wanted[start : start + _CHUNK])
+        )
+        rows |= {row.version: row for row in connection.execute(query)}
+    return [_scale_row(rows[version]) for version in wanted if version in rows]
+
+
+def _spread(kept: list[tuple[int, int]], points: int) -> list[int]:
+    """At most ``points`` versions, as even in time as they come, with the first and the last."""
+    if len(kept) <= points:
+        return [version for _, version in kept]
+    began, ended = kept[0][0], kept[-1][0]
+    step = max(1, (ended - began) // max(1, points - 2))
+    chosen, due = [], began
+    for at_us, version in kept[:-1]:
+        if at_us >= due:
+            chosen.append(version)
+            due = at_us + step
+    return [*chosen, kept[-1][1]]
+
+
+def _scale_row(row: Any) -> ScaleRow:
+    values = json.loads(row.hyperparameters)
+    return ScaleRow(
+        version=row.version,
+        created_at_us=row.created_at_us,
+        shared={str(k): float(v) for k, v in values.get("shared", {}).items()},
+        own={str(k): float(v) for k, v in values.get("own", {}).items()},
+    )

@@ -1,0 +1,69 @@
+"""The dashboard: its files, and the endpoints that no other page needed."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from banditd.core.errors import NotFoundError
+from banditd.web.api import Api
+from banditd.web.body import check_limit, read_parameters
+from banditd.web.files import DashboardFile, dashboard_files
+from banditd.web.json import json_answer
+from banditd.web.schemas.dashboard import MapParameters
+from banditd.web.schemas.reports import PolicyParameters
+
+# Nothing inline, nothing from elsewhere: whatever a prompt or a name may hold, it cannot become code.
+_POLICY = "; ".join(
+    (
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+        "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+    )
+)  # fmt: skip
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # Asked for each time, answered with 304 while it is the same: an upgrade is seen at once.
+    "Cache-Control": "no-cache",
+}
+
+
+async def map_(api: Api, request: web.Request) -> web.Response:
+    """Where recent queries lie."""
+    asked = read_parameters(request, MapParameters)
+    check_limit(asked.limit, api.config.max_page)
+    return json_answer(await api.services.dashboard.map(asked.policy, asked.limit))
+
+
+async def choices(api: Api, request: web.Request) -> web.Response:
+    """What the policy would choose in every cluster."""
+    asked = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.dashboard.choices(asked.policy))
+
+
+async def learning(api: Api, request: web.Request) -> web.Response:
+    """What was learned, against fixed arms and over time."""
+    asked = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.dashboard.learning(asked.policy))
+
+
+async def page(_api: Api, request: web.Request) -> web.Response:
+    """Where a browser arrives."""
+    return _answer(request, dashboard_files()["index.html"])
+
+
+async def file(_api: Api, request: web.Request) -> web.Response:
+    """A file of the dashboard, by its name: only names that are there, so no path leads outside."""
+    found = dashboard_files().get(request.match_info["file"])
+    if found is None:
+        raise NotFoundError("the dashboard has no such file", code="PATH_NOT_FOUND")
+    return _answer(request, found)
+
+
+def _answer(request: web.Request, found: DashboardFile) -> web.Response:
+    headers = {**_HEADERS, "ETag": found.etag, "Content-Type": found.content_type, "Vary": "Accept-Encoding"}
+    if found.etag in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers=headers)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return web.Response(body=found.gzipped, headers={**headers, "Content-Encoding": "gzip"})
+    return web.Response(body=found.body, headers=headers)

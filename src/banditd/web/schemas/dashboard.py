@@ -1,0 +1,133 @@
+"""Schemas of the dashboard's own endpoints. ``null`` is "not enough data"."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from banditd.web.schemas.arms import Estimate
+from banditd.web.schemas.base import MAX_PAGE, AnswerModel, Identifier, IntegerParameter, Time
+from banditd.web.schemas.reports import PolicyParameters, RewardSummary
+
+
+class MapParameters(PolicyParameters):
+    """Which policy, and how many decisions."""
+
+    limit: Annotated[IntegerParameter, Field(ge=1, le=MAX_PAGE)] = 300
+    """At most ``server.max_page`` (500 unless configured otherwise)."""
+
+
+class MapPoint(AnswerModel):
+    """One recent decision on the plane."""
+
+    decision_id: Identifier
+    at: Time
+    arm: str
+    cluster: int
+    explored: bool
+    reward: float | None
+    """Its merged reward, as learned; null without one."""
+    position: Annotated[list[float], Field(min_length=2, max_length=2)]
+    """Scores on the first two principal components of the query's embedding, as they stand in its context."""
+
+
+class MapAnswer(AnswerModel):
+    """Where recent queries lie, newest first. Decisions without a context, or with one of another schema, are left
+    out.
+    """
+
+    policy: str
+    points: list[MapPoint]
+
+
+class ChoiceArm(AnswerModel):
+    """One enabled arm on a cluster's mean query."""
+
+    arm: str
+    mean: float
+    """Predicted reward."""
+    deviation: float
+    """Standard deviation of that prediction."""
+    cost_usd: float
+    """Predicted cost of a typical query. US dollars."""
+    penalty: float
+    """What money takes away, in units of reward."""
+    utility: float
+    """``mean - penalty``."""
+    probability: float
+    """With which it would be drawn now."""
+
+
+class ClusterChoice(AnswerModel):
+    """What the policy would do with a cluster's mean query."""
+
+    cluster: int
+    arm: str
+    """The most probable one."""
+    arms: list[ChoiceArm]
+
+
+class ChoicesAnswer(AnswerModel):
+    """Per cluster seen so far: what would be chosen now, were a request to constrain nothing."""
+
+    policy: str
+    policy_version: int
+    clusters: list[ClusterChoice]
+
+
+class FixedArm(AnswerModel):
+    """Sending everything to one arm."""
+
+    arm: str
+    enabled: bool
+    reward: Estimate
+    """Expected on all traffic so far, by the model."""
+    cost_usd: float | None
+    """Mean predicted cost of a decision, over those it was eligible for."""
+
+
+class FixedMixture(AnswerModel):
+    """The best random mix of fixed arms at the predicted cost of what was played."""
+
+    reward: float
+    cost_usd: float
+    shares: dict[str, float]
+
+
+class PriorScales(AnswerModel):
+    """Standard deviations of effects on the reward, per feature group, as the evidence had chosen them."""
+
+    version: int
+    at: Time
+    shared: dict[str, float]
+    """Of what the arms have in common: how much the queries' difficulty depends on the group."""
+    own: dict[str, float]
+    """Of what sets the arms apart: how much the choice of the arm depends on the group."""
+
+
+class ArmWatch(AnswerModel):
+    """How close the change detector is to an alarm."""
+
+    arm: str
+    evidence_nats: float
+    """For a change, against none; an alarm at ``alarm_nats``."""
+    rewards: int
+    """It was tested on since the last alarm; below 30 it is not judged."""
+
+
+class LearningAnswer(RewardSummary):
+    """What was learned: against the fixed arms, over time, and whether the arms are as ever."""
+
+    policy: str
+    policy_version: int
+    cost_usd: float | None
+    """Mean predicted cost of a decision."""
+    played: Estimate | None
+    """Expected reward of the arms as they were played on the clusters, by the model: what ``fixed`` compares with."""
+    fixed: list[FixedArm]
+    mixture: FixedMixture | None
+    scales: list[PriorScales]
+    """Oldest first; at most 120, spread over the time of the snapshots that are kept."""
+    alarm_nats: float
+    watch: list[ArmWatch]
