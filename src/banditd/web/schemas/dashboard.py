@@ -33,9 +33,7 @@ class MapPoint(AnswerModel):
 
 
 class MapAnswer(AnswerModel):
-    """Where recent queries lie, newest first. Decisions without a context, or with one of another schema, are left
-    out.
-    """
+    """Where recent queries lie, newest first. Decisions without a context of today's schema are left out."""
 
     policy: str
     points: list[MapPoint]
