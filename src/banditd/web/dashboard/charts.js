@@ -20,12 +20,29 @@ export function currentTheme() {
 
 const alpha = (hex, a) => `${hex}${Math.round(255 * a).toString(16).padStart(2, "0")}`;
 
-function axes(format) {
+const two = (n) => String(n).padStart(2, "0");
+
+/** Hours and minutes; at midnight, and where the steps are days, the day. */
+function timeLabels(_, splits) {
+  const step = splits.length > 1 ? splits[1] - splits[0] : 60;
+  let last = "";
+  return splits.map((s) => {
+    const d = new Date(1000 * s);
+    const midnight = d.getHours() + d.getMinutes() + d.getSeconds() === 0;
+    const date = d.toLocaleDateString("en", step > 2.5e6 ? { month: "short", year: "numeric" } : { month: "short", day: "numeric" });
+    const text = step >= 86_400 || midnight ? date : `${two(d.getHours())}:${two(d.getMinutes())}${step < 60 ? `:${two(d.getSeconds())}` : ""}`;
+    const shown = text === last ? "" : text;
+    last = text;
+    return shown;
+  });
+}
+
+function axes(format, plain = false) {
   const ink = colour("muted");
   const line = { stroke: colour("line"), width: 1 };
   const font = "11px system-ui, sans-serif";
   return [
-    { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 26, space: 70 },
+    { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 26, space: 74, values: plain ? (_, v) => v.map((n) => String(n)) : timeLabels },
     { stroke: ink, font, grid: line, ticks: { show: false }, size: 52, values: (_, v) => v.map(format), space: 34 },
   ];
 }
@@ -84,7 +101,7 @@ export function StackedBars({ times, series, range, step, format, label, whole =
   const raw = useRef(null);
   raw.current = { times, series, totals };
   const make = () => ({
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor,
     scales: {
@@ -116,7 +133,7 @@ function tipRows({ series, totals }, i, whole, format) {
 }
 
 /** Lines over time. `series` is [{name, hue, values, dash, fill, low, high, thick, dots}]; `levels` are flat lines. */
-export function Lines({ times, series, range, format, label, floor = null, ceiling = null, height, step }) {
+export function Lines({ times, series, range, format, label, floor = null, ceiling = null, height, step, plain = false }) {
   const columns = [];
   const specs = [];
   const bands = [];
@@ -144,11 +161,11 @@ export function Lines({ times, series, range, format, label, floor = null, ceili
   span.current = range;
   const signature = JSON.stringify(series.map((one) => [one.name, one.hue, one.dash, Boolean(one.low), one.dots])) + step;
   const make = () => ({
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor,
     scales: {
-      x: { range: (_, low, high) => span.current || (low === high ? [low - 60, high + 60] : [low, high]) },
+      x: { time: !plain, range: (_, low, high) => span.current || (low === high ? [low - 60, high + 60] : [low, high]) },
       y: {
         range: (_, low, high) => {
           if (low === null || high === null) return [floor ?? 0, ceiling ?? 1];
@@ -157,13 +174,14 @@ export function Lines({ times, series, range, format, label, floor = null, ceili
         },
       },
     },
-    axes: axes(format),
+    axes: axes(format, plain),
     bands,
     plugins: [
       tip((i) =>
         raw.current
           .filter((one) => one.values[i] !== null && one.values[i] !== undefined)
           .map((one) => [one.hue, one.name, format(one.values[i])]),
+        plain ? (x) => `${-x} decisions ago` : undefined,
       ),
     ],
     series: [{}, ...specs],
@@ -172,7 +190,7 @@ export function Lines({ times, series, range, format, label, floor = null, ceili
 }
 
 /** A small table beside the cursor. */
-function tip(rows) {
+function tip(rows, head = (x) => new Date(1000 * x).toLocaleString()) {
   let box = null;
   return {
     hooks: {
@@ -187,10 +205,10 @@ function tip(rows) {
         box.hidden = !found.length;
         if (!found.length) return;
         box.replaceChildren();
-        const head = document.createElement("div");
-        head.className = "tip-head";
-        head.textContent = new Date(1000 * u.data[0][i]).toLocaleString();
-        box.appendChild(head);
+        const title = document.createElement("div");
+        title.className = "tip-head";
+        title.textContent = head(u.data[0][i]);
+        box.appendChild(title);
         for (const [hue, name, value] of found) {
           const row = document.createElement("div");
           const dot = document.createElement("i");
@@ -212,12 +230,11 @@ function tip(rows) {
 }
 
 /** A small line without axes, for a table's cell. */
-export function Spark({ values, hue, label }) {
+export function Spark({ values, hue, label, low = 0, high = 1 }) {
   const known = values.filter((v) => v !== null);
   if (known.length < 2) return html`<span class="muted">–</span>`;
-  const high = Math.max(...known, 1e-9);
   const points = values
-    .map((v, i) => (v === null ? null : `${((100 * i) / (values.length - 1)).toFixed(1)},${(22 - (20 * v) / high).toFixed(1)}`))
+    .map((v, i) => (v === null ? null : `${((100 * i) / (values.length - 1)).toFixed(1)},${(22 - (20 * (v - low)) / (high - low || 1)).toFixed(1)}`))
     .filter(Boolean);
   return html`<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" role="img" aria-label=${label}>
     <polyline class="line ${hue}" points=${points.join(" ")} /></svg>`;

@@ -21,7 +21,7 @@ export function percent(v, digits = 1) {
   const p = 100 * v;
   if (p !== 0 && Math.abs(p) < 0.1) return `${p.toPrecision(1)} %`;
   if (p > 99.9 && p < 100) return `${p.toFixed(2)} %`;
-  return `${p.toFixed(Math.abs(p) >= 10 && digits < 2 ? Math.min(digits, 1) : digits)} %`;
+  return `${p.toFixed(digits)} %`;
 }
 
 export function usd(v) {
@@ -31,8 +31,9 @@ export function usd(v) {
   if (a === 0) return "$0";
   if (a >= 1000) return `${sign}$${whole.format(a)}`;
   if (a >= 1) return `${sign}$${a.toFixed(2)}`;
-  if (a >= 0.01) return `${sign}$${a.toFixed(4)}`;
-  return `${sign}$${a.toPrecision(2).replace(/e-0?(\d+)/, "e-$1")}`;
+  if (a >= 0.1) return `${sign}$${a.toFixed(2)}`;
+  if (a >= 0.01) return `${sign}$${a.toFixed(3)}`;
+  return a >= 1e-6 ? `${sign}$${a.toFixed(1 - Math.floor(Math.log10(a)))}` : `${sign}$${a.toExponential(1)}`;
 }
 
 export function ms(v) {

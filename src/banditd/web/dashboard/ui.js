@@ -135,8 +135,8 @@ export function Thumbs({ id, merged, onDone }) {
     }
   };
   return html`<div class="thumbs">
-    <button type="button" disabled=${busy} onClick=${() => post("up")} aria-label="Thumb up: reward 1"><span aria-hidden="true">▲</span> Good</button>
-    <button type="button" disabled=${busy} onClick=${() => post("down")} aria-label="Thumb down: reward 0"><span aria-hidden="true">▼</span> Bad</button>
+    <button type="button" disabled=${busy} onClick=${() => post("up")} aria-label="Good: thumb up, reward 1"><span aria-hidden="true">▲</span> Good</button>
+    <button type="button" disabled=${busy} onClick=${() => post("down")} aria-label="Bad: thumb down, reward 0"><span aria-hidden="true">▼</span> Bad</button>
     ${merged !== null && merged !== undefined && html`<span class="muted">merged reward now <b class="num">${number(merged)}</b></span>`}
     <${Outcome} outcome=${outcome} />
   </div>`;
@@ -150,20 +150,20 @@ export function Scores({ rows, arms, chosen, exclusions }) {
   const penalised = scored.some((row) => row.penalty > 0);
   const left = Object.entries(exclusions || {});
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Arms of this decision"><table class="scores">
-    <thead><tr><th scope="col">Arm</th><th scope="col">Predicted reward</th><th scope="col" class="right">Mean</th>
+    <thead><tr><th scope="col">Arm</th><th scope="col">Probability</th><th scope="col">Predicted reward</th><th scope="col" class="right">Mean</th>
       <th scope="col" class="right" title="Standard deviation of the prediction">Dev.</th><th scope="col" class="right">Cost</th>
       ${penalised && html`<th scope="col" class="right" title="What money takes away, in units of reward">Penalty</th>`}
-      <th scope="col" class="right" title="Mean less penalty">Utility</th><th scope="col">Probability</th></tr></thead>
+      <th scope="col" class="right" title="Mean less penalty">Utility</th></tr></thead>
     <tbody>
       ${scored.map(
         (row) => html`<tr key=${row.arm} class=${row.arm === chosen ? "chosen" : ""}>
           <th scope="row"><${Arm} arms=${arms} name=${row.arm} />${row.arm === chosen && html` <span class="badge">drawn</span>`}</th>
+          <td><${ShareBar} share=${row.probability} hue=${hueOf(arms, row.arm)} /></td>
           <td class="graph"><${Interval} mean=${row.mean} pair=${pair(row)} low=${low} high=${high} hue=${hueOf(arms, row.arm)} /></td>
           <td class="num right">${number(row.mean)}</td><td class="num right">${number(row.deviation)}</td>
           <td class="num right">${money(row.cost_usd)}</td>
           ${penalised && html`<td class="num right">${number(row.penalty)}</td>`}
-          <td class="num right">${number(row.mean - row.penalty)}</td>
-          <td><${ShareBar} share=${row.probability} hue=${hueOf(arms, row.arm)} /></td></tr>`,
+          <td class="num right">${number(row.mean - row.penalty)}</td></tr>`,
       )}
       ${left.map(
         ([name, reason]) => html`<tr key=${name} class="excluded"><th scope="row"><${Arm} arms=${arms} name=${name} /></th>
@@ -201,7 +201,7 @@ export function DrawLine({ rows, arms, uniform, chosen }) {
     <svg viewBox="0 0 1000 46" preserveAspectRatio="none" role="img" aria-label=${says}>
       ${parts.map(
         (part) => html`<rect key=${part.arm} class="segment ${hueOf(arms, part.arm)} ${part.arm === chosen ? "hit" : ""}"
-          x=${1000 * part.from} y="14" width=${Math.max(1, 1000 * part.probability - 1)} height="22"><title>${part.arm}: ${percent(part.probability)}</title></rect>`,
+          x=${1000 * part.from} y="14" width=${Math.max(part.arm === chosen ? 4 : 1, 1000 * part.probability - 1)} height="22"><title>${part.arm}: ${percent(part.probability)}</title></rect>`,
       )}
       <path class="needle" d=${`M${1000 * uniform - 7} 2h14l-7 10zM${1000 * uniform - 1} 10h2v32h-2z`} />
     </svg>

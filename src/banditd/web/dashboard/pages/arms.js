@@ -4,10 +4,10 @@ import { call, refreshAll, usePoll } from "../api.js";
 import { Spark, StackedBars } from "../charts.js";
 import { ago, count, day, ms, percent, query, reward, usd } from "../format.js";
 import { Arm, Card, Choice, Interval, Legend, Outcome, ShareBar, Waiting, hueOf, plural, scaleOf } from "../ui.js";
-import { WINDOWS, useSeries } from "./overview.js";
+import { WINDOWS, firstWindow, useSeries } from "./overview.js";
 
 export function Arms({ policy, arms }) {
-  const [window, setWindow] = useState("24h");
+  const [window, setWindow] = useState(firstWindow(arms));
   const series = useSeries(policy, window, arms);
   const learning = usePoll(`v1/stats/learning?${query({ policy })}`, { every: 5000 });
   const fixed = Object.fromEntries((learning.data?.fixed || []).map((one) => [one.arm, one]));
@@ -72,7 +72,7 @@ function ArmCard({ one, arms, policy, fixed, low, high, columns }) {
       <div class="short"><dt>Latency</dt><dd class="num">${ms(one.usage.mean_latency_ms)}</dd></div>
       <div class="short"><dt>Errors</dt><dd class="num ${one.usage.errors ? "warn" : ""}">${count(one.usage.errors)}</dd></div>
     </dl>
-    ${times && times.length > 2 && html`<div class="sparkrow"><span class="muted">reward over time</span><${Spark} values=${times.map((row) => row?.mean_reward ?? null)} hue=${hue} label=${`Mean reward of ${one.arm} over time`} /></div>`}
+    ${times && times.filter((row) => row?.rewards).length > 4 && html`<div class="sparkrow"><span class="muted">reward over time</span><${Spark} values=${times.map((row) => row?.mean_reward ?? null)} hue=${hue} low=${low} high=${high} label=${`Mean reward of ${one.arm} over time`} /></div>`}
     <${PriceLine} one=${one} patch=${patch} />
     <${Outcome} outcome=${outcome} />
     ${one.onboarding.recommendation && html`<p class="advice">${one.onboarding.recommendation}</p>`}

@@ -4,6 +4,8 @@ import { usePoll } from "../api.js";
 import { compact, count, interval, percent, query, reward } from "../format.js";
 import { Arm, Card, Choice, Legend, Scores, Waiting, because, hueOf, plural } from "../ui.js";
 
+const FIRM = 8;
+
 export const name = (cluster) => (cluster.words?.length ? cluster.words.slice(0, 3).join(", ") : `cluster ${cluster.cluster}`);
 
 export function Contexts({ policy, arms, values, go }) {
@@ -20,7 +22,7 @@ export function Contexts({ policy, arms, values, go }) {
   const byCluster = new Map((choices.data?.clusters || []).map((one) => [one.cluster, one]));
   const one = clusters.find((c) => c.cluster === chosen) || null;
   return html`
-    <div class="grid map-grid">
+    <div class="grid map-grid narrow">
       <${Card} title="Map of recent queries" note="Each dot is one of the last queries; near means alike in meaning. The colour is the arm that was drawn.">
         ${map.data ? html`<${QueryMap} points=${map.data.points} arms=${arms} clusters=${clusters} chosen=${chosen} go=${go} select=${select} />` : html`<${Waiting} poll=${map} what="the map" />`}
       <//>
@@ -61,7 +63,7 @@ function QueryMap({ points, arms, clusters, chosen, go, select }) {
     <${Legend} arms=${arms.filter((one) => points.some((p) => p.arm === one.arm))} hidden=${hidden} onToggle=${toggle} />`;
 }
 
-/** Where most lie: the outermost two in a hundred would squeeze the rest. */
+/** From the least to the greatest; some room where all are the same. */
 function spread(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const low = sorted[0];
@@ -77,7 +79,7 @@ function labels(points, at, words) {
   for (const [cluster, spots] of [...groups].sort((a, b) => b[1].length - a[1].length)) {
     const middle = (i) => [...spots].sort((a, b) => a[i] - b[i])[Math.floor(spots.length / 2)][i];
     const text = (words.get(cluster) || "").split(", ").slice(0, 2).join(", ");
-    const one = { cluster, text, x: Math.min(560, Math.max(80, middle(0))), y: middle(1) - 8 };
+    const one = { cluster, text, x: Math.min(535, Math.max(105, middle(0))), y: middle(1) - 8 };
     if (text && spots.length > 3 && placed.every((other) => Math.abs(other.y - one.y) > 17 || Math.abs(other.x - one.x) > 120)) placed.push(one);
     if (placed.length >= 9) break;
   }
@@ -108,10 +110,12 @@ function HeatMap({ clusters, choices, arms, chosen, select }) {
   const known = arms.map((one) => one.arm);
   const cells = clusters.flatMap((c) => c.arms);
   const valueOf = (cell) => (view === "observed" ? cell?.mean_reward : cell?.posterior_mean) ?? null;
-  const all = cells.map(valueOf).filter((v) => v !== null);
-  const low = Math.min(...all, 1);
-  const high = Math.max(...all, 0);
-  const shade = (v) => (v === null ? "none" : String(Math.min(9, Math.floor((10 * (v - low)) / (high - low || 1)))));
+  // A single reward says little: it neither sets the scale nor gets the full colour.
+  const firm = cells.filter((cell) => cell.rewards >= FIRM && valueOf(cell) !== null);
+  const all = (firm.length ? firm : cells).map(valueOf).filter((v) => v !== null);
+  const low = all.length ? Math.min(...all) : 0;
+  const high = all.length ? Math.max(...all) : 1;
+  const shade = (v) => (v === null ? "none" : String(Math.max(0, Math.min(9, Math.floor((10 * (v - low)) / (high - low || 1))))));
   return html`<${Card} title="Clusters and arms" note="Mean reward of every arm in every cluster, its 95 % interval, and how many rewards it rests on. A ring marks the arm that would be chosen now."
       side=${html`<${Choice} label="What to show" value=${view} onChange=${setView} options=${[["observed", "Observed"], ["model", "By the model"]]} />`}>
     <div class="scroll" tabindex="0" role="region" aria-label="Clusters and arms"><table class="heat">
@@ -125,10 +129,10 @@ function HeatMap({ clusters, choices, arms, chosen, select }) {
             const cell = c.arms.find((row) => row.arm === arm);
             const value = valueOf(cell);
             const pair = view === "observed" ? cell?.interval : cell?.posterior_interval;
-            return html`<td key=${arm} class="cell shade-${shade(value)} ${arm === pick ? "pick" : ""}" title=${`${arm} in ${name(c)}: ${reward(value)}, 95 % ${interval(pair)}, ${count(cell?.rewards || 0)} rewards`}>
+            return html`<td key=${arm} class="cell shade-${shade(value)} ${arm === pick ? "ring" : ""} ${(cell?.rewards || 0) < FIRM ? "thin" : ""}" title=${`${arm} in ${name(c)}: ${reward(value)}, 95 % ${interval(pair)}, ${count(cell?.rewards || 0)} rewards`}>
               ${value === null ? html`<span class="empty">–</span>` : html`<b>${reward(value)}</b><small>${pair ? `${pair[0].toFixed(2)}–${pair[1].toFixed(2)}` : ""} · ${compact(cell.rewards)}</small>`}</td>`;
           })}
           <td>${c.best_arm ? html`<${Arm} arms=${arms} name=${c.best_arm} />` : html`<span class="muted">not yet</span>`}</td></tr>`;
       })}</tbody></table></div>
-    <p class="keys"><span class="scale">${[...Array(10).keys()].map((i) => html`<i key=${i} class="shade-${i}"></i>`)}</span>${reward(low)} to ${reward(high)} <span class="ringkey"></span>would be chosen now</p><//>`;
+    <p class="keys"><span class="scale">${[...Array(10).keys()].map((i) => html`<i key=${i} class="shade-${i}"></i>`)}</span>${reward(low)} to ${reward(high)} <span class="ringkey"></span>would be chosen now <span class="thinkey">pale</span> fewer than ${FIRM} rewards</p><//>`;
 }

@@ -16,21 +16,22 @@ const GROUPS = {
 
 export function Learning({ policy, arms }) {
   const [window, setWindow] = useState("all");
+  const recent = usePoll(window === "recent" ? `v1/stats/map?${query({ policy, limit: 500 })}` : null, { every: 4000 });
   const learning = usePoll(`v1/stats/learning?${query({ policy })}`, { every: 4000 });
   const stats = usePoll(`v1/stats?${query({ policy })}`, { every: 4000 });
   const report = usePoll(`v1/policies/${encodeURIComponent(policy)}/report`, { every: 10_000 });
-  const snapshots = usePoll(`v1/policies/${encodeURIComponent(policy)}/snapshots?limit=12`, { every: 6000 });
-  const series = useSeries(policy, window, arms);
+  const snapshots = usePoll(`v1/policies/${encodeURIComponent(policy)}/snapshots?limit=7`, { every: 6000 });
+  const series = useSeries(policy, window === "recent" ? "1h" : window, arms);
   const l = learning.data;
   if (!l) return html`<${Waiting} poll=${learning} what="what was learned" />`;
   if (!l.rewards) {
     return html`<${Card} title="Nothing learned yet"><p>The policy learns from rewards, and there is none yet. Reward a decision with a thumb on the <a href="#/decisions">decisions</a> page, or over HTTP: <code>POST /v1/rewards</code>.</p><//>`;
   }
   return html`
-    <div class="row between"><${Choice} label="Window" value=${window} onChange=${setWindow} options=${Object.entries(WINDOWS).map(([name, [text]]) => [name, text])} /></div>
+    <div class="row between"><${Choice} label="Window" value=${window} onChange=${setWindow} options=${[["recent", "Last 500"], ...Object.entries(WINDOWS).map(([name, [text]]) => [name, text])]} /></div>
     <div class="grid two">
-      <${Card} title="Learning curve" note="Mean reward so far in this window, beside what each arm alone would be expected to earn on the same traffic.">
-        ${series.columns ? html`<${Curve} columns=${series.columns} step=${series.span.step} l=${l} arms=${arms} />` : html`<${Waiting} poll=${series} what="the curve" />`}
+      <${Card} title="Learning curve" note=${window === "recent" ? "Mean of the last 50 rewards at each of the last 500 decisions, beside what each arm alone would be expected to earn." : "Mean reward so far in this window, beside what each arm alone would be expected to earn on the same traffic."}>
+        ${window === "recent" ? (recent.data ? html`<${Recent} points=${recent.data.points} l=${l} arms=${arms} />` : html`<${Waiting} poll=${recent} what="recent decisions" />`) : series.columns ? html`<${Curve} columns=${series.columns} step=${series.span.step} l=${l} arms=${arms} />` : html`<${Waiting} poll=${series} what="the curve" />`}
       <//>
       <${Standing} l=${l} arms=${arms} />
     </div>
@@ -39,12 +40,8 @@ export function Learning({ policy, arms }) {
       <${Scales} l=${l} which="shared" title="What makes a query hard" note="How far each part of the context moves the reward of all arms alike. It does not change the choice, but it keeps hard queries from being held against an arm." />
     </div>
     <div class="grid two">
-      <${Watch} l=${l} arms=${arms} />
-      ${stats.data && html`<${Alarms} s=${stats.data} arms=${arms} />`}
-    </div>
-    <div class="grid two">
-      <${Settled} report=${report.data} />
-      <${Snapshots} rows=${snapshots.data?.snapshots} />
+      <div class="stack"><${Watch} l=${l} arms=${arms} />${stats.data && html`<${Alarms} s=${stats.data} arms=${arms} />`}</div>
+      <div class="stack"><${Settled} report=${report.data} /><${Snapshots} rows=${snapshots.data?.snapshots} /></div>
     </div>`;
 }
 
@@ -62,16 +59,39 @@ function Curve({ columns, step, l, arms }) {
   const times = columns.times.length > 1 ? columns.times : [columns.times[0], columns.times[0] + step];
   const flat = (v) => times.map(() => v);
   const pad = (values) => (columns.times.length > 1 ? values : [...values, values[0]]);
-  const fixed = l.fixed.filter((one) => one.enabled);
   const series = [
-    ...fixed.map((one) => ({ name: `always ${one.arm}`, hue: hueOf(arms, one.arm), values: flat(one.reward.mean), dash: [5, 4] })),
-    ...(l.mixture ? [{ name: "best mix", hue: "muted", values: flat(l.mixture.reward), dash: [2, 3] }] : []),
+    ...levels(l, arms, flat),
     { name: "each step", hue: "accent-soft", values: pad(rows.map((row) => row.mean)), dots: rows.length < 60 },
     { name: "so far", hue: "accent", values: pad(far), thick: true },
   ];
   return html`<${Lines} times=${times} series=${series} range=${null} step=${step} floor=${0} ceiling=${1} height=${230} format=${(v) => v.toFixed(2)}
       label="Mean reward over time against fixed arms" />
     <p class="keys"><span class="key-line accent"></span>so far <span class="key-line soft"></span>each step <span class="key-line dashed"></span>dashed: an arm alone, by the model</p>`;
+}
+
+/** Flat lines: what each enabled arm alone, and the best mix of them, would be expected to earn. */
+function levels(l, arms, flat) {
+  return [
+    ...l.fixed.filter((one) => one.enabled).map((one) => ({ name: `always ${one.arm}`, hue: hueOf(arms, one.arm), values: flat(one.reward.mean), dash: [5, 4] })),
+    ...(l.mixture ? [{ name: "best mix", hue: "muted", values: flat(l.mixture.reward), dash: [2, 3] }] : []),
+  ];
+}
+
+const SMOOTH = 50;
+
+function Recent({ points, l, arms }) {
+  const ordered = [...points].reverse();
+  const last = [];
+  const moving = ordered.map((point) => {
+    if (point.reward !== null) last.push(point.reward);
+    if (last.length > SMOOTH) last.shift();
+    return last.length >= 10 ? last.reduce((sum, v) => sum + v, 0) / last.length : null;
+  });
+  if (ordered.length < 12) return html`<p class="muted">Not enough data: fewer than 12 decisions.</p>`;
+  const series = [...levels(l, arms, (v) => ordered.map(() => v)), { name: "mean of the last 50", hue: "accent", values: moving, thick: true }];
+  return html`<${Lines} times=${ordered.map((_, i) => i + 1 - ordered.length)} series=${series} range=${null} step="recent" plain floor=${0} ceiling=${1} height=${230}
+      format=${(v) => v.toFixed(2)} label="Mean reward over the last decisions against fixed arms" />
+    <p class="keys"><span class="key-line accent"></span>mean of the last 50 rewards <span class="key-line dashed"></span>dashed: an arm alone, by the model; the axis counts decisions back from now</p>`;
 }
 
 function Standing({ l, arms }) {
@@ -87,7 +107,7 @@ function Standing({ l, arms }) {
     <td class="num right">${reward(e.mean)}</td><td class="num right">${usd(cost)}</td></tr>`;
   return html`<${Card} title="Against fixed arms" note="Expected reward on all traffic so far, by one model, so like is compared with like.">
     <p class="verdict">As played it earns <b class="num">${gap >= 0 ? "+" : "−"}${Math.abs(gap).toFixed(3)}</b> against always ${best.arm}${sure}, at ${usd(l.cost_usd)} instead of ${usd(best.cost_usd)} a decision${mix !== null ? html`; <b class="num">${mix >= 0 ? "+" : "−"}${Math.abs(mix).toFixed(3)}</b> against the best mix of fixed arms at the same cost` : ""}.</p>
-    <div class="scroll" tabindex="0" role="region" aria-label="Against fixed arms"><table><thead><tr><th scope="col">What</th><th scope="col">Expected reward, ${low.toFixed(2)} to ${high.toFixed(2)}</th><th scope="col" class="right">Mean</th><th scope="col" class="right">Cost</th></tr></thead><tbody>
+    <div class="scroll" tabindex="0" role="region" aria-label="Against fixed arms"><table class="wrapping"><thead><tr><th scope="col">What</th><th scope="col">Expected reward, ${low.toFixed(2)} to ${high.toFixed(2)}</th><th scope="col" class="right">Mean</th><th scope="col" class="right">Cost</th></tr></thead><tbody>
       ${row(html`<b>the policy as played</b>`, l.played, l.cost_usd, "accent", "played")}
       ${fixed.map((one) => row(html`always <${Arm} arms=${arms} name=${one.arm} />`, one.reward, one.cost_usd, hueOf(arms, one.arm), one.arm))}
       ${l.mixture && html`<tr key="mixture"><th scope="row">best mix <span class="muted">${Object.entries(l.mixture.shares).filter(([, v]) => v > 0.005).map(([name, share]) => `${percent(share, 0)} ${name}`).join(" + ")}</span></th>
@@ -126,7 +146,7 @@ function Settled({ report }) {
   const says = c.converged === true ? ["good", "yes"] : c.converged === false ? ["", "not yet"] : ["", "not enough data"];
   const e = c.evidence || {};
   return html`<${Card} title="Has it settled?" note="The newer half of the last week's decisions against the older half. Settled means that the policy no longer moves, not that it is right.">
-    <p><span class="badge ${says[0]}">${says[1]}</span> ${c.reason}.</p>
+    <p><span class="badge ${says[0]}">${says[1]}</span> ${c.reason.replace("not enough data: ", "")}.</p>
     ${e.share_shift !== undefined && html`<p class="muted">Shares moved by ${percent(e.share_shift)} (chance alone: ${percent(e.share_shift_by_chance)}), entropy by ${percent(Math.abs(e.entropy_change))}; up to ${percent(e.tolerance, 0)} counts as steady.</p>`}<//>`;
 }
 

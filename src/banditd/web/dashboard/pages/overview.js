@@ -14,6 +14,12 @@ export const WINDOWS = {
   all: ["All", null, null],
 };
 
+/** A window that a policy of this age fills. */
+export function firstWindow(arms) {
+  const hours = (nowMs() - Math.min(...arms.map((one) => Date.parse(one.created_at)), nowMs())) / 3.6e6;
+  return hours < 3 ? "1h" : "24h";
+}
+
 /** Since when, and in which steps, a window is drawn. */
 export function spanOf(window, arms) {
   const [, length, step] = WINDOWS[window];
@@ -40,7 +46,10 @@ export function columnsOf(data, step) {
   for (const one of data.steps) (byArm[one.arm] ||= times.map(() => null))[index.get(one.at)] = one;
   const now = nowMs() / 1000;
   const since = Date.parse(data.since) / 1000;
-  return { times: times.map((at) => Date.parse(at) / 1000), byArm, range: [since - (since % step), now] };
+  const shown = times.map((at) => Date.parse(at) / 1000);
+  // An empty beginning says nothing, but a few empty steps keep one bar from filling the chart.
+  const from = shown.length ? Math.max(since, Math.min(shown[0] - 2 * step, now - 12 * step)) : since;
+  return { times: shown, byArm, range: [from - (from % step), Math.max(now, (shown[shown.length - 1] || 0) + step)] };
 }
 
 /** Over all arms, per time: decisions, explored, rewards, mean reward. The mean is weighted by rewards. */
@@ -55,7 +64,7 @@ export function overall(columns) {
 }
 
 export function Overview({ policy, arms, go }) {
-  const [window, setWindow] = useState("24h");
+  const [window, setWindow] = useState(firstWindow(arms));
   const length = WINDOWS[window][1];
   const stats = usePoll(`v1/stats?${query({ policy, window_s: length })}`);
   const series = useSeries(policy, window, arms);
@@ -78,8 +87,7 @@ export function Overview({ policy, arms, go }) {
     </div>
     <${Against} s=${s} arms=${arms} window=${window} />
     <div class="grid two">
-      <${Budgets} policy=${policy} />
-      <${Alarms} s=${s} arms=${arms} go=${go} />
+      <div class="stack"><${Budgets} policy=${policy} /><${Alarms} s=${s} arms=${arms} /></div>
       <${Latest} page=${latest.data} arms=${arms} go=${go} />
     </div>`;
 }

@@ -1,0 +1,273 @@
+"""The dashboard's main paths, as a person walks them, in a real browser over a real daemon."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from typing import Any
+
+
+def tile(page: Any, label: str) -> Any:
+    return page.locator(".tile", has=page.get_by_text(label, exact=True)).locator(".value")
+
+
+def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, shot) -> None:
+    page = open_page(fresh)
+    page.get_by_role("heading", name="Nothing has been asked yet").wait_for()
+    shot(page, "first-steps")
+    # The command on the page works as it stands, and its query appears without a reload.
+    command = page.locator(".command pre").first.inner_text()
+    subprocess.run(shlex.split(command.replace("\\\n", " ")), check=True, capture_output=True)
+    page.get_by_role("region", name="Latest decisions").locator("tbody tr").first.wait_for()
+    assert tile(page, "Decisions").inner_text() == "1"
+    for name, says in (
+        ("learning", "Nothing learned yet"),
+        ("contexts", "Map of recent queries"),
+        ("arms", "Share of traffic"),
+    ):
+        page.goto(f"{fresh.url}/#/{name}")
+        page.get_by_role("heading", name=says).wait_for()
+
+
+def test_traffic_is_seen_as_it_arrives(taught, open_page) -> None:
+    page = open_page(taught)
+    shown = tile(page, "Decisions")
+    shown.wait_for()
+    before = int(shown.inner_text().replace(",", ""))
+    taught.teach(9)
+    wanted = f"{before + 9:,}"
+    page.wait_for_function(
+        "text => [...document.querySelectorAll('.tile .value')][0].textContent === text", arg=wanted
+    )
+    newest = taught.call("GET", "/v1/decisions?limit=1")["decisions"][0]["arm"]
+    first = page.get_by_role("region", name="Latest decisions").locator("tbody tr").first
+    assert newest in first.inner_text()
+
+
+def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> None:
+    page = open_page(taught)
+    shown = tile(page, "Decisions")
+    shown.wait_for()
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(300)  # for what was on its way
+    asked, before = len(page.watched.requests), shown.inner_text()
+    taught.teach(3)
+    page.wait_for_timeout(2500)
+    assert len(page.watched.requests) == asked
+    page.get_by_role("button", name="Resume").click()
+    page.wait_for_function(
+        "text => [...document.querySelectorAll('.tile .value')][0].textContent !== text", arg=before
+    )
+
+
+def test_a_decision_opens_and_a_thumb_is_learned(taught, open_page, shot) -> None:
+    made = taught.call(
+        "POST", "/v1/route", {"input": "Prove that there are infinitely many primes.", "tags": {"team": "maths"}}
+    )
+    page = open_page(taught, "decisions")
+    row = page.locator(".log tbody tr").first
+    row.get_by_role("button").click()
+    whole = page.get_by_role("region", name="One decision")
+    whole.get_by_text(made["decision_id"]).wait_for()
+    assert made["decision_id"] in page.url
+    text = whole.inner_text()
+    assert "infinitely many primes" in text
+    assert "team: maths" in text
+    assert "None yet" in text
+    logged = taught.call("GET", f"/v1/decisions/{made['decision_id']}")
+    for arm in logged["arms"]:
+        assert f"{arm['mean']:.3f}" in whole.locator(".scores tr", has_text=arm["arm"]).inner_text()
+    assert f"{logged['uniform']:.4f}" in whole.locator(".drawline figcaption").inner_text()
+    # The needle stands where the number fell, and only the drawn arm's segment is lit.
+    hit = whole.locator(".segment.hit")
+    assert hit.locator("title").text_content().startswith(made["arm"])
+    whole.get_by_role("button", name="thumb up").click()
+    whole.get_by_text("Recorded; the learner folds it in").wait_for()
+    whole.get_by_text("Merged and learned").wait_for()
+    after = taught.call("GET", f"/v1/decisions/{made['decision_id']}")
+    assert [(event["source"], event["reward"]) for event in after["rewards"]] == [("human", 1.0)]
+    whole.get_by_role("button", name="thumb up").click()
+    whole.get_by_text("counted once").wait_for()
+    whole.get_by_role("button", name="thumb down").click()
+    whole.get_by_text("it replaces your former thumb").wait_for()
+    page.wait_for_function("() => document.querySelector('.thumbs .num')?.textContent === '0.000'")
+    shot(page, "decision")
+    page.keyboard.press("Escape")
+    whole.wait_for(state="detached")
+    assert made["decision_id"] not in page.url
+
+
+def test_the_log_is_filtered_and_paged(taught, open_page) -> None:
+    page = open_page(taught, "decisions")
+    rows = page.locator(".log tbody tr")
+    rows.first.wait_for()
+    first = taught.call("GET", "/v1/decisions?policy=default&limit=25")
+    older = taught.call("GET", f"/v1/decisions?policy=default&limit=25&before_id={first['next_before_id']}")[
+        "decisions"
+    ]
+    page.get_by_role("button", name="Older").click()
+    page.get_by_role("heading", name="Page 2").wait_for()
+    page.locator(f'tr[data-id="{older[0]["decision_id"]}"]').wait_for()
+    shown = [row.get_attribute("data-id") for row in rows.all()]
+    assert shown == [one["decision_id"] for one in older]
+    page.get_by_role("button", name="Newest").click()
+    page.get_by_label(re.compile("^Arm")).select_option("code-specialist")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.log tbody tr')].every(row => row.innerText.includes('code-spec'))"
+    )
+    assert "arm=code-specialist" in page.url
+    page.get_by_label("Kind").select_option("true")
+    matching = taught.call("GET", "/v1/decisions?policy=default&arm=code-specialist&explored=true&limit=25")[
+        "decisions"
+    ]
+    page.wait_for_function("n => document.querySelectorAll('.log tbody tr').length === n", arg=len(matching))
+    assert [row.get_attribute("data-id") for row in rows.all()] == [one["decision_id"] for one in matching]
+    if not matching:
+        page.get_by_text("No decision matches").wait_for()
+    page.get_by_label("Id").fill("nonsense")
+    page.get_by_role("button", name="Open", exact=True).click()
+    page.get_by_text("An id looks like").wait_for()
+
+
+def test_a_price_is_changed_in_place(taught, open_page, shot) -> None:
+    page = open_page(taught, "arms")
+    card = page.get_by_role("article", name="large-reasoner")
+    card.get_by_role("button", name="Change the price").click()
+    field = card.get_by_label("large-reasoner: $ per million output tokens")
+    field.fill("8.5")
+    field.press("Enter")
+    card.get_by_text("Saved").wait_for()
+    card.locator(".price").get_by_text("$8.50").wait_for()
+    price = taught.call("GET", "/v1/arms/large-reasoner")["price"]
+    assert price == {"usd_per_mtok_in": 2.5, "usd_per_mtok_out": 8.5, "usd_per_request": 0.0}
+    card.get_by_role("button", name="Change the price").click()
+    field.fill("3")
+    field.press("Escape")
+    field.wait_for(state="detached")
+    assert taught.call("GET", "/v1/arms/large-reasoner")["price"] == price
+    shot(page, "arms-price")
+
+
+def test_an_arm_is_disabled_and_enabled_again(taught, open_page) -> None:
+    page = open_page(taught, "arms")
+    switch = page.get_by_role("switch", name="medium-general enabled")
+    switch.click()
+    page.get_by_text("Disabled: it is not chosen any more").wait_for()
+    assert switch.get_attribute("aria-checked") == "false"
+    assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is False
+    answer = taught.call("POST", "/v1/route", {"input": "Translate: cat", "dry_run": True, "explain": True})
+    assert answer["exclusions"] == {"medium-general": "disabled"}
+    switch.click()
+    page.get_by_text("Enabled: it may be chosen").wait_for()
+    assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is True
+
+
+def test_the_playground_previews_commits_and_rewards(taught, open_page, shot) -> None:
+    page = open_page(taught, "playground")
+    before = taught.call("GET", "/v1/stats")["decisions"]
+    query = "Prove by induction that n squared is odd for odd n."
+    page.get_by_role("textbox", name="Query").fill(query)
+    preview = page.get_by_role("region", name="What would happen")
+    preview.wait_for()
+    asked = taught.call("POST", "/v1/route", {"input": query, "dry_run": True, "explain": True})
+    for score in asked["arms"]:
+        assert f"{score['mean']:.3f}" in preview.locator("tr", has_text=score["arm"]).inner_text()
+    assert taught.call("GET", "/v1/stats")["decisions"] == before
+    page.get_by_role("button", name="Commit this query").click()
+    committed = page.get_by_role("region", name="Committed")
+    committed.get_by_role("button", name="thumb up").click()
+    committed.get_by_text("merged reward now").wait_for()
+    shot(page, "playground-committed")
+    committed.get_by_role("button", name="Open the decision").click()
+    page.get_by_role("region", name="One decision").get_by_text(query).wait_for()
+    assert taught.call("GET", "/v1/stats")["decisions"] == before + 1
+
+
+def test_the_playground_says_why_no_arm_is_left(taught, open_page) -> None:
+    page = open_page(taught, "playground", calm=False)  # the browser reports the 422 by itself
+    page.get_by_role("textbox", name="Query").fill("Prove that two is even.")
+    page.get_by_label("At most $").fill("0.0000001")
+    page.get_by_text("no arm may answer this query").wait_for()
+    excluded = page.locator("tr.excluded").all_inner_texts()
+    assert len(excluded) == len(taught.call("GET", "/v1/arms")["arms"])
+    assert all("its predicted cost is above the request's limit" in row for row in excluded)
+
+
+def test_contexts_show_the_map_and_why(taught, open_page) -> None:
+    page = open_page(taught, "contexts")
+    page.locator(".spot").first.wait_for()
+    points = taught.call("GET", "/v1/stats/map?limit=400")["points"]
+    assert page.locator(".spot").count() == len(points)
+    clusters = taught.call("GET", "/v1/stats/contexts")["clusters"]
+    largest = max(clusters, key=lambda one: one["decisions"])
+    choice = next(
+        one for one in taught.call("GET", "/v1/stats/choices")["clusters"] if one["cluster"] == largest["cluster"]
+    )
+    page.locator(".heat tbody tr").first.get_by_role("button").click()
+    assert f"cluster={largest['cluster']}" in page.url
+    detail = page.locator(".map-grid .card").nth(1)
+    detail.locator(".why").wait_for()
+    assert choice["arm"] in detail.locator(".why").inner_text()
+    assert page.locator(".heat td.ring").count() == len(clusters)
+    seen = [cell for cell in largest["arms"] if cell["mean_reward"] is not None]
+    first = page.locator(".heat tbody tr").first.inner_text()
+    assert all(f"{cell['mean_reward']:.3f}" in first for cell in seen)
+
+
+def test_learning_compares_with_fixed_arms(taught, open_page) -> None:
+    page = open_page(taught, "learning")
+    standing = page.get_by_role("region", name="Against fixed arms").first
+    standing.get_by_text("the policy as played").wait_for()
+    learned = taught.call("GET", "/v1/stats/learning")
+    for one in learned["fixed"]:
+        assert f"{one['reward']['mean']:.3f}" in standing.locator("tr", has_text=f"always {one['arm']}").inner_text()
+    page.get_by_role("button", name="Last 500").click()
+    page.get_by_text("the axis counts decisions back from now").wait_for()
+    assert page.locator(".plot canvas").count() >= 3
+
+
+def test_the_theme_is_switched_and_kept(taught, open_page) -> None:
+    page = open_page(taught)
+    page.get_by_role("button", name="Dark").click()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.reload()
+    page.get_by_role("button", name="Light").wait_for()
+    assert page.evaluate(ground) == dark
+    page.get_by_role("button", name="Light").click()
+    assert page.evaluate(ground) != dark
+
+
+def test_the_first_load_is_small(taught, browser) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    sizes: dict[str, int] = {}
+    page.on(
+        "response", lambda answer: sizes.update({answer.url: len(answer.body())}) if answer.status == 200 else None
+    )
+    page.goto(f"{taught.url}/")
+    page.locator(".tile").first.wait_for()
+    page.wait_for_timeout(500)
+    context.close()
+    assert any(url.endswith("/dashboard/app.js") for url in sizes)
+    assert sum(sizes.values()) < 300_000, sizes  # uncompressed, data and all
+
+
+def test_everything_is_reached_by_the_keyboard(taught, open_page) -> None:
+    page = open_page(taught)
+    page.locator(".tile").first.wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.innerText"))
+    assert {"Arms", "Contexts", "Decisions", "Playground", "Learning", "Pause", "Dark"} <= reached
+    page.get_by_role("link", name="Decisions", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.locator(".log tbody button").first.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("region", name="One decision").wait_for()
+    page.wait_for_function("() => document.activeElement.innerText === 'Decision'")
+    assert re.search(r"id=[0-9a-f-]{36}", page.url)

@@ -1,0 +1,133 @@
+"""Bad states are shown, not hidden; keys are asked for once; nobody is kept out by a page's make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banditd.web.problems import PROBLEM_TYPE
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+AXE_RUN = """async () => {
+  const found = await axe.run(document, {resultTypes: ["violations"]});
+  const tell = node => `${node.html.slice(0, 160)} ${node.any[0]?.message || ""}`;
+  return found.violations
+    .filter(one => ["serious", "critical"].includes(one.impact))
+    .map(one => `${one.id}: ${one.nodes.slice(0, 3).map(tell).join(" | ")}`);
+}"""
+READY = {
+    "overview": ".plot canvas", "arms": ".plot canvas", "contexts": ".why", "decisions": ".whole .scores",
+    "playground": "textarea", "learning": ".plot canvas",
+}  # fmt: skip
+PAGES = ("overview", "arms", "contexts?cluster={cluster}", "decisions?id={id}", "playground", "learning")
+
+
+def test_a_daemon_that_went_away_and_came_back(fresh, open_page, shot) -> None:
+    fresh.teach(12)
+    page = open_page(fresh, calm=False)
+    page.locator(".tile").first.wait_for()
+    port = fresh.port
+    fresh.stop()
+    banner = page.locator("#banner-unreachable")
+    banner.wait_for()
+    assert "The figures below are those of" in banner.inner_text()
+    assert page.locator(".tile").count() > 0  # what was known stays readable
+    shot(page, "unreachable")
+    fresh.start(port)
+    page.get_by_text("The daemon was restarted and is back").wait_for(timeout=20_000)
+    assert not banner.is_visible()
+    assert "live" in page.locator(".live").inner_text()
+
+
+def test_database_trouble_is_named(taught, open_page, shot) -> None:
+    page = open_page(taught, calm=False)
+    page.locator(".tile").first.wait_for()
+    body = {
+        "code": "STORAGE_UNAVAILABLE",
+        "detail": "the database is locked",
+        "status": 503,
+        "title": "t",
+        "type": "/x",
+    }
+    page.route(
+        "**/v1/**",
+        lambda route: route.fulfill(
+            status=503, content_type=PROBLEM_TYPE, headers={"Retry-After": "1"}, body=json.dumps(body)
+        ),
+    )
+    banner = page.locator("#banner-unavailable")
+    banner.wait_for()
+    assert "The database does not answer" in banner.inner_text()
+    assert "the database is locked" in banner.inner_text()
+    shot(page, "database")
+    page.unroute("**/v1/**")
+    banner.wait_for(state="detached")
+
+
+def test_clocks_that_differ_are_noticed(taught, open_page) -> None:
+    page = open_page(taught, calm=False)
+    page.locator(".tile").first.wait_for()
+    assert not page.locator("#banner-skew").is_visible()
+    page.add_init_script("const real = Date.now; Date.now = () => real() - 7_200_000;")
+    page.reload()
+    banner = page.locator("#banner-skew")
+    banner.wait_for()
+    assert "2.0 h behind" in banner.inner_text()
+    # Ages follow the daemon's clock all the same.
+    taught.teach(1)
+    page.get_by_text("newest now").or_(page.get_by_text(" s ago")).first.wait_for()
+
+
+def test_a_key_is_asked_for_once_and_its_scope_is_said(locked, open_page, shot) -> None:
+    daemon, keys = locked
+    made = daemon.teach(6)
+    page = open_page(daemon, calm=False)
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    shot(page, "key")
+    dialog.get_by_label("Key").fill("wrong")
+    dialog.get_by_role("button", name="Use this key").click()
+    page.get_by_text("does not know the key").first.wait_for()
+    dialog.get_by_label("Key").fill(keys.reader)
+    dialog.get_by_role("button", name="Use this key").click()
+    page.locator(".tile").first.wait_for()
+    assert not dialog.is_visible()
+    page.reload()
+    page.locator(".tile").first.wait_for()
+    assert not dialog.is_visible()
+    stores = page.evaluate("[JSON.stringify(localStorage), document.cookie, location.href].join()")
+    assert keys.reader not in stores
+    page.goto(f"{daemon.url}/#/decisions?id={made[0]['decision_id']}")
+    page.get_by_role("button", name="thumb up").click()
+    banner = page.locator("#banner-scope")
+    banner.wait_for()
+    assert "reward" in banner.inner_text()
+    banner.get_by_role("button", name="Use another key").click()
+    dialog.get_by_label("Key").fill(keys.admin)
+    dialog.get_by_role("button", name="Use this key").click()
+    page.get_by_role("button", name="thumb up").click()
+    page.get_by_text("Recorded; the learner folds it in").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_keeps_anybody_out(taught, open_page, shot, theme) -> None:
+    """axe finds nothing serious, on any page, with a decision and a cluster opened; each is kept as a picture."""
+    page = open_page(taught, theme=theme, bypass_csp=True)
+    newest = taught.call("GET", "/v1/decisions?limit=1")["decisions"][0]
+    found: dict[str, Any] = {}
+    for where in PAGES:
+        page.goto(f"{taught.url}/#/{where.format(id=newest['decision_id'], cluster=newest['cluster'])}")
+        page.get_by_role("heading", level=1, name=where.split("?")[0].capitalize()).wait_for()
+        page.locator(READY[where.split("?")[0]]).first.wait_for()
+        if where == "playground":
+            page.get_by_role("textbox", name="Query").fill("Prove that the square root of two is irrational.")
+            page.locator("#preview").wait_for()
+        page.wait_for_timeout(150)
+        shot(page, f"{where.split('?')[0]}-{theme}")
+        if "axe" not in page.evaluate("Object.keys(window).filter(name => name === 'axe')"):
+            page.add_script_tag(path=AXE)
+        found[where] = page.evaluate(AXE_RUN)
+    assert {where: one for where, one in found.items() if one} == {}
