@@ -211,3 +211,12 @@ async def test_old_snapshots_are_dropped(leader, make, monkeypatch):
         await leader.learning.commit(make.fold(version, segments=[]), holder="me")
     kept = await leader.learning.snapshots("default", 10)
     assert [snapshot["version"] for snapshot in kept] == [6, 5, 4]
+
+
+async def test_far_older_snapshots_are_thinned_not_lost(leader, make, monkeypatch):
+    monkeypatch.setattr("banditd.storage.learning.SNAPSHOTS_KEPT", 3)
+    monkeypatch.setattr("banditd.storage.learning.SNAPSHOTS_THINNED", 4)
+    for version in range(60):
+        await leader.learning.commit(make.fold(version, segments=[]), holder="me")
+    kept = [snapshot["version"] for snapshot in await leader.learning.snapshots("default", 100)]
+    assert kept == [60, 59, 58, 56, 52, 48, 32, 16]

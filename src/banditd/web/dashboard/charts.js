@@ -145,7 +145,7 @@ export function Lines({ times, series, range, format, label, floor = null, ceili
       width: one.thick ? 2.25 : 1.5,
       dash: one.dash,
       spanGaps: true,
-      points: { show: one.dots ? undefined : false, size: 5, fill: colour(one.hue) },
+      points: { show: Boolean(one.dots), size: 5, fill: colour(one.hue) },
       paths: one.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
     });
     columns.push(one.values);

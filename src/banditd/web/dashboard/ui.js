@@ -1,7 +1,7 @@
 // Small parts that every page uses.
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { call } from "./api.js";
-import { count, interval, percent, reward as number } from "./format.js";
+import { count, interval, percent, reward as number, usd } from "./format.js";
 
 const HUES = 8;
 
@@ -161,7 +161,7 @@ export function Scores({ rows, arms, chosen, exclusions }) {
           <td><${ShareBar} share=${row.probability} hue=${hueOf(arms, row.arm)} /></td>
           <td class="graph"><${Interval} mean=${row.mean} pair=${pair(row)} low=${low} high=${high} hue=${hueOf(arms, row.arm)} /></td>
           <td class="num right">${number(row.mean)}</td><td class="num right">${number(row.deviation)}</td>
-          <td class="num right">${money(row.cost_usd)}</td>
+          <td class="num right">${usd(row.cost_usd)}</td>
           ${penalised && html`<td class="num right">${number(row.penalty)}</td>`}
           <td class="num right">${number(row.mean - row.penalty)}</td></tr>`,
       )}
@@ -171,8 +171,6 @@ export function Scores({ rows, arms, chosen, exclusions }) {
       )}
     </tbody></table></div>`;
 }
-
-const money = (v) => (v === null || v === undefined ? "–" : v >= 1 ? `$${v.toFixed(2)}` : `$${Number(v.toPrecision(2))}`);
 
 export const REASONS = {
   disabled: "it is disabled",

@@ -1,0 +1,106 @@
+"""The dashboard's reads, on both databases: what they find, and that they never read a table from end to end."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sqlalchemy import event
+
+from banditd.core.types import Context, Contribution
+from banditd.ports import DecisionFilter
+
+
+def hyper(lexical: float) -> str:
+    return json.dumps({"shared": {"lexical": lexical}, "own": {"lexical": lexical / 2}, "noise": {}})
+
+
+@pytest.fixture
+async def leader(storage, make):
+    await storage.leases.acquire("learner", "me", ttl_s=60, now_us=make.now_us)
+    return storage
+
+
+async def test_recent_contexts_are_the_newest_of_the_policy_and_schema(leader, make):
+    made = [
+        make.decision(make.now_us + i * 1000, context=Context(np.array([1.0, i / 8, -0.25]), i)) for i in range(6)
+    ]
+    others = [
+        make.decision(make.now_us + 9000, policy="drafts"),
+        make.decision(make.now_us + 9500, schema_hash="of another encoder"),
+    ]
+    await leader.decisions.append([*made, *others])
+    put = Contribution("cheap", 2, 1.0, 0.75)
+    await leader.learning.commit(make.fold(contributions={made[5].decision_id: put}), holder="me")
+    rows = await leader.dashboard.recent_contexts("default", "schema", 4)
+    # The row of the other schema is one of the last four, and is left out.
+    assert [row.decision_id for row in rows] == [one.decision_id for one in reversed(made[3:])]
+    assert [row.reward for row in rows] == [0.75, None, None]
+    assert [row.x.tolist() for row in rows] == [[1.0, i / 8, -0.25] for i in (5, 4, 3)]
+    assert [row.cluster for row in rows] == [5, 4, 3]
+
+
+async def test_scales_are_spread_over_time_with_both_ends(leader, make):
+    assert await leader.dashboard.scale_history("default", "schema", 5) == []
+    for version in range(40):
+        fold = make.fold(version, segments=[], hyperparameters=hyper(version / 100), at_us=make.now_us + version**3)
+        await leader.learning.commit(fold, holder="me")
+    rows = await leader.dashboard.scale_history("default", "schema", 5)
+    versions = [row.version for row in rows]
+    assert len(versions) <= 5
+    assert versions == sorted(versions)
+    assert (versions[0], versions[-1]) == (1, 40)
+    # Even in time, not in versions: most versions were made at the beginning.
+    assert versions[1] > 20
+    assert all(row.shared == {"lexical": (row.version - 1) / 100} for row in rows)
+    assert all(row.own == {"lexical": (row.version - 1) / 200} for row in rows)
+    every = await leader.dashboard.scale_history("default", "schema", 100)
+    assert [row.version for row in every] == list(range(1, 41))
+    assert await leader.dashboard.scale_history("default", "another", 5) == []
+
+
+async def test_a_search_ends_so_many_decisions_back(storage, make):
+    made = [make.decision(make.now_us + i * 1000, arm=("cheap", "dear")[i % 2]) for i in range(20)]
+    await storage.decisions.append(made)
+    ids = [one.decision_id for one in made]
+    end = storage.reports.search_end
+    assert await end(DecisionFilter(policy="default", explored=True), 8) == ids[12]
+    assert await end(DecisionFilter(policy="default", cluster=3, before_id=ids[15]), 8) == ids[7]
+    assert await end(DecisionFilter(policy="default", arm="dear", explored=True), 8) == ids[5]
+    assert await end(DecisionFilter(policy="default", explored=True), 21) is None
+    found = await storage.decisions.page(DecisionFilter(policy="default", from_id=ids[17], limit=50))
+    assert [row["decision_id"] for row in found] == ids[:16:-1]
+
+
+async def test_no_read_of_the_dashboard_scans_the_log(leader, make):
+    await leader.decisions.append([make.decision(make.now_us + i * 1000) for i in range(300)])
+    engine = leader.database.engine
+    seen: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        seen.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    await leader.dashboard.recent_contexts("default", "schema", 50)
+    await leader.dashboard.scale_history("default", "schema", 50)
+    filters = DecisionFilter(policy="default", explored=True, cluster=7)
+    end = await leader.reports.search_end(filters, 100)
+    await leader.decisions.page(DecisionFilter(policy="default", explored=True, from_id=end))
+    event.remove(engine, "before_cursor_execute", note)
+    plans = []
+    with engine.connect() as connection:
+        sqlite = engine.dialect.name == "sqlite"
+        if not sqlite:  # so small a table is best scanned: ask what is possible
+            for kind in ("seqscan", "sort"):
+                connection.exec_driver_sql(f"SET enable_{kind} = off")
+        for statement, parameters in seen:
+            if statement.lstrip().upper().startswith("SELECT"):
+                found = connection.exec_driver_sql(
+                    ("EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN ") + statement, parameters
+                )
+                plans.append("\n".join(" ".join(map(str, row)) for row in found))
+        connection.rollback()
+    assert len(plans) >= 4
+    assert [plan for plan in plans if "SCAN decision" in plan or "Seq Scan on decision" in plan] == []
+    assert [plan for plan in plans if "TEMP B-TREE FOR ORDER BY" in plan and "decision" in plan] == []
