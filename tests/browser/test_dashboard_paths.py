@@ -152,15 +152,19 @@ def test_a_price_is_changed_in_place(taught, open_page, shot) -> None:
 def test_an_arm_is_disabled_and_enabled_again(taught, open_page) -> None:
     page = open_page(taught, "arms")
     switch = page.get_by_role("switch", name="medium-general enabled")
-    switch.click()
-    page.get_by_text("Disabled: it is not chosen any more").wait_for()
-    assert switch.get_attribute("aria-checked") == "false"
-    assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is False
-    answer = taught.call("POST", "/v1/route", {"input": "Translate: cat", "dry_run": True, "explain": True})
-    assert answer["exclusions"] == {"medium-general": "disabled"}
-    switch.click()
-    page.get_by_text("Enabled: it may be chosen").wait_for()
-    assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is True
+    try:
+        switch.click()
+        page.get_by_text("Disabled: it is not chosen any more").wait_for()
+        assert switch.get_attribute("aria-checked") == "false"
+        assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is False
+        answer = taught.call("POST", "/v1/route", {"input": "Translate: cat", "dry_run": True, "explain": True})
+        assert answer["exclusions"] == {"medium-general": "disabled"}
+        switch.click()
+        page.get_by_text("Enabled: it may be chosen").wait_for()
+        assert switch.get_attribute("aria-checked") == "true"
+        assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is True
+    finally:  # other tests share this daemon
+        taught.call("PATCH", "/v1/arms/medium-general", {"enabled": True})
 
 
 def test_the_playground_previews_commits_and_rewards(taught, open_page, shot) -> None:

@@ -25,18 +25,17 @@ READY = {
 PAGES = ("overview", "arms", "contexts?cluster={cluster}", "decisions?id={id}", "playground", "learning")
 
 
-def test_a_daemon_that_went_away_and_came_back(fresh, open_page, shot) -> None:
-    fresh.teach(12)
-    page = open_page(fresh, calm=False)
+def test_a_daemon_that_went_away_and_came_back(taught, open_page, shot) -> None:
+    page = open_page(taught, calm=False)
     page.locator(".tile").first.wait_for()
-    port = fresh.port
-    fresh.stop()
+    port = taught.port
+    taught.stop()
     banner = page.locator("#banner-unreachable")
     banner.wait_for()
     assert "The figures below are those of" in banner.inner_text()
     assert page.locator(".tile").count() > 0  # what was known stays readable
     shot(page, "unreachable")
-    fresh.start(port)
+    taught.start(port)
     page.get_by_text("The daemon was restarted and is back").wait_for(timeout=20_000)
     assert not banner.is_visible()
     assert "live" in page.locator(".live").inner_text()

@@ -114,8 +114,8 @@ function Live() {
   }, []);
   const since = state.lastOkMs ? (Date.now() - state.lastOkMs) / 1000 : null;
   const bad = state.problem && !["scope", "limited"].includes(state.problem.kind);
-  const tone = state.paused ? "paused" : bad ? "bad" : since !== null && since < 8 ? "good" : "waiting";
-  const said = state.paused ? "paused" : bad ? (state.problem.kind.startsWith("key") ? "no key" : "trouble") : since === null ? "connecting" : since < 2.5 ? "live" : `updated ${seconds(since)} ago`;
+  const tone = state.paused ? "paused" : bad ? "bad" : since !== null && since < 12 ? "good" : "waiting";
+  const said = state.paused ? "paused" : bad ? (state.problem.kind.startsWith("key") ? "no key" : "trouble") : since === null ? "connecting" : since < 6.5 ? "live" : `updated ${seconds(since)} ago`;
   return html`<span class="live ${tone}" title="When the figures were last fetched"><i aria-hidden="true"></i><span class="said">${said}</span></span>
     <button type="button" class="quiet" aria-pressed=${String(state.paused)} onClick=${() => setPaused(!state.paused)}>${state.paused ? "Resume" : "Pause"}</button>`;
 }

@@ -37,14 +37,17 @@ function Shares({ columns, arms, step }) {
     format=${(v) => `${Math.round(100 * v)} %`} label="Share of decisions over time, by arm" />`;
 }
 
-function ArmCard({ one, arms, policy, fixed, low, high, columns }) {
+function ArmCard({ one: polled, arms, policy, fixed, low, high, columns }) {
   const [outcome, setOutcome] = useState(null);
+  // What a change was answered with holds until the polled list is as new.
+  const [changed, setChanged] = useState(null);
+  const one = changed && changed.updated_at > polled.updated_at ? changed : polled;
   const s = one.statistics;
   const hue = hueOf(arms, one.arm);
   const path = `v1/arms/${encodeURIComponent(one.arm)}?${query({ policy })}`;
   const patch = async (changes, text) => {
     try {
-      await call("PATCH", path, changes);
+      setChanged(await call("PATCH", path, changes));
       setOutcome({ text });
       refreshAll();
       return true;
