@@ -193,8 +193,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 def _note(watched: Watched, message: Any) -> None:
-    # A daemon without budgets answers 404 where they would be, once; the browser reports every 404 by itself.
-    if message.type in {"error", "warning"} and not message.location.get("url", "").endswith("/v1/budgets"):
+    if message.type in {"error", "warning"}:
         watched.errors.append(message.text)
 
 

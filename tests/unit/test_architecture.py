@@ -28,7 +28,6 @@ FLOORS: dict[str, int] = {
     "ope": 1,
     "obs": 1,
     "ports": 2,
-    "read_ports": 2,
     "services": 3,
     "storage": 4,
     "encoders": 4,
@@ -60,7 +59,6 @@ THIRD_PARTY: dict[str, set[str]] = {
     "ope": {"numpy", "scipy"},
     "obs": {"prometheus_client", "opentelemetry"},
     "ports": set(),
-    "read_ports": set(),
     "services": {"numpy", "pyarrow"},
     "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
     "encoders": {

@@ -175,10 +175,11 @@ async def test_the_choices_are_those_of_the_policy(live: Any) -> None:
         assert row["arm"] == max(arms, key=lambda arm: arm["probability"])["arm"]
         for arm in arms:
             assert arm["utility"] == pytest.approx(arm["mean"] - arm["penalty"])
-            # The weight of 0.1 is per what the dearest arm costs on a typical query.
-            assert arm["penalty"] == pytest.approx(0.1 * arm["cost_usd"] / max(one["cost_usd"] for one in arms))
+            # One price for every dollar; the weight of 0.1 is what the dearest arm costs on a typical query.
+            assert arm["penalty"] / arm["cost_usd"] == pytest.approx(arms[0]["penalty"] / arms[0]["cost_usd"])
             if (row["cluster"], arm["arm"]) in posterior:
                 assert arm["mean"] == pytest.approx(posterior[row["cluster"], arm["arm"]])
+        assert 0.03 < max(arm["penalty"] for arm in arms) < 0.3
     for row in (await get(live, "/v1/stats/choices?policy=even"))["clusters"]:
         assert [arm["probability"] for arm in row["arms"]] == pytest.approx([0.5, 0.5])
     assert (await live.patch("/v1/arms/small", json={"enabled": False})).status == 200

@@ -18,7 +18,7 @@ from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.core.errors import NotFoundError
 from banditd.core.types import Context, FloatArray, Query
 from banditd.ports import ReportReader
-from banditd.read_ports import DashboardReader
+from banditd.ports.dashboard import DashboardReader
 from banditd.services.budgets import BudgetBook
 from banditd.services.drawing import draw_arm
 from banditd.services.onboarding import Estimate
@@ -172,9 +172,7 @@ class DashboardReads:
         clusters: list[dict[str, object]] = []
         for cluster in traffic.seen:
             context = Context(x=traffic.contexts[cluster], cluster=cluster)
-            cost_usd, penalty = self._price(
-                runtime, view, context, TYPICAL_INPUT_TOKENS if tokens is None else tokens
-            )
+            cost_usd, penalty = self._price(runtime, view, context, tokens)
             drawn = draw_arm(
                 view, query, context, arms, penalty=penalty, cost_usd=cost_usd, session_arm=None,
                 exploration_floor=runtime.config.settings.floor, uniform=0.0,
@@ -200,7 +198,7 @@ class DashboardReads:
     def _price(
         self, runtime: PolicyRuntime, view: RouteView, context: Context, tokens: float
     ) -> tuple[FloatArray, FloatArray]:
-        """Cost in dollars, and the utility that it takes away: as routing prices a query that says nothing of money."""
+        """Cost in dollars and the utility it takes away, as routing prices a query that says nothing of money."""
         output_tokens = view.expected_output_tokens(context.x)
         cost_usd = view.cost_usd(tokens, output_tokens)
         per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from banditd.read_ports import MapRow, ScaleRow
+from banditd.ports.dashboard import MapRow, ScaleRow
 from banditd.storage.codec import unpack_context
 from banditd.storage.engine import Database
 from banditd.storage.schema import contribution, decision, snapshot
@@ -16,7 +16,7 @@ _CHUNK: Final = 500
 
 
 class SqlDashboardReader:
-    """``read_ports.DashboardReader`` over one database."""
+    """``ports.dashboard.DashboardReader`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

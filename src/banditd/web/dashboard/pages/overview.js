@@ -141,18 +141,19 @@ function Earned({ columns, step }) {
 function Against({ s, arms, window }) {
   const rows = s.arms.filter((one) => one.present || one.decisions);
   const [low, high] = scaleOf(rows.map((one) => one.interval).filter(Boolean));
+  const savings = new Map((s.savings?.arms || []).map((one) => [one.arm, one]));
   const most = Math.max(s.predicted_spend_usd, ...rows.map((one) => one.fixed.would_have_cost_usd || 0));
   return html`<${Card} title="Against every fixed arm"
-      note=${`Rewards are of the decisions an arm was given, so they are not like for like (the Learning page compares that); costs are: what every decision ${window === "all" ? "so far" : "of this window"} would have been predicted to cost with one arm alone.`}>
+      note=${`Rewards are of the decisions an arm was given, so they are not like for like (the verdict is, and the Learning page); costs are: what every decision ${window === "all" ? "so far" : "of this window"} would have been predicted to cost with one arm alone.`}>
     <div class="scroll" tabindex="0" role="region" aria-label="Arms against each other"><table>
       <thead><tr><th scope="col">Arm</th><th scope="col">Share</th><th scope="col">Mean reward, ${low.toFixed(2)} to ${high.toFixed(2)}</th><th scope="col" class="right">Mean</th><th scope="col" class="right">Rewards</th>
-        <th scope="col" class="right">Spend</th><th scope="col" class="right">All to it</th><th scope="col">Cost against ours</th><th scope="col" class="right">We saved</th></tr></thead>
+        <th scope="col" class="right">Spend</th><th scope="col" class="right">All to it</th><th scope="col">Cost against ours</th><th scope="col" class="right">We saved</th><th scope="col" title="Routing against this arm alone on the same traffic, by doubly robust estimates">Verdict on routing</th></tr></thead>
       <tbody>
         <tr class="ours"><th scope="row">the policy</th><td>100 %</td>
           <td class="graph"><${Interval} mean=${s.mean_reward} pair=${s.interval} low=${low} high=${high} hue="accent" /></td>
           <td class="num right">${reward(s.mean_reward)}</td><td class="num right">${count(s.rewards)}</td>
           <td class="num right">${usd(s.spend_usd)}</td><td class="num right">${usd(s.predicted_spend_usd)}</td>
-          <td><${CostBar} value=${s.predicted_spend_usd} most=${most} hue="accent" /></td><td></td></tr>
+          <td><${CostBar} value=${s.predicted_spend_usd} most=${most} hue="accent" /></td><td></td><td></td></tr>
         ${rows.map(
           (one) => html`<tr key=${one.arm}><th scope="row"><${Arm} arms=${arms} name=${one.arm} />${!one.present && html` <span class="badge">deleted</span>`}${one.change && html` <span class="badge bad">changed</span>`}</th>
             <td><${ShareBar} share=${one.share} hue=${hueOf(arms, one.arm)} /></td>
@@ -161,18 +162,29 @@ function Against({ s, arms, window }) {
             <td class="num right">${usd(one.spend_usd)}</td>
             <td class="num right" title=${one.fixed.reason || ""}>${usd(one.fixed.would_have_cost_usd)}</td>
             <td><${CostBar} value=${one.fixed.would_have_cost_usd} most=${most} hue=${hueOf(arms, one.arm)} /></td>
-            <td class="num right ${one.fixed.saved_usd > 0 ? "gain" : ""}" title=${one.fixed.reason || ""}>${one.fixed.saved_usd === null ? html`<span class="muted">n/a</span>` : usd(one.fixed.saved_usd)}</td></tr>`,
+            <td class="num right ${one.fixed.saved_usd > 0 ? "gain" : ""}" title=${one.fixed.reason || ""}>${one.fixed.saved_usd === null ? html`<span class="muted">n/a</span>` : usd(one.fixed.saved_usd)}</td>
+            <td><${Verdict} one=${savings.get(one.arm)} /></td></tr>`,
         )}
       </tbody></table></div><//>`;
+}
+
+/** What was found of routing against one arm: words, and the difference of rewards with its interval behind them. */
+function Verdict({ one }) {
+  if (!one) return html`<span class="muted">–</span>`;
+  const d = one.reward_difference;
+  const says = d ? `reward ${d.mean >= 0 ? "+" : "−"}${Math.abs(d.mean).toFixed(3)}${d.interval ? `, 95 % ${d.interval.map((v) => v.toFixed(3)).join(" to ")}` : ""}` : "";
+  if (!one.verdict) return html`<span class="muted" title=${[one.reason, says].filter(Boolean).join("; ")}>not enough data</span>`;
+  const tone = one.verdict.includes("worse") ? "bad" : /better|as good/.test(one.verdict) ? "good" : "plain";
+  return html`<span class="badge ${tone}" title=${says}>${one.verdict}</span>`;
 }
 
 const CostBar = ({ value, most, hue }) => html`<svg class="costbar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
   <rect class="track" width="100" height="8" /><rect class="fill ${hue}" width=${most > 0 ? (100 * (value || 0)) / most : 0} height="8" /></svg>`;
 
-/** Shown where the daemon has budgets; a daemon without them answers 404 once. */
+/** Shown where the policy has budgets. */
 function Budgets({ policy }) {
-  const poll = usePoll("v1/budgets", { every: 4000 });
-  const mine = (poll.data?.budgets || []).filter((one) => one.policy === policy);
+  const poll = usePoll(`v1/budgets?${query({ policy })}`, { every: 4000 });
+  const mine = poll.data?.budgets || [];
   if (!mine.length) return null;
   return html`<${Card} title="Budgets" note="What is charged in the window that runs now; the price is what a dollar weighs in choosing.">
     <div class="scroll" tabindex="0" role="region" aria-label="Budgets"><table>

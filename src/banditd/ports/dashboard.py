@@ -1,4 +1,4 @@
-"""Floor 2: bounded reads of the log and of the snapshots that the dashboard needs. Not the reports' (``ports``)."""
+"""Bounded reads of the log and of the snapshots that the dashboard needs. The reports' are ``ReportReader``'s."""
 
 from __future__ import annotations
 
