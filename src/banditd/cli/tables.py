@@ -109,6 +109,32 @@ def print_stats(answer: Mapping[str, Any]) -> None:
             for arm in answer["arms"]
         ],
     )
+    if "savings" in answer:
+        _print_savings(answer["savings"])
+
+
+def _print_savings(savings: Mapping[str, Any]) -> None:
+    """Routing against every arm alone and against the best mix of two, per decision."""
+    mixture = savings["mixture"]
+    mix = " + ".join(f"{part['share']:.0%} {part['arm']}" for part in mixture["arms"])
+    rows = [(one["arm"], one, one["saved_share"]) for one in savings["arms"]]
+    rows.append((f"best mix at our cost: {mix or '-'}", mixture, None))
+    print_table(
+        "routing against (costs and rewards per decision, rewards estimated from the log)",
+        ("always", "costs", "saved", "would earn", "ours minus that", "95 %", "verdict"),
+        [
+            (
+                name,
+                dollars(one["cost_usd_per_decision"]),
+                percent(saved),
+                None if one["reward"] is None else number(one["reward"]["mean"]),
+                None if one["reward_difference"] is None else f"{one['reward_difference']['mean']:+.3f}",
+                None if one["reward_difference"] is None else interval(one["reward_difference"]["interval"]),
+                one["verdict"] or one["reason"],
+            )
+            for name, one, saved in rows
+        ],
+    )
 
 
 def print_contexts(answer: Mapping[str, Any]) -> None:

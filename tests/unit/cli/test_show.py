@@ -121,3 +121,21 @@ def test_new_arms_show_what_became_of_them(capsys: pytest.CaptureFixture[str]) -
     old = {"state": None, "recommendation": None}
     print_arms({"policy": "p", "arms": [view | {"onboarding": old}]})
     assert "new arms" not in capsys.readouterr().out
+
+
+def test_savings_show_a_verdict_or_why_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    gap = {"mean": -0.012, "interval": [-0.02, -0.004]}
+    known = {
+        "arm": "dear", "cost_usd_per_decision": 0.01, "saved_share": 0.75, "reward": {"mean": 0.9, "interval": None},
+        "reward_difference": gap, "verdict": "cheaper, worse", "reason": None,
+    }  # fmt: skip
+    mixture = {
+        "arms": [], "cost_usd_per_decision": None, "reward": None, "reward_difference": None, "verdict": None,
+        "reason": "not enough data: no rewarded decision",
+    }  # fmt: skip
+    print_stats(_stats() | {"savings": {"arms": [known], "mixture": mixture}})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "75.0 %" in shown
+    assert "-0.012" in shown
+    assert "cheaper" in shown
+    assert "not enough" in shown
