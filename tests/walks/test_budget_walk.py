@@ -312,3 +312,15 @@ async def test_what_the_guard_blends_is_the_vector_that_was_drawn_from(open_daem
         assert (decision.probability >= (1.0 - guard.share) * decision.mixture.fixed - 1e-12).all()
         row: Any = await daemon.services.reports.decision(decision.decision_id)
         assert row["mixture"]["fixed"] == pytest.approx(decision.mixture.fixed.tolist())
+
+
+async def test_what_a_dear_arm_would_have_cost_counts_where_a_budget_took_it_out(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(budgets=[budget(0.002)]) as daemon:
+        decisions = [await ask(daemon, i) for i in range(12)]
+        assert any("large" in one.unaffordable_usd for one in decisions)
+        stats: Any = await daemon.services.reports.stats("default", None)
+        for arm in stats["savings"]["arms"]:
+            if arm["arm"] in {"small", "large"}:
+                assert arm["saved_usd_per_decision"] is not None
+        [large] = [arm for arm in stats["arms"] if arm["arm"] == "large"]
+        assert large["fixed"]["on_decisions"] == 12

@@ -216,6 +216,8 @@ class Decision:
     epoch : the segment this decision's reward will be folded into.
     deferred : the client will activate it; until then rewards are held.
     charges : what it puts on the accounts of budgets.
+    unaffordable_usd : predicted cost of the arms that budgets took out, by name: of these it is counted, too, what
+        they would have cost.
     mixture : what was mixed into the policy's own vector, where a budget's guard is at work.
     """
 
@@ -251,6 +253,7 @@ class Decision:
     deferred: bool
     charges: tuple[Charge, ...] = ()
     mixture: Blend | None = None
+    unaffordable_usd: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def chosen_index(self) -> int:

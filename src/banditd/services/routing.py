@@ -207,7 +207,8 @@ class RoutingService:
         if not query.dry_run:
             self._after_draw(runtime, view, query, drawn)
             charges = self._reserve(runtime, view, prepared.accounts, context, eligible, admission, drawn, priced)
-        return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges)
+        unaffordable = {view.arms[i].arm: float(priced.cost_usd[i]) for i in admission.excluded}
+        return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges, unaffordable)
 
     def _decision(
         self,
@@ -219,6 +220,7 @@ class RoutingService:
         drawn: Drawn,
         excluded: Mapping[str, str],
         charges: tuple[Charge, ...],
+        unaffordable_usd: Mapping[str, float],
     ) -> Decision:
         query, config, arms = prepared.query, runtime.config, drawn.arms
         chosen = view.arms[int(arms[drawn.index])]
@@ -255,6 +257,7 @@ class RoutingService:
             deferred=query.defer_activation,
             charges=charges,
             mixture=drawn.mixture,
+            unaffordable_usd=unaffordable_usd,
         )
 
     @staticmethod

@@ -28,7 +28,8 @@ class _Fixed:
     arm: str
     sums: FixedArmSums
     cost_usd: float | None
-    complete: bool  # eligible for every decision
+    complete: bool  # eligible for every decision, or taken out by a budget only
+    estimated: bool  # eligible for every rewarded decision
 
 
 def savings(rows: Sequence[Row], arms: Sequence[str], total: Mapping[str, float]) -> dict[str, object]:
@@ -41,7 +42,8 @@ def savings(rows: Sequence[Row], arms: Sequence[str], total: Mapping[str, float]
     by_arm = {str(row["arm"]): row for row in rows}
     decisions = int(total.get("decisions", 0))
     ours = ratio(total.get("predicted_spend_usd", 0.0), decisions)
-    fixed = [_fixed(arm, by_arm.get(arm, {}), decisions) for arm in arms]
+    rewarded = max((int(row.get("estimated_rewards", 0)) for row in rows), default=0)
+    fixed = [_fixed(arm, by_arm.get(arm, {}), decisions, rewarded) for arm in arms]
     return {
         "cost_usd_per_decision": ours,
         "arms": [_against(one, ours) for one in fixed],
@@ -66,18 +68,17 @@ def fixed_arm_sums(row: Row) -> FixedArmSums:
     )
 
 
-def _fixed(arm: str, row: Row, decisions: int) -> _Fixed:
+def _fixed(arm: str, row: Row, decisions: int, rewarded: int) -> _Fixed:
     eligible = int(row.get("fixed_decisions", 0))
     cost = ratio(float(row.get("fixed_cost_usd", 0.0)), eligible)
-    return _Fixed(arm, fixed_arm_sums(row), cost, bool(decisions) and eligible >= decisions)
+    sums = fixed_arm_sums(row)
+    return _Fixed(arm, sums, cost, bool(decisions) and eligible >= decisions, sums.decisions >= rewarded)
 
 
 def _against(one: _Fixed, ours_usd: float | None) -> dict[str, object]:
     reward, gain = one.sums.reward(), one.sums.gain()
     saved = one.cost_usd - ours_usd if one.cost_usd is not None and ours_usd is not None and one.complete else None
-    objection = one.sums.objection
-    if not one.complete:
-        objection = "not enough data: it was not eligible for every decision"
+    objection = _objection(one)
     # What the arm alone would have brought beyond us is what we lose by routing.
     difference = None if gain is None else MeanEstimate(-gain.mean, gain.error)
     return {
@@ -91,6 +92,15 @@ def _against(one: _Fixed, ours_usd: float | None) -> dict[str, object]:
         "verdict": None if objection else _verdict(difference, saved),
         "reason": objection,
     }
+
+
+def _objection(one: _Fixed) -> str | None:
+    """Why nothing is concluded of an arm; None when something may be."""
+    if not one.complete:
+        return "not enough data: it was not eligible for every decision"
+    if not one.estimated:
+        return "not enough data: budgets kept it from some of the rewarded decisions"
+    return one.sums.objection
 
 
 def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, object]:
@@ -108,7 +118,7 @@ def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, objec
     if mix.share < 1.0:
         shares.append((known[mix.second][0], 1.0 - mix.share))
     reward, difference = _combined(shares, gain=False), _combined(shares, gain=True)
-    objection = next((one.sums.objection for one, _ in shares if one.sums.objection), None)
+    objection = next((found for one, _ in shares if (found := _objection(one))), None)
     return {
         "arms": [{"arm": one.arm, "share": share} for one, share in shares],
         "cost_usd_per_decision": mix.cost_usd,

@@ -200,6 +200,10 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:
     else:
         eligible[0] += 1
         eligible[1] = eligible[1] + made.cost_usd
+    for arm, unaffordable_usd in made.unaffordable_usd.items():
+        sums = increments.bucket(policy, bucket, arm)
+        sums[3] += 1
+        sums[7] += unaffordable_usd
     sums = increments.bucket(policy, bucket, chosen)
     sums[0] += 1
     if made.explored:

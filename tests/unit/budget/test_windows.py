@@ -66,6 +66,12 @@ def test_without_a_window_before_the_rate_is_counted_from_the_first_decision() -
     assert plan() == pytest.approx(10.0 / 30)  # nothing known: a decision a minute
 
 
+def test_a_burst_is_not_taken_for_a_month_of_it() -> None:
+    month = {"end_us": 30 * DAY_US, "now_us": 20_000_000, "opened_at_us": 1, "left_usd": 30.0}
+    # 1,200 decisions in 20 seconds: expected is what they are in a hundredth of the month, not in 20 seconds.
+    assert plan(decisions=1200, **month) == pytest.approx(30.0 / 120_000, rel=0.01)
+
+
 def test_money_that_is_gone_plans_nothing_and_the_last_moment_plans_all() -> None:
     assert plan(left_usd=-1.0) == 0.0
     assert plan(now_us=HOUR_US - 1, decisions=10, decisions_before=10) == pytest.approx(10.0)
