@@ -187,7 +187,10 @@ class InProcessDecider:
         for position, arm in enumerate(columns.tolist()):
             if self._granted.get(arm, 0) > 0:
                 floors[position] = max(floors[position], ONBOARDING_SHARE)
-        return floors if self._purse is None else self._purse.pacer.floors(floors, cost_usd)
+        if self._purse is None:
+            return floors
+        # Probes are short and dear arms' are rare already: cut further, a recovery would be found too late.
+        return np.maximum(self._purse.pacer.floors(floors, cost_usd), least_shares(cost_usd, 0.0, probes))
 
     def _serve(self, row: Row, arm: int, epoch: int) -> Served:
         """A decision that was made elsewhere; its cost is reserved like that of any other."""

@@ -90,9 +90,7 @@ def _by_policy(
 ) -> Drawn:
     """The policy's own draw: its probabilities with floors, blended with the mixture where a budget asks for it."""
     scores = view.snapshot.policy.scores(context, arms, penalty)
-    floors = _floors(view, arms, cost_usd, exploration_floor)
-    if restraint is not None:
-        floors = restraint.cut(floors, cost_usd)
+    floors = _floors(view, arms, cost_usd, exploration_floor, restraint)
     probability = apply_floors(scores.probability, floors)
     least, mixture = view.min_share[arms], None
     if restraint is not None and restraint.fixed is not None:
@@ -109,10 +107,17 @@ def _by_policy(
     )
 
 
-def _floors(view: RouteView, arms: IntArray, cost_usd: FloatArray, exploration_floor: float) -> FloatArray:
-    """Least probabilities: exploration, probes of changed arms, grants of new ones; the largest of each arm's."""
+def _floors(
+    view: RouteView, arms: IntArray, cost_usd: FloatArray, exploration_floor: float, restraint: Restraint | None
+) -> FloatArray:
+    """Least probabilities: exploration, probes of changed arms, grants of new ones; the largest of each arm's.
+
+    Probes are not cut by budgets: they are short, a dear arm's are rare already, and a recovery must be found.
+    """
     probes = None if view.snapshot.probe_share is None else view.snapshot.probe_share[arms]
     floors = np.maximum(least_shares(cost_usd, exploration_floor, probes), view.onboarding_share[arms])
+    if restraint is not None:
+        floors = np.maximum(restraint.cut(floors, cost_usd), least_shares(cost_usd, 0.0, probes))
     total = float(floors.sum())
     if total > 1.0:  # shares that sum up to less by themselves, but not together
         floors /= total

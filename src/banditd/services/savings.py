@@ -104,13 +104,19 @@ def _objection(one: _Fixed) -> str | None:
 
 
 def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, object]:
-    """The best random mix of two arms at our cost, and our reward against it."""
-    known = [(one, reward) for one in fixed if (reward := one.sums.reward()) is not None and one.cost_usd is not None]
+    """The best random mix of two arms at our cost, and our reward against it; of arms of which enough is known."""
+    unknown = [one.arm for one in fixed if _objection(one)]
+    known = [
+        (one, reward)
+        for one in fixed
+        if one.arm not in unknown and (reward := one.sums.reward()) is not None and one.cost_usd is not None
+    ]
     nothing: dict[str, object] = {
         "arms": [], "cost_usd_per_decision": None, "reward": None, "reward_difference": None, "verdict": None,
     }  # fmt: skip
+    short = f"not enough data of {', '.join(unknown)}" if unknown else None
     if ours_usd is None or not known:
-        return nothing | {"reason": "not enough data: no rewarded decision"}
+        return nothing | {"reason": short or "not enough data: no rewarded decision"}
     mix = fixed_mixture_at_cost(
         np.array([reward.mean for _, reward in known]), np.array([one.cost_usd for one, _ in known]), ours_usd
     )
@@ -118,14 +124,13 @@ def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, objec
     if mix.share < 1.0:
         shares.append((known[mix.second][0], 1.0 - mix.share))
     reward, difference = _combined(shares, gain=False), _combined(shares, gain=True)
-    objection = next((found for one, _ in shares if (found := _objection(one))), None)
     return {
         "arms": [{"arm": one.arm, "share": share} for one, share in shares],
         "cost_usd_per_decision": mix.cost_usd,
         "reward": _shown(reward),
         "reward_difference": _shown(difference),
-        "verdict": None if objection else _verdict(difference, None),
-        "reason": objection,
+        "verdict": None if short else _verdict(difference, None),
+        "reason": short,
     }
 
 
