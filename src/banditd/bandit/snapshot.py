@@ -9,7 +9,7 @@ import numpy as np
 from banditd.bandit.base import Choice, Policy
 from banditd.bandit.exploration import apply_floors, draw
 from banditd.bandit.posterior import Posterior
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.types import Blend, Context, FloatArray, IntArray
 
 # Utilities closer than this are tied: drawing either is greedy.
 TIE: Final = 1e-12
@@ -47,9 +47,17 @@ class Snapshot:
         return self.posterior.noise
 
     def choose(
-        self, context: Context, *, arms: IntArray, penalty: FloatArray, floors: FloatArray, uniform: float
+        self,
+        context: Context,
+        *,
+        arms: IntArray,
+        penalty: FloatArray,
+        floors: FloatArray,
+        uniform: float,
+        blend: Blend | None = None,
+        least: FloatArray | None = None,
     ) -> Choice:
-        """Draw an arm.
+        """Draw an arm. The one place where a vector is made and drawn from: routing and replay come here.
 
         Parameters
         ----------
@@ -58,9 +66,15 @@ class Snapshot:
         penalty : float64, shape (n,), taken off the reward.
         floors : float64, shape (n,), least probabilities, sum <= 1.
         uniform : in [0, 1), to be logged.
+        blend : mixed into the vector with its floors, or None.
+        least : float64, shape (n,), least probabilities that hold whatever is blended, sum <= 1; None for none.
         """
         scores = self.policy.scores(context, arms, penalty)
         probability = apply_floors(scores.probability, floors)
+        if blend is not None:
+            probability = blend.over(probability)
+        if least is not None:
+            probability = apply_floors(probability, least)
         index = draw(probability, uniform)
         utility = scores.mean - penalty
         greedy = int(utility.argmax())

@@ -18,7 +18,6 @@ flatter the policy that maximises them; the second term takes that back.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from banditd.budget.frontier import Mixture, fixed_mixture_at_cost
-from banditd.core.types import FloatArray, IntArray
+from banditd.core.types import Blend, FloatArray, IntArray
 
 WINDOW: Final = 500  # recent decisions that the arms' means are taken over
 MEMORY: Final = 1000.0  # differences over which their mean is taken
@@ -89,18 +88,6 @@ class Guard:
         self._phi = fade * self._phi + difference
         self._square = fade * self._square + difference * difference
 
-    def to_json(self) -> str:
-        """What a restart needs; the arms' means fill again by themselves."""
-        return json.dumps([self.weight, self._weight_squares, self._phi, self._square])
-
-    @classmethod
-    def restore(cls, n_arms: int, state: str | None) -> Guard:
-        """A guard with the state that ``to_json`` gave, or a fresh one."""
-        guard = cls(n_arms)
-        if state is not None:
-            guard.weight, guard._weight_squares, guard._phi, guard._square = map(float, json.loads(state))
-        return guard
-
     def _add(self, seen: tuple[FloatArray, FloatArray], sign: float) -> None:
         known = np.isfinite(seen[0])
         self._count += sign * known
@@ -120,6 +107,11 @@ class Paired:
     mean: FloatArray
     penalty: FloatArray
 
+    @classmethod
+    def of(cls, blend: Blend, played: FloatArray, mean: FloatArray, penalty: FloatArray) -> Paired:
+        """What a blended decision compares."""
+        return cls(blend.own(played) - blend.fixed, played, mean, penalty)
+
     def difference(self, index: int, reward: float) -> float:
         """The phi of the module; ``index`` : the arm that was drawn."""
         weight = float(self.gap[index] / self.played[index])
@@ -138,9 +130,3 @@ def mixture_vector(mixture: Mixture, arms: IntArray, cost_usd: FloatArray) -> Fl
         vector = np.zeros(arms.shape[0])
         vector[int(cost_usd.argmin())] = total = 1.0
     return np.asarray(vector / total)
-
-
-def blend(contextual: FloatArray, mixture: FloatArray, share: float) -> FloatArray:
-    """Mix: share x contextual + (1 - share) x mixture: float64, shape (n,), sum 1; share in [0, 1]."""
-    played: FloatArray = share * contextual + (1.0 - share) * mixture
-    return played

@@ -12,8 +12,8 @@ so that what is learned of long answers on one arm is known of all. An arm's mea
 where r_a, the sum of the amounts over the sum of their predictions at the time, makes means right where residuals
 are not normal (a ratio form of Duan's 1983 smearing); budgets are held in means, not in medians.
 
-Everything learned is additive sums per arm (``LogSums``): they merge, they can be stored, and order does not matter
-but for r_a, whose predictions are those of the moment. Bayesian linear regression: Bishop 2006, section 3.3.
+Everything learned is additive sums per arm (``LogSums``): order does not matter but for r_a, whose
+predictions are those of the moment. Bayesian linear regression: Bishop 2006, section 3.3.
 """
 
 from __future__ import annotations
@@ -63,22 +63,6 @@ class LogSums:
         self.yy += y * y
         self.n += 1.0
 
-    def merge(self, other: LogSums) -> None:
-        """Take over what another process has learned of the same arm."""
-        self.gram += other.gram
-        self.xy += other.xy
-        self.yy += other.yy
-        self.n += other.n
-        self.actual += other.actual
-        self.expected += other.expected
-
-    def scale(self, factor: float) -> None:
-        """Let everything count so much less (older evidence), factor in (0, 1]."""
-        self.gram *= factor
-        self.xy *= factor
-        self.yy *= factor
-        self.n *= factor
-
 
 class LogLinear:
     """The amounts of K arms.
@@ -86,7 +70,7 @@ class LogLinear:
     Parameters
     ----------
     n_features : of a context; column 0 is the bias (always 1).
-    n_arms : K; ``add_arm`` makes more.
+    n_arms : K; one without amounts is predicted by what all share.
     level_variance : float64 (K,) variance of each arm's own level, or None for ``OWN_LEVEL``. Larger where what is
         assumed is a mere guess.
     """
@@ -108,13 +92,6 @@ class LogLinear:
     @property
     def n_arms(self) -> int:
         return len(self.sums)
-
-    def add_arm(self, *, level_variance: float = OWN_LEVEL) -> int:
-        """One more arm, predicted by what all share until it is known: its index."""
-        self.sums.append(LogSums.empty(self.n_features))
-        self._level.append(level_variance)
-        self.refit()
-        return self.n_arms - 1
 
     def learn(self, arm: int, x: FloatArray, amount: float, assumed: float = 1.0) -> None:
         """Add one amount. O(d^2), and now and then O(K d^3).
@@ -177,8 +154,6 @@ class LogLinear:
         if k == 0:
             self._theta, self._noise = np.zeros((0, d)), np.zeros(0)
             return
-        if self._noise.shape[0] < k:
-            self._noise = np.append(self._noise, np.full(k - self._noise.shape[0], NOISE))
         self._theta = self._solve()
         rss = np.array([_rss(sums, theta) for sums, theta in zip(self.sums, self._theta, strict=True)])
         n = np.array([sums.n for sums in self.sums])

@@ -117,7 +117,7 @@ def _print_savings(savings: Mapping[str, Any]) -> None:
     """Routing against every arm alone and against the best mix of two, per decision."""
     mixture = savings["mixture"]
     mix = " + ".join(f"{part['share']:.0%} {part['arm']}" for part in mixture["arms"])
-    rows = [(one["arm"], one, one["saved_share"]) for one in savings["arms"]]
+    rows = [(one["arm"], one, one["saved_usd_per_decision"]) for one in savings["arms"]]
     rows.append((f"best mix at our cost: {mix or '-'}", mixture, None))
     print_table(
         "routing against (costs and rewards per decision, rewards estimated from the log)",
@@ -126,7 +126,7 @@ def _print_savings(savings: Mapping[str, Any]) -> None:
             (
                 name,
                 dollars(one["cost_usd_per_decision"]),
-                percent(saved),
+                dollars(saved),
                 None if one["reward"] is None else number(one["reward"]["mean"]),
                 None if one["reward_difference"] is None else f"{one['reward_difference']['mean']:+.3f}",
                 None if one["reward_difference"] is None else interval(one["reward_difference"]["interval"]),

@@ -8,10 +8,9 @@ estimate of every decision from its routing on, the real cost once usage is repo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 Period = Literal["decision", "hour", "day", "month"]
-PERIODS: Final[tuple[str, ...]] = get_args(Period)
 CHEAPEST: Final = "cheapest"
 REJECT: Final = "reject"
 ALL: Final = "all"

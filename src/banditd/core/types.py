@@ -6,7 +6,7 @@ on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
@@ -101,6 +101,15 @@ class Price:
         return self.usd_per_request + (inward + self.usd_per_mtok_out * output_tokens) / 1e6
 
 
+def price_at(history: Sequence[tuple[int, Price]], at_us: int) -> Price | None:
+    """The price in force then; the first one for what came before it, None without a history.
+
+    history : (since, price), oldest first, since in microseconds since the epoch.
+    """
+    in_force = [price for since_us, price in history if since_us <= at_us]
+    return in_force[-1] if in_force else history[0][1] if history else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
     """A routable model inside one policy.
@@ -192,13 +201,23 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """``probability`` = share x the policy's own + (1 - share) x ``fixed``.
+    """A vector to draw from = share x the policy's own + (1 - share) x ``fixed``.
 
     share : in (0, 1]. fixed : float64, shape (n_eligible,), the fixed-arm mixture.
     """
 
     share: float
     fixed: FloatArray
+
+    def over(self, own: FloatArray) -> FloatArray:
+        """The vector to draw from: float64, shape (n_eligible,), sum 1 where both sum to 1."""
+        blended: FloatArray = self.share * own + (1.0 - self.share) * self.fixed
+        return blended
+
+    def own(self, blended: FloatArray) -> FloatArray:
+        """The policy's own vector again, from the one that was drawn from."""
+        own: FloatArray = (blended - (1.0 - self.share) * self.fixed) / self.share
+        return own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -152,6 +152,8 @@ def configure_logging(level: str = "INFO", format: str = "json", stream: TextIO 
     logging._srcfile = None  # noqa: SLF001 - the recipe's name for "no caller"
     # We write our own access line; the library's would carry the query string and cost a format per request.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # Two lines for every run of every job, several a second: job_run and /metrics have them, failures are logged.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 def _timestamp(seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import apply_floors, draw, least_shares
+from banditd.bandit.exploration import least_shares
 from banditd.bandit.prior import Prior
 from banditd.bandit.state import PolicyState, Snapshot
 from banditd.budget.guard import Paired
@@ -151,23 +151,22 @@ class InProcessDecider:
         columns = self._columns[arms]
         cost, penalty = self._money(offer, columns)
         floors = self._floors(snapshot, arms, columns, cost)
-        scores = snapshot.policy.scores(context, arms, penalty)
-        probability, paired = apply_floors(scores.probability, floors), None
-        if self._purse is not None and offer is not None:
-            probability, paired = self._purse.guarded(offer, scores, probability, penalty)
-        index = draw(probability, float(self._generator.random()))
+        blend = None if self._purse is None or offer is None else self._purse.blend(offer)
+        uniform = float(self._generator.random())
+        choice = snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform, blend=blend)
         self.choose_us.append(1e6 * (perf_counter() - started))
         reserved = 0.0
         if self._purse is not None and offer is not None:
-            reserved = float(cost[index])
-            mean = scores.mean if offer.affordable.all() else snapshot.predict(context, everyone)[0]
-            self._purse.charge(offer, mean, probability, reserved)
-        arm = int(columns[index])
+            reserved = float(cost[choice.index])
+            mean = choice.mean if offer.affordable.all() else snapshot.predict(context, everyone)[0]
+            self._purse.charge(offer, mean, choice.probability, reserved)
+        paired = None if blend is None else Paired.of(blend, choice.probability, choice.mean, penalty)
+        arm = int(columns[choice.index])
         if arm in self._granted:
             self._granted[arm] -= 1
         logged = np.zeros(len(self._arms))
-        logged[columns] = probability
-        return Served(arm, _Token(row.index, snapshot.epoch, reserved, paired, index), logged)
+        logged[columns] = choice.probability
+        return Served(arm, _Token(row.index, snapshot.epoch, reserved, paired, choice.index), logged)
 
     def _money(self, offer: Offer | None, columns: IntArray) -> tuple[FloatArray, FloatArray]:
         """(expected cost in dollars, what it takes off the reward) of the arms to choose from."""

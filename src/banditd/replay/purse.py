@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from banditd.bandit.base import Scores
-from banditd.budget.guard import Guard, Paired, blend, mixture_vector
+from banditd.budget.guard import Guard, mixture_vector
 from banditd.budget.pacer import BoolArray, Pacer
-from banditd.core.types import FloatArray, IntArray
+from banditd.core.types import Blend, FloatArray, IntArray
 from banditd.replay.costs import CostBook
 
 
@@ -47,16 +46,13 @@ class Purse:
         cost, spread = every[columns], self._costs.spread(every)[columns]
         return Offer(row, columns, cost, self.pacer.mask(cost, spread))
 
-    def guarded(
-        self, offer: Offer, scores: Scores, contextual: FloatArray, penalty: FloatArray
-    ) -> tuple[FloatArray, Paired | None]:
-        """(the vector to draw from, what its reward will be compared with), over the affordable arms."""
+    def blend(self, offer: Offer) -> Blend | None:
+        """What the guard mixes into the vector over the affordable arms; None before the arms are known."""
         mixture = self.guard.mixture(self.pacer.target_usd)
         if mixture is None:
-            return contextual, None
-        mixed = mixture_vector(mixture, offer.columns[offer.affordable], offer.cost_usd[offer.affordable])
-        played = blend(contextual, mixed, self.guard.share)
-        return played, Paired(gap=contextual - mixed, played=played, mean=scores.mean, penalty=penalty)
+            return None
+        cost = offer.cost_usd[offer.affordable]
+        return Blend(self.guard.share, mixture_vector(mixture, offer.columns[offer.affordable], cost))
 
     def charge(self, offer: Offer, mean: FloatArray, played: FloatArray, reserved_usd: float) -> None:
         """A decision was drawn. mean : of every arm of the offer, (n,). played : over the affordable ones."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from banditd.budget.amounts import AmountModel, Amounts
 from banditd.budget.loglinear import LogLinear
-from banditd.core.types import Arm, FeatureSchema, FloatArray, IntArray, Price
+from banditd.core.types import Arm, FeatureSchema, FloatArray, IntArray, Price, price_at
 from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
@@ -54,10 +54,9 @@ def fit_amounts(
 def _output_tokens(outcome: UsageOutcome, prices: Prices) -> float | None:
     if outcome.output_tokens is not None:
         return float(outcome.output_tokens)
-    in_force = [price for since_us, price in prices.get(outcome.arm, ()) if since_us <= outcome.decided_at_us]
-    if outcome.cost_usd is None or not in_force or in_force[-1].usd_per_mtok_out <= 0.0:
+    price = price_at(prices.get(outcome.arm, ()), outcome.decided_at_us)
+    if outcome.cost_usd is None or price is None or price.usd_per_mtok_out <= 0.0:
         return None
-    price = in_force[-1]
     rest_usd = outcome.cost_usd - price.cost_usd(outcome.input_tokens, 0.0)
     return max(0.0, rest_usd / price.usd_per_mtok_out * 1e6)
 

@@ -201,9 +201,15 @@ class DashboardReads:
         """Cost in dollars and the utility it takes away, as routing prices a query that says nothing of money."""
         output_tokens = view.expected_output_tokens(context.x)
         cost_usd = view.cost_usd(tokens, output_tokens)
-        per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
-        energy = runtime.config.resources.per_kwh * per_usd * view.energy_kwh(tokens, output_tokens)
-        return cost_usd, cost_usd * (per_usd + self._budgets[runtime.name].general_price_per_usd()) + energy
+        penalty = view.penalty(
+            cost_usd,
+            tokens,
+            output_tokens,
+            weight=runtime.config.cost_weight,
+            price_per_usd=self._budgets[runtime.name].general_price_per_usd(),
+            resources=runtime.config.resources,
+        )
+        return cost_usd, penalty
 
 
 def _expectations(view: RouteView, traffic: _Traffic) -> list[Estimate]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from banditd.bandit.exploration import apply_floors, draw, least_shares
 from banditd.bandit.snapshot import TIE
-from banditd.budget.guard import blend
 from banditd.core.types import Blend, Context, FloatArray, IntArray, Query
 from banditd.services.objectives import DEFAULT_CONFIDENCE, least_cost_above
 from banditd.services.policy import RouteView
@@ -89,21 +88,31 @@ def _by_policy(
     restraint: Restraint | None,
 ) -> Drawn:
     """The policy's own draw: its probabilities with floors, blended with the mixture where a budget asks for it."""
-    scores = view.snapshot.policy.scores(context, arms, penalty)
-    floors = _floors(view, arms, cost_usd, exploration_floor, restraint)
-    probability = apply_floors(scores.probability, floors)
-    least, mixture = view.min_share[arms], None
+    least, blend, mixture = view.min_share[arms], None, None
     if restraint is not None and restraint.fixed is not None:
-        # Minimum shares are promised whatever is blended; both parts have them, so that the blend is one of two.
+        blend = Blend(restraint.share, restraint.fixed)
+        # Minimum shares are promised whatever is blended: both parts have them, and so the logged mixture.
         mixture = Blend(restraint.share, apply_floors(restraint.fixed, least))
-        probability = blend(probability, restraint.fixed, restraint.share)
-    probability = apply_floors(probability, least)
-    index = draw(probability, uniform)
-    utility = scores.mean - penalty
-    explored = bool(utility[index] < utility.max() - TIE)
-    propensity = float(probability[index])
+    choice = view.snapshot.choose(
+        context,
+        arms=arms,
+        penalty=penalty,
+        floors=_floors(view, arms, cost_usd, exploration_floor, restraint),
+        uniform=uniform,
+        blend=blend,
+        least=least,
+    )
     return Drawn(
-        arms, index, propensity, uniform, explored, "policy", probability, scores.mean, scores.deviation, mixture
+        arms,
+        choice.index,
+        choice.propensity,
+        uniform,
+        choice.explored,
+        "policy",
+        choice.probability,
+        choice.mean,
+        choice.deviation,
+        mixture,
     )
 
 

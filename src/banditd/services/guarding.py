@@ -78,8 +78,6 @@ def judge(outcomes: Sequence[GuardedOutcome]) -> Guard:
     """The comparison of the policy's own vectors with the mixture on these decisions, oldest first."""
     judged = Guard(0)
     for one in outcomes:
-        played, fixed = np.array(one.probability), one.blend.fixed
-        own = (played - (1.0 - one.blend.share) * fixed) / one.blend.share
-        paired = Paired(own - fixed, played, np.array(one.mean), np.array(one.penalty))
+        paired = Paired.of(one.blend, np.array(one.probability), np.array(one.mean), np.array(one.penalty))
         judged.learn(paired.difference(one.index, one.reward))
     return judged

@@ -96,6 +96,26 @@ class RouteView:
         """Output tokens of every arm on the query with these features."""
         return self.output_tokens if self.tokens_model is None else self.tokens_model.predict(x)
 
+    def penalty(
+        self,
+        cost_usd: FloatArray,
+        input_tokens: float,
+        output_tokens: float | FloatArray,
+        *,
+        weight: float,
+        price_per_usd: float,
+        resources: ResourcePrices,
+    ) -> FloatArray:
+        """Utility that money takes away, of every arm: weight x cost / scale + price of the budgets x cost.
+
+        Energy and carbon count for the weight, not for the budgets: nobody is billed for them.
+        """
+        per_usd = weight / self.cost_scale_usd if self.cost_scale_usd > 0 else 0.0
+        penalty = cost_usd * (per_usd + price_per_usd)
+        if per_usd > 0.0 and resources.per_kwh > 0.0:
+            penalty += self.energy_kwh(input_tokens, output_tokens) * (resources.per_kwh * per_usd)
+        return penalty
+
     def cost_spread_usd(self, output_tokens: float | FloatArray) -> FloatArray:
         """Standard deviation of a call's cost about what is predicted for an answer of this length."""
         spread = 1.0 if self.tokens_model is None else self.tokens_model.spread

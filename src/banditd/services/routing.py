@@ -1,4 +1,4 @@
-"""The walk of a query: embed, context, eligible arms, probabilities, draw, commit, answer.
+"""The walk of a query: embed, context, eligible arms, admission, probabilities, draw, commit, answer.
 
 ``RoutingService.route`` is that list, top to bottom. It never learns, and nothing after the draw changes the
 probabilities that were logged.
@@ -270,22 +270,21 @@ class RoutingService:
         )
 
     def _price(self, runtime: PolicyRuntime, view: RouteView, prepared: _Prepared, context: Context) -> _Priced:
-        """What every arm would cost, and the utility that takes away: weight x cost / scale + price of the budgets.
-
-        Energy and carbon count for the weight, not for the budgets: nobody is billed for them.
-        """
+        """What every arm would cost, and the utility that takes away."""
         query, accounts = prepared.query, prepared.accounts
         tokens = self._encoder.count_tokens(query.text) if query.text is not None else 0
         said = query.expected_output_tokens
         output_tokens = view.expected_output_tokens(context.x) if said is None else np.full(len(view.arms), said)
         cost_usd = view.cost_usd(tokens, output_tokens)
         weight = _cost_weight(query, runtime.config.cost_weight)
-        per_usd = weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
-        price = BudgetBook.price_per_usd(accounts) if accounts else 0.0
-        penalty = cost_usd * (per_usd + price)
-        per_kwh = runtime.config.resources.per_kwh
-        if per_kwh > 0.0 and per_usd > 0.0:
-            penalty += view.energy_kwh(tokens, output_tokens) * (per_kwh * per_usd)
+        penalty = view.penalty(
+            cost_usd,
+            tokens,
+            output_tokens,
+            weight=weight,
+            price_per_usd=BudgetBook.price_per_usd(accounts) if accounts else 0.0,
+            resources=runtime.config.resources,
+        )
         return _Priced(self._clock.now_us(), tokens, output_tokens, cost_usd, weight, penalty)
 
     def _admit(

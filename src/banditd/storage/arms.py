@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
@@ -262,12 +262,6 @@ def load_prices(
         for row in connection.execute(query.order_by(arm_price.c.valid_from_us)):
             found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, _price(row)))
     return found
-
-
-def price_at(history: Sequence[tuple[int, Price]], at_us: int, otherwise: Price) -> Price:
-    """The price in force then; the first one for what came before it."""
-    in_force = [price for since_us, price in history if since_us <= at_us]
-    return in_force[-1] if in_force else history[0][1] if history else otherwise
 
 
 def _usage(row: Row[Any]) -> ArmUsage:

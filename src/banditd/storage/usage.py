@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Select, delete, insert, not_, or_, select
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
-from banditd.core.types import Arm, Price, UsageReport
-from banditd.storage.arms import load_arms, load_prices, price_at
+from banditd.core.types import Arm, Price, UsageReport, price_at
+from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.budgets import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
@@ -211,7 +211,7 @@ def _row(
     arm = arms.get((made.policy, server))
     if cost_usd is None and arm is not None:
         history = prices.get((made.policy, server), ())
-        cost_usd = price_cost(replace(arm, price=price_at(history, made.created_at_us, arm.price)), report)
+        cost_usd = price_cost(replace(arm, price=price_at(history, made.created_at_us) or arm.price), report)
     return {
         "decision_id": report.decision_id,
         "policy": made.policy,

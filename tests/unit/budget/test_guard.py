@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from banditd.budget.frontier import Mixture
-from banditd.budget.guard import LEAST, TRUSTED_UNTIL, Guard, Paired, blend, mixture_vector
+from banditd.budget.guard import LEAST, TRUSTED_UNTIL, Guard, Paired, mixture_vector
+from banditd.core.types import Blend
 
 ARMS = np.array([0, 1, 2])
 COST = np.array([1.0, 3.0, 9.0])
@@ -14,13 +15,15 @@ COST = np.array([1.0, 3.0, 9.0])
 def test_the_blend_is_a_probability_vector_and_the_mixture_at_nought(share: float) -> None:
     contextual = np.array([0.2, 0.5, 0.3])
     mixture = mixture_vector(Mixture(0, 1, 0.25, 0.0, 0.0), ARMS, COST)
-    played = blend(contextual, mixture, share)
+    played = Blend(share, mixture).over(contextual)
     assert played.sum() == pytest.approx(1.0)
     assert (played >= 0.0).all()
     if share == 0.0:
         assert played.tolist() == mixture.tolist()
     if share == 1.0:
         assert played.tolist() == contextual.tolist()
+    if share > 0.0:
+        assert Blend(share, mixture).own(played) == pytest.approx(contextual)
 
 
 def test_the_mixture_keeps_to_eligible_arms() -> None:
@@ -34,10 +37,11 @@ def test_the_mixture_keeps_to_eligible_arms() -> None:
 def test_the_difference_is_right_whatever_the_means_are() -> None:
     """Doubly robust: its expectation over the drawn arm is the true difference of priced rewards, mu cancels."""
     contextual, mixture = np.array([0.1, 0.2, 0.7]), np.array([0.5, 0.5, 0.0])
-    played, penalty = blend(contextual, mixture, 0.4), np.array([0.01, 0.02, 0.2])
+    blend, penalty = Blend(0.4, mixture), np.array([0.01, 0.02, 0.2])
+    played = blend.over(contextual)
     truth = np.array([0.3, 0.6, 0.9])
     for wrong in (np.zeros(3), np.array([1.0, 0.0, 0.5]), truth):
-        paired = Paired(gap=contextual - mixture, played=played, mean=wrong, penalty=penalty)
+        paired = Paired.of(blend, played, wrong, penalty)
         expected = sum(p * paired.difference(i, float(truth[i])) for i, p in enumerate(played))
         assert expected == pytest.approx(float((contextual - mixture) @ (truth - penalty)))
 
@@ -79,12 +83,3 @@ def test_the_mixture_is_that_of_recent_means() -> None:
     assert (best.first, best.second) == (0, 1)
     assert best.share == pytest.approx(0.5)
     assert best.reward == pytest.approx(0.5)
-
-
-def test_a_restart_keeps_the_verdict() -> None:
-    guard = Guard(2)
-    for value in np.random.default_rng(2).normal(-0.1, 0.3, 400):
-        guard.learn(float(value))
-    restored = Guard.restore(2, guard.to_json())
-    assert (restored.share, restored.advantage) == (guard.share, guard.advantage)
-    assert Guard.restore(2, None).share == 1.0

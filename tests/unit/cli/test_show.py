@@ -126,7 +126,8 @@ def test_new_arms_show_what_became_of_them(capsys: pytest.CaptureFixture[str]) -
 def test_savings_show_a_verdict_or_why_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     gap = {"mean": -0.012, "interval": [-0.02, -0.004]}
     known = {
-        "arm": "dear", "cost_usd_per_decision": 0.01, "saved_share": 0.75, "reward": {"mean": 0.9, "interval": None},
+        "arm": "dear", "cost_usd_per_decision": 0.01, "saved_usd_per_decision": 0.0075,
+        "reward": {"mean": 0.9, "interval": None},
         "reward_difference": gap, "verdict": "cheaper, worse", "reason": None,
     }  # fmt: skip
     mixture = {
@@ -135,7 +136,7 @@ def test_savings_show_a_verdict_or_why_there_is_none(capsys: pytest.CaptureFixtu
     }  # fmt: skip
     print_stats(_stats() | {"savings": {"arms": [known], "mixture": mixture}})
     shown = " ".join(capsys.readouterr().out.split())
-    assert "75.0 %" in shown
+    assert "$0.0075" in shown
     assert "-0.012" in shown
     assert "cheaper" in shown
     assert "not enough" in shown

@@ -56,6 +56,15 @@ def test_the_comparison_finds_the_difference_whatever_was_predicted() -> None:
     assert error < 0.1
 
 
+async def test_a_restart_keeps_the_verdict() -> None:
+    log = Recent(outcomes(800, own_reward=0.45, fixed_reward=0.5))
+    before, after = PolicyGuard("default", log), PolicyGuard("default", log)
+    await before.refresh(7)
+    await after.refresh(9)
+    assert before.advantage is not None
+    assert (after.share, after.advantage) == (before.share, before.advantage)
+
+
 async def test_the_log_is_read_only_when_rewards_have_come() -> None:
     recent = Recent(outcomes(10, own_reward=0.5, fixed_reward=0.5))
     guard = PolicyGuard("default", recent)
