@@ -22,7 +22,7 @@ CASES = (("bfcl2408", "mid10", None), ("mmlu_pro", "mid8", 5000))
 COST_WEIGHT = 0.1
 
 
-def measure(data: Path, seeds: int, workers: int, *, detection: bool) -> list[Result]:
+def measure(data: Path, seeds: range, workers: int, *, detection: bool) -> list[Result]:
     """Utility, headroom and alarms per order; in source order the seeds differ only in their draws."""
     jobs = [
         (data / name, pool, limit, order, seeds, detection)
@@ -34,13 +34,13 @@ def measure(data: Path, seeds: int, workers: int, *, detection: bool) -> list[Re
         return list(pool_of_workers.map(_case, jobs))
 
 
-def _case(job: tuple[Path, str, int | None, str, int, bool]) -> Result:
+def _case(job: tuple[Path, str, int | None, str, range, bool]) -> Result:
     directory, pool, limit, order, seeds, detection = job
     options = ReplayOptions(directory=directory, pool=pool, limit=limit, order=order, cost_weight=COST_WEIGHT)
     plan = make_plan(options)
     schema, contexts = build_contexts(plan.data.prompts, with_facts=False)
     figures: list[Figures] = []
-    for seed in range(seeds):
+    for seed in seeds:
         decider = InProcessDecider(
             schema=schema,
             settings=PolicySettings(change_detection=detection),

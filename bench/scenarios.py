@@ -95,7 +95,8 @@ def play(task: Task) -> tuple[Task, Figures, FloatArray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-scenarios", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=20, help="shuffles (default 20)")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them: others show what tuning fitted")
     parser.add_argument("--only", choices=[*CASES, SHIFT], action="append", help="may be repeated")
     parser.add_argument("--budget", choices=list(BUDGETS_USD), action="append", help="may be repeated")
     parser.add_argument("--no-detection", action="store_true", help="change_detection: false, to compare")
@@ -107,19 +108,20 @@ def main() -> None:
     if not (DATA / "paretobandit4").is_dir():
         sys.exit(f"no replay data at {DATA}: set BANDITD_DATA to the folder that holds paretobandit4")
     wanted = given.only or [*CASES, SHIFT]
-    tasks = list(_tasks(wanted, given.budget or list(BUDGETS_USD), given.seeds, detection=not given.no_detection))
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    tasks = list(_tasks(wanted, given.budget or list(BUDGETS_USD), seeds, detection=not given.no_detection))
     results, shares = _play_all(tasks, given.workers)
     if SHIFT in wanted:
-        results += scenario_shift.measure(DATA, given.seeds, given.workers, detection=not given.no_detection)
+        results += scenario_shift.measure(DATA, seeds, given.workers, detection=not given.no_detection)
     _tell(given, results, shares)
 
 
-def _tasks(wanted: list[str], budgets: list[str], seeds: int, *, detection: bool) -> Iterator[Task]:
+def _tasks(wanted: list[str], budgets: list[str], seeds: range, *, detection: bool) -> Iterator[Task]:
     for scenario, pools in CASES.items():
         for arms in pools:
             for budget in budgets:
                 if scenario in wanted:
-                    yield from (Task(scenario, arms, budget, seed, detection) for seed in range(seeds))
+                    yield from (Task(scenario, arms, budget, seed, detection) for seed in seeds)
 
 
 def _play_all(tasks: list[Task], workers: int) -> tuple[list[Result], dict[tuple[str, str, int], FloatArray]]:
@@ -159,7 +161,8 @@ def _tell(given: argparse.Namespace, results: list[Result], shares: dict[tuple[s
         plot_shares(shares, plot)
     if given.write:
         machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
-        header = f"`make bench-scenarios` of {time.strftime('%Y-%m-%d')}, {given.seeds} seeds: {machine}."
+        after = f" from {given.first_seed}" if given.first_seed else ""
+        header = f"`make bench-scenarios` of {time.strftime('%Y-%m-%d')}, {given.seeds} seeds{after}: {machine}."
         write_between(DOCUMENT, markdown(results, header))
 
 

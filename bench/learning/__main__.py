@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench-learning", description=__doc__)
     parser.add_argument("--case", action="append", default=[], help="a case, or what several begin with")
     parser.add_argument("--policy", action="append", default=[], help="a policy, or what several begin with")
-    parser.add_argument("--seeds", type=int, default=10, help="shuffles for banditd's policies (default 10)")
+    parser.add_argument(
+        "--seeds", type=int, default=10, help="shuffles for banditd's policies and the ceilings (default 10)"
+    )
     parser.add_argument("--peer-seeds", type=int, default=10, help="shuffles for peers (slow ones: 3 at most)")
     parser.add_argument("--quick", action="store_true", help="3 shuffles of 1,000 rows of each case")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seeds(spec: PolicySpec, given: argparse.Namespace) -> int:
-    seeds = given.seeds if spec.group in {"banditd", "condition"} else given.peer_seeds
+    seeds = given.seeds if spec.group != "peer" else given.peer_seeds
     if spec.slow:
         seeds = min(seeds, SLOW_SEEDS)
     return int(min(seeds, 3) if given.quick else seeds)

@@ -26,7 +26,9 @@ def play_once(prepared: Prepared, spec: PolicySpec, seed: int) -> dict[str, obje
     gap : mean utility minus that of the best fixed arm in hindsight, over all rows and the last third.
     curve : that difference summed up after each of 40 equal parts of the run.
     """
-    plan = prepared.with_options(reward_delay=spec.reward_delay, first_tenth=spec.first_tenth)
+    plan = prepared.with_options(
+        reward_delay=spec.reward_delay, first_tenth=spec.first_tenth, in_source_order=spec.in_source_order
+    )
     started = perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the peers' own

@@ -16,8 +16,9 @@ from banditd.bandit.base import PolicySettings
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.maps import load_feature_maps
 from banditd.replay import Decider
-from bench.learning import peers
+from bench.learning import ceilings, peers
 from bench.learning.cases import ROOT
+from bench.learning.ceilings import FullInformation, NoExploration, known_scales
 from bench.learning.own import AfterUniform, Sparse, in_process
 from bench.learning.peers import base
 from bench.learning.prepared import Prepared
@@ -31,9 +32,10 @@ REFERENCE: Final = "thompson"
 class PolicySpec:
     """One row of the table.
 
-    name : as given to ``--policy``. group : ``banditd``, ``condition`` (thompson under another condition) or
-    ``peer``. package : import name, or None. reward_share : of the rows whose reward is told. first_tenth : its
-    play there is uniform and not scored. sources : files whose code the result depends on.
+    name : as given to ``--policy``. group : ``banditd``, ``condition`` (thompson under another condition),
+    ``ceiling`` (told more than a router ever is) or ``peer``. package : import name, or None. reward_share : of the
+    rows whose reward is told. first_tenth : its play there is uniform and not scored. in_source_order : the rows are
+    not shuffled, so that one task follows another. sources : files whose code the result depends on.
     """
 
     name: str
@@ -46,6 +48,7 @@ class PolicySpec:
     reward_delay: int = 0
     reward_share: float = 1.0
     first_tenth: bool = False
+    in_source_order: bool = False
 
     def decider(self, prepared: Prepared, seed: int) -> Decider:
         made = self.make(prepared, seed)
@@ -108,6 +111,12 @@ def _condition(name: str, make: Factory = in_process, **fields: object) -> Polic
     return PolicySpec(name=name, group="condition", make=make, sources=LEARNER, **fields)  # type: ignore[arg-type]
 
 
+def _ceiling(name: str, make: Factory) -> PolicySpec:
+    return PolicySpec(
+        name=f"ceiling: {name}", group="ceiling", make=make, sources=(*LEARNER, Path(ceilings.__file__))
+    )
+
+
 def _peers() -> list[PolicySpec]:
     return [
         PolicySpec(
@@ -136,6 +145,15 @@ POLICIES: Final[tuple[PolicySpec, ...]] = (
     _condition("thompson, rewards 1,000 queries late", reward_delay=1000),
     _condition("thompson, 30 % of rewards", reward_share=0.3),
     _condition("thompson, 3 % of rewards", reward_share=0.03),
+    _condition("thompson, one task after another", in_source_order=True),
+    _condition(
+        "thompson without change detection, one task after another",
+        partial(in_process, settings=PolicySettings(change_detection=False)),
+        in_source_order=True,
+    ),
+    _ceiling("every arm's score is told", FullInformation),
+    _ceiling("thompson, scored at its highest mean", NoExploration),
+    _ceiling("thompson, scales known in advance", known_scales),
     *_peers(),
 )
 BY_NAME: Final = {spec.name: spec for spec in POLICIES}

@@ -81,9 +81,12 @@ class Prepared:
         file = minilm_file(self.plan.data.prompts)
         return np.load(file) if file.exists() else None
 
-    def with_options(self, *, reward_delay: int = 0, first_tenth: bool = False) -> Plan:
-        """The plan with another delay, or another share that is scored."""
-        plan = replace(self.plan, options=replace(self.plan.options, reward_delay=reward_delay))
+    def with_options(
+        self, *, reward_delay: int = 0, first_tenth: bool = False, in_source_order: bool = False
+    ) -> Plan:
+        """The plan with another delay, another share that is scored, or another order."""
+        order = "source" if in_source_order else self.plan.options.order
+        plan = replace(self.plan, options=replace(self.plan.options, reward_delay=reward_delay, order=order))
         if first_tenth:
             plan = FirstTenth(**{one.name: getattr(plan, one.name) for one in fields(plan)})
         return plan

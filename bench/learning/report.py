@@ -94,20 +94,20 @@ def _summaries(results: Results, names: Sequence[str], policies: Sequence[Policy
         [spec.name for spec in policies],
         names,
         reference=REFERENCE,
-        unpaired=[spec.name for spec in policies if spec.first_tenth],
+        unpaired=[spec.name for spec in policies if spec.first_tenth or spec.in_source_order],
     )
 
 
 def _whole(rows: Sequence[Summary], policies: Sequence[PolicySpec]) -> str:
     """A policy that is scored on all rows."""
-    partial = {spec.name for spec in policies if spec.first_tenth}
+    partial = {spec.name for spec in policies if spec.first_tenth or spec.in_source_order}
     return next((row.policy for row in rows if row.policy not in partial), rows[0].policy)
 
 
 def _leaders(rows: Sequence[Summary], families: dict[str, str]) -> list[str]:
     """The reference first, then the best peers."""
     ordered = sorted(rows, key=lambda row: -row.headroom["all"].mean)
-    found = [row.policy for row in ordered if families[row.policy] not in {"banditd", "condition"}]
+    found = [row.policy for row in ordered if families[row.policy] == "peer"]
     mine = [row.policy for row in ordered if families[row.policy] == "banditd"]
     first = [REFERENCE] if REFERENCE in mine else mine[:1]
     return [*first, *found][:SHOWN]

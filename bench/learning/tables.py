@@ -134,7 +134,10 @@ def _heading(section: str) -> str:
 
 
 def _named(policy: str, families: Mapping[str, str]) -> str:
-    return f"**{policy}** (banditd)" if families.get(policy) in {"banditd", "condition"} else policy
+    family = families.get(policy)
+    if family == "ceiling":
+        return f"*{policy}*"
+    return f"**{policy}** (banditd)" if family in {"banditd", "condition"} else policy
 
 
 def _case_mean(results: Results, case: str, policy: str) -> float:

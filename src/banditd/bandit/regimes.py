@@ -7,6 +7,9 @@ little. Both are facts about epochs, so late rewards, corrections and a refold o
 An arm that became worse is *probed*: a small share of the traffic, fading with time, so that its return is noticed.
 A probe that goes well is followed by more; how many it takes to see that it was luck does not depend on how fast they
 come. While probes are frequent they buy what there is to know about the arm: exploration need not pay it again.
+
+Where the queries have changed too (``drift.py``), an alarm says that the arm does not do here what it did there. Its
+evidence is discounted all the same, but there is no return to wait for: no probes, and exploration goes on as usual.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from banditd.bandit.change import (
     common_part,
     residual,
 )
+from banditd.bandit.drift import QueryDrift
 from banditd.bandit.ledger import Ledger
 from banditd.core.types import FloatArray
 
@@ -50,6 +54,7 @@ class ChangeEvent:
     kind : ``changed`` or ``recovered``. direction : of the change, ``down`` or ``up``.
     old_level, new_level : mean reward before and after, in [0, 1], over the ``rewards`` that showed it.
     epoch : the first of the new stretch. folded : rewarded decisions so far.
+    queries_moved : the queries had changed too when it was found.
     at_us : when it was committed, microseconds; None until then.
     """
 
@@ -62,6 +67,7 @@ class ChangeEvent:
     epoch: int
     folded: int
     at_us: int | None = None
+    queries_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ class Signal:
 class Regimes:
     """Watches every arm of one policy; owned by its ``PolicyState``."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, n_features: int) -> None:
+        self.drift = QueryDrift(n_features)
         self._ledger = ledger
         self._tests: dict[str, ResidualTest] = {}
         self._changed: dict[str, _Changed] = {}
@@ -127,7 +134,7 @@ class Regimes:
         share = np.zeros(len(arms))
         for i, arm in enumerate(arms):
             state = self._changed.get(arm)
-            if state is not None and state.event.direction == "down":
+            if state is not None and _is_awaited(state.event):
                 age = max(0, folded - state.event.folded)
                 follow = state.test.log_odds >= FOLLOW_UP_ODDS
                 share[i] = FOLLOW_UP_SHARE if follow else PROBE_SHARE * PROBE_FADE / (PROBE_FADE + age)
@@ -143,6 +150,7 @@ class Regimes:
 
     def observe(self, look: Look, epoch: int) -> Signal | None:
         """Test one new reward, before it is folded. epoch : its decision's."""
+        self.drift.add(look.x)
         if epoch < self._ledger.stretches(look.arm)[-1][0]:
             return None  # it speaks of how the arm was
         test = self._tests.setdefault(look.arm, ResidualTest())
@@ -202,6 +210,7 @@ class Regimes:
                 for arm, state in self._changed.items()
             },
             "history": [asdict(event) for event in self._history],
+            "drift": self.drift.to_list(),
         }
 
     def load(self, values: Mapping[str, Any]) -> None:
@@ -218,13 +227,15 @@ class Regimes:
             for arm, state in values["changed"].items()
         }
         self._history = [ChangeEvent(**event) for event in values["history"]]
+        if "drift" in values:  # databases of before it was watched have none
+            self.drift = QueryDrift.from_list(values["drift"])
         self._news = []
 
     # ------------------------------------------------------------ inside
 
     def _is_probed_often(self, arm: str, folded: int) -> bool:
         state = self._changed.get(arm)
-        return state is not None and state.event.direction == "down" and folded - state.event.folded < PROBE_FADE
+        return state is not None and _is_awaited(state.event) and folded - state.event.folded < PROBE_FADE
 
     def _alarm(self, signal: Signal, finding: Finding, belief: Belief, folded: int) -> None:
         arm, ledger = signal.arm, self._ledger
@@ -246,6 +257,7 @@ class Regimes:
             rewards=finding.rewards,
             epoch=first,
             folded=folded,
+            queries_moved=self.drift.moved,
         )
         earlier = self._changed.get(arm)
         if earlier is None or earlier.since not in dict(ledger.stretches(arm)):
@@ -289,3 +301,8 @@ class Regimes:
     def _note(self, event: ChangeEvent) -> None:
         self._news.append(event)
         self._history = [*self._history, event][-HISTORY:]
+
+
+def _is_awaited(event: ChangeEvent) -> bool:
+    """Whether the arm may return to what it was: it became worse, at the same queries."""
+    return event.direction == "down" and not event.queries_moved

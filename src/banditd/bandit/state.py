@@ -45,7 +45,7 @@ class PolicyState:
         self.version = 0
         self._factory = policy_factory(settings)
         self._ledger = Ledger(schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs)
-        self.regimes = Regimes(self._ledger)
+        self.regimes = Regimes(self._ledger, schema.n_features)
         self._hyperparameters = _first_scales(schema, settings.prior)
         self._folded = 0  # net number of rewarded decisions
         self._tuned_at = 0

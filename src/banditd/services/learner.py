@@ -248,6 +248,7 @@ class Learner:
                     "old_level": round(event.old_level, 4),
                     "new_level": round(event.new_level, 4),
                     "rewards": event.rewards,
+                    "queries_moved": event.queries_moved,
                 },
             )
             if event.kind == "changed":

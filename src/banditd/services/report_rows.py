@@ -106,6 +106,7 @@ def public_change(event: ChangeEvent) -> dict[str, object]:
         "old_level": event.old_level,
         "new_level": event.new_level,
         "rewards": event.rewards,
+        "queries_moved": event.queries_moved,
     }
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.change import CUT, ResidualTest, ReturnTest, common_part, residual
+from banditd.bandit.drift import FAST, LEAST, MOVED, SLOW, QueryDrift
 from banditd.bandit.regimes import PROBE_SHARE
+from banditd.core.types import Context
 
 ARMS = [ArmPrior("a"), ArmPrior("b"), ArmPrior("c")]
 
@@ -97,6 +99,44 @@ def test_an_alarm_about_nothing_is_taken_back() -> None:
     assert any(back)
 
 
+def test_drift_is_what_chance_makes_of_it_while_contexts_come_from_one_distribution(draw_context) -> None:
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        drift, heights = QueryDrift(12), []
+        for _ in range(4000):
+            drift.add(draw_context(generator).x)
+            heights.append(drift.height)
+        assert max(heights[: LEAST - 1]) == 0.0  # too little was seen
+        # The variance of ``draw_context`` is 1 + 1 + 3/4, its mean square 1 + 1 + 1 + 1.
+        chance = 1 / (2 * FAST - 1) + 1 / (2 * SLOW - 1) - 2 / (FAST + SLOW - 1)
+        assert np.mean(heights[600:]) == pytest.approx(chance * 2.75 / 4.0, rel=0.2)
+        assert max(heights) < MOVED
+
+
+def test_queries_that_hardly_differ_are_no_other_task_however_rare_the_difference(draw_context) -> None:
+    x = draw_context(np.random.default_rng(0)).x
+    drift = QueryDrift(12)
+    for n in range(2000):
+        now = x.copy()
+        now[2] += 0.1 if n >= 600 else 0.0  # certain, and next to nothing
+        drift.add(now)
+        assert not drift.moved
+
+
+def test_other_queries_are_noticed_at_once_and_become_the_usual_ones(draw_context) -> None:
+    generator = np.random.default_rng(0)
+    drift, moved = QueryDrift(12), []
+    for n in range(3200):
+        x = draw_context(generator).x
+        if n >= 600:
+            x[1:4] += 1.0  # another form
+        drift.add(x)
+        moved.append(drift.moved)
+    assert not any(moved[:600])
+    assert all(moved[640:1000])
+    assert not any(moved[-200:])
+
+
 # ---------------------------------------------------------------- in a policy's state
 
 
@@ -148,6 +188,7 @@ def test_a_degraded_arm_is_found_discounted_probed_and_taken_back(play: Play) ->
     assert (event.arm, event.kind, event.direction) == ("a", "changed", "down")
     assert event.old_level == pytest.approx(0.8, abs=0.05)
     assert event.new_level == pytest.approx(0.45, abs=0.1)
+    assert not event.queries_moved
     assert play.state.sums("a").n < 0.15 * before
     assert play.state.sums("b").n > 300  # the others' evidence is untouched
     probes = play.state.snapshot().probe_share
@@ -159,6 +200,48 @@ def test_a_degraded_arm_is_found_discounted_probed_and_taken_back(play: Play) ->
     assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
     assert play.state.sums("a").n > 0.95 * before
     assert play.state.snapshot().probe_share is None
+
+
+def test_an_arm_that_fails_at_other_queries_is_discounted_but_not_awaited(play: Play) -> None:
+    play.rewards(900)
+    before = play.state.sums("a").n
+    usual = play._draw
+
+    def other(generator: np.random.Generator) -> Context:
+        context = usual(generator)
+        context.x[1:4] += 1.0
+        return context
+
+    play._draw = other
+    play.level["a"] = 0.3
+    play.rewards(90)
+    [event] = [e for e in play.state.regimes.history if e.arm == "a"]
+    assert (event.kind, event.direction, event.queries_moved) == ("changed", "down", True)
+    assert play.state.sums("a").n < 0.15 * before
+    assert not play.state.snapshot().probe_share.any()
+    assert play.state.regimes.curiosity("abc", play.state.folded).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_database_of_before_queries_were_watched_can_be_read(play: Play) -> None:
+    play.rewards(900)
+    play.level["a"] = 0.45
+    play.rewards(90)
+    learner = json.loads(play.state.learner_json())
+    del learner["regimes"]["drift"]
+    for event in [*learner["regimes"]["history"], learner["regimes"]["changed"]["a"]["event"]]:
+        del event["queries_moved"]
+    old = PolicyState.restore(
+        schema=play.schema,
+        settings=play.state.settings,
+        arms=ARMS,
+        version=1,
+        hyperparameters=play.state.hyperparameters_json(),
+        learner=json.dumps(learner),
+        segments=play.state.segments(),
+    )
+    assert old.regimes.history == play.state.regimes.history
+    assert old.snapshot().probe_share.tolist() == play.state.snapshot().probe_share.tolist()
+    assert old.regimes.drift.height == 0.0
 
 
 def test_queries_that_become_harder_for_every_arm_accuse_none(play: Play) -> None:
@@ -210,6 +293,7 @@ def test_a_restart_changes_nothing(schema, draw_context, restart_at: int) -> Non
     assert [e.kind for e in one] == ["changed", "recovered"]
     for arm in "abc":
         np.testing.assert_allclose(runs[0].state.sums(arm).gram, runs[1].state.sums(arm).gram, rtol=1e-9, atol=1e-9)
+    assert runs[0].state.regimes.drift.to_list() == runs[1].state.regimes.drift.to_list()
 
 
 def test_refolding_the_log_finds_the_same_sums_after_an_alarm(play: Play, schema) -> None:  # type: ignore[no-untyped-def]

@@ -19,13 +19,16 @@ from bench.learning import cases as catalogue
 from bench.learning import jobs, policies, tables
 from bench.learning.cache import Cache, Job, make_jobs
 from bench.learning.cases import CASES, Case
-from bench.learning.own import AfterUniform, Sparse
+from bench.learning.ceilings import FullInformation, NoExploration, known_scales
+from bench.learning.own import AfterUniform, Sparse, in_process
 from bench.learning.play import figures, play_once
 from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
 from bench.learning.summary import interval, summarise
 
 from banditd.replay import ReplayOptions, Row, Served, run
+from banditd.replay.dataset import ReplayData
+from banditd.replay.decider import Decider, InProcessDecider
 
 
 def _result(value: float, *, fixed: float = 0.5) -> dict[str, object]:
@@ -250,6 +253,15 @@ def test_a_pass_is_the_one_that_replay_plays(tiny: list[Case], limit: int | None
     assert played["rows"] == report.content["rows"]
 
 
+def test_source_order_is_that_of_the_files_for_every_seed(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    for seed in (0, 1):
+        warmup, scored = prepared.with_options(in_source_order=True).order(seed)
+        assert warmup.size == 0
+        assert scored.tolist() == list(range(400))
+        assert prepared.with_options().order(seed)[1].tolist() != scored.tolist()
+
+
 def test_sections_that_were_not_measured_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "b.md"
     tables.write_sections(file, ["### One\n\nold", "### Two\n\nstays"])
@@ -313,3 +325,76 @@ def test_sparse_rewards_are_told_for_the_same_share_of_rows_whatever_is_chosen(t
         asyncio.run(through(inner))
     assert recorders[0].told == recorders[1].told
     assert 80 < len(recorders[0].told) < 160
+
+
+# ---------------------------------------------------------------- ceilings
+
+
+def _through(decider: Decider, data: ReplayData, rows: list[int]) -> list[int]:
+    """The arms that a decider is scored at on these rows."""
+
+    async def play() -> list[int]:
+        arms = []
+        for index in rows:
+            served = await decider.decide(Row(index, ""))
+            score = float(data.score[index, served.arm])
+            await decider.reward(served, reward=score, cost_usd=0.0)
+            arms.append(served.arm)
+        return arms
+
+    return asyncio.run(play())
+
+
+def _learned(decider: InProcessDecider, arms: tuple[str, ...]) -> np.ndarray:
+    """Number of rewards and their sum, per arm."""
+    sums = [decider.state.sums(arm) for arm in arms]
+    return np.array([(one.n, one.wr) for one in sums])
+
+
+def test_the_ceiling_of_full_information_is_told_every_score_of_the_rows_it_played(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    data = prepared.plan.data
+    told = FullInformation(prepared, 0)
+    _through(told, data, list(range(150)))
+    learned = _learned(told._inner, data.arms)
+    assert learned[:, 0].tolist() == [150, 150, 150]
+    np.testing.assert_allclose(learned[:, 1], data.score[:150].sum(axis=0))
+    assert told.choose_us and told.update_us
+
+
+def test_without_exploration_the_same_is_learned_and_only_the_scored_arm_differs(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    data, rows = prepared.plan.data, list(range(200))
+    plain, scored = in_process(prepared, 3), NoExploration(prepared, 3)
+    drawn = _through(plain, data, rows)
+    greedy = _through(scored, data, rows)
+    np.testing.assert_array_equal(_learned(plain, data.arms), _learned(scored._inner, data.arms))
+    assert drawn != greedy
+    earned = [data.score[rows[100:], arms[100:]].mean() for arms in (drawn, greedy)]
+    assert earned[1] >= earned[0]
+
+
+def test_known_scales_are_fitted_to_every_score_and_stay(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    data = prepared.plan.data
+    decider = known_scales(prepared, 0)
+    before = decider.state.hyperparameters
+    assert set(before.noise) == set(data.arms)
+    # ``bad`` never earns anything: with every score known its noise is the least there is.
+    assert before.noise["bad"] < 0.5 * min(before.noise["small"], before.noise["large"])
+    _through(decider, data, list(range(100)))
+    assert decider.state.hyperparameters is before
+
+
+def test_ceilings_are_no_peers_and_are_marked(tiny: list[Case]) -> None:
+    names = [spec.name for spec in policies.POLICIES if spec.group == "ceiling"]
+    assert len(names) == 3
+    sheet = tables.summary_sheet(
+        "t",
+        "n",
+        summarise({("a", name, 0): _result(0.5) for name in names}, names, ["a"], reference=REFERENCE),
+        fixed=None,
+        reference=REFERENCE,
+        families={spec.name: spec.group for spec in policies.POLICIES},
+    )
+    assert sorted(row[0] for row in sheet.rows) == sorted(f"*{name}*" for name in names)

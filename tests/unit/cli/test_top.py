@@ -99,7 +99,7 @@ def account(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-CHANGE = {"direction": "worse", "old_level": 0.9, "new_level": 0.4}
+CHANGE = {"direction": "worse", "old_level": 0.9, "new_level": 0.4, "queries_moved": False}
 CAUSES = {
     "database fails: locked": lambda s: ready(s, database={"ok": False, "error": "locked"}),
     "encoder fails": lambda s: ready(s, encoder={"ok": False}),
@@ -111,6 +111,9 @@ CAUSES = {
     "the budget month of all is used up: reject": lambda _: {"budgets": [account(stopped=True, at_stop="reject")]},
     "of large failed": lambda s: recent(s, arms=[arm_row("large", 60, errors=7)]),
     "0.90 before, 0.40 now": lambda s: recent(s, arms=[arm_row("large", 60, change=CHANGE)]),
+    "and so have the queries": lambda s: recent(
+        s, arms=[arm_row("large", 60, change=CHANGE | {"queries_moved": True})]
+    ),
 }
 
 

@@ -134,6 +134,8 @@ class Change(AnswerModel):
     """Mean reward after."""
     rewards: int
     """How many rewards showed it."""
+    queries_moved: bool
+    """The queries had changed too: the arm may only have been asked something else."""
 
 
 class ArmStats(RewardSummary):

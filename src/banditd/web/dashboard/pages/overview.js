@@ -202,7 +202,7 @@ export function Alarms({ s, arms }) {
       ? html`<ul class="events">${s.changes.slice(0, 8).map(
           (one, i) => html`<li key=${i}><span class="badge ${one.kind === "changed" && one.direction === "down" ? "bad" : "good"}">${one.kind === "recovered" ? "recovered" : `changed ${one.direction}`}</span>
             <${Arm} arms=${arms} name=${one.arm} /> from <b class="num">${reward(one.old_level)}</b> to <b class="num">${reward(one.new_level)}</b>
-            <span class="muted">shown by ${plural(one.rewards, "reward")}, ${one.at ? ago(one.at) : "just now"}</span></li>`,
+            <span class="muted">shown by ${plural(one.rewards, "reward")}, ${one.at ? ago(one.at) : "just now"}${one.queries_moved && one.kind === "changed" ? "; the queries had changed too" : ""}</span></li>`,
         )}</ul>`
       : html`<p class="calm">No arm has changed: rewards come as they were predicted.</p>`}
   <//>`;

@@ -1,0 +1,105 @@
+"""Policies that are told more than a router ever is: they show how much there is to be learned."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.hyperparameters import Hyperparameters
+from banditd.bandit.state import PolicyState
+from banditd.replay import Row, Served
+from banditd.replay.decider import InProcessDecider
+from bench.learning.own import in_process
+from bench.learning.prepared import Prepared
+
+FIT_ROUNDS = 4  # refits, each beginning where the last one ended
+
+
+class _Wrapped:
+    """A decider around banditd's own, which knows the outcomes."""
+
+    def __init__(self, prepared: Prepared, inner: InProcessDecider) -> None:
+        self._inner = inner
+        self._score = prepared.plan.data.score
+        self._cost_usd = prepared.plan.data.cost_usd
+
+    @property
+    def choose_us(self) -> list[float]:
+        return self._inner.choose_us
+
+    @property
+    def update_us(self) -> list[float]:
+        return self._inner.update_us
+
+    async def begin_scoring(self) -> None:
+        await self._inner.begin_scoring()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _tell(self, served: Served, row: int, arm: int) -> None:
+        score = float(self._score[row, arm])
+        reward = score if np.isfinite(score) else None
+        await self._inner.reward(Served(arm, served.token), reward=reward, cost_usd=float(self._cost_usd[row, arm]))
+
+
+class FullInformation(_Wrapped):
+    """After each query the score of every arm is told, not of the chosen one alone."""
+
+    def __init__(self, prepared: Prepared, seed: int) -> None:
+        super().__init__(prepared, in_process(prepared, seed))
+
+    async def decide(self, row: Row) -> Served:
+        served = await self._inner.decide(row)
+        return Served(served.arm, (row.index, served))
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+        assert isinstance(served.token, tuple)  # made above
+        index, inner = served.token
+        for arm in range(self._score.shape[1]):
+            await self._tell(inner, index, arm)
+
+
+class NoExploration(_Wrapped):
+    """Learns from the arm that the policy draws, but is scored at the arm of the highest mean utility."""
+
+    def __init__(self, prepared: Prepared, seed: int) -> None:
+        super().__init__(prepared, in_process(prepared, seed))
+        self._contexts, self._penalty = prepared.contexts, prepared.penalty
+        self._arms = np.arange(prepared.n_arms, dtype=np.intp)
+
+    async def decide(self, row: Row) -> Served:
+        mean, _ = self._inner.state.snapshot().predict(self._contexts[row.index], self._arms)
+        drawn = await self._inner.decide(row)
+        return Served(int((mean - self._penalty).argmax()), (row.index, drawn))
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+        assert isinstance(served.token, tuple)  # made above
+        index, drawn = served.token
+        await self._tell(drawn, index, drawn.arm)
+
+
+def known_scales(prepared: Prepared, seed: int) -> InProcessDecider:
+    """The policy with scales and noise that were fitted beforehand to every arm's score on every row."""
+    decider = in_process(prepared, seed, PolicySettings(tune=False))
+    decider.state.adopt(_fitted(prepared))
+    return decider
+
+
+@lru_cache(maxsize=2)
+def _fitted(prepared: Prepared) -> Hyperparameters:
+    data = prepared.plan.data
+    state = PolicyState(
+        schema=prepared.schema,
+        settings=PolicySettings(change_detection=False),
+        arms=[ArmPrior(arm) for arm in data.arms],
+    )
+    for context, scores in zip(prepared.contexts, data.score, strict=True):
+        for arm, score in zip(data.arms, scores.tolist(), strict=True):
+            if np.isfinite(score):
+                state.fold(arm=arm, epoch=0, x=context.x, weight=1.0, reward=score)
+    for _ in range(FIT_ROUNDS):
+        state.adopt(state.tuning().run())
+    return state.hyperparameters
