@@ -49,10 +49,12 @@ async def test_a_degraded_arm_is_shown_until_it_recovers(
         assert change is not None
         assert change["at"] is not None
         assert change["old_level"] == pytest.approx(GOOD, abs=0.15)  # type: ignore[comparison-overlap]
+        assert change["queries_moved"] is False
         assert change["new_level"] == pytest.approx(BAD, abs=0.15)  # type: ignore[comparison-overlap]
         metrics = daemon.metrics.render().decode()
         assert 'banditd_change_alarms_total{arm="small",direction="down",policy="default"} 1.0' in metrics
         assert 'banditd_arm_changed{arm="small",policy="default"} 1.0' in metrics
+        assert 'banditd_query_drift{policy="default"}' in metrics
         assert 'banditd_arm_changed{arm="large",policy="default"} 0.0' in metrics
         assert (await refolded(daemon)).agrees
     [record] = [r for r in caplog.records if r.message == "arm.changed"]

@@ -107,6 +107,11 @@ class Metrics:
         self.arm_changed = self._gauge(
             "banditd_arm_changed", "1 while an arm's rewards are not at their old level.", "policy", "arm"
         )
+        self.query_drift = self._gauge(
+            "banditd_query_drift",
+            "How far recent contexts lie from those before, against their own size; other queries from 0.03 on.",
+            "policy",
+        )
         self.arm_mean_reward = self._gauge(
             "banditd_arm_mean_reward", "Mean reward of an arm over its life, in [0, 1].", "policy", "arm"
         )

@@ -366,6 +366,7 @@ class Learner:
         runtime, state = self._runtimes[name], self._states[name]
         runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
         self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
+        self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)  # type: ignore[union-attr]
         for arm in state.arms:
             changed = arm.arm in state.regimes.changed
             self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)  # type: ignore[union-attr]
