@@ -33,7 +33,7 @@ _LEAST_INFORMATION: Final = 1e-10 * _STEP  # in steps of the unit
 _LEAST: Final = np.array([[_LEAST_REGRET], [_LEAST_INFORMATION]])
 _ROUND: Final = 1.5 * 2.0**52  # added and taken off, leaves the nearest whole number in a tenth of round's time
 _STATIONARY: Final = np.array([[1.0], [-2.0]])
-_FEW: Final = 9  # arms, up to which plain numbers are faster than arrays
+_FEW: Final = 14  # arms, up to which plain numbers are faster than arrays
 
 _Pull = tuple[float, float, int]  # regret, information, index of the arm
 
