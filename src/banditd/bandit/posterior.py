@@ -46,12 +46,12 @@ class Posterior:
 
     centre : expected reward per arm before data, float64 (K,).
     inverse : A_a^-1 per arm, float64 (d, d), Fortran order. own : A_a^-1 b_a / s2_a, float64 (K, d).
-    own_precision : diagonal of V1^-1, float64 (d,). shared_covariance : Lambda^-1, float64 (d, d), or None
-    for disjoint arms. shared_mean : m0, float64 (d,). counts : effective number of rewards per arm, (K,).
+    own_precision : diagonal of V1^-1, float64 (d,). shared_spread : V1^-1 Lambda^-1 V1^-1, float64 (d, d), or None
+    for disjoint arms. shared_pull : V1^-1 m0, float64 (d,). counts : effective number of rewards per arm, (K,).
     """
 
     __slots__ = ("_stacked", "_uses", "centre", "counts", "inverse", "noise", "own", "own_precision",
-                 "shared_covariance", "shared_mean")  # fmt: skip
+                 "shared_pull", "shared_spread")  # fmt: skip
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class Posterior:
         inverse: tuple[FloatArray, ...],
         own: FloatArray,
         own_precision: FloatArray,
-        shared_covariance: FloatArray | None,
-        shared_mean: FloatArray,
+        shared_spread: FloatArray | None,
+        shared_pull: FloatArray,
         counts: FloatArray,
         noise: FloatArray,
     ) -> None:
@@ -69,8 +69,8 @@ class Posterior:
         self.inverse = inverse
         self.own = own
         self.own_precision = own_precision
-        self.shared_covariance = shared_covariance
-        self.shared_mean = shared_mean
+        self.shared_spread = shared_spread
+        self.shared_pull = shared_pull
         self.counts = counts
         self.noise = noise
         self._stacked: FloatArray | None = None
@@ -89,14 +89,13 @@ class Posterior:
         mean: FloatArray = self.own.dot(x)
         mean += self.centre if bias == 1.0 else bias * self.centre  # mostly 1, and every array operation counts
         mean = mean[arms]
-        if self.shared_covariance is None:
+        if self.shared_spread is None:
             utility = mean - penalty
             return Moments(mean, utility, own_variance, own_variance, int(utility.argmax()))
-        rows *= self.own_precision
-        mean += rows.dot(self.shared_mean)
+        mean += rows.dot(self.shared_pull)
         utility = mean - penalty
         leader = int(utility.argmax())
-        projected = rows.dot(self.shared_covariance)
+        projected = rows.dot(self.shared_spread)
         shared = np.vecdot(projected, rows)
         variance: FloatArray = own_variance + shared
         contrast = projected.dot(rows[leader])
@@ -128,7 +127,6 @@ class Posterior:
 
     def coefficients(self) -> FloatArray:
         """Posterior mean of theta_a about its centre: float64, shape (K, d)."""
-        if self.shared_covariance is None:
+        if self.shared_spread is None:
             return self.own.copy()
-        prior_pull = self.own_precision * self.shared_mean
-        return self.own + np.stack([inverse @ prior_pull for inverse in self.inverse])
+        return self.own + np.stack([inverse @ self.shared_pull for inverse in self.inverse])
