@@ -65,7 +65,7 @@ def directed_probabilities(
     known, unheard = variance.tolist(), noise.tolist()
     told = [known[a] / (known[a] + unheard[a]) for a in active]  # of a reward's variance, what belief accounts for
     if curiosity is not None:
-        told = [share * curiosity[a] for a, share in zip(active, told, strict=True)]
+        told = [share * factor for share, factor in zip(told, curiosity[active].tolist(), strict=True)]
     sums = win_sums(among)
     if len(active) > _FEW:
         result[active] = _mixture_of_many(_pulls(among, sums, told))
