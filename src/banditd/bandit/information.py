@@ -17,21 +17,25 @@ are exact functions of the posterior.
 from __future__ import annotations
 
 import math
+from operator import mul
 from typing import Final
 
 import numpy as np
 
-from banditd.bandit.quadrature import TINY, win_sums
+from banditd.bandit.quadrature import HEIGHT, TINY, Contenders, contenders, win_sums
 from banditd.core.types import FloatArray
 
 SMOOTHING: Final = 0.5  # of the least ratio: mixtures that are so much worse count 1/e of the best
 _UNIT: Final = 1e4  # information is squared reward; its unit changes no choice
-_LEAST_REGRET: Final = 1e-9
-_LEAST_INFORMATION: Final = 1e-10  # in units
+_STEP: Final = 1e12  # what differs by rounding alone is equal: regret and information are counted in 1 / _STEP
+_LEAST_REGRET: Final = 1e-9 * _STEP  # in steps
+_LEAST_INFORMATION: Final = 1e-10 * _STEP  # in steps of the unit
 _LEAST: Final = np.array([[_LEAST_REGRET], [_LEAST_INFORMATION]])
-_DIGITS: Final = 12  # what differs by rounding alone is equal
+_ROUND: Final = 1.5 * 2.0**52  # added and taken off, leaves the nearest whole number in a tenth of round's time
 _STATIONARY: Final = np.array([[1.0], [-2.0]])
-_FEW: Final = 9  # arms, up to which plain numbers are faster than arrays
+_FEW: Final = 14  # arms, up to which plain numbers are faster than arrays
+
+_Pull = tuple[float, float, int]  # regret, information, index of the arm
 
 
 def directed_probabilities(
@@ -52,57 +56,64 @@ def directed_probabilities(
     variance : of the posterior, >= 0. noise : variance of one reward, > 0. float64, shape (n,) each.
     curiosity : factor on an arm's information, in [0, 1]: 0 where it is bought in another way. None for 1.
     """
-    active, mu, sums = win_sums(mean, deviation)
+    among = contenders(mean, deviation)
+    active = among[0]
     result = np.zeros(mean.shape[0])
-    if active.size == 1:
+    if len(active) == 1:
         result[active[0]] = 1.0
         return result
-    told = variance / (variance + noise)  # of a reward's variance, what belief accounts for
+    known, unheard = variance.tolist(), noise.tolist()
+    told = [known[a] / (known[a] + unheard[a]) for a in active]  # of a reward's variance, what belief accounts for
     if curiosity is not None:
-        told *= curiosity
-    few = active.size <= _FEW
-    result[active] = _of_few(mu, sums, told[active]) if few else _mixture(*_pulls(mu, sums, told[active]))
+        told = [share * factor for share, factor in zip(told, curiosity[active].tolist(), strict=True)]
+    sums = win_sums(among)
+    if len(active) > _FEW:
+        result[active] = _mixture_of_many(_pulls(among, sums, told))
+    else:
+        _mix_few(_few_pulls(among, sums, told), result)
     return result
 
 
-def _of_few(mu: FloatArray, sums: FloatArray, told: FloatArray) -> list[float]:
-    """``_mixture`` of ``_pulls`` in plain numbers, which for a few arms take a third of the time."""
-    means, rows = mu.tolist(), sums.tolist()
-    m, total = len(means), 0.0
-    weights, best = [], 0.0
-    for b, row in enumerate(rows):
-        total += row[m + 1]
-        best += row[m]
-        row[b] = row[m] - means[b] * row[m + 1]  # E[value_b - mean_b; b wins], into its place
-        weights.append(1.0 / max(row[m + 1], TINY))
-    best /= total
-    regret, information = [], []
-    for a, share in enumerate(told.tolist()):
-        spread = 0.0
-        for row, weight in zip(rows, weights, strict=True):
-            spread += weight * row[a] * row[a]
-        regret.append(round(max(best - means[a], _LEAST_REGRET), _DIGITS))
-        information.append(round(max(_UNIT * share * spread / total, _LEAST_INFORMATION), _DIGITS))
-    return _mixture_of_few(regret, information)
+def _few_pulls(among: Contenders, sums: FloatArray, told: list[float]) -> list[_Pull]:
+    """``_pulls`` in plain numbers, which for a few arms are faster than arrays."""
+    active, means, deviations, _ = among
+    *columns, own, wins = sums.tolist()
+    weights = [1.0 / (chance + TINY) for chance in wins]
+    total = sum(wins)
+    best, unit = sum(own) / total, _STEP * _UNIT * HEIGHT * HEIGHT / total
+    pulls = []
+    for i, mu in enumerate(means):
+        excesses, width = columns[i], deviations[i]
+        excesses[i] = (own[i] - mu * wins[i]) / (width * HEIGHT)  # E[value_i - mean_i; i wins], into its place
+        spread = sum(map(mul, weights, map(mul, excesses, excesses)))
+        r, v = _STEP * (best - mu), unit * told[i] * spread * width * width
+        r = (r if r > _LEAST_REGRET else _LEAST_REGRET) + _ROUND - _ROUND  # noqa: FURB136  (calls of max take longer)
+        v = (v if v > _LEAST_INFORMATION else _LEAST_INFORMATION) + _ROUND - _ROUND  # noqa: FURB136
+        pulls.append((r, v, active[i]))
+    return pulls
 
 
-def _pulls(mu: FloatArray, sums: FloatArray, told: FloatArray) -> FloatArray:
-    """(regret, information) of a pull of each arm, float64 (2, m), rounded; information in units of 1 / ``_UNIT``.
+def _pulls(among: Contenders, sums: FloatArray, told: list[float]) -> FloatArray:
+    """(regret, information) of a pull of each arm that can win, float64 (2, m), in whole steps.
 
-    mu, sums : of ``win_sums``; sums are overwritten. told : factor on an arm's information, (m,).
+    sums : of ``win_sums``; they are overwritten. told : factor on an arm's information.
     """
+    mu, width = np.array(among[1]), HEIGHT * np.array(among[2])
     m = mu.shape[0]
-    best, won = sums[:, m:].T
-    sums.ravel()[:: m + 3] = best - mu * won  # E[value_b - mean_b; b wins], into its place
-    total = np.add.reduce(won)
-    excess = sums[:, :m]
+    best, wins = sums[m:]
+    excess = sums[:m]
+    np.fill_diagonal(excess, (best - mu * wins) / width)  # E[value_b - mean_b; b wins], into its place
+    total = np.add.reduce(wins)
     excess *= excess
     pulls = np.empty((2, m))
     np.subtract(np.add.reduce(best) / total, mu, out=pulls[0])
-    np.matmul(1.0 / np.maximum(won, TINY), excess, out=pulls[1])
-    pulls[1] *= told * (_UNIT / total)
+    np.matmul(excess, 1.0 / (wins + TINY), out=pulls[1])
+    width *= width
+    pulls[1] *= np.array(told) * width
+    pulls[1] *= _UNIT / total
+    pulls *= _STEP
     np.maximum(pulls, _LEAST, out=pulls)
-    return pulls.round(_DIGITS)
+    return np.rint(pulls, out=pulls)
 
 
 def _mixture(regret: FloatArray, information: FloatArray) -> FloatArray:
@@ -113,35 +124,61 @@ def _mixture(regret: FloatArray, information: FloatArray) -> FloatArray:
     in nothing each has half.
     """
     if regret.shape[0] > _FEW:
-        return _mixture_of_many(regret, information)
-    return np.array(_mixture_of_few(regret.tolist(), information.tolist()))
+        return _mixture_of_many(np.array([regret, information]))
+    result = np.zeros(regret.shape[0])
+    _mix_few([(r, v, a) for a, (r, v) in enumerate(zip(regret.tolist(), information.tolist(), strict=True))], result)
+    return result
 
 
-def _mixture_of_few(regret: list[float], information: list[float]) -> list[float]:
-    rows = list(zip(regret, information, strict=True))
-    ratios = [r * r / v for r, v in rows]
-    pairs = []
-    for i, (r_i, v_i) in enumerate(rows):
-        for j, (r_j, v_j) in enumerate(rows[:i]):
-            gap, more = r_i - r_j, v_i - v_j
-            if gap * more > 0.0:
-                q = min(1.0, max(0.0, r_j / gap - 2.0 * v_j / more))
-            else:  # one of the two costs no more and tells no less
-                q = 0.5 if gap == more else float(more > gap)
-            pairs.append((i, j, q, (r_j + q * gap) ** 2 / (v_j + q * more)))
-    scale = -1.0 / (SMOOTHING * min(*ratios, *[pair[3] for pair in pairs]))
-    share = [math.exp(scale * ratio) for ratio in ratios]
-    for i, j, q, ratio in pairs:
-        weight = 2.0 * math.exp(scale * ratio)  # either order of a pair counts
+def _mix_few(pulls: list[_Pull], result: FloatArray) -> None:
+    """``_mixture`` in plain numbers, into ``result`` at the arms' indices.
+
+    With j the cheaper arm of a pair and s = (r_i - r_j) / (v_i - v_j), the least ratio is 4 s (r_j - v_j s), and
+    q (r_i - r_j) = r_j - 2 v_j s. Either order of a pair counts.
+    """
+    pulls.sort()
+    ratios = [r * r / v for r, v, _ in pulls]
+    alone = [1.0] * len(pulls)  # how often the best mixture of a pair is one arm
+    mixed, least = [], min(ratios)
+    for i, (r_i, v_i, _) in enumerate(pulls):
+        for j in range(i):
+            r_j, v_j, _ = pulls[j]
+            more = v_i - v_j
+            if more > 0.0:
+                gap = r_i - r_j
+                slope = gap / more
+                half = v_j * slope
+                ahead = r_j - half - half
+                if ahead >= gap:
+                    alone[i] += 2.0
+                elif ahead > 0.0:
+                    ratio = 4.0 * slope * (r_j - half)
+                    mixed.append((i, j, ahead / gap, ratio))
+                    if ratio < least:  # noqa: PLR1730  (a call of min takes longer)
+                        least = ratio
+                else:
+                    alone[j] += 2.0
+            elif more == 0.0 and r_i == r_j:
+                alone[i] += 1.0
+                alone[j] += 1.0
+            else:  # j costs no more and tells no less
+                alone[j] += 2.0
+    scale = -1.0 / (SMOOTHING * least)
+    share = [alone[i] * math.exp(scale * ratio) for i, ratio in enumerate(ratios)]
+    for i, j, q, ratio in mixed:
+        weight = 2.0 * math.exp(scale * ratio)
         share[i] += weight * q
         share[j] += weight * (1.0 - q)
     total = sum(share)
-    return [part / total for part in share]
+    for i, (_, _, a) in enumerate(pulls):
+        result[a] = share[i] / total
 
 
-def _mixture_of_many(regret: FloatArray, information: FloatArray) -> FloatArray:
-    """``_mixture`` by arrays: its time grows less with the number of arms, but is more for a few."""
-    pulls = np.array([regret, information])
+def _mixture_of_many(pulls: FloatArray) -> FloatArray:
+    """``_mixture`` by arrays: its time grows less with the number of arms, but is more for a few.
+
+    pulls : (regret, information), float64 (2, m).
+    """
     more = pulls[:, :, None] - pulls[:, None, :]  # of i than of j: regret, information
     gap = more[0]
     tight = gap * more[1] <= 0.0  # one of the two costs no more and tells no less

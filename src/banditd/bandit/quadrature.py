@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from operator import add, sub
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.special import ndtr
 
 from banditd.core.types import FloatArray, IntArray
 
-_SHARPEST: Final = 1e-9  # a certain arm among uncertain ones is treated as this uncertain
+_SHARPEST: Final = np.array(1e-9)  # a certain arm among uncertain ones is treated as this uncertain
 _MOST_NODES: Final = 160
 TINY: Final = 1e-150
 
@@ -32,7 +33,14 @@ class _Grid(NamedTuple):
 
 _FINE: Final = _Grid(4.0, 72, 9)  # 3e-5 of the mass is ignored
 _COARSE: Final = _Grid(3.0, 40, 5)  # conditional means that weigh explorations need less
-_HEIGHT: Final = -1.0 / math.sqrt(2.0 * math.pi)  # of the normal density; minus, for what is below a point
+HEIGHT: Final = -1.0 / math.sqrt(2.0 * math.pi)  # of the normal density; minus, for what is below a point
+_MINUS_HALF: Final = np.array(-0.5)  # as arrays: numpy takes twice as long, or more, for plain numbers
+_ZERO: Final = np.array(0.0)
+
+
+# The m variables that can win at all: their indices; their means, from a point that the largest surely exceeds; their
+# deviations, > 0; that point. Plain numbers, because for a few that is faster than arrays.
+Contenders = tuple[list[int], list[float], list[float], float]
 
 
 class Wins(NamedTuple):
@@ -65,21 +73,24 @@ def win_probabilities(mean: FloatArray, deviation: FloatArray) -> FloatArray:
         winners = mean == mean.max()
         shared: FloatArray = winners / winners.sum()
         return shared
-    active, mu, sd, low = _contenders(mean, deviation, _FINE.reach)
+    active, mu, sd, _ = contenders(mean, deviation, _FINE.reach)
     result = np.zeros(n)
-    if active.size == 1:
+    if len(active) == 1:
         result[active[0]] = 1.0
         return result
-    if active.size == 2:
-        p = float(ndtr((mu[0] - mu[1]) / np.hypot(sd[0], sd[1])))
+    if len(active) == 2:
+        p = float(ndtr((mu[0] - mu[1]) / math.hypot(sd[0], sd[1])))
         result[active[0]], result[active[1]] = p, 1.0 - p
         return result
-    grid = _grid(mu, sd, low, _FINE)
-    z = grid - mu[:, None]
-    z /= sd[:, None]
-    cdf, wins = _on_grid(z)
+    beliefs = np.array([mu, sd])
+    z = _grid(beliefs, _FINE) - beliefs[0, :, None]
+    z /= beliefs[1, :, None]
+    cdf: FloatArray = ndtr(z)  # z is at least -reach at every point, so no CDF is zero
+    others = cdf.prod(axis=0) / cdf  # product over other arms; where it underflows, nothing is lost
+    wins = cdf[:, 1:] - cdf[:, :-1]
+    wins *= others[:, 1:] + others[:, :-1]  # twice P(a wins) by interval
     p_active = 0.5 * wins.sum(axis=1)
-    p_active += cdf[:, 0].prod() / active.size  # nearly nothing lies below the grid
+    p_active += cdf[:, 0].prod() / len(active)  # nearly nothing lies below the grid
     result[active] = p_active / p_active.sum()
     return result
 
@@ -94,80 +105,92 @@ def win_expectations(mean: FloatArray, deviation: FloatArray) -> Wins:
     ----------
     mean, deviation : float64, shape (n,); deviation >= 0.
     """
-    active, mu, sums = win_sums(mean, deviation)
-    m = mu.shape[0]
-    own, probability = sums[:, m:].T
+    among = contenders(mean, deviation)
+    active, mu, sd, low = among
+    sums = win_sums(among)
+    own, probability = sums[len(mu) :]
     total = probability.sum()
-    maximum = float(own.sum() / total)
+    maximum = low + float(own.sum() / total)
     own -= mu * probability
-    excess = sums[:, :m]
+    excess = sums[: len(mu)].T
+    excess *= HEIGHT * np.array(sd)
     np.fill_diagonal(excess, own)
     excess /= np.maximum(probability, TINY)[:, None]
     probability /= total
-    return Wins(active, probability, excess, maximum)
+    return Wins(np.array(active, dtype=np.intp), probability, excess, maximum)
 
 
-def win_sums(mean: FloatArray, deviation: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+def contenders(mean: FloatArray, deviation: FloatArray, reach: float = _COARSE.reach) -> Contenders:
+    """Who may be the largest if none is further than ``reach`` deviations from its mean.
+
+    Parameters
+    ----------
+    mean, deviation : float64, shape (n,); deviation >= 0.
+    """
+    deviation = np.maximum(deviation, _SHARPEST)
+    means, away = mean.tolist(), (deviation * reach).tolist()
+    low = max(map(sub, means, away))
+    active = [a for a, high in enumerate(map(add, means, away)) if high >= low]
+    deviations = deviation.tolist()
+    return active, [means[a] - low for a in active], [deviations[a] for a in active], low
+
+
+def win_sums(among: Contenders) -> FloatArray:
     """What ``win_expectations`` is made of, for callers to whom every array operation counts.
+
+    Sums and differences of neighbouring points are taken over whole arrays at once, their rows end to end: what
+    crosses from one row to the next stands in the last column and is left out.
 
     Returns
     -------
-    Of the m variables that can win: their indices; their means, (m,); and sums, (m, m + 2), whose row b has
-    E[value_a - mean_a; b wins] for every a but b (nothing of meaning at b), E[value_b; b wins] and P(b wins), all
-    times four: the means of the interval's ends are not halved, twice.
+    float64, (m + 2, m), all times four: the means of an interval's ends are not halved, twice. Column b has
+    E[value_a - mean_a; b wins] / (deviation_a ``HEIGHT``) for every a but b (nothing of meaning at b); then
+    E[value_b; b wins], values counted as the means are; then P(b wins).
     """
-    active, mu, sd, low = _contenders(mean, deviation, _COARSE.reach)
-    m = mu.shape[0]
+    _, mu, sd, _ = among
+    m = len(mu)
     if m == 1:
-        return active, mu, np.array([[0.0, float(mu[0]), 1.0]])
-    grid = _grid(mu, sd, low, _COARSE)
-    rows = np.empty((m + 2, grid.shape[0]))  # of every arm phi / Phi; the points; ones: all summed in one product
-    z = rows[:m]
-    np.subtract(grid, mu[:, None], out=z)
-    z /= sd[:, None]
-    cdf, wins = _on_grid(z)
+        return np.array([[0.0], [mu[0]], [1.0]])
+    beliefs = np.array([mu, sd])
+    points = _grid(beliefs, _COARSE)
+    # Of every arm the product of the others' CDFs; of every arm phi / Phi; the points; ones, and one more.
+    along = np.empty((2 * m + 2) * points.shape[0] + 1)
+    starts = along[:-1]
+    rows = starts.reshape(2 * m + 2, -1)
+    rows[-2] = points
+    along[-1 - points.shape[0] :] = 1.0
+    z = rows[m:-2]
+    np.subtract(points, beliefs[0, :, None], z)
+    z /= beliefs[1, :, None]
+    cdf = ndtr(z)  # z is at least -reach at every point, so no CDF is zero
+    np.divide(np.multiply.reduce(cdf, 0), cdf, rows[:m])  # where it underflows, nothing is lost
     z *= z
-    z *= -0.5
-    np.exp(z, out=z)
-    z /= cdf  # z was at least -3 by the choice of the grid, so the ratio is harmless
-    z *= (sd * _HEIGHT)[:, None]
-    rows[m] = grid
-    rows[m + 1] = 1.0
-    return active, mu, wins @ (rows[:, 1:] + rows[:, :-1]).T
+    z *= _MINUS_HALF
+    np.exp(z, z)
+    z /= cdf
+    levels = cdf.ravel()
+    pairs = starts + along[1:]
+    pairs[: levels.shape[0] - 1] *= levels[1:] - levels[:-1]  # P(b wins) by interval, twice
+    pairs = pairs.reshape(rows.shape)[:, :-1]
+    sums: FloatArray = pairs[m:].dot(pairs[:m].T)
+    return sums
 
 
-def _contenders(
-    mean: FloatArray, deviation: FloatArray, reach: float
-) -> tuple[IntArray, FloatArray, FloatArray, float]:
-    """(indices that can win, their means, their deviations, a point that the largest surely exceeds)."""
-    deviation = np.maximum(deviation, _SHARPEST)
-    away = reach * deviation
-    low = float(np.maximum.reduce(mean - away))
-    active: IntArray = (mean + away >= low).nonzero()[0]
-    return active, mean[active], deviation[active], low
-
-
-def _grid(mu: FloatArray, sd: FloatArray, low: float, grid_of: _Grid) -> FloatArray:
-    """Points (G,), ascending, none below ``low``."""
-    points = sd[:, None] * _quantiles(grid_of.reach, max(grid_of.least, grid_of.total // mu.shape[0]))
-    points += mu[:, None]
-    grid = points.ravel()
-    np.maximum(grid, low, out=grid)
-    grid.sort()
-    if grid.shape[0] > _MOST_NODES:  # many arms: a thinned union is still dense where the arms are
-        grid = grid[np.linspace(0, grid.shape[0] - 1, _MOST_NODES).astype(np.intp)]
-    return grid
-
-
-def _on_grid(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """From z-scores of n arms at G points, (n, G): their CDFs (n, G), and twice P(a wins) by interval, (n, G - 1)."""
-    cdf: FloatArray = ndtr(z)  # z is at least -reach at every point, so no CDF is zero
-    others = np.multiply.reduce(cdf, axis=0) / cdf  # product over other arms; where it underflows, nothing is lost
-    wins = cdf[:, 1:] - cdf[:, :-1]
-    wins *= others[:, 1:] + others[:, :-1]
-    return cdf, wins
+def _grid(beliefs: FloatArray, grid_of: _Grid) -> FloatArray:
+    """Points (G,), ascending, from 0: the largest is not below. beliefs : mean and deviation, (2, m)."""
+    points: FloatArray = _quantiles(grid_of, beliefs.shape[1]).dot(beliefs).ravel()
+    points.sort()
+    if points.shape[0] > _MOST_NODES:  # many arms: a thinned union is still dense where the arms are
+        points = points[np.linspace(0, points.shape[0] - 1, _MOST_NODES).astype(np.intp)]
+    below = points.searchsorted(_ZERO)  # mostly more than half, and one is enough
+    if below:
+        points = points[below - 1 :]
+    points[0] = 0.0
+    return points
 
 
 @cache
-def _quantiles(reach: float, nodes: int) -> FloatArray:
-    return np.linspace(-reach, reach, nodes)
+def _quantiles(grid_of: _Grid, arms: int) -> FloatArray:
+    """Rows (1, q), float64 (nodes of one arm, 2): their product with a mean and a deviation is a node."""
+    nodes = max(grid_of.least, grid_of.total // arms)
+    return np.column_stack((np.ones(nodes), np.linspace(-grid_of.reach, grid_of.reach, nodes)))

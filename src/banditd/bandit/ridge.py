@@ -84,8 +84,8 @@ class PooledRidge:
         self._own = np.zeros((0, d))
         self._counts = np.zeros(0)
         self._noise = np.zeros(0)
-        self._shared_covariance: FloatArray | None = None
-        self._shared_mean = np.zeros(d)
+        self._shared_spread: FloatArray | None = None  # V1^-1 Lambda^-1 V1^-1: nobody needs Lambda^-1 alone
+        self._shared_pull = np.zeros(d)  # V1^-1 m0
         self._lent_arms: set[int] = set()  # matrices that a posterior still holds
         self._lent_shared = False
 
@@ -129,8 +129,7 @@ class PooledRidge:
         gain = shrink * (residual - float(x @ self._own[index]))
         self._own[index] += gain * k
         self._counts[index] += 1.0
-        if self._shared_covariance is not None:
-            self._fold_shared(self._own_precision * k, shrink)
+        self._fold_shared(k, shrink)
         self.updates += 1
 
     def predict(self, index: int, x: FloatArray) -> tuple[float, float]:
@@ -138,17 +137,16 @@ class PooledRidge:
         k = self._inverse[index] @ x
         mean = float(self._centre[index] * x[0] + x @ self._own[index])
         variance = float(x @ k)
-        if self._shared_covariance is not None:
-            direction = self._own_precision * k
-            mean += float(direction @ self._shared_mean)
-            variance += float(direction @ self._shared_covariance @ direction)
+        if self._shared_spread is not None:
+            mean += float(k @ self._shared_pull)
+            variance += float(k @ self._shared_spread @ k)
         return mean, variance
 
     def coefficients(self, index: int) -> tuple[FloatArray, float]:
         """(coefficients, centre) of one arm: its expected reward on x is centre x[0] + x'coefficients."""
         coefficients = self._own[index].copy()
-        if self._shared_covariance is not None:
-            coefficients += self._inverse[index] @ (self._own_precision * self._shared_mean)
+        if self._shared_spread is not None:
+            coefficients += self._inverse[index] @ self._shared_pull
         return coefficients, float(self._centre[index])
 
     def posterior(self) -> Posterior:
@@ -160,8 +158,8 @@ class PooledRidge:
             inverse=tuple(self._inverse),
             own=self._own.copy(),
             own_precision=self._own_precision,
-            shared_covariance=self._shared_covariance,
-            shared_mean=self._shared_mean,
+            shared_spread=self._shared_spread,
+            shared_pull=self._shared_pull,
             counts=self._counts.copy(),
             noise=self._noise,
         )
@@ -183,23 +181,25 @@ class PooledRidge:
         if self._shared_precision is None:
             return
         total = np.diag(self._shared_precision + len(self._inverse) * self._own_precision)
+        outer = self._own_precision[:, None] * self._own_precision
         for inverse in self._inverse:
-            total -= self._own_precision[:, None] * inverse * self._own_precision
-        self._shared_covariance = spd_inverse(total)
+            total -= outer * inverse
+        self._shared_spread = np.asfortranarray(outer * spd_inverse(total))
         self._lent_shared = False
-        self._solve_shared_mean()
+        self._solve_shared_pull(self._shared_spread)
 
-    def _fold_shared(self, direction: FloatArray, shrink: float) -> None:
-        covariance = self._shared_covariance
-        assert covariance is not None  # noqa: S101  (the caller looked)
-        k = covariance @ direction
-        factor = shrink / (1.0 + shrink * float(direction @ k))
+    def _fold_shared(self, k: FloatArray, shrink: float) -> None:
+        """The rank-one update when an arm's inverse has lost ``shrink`` k k'."""
+        spread = self._shared_spread
+        if spread is None:
+            return
+        lifted = spread @ k
+        factor = shrink / (1.0 + shrink * float(k @ lifted))
         if self._lent_shared:
-            covariance = covariance.copy(order="F")
+            spread = spread.copy(order="F")
             self._lent_shared = False
-        self._shared_covariance = dger(-factor, k, k, a=covariance, overwrite_a=1)
-        self._solve_shared_mean()
+        self._shared_spread = dger(-factor, lifted, lifted, a=spread, overwrite_a=1)
+        self._solve_shared_pull(self._shared_spread)
 
-    def _solve_shared_mean(self) -> None:
-        if self._shared_covariance is not None:
-            self._shared_mean = self._shared_covariance @ (self._own_precision * self._own.sum(axis=0))
+    def _solve_shared_pull(self, spread: FloatArray) -> None:
+        self._shared_pull = spread @ self._own.sum(axis=0)

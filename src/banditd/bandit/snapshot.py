@@ -76,16 +76,16 @@ class Snapshot:
         if least is not None:
             probability = apply_floors(probability, least)
         index = draw(probability, uniform)
-        utility = scores.mean - penalty
-        greedy = int(utility.argmax())
+        utility = (scores.mean - penalty).tolist()
+        best = max(utility)
         return Choice(
             index=index,
             propensity=float(probability[index]),
             probability=probability,
             mean=scores.mean,
             deviation=scores.deviation,
-            explored=bool(utility[index] < utility[greedy] - TIE),
-            greedy=greedy,
+            explored=utility[index] < best - TIE,
+            greedy=utility.index(best),
         )
 
     def predict(self, context: Context, arms: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -43,12 +43,12 @@ class Thompson:
     def __init__(self, view: PolicyView, options: ThompsonOptions) -> None:
         self._posterior = view.posterior
         self._curiosity = view.curiosity
-        self._scale = options.scale
+        self._scale = np.array(options.scale)  # as an array: numpy takes twice as long for a plain number
         self._directed = options.exploration == "directed"
 
     def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
         moments = self._posterior.moments(context.x, arms, penalty)
-        utility, deviation = moments.mean - penalty, self._scale * np.sqrt(moments.contrast)
+        utility, deviation = moments.utility, self._scale * np.sqrt(moments.contrast)
         if self._directed:
             noise = self._posterior.noise[arms]
             curiosity = None if self._curiosity is None else self._curiosity[arms]
