@@ -117,11 +117,11 @@ def _pulls(among: Contenders, sums: FloatArray, told: list[float]) -> FloatArray
 
 
 def _mixture(regret: FloatArray, information: FloatArray) -> FloatArray:
-    """Share of each arm when every pair is mixed at its best and the pairs are mixed by their ratios.
+    """Share of each arm when every pair is mixed at its best and the pairs are mixed by their ratios; both in steps.
 
     For a pair (i, j) with share q of i the ratio (r_j + q (r_i - r_j))^2 / (v_j + q (v_i - v_j)) is convex in q and
     stationary at q = r_j / (r_i - r_j) - 2 v_j / (v_i - v_j). An arm with itself is a pair too. Where two arms differ
-    in nothing each has half.
+    in nothing, or in one step, which rounding alone can do, each has half.
     """
     if regret.shape[0] > _FEW:
         return _mixture_of_many(np.array([regret, information]))
@@ -143,9 +143,11 @@ def _mix_few(pulls: list[_Pull], result: FloatArray) -> None:
     for i, (r_i, v_i, _) in enumerate(pulls):
         for j in range(i):
             r_j, v_j, _ = pulls[j]
-            more = v_i - v_j
-            if more > 0.0:
-                gap = r_i - r_j
+            gap, more = r_i - r_j, v_i - v_j
+            if gap <= 1.0 and -1.0 <= more <= 1.0:  # alike, but for rounding
+                alone[i] += 1.0
+                alone[j] += 1.0
+            elif more > 0.0:
                 slope = gap / more
                 half = v_j * slope
                 ahead = r_j - half - half
@@ -158,9 +160,6 @@ def _mix_few(pulls: list[_Pull], result: FloatArray) -> None:
                         least = ratio
                 else:
                     alone[j] += 2.0
-            elif more == 0.0 and r_i == r_j:
-                alone[i] += 1.0
-                alone[j] += 1.0
             else:  # j costs no more and tells no less
                 alone[j] += 2.0
     scale = -1.0 / (SMOOTHING * least)
@@ -185,6 +184,7 @@ def _mixture_of_many(pulls: FloatArray) -> FloatArray:
     parts = (pulls * _STATIONARY)[:, None, :] / np.where(tight, 1.0, more)
     q = parts[0] + parts[1]
     np.copyto(q, np.heaviside(more[1] - gap, 0.5), where=tight)
+    np.copyto(q, 0.5, where=np.abs(more).max(axis=0) <= 1.0)  # alike, but for rounding
     np.maximum(q, 0.0, out=q)
     np.minimum(q, 1.0, out=q)
     more *= q

@@ -59,6 +59,19 @@ def test_arms_that_cannot_be_told_apart_are_treated_alike() -> None:
     np.testing.assert_allclose(directed([0.4] * 7, [0.2] * 7), np.full(7, 1 / 7), atol=1e-9)
 
 
+@pytest.mark.parametrize("n", [3, 6, 12, 20])  # in plain numbers, and by arrays
+def test_twins_have_the_same_probability_whatever_rounding_makes_of_them(n: int) -> None:
+    generator = np.random.default_rng(n)
+    for _ in range(300):
+        mean, deviation = generator.normal(0.6, 0.05, n), generator.uniform(0.001, 0.1, n)
+        noise = generator.uniform(0.02, 0.2, n)
+        one, two = generator.choice(n, 2, replace=False)
+        for values in (mean, deviation, noise):
+            values[two] = values[one]
+        p = directed_probabilities(mean, deviation, deviation**2, noise)
+        assert p[one] == pytest.approx(p[two], abs=1e-6)
+
+
 def test_one_certain_best_arm_is_taken_and_a_hopeless_one_never() -> None:
     np.testing.assert_array_equal(directed([0.9, 0.5, 0.1], [0.0, 0.0, 0.0]), [1.0, 0.0, 0.0])
     assert directed([0.9, 0.88, 0.1], [0.05, 0.05, 0.05])[2] == 0.0
@@ -90,4 +103,4 @@ def test_the_best_pair_is_the_best_that_a_fine_search_finds() -> None:
         pure = regret**2 / information
         weight = np.exp((1.0 - np.append(pure, [ratio.min()] * 2) / min(ratio.min(), pure.min())) / 0.5)
         expected = (weight[0] + (weight[2] + weight[3]) * wanted) / weight.sum()
-        assert _mixture(regret, information)[0] == pytest.approx(expected, abs=1e-3)
+        assert _mixture(1e12 * regret, 1e16 * information)[0] == pytest.approx(expected, abs=1e-3)
