@@ -109,7 +109,7 @@ class Metrics:
         )
         self.query_drift = self._gauge(
             "banditd_query_drift",
-            "How far recent contexts lie from those before, against their own size; other queries from 0.03 on.",
+            "How far recent contexts lie from those before, 1 by chance; other queries from 4 on.",
             "policy",
         )
         self.arm_mean_reward = self._gauge(
