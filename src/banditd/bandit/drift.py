@@ -5,16 +5,21 @@ then differ from what was predicted, though no arm has changed. The mean context
 exponential) is compared with that over a long one (s contexts), column by column, in units of what chance makes of
 the difference:
 
-    drift = mean_j (fast_j - slow_j)^2 / (var_j c),  c = 1/(2 f - 1) + 1/(2 s - 1) - 2/(f + s - 1),
+    drift = mean_j (fast_j - slow_j)^2 / (var_j c k),  c = 1/(2 f - 1) + 1/(2 s - 1) - 2/(f + s - 1),
 
 the variances of both means less twice their covariance. It is about 1 while contexts come from one distribution,
-whatever that is. A stream of nearly equal queries has hardly any variance, and what differs a little there is no
-other task: a difference of less than a hundredth of the contexts' mean square counts nothing.
+whatever that is. Turns of a conversation and retries are alike, so k contexts tell as much as one: k is how much
+further the means of one batch and the next lie apart than those of independent contexts would, the median of the last
+batches, at least 1. A change of task is in one batch and does not move the median.
+
+A stream of nearly equal queries has hardly any variance, and what differs a little there is no other task: a
+difference of less than a hundredth of the contexts' mean square is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +33,9 @@ LEAST: Final = 100  # contexts, below which nothing is said
 # queries; where one task follows another it is mostly 10 to 100, and above 4 after a handful of queries.
 MOVED: Final = 4.0
 MATERIAL: Final = 0.01  # of the contexts' mean square
+BATCH: Final = 25  # contexts
+BATCHES: Final = 16  # that the median is taken of
+LEAST_BATCHES: Final = 4
 CHANCE: Final = 1.0 / (2.0 * FAST - 1.0) + 1.0 / (2.0 * SLOW - 1.0) - 2.0 / (FAST + SLOW - 1.0)
 _VARIES: Final = 1e-9  # variance from which a column is compared
 
@@ -35,13 +43,16 @@ _VARIES: Final = 1e-9  # variance from which a column is compared
 class QueryDrift:
     """Takes one context at a time."""
 
-    __slots__ = ("_fast", "_slow", "_square", "seen")
+    __slots__ = ("_batch", "_fast", "_last", "_ratios", "_slow", "_square", "seen")
 
     def __init__(self, n_features: int) -> None:
         self.seen = 0
         self._fast = np.zeros(n_features)
         self._slow = np.zeros(n_features)
         self._square = np.zeros(n_features)  # mean of x_j^2 over the long memory
+        self._batch = np.zeros(n_features)  # sum of the batch that is being filled
+        self._last = np.zeros(n_features)  # mean of the batch before
+        self._ratios: list[float] = []
 
     def add(self, x: FloatArray) -> None:
         """Take one context, float64, shape (n_features,): O(n_features)."""
@@ -50,31 +61,53 @@ class QueryDrift:
         self._fast += (x - self._fast) / min(self.seen, FAST)
         self._slow += step * (x - self._slow)
         self._square += step * (x * x - self._square)
+        self._batch += x
+        if self.seen % BATCH == 0:
+            self._end_batch()
+
+    @property
+    def dependence(self) -> float:
+        """How many contexts tell as much as one, >= 1; 1 while too little was seen."""
+        return max(1.0, median(self._ratios)) if len(self._ratios) >= LEAST_BATCHES else 1.0
 
     @property
     def height(self) -> float:
-        """The statistic; 0 while too little was seen, and where the difference is immaterial."""
+        """The statistic; 0 while too little was seen."""
         if self.seen < LEAST:
             return 0.0
-        away = (self._fast - self._slow) ** 2
-        variance = self._square - self._slow**2
-        varies = variance > _VARIES
-        if not varies.any() or away.sum() < MATERIAL * self._square.sum():
-            return 0.0
-        return float((away[varies] / variance[varies]).mean()) / CHANCE
+        return self._in_variances((self._fast - self._slow) ** 2) / (CHANCE * self.dependence)
 
     @property
     def moved(self) -> bool:
         """Whether the queries of late are others than those before."""
-        return self.height >= MOVED
+        away = float(((self._fast - self._slow) ** 2).sum())
+        return self.height >= MOVED and away >= MATERIAL * float(self._square.sum())
 
     def to_list(self) -> list[Any]:
-        return [self.seen, self._fast.tolist(), self._slow.tolist(), self._square.tolist()]
+        vectors = (self._fast, self._slow, self._square, self._batch, self._last)
+        return [self.seen, list(self._ratios), *(vector.tolist() for vector in vectors)]
 
     @classmethod
     def from_list(cls, values: Sequence[Any]) -> QueryDrift:
         """Inverse of ``to_list``."""
-        drift = cls(len(values[1]))
-        drift.seen = int(values[0])
-        drift._fast, drift._slow, drift._square = (np.array(v, dtype=float) for v in values[1:])
+        seen, ratios, *vectors = values
+        drift = cls(len(vectors[0]))
+        drift.seen, drift._ratios = int(seen), [float(ratio) for ratio in ratios]
+        drift._fast, drift._slow, drift._square, drift._batch, drift._last = (
+            np.array(vector, dtype=float) for vector in vectors
+        )
         return drift
+
+    def _in_variances(self, squares: FloatArray) -> float:
+        """Mean over the columns of squares / variance; 0 where nothing varies."""
+        variance = self._square - self._slow**2
+        varies = variance > _VARIES
+        return float((squares[varies] / variance[varies]).mean()) if varies.any() else 0.0
+
+    def _end_batch(self) -> None:
+        mean = self._batch / BATCH
+        if self.seen > BATCH:
+            ratio = self._in_variances((mean - self._last) ** 2) * BATCH / 2.0
+            self._ratios = [*self._ratios, ratio][-BATCHES:]
+        self._last = mean
+        self._batch = np.zeros_like(mean)

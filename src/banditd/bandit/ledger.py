@@ -72,6 +72,10 @@ class Ledger:
         """(first epoch, factor) of every stretch of an arm, oldest first; at least one, from epoch 0."""
         return tuple(self._stretches.get(arm, ((0, 1.0),)))
 
+    def oldest_factor(self, arm: str) -> float:
+        """With what an arm's oldest evidence counts, in [0, 1]; what was known before any reward counts like it."""
+        return self.stretches(arm)[0][1]
+
     def begin_stretch(self, arm: str, first: int) -> None:
         """Let the arm's evidence from epoch ``first`` on count by itself, with factor 1.
 

@@ -24,6 +24,7 @@ from banditd.bandit.change import (
     CLEARED,
     POOL_MEMORY,
     SUSPICION,
+    Direction,
     Finding,
     ResidualTest,
     ReturnTest,
@@ -84,12 +85,29 @@ class Look:
 
 @dataclass(slots=True)
 class _Changed:
-    """An arm that is not what it was. factors : of its stretches before the alarm, by first epoch."""
+    """An arm that is not what it was.
+
+    event : the last alarm. first : the first, which says what the arm was. factors : of its stretches before the
+    first alarm, by first epoch.
+    """
 
     event: ChangeEvent
+    first: ChangeEvent
     since: int
     factors: dict[int, float]
     test: ReturnTest
+
+    @property
+    def now(self) -> ChangeEvent:
+        """The last alarm as it stands to the level before the first."""
+        direction: Direction = "down" if self.event.new_level < self.first.old_level else "up"
+        moved = self.first.queries_moved
+        return replace(self.event, direction=direction, old_level=self.first.old_level, queries_moved=moved)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the arm may return to what it was: it is worse, and became so at the same queries."""
+        return self.event.new_level < self.first.old_level and not self.first.queries_moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +123,11 @@ class Signal:
 class Regimes:
     """Watches every arm of one policy; owned by its ``PolicyState``."""
 
-    def __init__(self, ledger: Ledger, n_features: int) -> None:
+    def __init__(self, ledger: Ledger, n_features: int, known: Mapping[str, float]) -> None:
+        """Rewards' worth that arms began with are ``known``, by name (``PolicySettings.prior``)."""
         self.drift = QueryDrift(n_features)
         self._ledger = ledger
+        self._known = known
         self._tests: dict[str, ResidualTest] = {}
         self._changed: dict[str, _Changed] = {}
         self._suspected: dict[str, int] = {}  # first epoch that rewards of a suspected change went to
@@ -121,8 +141,8 @@ class Regimes:
 
     @property
     def changed(self) -> Mapping[str, ChangeEvent]:
-        """Arms that are not at their old level now, with the alarm that found it."""
-        return {arm: state.event for arm, state in self._changed.items()}
+        """Arms that are not at their old level now: the last alarm, against what the arm was before the first."""
+        return {arm: state.now for arm, state in self._changed.items()}
 
     @property
     def watched(self) -> dict[str, tuple[float, float]]:
@@ -134,7 +154,7 @@ class Regimes:
         share = np.zeros(len(arms))
         for i, arm in enumerate(arms):
             state = self._changed.get(arm)
-            if state is not None and _is_awaited(state.event):
+            if state is not None and state.is_awaited:
                 age = max(0, folded - state.event.folded)
                 follow = state.test.log_odds >= FOLLOW_UP_ODDS
                 share[i] = FOLLOW_UP_SHARE if follow else PROBE_SHARE * PROBE_FADE / (PROBE_FADE + age)
@@ -203,6 +223,7 @@ class Regimes:
             "changed": {
                 arm: {
                     "event": asdict(state.event),
+                    "first": asdict(state.first),
                     "since": state.since,
                     "factors": list(state.factors.items()),
                     "test": state.test.to_list(),
@@ -220,6 +241,7 @@ class Regimes:
         self._changed = {
             arm: _Changed(
                 event=ChangeEvent(**state["event"]),
+                first=ChangeEvent(**state.get("first", state["event"])),  # older databases know the last only
                 since=int(state["since"]),
                 factors={int(first): float(factor) for first, factor in state["factors"]},
                 test=ReturnTest.from_list(state["test"]),
@@ -235,7 +257,7 @@ class Regimes:
 
     def _is_probed_often(self, arm: str, folded: int) -> bool:
         state = self._changed.get(arm)
-        return state is not None and _is_awaited(state.event) and folded - state.event.folded < PROBE_FADE
+        return state is not None and state.is_awaited and folded - state.event.folded < PROBE_FADE
 
     def _alarm(self, signal: Signal, finding: Finding, belief: Belief, folded: int) -> None:
         arm, ledger = signal.arm, self._ledger
@@ -245,7 +267,7 @@ class Regimes:
         before = dict(ledger.stretches(arm))
         coefficients, centre = belief(arm)
         ledger.begin_stretch(arm, first)
-        worth = ledger.total(arm, before=first).n
+        worth = ledger.total(arm, before=first).n + self._known.get(arm, 0.0) * ledger.oldest_factor(arm)
         kept = min(KEPT, KEPT_REWARDS / worth) if worth > 0 else KEPT
         ledger.set_factors(arm, {epoch: kept * factor for epoch, factor in before.items()})
         event = ChangeEvent(
@@ -262,7 +284,7 @@ class Regimes:
         earlier = self._changed.get(arm)
         if earlier is None or earlier.since not in dict(ledger.stretches(arm)):
             test = ReturnTest(coefficients, centre, signal.noise)
-            self._changed[arm] = _Changed(event=event, since=first, factors=before, test=test)
+            self._changed[arm] = _Changed(event=event, first=event, since=first, factors=before, test=test)
         else:  # what it was before the first alarm is still what it may return to
             earlier.event = event
         self._tests[arm].restart()
@@ -283,10 +305,10 @@ class Regimes:
         self._tests[arm].restart()
         self._note(
             replace(
-                state.event,
+                state.now,
                 kind="recovered",
                 old_level=state.event.new_level,
-                new_level=state.event.old_level,
+                new_level=state.first.old_level,
                 rewards=state.test.rewards,
                 epoch=first,
                 folded=folded,
@@ -301,8 +323,3 @@ class Regimes:
     def _note(self, event: ChangeEvent) -> None:
         self._news.append(event)
         self._history = [*self._history, event][-HISTORY:]
-
-
-def _is_awaited(event: ChangeEvent) -> bool:
-    """Whether the arm may return to what it was: it became worse, at the same queries."""
-    return event.direction == "down" and not event.queries_moved

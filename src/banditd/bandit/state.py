@@ -45,7 +45,8 @@ class PolicyState:
         self.version = 0
         self._factory = policy_factory(settings)
         self._ledger = Ledger(schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs)
-        self.regimes = Regimes(self._ledger, schema.n_features)
+        known = {} if settings.prior is None else {arm: sums.n for arm, sums in settings.prior.arms.items()}
+        self.regimes = Regimes(self._ledger, schema.n_features, known)
         self._hyperparameters = _first_scales(schema, settings.prior)
         self._folded = 0  # net number of rewarded decisions
         self._tuned_at = 0
@@ -216,7 +217,7 @@ class PolicyState:
                 sums=total.copy(),
                 centre=float(centre),
                 prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
-                prior_worth=0.0 if prior.quality_prior is None else prior.prior_worth,
+                prior_worth=self._prior_worth(prior),
             )
             for prior, total, centre in zip(self._arms, self._totals, self._centres, strict=True)
         )
@@ -306,11 +307,11 @@ class PolicyState:
     # ------------------------------------------------------------ inside
 
     def _total(self, arm: str) -> ArmSums:
-        """All that counts for an arm: its own discounted sums and the prior's, which belong to no epoch."""
+        """All that counts for an arm: its own discounted sums and the prior's, which go with its oldest."""
         total = self._ledger.total(arm)
         prior = self.settings.prior
         if prior is not None and arm in prior.arms:
-            total.merge(prior.arms[arm])
+            total.merge(prior.arms[arm], scale=self._ledger.oldest_factor(arm))
         return total
 
     def _known_arms(self) -> set[str]:
@@ -348,8 +349,12 @@ class PolicyState:
             centre=float(self._centres[index]),
             noise=self._hyperparameters.noise_of(prior.arm),
             prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
-            prior_worth=0.0 if prior.quality_prior is None else prior.prior_worth,
+            prior_worth=self._prior_worth(prior),
         )
+
+    def _prior_worth(self, prior: ArmPrior) -> float:
+        """Rewards that the operator's expectation of an arm is worth: less once the arm has changed."""
+        return 0.0 if prior.quality_prior is None else prior.prior_worth * self._ledger.oldest_factor(prior.arm)
 
     def _evidence(self) -> list[Evidence]:
         return [self._evidence_of(index) for index in range(len(self._arms))]

@@ -165,7 +165,7 @@ def alarms(sample: Sample) -> list[str]:
             found.append(f"{percent(arm['errors'] / arm['decisions'])} of the calls of {arm['arm']} failed")
         if change := arm.get("change"):
             levels = f"{change['old_level']:.2f} before, {change['new_level']:.2f} now"
-            moved = ", and so have the queries" if change["queries_moved"] else ""
+            moved = ", and so have the queries" if change.get("queries_moved") else ""
             found.append(f"the rewards of {arm['arm']} have changed: {levels}{moved}")
     return found
 

@@ -99,8 +99,7 @@ def test_an_alarm_about_nothing_is_taken_back() -> None:
     assert any(back)
 
 
-def test_drift_is_about_one_while_contexts_come_from_one_distribution(draw_context, monkeypatch) -> None:
-    monkeypatch.setattr("banditd.bandit.drift.MATERIAL", 0.0)
+def test_drift_is_about_one_while_contexts_come_from_one_distribution(draw_context) -> None:
     for seed in range(3):
         generator = np.random.default_rng(seed)
         drift, heights = QueryDrift(12), []
@@ -227,7 +226,9 @@ def test_a_database_of_before_queries_were_watched_can_be_read(play: Play) -> No
     play.rewards(90)
     learner = json.loads(play.state.learner_json())
     del learner["regimes"]["drift"]
-    for event in [*learner["regimes"]["history"], learner["regimes"]["changed"]["a"]["event"]]:
+    changed = learner["regimes"]["changed"]["a"]
+    del changed["first"]
+    for event in [*learner["regimes"]["history"], changed["event"]]:
         del event["queries_moved"]
     old = PolicyState.restore(
         schema=play.schema,
@@ -341,3 +342,85 @@ def test_a_forgetting_policy_finds_changes_too(schema, draw_context) -> None:
     play.rewards(120)
     assert [e.kind for e in play.state.regimes.history] == ["changed"]
     assert play.state.drift() < 1e-8
+
+
+def test_an_arm_that_changes_twice_is_measured_by_what_it_was_first(play: Play) -> None:
+    play.rewards(900)
+    for level in (0.5, 0.2):
+        play.level["a"] = level
+        play.rewards(150)
+    assert [e.direction for e in play.state.regimes.history if e.kind == "changed"] == ["down", "down"]
+    shown = play.state.regimes.changed["a"]
+    assert shown.old_level == pytest.approx(0.8, abs=0.05)
+    assert 0.15 < shown.new_level < 0.45  # over all rewards that showed it, some of them of before
+    play.level["a"] = 0.8
+    play.rewards(120)
+    *_, back = play.state.regimes.history
+    assert (back.kind, back.direction) == ("recovered", "down")
+    assert back.old_level == shown.new_level
+    assert back.new_level == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_arm_that_is_half_way_back_is_still_awaited(play: Play, restarted: bool) -> None:
+    play.rewards(900)
+    play.level["a"] = 0.2
+    play.rewards(240)
+    play.level["a"] = 0.5
+    play.rewards(240)
+    assert [e.direction for e in play.state.regimes.history] == ["down", "up"]
+    if restarted:
+        play.restart()
+    shown = play.state.regimes.changed["a"]
+    assert (shown.direction, shown.new_level) == ("down", pytest.approx(0.5, abs=0.1))
+    assert play.state.snapshot().probe_share[0] > 0.0
+
+
+def test_what_a_prior_taught_is_discounted_with_the_rest_and_comes_back_with_it(schema, draw_context) -> None:
+    earlier = Play(schema, draw_context, seed=100)
+    earlier.rewards(900)
+    play = Play(schema, draw_context)
+    settings = PolicySettings(prior=earlier.state.to_prior("an earlier log"))
+    play.state = PolicyState(schema=schema, settings=settings, arms=ARMS)
+    play.rewards(300)
+
+    def believed() -> float:
+        moments = play.state.snapshot().posterior.moments(np.eye(12)[0], np.arange(3), np.zeros(3))
+        return float(moments.mean[0])
+
+    assert believed() == pytest.approx(0.8, abs=0.03)
+    play.level["a"] = 0.45
+    play.rewards(150)
+    assert [e.kind for e in play.state.regimes.history] == ["changed"]
+    assert believed() == pytest.approx(0.45, abs=0.08)
+    assert play.state.to_prior("").arms["a"].n < 80  # of more than 300 before
+    play.level["a"] = 0.8
+    play.rewards(120)
+    assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
+    assert believed() == pytest.approx(0.8, abs=0.03)
+    assert play.state.to_prior("").arms["a"].n > 380
+
+
+def test_an_operators_expectation_does_not_outlive_the_change(schema, draw_context) -> None:
+    play = Play(schema, draw_context)
+    arms = [ArmPrior("a", quality_prior=0.8, prior_worth=200.0), *ARMS[1:]]
+    play.state = PolicyState(schema=schema, settings=PolicySettings(), arms=arms)
+    play.rewards(450)
+    play.level["a"] = 0.3
+    play.rewards(120)
+    assert [e.kind for e in play.state.regimes.history] == ["changed"]
+    moments = play.state.snapshot().posterior.moments(np.eye(12)[0], np.arange(3), np.zeros(3))
+    assert float(moments.mean[0]) < 0.5  # 200 rewards' worth of 0.8 would hold it above 0.6
+
+
+@pytest.mark.parametrize(("turns", "alike"), [(3, 1.0), (8, 1.0), (10, 0.7)])
+def test_turns_of_a_conversation_are_no_other_queries(draw_context, turns: int, alike: float) -> None:
+    generator = np.random.default_rng(0)
+    drift, moved = QueryDrift(12), []
+    for _ in range(4000 // turns):
+        shared = draw_context(generator).x
+        for _ in range(turns):
+            drift.add(alike * shared + (1.0 - alike) * draw_context(generator).x)
+            moved.append(drift.moved)
+    assert drift.dependence > 1.5
+    assert np.mean(moved[400:]) < 0.02
