@@ -116,25 +116,11 @@ def _pulls(among: Contenders, sums: FloatArray, told: list[float]) -> FloatArray
     return np.rint(pulls, out=pulls)
 
 
-def _mixture(regret: FloatArray, information: FloatArray) -> FloatArray:
-    """Share of each arm when every pair is mixed at its best and the pairs are mixed by their ratios; both in steps.
-
-    For a pair (i, j) with share q of i the ratio (r_j + q (r_i - r_j))^2 / (v_j + q (v_i - v_j)) is convex in q and
-    stationary at q = r_j / (r_i - r_j) - 2 v_j / (v_i - v_j). An arm with itself is a pair too. Where two arms differ
-    in nothing, or in one step, which rounding alone can do, each has half.
-    """
-    if regret.shape[0] > _FEW:
-        return _mixture_of_many(np.array([regret, information]))
-    result = np.zeros(regret.shape[0])
-    _mix_few([(r, v, a) for a, (r, v) in enumerate(zip(regret.tolist(), information.tolist(), strict=True))], result)
-    return result
-
-
 def _mix_few(pulls: list[_Pull], result: FloatArray) -> None:
-    """``_mixture`` in plain numbers, into ``result`` at the arms' indices.
+    """``_mixture_of_many`` in plain numbers, into ``result``, float64 (n,), at the arms' indices.
 
     With j the cheaper arm of a pair and s = (r_i - r_j) / (v_i - v_j), the least ratio is 4 s (r_j - v_j s), and
-    q (r_i - r_j) = r_j - 2 v_j s. Either order of a pair counts.
+    q (r_i - r_j) = r_j - 2 v_j s. Either order of a pair counts. ``pulls`` are left sorted.
     """
     pulls.sort()
     ratios = [r * r / v for r, v, _ in pulls]
@@ -174,9 +160,14 @@ def _mix_few(pulls: list[_Pull], result: FloatArray) -> None:
 
 
 def _mixture_of_many(pulls: FloatArray) -> FloatArray:
-    """``_mixture`` by arrays: its time grows less with the number of arms, but is more for a few.
+    """Share of each arm when every pair is mixed at its best and the pairs are mixed by their ratios: (m,), sum 1.
 
-    pulls : (regret, information), float64 (2, m).
+    For a pair (i, j) with share q of i the ratio (r_j + q (r_i - r_j))^2 / (v_j + q (v_i - v_j)) is convex in q and
+    stationary at q = r_j / (r_i - r_j) - 2 v_j / (v_i - v_j). An arm with itself is a pair too. Where two arms differ
+    in nothing, or in one step, which rounding alone can do, each has half. By arrays, whose time grows less with the
+    number of arms than ``_mix_few``'s, but is more for a few.
+
+    pulls : (regret, information), float64 (2, m), in whole steps.
     """
     more = pulls[:, :, None] - pulls[:, None, :]  # of i than of j: regret, information
     gap = more[0]

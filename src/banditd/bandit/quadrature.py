@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from banditd.core.types import FloatArray, IntArray
+from banditd.core.types import FloatArray
 
 _SHARPEST: Final = np.array(1e-9)  # a certain arm among uncertain ones is treated as this uncertain
 _MOST_NODES: Final = 160
@@ -41,19 +41,6 @@ _ZERO: Final = np.array(0.0)
 # The m variables that can win at all: their indices; their means, from a point that the largest surely exceeds; their
 # deviations, > 0; that point. Plain numbers, because for a few that is faster than arrays.
 Contenders = tuple[list[int], list[float], list[float], float]
-
-
-class Wins(NamedTuple):
-    """What is expected of several independent normal variables, given which of them is the largest.
-
-    active : intp, shape (m,), those that can win at all. probability : (m,), of being the largest, sum 1.
-    excess : (m, m), entry [b, a] = E[value_a - mean_a | b is the largest]. maximum : E[the largest].
-    """
-
-    active: IntArray
-    probability: FloatArray
-    excess: FloatArray
-    maximum: float
 
 
 def win_probabilities(mean: FloatArray, deviation: FloatArray) -> FloatArray:
@@ -95,31 +82,6 @@ def win_probabilities(mean: FloatArray, deviation: FloatArray) -> FloatArray:
     return result
 
 
-def win_expectations(mean: FloatArray, deviation: FloatArray) -> Wins:
-    """Conditional means given the winner, for independent N(mean_a, deviation_a^2).
-
-    E[value_a | value_a < y] = mean_a - deviation_a phi(z) / Phi(z) with z = (y - mean_a) / deviation_a, so each pair
-    needs one more sum over the same grid.
-
-    Parameters
-    ----------
-    mean, deviation : float64, shape (n,); deviation >= 0.
-    """
-    among = contenders(mean, deviation)
-    active, mu, sd, low = among
-    sums = win_sums(among)
-    own, probability = sums[len(mu) :]
-    total = probability.sum()
-    maximum = low + float(own.sum() / total)
-    own -= mu * probability
-    excess = sums[: len(mu)].T
-    excess *= HEIGHT * np.array(sd)
-    np.fill_diagonal(excess, own)
-    excess /= np.maximum(probability, TINY)[:, None]
-    probability /= total
-    return Wins(np.array(active, dtype=np.intp), probability, excess, maximum)
-
-
 def contenders(mean: FloatArray, deviation: FloatArray, reach: float = _COARSE.reach) -> Contenders:
     """Who may be the largest if none is further than ``reach`` deviations from its mean.
 
@@ -136,7 +98,13 @@ def contenders(mean: FloatArray, deviation: FloatArray, reach: float = _COARSE.r
 
 
 def win_sums(among: Contenders) -> FloatArray:
-    """What ``win_expectations`` is made of, for callers to whom every array operation counts.
+    """What is expected of several independent normal variables, given which of them is the largest, as sums.
+
+    E[value_a | value_a < y] = mean_a - deviation_a phi(z) / Phi(z) with z = (y - mean_a) / deviation_a, so what is
+    expected of a where b wins needs, for each pair, one more sum over the grid that the probabilities of winning are
+    summed on. The sums are handed out as they are, because to the callers every array operation counts. Divided by
+    P(b wins) they are means given the winner. The grid is coarse, so the P do not add up to 1 (for many twins, whose
+    nodes coincide, to nearly 2): what is to be a share or a mean over all winners is to be divided by their sum.
 
     Sums and differences of neighbouring points are taken over whole arrays at once, their rows end to end: what
     crosses from one row to the next stands in the last column and is left out.
