@@ -9,8 +9,8 @@ the difference:
 
 the variances of both means less twice their covariance. It is about 1 while contexts come from one distribution,
 whatever that is. Turns of a conversation and retries are alike, so k contexts tell as much as one: k is how much
-further the means of one batch and the next lie apart than those of independent contexts would, the median of the last
-batches, at least 1. A change of task is in one batch and does not move the median.
+further the means of one batch and the next lie apart than those of independent contexts would, the lower quartile of
+the last batches, at least 1. A change of task is in one batch; where tasks are short it is in many, not in most.
 
 A stream of nearly equal queries has hardly any variance, and what differs a little there is no other task: a
 difference of less than a hundredth of the contexts' mean square is none.
@@ -19,7 +19,6 @@ difference of less than a hundredth of the contexts' mean square is none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -34,7 +33,7 @@ LEAST: Final = 100  # contexts, below which nothing is said
 MOVED: Final = 4.0
 MATERIAL: Final = 0.01  # of the contexts' mean square
 BATCH: Final = 25  # contexts
-BATCHES: Final = 16  # that the median is taken of
+BATCHES: Final = 16  # that the quartile is taken of
 LEAST_BATCHES: Final = 4
 CHANCE: Final = 1.0 / (2.0 * FAST - 1.0) + 1.0 / (2.0 * SLOW - 1.0) - 2.0 / (FAST + SLOW - 1.0)
 _VARIES: Final = 1e-9  # variance from which a column is compared
@@ -68,7 +67,9 @@ class QueryDrift:
     @property
     def dependence(self) -> float:
         """How many contexts tell as much as one, >= 1; 1 while too little was seen."""
-        return max(1.0, median(self._ratios)) if len(self._ratios) >= LEAST_BATCHES else 1.0
+        if len(self._ratios) < LEAST_BATCHES:
+            return 1.0
+        return max(1.0, sorted(self._ratios)[len(self._ratios) // 4])
 
     @property
     def height(self) -> float:

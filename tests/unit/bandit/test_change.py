@@ -423,4 +423,4 @@ def test_turns_of_a_conversation_are_no_other_queries(draw_context, turns: int, 
             drift.add(alike * shared + (1.0 - alike) * draw_context(generator).x)
             moved.append(drift.moved)
     assert drift.dependence > 1.5
-    assert np.mean(moved[400:]) < 0.02
+    assert np.mean(moved[400:]) < 0.05  # of 11 columns; one in a thousand of the 64 that queries have
