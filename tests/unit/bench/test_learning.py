@@ -26,6 +26,7 @@ from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
 from bench.learning.summary import interval, summarise
 
+from banditd.bandit.base import PolicySettings
 from banditd.replay import ReplayOptions, Row, Served, run
 from banditd.replay.dataset import ReplayData
 from banditd.replay.decider import Decider, InProcessDecider
@@ -183,6 +184,51 @@ def test_a_policys_key_changes_with_its_own_sources_only(tmp_path: Path) -> None
         policies._fingerprint.cache_clear()
         assert (spec.fingerprint() == before) is same
     assert BY_NAME["thompson"].fingerprint() != BY_NAME["uniform"].fingerprint()
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in policies.POLICIES if spec.group != "peer"])
+def test_a_policys_key_changes_with_every_setting_of_its_row(name: str) -> None:
+    spec = BY_NAME[name]
+    settings = spec.settings or PolicySettings()
+    changes: list[dict[str, object]] = [
+        {"settings": dataclasses.replace(settings, floor=settings.floor / 2.0)},
+        {"settings": dataclasses.replace(settings, options={**settings.options, "more": 1})},
+        {"reward_delay": spec.reward_delay + 1},
+        {"reward_share": spec.reward_share / 2.0},
+        {"first_tenth": not spec.first_tenth},
+        {"in_source_order": not spec.in_source_order},
+    ]
+    keys = [spec.fingerprint(), *(dataclasses.replace(spec, **change).fingerprint() for change in changes)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_no_two_of_banditds_rows_share_a_key() -> None:
+    same: dict[str, list[str]] = {}
+    for spec in policies.POLICIES:
+        if spec.group != "peer":
+            same.setdefault(spec.fingerprint(), []).append(spec.name)
+    assert [names for names in same.values() if len(names) > 1] == []
+
+
+def test_what_a_result_passes_through_is_among_its_sources() -> None:
+    for spec in policies.POLICIES:
+        named = {file.relative_to(catalogue.ROOT).as_posix() for file in spec.sources}
+        assert all(file.exists() for file in spec.sources)
+        assert "bench/learning/prepared.py" in named
+        if spec.group != "peer":
+            parts = {f"src/banditd/{part}" for part in ("bandit", "budget", "core", "features", "replay")}
+            assert {*parts, "src/banditd/services/policy.py", "bench/learning/own.py"} <= named
+        if spec.group == "ceiling":
+            assert "bench/learning/ceilings.py" in named
+
+
+def test_the_settings_of_a_row_are_those_that_it_is_played_with(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    for spec in policies.POLICIES:
+        if spec.settings is not None:
+            made = spec.decider(prepared, 0)
+            assert isinstance(made, InProcessDecider)
+            assert made._settings is spec.settings
 
 
 def test_a_peer_that_is_not_installed_is_skipped_with_its_reason(
@@ -360,6 +406,23 @@ def test_the_ceiling_of_full_information_is_told_every_score_of_the_rows_it_play
     assert learned[:, 0].tolist() == [150, 150, 150]
     np.testing.assert_allclose(learned[:, 1], data.score[:150].sum(axis=0))
     assert told.choose_us and told.update_us
+
+
+def test_the_ceiling_of_full_information_neither_explores_nor_looks_for_changes(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[1])
+    data, told = prepared.plan.data, FullInformation(prepared, 0)
+    assert not told._inner._settings.change_detection
+    _through(told, data, list(range(200)))
+    snapshot = told._inner.state.snapshot()
+    means = [snapshot.predict(prepared.contexts[row], np.arange(3))[0] for row in range(200, 300)]
+
+    async def served() -> list[int]:
+        return [(await told.decide(Row(row, ""))).arm for row in range(200, 300)]
+
+    assert asyncio.run(served()) == (np.array(means) - prepared.penalty).argmax(axis=1).tolist()
+    # The next seed draws otherwise, and is scored at the same arms.
+    other = FullInformation(prepared, 1)
+    assert _through(other, data, list(range(100))) == _through(FullInformation(prepared, 2), data, list(range(100)))
 
 
 def test_without_exploration_the_same_is_learned_and_only_the_scored_arm_differs(tiny: list[Case]) -> None:
