@@ -104,6 +104,32 @@ def test_cases_are_chosen_by_what_their_names_begin_with(tiny: list[Case]) -> No
         catalogue.select(["huge"], quick=False)
 
 
+def test_the_pools_of_all_arms_are_played_beside_the_sixteen() -> None:
+    whole = [case for case in CASES if case.pool == "all" and case.dataset in {"bfcl2408", "zeroeval3"}]
+    assert [case.name for case in whole] == [
+        f"{dataset}-all-{weight}" for dataset in ("bfcl2408", "zeroeval3") for weight in ("0", "0.1", "0.3")
+    ]
+    assert not any(case.counted for case in whole)
+
+
+@pytest.mark.parametrize(
+    "name", [REFERENCE, "uniform", "LinUCB, PCA-25 + bias, alpha 0.5", "ceiling: every arm's score is told"]
+)
+def test_scores_that_are_missing_do_not_break_a_pass(tiny: list[Case], name: str) -> None:
+    file = tiny[0].folder / "outcomes.csv"
+    head, *rows = file.read_text().splitlines()
+    for number in range(0, 400, 3):  # a third of the rows lacks one arm's score
+        cells = rows[number].split(",")
+        cells[1 + number % 2] = ""
+        rows[number] = ",".join(cells)
+    file.write_text("\n".join([head, *rows]) + "\n")
+    prepared = prepare(dataclasses.replace(tiny[1], name="tiny with gaps"))
+    assert np.isnan(prepared.plan.data.score).any()
+    played = play_once(prepared, BY_NAME[name], 0)
+    assert all(np.isfinite(value) for value in played["headroom"].values())
+    assert np.isfinite(played["curve"]).all()
+
+
 # ---------------------------------------------------------------- adding up
 
 
