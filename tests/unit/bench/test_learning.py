@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from bench.learning import __main__ as program
 from bench.learning import cases as catalogue
-from bench.learning import jobs, policies, tables
+from bench.learning import jobs, policies, report, tables
 from bench.learning.cache import Cache, Job, make_jobs
 from bench.learning.cases import CASES, Case
 from bench.learning.ceilings import FullInformation, NoExploration, known_scales
@@ -332,6 +332,52 @@ def test_source_order_is_that_of_the_files_for_every_seed(tiny: list[Case]) -> N
         assert warmup.size == 0
         assert scored.tolist() == list(range(400))
         assert prepared.with_options().order(seed)[1].tolist() != scored.tolist()
+
+
+def test_only_the_zero_that_a_number_begins_with_is_left_out() -> None:
+    values = (0.5, -0.25, 10.5, -10.2, 100.0, 0.0, 1.0)
+    assert [tables._plain(value) for value in values] == [
+        ".500",
+        "−.250",
+        "10.500",
+        "−10.200",
+        "100.000",
+        ".000",
+        "1.000",
+    ]
+    assert [tables._signed(value) for value in values] == [
+        "+.500",
+        "−.250",
+        "+10.500",
+        "−10.200",
+        "+100.000",
+        "+.000",
+        "+1.000",
+    ]
+
+
+def test_the_note_says_what_does_not_hold_for_every_row(tiny: list[Case]) -> None:
+    special = {
+        "thompson, one task after another": "the interval is over the policy's draws alone",
+        "thompson, priors from the randomised first 10 %": "not scored",
+        "ceiling: every arm's score is told": "no routers",
+    }
+    shown = [REFERENCE, *special]
+    for names in (shown, [REFERENCE], *([REFERENCE, name] for name in special)):
+        results = {(case.name, name, 0): _result(0.5) for case in tiny for name in names}
+        made = report.make_report(results, tiny, policies.POLICIES, "h.")
+        note = made.sheets[0].note
+        assert "the same for every policy" in note
+        assert {name for name, words in special.items() if words in note} == set(names) - {REFERENCE}
+
+
+def test_arms_that_count_as_free_are_named_where_money_counts(tiny: list[Case]) -> None:
+    file = tiny[0].folder / "outcomes.csv"
+    file.write_text("\n".join(line.rsplit(",", 1)[0] for line in file.read_text().splitlines()) + "\n")
+    made = [dataclasses.replace(case, name=f"unpriced-{case.cost_weight}", counted=False) for case in tiny]
+    results = {(case.name, REFERENCE, 0): _result(0.5) for case in made}
+    (note, *_) = (sheet.note for sheet in report.make_report(results, made, policies.POLICIES, "h.").sheets)
+    assert note.endswith("count as free: 1 of 3 in unpriced-0.1, 1 of 3 in unpriced-0.3.")
 
 
 def test_sections_that_were_not_measured_are_kept(tmp_path: Path) -> None:
