@@ -81,6 +81,9 @@ CASES: Final[tuple[Case, ...]] = (
     *_cases("mmlu_pro", "mid8", weights=_WEIGHTS, limit=5000, counted=True),
     *_cases("ulab_nim9", "all", weights=(0.0,), limit=None, counted=True),
     *_cases("bfcl2408", "cheap8", weights=_WEIGHTS, limit=None, counted=False),
+    # 22 of its 71 arms have no price and count as free: with a cost weight they are favoured.
+    *_cases("bfcl2408", "all", weights=_WEIGHTS, limit=None, counted=False),
+    *_cases("zeroeval3", "all", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("mmlu_pro", "all", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("mmlu_pro", "instruct12", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("zeroeval3", "with_o1mini6", weights=_WEIGHTS, limit=None, counted=False),

@@ -1,4 +1,8 @@
-"""Policies that are told more than a router ever is: they show how much there is to be learned."""
+"""How much there is to be gained: policies told more than a router ever is, or scored without their exploration.
+
+*Every arm's score is told* and *scales known in advance* know what no router can. *Scored at its highest mean* is
+told no more than thompson; only the queries that it spends on exploring are not counted against it.
+"""
 
 from __future__ import annotations
 
@@ -45,28 +49,11 @@ class _Wrapped:
         await self._inner.reward(Served(arm, served.token), reward=reward, cost_usd=float(self._cost_usd[row, arm]))
 
 
-class FullInformation(_Wrapped):
-    """After each query the score of every arm is told, not of the chosen one alone."""
+class _ScoredAtHighestMean(_Wrapped):
+    """Scored at the arm of the highest mean utility; a token is (row, what the policy itself drew)."""
 
-    def __init__(self, prepared: Prepared, seed: int) -> None:
-        super().__init__(prepared, in_process(prepared, seed))
-
-    async def decide(self, row: Row) -> Served:
-        served = await self._inner.decide(row)
-        return Served(served.arm, (row.index, served))
-
-    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
-        assert isinstance(served.token, tuple)  # made above
-        index, inner = served.token
-        for arm in range(self._score.shape[1]):
-            await self._tell(inner, index, arm)
-
-
-class NoExploration(_Wrapped):
-    """Learns from the arm that the policy draws, but is scored at the arm of the highest mean utility."""
-
-    def __init__(self, prepared: Prepared, seed: int) -> None:
-        super().__init__(prepared, in_process(prepared, seed))
+    def __init__(self, prepared: Prepared, inner: InProcessDecider) -> None:
+        super().__init__(prepared, inner)
         self._contexts, self._penalty = prepared.contexts, prepared.penalty
         self._arms = np.arange(prepared.n_arms, dtype=np.intp)
 
@@ -74,6 +61,29 @@ class NoExploration(_Wrapped):
         mean, _ = self._inner.state.snapshot().predict(self._contexts[row.index], self._arms)
         drawn = await self._inner.decide(row)
         return Served(int((mean - self._penalty).argmax()), (row.index, drawn))
+
+
+class FullInformation(_ScoredAtHighestMean):
+    """After each query the score of every arm is told, not of the chosen one alone.
+
+    Exploring buys nothing then, and nothing changes in a shuffled replay that detection could find.
+    """
+
+    def __init__(self, prepared: Prepared, seed: int) -> None:
+        super().__init__(prepared, in_process(prepared, seed, PolicySettings(change_detection=False)))
+
+    async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
+        assert isinstance(served.token, tuple)  # made above
+        index, drawn = served.token
+        for arm in range(self._score.shape[1]):
+            await self._tell(drawn, index, arm)
+
+
+class NoExploration(_ScoredAtHighestMean):
+    """Learns from the arm that the policy draws, and from no other."""
+
+    def __init__(self, prepared: Prepared, seed: int) -> None:
+        super().__init__(prepared, in_process(prepared, seed))
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
         assert isinstance(served.token, tuple)  # made above

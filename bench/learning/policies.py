@@ -6,7 +6,7 @@ import ast
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,15 +16,22 @@ from banditd.bandit.base import PolicySettings
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.maps import load_feature_maps
 from banditd.replay import Decider
-from bench.learning import ceilings, peers
+from bench.learning import ceilings, own, peers, prepared
 from bench.learning.cases import ROOT
 from bench.learning.ceilings import FullInformation, NoExploration, known_scales
 from bench.learning.own import AfterUniform, Sparse, in_process
 from bench.learning.peers import base
 from bench.learning.prepared import Prepared
 
-Factory = Callable[[Prepared, int], Decider]
-LEARNER: Final = tuple(ROOT / "src" / "banditd" / part for part in ("bandit", "features", "replay"))
+Factory = Callable[..., Decider]  # (prepared, seed), and ``settings`` where the row has its own
+PREPARED: Final = Path(prepared.__file__)
+# What banditd's own rows run through; services/policy.py is where the decider takes a new arm's share from.
+LEARNER: Final = (
+    *(ROOT / "src" / "banditd" / part for part in ("bandit", "budget", "core", "features", "replay")),
+    ROOT / "src" / "banditd" / "services" / "policy.py",
+    Path(own.__file__),
+    PREPARED,
+)
 REFERENCE: Final = "thompson"
 
 
@@ -33,15 +40,17 @@ class PolicySpec:
     """One row of the table.
 
     name : as given to ``--policy``. group : ``banditd``, ``condition`` (thompson under another condition),
-    ``ceiling`` (told more than a router ever is) or ``peer``. package : import name, or None. reward_share : of the
-    rows whose reward is told. first_tenth : its play there is uniform and not scored. in_source_order : the rows are
-    not shuffled, so that one task follows another. sources : files whose code the result depends on.
+    ``ceiling`` (told more than a router ever is, or scored without its exploration) or ``peer``. package : import
+    name, or None. reward_share : of the rows whose reward is told. first_tenth : its play there is uniform and not
+    scored. in_source_order : the rows are not shuffled, so that one task follows another. sources : files whose code
+    the result depends on. settings : of banditd's policy where the row sets its own; ``make`` is then given them.
     """
 
     name: str
     group: str
     make: Factory
     sources: tuple[Path, ...]
+    settings: PolicySettings | None = None
     package: str | None = None
     wants_minilm: bool = False
     slow: bool = False
@@ -51,7 +60,8 @@ class PolicySpec:
     in_source_order: bool = False
 
     def decider(self, prepared: Prepared, seed: int) -> Decider:
-        made = self.make(prepared, seed)
+        given = {} if self.settings is None else {"settings": self.settings}
+        made = self.make(prepared, seed, **given)
         return made if self.reward_share >= 1.0 else Sparse(made, prepared, seed, self.reward_share)
 
     def missing(self) -> str | None:
@@ -61,15 +71,17 @@ class PolicySpec:
         return f"{self.package} is not installed (pip install 'banditd[bench]', or make bench-learning)"
 
     def fingerprint(self) -> str:
-        """Hash of the sources' code, of the package's version and, for peers, of the maps of banditd's features."""
-        return _fingerprint(self.sources, self.package, self.group == "peer")
+        """Hash of the row's settings and of its sources' code, the package's version and banditd's feature maps."""
+        row = (self.settings, self.reward_delay, self.reward_share, self.first_tenth, self.in_source_order)
+        made_by = getattr(self.make, "__qualname__", "")  # a peer's may be a partial; its module is a source
+        code = _fingerprint(self.sources, self.package)
+        return hashlib.sha256(f"{code} {made_by} {row!r}".encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)
-def _fingerprint(sources: tuple[Path, ...], package: str | None, is_peer: bool) -> str:
+def _fingerprint(sources: tuple[Path, ...], package: str | None) -> str:
     digest = hashlib.sha256(_version(package).encode())
-    if is_peer:
-        digest.update(load_feature_maps(SHIPPED_FOLDER).hash.encode())
+    digest.update(load_feature_maps(SHIPPED_FOLDER).hash.encode())
     for source in sources:
         for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             digest.update(file.name.encode() + _code(file).encode())
@@ -102,8 +114,9 @@ def _own(name: str, group: str = "banditd", **settings: object) -> PolicySpec:
     return PolicySpec(
         name=name,
         group=group,
-        make=partial(in_process, settings=PolicySettings(kind=kind, **settings)),  # type: ignore[arg-type]
+        make=in_process,
         sources=LEARNER,
+        settings=PolicySettings(kind=kind, **settings),  # type: ignore[arg-type]
     )
 
 
@@ -123,7 +136,7 @@ def _peers() -> list[PolicySpec]:
             name=name,
             group="peer",
             make=make,
-            sources=(Path(str(module.__file__)), Path(base.__file__)),
+            sources=(Path(str(module.__file__)), Path(base.__file__), PREPARED),
             package=module.PACKAGE,
             wants_minilm=getattr(module, "WANTS_MINILM", False),
             slow=name in getattr(module, "SLOW", ()),
@@ -148,7 +161,7 @@ POLICIES: Final[tuple[PolicySpec, ...]] = (
     _condition("thompson, one task after another", in_source_order=True),
     _condition(
         "thompson without change detection, one task after another",
-        partial(in_process, settings=PolicySettings(change_detection=False)),
+        settings=PolicySettings(change_detection=False),
         in_source_order=True,
     ),
     _ceiling("every arm's score is told", FullInformation),

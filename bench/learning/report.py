@@ -20,8 +20,22 @@ from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
     "Headroom score: 0 is uniform play, 1 the best arm per task category known in advance. Means over cases, ± 95 % "
-    "interval over shuffles; every policy plays the same shuffles from a cold start."
+    "interval over seeds. A seed is a shuffle of the rows, the same for every policy, and the policy's draws; all "
+    "begin cold and are scored on every row unless said otherwise."
 )
+# What does not hold for every row of the table; told where such a row is in it.
+_PRIORS: Final = (
+    "With priors: the first 10 % of the shuffle are played at random and not scored, so that its figures, references "
+    "included, are over the other 90 %."
+)
+_SOURCE: Final = (
+    "One task after another: the rows in the order of the source, the same for every seed, so that the interval is "
+    "over the policy's draws alone."
+)
+_CEILINGS: Final = (
+    "Ceilings (in italics) are no routers: they are told what none can know, or are scored without their exploration."
+)
+_UNPRICED: Final = "Arms without a known price count as free: {}."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +83,7 @@ def make_report(results: Results, cases: Sequence[Case], policies: Sequence[Poli
         if not rows:
             continue
         fixed = best_fixed(results, _whole(rows, policies), names)
-        note = f"{header} {_READ}"
+        note = " ".join([header, _READ, *_exceptions(rows, policies), *_unpriced(group)])
         sheets.append(
             summary_sheet(title.format(len(names)), note, rows, fixed=fixed, reference=REFERENCE, families=families)
         )
@@ -96,6 +110,32 @@ def _summaries(results: Results, names: Sequence[str], policies: Sequence[Policy
         reference=REFERENCE,
         unpaired=[spec.name for spec in policies if spec.first_tenth or spec.in_source_order],
     )
+
+
+def _exceptions(rows: Sequence[Summary], policies: Sequence[PolicySpec]) -> list[str]:
+    """What is otherwise in some rows of the table."""
+    shown = [spec for spec in policies if spec.name in {row.policy for row in rows}]
+    return [
+        text
+        for text, holds in (
+            (_PRIORS, any(spec.first_tenth for spec in shown)),
+            (_SOURCE, any(spec.in_source_order for spec in shown)),
+            (_CEILINGS, any(spec.group == "ceiling" for spec in shown)),
+        )
+        if holds
+    ]
+
+
+def _unpriced(cases: Sequence[Case]) -> list[str]:
+    """Where money counts and arms have no price: it makes them look better than they are."""
+    found = {
+        f"{len(missing)} of {len(data.arms)} in {case.name}": None
+        for case in cases
+        if case.cost_weight > 0.0
+        for data in [plan_of(case).data]
+        if (missing := [note for note in data.notes if note.endswith("its cost counts as zero")])
+    }
+    return [_UNPRICED.format(", ".join(found))] if found else []
 
 
 def _whole(rows: Sequence[Summary], policies: Sequence[PolicySpec]) -> str:

@@ -155,11 +155,17 @@ def _estimate(one: Estimate, *, signed: bool = False) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
+    return _short(f"{value:.3f}")
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("0.", ".", 1).replace("-", "−")
+    return _short(f"{value:+.3f}")
+
+
+def _short(number: str) -> str:
+    """Without the zero that a number below one begins with, and with a true minus sign."""
+    sign, digits = (number[0], number[1:]) if number[0] in "+-" else ("", number)
+    return sign.replace("-", "−") + (digits[1:] if digits.startswith("0.") else digits)
 
 
 def _microseconds(value: float | None) -> str:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from bench.learning import __main__ as program
 from bench.learning import cases as catalogue
-from bench.learning import jobs, policies, tables
+from bench.learning import jobs, policies, report, tables
 from bench.learning.cache import Cache, Job, make_jobs
 from bench.learning.cases import CASES, Case
 from bench.learning.ceilings import FullInformation, NoExploration, known_scales
@@ -26,6 +26,7 @@ from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
 from bench.learning.summary import interval, summarise
 
+from banditd.bandit.base import PolicySettings
 from banditd.replay import ReplayOptions, Row, Served, run
 from banditd.replay.dataset import ReplayData
 from banditd.replay.decider import Decider, InProcessDecider
@@ -101,6 +102,32 @@ def test_cases_are_chosen_by_what_their_names_begin_with(tiny: list[Case]) -> No
     assert {case.limit for case in catalogue.select([], quick=True)} == {catalogue.QUICK_ROWS}
     with pytest.raises(ValueError, match="No case 'huge'"):
         catalogue.select(["huge"], quick=False)
+
+
+def test_the_pools_of_all_arms_are_played_beside_the_sixteen() -> None:
+    whole = [case for case in CASES if case.pool == "all" and case.dataset in {"bfcl2408", "zeroeval3"}]
+    assert [case.name for case in whole] == [
+        f"{dataset}-all-{weight}" for dataset in ("bfcl2408", "zeroeval3") for weight in ("0", "0.1", "0.3")
+    ]
+    assert not any(case.counted for case in whole)
+
+
+@pytest.mark.parametrize(
+    "name", [REFERENCE, "uniform", "LinUCB, PCA-25 + bias, alpha 0.5", "ceiling: every arm's score is told"]
+)
+def test_scores_that_are_missing_do_not_break_a_pass(tiny: list[Case], name: str) -> None:
+    file = tiny[0].folder / "outcomes.csv"
+    head, *rows = file.read_text().splitlines()
+    for number in range(0, 400, 3):  # a third of the rows lacks one arm's score
+        cells = rows[number].split(",")
+        cells[1 + number % 2] = ""
+        rows[number] = ",".join(cells)
+    file.write_text("\n".join([head, *rows]) + "\n")
+    prepared = prepare(dataclasses.replace(tiny[1], name="tiny with gaps"))
+    assert np.isnan(prepared.plan.data.score).any()
+    played = play_once(prepared, BY_NAME[name], 0)
+    assert all(np.isfinite(value) for value in played["headroom"].values())
+    assert np.isfinite(played["curve"]).all()
 
 
 # ---------------------------------------------------------------- adding up
@@ -185,6 +212,51 @@ def test_a_policys_key_changes_with_its_own_sources_only(tmp_path: Path) -> None
     assert BY_NAME["thompson"].fingerprint() != BY_NAME["uniform"].fingerprint()
 
 
+@pytest.mark.parametrize("name", [spec.name for spec in policies.POLICIES if spec.group != "peer"])
+def test_a_policys_key_changes_with_every_setting_of_its_row(name: str) -> None:
+    spec = BY_NAME[name]
+    settings = spec.settings or PolicySettings()
+    changes: list[dict[str, object]] = [
+        {"settings": dataclasses.replace(settings, floor=settings.floor / 2.0)},
+        {"settings": dataclasses.replace(settings, options={**settings.options, "more": 1})},
+        {"reward_delay": spec.reward_delay + 1},
+        {"reward_share": spec.reward_share / 2.0},
+        {"first_tenth": not spec.first_tenth},
+        {"in_source_order": not spec.in_source_order},
+    ]
+    keys = [spec.fingerprint(), *(dataclasses.replace(spec, **change).fingerprint() for change in changes)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_no_two_of_banditds_rows_share_a_key() -> None:
+    same: dict[str, list[str]] = {}
+    for spec in policies.POLICIES:
+        if spec.group != "peer":
+            same.setdefault(spec.fingerprint(), []).append(spec.name)
+    assert [names for names in same.values() if len(names) > 1] == []
+
+
+def test_what_a_result_passes_through_is_among_its_sources() -> None:
+    for spec in policies.POLICIES:
+        named = {file.relative_to(catalogue.ROOT).as_posix() for file in spec.sources}
+        assert all(file.exists() for file in spec.sources)
+        assert "bench/learning/prepared.py" in named
+        if spec.group != "peer":
+            parts = {f"src/banditd/{part}" for part in ("bandit", "budget", "core", "features", "replay")}
+            assert {*parts, "src/banditd/services/policy.py", "bench/learning/own.py"} <= named
+        if spec.group == "ceiling":
+            assert "bench/learning/ceilings.py" in named
+
+
+def test_the_settings_of_a_row_are_those_that_it_is_played_with(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[0])
+    for spec in policies.POLICIES:
+        if spec.settings is not None:
+            made = spec.decider(prepared, 0)
+            assert isinstance(made, InProcessDecider)
+            assert made._settings is spec.settings
+
+
 def test_a_peer_that_is_not_installed_is_skipped_with_its_reason(
     tmp_path: Path, tiny: list[Case], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,6 +332,52 @@ def test_source_order_is_that_of_the_files_for_every_seed(tiny: list[Case]) -> N
         assert warmup.size == 0
         assert scored.tolist() == list(range(400))
         assert prepared.with_options().order(seed)[1].tolist() != scored.tolist()
+
+
+def test_only_the_zero_that_a_number_begins_with_is_left_out() -> None:
+    values = (0.5, -0.25, 10.5, -10.2, 100.0, 0.0, 1.0)
+    assert [tables._plain(value) for value in values] == [
+        ".500",
+        "−.250",
+        "10.500",
+        "−10.200",
+        "100.000",
+        ".000",
+        "1.000",
+    ]
+    assert [tables._signed(value) for value in values] == [
+        "+.500",
+        "−.250",
+        "+10.500",
+        "−10.200",
+        "+100.000",
+        "+.000",
+        "+1.000",
+    ]
+
+
+def test_the_note_says_what_does_not_hold_for_every_row(tiny: list[Case]) -> None:
+    special = {
+        "thompson, one task after another": "the interval is over the policy's draws alone",
+        "thompson, priors from the randomised first 10 %": "not scored",
+        "ceiling: every arm's score is told": "no routers",
+    }
+    shown = [REFERENCE, *special]
+    for names in (shown, [REFERENCE], *([REFERENCE, name] for name in special)):
+        results = {(case.name, name, 0): _result(0.5) for case in tiny for name in names}
+        made = report.make_report(results, tiny, policies.POLICIES, "h.")
+        note = made.sheets[0].note
+        assert "the same for every policy" in note
+        assert {name for name, words in special.items() if words in note} == set(names) - {REFERENCE}
+
+
+def test_arms_that_count_as_free_are_named_where_money_counts(tiny: list[Case]) -> None:
+    file = tiny[0].folder / "outcomes.csv"
+    file.write_text("\n".join(line.rsplit(",", 1)[0] for line in file.read_text().splitlines()) + "\n")
+    made = [dataclasses.replace(case, name=f"unpriced-{case.cost_weight}", counted=False) for case in tiny]
+    results = {(case.name, REFERENCE, 0): _result(0.5) for case in made}
+    (note, *_) = (sheet.note for sheet in report.make_report(results, made, policies.POLICIES, "h.").sheets)
+    assert note.endswith("count as free: 1 of 3 in unpriced-0.1, 1 of 3 in unpriced-0.3.")
 
 
 def test_sections_that_were_not_measured_are_kept(tmp_path: Path) -> None:
@@ -360,6 +478,23 @@ def test_the_ceiling_of_full_information_is_told_every_score_of_the_rows_it_play
     assert learned[:, 0].tolist() == [150, 150, 150]
     np.testing.assert_allclose(learned[:, 1], data.score[:150].sum(axis=0))
     assert told.choose_us and told.update_us
+
+
+def test_the_ceiling_of_full_information_neither_explores_nor_looks_for_changes(tiny: list[Case]) -> None:
+    prepared = prepare(tiny[1])
+    data, told = prepared.plan.data, FullInformation(prepared, 0)
+    assert not told._inner._settings.change_detection
+    _through(told, data, list(range(200)))
+    snapshot = told._inner.state.snapshot()
+    means = [snapshot.predict(prepared.contexts[row], np.arange(3))[0] for row in range(200, 300)]
+
+    async def served() -> list[int]:
+        return [(await told.decide(Row(row, ""))).arm for row in range(200, 300)]
+
+    assert asyncio.run(served()) == (np.array(means) - prepared.penalty).argmax(axis=1).tolist()
+    # The next seed draws otherwise, and is scored at the same arms.
+    other = FullInformation(prepared, 1)
+    assert _through(other, data, list(range(100))) == _through(FullInformation(prepared, 2), data, list(range(100)))
 
 
 def test_without_exploration_the_same_is_learned_and_only_the_scored_arm_differs(tiny: list[Case]) -> None:
