@@ -139,9 +139,18 @@ class Ledger:
         self._segments.pop((arm, label), None)
 
     def discard_merged(self) -> None:
-        """Forget labels that the base holds already (a follower is told of the base, not of the drop)."""
-        for arm, label in [key for key in self._segments if 0 <= key[1] <= self.base_epoch]:
+        """Forget labels that a base holds already (a follower is told of the base, not of the drop).
+
+        They are the epochs that became old, and the bases of stretches that were joined to an older one.
+        """
+        for arm, label in [key for key in self._segments if self._is_merged(*key)]:
             self.drop(arm, label)
+
+    def _is_merged(self, arm: str, label: int) -> bool:
+        if label >= 0:
+            return label <= self.base_epoch
+        # Only the first epoch of a stretch has a base, and what was joined never begins again.
+        return label != self._base_label(arm, BASE - label)
 
     def _segment(self, arm: str, label: int) -> ArmSums:
         found = self._segments.get((arm, label))
