@@ -22,6 +22,10 @@ rows = st.lists(
 )
 # When (after how many rows) a stretch of arm a begins, and the factors of the earlier ones.
 breaks = st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1, width=32)), max_size=MOST_STRETCHES + 2)
+# One after every row or two: so many, while rows still come, that bases of stretches are joined.
+many_breaks = st.lists(st.sampled_from([0.3, 1.0]), min_size=MOST_STRETCHES + 2, max_size=20).map(
+    lambda factors: [(i + 1 + i // 4, factor) for i, factor in enumerate(factors)]
+)
 
 
 def play(data, cuts, discount: float) -> Ledger:  # type: ignore[no-untyped-def]
@@ -96,8 +100,8 @@ def test_a_factor_that_returns_to_one_returns_all_evidence(data, cuts) -> None:
     assert len(ledger.stretches("a")) <= MOST_STRETCHES
 
 
-@settings(max_examples=60, deadline=None)
-@given(rows, breaks)
+@settings(max_examples=120, deadline=None)
+@given(rows, breaks | many_breaks)
 def test_a_follower_that_takes_only_what_changed_has_the_same_totals(data, cuts) -> None:
     leader, follower = Ledger(D, discount=0.9, live_epochs=3), Ledger(D, discount=0.9, live_epochs=3)
     store: dict[tuple[str, int], bytes] = {}
@@ -116,5 +120,6 @@ def test_a_follower_that_takes_only_what_changed_has_the_same_totals(data, cuts)
             follower.load(name, label, sums)
         follower.discard_merged()
     assert store == {(name, label): sums for name, label, sums in leader.pack(everything=True)}
+    assert follower.pack(everything=True) == leader.pack(everything=True)
     for arm in "ab":
         np.testing.assert_allclose(follower.total(arm).gram, leader.total(arm).gram, atol=1e-9)
