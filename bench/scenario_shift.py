@@ -16,7 +16,7 @@ from banditd.replay.engine import make_plan, play
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import make_report
 from banditd.replay.scenario_report import Figures, summary
-from bench.scenario_tables import Result
+from bench.scenario_targets import Result
 
 CASES = (("bfcl2408", "mid10", None), ("mmlu_pro", "mid8", 5000))
 COST_WEIGHT = 0.1

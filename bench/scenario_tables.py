@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,9 @@ from rich.table import Table
 
 from banditd.core.types import FloatArray
 from banditd.replay.scenarios import PHASE
+from bench.scenario_targets import Result, Verdict, figure_text, judge
 
 START, END = "<!-- scenarios:start -->", "<!-- scenarios:end -->"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Figures of one scenario in one case: name to mean, half_width, median, seeds (``scenario_report.summary``)."""
-
-    scenario: str
-    case: str
-    figures: Mapping[str, Mapping[str, float | int | None]]
 
 
 # Figure -> case -> what ParetoBandit 0.1.1 published (20 seeds, arXiv 2604.00136 and its repository's result files).
@@ -55,6 +46,7 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "onboarding cost/budget": _k(4, "1.3", "1.07"),
     },
 }
+TARGETS_TITLE = "Targets"
 TITLES = {
     "degradation": "An arm degrades silently (reward forced to .75 in phase 2) and recovers; phases of 608 decisions",
     "degradation-scaled": "The same with its scores scaled to a mean of .75, so that noise and pattern stay",
@@ -72,7 +64,7 @@ def rows_of(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     published = PUBLISHED.get(results[0].scenario, {})
     rows = []
     for name in dict.fromkeys(name for result in results for name in result.figures):
-        cells = [_cell(name, result.figures.get(name)) for result in results]
+        cells = [figure_text(name, result.figures.get(name)) for result in results]
         if all(cell == "-" for cell in cells):
             continue
         known = published.get(name, {})
@@ -82,24 +74,56 @@ def rows_of(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     return ["", *cases], rows
 
 
-def rich_table(results: Sequence[Result]) -> Table:
-    """One scenario; published figures in brackets."""
-    heads, rows = rows_of(results)
-    table = Table(title=TITLES[results[0].scenario], title_justify="left")
-    for head in heads:
-        table.add_column(head, justify="right" if head else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+def target_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """(column heads, rows) of the targets: a row per target and scenario, a column per case; no rows without any."""
+    verdicts = judge(results)
+    cases = list(dict.fromkeys(verdict.case for verdict in verdicts))
+    lines: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        lines.setdefault((verdict.target.text, verdict.scenario), {})[verdict.case] = verdict
+    rows = [
+        [text, scenario, *(found[case].shown() if case in found else "-" for case in cases)]
+        for (text, scenario), found in lines.items()
+    ]
+    return ["target", "scenario", *cases], rows
+
+
+def rich_tables(results: Sequence[Result]) -> list[Table]:
+    """The targets first, then a table per scenario; published figures in brackets."""
+    return [_rich(title, heads, rows) for title, heads, rows in _tables(results)]
 
 
 def markdown(results: Sequence[Result], header: str) -> str:
     parts = [header]
-    for scenario in dict.fromkeys(result.scenario for result in results):
-        heads, rows = rows_of([result for result in results if result.scenario == scenario])
-        lines = [f"### {TITLES[scenario]}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for title, heads, rows in _tables(results):
+        lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
         parts.append("\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]))
     return "\n\n".join(parts)
+
+
+def as_json(results: Sequence[Result]) -> dict[str, object]:
+    """Targets and figures; a median is null where no more than half of the seeds got there."""
+    return {
+        "targets": [verdict.content() for verdict in judge(results)],
+        "scenarios": [{"scenario": one.scenario, "case": one.case, "figures": one.figures} for one in results],
+    }
+
+
+def _tables(results: Sequence[Result]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    heads, rows = target_rows(results)
+    if rows:
+        yield TARGETS_TITLE, heads, rows
+    for scenario in dict.fromkeys(result.scenario for result in results):
+        yield (TITLES[scenario], *rows_of([result for result in results if result.scenario == scenario]))
+
+
+def _rich(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head in {"", "target", "scenario"} else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def write_between(path: Path, body: str) -> None:
@@ -127,15 +151,3 @@ def plot_shares(shares: Mapping[tuple[str, str, int], FloatArray], path: Path) -
     figure.axes[0].set_ylabel("share of the degraded arm, last 50 decisions")
     figure.axes[0].legend()
     figure.savefig(path, dpi=120)
-
-
-def _cell(name: str, values: Mapping[str, float | int | None] | None) -> str:
-    if values is None or values["mean"] is None:
-        return "-"
-    mean, half = float(values["mean"]), values["half_width"]
-    if " after" in name:
-        return f"{values['median']:.0f} in {values['seeds']} seeds"
-    if "share" in name:
-        return f"{100 * mean:.1f} %"
-    spread = f" ± {half:.3f}" if half is not None and half >= 0.0005 else ""
-    return f"{mean:.3f}{spread}" if "alarms" not in name else f"{mean:.2f}"

@@ -28,7 +28,8 @@ from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402
 from banditd.replay.scenario_report import Figures, running_share, summary, trace_figures  # noqa: E402
 from banditd.replay.scenarios import BUDGETS_USD, SCENARIOS, Roles, play_stream  # noqa: E402
 from bench import scenario_shift  # noqa: E402
-from bench.scenario_tables import Result, markdown, plot_shares, rich_table, write_between  # noqa: E402
+from bench.scenario_tables import as_json, markdown, plot_shares, rich_tables, write_between  # noqa: E402
+from bench.scenario_targets import Result  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("BANDITD_DATA", ROOT / "../shared/data"))
@@ -146,13 +147,13 @@ def _play_all(tasks: list[Task], workers: int) -> tuple[list[Result], dict[tuple
 
 
 def _tell(given: argparse.Namespace, results: list[Result], shares: dict[tuple[str, str, int], FloatArray]) -> None:
-    content = [{"scenario": r.scenario, "case": r.case, "figures": r.figures} for r in results]
+    content = as_json(results)
     if given.json == "-":
         print(json.dumps(content, indent=2))
     else:
         console = Console(width=None if sys.stdout.isatty() else 170)
-        for name in dict.fromkeys(result.scenario for result in results):
-            console.print(rich_table([result for result in results if result.scenario == name]))
+        for table in rich_tables(results):
+            console.print(table)
     if given.json not in {None, "-"}:
         Path(given.json).write_text(json.dumps(content, indent=2), encoding="utf-8")
     plot = given.plot or (PLOT if given.write else None)

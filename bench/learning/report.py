@@ -33,7 +33,7 @@ _SOURCE: Final = (
     "over the policy's draws alone."
 )
 _CEILINGS: Final = (
-    "Ceilings (in italics) are no routers: they are told what none can know, or are scored without their exploration."
+    "Ceilings are no routers: they are told what none can know, or are scored without their exploration."
 )
 _UNPRICED: Final = "Arms without a known price count as free: {}."
 

@@ -18,9 +18,11 @@ from banditd.replay.scenarios import Trace
 
 WINDOW: Final = 50  # decisions over which adoption is seen
 LAST: Final = 200  # decisions that a final share is taken over
+ADOPTABLE: Final = 0.02  # share of full information below which half of it is no adoption
 PUBLISHED_WINDOW: Final = 100  # ParetoBandit's: share of 10 % over this many, held for 50 decisions
 PUBLISHED_SHARE: Final = 0.10
 PUBLISHED_HOLD: Final = 50
+UNTIL: Final = " after"  # in the names of figures that count decisions until something happens; None there is never
 
 Figures = dict[str, float | None]
 
@@ -103,18 +105,21 @@ def _recovery(trace: Trace, watched_name: str) -> Figures:
     stream = trace.stream
     parts = list(stream.phases.values())
     rewards = [float(trace.reward[part].mean()) for part in parts]
-    figures: Figures = {"recovery ratio": rewards[2] / rewards[0], "found after": None, "recovered after": None}
+    figures: Figures = {"recovery ratio": rewards[2] / rewards[0]}
+    silent = not stream.switches  # otherwise there is nothing to be found
+    if silent:
+        figures |= {"found after": None, "recovered after": None}
     alarms = 0
     for event in trace.events:
         at = event.folded - stream.warmup  # every decision is rewarded
-        wanted = event.arm == watched_name and event.direction == "down"
+        wanted = silent and event.arm == watched_name and event.direction == "down"
         if wanted and event.kind == "changed" and parts[1].start < at <= parts[2].start:
             figures["found after"] = figures["found after"] or float(at - parts[1].start)
         elif wanted and event.kind == "recovered" and at > parts[2].start:
             figures["recovered after"] = figures["recovered after"] or float(at - parts[2].start)
         elif event.kind == "changed":
             alarms += 1
-    found = figures["found after"]
+    found = figures.get("found after")
     if found is not None:
         rest = slice(parts[1].start + int(found), parts[1].stop)
         figures["share once found"] = float((trace.chosen[rest] == stream.watched).mean())
@@ -123,21 +128,21 @@ def _recovery(trace: Trace, watched_name: str) -> Figures:
 
 
 def _adoption(trace: Trace, figures: Figures) -> Figures:
-    """Decisions until adoption, by two definitions; None where it never came.
+    """Decisions until adoption, by two definitions; None where it never came, no entry where it is not wanted.
 
     ``adopted after``: the share over the last ``WINDOW`` decisions reaches half of the share that full information
-    gives the arm (if that is at least 2 %). ``adopted after (published)``: ParetoBandit's definition.
+    gives the arm (wanted if that is at least 2 %). ``adopted after (published)``: ParetoBandit's definition.
     """
     on = (trace.chosen == trace.stream.watched).astype(float)
     wanted = figures["onboarding share, full information"] or 0.0
-    reached = np.flatnonzero(running_share(on, WINDOW) >= wanted / 2.0) if wanted >= 0.02 else np.zeros(0, int)
     held = np.convolve(running_share(on, PUBLISHED_WINDOW) >= PUBLISHED_SHARE, np.ones(PUBLISHED_HOLD), "valid")
     sustained = np.flatnonzero(held >= PUBLISHED_HOLD)
-    return {
-        "final share": float(on[-LAST:].mean()),
-        "adopted after": float(reached[0] + 1) if reached.size else None,
-        "adopted after (published)": float(sustained[0] + 1) if sustained.size else None,
-    }
+    adopted: Figures = {"final share": float(on[-LAST:].mean())}
+    if wanted >= ADOPTABLE:
+        reached = np.flatnonzero(running_share(on, WINDOW) >= wanted / 2.0)
+        adopted["adopted after"] = float(reached[0] + 1) if reached.size else None
+    adopted["adopted after (published)"] = float(sustained[0] + 1) if sustained.size else None
+    return adopted
 
 
 def running_share(on: FloatArray, window: int) -> FloatArray:
@@ -149,15 +154,26 @@ def running_share(on: FloatArray, window: int) -> FloatArray:
 
 
 def summary(figures: Sequence[Figures]) -> dict[str, dict[str, float | int | None]]:
-    """Per figure the mean over seeds, half the width of its 95 % interval, the median, and how many seeds have it."""
+    """Per figure its mean over seeds, half the width of the 95 % interval and the median, and how many seeds have it.
+
+    ``seeds`` have the figure, ``of`` name it. Where a figure counts decisions until something happens (``UNTIL`` in
+    its name), None is never: an infinite number, which median and mean count. They are None where that makes them so.
+    """
     result: dict[str, dict[str, float | int | None]] = {}
     for name in dict.fromkeys(key for one in figures for key in one):
-        values = np.array([value for one in figures if (value := one.get(name)) is not None])
-        spread = 1.96 * values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else None
+        named = [one[name] for one in figures if name in one]
+        values = np.array([value for value in named if value is not None])
+        seeds = int(values.size)
+        if UNTIL in name:
+            values = np.append(values, np.full(len(named) - seeds, np.inf))
+        finite = bool(np.isfinite(values).all())
+        spread = 1.96 * values.std(ddof=1) / np.sqrt(seeds) if finite and seeds > 1 else None
+        median = float(np.median(values)) if values.size else np.inf
         result[name] = {
-            "mean": float(values.mean()) if values.size else None,
+            "mean": float(values.mean()) if finite and seeds else None,
             "half_width": None if spread is None else float(spread),
-            "median": float(np.median(values)) if values.size else None,
-            "seeds": int(values.size),
+            "median": median if np.isfinite(median) else None,
+            "seeds": seeds,
+            "of": len(named),
         }
     return result

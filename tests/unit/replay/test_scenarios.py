@@ -114,6 +114,8 @@ def test_an_arm_that_is_switched_off_is_not_chosen(data, built) -> None:  # type
     assert figures["gone share"] == 0.0
     assert figures["gone full information"] < figures["there full information"]  # type: ignore[operator]
     assert figures["back share"] > 0.7  # type: ignore[operator]
+    assert "found after" not in figures  # it was no secret
+    assert "recovered after" not in figures
 
 
 def test_a_price_that_falls_is_used_at_once_and_let_go_at_once(data, built) -> None:  # type: ignore[no-untyped-def]
@@ -167,4 +169,29 @@ def test_small_sums() -> None:
     assert category_means(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1])).tolist() == [[2.0], [2.0], [5.0]]
     made = summary([{"a": 1.0, "b": None}, {"a": 3.0, "b": 2.0}])
     assert made["a"]["mean"] == 2.0
-    assert made["b"] == {"mean": 2.0, "half_width": None, "median": 2.0, "seeds": 1}
+    assert made["b"] == {"mean": 2.0, "half_width": None, "median": 2.0, "seeds": 1, "of": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "median", "mean"),
+    [
+        ((10.0, None, 30.0), 30.0, None),
+        ((10.0, 20.0, 60.0), 20.0, 30.0),
+        ((10.0, None, None), None, None),
+        ((10.0, None), None, None),
+        ((None,), None, None),
+    ],
+)
+def test_a_seed_where_it_never_happened_counts_in_the_median(
+    values: tuple[float | None, ...], median: float | None, mean: float | None
+) -> None:
+    (made,) = summary([{"found after": value} for value in values]).values()
+    assert (made["median"], made["mean"]) == (median, mean)
+    assert (made["half_width"] is None) == (mean is None)
+    assert made["seeds"] == sum(value is not None for value in values)
+    assert made["of"] == len(values)
+
+
+def test_a_seed_where_it_was_not_wanted_does_not_count() -> None:
+    made = summary([{"adopted after": 10.0}, {}, {"adopted after": None}, {"adopted after": 12.0}])
+    assert made["adopted after"] | {"mean": 0} == {"mean": 0, "half_width": None, "median": 12.0, "seeds": 2, "of": 3}
