@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +32,7 @@ from banditd.bandit.change import (
     common_part,
     residual,
 )
-from banditd.bandit.drift import QueryDrift
+from banditd.bandit.drift import FAST, QueryDrift
 from banditd.bandit.ledger import Ledger
 from banditd.core.types import FloatArray
 
@@ -87,12 +88,13 @@ class Look:
 class _Changed:
     """An arm that is not what it was.
 
-    event : the last alarm. first : the first, which says what the arm was. factors : of its stretches before the
-    first alarm, by first epoch.
+    event : the last alarm. first : the first, which says what the arm was. seen : rewarded contexts until then.
+    factors : of its stretches before the first alarm, by first epoch.
     """
 
     event: ChangeEvent
     first: ChangeEvent
+    seen: int
     since: int
     factors: dict[int, float]
     test: ReturnTest
@@ -171,6 +173,7 @@ class Regimes:
     def observe(self, look: Look, epoch: int) -> Signal | None:
         """Test one new reward, before it is folded. epoch : its decision's."""
         self.drift.add(look.x)
+        self._excuse()
         if epoch < self._ledger.stretches(look.arm)[-1][0]:
             return None  # it speaks of how the arm was
         test = self._tests.setdefault(look.arm, ResidualTest())
@@ -224,6 +227,7 @@ class Regimes:
                 arm: {
                     "event": asdict(state.event),
                     "first": asdict(state.first),
+                    "seen": state.seen,
                     "since": state.since,
                     "factors": list(state.factors.items()),
                     "test": state.test.to_list(),
@@ -242,6 +246,7 @@ class Regimes:
             arm: _Changed(
                 event=ChangeEvent(**state["event"]),
                 first=ChangeEvent(**state.get("first", state["event"])),  # older databases know the last only
+                seen=int(state.get("seen", 0)),
                 since=int(state["since"]),
                 factors={int(first): float(factor) for first, factor in state["factors"]},
                 test=ReturnTest.from_list(state["test"]),
@@ -264,9 +269,9 @@ class Regimes:
         first = max(self._suspected.pop(arm, self._ledger.epoch + 1), ledger.base_epoch + 1)
         if first > ledger.epoch:
             ledger.advance(first)
-        before = dict(ledger.stretches(arm))
         coefficients, centre = belief(arm)
         ledger.begin_stretch(arm, first)
+        before = dict(ledger.stretches(arm)[:-1])
         worth = ledger.total(arm, before=first).n + self._known.get(arm, 0.0) * ledger.oldest_factor(arm)
         kept = min(KEPT, KEPT_REWARDS / worth) if worth > 0 else KEPT
         ledger.set_factors(arm, {epoch: kept * factor for epoch, factor in before.items()})
@@ -284,7 +289,9 @@ class Regimes:
         earlier = self._changed.get(arm)
         if earlier is None or earlier.since not in dict(ledger.stretches(arm)):
             test = ReturnTest(coefficients, centre, signal.noise)
-            self._changed[arm] = _Changed(event=event, first=event, since=first, factors=before, test=test)
+            self._changed[arm] = _Changed(
+                event=event, first=event, seen=self.drift.seen, since=first, factors=before, test=test
+            )
         else:  # what it was before the first alarm is still what it may return to
             earlier.event = event
         self._tests[arm].restart()
@@ -295,11 +302,13 @@ class Regimes:
         self._suspected.pop(arm, None)
         first = self._next_epoch()
         ledger.begin_stretch(arm, first)
+        stretches = ledger.stretches(arm)
         factors = {}
-        for epoch, factor in ledger.stretches(arm):
-            if epoch < state.since:
-                factors[epoch] = state.factors.get(epoch, factor)
-            elif epoch < first:
+        for (epoch, factor), (end, _) in pairwise(stretches):
+            if epoch < state.since:  # since the alarm stretches may have been joined: as the one that counted less
+                earlier = [known for began, known in state.factors.items() if epoch <= began < end]
+                factors[epoch] = min(earlier, default=factor)
+            else:
                 factors[epoch] = KEPT * factor
         ledger.set_factors(arm, factors)
         self._tests[arm].restart()
@@ -315,6 +324,18 @@ class Regimes:
                 at_us=None,
             )
         )
+
+    def _excuse(self) -> None:
+        """An alarm may come before enough other queries have: what was found lately was found among them."""
+        seen = self.drift.seen
+        lately = [one for one in self._changed.values() if not one.first.queries_moved and seen - one.seen < FAST]
+        if not lately or not self.drift.moved:
+            return
+        for state in lately:
+            told = {event: replace(event, queries_moved=True) for event in (state.first, state.event)}
+            state.first, state.event = told[state.first], told[state.event]
+            self._history = [told.get(event, event) for event in self._history]
+            self._news = [told.get(event, event) for event in self._news]
 
     def _next_epoch(self) -> int:
         self._ledger.advance(self._ledger.epoch + 1)

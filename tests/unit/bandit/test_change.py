@@ -220,6 +220,51 @@ def test_an_arm_that_fails_at_other_queries_is_discounted_but_not_awaited(play: 
     assert play.state.regimes.curiosity("abc", play.state.folded).tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_alarm_that_comes_before_the_drift_is_seen_is_excused_by_it(play: Play, restarted: bool) -> None:
+    play.rewards(900)
+    play.level["a"] = 0.2
+    while not play.state.regimes.changed:
+        play.rewards(3)
+    play.state.regimes.stamp(7)
+    assert not play.state.regimes.changed["a"].queries_moved
+    assert play.state.snapshot().probe_share[0] > 0.0
+    if restarted:
+        play.restart()
+    usual = play._draw
+
+    def other(generator: np.random.Generator) -> Context:
+        context = usual(generator)
+        context.x[1:4] += 1.0
+        return context
+
+    play._draw = other
+    play.rewards(30)
+    [event] = [e for e in play.state.regimes.history if e.arm == "a"]
+    assert (event.kind, event.at_us, event.queries_moved) == ("changed", 7, True)
+    assert not play.state.snapshot().probe_share.any()
+
+
+def test_joined_stretches_count_as_the_one_that_counted_less(play: Play) -> None:
+    ledger = play.state._ledger
+    play.rewards(60)
+    for first in range(1, 10):
+        ledger.advance(first)
+        ledger.begin_stretch("a", first)
+        play.rewards(30)
+    (one, _), (other, _), *_ = ledger.stretches("a")  # they are joined next
+    ledger.set_factors("a", {one: 0.5, other: 0.01})
+    play.rewards(600)
+    play.level["a"] = 0.2
+    play.rewards(60)
+    assert play.state.regimes.changed["a"].direction == "down"
+    assert ledger.stretches("a")[0][1] <= 0.01 * 0.05
+    play.level["a"] = 0.8
+    play.rewards(90)
+    assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
+    assert ledger.stretches("a")[0][1] == pytest.approx(0.01)
+
+
 def test_a_database_of_before_queries_were_watched_can_be_read(play: Play) -> None:
     play.rewards(900)
     play.level["a"] = 0.45
@@ -227,7 +272,7 @@ def test_a_database_of_before_queries_were_watched_can_be_read(play: Play) -> No
     learner = json.loads(play.state.learner_json())
     del learner["regimes"]["drift"]
     changed = learner["regimes"]["changed"]["a"]
-    del changed["first"]
+    del changed["first"], changed["seen"]
     for event in [*learner["regimes"]["history"], changed["event"]]:
         del event["queries_moved"]
     old = PolicyState.restore(
