@@ -10,18 +10,20 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from banditd.bandit.base import PolicySettings
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.maps import load_feature_maps
 from banditd.replay import Decider
-from bench.learning import ceilings, own, peers, prepared
+from bench.learning import ceilings, own, peers, prepared, primed
 from bench.learning.cases import ROOT
 from bench.learning.ceilings import FullInformation, NoExploration, known_scales
 from bench.learning.own import AfterUniform, Sparse, in_process
 from bench.learning.peers import base
 from bench.learning.prepared import Prepared
+from bench.learning.primed import AfterFullTenth
 
 Factory = Callable[..., Decider]  # (prepared, seed), and ``settings`` where the row has its own
 PREPARED: Final = Path(prepared.__file__)
@@ -124,10 +126,9 @@ def _condition(name: str, make: Factory = in_process, **fields: object) -> Polic
     return PolicySpec(name=name, group="condition", make=make, sources=LEARNER, **fields)  # type: ignore[arg-type]
 
 
-def _ceiling(name: str, make: Factory) -> PolicySpec:
-    return PolicySpec(
-        name=f"ceiling: {name}", group="ceiling", make=make, sources=(*LEARNER, Path(ceilings.__file__))
-    )
+def _ceiling(name: str, make: Factory, module: ModuleType = ceilings, *, first_tenth: bool = False) -> PolicySpec:
+    sources = (*LEARNER, Path(str(module.__file__)))
+    return PolicySpec(name=f"ceiling: {name}", group="ceiling", make=make, sources=sources, first_tenth=first_tenth)
 
 
 def _peers() -> list[PolicySpec]:
@@ -167,6 +168,7 @@ POLICIES: Final[tuple[PolicySpec, ...]] = (
     _ceiling("every arm's score is told", FullInformation),
     _ceiling("thompson, scored at its highest mean", NoExploration),
     _ceiling("thompson, scales known in advance", known_scales),
+    _ceiling("thompson, every arm's score told of the first 10 %", AfterFullTenth, primed, first_tenth=True),
     *_peers(),
 )
 BY_NAME: Final = {spec.name: spec for spec in POLICIES}
