@@ -35,7 +35,7 @@ from banditd.core.types import FloatArray
 Direction = Literal["down", "up"]
 DIRECTIONS: Final[tuple[Direction, Direction]] = ("down", "up")
 
-TILTS: Final = np.array([0.25, 0.5, 1.0])
+TILTS: Final = (0.25, 0.5, 1.0)
 TOLERANCE: Final = 0.10  # k: standard deviations by which predictions may be wrong for long
 ALARM: Final = 11.0  # h, in nats
 SUSPICION: Final = 4.0  # from here on new rewards are kept apart, in case it becomes an alarm
@@ -48,6 +48,12 @@ POOL_MEMORY: Final = 30.0  # rewards, of all arms, over which "of late" reaches
 POOL_WORTH: Final = 3.0  # rewards that "nothing in common" is worth
 POOL_LEAST: Final = 3.0  # rewards of an arm, of late, below which it has no say
 COMMON_SHARE: Final = 0.5  # of an arm's recent residuals; more than that in common, and it is not the arm's change
+
+# Of every direction and tilt: the signed tilt, and what the Gaussian shape puts into the moment of exp(tilt z).
+_CELLS: Final = tuple((sign * t, SHAPE_WORTH * math.exp(0.5 * t * t)) for sign in (-1.0, 1.0) for t in TILTS)
+_NOTHING: Final = (0.0, 0.0, 0.0)
+_SHAPE_FADE: Final = 1.0 - 1.0 / SHAPE_MEMORY
+_POOL_FADE: Final = 1.0 - 1.0 / POOL_MEMORY
 
 RETURNED: Final = 6.9  # log-odds (1 : 1000) at which an arm is back
 RETURN_CUT: Final = 3.0  # log-odds that one reward can add at most
@@ -71,23 +77,36 @@ class Finding:
 
 
 class ResidualTest:
-    """The two-sided test of one arm. ``rewards`` : seen since it (re)started."""
+    """The two-sided test of one arm. ``rewards`` : seen since it (re)started.
+
+    ``pool`` : faded sum of its residuals and their number. Plain numbers: six cells are too few for arrays to pay.
+    """
 
     __slots__ = ("_excursion", "_moments", "_statistic", "_sum", "pool", "rewards")
 
     def __init__(self) -> None:
         self.rewards = 0.0
-        self.pool = np.zeros(2)  # faded sum of residuals and their number, of this arm alone
-        self._statistic = np.zeros((2, TILTS.size))
-        self._moments = np.zeros((2, TILTS.size))  # sums of exp(-+ t z)
+        self.pool = [0.0, 0.0]
+        self._statistic = [0.0] * len(_CELLS)
+        self._moments = [0.0] * len(_CELLS)  # sums of exp(-+ t z)
         self._sum = 0.0  # of z
         # Since each statistic left zero: rewards, their sum, the sum of their predictions.
-        self._excursion = np.zeros((2, TILTS.size, 3))
+        self._excursion = [_NOTHING] * len(_CELLS)
 
     @property
     def lately(self) -> float:
         """Mean of its recent residuals, shrunk towards zero."""
-        return float(self.pool[0] / (self.pool[1] + POOL_WORTH))
+        return self.pool[0] / (self.pool[1] + POOL_WORTH)
+
+    def fade(self) -> None:
+        """A reward of the pool has come: what this arm said of late is a little older."""
+        self.pool[0] *= _POOL_FADE
+        self.pool[1] *= _POOL_FADE
+
+    def say(self, z: float) -> None:
+        """Put a residual of this arm into the pool."""
+        self.pool[0] += z
+        self.pool[1] += 1.0
 
     def add(self, z: float, reward: float, mean: float, common: float = 0.0) -> Finding | None:
         """Take one residual. The finding, if it is an alarm.
@@ -95,33 +114,40 @@ class ResidualTest:
         common : what the pool has in common (``common_part``), taken off; an alarm that it explains by half is none.
         """
         z -= common
-        signed = np.array([[-z], [z]]) * TILTS
-        known = min(self.rewards, SHAPE_MEMORY)
-        shape = np.log((self._moments + SHAPE_WORTH * np.exp(0.5 * TILTS**2)) / (known + SHAPE_WORTH))
-        shape += np.array([[1.0], [-1.0]]) * TILTS * self._sum / (known + SHAPE_WORTH)
-        if self.rewards >= LEAST_REWARDS:
-            self._statistic = np.maximum(0.0, self._statistic + signed - shape - TOLERANCE * TILTS)
-            going = self._statistic[:, :, None] > 0.0
-            self._excursion = np.where(going, self._excursion + np.array([1.0, reward, mean]), 0.0)
-        if self.rewards >= SHAPE_MEMORY:
-            self._moments *= 1.0 - 1.0 / SHAPE_MEMORY
-            self._sum *= 1.0 - 1.0 / SHAPE_MEMORY
-        self._moments += np.exp(signed)
-        self._sum += z
-        self.rewards += 1.0
-        side, tilt = divmod(int(self._statistic.argmax()), TILTS.size)
-        if self._statistic[side, tilt] < ALARM:
+        self._take(z, reward, mean)
+        highest = max(self._statistic)
+        if highest < ALARM:
             return None
         if abs(common) > COMMON_SHARE * abs(self.lately):
-            self._statistic[:] = 0.0
+            self._statistic = [0.0] * len(_CELLS)
             return None
-        n, received, predicted = self._excursion[side, tilt]
-        return Finding(DIRECTIONS[side], float(predicted / n), float(received / n), int(n))
+        cell = self._statistic.index(highest)
+        n, received, predicted = self._excursion[cell]
+        return Finding(DIRECTIONS[cell // len(TILTS)], predicted / n, received / n, int(n))
+
+    def _take(self, z: float, reward: float, mean: float) -> None:
+        known = min(self.rewards, SHAPE_MEMORY) + SHAPE_WORTH
+        centre = self._sum / known
+        fading = _SHAPE_FADE if self.rewards >= SHAPE_MEMORY else 1.0
+        statistic, moments, excursion = self._statistic, self._moments, self._excursion
+        for i, (tilt, gaussian) in enumerate(_CELLS):
+            tilted = tilt * z
+            if self.rewards >= LEAST_REWARDS:
+                shape = math.log((moments[i] + gaussian) / known) - tilt * centre
+                height = statistic[i] + tilted - shape - TOLERANCE * abs(tilt)
+                if height > 0.0:
+                    n, received, predicted = excursion[i]
+                    statistic[i], excursion[i] = height, (n + 1.0, received + reward, predicted + mean)
+                else:
+                    statistic[i], excursion[i] = 0.0, _NOTHING
+            moments[i] = fading * moments[i] + math.exp(tilted)
+        self._sum = fading * self._sum + z
+        self.rewards += 1.0
 
     @property
     def height(self) -> float:
         """The larger of both directions' statistics, in nats."""
-        return float(self._statistic.max())
+        return max(self._statistic)
 
     def restart(self) -> None:
         """Forget everything but the part in the pool."""
@@ -130,22 +156,26 @@ class ResidualTest:
         self.pool = pool
 
     def to_list(self) -> list[Any]:
-        return [
-            self.rewards,
-            self._sum,
-            self.pool.tolist(),
-            self._statistic.tolist(),
-            self._moments.tolist(),
-            self._excursion.tolist(),
-        ]
+        """As JSON can hold it, cells by direction and tilt."""
+        cells = (self._statistic, self._moments, self._excursion)
+        return [self.rewards, self._sum, list(self.pool), *(_by_direction(values) for values in cells)]
 
     @classmethod
     def from_list(cls, values: Sequence[Any]) -> ResidualTest:
         """Inverse of ``to_list``."""
         test = cls()
-        test.rewards, test._sum = float(values[0]), float(values[1])
-        test.pool, test._statistic, test._moments, test._excursion = (np.array(v, dtype=float) for v in values[2:])
+        test.rewards, test._sum, test.pool = float(values[0]), float(values[1]), [float(v) for v in values[2]]
+        down, up = values[3]
+        test._statistic = [float(v) for v in [*down, *up]]
+        down, up = values[4]
+        test._moments = [float(v) for v in [*down, *up]]
+        down, up = values[5]
+        test._excursion = [(float(n), float(received), float(mean)) for n, received, mean in [*down, *up]]
         return test
+
+
+def _by_direction(cells: Sequence[Any]) -> list[list[Any]]:
+    return [list(cells[: len(TILTS)]), list(cells[len(TILTS) :])]
 
 
 def common_part(tests: Iterable[ResidualTest]) -> float:

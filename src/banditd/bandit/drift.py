@@ -42,13 +42,12 @@ _VARIES: Final = 1e-9  # variance from which a column is compared
 class QueryDrift:
     """Takes one context at a time."""
 
-    __slots__ = ("_batch", "_fast", "_last", "_ratios", "_slow", "_square", "seen")
+    __slots__ = ("_batch", "_fast", "_last", "_long", "_ratios", "seen")
 
     def __init__(self, n_features: int) -> None:
         self.seen = 0
         self._fast = np.zeros(n_features)
-        self._slow = np.zeros(n_features)
-        self._square = np.zeros(n_features)  # mean of x_j^2 over the long memory
+        self._long = np.zeros((2, n_features))  # means of x_j and of x_j^2 over the long memory
         self._batch = np.zeros(n_features)  # sum of the batch that is being filled
         self._last = np.zeros(n_features)  # mean of the batch before
         self._ratios: list[float] = []
@@ -56,10 +55,14 @@ class QueryDrift:
     def add(self, x: FloatArray) -> None:
         """Take one context, float64, shape (n_features,): O(n_features)."""
         self.seen += 1
+        away = x - self._fast
+        away *= 1.0 / min(self.seen, FAST)
+        self._fast += away
         step = 1.0 / min(self.seen, SLOW)
-        self._fast += (x - self._fast) / min(self.seen, FAST)
-        self._slow += step * (x - self._slow)
-        self._square += step * (x * x - self._square)
+        self._long *= 1.0 - step
+        now = np.array((x, x * x))
+        now *= step
+        self._long += now
         self._batch += x
         if self.seen % BATCH == 0:
             self._end_batch()
@@ -76,16 +79,16 @@ class QueryDrift:
         """The statistic; 0 while too little was seen."""
         if self.seen < LEAST:
             return 0.0
-        return self._in_variances((self._fast - self._slow) ** 2) / (CHANCE * self.dependence)
+        return self._in_variances((self._fast - self._long[0]) ** 2) / (CHANCE * self.dependence)
 
     @property
     def moved(self) -> bool:
         """Whether the queries of late are others than those before."""
-        away = float(((self._fast - self._slow) ** 2).sum())
-        return self.height >= MOVED and away >= MATERIAL * float(self._square.sum())
+        away = float(((self._fast - self._long[0]) ** 2).sum())
+        return self.height >= MOVED and away >= MATERIAL * float(self._long[1].sum())
 
     def to_list(self) -> list[Any]:
-        vectors = (self._fast, self._slow, self._square, self._batch, self._last)
+        vectors = (self._fast, *self._long, self._batch, self._last)
         return [self.seen, list(self._ratios), *(vector.tolist() for vector in vectors)]
 
     @classmethod
@@ -94,14 +97,14 @@ class QueryDrift:
         seen, ratios, *vectors = values
         drift = cls(len(vectors[0]))
         drift.seen, drift._ratios = int(seen), [float(ratio) for ratio in ratios]
-        drift._fast, drift._slow, drift._square, drift._batch, drift._last = (
-            np.array(vector, dtype=float) for vector in vectors
-        )
+        drift._fast, slow, square, drift._batch, drift._last = (np.array(vector, dtype=float) for vector in vectors)
+        drift._long = np.array((slow, square))
         return drift
 
     def _in_variances(self, squares: FloatArray) -> float:
         """Mean over the columns of squares / variance; 0 where nothing varies."""
-        variance = self._square - self._slow**2
+        slow, square = self._long
+        variance = square - slow**2
         varies = variance > _VARIES
         return float((squares[varies] / variance[varies]).mean()) if varies.any() else 0.0
 

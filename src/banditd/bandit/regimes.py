@@ -23,7 +23,6 @@ import numpy as np
 
 from banditd.bandit.change import (
     CLEARED,
-    POOL_MEMORY,
     SUSPICION,
     Direction,
     Finding,
@@ -179,8 +178,8 @@ class Regimes:
         test = self._tests.setdefault(look.arm, ResidualTest())
         z = residual(look.reward, look.mean, look.noise + look.variance)
         for other in self._tests.values():
-            other.pool *= 1.0 - 1.0 / POOL_MEMORY
-        test.pool += (z, 1.0)
+            other.fade()
+        test.say(z)
         finding = test.add(z, look.reward, look.mean, common_part(self._tests.values()))
         state = self._changed.get(look.arm)
         if state is not None and state.test.add(look.x, look.reward, look.mean, look.noise + look.variance):
