@@ -15,33 +15,19 @@ from banditd.bandit.hyperparameters import Hyperparameters
 from banditd.bandit.state import PolicyState
 from banditd.replay import Row, Served
 from banditd.replay.decider import InProcessDecider
-from bench.learning.own import in_process
+from bench.learning.own import Wrapped, in_process
 from bench.learning.prepared import Prepared
 
 FIT_ROUNDS = 4  # refits, each beginning where the last one ended
 
 
-class _Wrapped:
+class _Told(Wrapped[InProcessDecider]):
     """A decider around banditd's own, which knows the outcomes."""
 
     def __init__(self, prepared: Prepared, inner: InProcessDecider) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._score = prepared.plan.data.score
         self._cost_usd = prepared.plan.data.cost_usd
-
-    @property
-    def choose_us(self) -> list[float]:
-        return self._inner.choose_us
-
-    @property
-    def update_us(self) -> list[float]:
-        return self._inner.update_us
-
-    async def begin_scoring(self) -> None:
-        await self._inner.begin_scoring()
-
-    async def close(self) -> None:
-        await self._inner.close()
 
     async def _tell(self, served: Served, row: int, arm: int) -> None:
         score = float(self._score[row, arm])
@@ -49,7 +35,7 @@ class _Wrapped:
         await self._inner.reward(Served(arm, served.token), reward=reward, cost_usd=float(self._cost_usd[row, arm]))
 
 
-class _ScoredAtHighestMean(_Wrapped):
+class _ScoredAtHighestMean(_Told):
     """Scored at the arm of the highest mean utility; a token is (row, what the policy itself drew)."""
 
     def __init__(self, prepared: Prepared, inner: InProcessDecider) -> None:

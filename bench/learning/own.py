@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import numpy as np
 
 from banditd.bandit.base import PolicySettings
@@ -11,6 +13,8 @@ from banditd.replay.dataset import ReplayData
 from banditd.replay.decider import InProcessDecider
 from banditd.replay.prices import priced_rows
 from bench.learning.prepared import Prepared
+
+Inner = TypeVar("Inner", bound=Decider)
 
 
 def in_process(prepared: Prepared, seed: int, settings: PolicySettings | None = None) -> InProcessDecider:
@@ -73,12 +77,11 @@ class AfterUniform:
         await self._learner.close()
 
 
-class Sparse:
-    """Any decider, told the rewards of a random share of the rows (the same rows for every policy)."""
+class Wrapped(Generic[Inner]):
+    """A decider around another, whose times and end are the other's."""
 
-    def __init__(self, inner: Decider, prepared: Prepared, seed: int, share: float) -> None:
+    def __init__(self, inner: Inner) -> None:
         self._inner = inner
-        self._told = np.random.default_rng([seed, 2]).random(prepared.plan.data.n_rows) < share
 
     @property
     def choose_us(self) -> list[float]:
@@ -88,6 +91,20 @@ class Sparse:
     def update_us(self) -> list[float]:
         return self._inner.update_us
 
+    async def begin_scoring(self) -> None:
+        await self._inner.begin_scoring()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class Sparse(Wrapped[Decider]):
+    """Any decider, told the rewards of a random share of the rows (the same rows for every policy)."""
+
+    def __init__(self, inner: Decider, prepared: Prepared, seed: int, share: float) -> None:
+        super().__init__(inner)
+        self._told = np.random.default_rng([seed, 2]).random(prepared.plan.data.n_rows) < share
+
     async def decide(self, row: Row) -> Served:
         served = await self._inner.decide(row)
         return Served(served.arm, (row.index, served))
@@ -96,9 +113,3 @@ class Sparse:
         assert isinstance(served.token, tuple)  # made above
         index, inner = served.token
         await self._inner.reward(inner, reward=reward if self._told[index] else None, cost_usd=cost_usd)
-
-    async def begin_scoring(self) -> None:
-        await self._inner.begin_scoring()
-
-    async def close(self) -> None:
-        await self._inner.close()

@@ -28,8 +28,8 @@ from banditd.core.types import FloatArray
 FAST: Final = 50.0  # contexts that "of late" reaches back
 SLOW: Final = 500.0  # and "before"
 LEAST: Final = 100  # contexts, below which nothing is said
-# Drift from which the queries have changed. Shuffled streams of six public sets reach 1.9 to 3.6 in thousands of
-# queries; where one task follows another it is mostly 10 to 100, and above 4 after a handful of queries.
+# Drift from which the queries have changed. Shuffled streams of six public sets reach 2 to 4 in thousands of queries;
+# where one task follows another it is 7 to 17 at the median (``python -m bench.drift``).
 MOVED: Final = 4.0
 MATERIAL: Final = 0.01  # of the contexts' mean square
 BATCH: Final = 25  # contexts

@@ -46,11 +46,11 @@ class Posterior:
 
     centre : expected reward per arm before data, float64 (K,).
     inverse : A_a^-1 per arm, float64 (d, d), Fortran order. own : A_a^-1 b_a / s2_a, float64 (K, d).
-    own_precision : diagonal of V1^-1, float64 (d,). shared_spread : V1^-1 Lambda^-1 V1^-1, float64 (d, d), or None
+    shared_spread : V1^-1 Lambda^-1 V1^-1, float64 (d, d), or None
     for disjoint arms. shared_pull : V1^-1 m0, float64 (d,). counts : effective number of rewards per arm, (K,).
     """
 
-    __slots__ = ("_stacked", "_uses", "centre", "counts", "inverse", "noise", "own", "own_precision",
+    __slots__ = ("_stacked", "_uses", "centre", "counts", "inverse", "noise", "own",
                  "shared_pull", "shared_spread")  # fmt: skip
 
     def __init__(
@@ -59,7 +59,6 @@ class Posterior:
         centre: FloatArray,
         inverse: tuple[FloatArray, ...],
         own: FloatArray,
-        own_precision: FloatArray,
         shared_spread: FloatArray | None,
         shared_pull: FloatArray,
         counts: FloatArray,
@@ -68,7 +67,6 @@ class Posterior:
         self.centre = centre
         self.inverse = inverse
         self.own = own
-        self.own_precision = own_precision
         self.shared_spread = shared_spread
         self.shared_pull = shared_pull
         self.counts = counts

@@ -1,7 +1,8 @@
 """What an earlier log taught, as a value that a policy can start from: a warm start. No reading of files here.
 
 Sums are additive, so a warm start is an addition: the prior's sums, scaled to what they shall be worth, are added
-to an arm's own sums wherever those are used. They belong to no epoch, are never forgotten and are never stored with
+to an arm's own sums wherever those are used. They belong to no epoch, are not forgotten with
+time (only with an arm that changed, like its oldest evidence) and are never stored with
 the learner's state, so that a refold of the log stays exact. Source: the scaling of offline sums to an effective
 number of rewards (n_eff) is that of ParetoBandit's warm start, here over all arms together.
 """

@@ -157,7 +157,6 @@ class PooledRidge:
             centre=self._centre,
             inverse=tuple(self._inverse),
             own=self._own.copy(),
-            own_precision=self._own_precision,
             shared_spread=self._shared_spread,
             shared_pull=self._shared_pull,
             counts=self._counts.copy(),

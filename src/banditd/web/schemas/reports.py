@@ -129,7 +129,7 @@ class Change(AnswerModel):
     """Of the change: ``down`` or ``up``."""
     at: Time | None
     old_level: float
-    """Mean reward before, as predicted for the same queries."""
+    """Mean reward before, as predicted for the same queries; of an arm's ``change``, before its first alarm."""
     new_level: float
     """Mean reward after."""
     rewards: int
