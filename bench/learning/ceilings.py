@@ -10,15 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.base import PolicySettings
 from banditd.bandit.hyperparameters import Hyperparameters
-from banditd.bandit.state import PolicyState
-from banditd.replay import Row, Served
+from banditd.replay import Row, Served, evaluation_prior
 from banditd.replay.decider import InProcessDecider
 from bench.learning.own import Wrapped, in_process
 from bench.learning.prepared import Prepared
-
-FIT_ROUNDS = 4  # refits, each beginning where the last one ended
 
 
 class _Told(Wrapped[InProcessDecider]):
@@ -86,16 +83,5 @@ def known_scales(prepared: Prepared, seed: int) -> InProcessDecider:
 
 @lru_cache(maxsize=2)
 def _fitted(prepared: Prepared) -> Hyperparameters:
-    data = prepared.plan.data
-    state = PolicyState(
-        schema=prepared.schema,
-        settings=PolicySettings(change_detection=False),
-        arms=[ArmPrior(arm) for arm in data.arms],
-    )
-    for context, scores in zip(prepared.contexts, data.score, strict=True):
-        for arm, score in zip(data.arms, scores.tolist(), strict=True):
-            if np.isfinite(score):
-                state.fold(arm=arm, epoch=0, x=context.x, weight=1.0, reward=score)
-    for _ in range(FIT_ROUNDS):
-        state.adopt(state.tuning().run())
-    return state.hyperparameters
+    prior = evaluation_prior(prepared.plan.data, prepared.schema, prepared.contexts, source="every score")
+    return Hyperparameters.from_json(prior.hyperparameters, prepared.schema)

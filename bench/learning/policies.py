@@ -23,7 +23,7 @@ from bench.learning.ceilings import FullInformation, NoExploration, known_scales
 from bench.learning.own import AfterUniform, Sparse, in_process
 from bench.learning.peers import base
 from bench.learning.prepared import Prepared
-from bench.learning.primed import AfterFullTenth
+from bench.learning.primed import AfterEvaluation
 
 Factory = Callable[..., Decider]  # (prepared, seed), and ``settings`` where the row has its own
 PREPARED: Final = Path(prepared.__file__)
@@ -122,13 +122,16 @@ def _own(name: str, group: str = "banditd", **settings: object) -> PolicySpec:
     )
 
 
-def _condition(name: str, make: Factory = in_process, **fields: object) -> PolicySpec:
-    return PolicySpec(name=name, group="condition", make=make, sources=LEARNER, **fields)  # type: ignore[arg-type]
+def _condition(
+    name: str, make: Factory = in_process, module: ModuleType | None = None, **fields: object
+) -> PolicySpec:
+    sources = LEARNER if module is None else (*LEARNER, Path(str(module.__file__)))
+    return PolicySpec(name=name, group="condition", make=make, sources=sources, **fields)  # type: ignore[arg-type]
 
 
-def _ceiling(name: str, make: Factory, module: ModuleType = ceilings, *, first_tenth: bool = False) -> PolicySpec:
-    sources = (*LEARNER, Path(str(module.__file__)))
-    return PolicySpec(name=f"ceiling: {name}", group="ceiling", make=make, sources=sources, first_tenth=first_tenth)
+def _ceiling(name: str, make: Factory) -> PolicySpec:
+    sources = (*LEARNER, Path(str(ceilings.__file__)))
+    return PolicySpec(name=f"ceiling: {name}", group="ceiling", make=make, sources=sources)
 
 
 def _peers() -> list[PolicySpec]:
@@ -155,6 +158,7 @@ POLICIES: Final[tuple[PolicySpec, ...]] = (
     _own("epsilon_greedy", kind="epsilon_greedy"),
     _own("cluster_table", kind="cluster_table"),
     _condition("thompson, priors from the randomised first 10 %", AfterUniform, first_tenth=True),
+    _condition("thompson, priors from an evaluation of the first 10 %", AfterEvaluation, primed, first_tenth=True),
     _condition("thompson, rewards 100 queries late", reward_delay=100),
     _condition("thompson, rewards 1,000 queries late", reward_delay=1000),
     _condition("thompson, 30 % of rewards", reward_share=0.3),
@@ -168,7 +172,6 @@ POLICIES: Final[tuple[PolicySpec, ...]] = (
     _ceiling("every arm's score is told", FullInformation),
     _ceiling("thompson, scored at its highest mean", NoExploration),
     _ceiling("thompson, scales known in advance", known_scales),
-    _ceiling("thompson, every arm's score told of the first 10 %", AfterFullTenth, primed, first_tenth=True),
     *_peers(),
 )
 BY_NAME: Final = {spec.name: spec for spec in POLICIES}

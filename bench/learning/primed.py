@@ -1,31 +1,35 @@
-"""A warm start that no log can give: of the first tenth of the rows the score of every arm is told."""
+"""A warm start from an evaluation: what ``banditd fit-prior`` makes of the first tenth of the rows."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from banditd.replay import Row, Served
-from bench.learning.own import AfterUniform
+from banditd.bandit.base import PolicySettings
+from banditd.replay import Row, Served, evaluation_prior
+from banditd.replay.decider import InProcessDecider
+from bench.learning.own import Wrapped, in_process
 from bench.learning.prepared import Prepared
 
 
-class AfterFullTenth(AfterUniform):
-    """``AfterUniform``, but for what its learner is told until scoring begins: everything about those rows."""
+class AfterEvaluation(Wrapped[InProcessDecider]):
+    """The policy, started from a prior file of default worth; the rows it was made of are passed over."""
 
     def __init__(self, prepared: Prepared, seed: int) -> None:
-        super().__init__(prepared, seed)
-        self._score = prepared.plan.data.score
+        rows, _ = prepared.with_options(first_tenth=True).order(seed)
+        prior = evaluation_prior(
+            prepared.plan.data.take(rows),
+            prepared.schema,
+            [prepared.contexts[row] for row in rows.tolist()],
+            source="the first tenth of the rows",
+        )
+        super().__init__(in_process(prepared, seed, PolicySettings(prior=prior.rescaled())))
+        self._scoring = False
 
     async def decide(self, row: Row) -> Served:
-        served = await super().decide(row)
-        return Served(served.arm, (row.index, served))
+        return await self._inner.decide(row) if self._scoring else Served(0, None)
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float) -> None:
-        assert isinstance(served.token, tuple)  # made above
-        index, drawn = served.token
         if self._scoring:
-            await super().reward(drawn, reward=reward, cost_usd=cost_usd)
-            return
-        for arm, score in enumerate(self._score[index].tolist()):
-            told = score if np.isfinite(score) else None
-            await super().reward(Served(arm, drawn.token), reward=told, cost_usd=cost_usd)
+            await self._inner.reward(served, reward=reward, cost_usd=cost_usd)
+
+    async def begin_scoring(self) -> None:
+        self._scoring = True
+        await super().begin_scoring()

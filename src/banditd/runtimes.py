@@ -9,7 +9,7 @@ from dataclasses import replace
 from banditd.core.errors import ConfigurationError
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.context import ContextBuilder
-from banditd.features.maps import load_feature_maps
+from banditd.features.maps import FeatureMaps, load_feature_maps
 from banditd.ports import Encoder
 from banditd.prior_file import read_prior
 from banditd.services.policy import PolicyConfig, PolicyRuntime
@@ -21,6 +21,23 @@ logger = logging.getLogger(__name__)
 
 def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRuntime]:
     """A runtime per policy, with the feature maps that belong to the encoder."""
+    maps = configured_maps(settings)
+    return {
+        name: PolicyRuntime(
+            warm_started(config, settings.policies[name]),
+            ContextBuilder(encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features),
+        )
+        for name, config in policy_configs(settings).items()
+    }
+
+
+def configured_maps(settings: Settings) -> FeatureMaps:
+    """The feature maps of the configured encoder.
+
+    Raises
+    ------
+    ConfigurationError : there are none, or they cannot be read.
+    """
     folder = settings.encoder.feature_maps
     if folder is None:
         if settings.encoder.model != "static":
@@ -29,14 +46,7 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
                 f"'banditd encoder build --model {settings.encoder.model} --prompts FILE --out FOLDER'"
             )
         folder = SHIPPED_FOLDER
-    maps = load_feature_maps(folder)
-    return {
-        name: PolicyRuntime(
-            warm_started(config, settings.policies[name]),
-            ContextBuilder(encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features),
-        )
-        for name, config in policy_configs(settings).items()
-    }
+    return load_feature_maps(folder)
 
 
 def warm_started(config: PolicyConfig, section: PolicySettingsSection) -> PolicyConfig:

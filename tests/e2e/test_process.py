@@ -35,26 +35,35 @@ async def _until_learned(client: DaemonClient, rewards: int) -> dict[str, Any]:
         await asyncio.sleep(0.05)
 
 
-async def _beliefs(client: DaemonClient) -> dict[str, float]:
+async def _beliefs(client: DaemonClient) -> tuple[int, dict[str, float]]:
+    """(version of the policy, what it expects of each arm): the same version always means the same beliefs."""
     answer = await client.route({**QUERY, "dry_run": True, "explain": True})
-    return {arm["arm"]: arm["mean"] for arm in answer["arms"]}
+    return answer["policy_version"], {arm["arm"]: arm["mean"] for arm in answer["arms"]}
 
 
 async def test_what_was_learned_survives_a_restart(start: Start) -> None:
-    first = start()
-    async with DaemonClient(first.url) as client:
+    daemon = start()
+    async with DaemonClient(daemon.url) as client:
         await _teach(client, 60)
         before = await _until_learned(client, 60)
-        beliefs = await _beliefs(client)
-    assert max(beliefs, key=lambda arm: beliefs[arm]) == BEST
-    assert first.stop() == 0
-    second = start()
-    async with DaemonClient(second.url) as client:
-        after = await client.call("GET", "/v1/stats")
-        again = await _beliefs(client)
+        known = await _beliefs(client)
+    assert max(known[1], key=lambda arm: known[1][arm]) == BEST
+    # A refit that the last rewards made due is committed by itself, perhaps after the beliefs were read: the
+    # version tells. With nothing left to learn there can be one, before the daemon stops or after it starts.
+    for _ in range(3):
+        assert daemon.stop() == 0
+        daemon = start()
+        async with DaemonClient(daemon.url) as client:
+            after = await client.call("GET", "/v1/stats")
+            again = await _beliefs(client)
+        if again[0] == known[0]:
+            break
+        known = again
+    else:
+        pytest.fail("the learner goes on committing although nothing was left to learn")
+    assert again[1] == pytest.approx(known[1], abs=1e-9)
     assert after["decisions"] == before["decisions"] == 60
     assert after["rewards"] == 60
-    assert again == pytest.approx(beliefs, abs=1e-9)
 
 
 async def test_rewards_that_the_learner_had_no_time_for_are_folded_after_a_kill(start: Start) -> None:

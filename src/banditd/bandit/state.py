@@ -48,8 +48,8 @@ class PolicyState:
         known = {} if settings.prior is None else {arm: sums.n for arm, sums in settings.prior.arms.items()}
         self.regimes = Regimes(self._ledger, schema.n_features, known)
         self._hyperparameters = _first_scales(schema, settings.prior)
-        self._folded = 0  # net number of rewarded decisions
-        self._tuned_at = 0
+        self._folded = self._tuned_at = 0  # net number of rewarded decisions: now, and at the last fit
+        self._unfitted = 0  # folds that the last fit did not see, corrections too
         self._arms: tuple[ArmPrior, ...] = ()
         self._centres = np.zeros(0)
         self._totals: list[ArmSums] = []
@@ -169,6 +169,7 @@ class PolicyState:
             else:
                 self._ridge.rebuild_arm(index, self._evidence_of(index))
         self._snapshot = None
+        self._unfitted += 1
         self._folded += 1 if weight > 0 else -1
         if signal is not None:
             self._act(signal)
@@ -202,14 +203,14 @@ class PolicyState:
 
     # ------------------------------------------------------------ tuning
 
-    def tune_due(self) -> bool:
-        """Have enough rewards come since the last fit?"""
-        due = max(FIRST_TUNING, int(self._tuned_at * TUNING_GROWTH))
-        return self.settings.tune and bool(self._arms) and self._folded >= due
+    def tune_due(self, *, asked: bool = False) -> bool:
+        """Have enough rewards come since the last fit? Where it is ``asked`` for, any that it did not see are."""
+        grown = 0 if asked and self._unfitted else int(self._tuned_at * TUNING_GROWTH)
+        return self.settings.tune and bool(self._arms) and self._folded >= max(FIRST_TUNING, grown)
 
     def tuning(self) -> TuningTask:
         """A fit of the hyperparameters on a copy of the sums, to be run anywhere; marks it as begun."""
-        self._tuned_at = self._folded
+        self._tuned_at, self._unfitted = self._folded, 0
         self._refresh()
         arms = tuple(
             ArmEvidence(
@@ -248,6 +249,7 @@ class PolicyState:
             {
                 "folded": self._folded,
                 "tuned_at": self._tuned_at,
+                "unfitted": self._unfitted,
                 "epoch": self._ledger.epoch,
                 "base_epoch": self._ledger.base_epoch,
                 "stretches": self._ledger.stretches_json(),
@@ -289,6 +291,7 @@ class PolicyState:
         if learner is not None:
             counters = json.loads(learner)
             self._folded, self._tuned_at = int(counters["folded"]), int(counters["tuned_at"])
+            self._unfitted = int(counters.get("unfitted", max(self._folded - self._tuned_at, 0)))
             self._ledger.epoch = int(counters["epoch"])
             self._ledger.base_epoch = int(counters["base_epoch"])
             self._ledger.load_stretches(counters.get("stretches", {}))

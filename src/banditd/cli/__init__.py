@@ -16,6 +16,7 @@ from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
 from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
+from banditd.cli.fit_prior import fit_prior
 from banditd.cli.look import arms, stats
 from banditd.cli.replay import replay
 from banditd.cli.serve import serve
@@ -40,8 +41,8 @@ def commands() -> None:
 
 
 for command in (
-    serve, migrate, check_config, route, reward, arms, stats, top, simulate, replay, encoder, rebuild, export, keys,
-    completion,
+    serve, migrate, check_config, route, reward, arms, stats, top, simulate, replay, fit_prior, encoder, rebuild,
+    export, keys, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

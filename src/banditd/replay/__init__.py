@@ -2,6 +2,7 @@
 
 from banditd.replay.decider import Decider, Row, Served
 from banditd.replay.engine import Plan, make_plan, run, run_with
+from banditd.replay.evaluation import evaluated_arms, evaluation_prior
 from banditd.replay.feedback import FeedbackSource
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import ReplayReport
@@ -15,6 +16,8 @@ __all__ = [
     "ReplayReport",
     "Row",
     "Served",
+    "evaluated_arms",
+    "evaluation_prior",
     "make_plan",
     "off_policy_table",
     "report_table",

@@ -1,9 +1,10 @@
 """Read a folder of real outcomes, by its format alone. It knows no data set by name and trains nothing.
 
-``prompts.jsonl[.gz]`` : one object per line with ``prompt`` and any labels (``category``, else ``source``,
-is the category; ``split`` the split). ``outcomes.csv[.gz]`` : the same rows in the same order. A column
-without ``|`` (other than ``id``) is an arm's score in [0, 1], empty when missing; its cost is the first
-column ``<arm>|cost...``. ``meta.json``, optional: list prices in ``arms`` and named ``pools``.
+``prompts.jsonl[.gz]`` : one object per line with ``prompt`` and any labels: ``category``, else ``source``, is
+the category; ``split`` the split; ``features``, an object of numbers, what a caller would send along.
+``outcomes.csv[.gz]`` : the same rows in the same order. A column without ``|`` (other than ``id``) is an arm's
+score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``. ``meta.json``, optional:
+list prices in ``arms`` and named ``pools``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ReplayData:
 
     score : float64 (n, K), NaN where missing. cost_usd : float64 (n, K), no NaN.
     category : intp (n,), split : tuple of n labels. prices : list price per arm where ``meta.json`` has one.
-    notes : what had to be assumed, for the report.
+    features : caller features by row. notes : what had to be assumed, for the report.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ReplayData:
     category: IntArray
     split: tuple[str, ...]
     prices: Mapping[str, Price]
+    features: tuple[Mapping[str, float], ...]
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -55,6 +57,7 @@ class ReplayData:
             cost_usd=self.cost_usd[rows],
             category=self.category[rows],
             split=tuple(self.split[i] for i in rows),
+            features=tuple(self.features[i] for i in rows),
         )
 
     def rows_of(self, split: str) -> IntArray:
@@ -111,6 +114,7 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
         category=np.array([order[name] for name in names], dtype=np.intp),
         split=tuple(str(label.get("split") or "") for label in labels),
         prices=prices,
+        features=tuple(_features(label, row) for row, label in enumerate(labels, start=1)),
         notes=tuple(notes),
     )
     return data if scored.size == len(prompts) else data.take(scored)
@@ -130,6 +134,15 @@ def _lines(path: Path) -> Iterator[str]:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path.name} is damaged or not UTF-8: {error}.") from error
     yield from io.StringIO(text, newline="")
+
+
+def _features(label: Mapping[str, object], row: int) -> Mapping[str, float]:
+    given = label.get("features")
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(type(value) in {int, float} for value in given.values()):
+        raise InvalidInputError(f"The features of row {row} are not an object of numbers.", field="/features")
+    return given
 
 
 def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:

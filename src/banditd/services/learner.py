@@ -102,7 +102,7 @@ class Learner:
         self._wake.set()
 
     def ask_refit(self, policies: Iterable[str]) -> None:
-        """Refit the evidence at the next step, due or not."""
+        """Refit at the next step what has learned anything since its last fit, due or not."""
         self._refit_asked.update(policies)
         self._wake.set()
 
@@ -258,9 +258,9 @@ class Learner:
         """Refit prior scales and noise off the event loop when the data has grown enough."""
         state = self._states[name]
         asked = name in self._refit_asked
-        if not (state.tune_due() or asked):
-            return
         self._refit_asked.discard(name)
+        if not state.tune_due(asked=asked):
+            return
         started = perf_counter()
         hyperparameters = await asyncio.to_thread(state.tuning().run)
         state.adopt(hyperparameters)

@@ -188,7 +188,7 @@ class PolicySettingsSection(Section):
         None, gt=0, description="evidence this many decisions old counts half; null: nothing is forgotten"
     )
     prior_file: Path | None = Field(
-        None, description="start from what an earlier log taught: a file of 'replay --save-prior' or 'export --prior'"
+        None, description="warm start: a file that fit-prior, replay --save-prior or export --prior wrote"
     )
     prior_worth_rewards: float | None = Field(
         None, gt=0, description="how many rewards that file counts as, all arms together; null: see docs/learning.md"

@@ -28,6 +28,18 @@ def fold_all(state: PolicyState, rows) -> None:  # type: ignore[no-untyped-def]
         state.fold(arm=arm, epoch=epoch, x=x, weight=weight, reward=reward)
 
 
+def restored(state: PolicyState) -> PolicyState:
+    return PolicyState.restore(
+        schema=state.schema,
+        settings=state.settings,
+        arms=state.arms,
+        version=state.version,
+        hyperparameters=state.hyperparameters_json(),
+        learner=state.learner_json(),
+        segments=state.segments(),
+    )
+
+
 def assert_same_sums(one: ArmSums, two: ArmSums) -> None:
     np.testing.assert_allclose(one.gram, two.gram, atol=1e-9)
     np.testing.assert_allclose(one.xr, two.xr, atol=1e-9)
@@ -154,6 +166,28 @@ def test_without_tuning_no_fit_is_ever_due(schema, draw_context) -> None:
     state = PolicyState(schema=schema, settings=PolicySettings(tune=False), arms=ARMS)
     fold_all(state, rows_of(draw_context, 100, 1))
     assert not state.tune_due()
+    assert not state.tune_due(asked=True)
+
+
+def test_a_refit_that_is_asked_for_is_due_only_after_something_was_learned(schema, draw_context) -> None:
+    state = PolicyState(schema=schema, settings=PolicySettings(), arms=ARMS)
+    rows = rows_of(draw_context, 22, 1)
+    fold_all(state, rows[:19])
+    assert not state.tune_due(asked=True)
+    fold_all(state, rows[19:21])
+    assert state.tune_due(asked=True)
+    state.adopt(state.tuning().run())
+    assert not state.tune_due(asked=True)
+    fold_all(state, rows[21:])
+    assert not state.tune_due()
+    assert restored(state).tune_due(asked=True)
+    state.adopt(state.tuning().run())
+    assert not restored(state).tune_due(asked=True)
+    arm, epoch, x, weight, reward = rows[0]
+    state.fold(arm=arm, epoch=epoch, x=x, weight=-weight, reward=reward)
+    state.fold(arm=arm, epoch=epoch, x=x, weight=weight, reward=1 - reward, first=False)
+    assert state.folded == 22
+    assert state.tune_due(asked=True)
 
 
 def test_cluster_means_follow_the_rewards_of_the_clusters(schema, draw_context) -> None:

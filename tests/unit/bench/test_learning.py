@@ -25,7 +25,7 @@ from bench.learning.own import AfterUniform, Sparse, in_process
 from bench.learning.play import figures, play_once
 from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
-from bench.learning.primed import AfterFullTenth
+from bench.learning.primed import AfterEvaluation
 from bench.learning.summary import interval, summarise
 
 from banditd.bandit.base import PolicySettings
@@ -523,22 +523,26 @@ def test_known_scales_are_fitted_to_every_score_and_stay(tiny: list[Case]) -> No
     assert decider.state.hyperparameters is before
 
 
-def test_of_a_full_tenth_every_score_is_learned_and_of_the_rest_the_chosen_ones(tiny: list[Case]) -> None:
+def test_an_evaluated_tenth_is_a_prior_and_nothing_is_learned_of_it_twice(tiny: list[Case]) -> None:
     prepared = prepare(tiny[0])
     data = prepared.plan.data
-    decider = AfterFullTenth(prepared, 0)
-    _through(decider, data, list(range(40)))
-    learned = _learned(decider._learner, data.arms)
-    assert learned[:, 0].tolist() == [40, 40, 40]
-    np.testing.assert_allclose(learned[:, 1], data.score[:40].sum(axis=0))
+    tenth, rest = prepared.with_options(first_tenth=True).order(0)
+    decider = AfterEvaluation(prepared, 0)
+    _through(decider, data, tenth.tolist())
+    prior = decider._inner.state.settings.prior
+    assert prior is not None
+    assert decider._inner.state.folded == 0
+    assert {arm: sums.n for arm, sums in prior.arms.items()} == pytest.approx(dict.fromkeys(data.arms, tenth.size))
+    means = [prior.arms[arm].wr / prior.arms[arm].weight for arm in data.arms]
+    np.testing.assert_allclose(means, data.score[tenth].mean(axis=0))
     asyncio.run(decider.begin_scoring())
-    _through(decider, data, list(range(40, 100)))
-    assert _learned(decider._learner, data.arms)[:, 0].sum() == 3 * 40 + 60
+    _through(decider, data, rest[:60].tolist())
+    assert decider._inner.state.folded == 60
 
 
 def test_ceilings_are_no_peers_and_are_marked(tiny: list[Case]) -> None:
     names = [spec.name for spec in policies.POLICIES if spec.group == "ceiling"]
-    assert len(names) == 4
+    assert len(names) == 3
     sheet = tables.summary_sheet(
         "t",
         "n",

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from banditd.cli import commands
 from banditd.core.errors import ConfigurationError
+from banditd.prior_file import read_prior
 from banditd.settings import ApiKeySettings
 
 NAMES = sorted(commands.commands)
@@ -29,8 +30,8 @@ def invoke(*arguments: str, **extra: Any):
 
 def test_the_contract_of_commands_is_kept() -> None:
     assert set(NAMES) >= {
-        "serve", "migrate", "check-config", "route", "reward", "arms", "stats", "simulate", "replay", "encoder",
-        "rebuild", "export", "keys",
+        "serve", "migrate", "check-config", "route", "reward", "arms", "stats", "simulate", "replay", "fit-prior",
+        "encoder", "rebuild", "export", "keys",
     }  # fmt: skip
 
 
@@ -160,6 +161,46 @@ def test_a_replay_saves_what_it_learned_and_another_starts_from_it(tmp_path: Pat
     assert "worth 50 rewards" in invoke("replay", str(folder), "--prior", str(prior), "--prior-worth", "50").output
     other = invoke("replay", str(folder), "--pool", "good", "--prior", str(prior), "--json", "-")
     assert "arms bad are not in this pool" in json.loads(other.stdout)["notes"][-1]
+
+
+def test_an_evaluation_becomes_a_prior_file_that_a_replay_and_a_daemon_start_from(tmp_path: Path) -> None:
+    folder, prior, config = write_replay_folder(tmp_path / "set"), tmp_path / "prior.json", tmp_path / "c.yaml"
+    # The file is named already and not there yet: that must not keep anybody from making it.
+    config.write_text(
+        f"policies: {{default: {{prior_file: {prior}, prior_worth_rewards: 30, arms: [{{arm: good}}]}}}}\n",
+        encoding="utf-8",
+    )
+    shown = invoke("fit-prior", str(folder), str(prior), "-c", str(config))
+    assert shown.exit_code == 0, shown.output
+    assert "evaluation set, 60 rows: worth 30 rewards" in " ".join(shown.stdout.split())
+    assert f"wrote {prior}" in shown.stdout
+    assert "has no arm bad" in shown.stderr
+    told = json.loads(invoke("fit-prior", str(folder), str(prior), "-c", str(config), "--json").stdout)
+    assert (told["rewards"], told["worth_rewards"], told["unknown_arms"]) == (120.0, 30.0, ["bad"])
+    assert [(arm["arm"], arm["rewards"], arm["mean_reward"]) for arm in told["arms"]] == [
+        ("good", 60, 1.0),
+        ("bad", 60, 0.0),
+    ]
+    cold = json.loads(invoke("replay", str(folder), "--json", "-").stdout)
+    warm = json.loads(invoke("replay", str(folder), "--prior", str(prior), "--json", "-").stdout)
+    assert cold["reward"]["mean"] < warm["reward"]["mean"] == 1.0
+    assert invoke("check-config", "-c", str(config)).exit_code == 0
+
+
+def test_a_prior_is_fitted_with_the_features_that_the_policy_is_sent(tmp_path: Path) -> None:
+    folder, prior, config = write_replay_folder(tmp_path / "set"), tmp_path / "prior.json", tmp_path / "c.yaml"
+    lines = (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = [json.dumps(json.loads(line) | {"features": {"urgent": i % 2}}) for i, line in enumerate(lines)]
+    (folder / "prompts.jsonl").write_text("\n".join(asked), encoding="utf-8")
+    config.write_text("policies: {default: {caller_features: [urgent], arms: [{arm: good}]}}\n", encoding="utf-8")
+    assert invoke("fit-prior", str(folder), str(prior), "-c", str(config)).exit_code == 0
+    fitted = read_prior(prior)
+    assert fitted.arms["good"].n_features == 65
+    assert fitted.arms["good"].gram[-1, -1] > 0
+    config.write_text("policies: {default: {arms: [{arm: good}]}}\n", encoding="utf-8")
+    unknown = invoke("fit-prior", str(folder), str(prior), "-c", str(config))
+    assert "'urgent'" in str(unknown.exception)
+    assert invoke("fit-prior", str(folder), str(prior), "-c", str(config), "--policy", "other").exit_code == 2
 
 
 def test_a_prior_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def data() -> ReplayData:
         category=np.arange(n) % 2,
         split=("val",) * VAL + ("test",) * TEST,
         prices={},
+        features=({},) * n,
     )
 
 
