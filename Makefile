@@ -11,6 +11,8 @@ BENCH_VENV ?= .venv-bench
 CONFIG ?= config.yaml
 PORT   ?=
 ARGS   ?=
+# Processes of the tests; a file's tests stay together.
+WORKERS ?= auto
 # A package index with CPU builds of torch, for machines without a GPU:  make test TORCH_INDEX=<url>
 TORCH_INDEX ?=
 # One thread per BLAS: the daemon's matrices are small, spinning threads only steal time from its event loop.
@@ -33,8 +35,8 @@ help: ## list the targets
 run: $(RUN_OK) ## set up .venv and serve on 127.0.0.1:8484 (PORT=..., CONFIG=...)
 	@exec $(BIN)/banditd serve --config $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: $(DEV_OK) ## set up .venv and run every test (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_OK) ## set up .venv and run every test (ARGS="-k name" for some, WORKERS=0 in one process)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(DEV_OK) ## ruff, format check, mypy strict
 	$(BIN)/ruff check .

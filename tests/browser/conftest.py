@@ -95,8 +95,9 @@ class Daemon:
         return decisions
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Chromium. Of a module: while Playwright is open its event loop runs, and no other can in this process."""
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("no Chromium here: install the package chromium, or name one with CHROMIUM=/path/to/it")
@@ -114,7 +115,7 @@ def _daemon(folder: Path, **environment: str) -> Iterator[Daemon]:
     daemon.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def taught(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon with some 300 decisions that learned from them. Tests that share it only add to it."""
     for daemon in _daemon(tmp_path_factory.mktemp("taught")):

@@ -3,9 +3,18 @@ from __future__ import annotations
 import threading
 import uuid
 
+import pytest
+
+from banditd.core import ids as module
 from banditd.core.ids import lowest_id, new_id
 
 AT_US = 1_750_000_000_123_456
+
+
+@pytest.fixture(autouse=True)
+def _nothing_handed_out_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids grow over the life of a process, and other tests have made some."""
+    monkeypatch.setattr(module, "_sequence", module._Sequence())
 
 
 def test_an_id_is_a_uuid_of_version_7_that_carries_its_millisecond():
