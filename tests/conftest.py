@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,13 @@ for name in [name for name in os.environ if name.startswith("BANDITD_") and name
     del os.environ[name]
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several tests with one id, the distribution over processes would run a single one, silently."""
+    twice = [one for one, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests have the id {twice[0]}")
 
 
 @pytest.fixture(scope="session")
@@ -131,8 +139,3 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def empty_database_url(request: pytest.FixtureRequest) -> str:
     """A database without tables, once of each kind."""
     return str(request.getfixturevalue(f"empty_{request.param}_url"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests come last: Playwright keeps an event loop in this thread, and no other test can have its own."""
-    items.sort(key=lambda item: "browser" in item.path.relative_to(Path(__file__).parent).parts)

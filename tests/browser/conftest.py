@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ QUERIES = {
     "large-reasoner": "Prove by induction that the sum of the first {n} odd numbers is a square.",
     "medium-general": "Translate into French, keep the tone: good morning, here are {n} apples.",
 }
+
+
+PATIENCE_MS = 60_000  # for what never happens; a busy machine is no reason to fail
 
 
 def find_chromium() -> str | None:
@@ -94,6 +98,14 @@ class Daemon:
             self.call("POST", f"/v1/decisions/{made['decision_id']}/usage", usage)
         return decisions
 
+    def rest(self) -> None:
+        """Wait until the learner has nothing left to do: then two answers to one question are the same."""
+        seen, since = -1, 0
+        while since < 5:
+            version = self.call("GET", "/health/readiness")["policies"]["default"]["version"]
+            seen, since = version, since + 1 if version == seen else 0
+            time.sleep(0.1)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -106,6 +118,15 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def expect(browser: Any) -> Any:
+    """Playwright's ``expect``: it looks again until the page shows what is wanted."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    return expect
 
 
 def _daemon(folder: Path, **environment: str) -> Iterator[Daemon]:
@@ -174,7 +195,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         daemon: Daemon, where: str = "overview", *, calm: bool = True, theme: str = "light", **more: Any
     ) -> Any:
         context = browser.new_context(viewport={"width": 1360, "height": 900}, color_scheme=theme, **more)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         watched = Watched()
         page.on("pageerror", lambda error: watched.errors.append(f"uncaught: {error}"))

@@ -12,7 +12,7 @@ def tile(page: Any, label: str) -> Any:
     return page.locator(".tile", has=page.get_by_text(label, exact=True)).locator(".value")
 
 
-def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, shot) -> None:
+def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, shot, expect) -> None:
     page = open_page(fresh)
     page.get_by_role("heading", name="Nothing has been asked yet").wait_for()
     shot(page, "first-steps")
@@ -20,7 +20,7 @@ def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, 
     command = page.locator(".command pre").first.inner_text()
     subprocess.run(shlex.split(command.replace("\\\n", " ")), check=True, capture_output=True)
     page.get_by_role("region", name="Latest decisions").locator("tbody tr").first.wait_for()
-    assert tile(page, "Decisions").inner_text() == "1"
+    expect(tile(page, "Decisions")).to_have_text("1")
     for name, says in (
         ("learning", "Nothing learned yet"),
         ("contexts", "Map of recent queries"),
@@ -30,7 +30,7 @@ def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, 
         page.get_by_role("heading", name=says).wait_for()
 
 
-def test_traffic_is_seen_as_it_arrives(taught, open_page) -> None:
+def test_traffic_is_seen_as_it_arrives(taught, open_page, expect) -> None:
     page = open_page(taught)
     shown = tile(page, "Decisions")
     shown.wait_for()
@@ -42,7 +42,7 @@ def test_traffic_is_seen_as_it_arrives(taught, open_page) -> None:
     )
     newest = taught.call("GET", "/v1/decisions?limit=1")["decisions"][0]["arm"]
     first = page.get_by_role("region", name="Latest decisions").locator("tbody tr").first
-    assert newest in first.inner_text()
+    expect(first).to_contain_text(newest)
 
 
 def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> None:
@@ -152,25 +152,26 @@ def test_a_price_is_changed_in_place(taught, open_page, shot) -> None:
     shot(page, "arms-price")
 
 
-def test_an_arm_is_disabled_and_enabled_again(taught, open_page) -> None:
+def test_an_arm_is_disabled_and_enabled_again(taught, open_page, expect) -> None:
     page = open_page(taught, "arms")
     switch = page.get_by_role("switch", name="medium-general enabled")
     try:
         switch.click()
         page.get_by_text("Disabled: it is not chosen any more").wait_for()
-        assert switch.get_attribute("aria-checked") == "false"
+        expect(switch).to_have_attribute("aria-checked", "false")
         assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is False
         answer = taught.call("POST", "/v1/route", {"input": "Translate: cat", "dry_run": True, "explain": True})
         assert answer["exclusions"] == {"medium-general": "disabled"}
         switch.click()
         page.get_by_text("Enabled: it may be chosen").wait_for()
-        assert switch.get_attribute("aria-checked") == "true"
+        expect(switch).to_have_attribute("aria-checked", "true")
         assert taught.call("GET", "/v1/arms/medium-general")["enabled"] is True
     finally:  # other tests share this daemon
         taught.call("PATCH", "/v1/arms/medium-general", {"enabled": True})
 
 
-def test_the_playground_previews_commits_and_rewards(taught, open_page, shot) -> None:
+def test_the_playground_previews_commits_and_rewards(taught, open_page, shot, expect) -> None:
+    taught.rest()
     page = open_page(taught, "playground")
     before = taught.call("GET", "/v1/stats")["decisions"]
     query = "Prove by induction that n squared is odd for odd n."
@@ -179,7 +180,7 @@ def test_the_playground_previews_commits_and_rewards(taught, open_page, shot) ->
     preview.wait_for()
     asked = taught.call("POST", "/v1/route", {"input": query, "dry_run": True, "explain": True})
     for score in asked["arms"]:
-        assert f"{score['mean']:.3f}" in preview.locator("tr", has_text=score["arm"]).inner_text()
+        expect(preview.locator("tr", has_text=score["arm"])).to_contain_text(f"{score['mean']:.3f}")
     assert taught.call("GET", "/v1/stats")["decisions"] == before
     page.get_by_role("button", name="Commit this query").click()
     committed = page.get_by_role("region", name="Committed")
@@ -191,21 +192,23 @@ def test_the_playground_previews_commits_and_rewards(taught, open_page, shot) ->
     assert taught.call("GET", "/v1/stats")["decisions"] == before + 1
 
 
-def test_the_playground_says_why_no_arm_is_left(taught, open_page) -> None:
+def test_the_playground_says_why_no_arm_is_left(taught, open_page, expect) -> None:
     page = open_page(taught, "playground", calm=False)  # the browser reports the 422 by itself
     page.get_by_role("textbox", name="Query").fill("Prove that two is even.")
     page.get_by_label("At most $").fill("0.0000001")
     page.get_by_text("no arm may answer this query").wait_for()
-    excluded = page.locator("tr.excluded").all_inner_texts()
-    assert len(excluded) == len(taught.call("GET", "/v1/arms")["arms"])
-    assert all("its predicted cost is above the request's limit" in row for row in excluded)
+    excluded = page.locator("tr.excluded")
+    expect(excluded).to_have_count(len(taught.call("GET", "/v1/arms")["arms"]))
+    for row in excluded.all():
+        expect(row).to_contain_text("its predicted cost is above the request's limit")
 
 
-def test_contexts_show_the_map_and_why(taught, open_page) -> None:
+def test_contexts_show_the_map_and_why(taught, open_page, expect) -> None:
+    taught.rest()
     page = open_page(taught, "contexts")
     page.locator(".spot").first.wait_for()
     points = taught.call("GET", "/v1/stats/map?limit=400")["points"]
-    assert page.locator(".spot").count() == len(points)
+    expect(page.locator(".spot")).to_have_count(len(points))
     clusters = taught.call("GET", "/v1/stats/contexts")["clusters"]
     largest = max(clusters, key=lambda one: one["decisions"])
     choice = next(
@@ -215,20 +218,23 @@ def test_contexts_show_the_map_and_why(taught, open_page) -> None:
     assert f"cluster={largest['cluster']}" in page.url
     detail = page.locator(".map-grid .card").nth(1)
     detail.locator(".why").wait_for()
-    assert choice["arm"] in detail.locator(".why").inner_text()
-    assert page.locator(".heat td.ring").count() == len(clusters)
-    seen = [cell for cell in largest["arms"] if cell["mean_reward"] is not None]
-    first = page.locator(".heat tbody tr").first.inner_text()
-    assert all(f"{cell['mean_reward']:.3f}" in first for cell in seen)
+    expect(detail.locator(".why")).to_contain_text(choice["arm"])
+    expect(page.locator(".heat td.ring")).to_have_count(len(clusters))
+    first = page.locator(".heat tbody tr").first
+    for cell in largest["arms"]:
+        if cell["mean_reward"] is not None:
+            expect(first).to_contain_text(f"{cell['mean_reward']:.3f}")
 
 
-def test_learning_compares_with_fixed_arms(taught, open_page) -> None:
+def test_learning_compares_with_fixed_arms(taught, open_page, expect) -> None:
+    taught.rest()
     page = open_page(taught, "learning")
     standing = page.get_by_role("region", name="Against fixed arms").first
     standing.get_by_text("the policy as played").wait_for()
     learned = taught.call("GET", "/v1/stats/learning")
     for one in learned["fixed"]:
-        assert f"{one['reward']['mean']:.3f}" in standing.locator("tr", has_text=f"always {one['arm']}").inner_text()
+        shown = standing.locator("tr", has_text=f"always {one['arm']}")
+        expect(shown).to_contain_text(f"{one['reward']['mean']:.3f}")
     page.get_by_role("button", name="Last 500").click()
     page.get_by_text("the axis counts decisions back from now").wait_for()
     assert page.locator(".plot canvas").count() >= 3

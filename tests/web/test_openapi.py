@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,28 @@ schema = schemathesis.openapi.from_dict(
 )
 
 
-# The daemon shares this process: when it uses the random module, hypothesis takes that for its strategies'.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-@schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_daemon_keeps_to_its_description(case: Any, running: RunningDaemon) -> None:
-    case.call_and_validate(base_url=running.url)
+def _kept(method: str, path: str) -> Callable[..., None]:
+    """The test of one operation."""
+
+    # The daemon shares this process: when it uses the random module, hypothesis takes that for its strategies'.
+    @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+    @schema.include(method=method, path=path).parametrize()
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    def keeps_to_its_description(case: Any, running: RunningDaemon) -> None:
+        case.call_and_validate(base_url=running.url)
+
+    return keeps_to_its_description
+
+
+# A function for every operation: those of one function would share its id, and not all of them be run.
+for _found in schema.get_all_operations():
+    _operation = _found.ok()
+    _name = re.sub(r"\W+", "_", f"test_{_operation.method}_{_operation.path}").strip("_").lower()
+    globals()[_name] = _kept(_operation.method.upper(), _operation.path)
+
+
+def test_every_operation_is_tried() -> None:
+    described = json.loads(describe(ROUTES, version="0"))["paths"]
+    assert sum(len(methods) for methods in described.values()) == sum(
+        name.startswith(("test_get", "test_post", "test_put", "test_patch", "test_delete")) for name in globals()
+    )
