@@ -19,7 +19,7 @@ from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.budgets import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
-from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
+from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
 _USAGE_SUMS: Final = (
@@ -265,19 +265,12 @@ def _count(increments: Increments, made: Any, row: Mapping[str, Any], sign: int)
 
 
 def _queue_rerouted(connection: Connection, rows: Sequence[Mapping[str, Any]], decisions: Mapping[str, Any]) -> None:
-    """Where another arm served than was chosen, what was learned belongs to that one: fold again."""
-    rerouted = {row["decision_id"] for row in rows if row["arm"] != decisions[row["decision_id"]].arm}
-    if not rerouted:
-        return
-    among = sorted(rerouted)
-    has_rewards = select(reward_event.c.decision_id).where(
-        reward_event.c.decision_id.in_(among), reward_event.c.status == "recorded"
-    )
-    is_folded = select(contribution.c.decision_id).where(contribution.c.decision_id.in_(among))
-    touched = (
-        select(decision.c.decision_id, decision.c.policy)
-        .where(decision.c.decision_id.in_(among))
-        .where(or_(decision.c.decision_id.in_(has_rewards), decision.c.decision_id.in_(is_folded)))
-    )
-    found = [(row.decision_id, row.policy) for row in connection.execute(touched)]
-    queue_decisions(connection, found, max(row["received_at_us"] for row in rows))
+    """Where another arm served than was chosen, what was learned belongs to that one: fold again.
+
+    Whether there is anything to fold is not asked: a reward that another replica commits just now is not seen here,
+    nor is this report seen by its fold. A fold without rewards changes nothing.
+    """
+    rerouted = sorted(row["decision_id"] for row in rows if row["arm"] != decisions[row["decision_id"]].arm)
+    if rerouted:
+        found = [(decision_id, decisions[decision_id].policy) for decision_id in rerouted]
+        queue_decisions(connection, found, max(row["received_at_us"] for row in rows))
