@@ -20,10 +20,10 @@ ARMS = [
 OpenDaemon = Callable[..., AbstractAsyncContextManager[Daemon]]
 
 
-def make_settings(url: str, **policy: Any) -> Settings:
+def make_settings(url: str, *, max_batch: int = 256, **policy: Any) -> Settings:
     return Settings(
         database={"url": url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2, "max_batch": max_batch},
         policies={"default": {"arms": ARMS, **policy}, "other": {"kind": "uniform", "arms": ARMS[:2]}},
     )
 

@@ -147,6 +147,23 @@ async def test_late_rewards_follow_the_policy(open_daemon: OpenDaemon) -> None:
         assert await learned(daemon) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("rules", [{"late_policy": "log"}, {"log_only_metrics": ["quality"]}], ids=str)
+async def test_a_retraction_unlearns_also_after_a_correction_that_was_only_logged(
+    open_daemon: OpenDaemon, rules: dict[str, object]
+) -> None:
+    async with open_daemon(reward={"window_s": 1e-6, "late_policy": "learn"}) as daemon:
+        decision_id = await route(daemon)
+        await reward(daemon, decision_id, 1.0)
+        assert await learned(daemon) == (1.0, 1.0)
+    async with open_daemon(reward=rules) as daemon:
+        receipt = await reward(daemon, decision_id, 0.5)
+        assert receipt.status == "logged"
+        assert await learned(daemon) == (1.0, 1.0)
+        await daemon.services.rewards.retract(receipt.reward_id)
+        assert await learned(daemon) == (0.0, 0.0)
+        assert (await refolded(daemon)).agrees
+
+
 async def test_a_default_stands_in_until_a_real_reward_comes(open_daemon: OpenDaemon) -> None:
     rules = {"window_s": 1e-6, "default_reward": 0.25}
     async with open_daemon(reward=rules) as daemon:

@@ -196,7 +196,8 @@ class Learner:
                 await self._fold(name, items)
                 self._metrics.fold_seconds.observe(perf_counter() - started)
             await self._tune(name)
-            if len(items) < self._max_batch:
+            # A claim counts rows of the queue, and a decision with several rewards has several.
+            if sum(len(item.queue_ids) for item in items) < self._max_batch:
                 return
             now_s = asyncio.get_running_loop().time()
             if now_s >= self._next_lease:

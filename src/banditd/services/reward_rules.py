@@ -87,7 +87,9 @@ def _judge_retraction(submission: RewardSubmission, stored: StoredReward | None)
                 code="REWARD_NOT_FOUND",
             )
         )
-    return Verdict(kind="retraction", status=stored.status, revision=stored.revision + 1, late=stored.late)
+    # The newest revision may be a correction that was only logged: one before it is what was learned.
+    status = "held" if stored.status == "held" else "recorded"
+    return Verdict(kind="retraction", status=status, revision=stored.revision + 1, late=stored.late)
 
 
 def _judge_new(

@@ -135,6 +135,12 @@ def test_a_retraction_takes_the_next_revision_and_a_second_one_is_a_duplicate() 
     assert isinstance(judge(submission(value=None, retract=True)).error, NotFoundError)
 
 
+@pytest.mark.parametrize(("newest", "status"), [("recorded", "recorded"), ("logged", "recorded"), ("held", "held")])
+def test_a_retraction_unlearns_even_where_the_newest_revision_was_only_logged(newest: str, status: str) -> None:
+    verdict = judge(submission(value=None, retract=True), kept=stored(status=newest, revision=1))
+    assert verdict.status == status
+
+
 def test_a_reward_after_its_retraction_counts_again() -> None:
     gone = stored(kind="retraction", value=None, reward=None, revision=1)
     verdict = judge(submission(value=0.5), kept=gone)
