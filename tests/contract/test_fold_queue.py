@@ -50,3 +50,39 @@ async def test_a_reward_that_crosses_the_report_of_a_fallback_is_folded_again(
         await reporting
     [again] = await leader.learning.claim("default", 10)
     assert (again.contribution, again.served_arm, len(again.events)) == (PUT, "dear", 1)
+
+
+async def test_what_is_set_aside_waits_for_a_learner_of_its_schema(leader, make):
+    ours, theirs = make.decision(make.now_us), make.decision(make.now_us + 1, schema_hash="theirs")
+    await leader.decisions.append([ours, theirs])
+    await leader.rewards.record([make.reward(one.decision_id) for one in (ours, theirs)], make.judge)
+    items = {item.schema_hash: item for item in await leader.learning.claim("default", 10, schema_hash="schema")}
+    assert items.keys() == {"schema", "theirs"}
+    fold = make.fold(
+        contributions={ours.decision_id: PUT},
+        queue_ids=items["schema"].queue_ids,
+        set_aside={"theirs": items["theirs"].queue_ids},
+    )
+    await leader.learning.commit(fold, holder="me")
+    assert await leader.learning.claim("default", 10, schema_hash="schema") == []
+    assert await leader.learning.queue_depth({"default": "schema"}) == 0
+    assert await leader.learning.queue_depth({"default": "theirs"}) == await leader.learning.queue_depth() == 1
+    [item] = await leader.learning.claim("default", 10, schema_hash="theirs")
+    assert (item.decision_id, item.queue_ids) == (theirs.decision_id, items["theirs"].queue_ids)
+    # New rewards come behind those, and the limit is one for both.
+    await leader.rewards.record([make.reward(one.decision_id, 0.5) for one in (ours, theirs)], make.judge)
+    found = await leader.learning.claim("default", 2, schema_hash="theirs")
+    assert [item.decision_id for item in found] == [theirs.decision_id, ours.decision_id]
+    assert len(found[0].queue_ids) == 2
+
+
+async def test_pruning_does_not_wait_for_a_learner_that_may_never_come(leader, make):
+    new, aside = make.decision(make.now_us), make.decision(make.now_us + 1, schema_hash="theirs")
+    await leader.decisions.append([new, aside])
+    await leader.rewards.record([make.reward(one.decision_id) for one in (new, aside)], make.judge)
+    items = {item.schema_hash: item for item in await leader.learning.claim("default", 10)}
+    await leader.learning.commit(make.fold(set_aside={"theirs": items["theirs"].queue_ids}), holder="me")
+    assert await leader.maintenance.prune(before_us=make.now_us + 1_000_000, limit=10) == 1
+    assert await leader.decisions.get(aside.decision_id) is None
+    assert [item.decision_id for item in await leader.learning.claim("default", 10)] == [new.decision_id]
+    assert await leader.learning.queue_depth() == 1

@@ -39,18 +39,6 @@ async def test_a_commit_that_fails_is_neither_lost_nor_counted_twice(
         assert (await refolded(daemon)).agrees
 
 
-async def test_rewards_of_another_feature_schema_are_kept_but_not_folded(open_daemon: OpenDaemon) -> None:
-    async with open_daemon() as daemon:
-        old = await route(daemon)
-    async with open_daemon(caller_features=["urgency"]) as daemon:
-        await reward(daemon, old, 1.0)
-        await reward(daemon, await route(daemon, features={"urgency": 0.5}), 0.5)
-        await daemon.learner.drained()
-        report = await refolded(daemon)
-        assert (report.decisions, report.skipped) == (1, 1)
-        assert report.agrees
-
-
 async def test_an_arm_added_and_deleted_at_run_time_leaves_the_others_alone(open_daemon: OpenDaemon) -> None:
     async with open_daemon() as daemon:
         await reward(daemon, await route(daemon, candidates=("small",)), 1.0)

@@ -281,7 +281,10 @@ class EstimateDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldCommit:
-    """One micro-batch: all of it is one transaction."""
+    """One micro-batch: all of it is one transaction.
+
+    set_aside : by feature schema, rows of the queue that wait for a learner of that schema.
+    """
 
     policy: str
     schema_hash: str
@@ -296,6 +299,7 @@ class FoldCommit:
     deltas: Sequence[StatDelta] = ()
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
+    set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)
     at_us: int = 0
 
 
@@ -306,8 +310,8 @@ class LearningStore(Protocol):
     async def versions(self) -> Mapping[str, int]:
         """Current snapshot version of every policy: what replicas poll."""
 
-    async def claim(self, policy: str, limit: int) -> list[FoldItem]:
-        """Up to ``limit`` decisions from the learner's queue. Claiming changes nothing."""
+    async def claim(self, policy: str, limit: int, *, schema_hash: str | None = None) -> list[FoldItem]:
+        """The decisions of ``limit`` rows of the queue, set aside for this schema or new. Changes nothing."""
 
     async def commit(self, fold: FoldCommit, *, holder: str) -> None:
         """Statistics, applied-mark and snapshot version in one transaction.
@@ -316,7 +320,8 @@ class LearningStore(Protocol):
         the stored version: then nothing was written.
         """
 
-    async def queue_depth(self) -> int: ...
+    async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
+        """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""

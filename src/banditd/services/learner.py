@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
+from types import MappingProxyType
 
 from banditd.bandit.regimes import ChangeEvent
 from banditd.bandit.state import PolicyState
@@ -68,6 +70,7 @@ class Learner:
         self._states: dict[str, PolicyState] = {}
         self._stale: set[str] = set()
         self._refit_asked: set[str] = set()
+        self._foreign: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -107,8 +110,9 @@ class Learner:
         self._wake.set()
 
     async def drained(self) -> None:
-        """Wait until no reward is queued and the snapshots show them all (tests, demo, replay over HTTP)."""
-        while await self._store.queue_depth() > 0:
+        """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
+        schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
+        while await self._store.queue_depth(schemas) > 0:
             self._wake.set()
             await asyncio.sleep(0.005)
         async with self._busy:
@@ -191,7 +195,8 @@ class Learner:
         """Fold one policy's queue until it is empty."""
         while not self._stopping:
             started = perf_counter()
-            items = await self._store.claim(name, self._max_batch)
+            schema_hash = self._runtimes[name].builder.schema.hash
+            items = await self._store.claim(name, self._max_batch, schema_hash=schema_hash)
             if items:
                 await self._fold(name, items)
                 self._metrics.fold_seconds.observe(perf_counter() - started)
@@ -211,14 +216,13 @@ class Learner:
         deltas: list[StatDelta] = []
         estimates: list[EstimateDelta] = []
         queue_ids: list[str] = []
+        set_aside: defaultdict[str, list[str]] = defaultdict(list)
         for item in items:
-            queue_ids.extend(item.queue_ids)
             if item.schema_hash != runtime.builder.schema.hash:
-                logger.warning(
-                    "reward.schema_differs",
-                    extra={"decision_id": item.decision_id, "schema": item.schema_hash},
-                )
+                self._tell_foreign(item)
+                set_aside[item.schema_hash].extend(item.queue_ids)
                 continue
+            queue_ids.extend(item.queue_ids)
             new = contribution_of(item)
             if new == item.contribution:
                 continue
@@ -231,9 +235,18 @@ class Learner:
                 if change.delay_s is not None:
                     self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)  # type: ignore[union-attr]
         news = state.regimes.stamp(self._clock.now_us())
-        await self._commit(name, state, contributions, deltas, queue_ids, estimates)
+        await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
         self._tell_changes(name, news)
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
+
+    def _tell_foreign(self, item: FoldItem) -> None:
+        """Say once that rewards wait in the queue for a learner of another feature schema."""
+        if (item.policy, item.schema_hash) not in self._foreign:
+            self._foreign.add((item.policy, item.schema_hash))
+            logger.warning(
+                "reward.schema_differs",
+                extra={"policy": item.policy, "decision_id": item.decision_id, "schema": item.schema_hash},
+            )
 
     def _tell_changes(self, name: str, events: Iterable[ChangeEvent]) -> None:
         """Log and count what has changed, once it is committed."""
@@ -276,6 +289,7 @@ class Learner:
         deltas: list[StatDelta],
         queue_ids: list[str],
         estimates: Sequence[EstimateDelta] = (),
+        set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         base = state.version
         version = base + 1
@@ -296,6 +310,7 @@ class Learner:
             deltas=deltas,
             estimates=estimates,
             queue_ids=queue_ids,
+            set_aside=set_aside,
             at_us=self._clock.now_us(),
         )
         try:

@@ -78,11 +78,14 @@ class SqlLearningStore:
             lambda connection: {row.policy: row.version for row in connection.execute(query)}
         )
 
-    async def claim(self, policy: str, limit: int) -> list[FoldItem]:
-        return await self._database.read(lambda connection: _claim(connection, policy, limit))
+    async def claim(self, policy: str, limit: int, *, schema_hash: str | None = None) -> list[FoldItem]:
+        return await self._database.read(lambda connection: _claim(connection, policy, schema_hash, limit))
 
-    async def queue_depth(self) -> int:
+    async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
         query = select(func.count()).select_from(fold_queue)
+        if schemas is not None:
+            lanes = [*schemas, *(_lane(policy, schema_hash) for policy, schema_hash in schemas.items())]
+            query = query.where(fold_queue.c.policy.in_(lanes))
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
@@ -134,6 +137,10 @@ class SqlLearningStore:
         self._write_snapshot(connection, fold)
         for chunk in _chunks(fold.queue_ids):
             connection.execute(delete(fold_queue).where(fold_queue.c.queue_id.in_(chunk)))
+        for schema_hash, queue_ids in fold.set_aside.items():
+            aside = update(fold_queue).values(policy=_lane(fold.policy, schema_hash))
+            for chunk in _chunks(queue_ids):
+                connection.execute(aside.where(fold_queue.c.queue_id.in_(chunk)))
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:
@@ -270,14 +277,19 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
     )
 
 
-def _claim(connection: Connection, policy: str, limit: int) -> list[FoldItem]:
-    queued = connection.execute(
-        select(fold_queue.c.decision_id)
-        .where(fold_queue.c.policy == policy)
-        .order_by(fold_queue.c.queue_id)
-        .limit(limit)
-    )
-    return fold_items(connection, list(dict.fromkeys(queued.scalars())))
+def _claim(connection: Connection, policy: str, schema_hash: str | None, limit: int) -> list[FoldItem]:
+    queued: list[str] = []
+    # Lane by lane: each is a range of the index, both at once would be sorted whole.
+    for lane in (policy,) if schema_hash is None else (_lane(policy, schema_hash), policy):
+        query = select(fold_queue.c.decision_id).where(fold_queue.c.policy == lane)
+        rows = connection.execute(query.order_by(fold_queue.c.queue_id).limit(limit - len(queued)))
+        queued.extend(rows.scalars())
+    return fold_items(connection, list(dict.fromkeys(queued)))
+
+
+def _lane(policy: str, schema_hash: str) -> str:
+    """What stands for the policy in rows of the queue that were set aside: no policy's name has a space."""
+    return f"{policy} {schema_hash}"
 
 
 def _changes(delta: StatDelta) -> tuple[float, ...]:

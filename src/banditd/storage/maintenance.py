@@ -125,7 +125,7 @@ class SqlMaintenance:
         oldest = (
             select(c.decision_id)
             .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
-            .where(not_(exists().where(fold_queue.c.decision_id == c.decision_id)))
+            .where(not_(exists().where(fold_queue.c.decision_id == c.decision_id, fold_queue.c.policy == c.policy)))
             .order_by(c.decision_id)
             .limit(limit)
         )
@@ -136,11 +136,14 @@ class SqlMaintenance:
             chunk = ids[start : start + _CHUNK]
             queued = set(
                 connection.execute(
-                    select(fold_queue.c.decision_id).where(fold_queue.c.decision_id.in_(chunk))
+                    select(c.decision_id)
+                    .join(fold_queue, fold_queue.c.decision_id == c.decision_id)
+                    .where(c.decision_id.in_(chunk), fold_queue.c.policy == c.policy)
                 ).scalars()
             )
             going = [decision_id for decision_id in chunk if decision_id not in queued]
-            for table in (contribution, reward_event, usage_report, activation, decision):
+            # Rows of the queue that wait for a learner of another feature schema may wait for ever: they go too.
+            for table in (fold_queue, contribution, reward_event, usage_report, activation, decision):
                 gone = connection.execute(delete(table).where(table.c.decision_id.in_(going))).rowcount
                 removed[table.name] += gone
         for name in ("decision", "reward_event", "usage_report"):
