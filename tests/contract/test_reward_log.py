@@ -199,6 +199,21 @@ async def test_usage_belongs_to_the_arm_that_served_and_refolds_its_reward(stora
     assert items[quiet.decision_id].events == ()
 
 
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_report_without_tokens_and_dollars_leaves_the_estimate_standing(storage, make, settled):
+    made = await _one_decision(storage, make)
+    if settled:
+        assert await storage.rewards.charge_estimate([made.decision_id], make.now_us + 20) == 1
+    report = UsageReport(decision_id=made.decision_id, latency_ms=80.0, body_hash="a")
+    assert await storage.rewards.report_usage(report, _price) == (False, None)
+    usage = (await storage.arms.usage("default"))["cheap"]
+    assert (usage.usage_reports, usage.latency_ms_sum) == (1, 80.0)
+    assert usage.cost_usd == pytest.approx(0.001)
+    [context] = await storage.reports.contexts("default")
+    assert context["spend_usd"] == pytest.approx(0.001)
+    assert (await storage.decisions.get(made.decision_id))["usage"]["cost_usd"] is None
+
+
 async def test_two_replicas_reporting_the_same_usage_count_it_once(storage, open_replica, make):
     made = await _one_decision(storage, make)
     report = UsageReport(decision_id=made.decision_id, cost_usd=0.5, body_hash="a")

@@ -1,4 +1,4 @@
-"""From a decision's rewards to what it puts into the statistics: pure.
+"""From a decision's rewards to what it puts into the statistics: no clock, no I/O.
 
 A decision contributes one weighted observation (arm, epoch, w, r) however many rewards it has. When its rewards
 or its served arm change, the old contribution is subtracted and the new one added, so corrections, retractions
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from banditd.bandit.state import PolicyState
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
@@ -49,6 +50,15 @@ def contribution_of(item: FoldItem) -> Contribution | None:
     weight, reward = merged
     arm = item.served_arm if item.served_arm is not None else item.chosen_arm
     return Contribution(arm=arm, epoch=item.epoch, weight=weight, reward=reward)
+
+
+def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | None) -> None:
+    """Replace what a decision has put into the statistics by ``new``."""
+    old = item.contribution
+    if old is not None:
+        state.fold(arm=old.arm, epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
+    if new is not None:
+        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=old is None)
 
 
 def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:

@@ -31,7 +31,7 @@ from banditd.ports import (
     StatDelta,
     StoredSegment,
 )
-from banditd.services.folding import contribution_of, estimate_deltas, stat_deltas
+from banditd.services.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -139,11 +139,11 @@ class Learner:
         return ({}, ()) if state is None else (dict(state.regimes.changed), state.regimes.history)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self._stopping:
             self._wake.clear()
+            more = False
             try:
-                await self._lead_or_follow(loop.time())
+                more = await self._lead_or_follow()
             except StorageUnavailableError as error:
                 logger.warning("learner.storage_unavailable", extra={"error": error.message})
             except BanditdError as error:
@@ -153,7 +153,7 @@ class Learner:
                 # The loop must outlive a bug: rewards stay queued, the state is read again, the log shows it.
                 logger.exception("learner.crashed")
                 self._stale.update(self._runtimes)
-            if not self._stopping:
+            if not self._stopping and not more:
                 await self._rest()
 
     async def _rest(self) -> None:
@@ -162,20 +162,31 @@ class Learner:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), self._poll_s)
 
-    async def _lead_or_follow(self, now_s: float) -> None:
-        async with self._busy:
-            if now_s >= self._next_lease:
-                await self._renew_lease(now_s)
-            if now_s >= self._next_poll:
-                self._next_poll = now_s + self._poll_s
-                await self._refresh_arms()
-                if not self.leader:
-                    await self._follow()
-            for name in sorted(self._stale):
-                await self._load(name)
-            if self.leader:
-                for name in self._runtimes:
-                    await self._step(name)
+    async def _lead_or_follow(self) -> bool:
+        """Keep up, and as the leader fold one batch of every policy. Whether more may be queued.
+
+        Between two batches the lock is free and what is due gets done: arms must not wait for a backlog.
+        """
+        more = False
+        for name in self._runtimes:
+            async with self._busy:
+                await self._keep_up(asyncio.get_running_loop().time())
+                if not self.leader or self._stopping:
+                    return False
+                more |= await self._step(name)
+        return more
+
+    async def _keep_up(self, now_s: float) -> None:
+        """Lease, arms and other replicas' snapshots when they are due."""
+        if now_s >= self._next_lease:
+            await self._renew_lease(now_s)
+        if now_s >= self._next_poll:
+            self._next_poll = now_s + self._poll_s
+            await self._refresh_arms()
+            if not self.leader:
+                await self._follow()
+        for name in sorted(self._stale):
+            await self._load(name)
 
     async def _renew_lease(self, now_s: float) -> None:
         held = await self._leases.acquire(LEASE, self._holder, ttl_s=self._lease_s, now_us=self._clock.now_us())
@@ -191,24 +202,17 @@ class Learner:
 
     # -------------------------------------------------------------- the fold
 
-    async def _step(self, name: str) -> None:
-        """Fold one policy's queue until it is empty."""
-        while not self._stopping:
-            started = perf_counter()
-            schema_hash = self._runtimes[name].builder.schema.hash
-            items = await self._store.claim(name, self._max_batch, schema_hash=schema_hash)
-            if items:
-                await self._fold(name, items)
-                self._metrics.fold_seconds.observe(perf_counter() - started)
-            await self._tune(name)
-            # A claim counts rows of the queue, and a decision with several rewards has several.
-            if sum(len(item.queue_ids) for item in items) < self._max_batch:
-                return
-            now_s = asyncio.get_running_loop().time()
-            if now_s >= self._next_lease:
-                await self._renew_lease(now_s)
-                if not self.leader:
-                    return
+    async def _step(self, name: str) -> bool:
+        """Fold one batch of one policy's queue. Whether it was a full one, so that more may be queued."""
+        started = perf_counter()
+        schema_hash = self._runtimes[name].builder.schema.hash
+        items = await self._store.claim(name, self._max_batch, schema_hash=schema_hash)
+        if items:
+            await self._fold(name, items)
+            self._metrics.fold_seconds.observe(perf_counter() - started)
+        await self._tune(name)
+        # A claim counts rows of the queue, and a decision with several rewards has several.
+        return sum(len(item.queue_ids) for item in items) >= self._max_batch
 
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
         runtime, state = self._runtimes[name], self._states[name]
@@ -386,12 +390,3 @@ class Learner:
         for arm in state.arms:
             changed = arm.arm in state.regimes.changed
             self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)  # type: ignore[union-attr]
-
-
-def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | None) -> None:
-    """Replace what a decision has put into the statistics by ``new``."""
-    old = item.contribution
-    if old is not None:
-        state.fold(arm=old.arm, epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
-    if new is not None:
-        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=old is None)

@@ -26,8 +26,8 @@ from banditd.ports import (
     StoredLearning,
     StoredSegment,
 )
-from banditd.services.folding import contribution_of, estimate_deltas, stat_deltas
-from banditd.services.learner import LEASE, apply_contribution
+from banditd.services.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
+from banditd.services.learner import LEASE
 from banditd.services.maintenance import PRUNED_CURSOR
 
 

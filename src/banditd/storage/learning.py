@@ -288,7 +288,7 @@ def _claim(connection: Connection, policy: str, schema_hash: str | None, limit: 
 
 
 def _lane(policy: str, schema_hash: str) -> str:
-    """What stands for the policy in rows of the queue that were set aside: no policy's name has a space."""
+    """What stands for the policy in rows of the queue that were set aside; no policy is called that."""
     return f"{policy} {schema_hash}"
 
 

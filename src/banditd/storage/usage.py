@@ -242,8 +242,11 @@ def _correct(
 
 
 def _count(increments: Increments, made: Any, row: Mapping[str, Any], sign: int) -> None:
-    """Add (or with -1 take back) one usage row. Order of the sums: ``_USAGE_SUMS``, ``_CLUSTER_SUMS``."""
-    cost = sign * (row["cost_usd"] or 0.0)
+    """Add (or with -1 take back) one usage row. Order of the sums: ``_USAGE_SUMS``, ``_CLUSTER_SUMS``.
+
+    A report without tokens and dollars leaves the estimate standing, here as on the accounts.
+    """
+    cost = sign * (made.predicted_cost_usd if row["cost_usd"] is None else row["cost_usd"])
     latency = sign * (row["latency_ms"] or 0.0)
     timed = sign * (row["latency_ms"] is not None)
     changes = (
