@@ -100,6 +100,20 @@ async def test_corrections_and_retractions_leave_exactly_what_should_stand(open_
         assert (await refolded(daemon)).agrees
 
 
+async def test_a_reward_that_comes_again_after_its_retraction_was_counted_before(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon, candidates=("small",))
+        for _ in range(3):
+            receipt = await reward(daemon, decision_id, 0.9)
+            await daemon.learner.drained()
+            await daemon.services.rewards.retract(receipt.reward_id)
+            await daemon.learner.drained()
+        await reward(daemon, decision_id, 0.9)
+        await daemon.learner.drained()
+        assert sum(rewards for _, rewards in await daemon.storage.reports.delays("default")) == 1
+        assert daemon.learner.watch("default")["small"][1] == 1
+
+
 async def test_a_deferred_decision_learns_only_after_its_activation(open_daemon: OpenDaemon) -> None:
     async with open_daemon() as daemon:
         decision_id = await route(daemon, defer_activation=True)

@@ -211,7 +211,7 @@ class FoldItem:
 
     events : active events (newest revision per identity, not retracted, status recorded).
     contribution : what it has put into the statistics until now, or None.
-    queue_ids : the rows of the learner's queue that this item answers.
+    queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
     predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
         them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
     """
@@ -231,6 +231,7 @@ class FoldItem:
     queue_ids: tuple[str, ...]
     predicted: tuple[tuple[str, float], ...] = ()
     estimated: bool = False
+    retracted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,10 +282,7 @@ class EstimateDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldCommit:
-    """One micro-batch: all of it is one transaction.
-
-    set_aside : by feature schema, rows of the queue that wait for a learner of that schema.
-    """
+    """One micro-batch: all of it is one transaction."""
 
     policy: str
     schema_hash: str
@@ -299,7 +297,7 @@ class FoldCommit:
     deltas: Sequence[StatDelta] = ()
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
-    set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by schema: rows for its learner
     at_us: int = 0
 
 

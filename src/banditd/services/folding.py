@@ -58,7 +58,14 @@ def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | N
     if old is not None:
         state.fold(arm=old.arm, epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
     if new is not None:
-        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=old is None)
+        state.fold(
+            arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=_is_first(item)
+        )
+
+
+def _is_first(item: FoldItem) -> bool:
+    """Whether the decision has its first reward. After a retraction it has been counted before."""
+    return item.contribution is None and not item.retracted
 
 
 def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
@@ -69,7 +76,7 @@ def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
         deltas.append(_delta(item, old, sign=-1, delay_s=None))
     if new is not None:
         first = min(e.created_at_us for e in item.events)
-        delay_s = max(0.0, (first - item.created_at_us) / 1e6) if old is None else None
+        delay_s = max(0.0, (first - item.created_at_us) / 1e6) if _is_first(item) else None
         deltas.append(_delta(item, new, sign=1, delay_s=delay_s))
     return deltas
 

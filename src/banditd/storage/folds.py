@@ -32,10 +32,15 @@ def fold_items(connection: Connection, decision_ids: Sequence[str]) -> list[Fold
         chunk = decision_ids[start : start + _CHUNK]
         # The queue is read before the events: an event that this look misses has its row still to come.
         queued = _queued(connection, chunk)
-        events = _active_events(connection, chunk)
+        events, retracted = _active_events(connection, chunk)
         for row in connection.execute(_query().where(decision.c.decision_id.in_(chunk))):
             decision_id = row.decision_id
-            found[decision_id] = _item(row, tuple(events.get(decision_id, ())), tuple(queued.get(decision_id, ())))
+            found[decision_id] = _item(
+                row,
+                tuple(events.get(decision_id, ())),
+                tuple(queued.get(decision_id, ())),
+                retracted=decision_id in retracted,
+            )
     return [found[decision_id] for decision_id in decision_ids if decision_id in found]
 
 
@@ -113,22 +118,31 @@ def _queued(connection: Connection, decision_ids: Sequence[str]) -> dict[str, li
     return rows
 
 
-def _active_events(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[RewardEvent]]:
+def _active_events(
+    connection: Connection, decision_ids: Sequence[str]
+) -> tuple[dict[str, list[RewardEvent]], set[str]]:
+    """(active events by decision, decisions that had a reward to learn which was taken back)."""
     c = reward_event.c
     query = (
         select(c.decision_id, c.identity, c.kind, c.reward, c.noise_variance, c.received_at_us)
         .where(c.decision_id.in_(decision_ids), c.status == "recorded")
         .order_by(c.identity, c.revision)
     )
-    newest = {(row.decision_id, row.identity): row for row in connection.execute(query)}
+    newest: dict[tuple[str, str], Any] = {}
+    retracted: set[str] = set()
+    for row in connection.execute(query):
+        before = newest.get((row.decision_id, row.identity))
+        if before is not None and row.kind == "retraction":
+            retracted.add(row.decision_id)
+        newest[row.decision_id, row.identity] = row
     events: dict[str, list[RewardEvent]] = defaultdict(list)
     for (decision_id, _), row in newest.items():
         if row.kind != "retraction" and row.reward is not None:
             events[decision_id].append(RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us))
-    return events
+    return events, retracted
 
 
-def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, ...]) -> FoldItem:
+def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, ...], *, retracted: bool) -> FoldItem:
     put = None
     if row.put_arm is not None:
         put = Contribution(row.put_arm, row.put_epoch, row.put_weight, row.put_reward)
@@ -148,6 +162,7 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         queue_ids=queue_ids,
         predicted=_predicted(row),
         estimated=bool(row.put_estimated),
+        retracted=retracted,
     )
 
 
