@@ -58,9 +58,8 @@ def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | N
     if old is not None:
         state.fold(arm=old.arm, epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
     if new is not None:
-        state.fold(
-            arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=_is_first(item)
-        )
+        first = _is_first(item)
+        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=first)
 
 
 def _is_first(item: FoldItem) -> bool:
