@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from tests.walks.conftest import OpenDaemon
 
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import Price
+from banditd.core.types import Price, Query
 
 EIGHT = [{"arm": f"a{i}"} for i in range(8)]
 
@@ -59,6 +63,27 @@ async def test_shares_that_are_raised_at_once_still_hold_together(open_daemon: O
         refused = [answer for answer in answers if isinstance(answer, BaseException)]
         assert [type(error) for error in refused] == [InvalidInputError]
         assert sum(arm.min_share for arm in await here.storage.arms.arms("default")) == pytest.approx(0.6)
+
+
+async def test_an_arm_that_comes_while_the_dashboard_reads_does_not_break_its_answer(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_daemon() as daemon:
+        for i in range(4):
+            await daemon.services.routing.route(Query(text=f"query {i}"))
+        reader = copy.copy(daemon.storage.reports)
+
+        async def with_a_newcomer(policy: str) -> list[Mapping[str, float | str]]:
+            arms = daemon.runtimes["default"].arms
+            await daemon.services.arms.add(dataclasses.replace(arms[0], arm=f"new {len(arms)}"))
+            return await daemon.storage.reports.contexts(policy)
+
+        monkeypatch.setattr(reader, "contexts", with_a_newcomer)
+        monkeypatch.setattr(daemon.services.dashboard, "_reports", reader)
+        learned: Any = await daemon.services.dashboard.learning("default")
+        assert [row["arm"] for row in learned["fixed"]] == ["small", "large", "vision"]
+        chosen: Any = await daemon.services.dashboard.choices("default")
+        assert {len(cluster["arms"]) for cluster in chosen["clusters"]} == {4}
 
 
 async def test_a_clock_that_is_behind_does_not_bring_the_older_price_back(

@@ -12,10 +12,10 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 
 from banditd.bootstrap import Daemon
-from banditd.core.errors import BudgetExhaustedError, InvalidInputError, NotFoundError
+from banditd.core.errors import BudgetExhaustedError, InvalidInputError, NotFoundError, StorageUnavailableError
 from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.types import Decision, Price, Query, UsageReport
-from banditd.ports import DecisionFilter
+from banditd.ports import DecisionFilter, Revise
 
 
 def budget(usd: float, **more: Any) -> dict[str, Any]:
@@ -262,6 +262,33 @@ async def test_a_price_file_is_applied_once_per_content(open_daemon: OpenDaemon,
         path.write_text("large: {usd_per_mtok_in: 2.5}\n")
         await daemon.jobs.run_now("prices")
         assert (await daemon.services.arms.get("default", "large")).arm.price == Price(2.5)
+
+
+async def test_a_price_file_waits_for_a_database_that_does_not_answer(
+    open_daemon: OpenDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text("small: {usd_per_mtok_in: 5.0}\nlarge: {usd_per_mtok_in: 7.0}\n")
+    async with open_daemon(prices_file=str(path)) as daemon:
+        update = daemon.storage.arms.update
+
+        async def flaky(policy: str, arm: str, revise: Revise) -> None:
+            if arm == "large":
+                raise StorageUnavailableError("not now")
+            await update(policy, arm, revise)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(daemon.storage.arms, "update", flaky)
+            for _ in range(2):
+                await daemon.jobs.run_now("prices")
+        assert (await daemon.services.arms.get("default", "large")).arm.price == Price(3.0, 15.0)
+        await daemon.jobs.run_now("prices")
+        prices = {arm.arm: arm.price for arm in await daemon.storage.arms.arms("default")}
+        assert (prices["small"], prices["large"]) == (Price(5.0), Price(7.0))
+        # Applied once: what is patched afterwards stands.
+        await daemon.services.arms.patch("default", "large", {"price": Price(1.0)})
+        await daemon.jobs.run_now("prices")
+        assert (await daemon.services.arms.get("default", "large")).arm.price == Price(1.0)
 
 
 async def test_a_minimum_share_is_a_least_probability(open_daemon: OpenDaemon) -> None:
