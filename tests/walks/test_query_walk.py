@@ -16,6 +16,7 @@ from banditd.core.errors import (
     NotFoundError,
     StorageUnavailableError,
 )
+from banditd.core.money import AccountKey
 from banditd.core.types import Decision, Query, UsageReport
 from banditd.ports import Committed
 
@@ -123,6 +124,24 @@ async def test_the_queries_of_a_session_in_one_batch_keep_its_arm(open_daemon: O
             assert [one.reason for one in made] == ["policy", "session", "session", "policy", "session", "session"]
             assert len({one.arm for one in made[:3]}) == len({one.arm for one in made[3:]}) == 1
             assert await daemon.storage.decisions.session_arm("default", f"s{i}") == made[-1].arm
+
+
+async def test_a_session_whose_batch_is_refused_is_drawn_again_as_one(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_daemon(kind="uniform") as daemon:
+        routing = daemon.services.routing
+        append = routing._decisions.append
+
+        async def refuse_batches(decisions: list[Decision]) -> Committed:
+            if len(decisions) == 1:
+                return await append(decisions)
+            return Committed({made.decision_id: AccountKey("default", "cap", "all", 0) for made in decisions})
+
+        monkeypatch.setattr(routing._decisions, "append", refuse_batches)
+        for i in range(5):
+            made = await routing.route_batch([Query(text=f"turn {n}", session_id=f"s{i}") for n in range(6)])
+            assert [one.reason for one in made if isinstance(one, Decision)] == ["policy"] + ["session"] * 5
 
 
 async def test_a_batch_answers_each_query_by_itself(open_daemon: OpenDaemon) -> None:

@@ -156,9 +156,9 @@ class RoutingService:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
         book = self._budgets[runtime.name]
         for _ in range(BUDGET_ATTEMPTS):
-            now_us = self._clock.now_us()
-            accounts = await book.accounts(prepared.query, now_us)
-            decision = self._decide(runtime, replace(prepared, accounts=accounts))
+            session_arm = await self._session_arm(runtime, prepared.query)  # others of a batch may have drawn it
+            accounts = await book.accounts(prepared.query, self._clock.now_us())
+            decision = self._decide(runtime, replace(prepared, accounts=accounts, session_arm=session_arm))
             refused = await self._commit([decision])
             if not refused:
                 return decision
