@@ -1,7 +1,8 @@
 """A file of prices that is watched: whoever keeps price lists writes it, and the arms follow. Floor 6.
 
 A content is applied once, also over restarts and replicas, so that prices patched over HTTP afterwards stand until
-the file changes again. A file that cannot be read changes nothing.
+the file changes again. A file that cannot be read changes nothing; one that the database could not take is tried
+again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import yaml
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from banditd.core.errors import BanditdError, ConfigurationError
+from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
 from banditd.core.types import Price
 from banditd.ports import Clock, JobStore
 from banditd.services.arms import ArmService
@@ -93,6 +94,8 @@ class PriceFileWatcher:
             if later is None and (await self._arms.get(policy, arm)).arm.price == price:
                 return
             await self._arms.patch(policy, arm, {"price": price}, price_from_us=later)
+        except StorageUnavailableError:
+            raise  # the content does not count as applied: the next look tries again
         except BanditdError as error:
             self._complain(policy, path, f"{arm}: {error.message}")
         else:

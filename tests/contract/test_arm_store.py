@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from banditd.core.errors import ConflictError, NotFoundError
+from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.types import Price
+from banditd.ports import ArmChange
 
 
 async def test_arms_come_back_whole_in_the_order_of_addition(storage, make):
@@ -28,7 +29,7 @@ async def test_every_change_raises_the_version(storage, make):
     arm = make.arm()
     for change in (
         storage.arms.add(arm),
-        storage.arms.replace(replace(arm, enabled=False)),
+        storage.arms.update("default", "cheap", lambda one, _: ArmChange(replace(one, enabled=False))),
         storage.arms.delete("default", "cheap", make.now_us),
         storage.arms.add(arm),
     ):
@@ -41,8 +42,10 @@ async def test_a_changed_price_is_appended_to_the_history(storage, make):
     arm = make.arm(price=Price(1.0, 2.0, 0.0))
     await storage.arms.add(arm)
     dearer = replace(arm, price=Price(2.0, 4.0, 0.01), updated_at_us=make.now_us + 5)
-    await storage.arms.replace(replace(arm, enabled=False, updated_at_us=make.now_us + 3))
-    await storage.arms.replace(dearer)
+    await storage.arms.update(
+        "default", "cheap", lambda one, _: ArmChange(replace(one, enabled=False, updated_at_us=make.now_us + 3))
+    )
+    await storage.arms.update("default", "cheap", lambda _one, _all: ArmChange(dearer))
     assert await storage.arms.arms("default") == [dearer]
     assert await storage.arms.price_history("default", "cheap") == [
         (make.now_us, arm.price), (make.now_us + 5, dearer.price),
@@ -57,7 +60,7 @@ async def test_a_deleted_arm_is_gone_and_comes_back_with_its_totals(storage, mak
     assert await storage.arms.delete("default", "cheap", make.now_us + 2) is False
     assert [arm.arm for arm in await storage.arms.arms("default")] == ["dear"]
     with pytest.raises(NotFoundError):
-        await storage.arms.replace(make.arm("cheap"))
+        await storage.arms.update("default", "cheap", lambda one, _: ArmChange(replace(one, enabled=False)))
     await storage.arms.add(make.arm("cheap", enabled=False))
     assert [arm.arm for arm in await storage.arms.arms("default")] == ["cheap", "dear"]
     assert (await storage.arms.usage("default"))["cheap"].decisions == 1
@@ -71,3 +74,93 @@ async def test_replicas_that_add_the_same_arm_add_it_once(storage, open_replica,
         )
     assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 9 + ["NoneType"]
     assert len(await storage.arms.price_history("default", "cheap")) == 1
+
+
+async def test_replicas_that_seed_at_once_make_each_arm_once_and_all_of_one_time(storage, open_replica, make):
+    arms = [make.arm(name) for name in ("d", "b", "a", "c")]
+    async with open_replica() as other:
+        for policy in ("one", "two", "three"):
+            mine = [replace(arm, policy=policy) for arm in arms]
+            added = await asyncio.gather(
+                *(store.arms.seed(policy, mine, make.now_us + i) for i, store in enumerate((storage, other) * 3))
+            )
+            stored = await storage.arms.arms(policy)
+            assert sorted(added) == [0, 0, 0, 0, 0, 4]
+            assert [arm.arm for arm in stored] == ["d", "b", "a", "c"]
+            assert len({arm.created_at_us for arm in stored}) == 1
+            assert [len(await storage.arms.price_history(policy, arm.arm)) for arm in stored] == [1] * 4
+
+
+async def test_a_seed_leaves_what_was_there_and_what_was_deleted_alone(storage, make):
+    await storage.arms.add(make.arm("a", enabled=False))
+    await storage.arms.add(make.arm("b"))
+    await storage.arms.delete("default", "b", make.now_us + 1)
+    version = await storage.arms.arms_version()
+    assert await storage.arms.seed("default", [make.arm("a"), make.arm("b")], make.now_us + 2) == 0
+    assert await storage.arms.arms_version() == version
+    assert await storage.arms.seed("default", [make.arm("c"), make.arm("b")], make.now_us + 3) == 1
+    assert [(arm.arm, arm.enabled) for arm in await storage.arms.arms("default")] == [("a", False), ("c", True)]
+
+
+async def test_changes_of_one_arm_at_once_all_arrive(storage, open_replica, make):
+    await storage.arms.add(make.arm(context_window_tokens=0))
+
+    def one_more(arm, _arms):
+        return ArmChange(replace(arm, context_window_tokens=arm.context_window_tokens + 1))
+
+    async with open_replica() as other:
+        await asyncio.gather(
+            *(store.arms.update("default", "cheap", one_more) for store in (storage, other) for _ in range(20)),
+            storage.arms.update("default", "cheap", lambda arm, _: ArmChange(replace(arm, provider="maker"))),
+        )
+    [arm] = await storage.arms.arms("default")
+    assert (arm.context_window_tokens, arm.provider) == (40, "maker")
+
+
+async def test_a_change_that_is_refused_stores_nothing(storage, make):
+    await storage.arms.add(make.arm("cheap"))
+    before, version = await storage.arms.arms("default"), await storage.arms.arms_version()
+
+    def refuse(_arm, arms):
+        raise InvalidInputError(f"not beside {len(arms)} arms")
+
+    with pytest.raises(InvalidInputError, match="beside 1"):
+        await storage.arms.update("default", "cheap", refuse)
+    with pytest.raises(InvalidInputError, match="beside 1"):
+        await storage.arms.add(make.arm("dear"), refuse)
+    assert await storage.arms.arms("default") == before
+    assert await storage.arms.arms_version() == version
+
+
+async def test_a_price_that_becomes_due_during_another_change_stays(storage, open_replica, make):
+    await storage.arms.add(make.arm())
+    due = Price(7.0, 8.0, 0.0)
+    async with open_replica() as other:
+        for i in range(10):
+            at_us = make.now_us + 10 * (i + 1)
+            price = replace(due, usd_per_request=float(i))
+            await storage.arms.update("default", "cheap", lambda arm, _, p=price, t=at_us: ArmChange(arm, (p, t)))
+            await asyncio.gather(
+                other.arms.adopt_due_prices(at_us),
+                *(
+                    storage.arms.update("default", "cheap", lambda arm, _, n=n: ArmChange(replace(arm, provider=n)))
+                    for n in (f"{i}", f"again {i}")
+                ),
+            )
+            [arm] = await storage.arms.arms("default")
+            assert (arm.price, arm.provider) == (price, f"again {i}")
+    assert len(await storage.arms.price_history("default", "cheap")) == 11
+
+
+async def test_a_scheduled_price_goes_with_its_arm(storage, make):
+    planned = Price(99.0, 99.0, 0.0)
+    schedule = lambda arm, _: ArmChange(arm, (planned, make.now_us + 100))  # noqa: E731
+    for at_us, back_at_us in ((50, 60), (50, 200)):
+        await storage.arms.add(make.arm(updated_at_us=make.now_us + at_us - 10))
+        await storage.arms.update("default", "cheap", schedule)
+        await storage.arms.delete("default", "cheap", make.now_us + at_us)
+        await storage.arms.add(make.arm(updated_at_us=make.now_us + back_at_us))
+        assert await storage.arms.adopt_due_prices(make.now_us + 1000) == []
+        [arm] = await storage.arms.arms("default")
+        assert arm.price == make.arm().price
+        await storage.arms.delete("default", "cheap", make.now_us)

@@ -9,6 +9,7 @@ import pytest
 from banditd.core.ids import new_id
 from banditd.core.money import AccountKey, AccountTotals, Charge
 from banditd.core.types import UsageReport
+from banditd.ports import ArmChange
 
 MONTH = AccountKey("default", "month", "all", 1_748_736_000_000_000)
 RATE = AccountKey("default", "decision", "all", 0)
@@ -143,7 +144,7 @@ async def test_a_price_of_the_past_is_applied_to_a_decision_of_the_past(storage,
     made = make.decision(make.now_us + 10)
     await storage.decisions.append([made])
     dearer = type(arm.price)(usd_per_mtok_in=1000.0)
-    await storage.arms.schedule_price("default", "cheap", dearer, make.now_us + 20)
+    await storage.arms.update("default", "cheap", lambda one, _: ArmChange(one, (dearer, make.now_us + 20)))
     assert await storage.arms.adopt_due_prices(make.now_us + 19) == []
     assert await storage.arms.adopt_due_prices(make.now_us + 20) == [("default", "cheap")]
     assert await storage.arms.adopt_due_prices(make.now_us + 30) == []

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.errors import InvalidInputError, NotFoundError, StorageUnavailableError
 from banditd.ports import DecisionFilter
 
 HOUR_US = 3_600_000_000
@@ -126,6 +126,36 @@ async def test_a_session_keeps_the_arm_of_its_newest_decision(storage, make):
     await storage.decisions.append([make.decision(make.now_us, session_id="s", arm="cheap")])
     assert await storage.decisions.session_arm("default", "s") == "dear"
     assert await storage.decisions.session_arm("other", "s") is None
+
+
+async def test_sessions_that_are_looked_up_together_get_each_their_own_arm(storage, make):
+    names = [f"s{i}" for i in range(600)]
+    await storage.decisions.append(
+        [make.decision(session_id=name, arm=("cheap", "dear")[i % 2]) for i, name in enumerate(names)]
+    )
+    await storage.decisions.append([make.decision(session_id="s0", policy="other", arm="middle")])
+    look = storage.decisions.session_arm
+    cancelled = asyncio.ensure_future(look("default", "s1"))
+    keys = [*(("default", name) for name in [*names, "s0", "nobody"]), ("other", "s0"), ("other", "s1")]
+    waiting = asyncio.gather(*(look(*key) for key in keys))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    expected = ["cheap", "dear"] * 300 + ["cheap", None, "middle", None]
+    assert await waiting == expected
+
+
+async def test_a_look_up_that_fails_fails_those_that_asked_and_no_others(storage, make, monkeypatch):
+    await storage.decisions.append([make.decision(session_id="s")])
+
+    async def down(_work):
+        raise StorageUnavailableError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.database, "read", down)
+        looks = (storage.decisions.session_arm("default", "s") for _ in range(3))
+        answers = await asyncio.gather(*looks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StorageUnavailableError] * 3
+    assert await storage.decisions.session_arm("default", "s") == "cheap"
 
 
 async def test_activation_releases_held_rewards_once(storage, make):

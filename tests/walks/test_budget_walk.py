@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 
 from banditd.bootstrap import Daemon
-from banditd.core.errors import BudgetExhaustedError, InvalidInputError, NotFoundError
+from banditd.core.errors import BudgetExhaustedError, InvalidInputError, NotFoundError, StorageUnavailableError
+from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.types import Decision, Price, Query, UsageReport
-from banditd.ports import DecisionFilter
+from banditd.ports import DecisionFilter, Revise
 
 
 def budget(usd: float, **more: Any) -> dict[str, Any]:
@@ -117,6 +119,51 @@ async def test_keys_and_tags_have_accounts_of_their_own(open_daemon: OpenDaemon)
         assert await charged(daemon, "alice") == pytest.approx(1.0)
 
 
+async def test_an_account_that_others_push_out_meanwhile_is_charged_all_the_same(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = [budget(100.0, of="tag:team"), {**budget(1.0, of="tag:user"), "name": "user"}]
+    monkeypatch.setattr("banditd.services.budgets.ACCOUNTS_KEPT", 2)
+    async with open_daemon(budgets=budgets) as daemon:
+        await ask(daemon, tags={"team": "t"})
+        before = await charged(daemon, "t")
+        read = daemon.storage.budgets.accounts
+
+        async def crowded(keys: Sequence[AccountKey]) -> Mapping[AccountKey, AccountTotals]:
+            if any(key.account == "late" for key in keys):
+                for user in "abc":  # more than are kept: the team's account has to go
+                    await ask(daemon, tags={"user": user})
+            return await read(keys)
+
+        monkeypatch.setattr(daemon.storage.budgets, "accounts", crowded)
+        made = await ask(daemon, tags={"team": "t", "user": "late"})
+        monkeypatch.undo()
+        assert [charge.key.account for charge in made.charges] == ["t", "late"]
+        assert await charged(daemon, "t") == pytest.approx(before + made.charges[0].usd)
+
+
+async def test_a_batch_that_breaks_frees_what_it_had_reserved(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_daemon(budgets=[budget(0.05, at_stop="reject")]) as daemon:
+        routing = daemon.services.routing
+        encode = routing._encoder.encode
+
+        async def broken(text: str) -> object:
+            if text == "odd":
+                raise KeyError(text)
+            return await encode(text)
+
+        monkeypatch.setattr(routing._encoder, "encode", broken)
+        fine = Query(text="fine", candidates=("large",))
+        for _ in range(30):  # together they would reserve the whole budget
+            with pytest.raises(KeyError):
+                await routing.route_batch([fine, Query(text="odd")])
+        made = await routing.route(fine)
+        assert made.arm == "large"
+        assert await charged(daemon) == pytest.approx(made.charges[0].usd)
+
+
 async def test_a_rate_is_held_across_replicas(open_daemon: OpenDaemon) -> None:
     usd = 0.0006
     async with open_daemon(budget_usd_per_decision=usd) as first, open_daemon(budget_usd_per_decision=usd) as second:
@@ -215,6 +262,33 @@ async def test_a_price_file_is_applied_once_per_content(open_daemon: OpenDaemon,
         path.write_text("large: {usd_per_mtok_in: 2.5}\n")
         await daemon.jobs.run_now("prices")
         assert (await daemon.services.arms.get("default", "large")).arm.price == Price(2.5)
+
+
+async def test_a_price_file_waits_for_a_database_that_does_not_answer(
+    open_daemon: OpenDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text("small: {usd_per_mtok_in: 5.0}\nlarge: {usd_per_mtok_in: 7.0}\n")
+    async with open_daemon(prices_file=str(path)) as daemon:
+        update = daemon.storage.arms.update
+
+        async def flaky(policy: str, arm: str, revise: Revise) -> None:
+            if arm == "large":
+                raise StorageUnavailableError("not now")
+            await update(policy, arm, revise)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(daemon.storage.arms, "update", flaky)
+            for _ in range(2):
+                await daemon.jobs.run_now("prices")
+        assert (await daemon.services.arms.get("default", "large")).arm.price == Price(3.0, 15.0)
+        await daemon.jobs.run_now("prices")
+        prices = {arm.arm: arm.price for arm in await daemon.storage.arms.arms("default")}
+        assert (prices["small"], prices["large"]) == (Price(5.0), Price(7.0))
+        # Applied once: what is patched afterwards stands.
+        await daemon.services.arms.patch("default", "large", {"price": Price(1.0)})
+        await daemon.jobs.run_now("prices")
+        assert (await daemon.services.arms.get("default", "large")).arm.price == Price(1.0)
 
 
 async def test_a_minimum_share_is_a_least_probability(open_daemon: OpenDaemon) -> None:

@@ -14,8 +14,11 @@ from banditd.core.errors import (
     InvalidInputError,
     NoEligibleArmError,
     NotFoundError,
+    StorageUnavailableError,
 )
+from banditd.core.money import AccountKey
 from banditd.core.types import Decision, Query, UsageReport
+from banditd.ports import Committed
 
 
 async def test_a_decision_is_durable_and_holds_all_that_made_it(open_daemon: OpenDaemon) -> None:
@@ -74,6 +77,71 @@ async def test_a_session_keeps_its_arm_across_a_restart_unless_told_otherwise(op
         assert {d.reason for d in fresh} == {"policy"}
         elsewhere = await routing.route(Query(text="x", session_id="s", excluded_arms=frozenset({fresh[-1].arm})))
         assert elsewhere.arm != fresh[-1].arm
+
+
+async def test_replicas_keep_a_session_on_the_arm_that_any_of_them_drew_last(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(kind="uniform") as here, open_daemon(kind="uniform") as there:
+        first = await here.services.routing.route(Query(text="one", session_id="s"))
+        others = frozenset({first.arm})
+        moved = await there.services.routing.route(
+            Query(text="two", session_id="s", new_session_arm=True, excluded_arms=others)
+        )
+        assert moved.arm != first.arm
+        for daemon in (here, there, here):
+            kept = await daemon.services.routing.route(Query(text="three", session_id="s"))
+            assert (kept.arm, kept.reason) == (moved.arm, "session")
+
+
+async def test_what_was_not_committed_keeps_no_session_and_uses_up_no_share(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = [{"arm": "small"}, {"arm": "large", "max_share": 0.3}]
+    async with open_daemon(kind="uniform", arms=arms) as daemon:
+        routing = daemon.services.routing
+
+        async def fail(_decisions: list[Decision]) -> Committed:
+            raise StorageUnavailableError("not now")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(routing._decisions, "append", fail)
+            with pytest.raises(StorageUnavailableError):
+                await routing.route(Query(text="x", session_id="s", candidates=("large",)))
+            with pytest.raises(StorageUnavailableError):
+                await routing.route_batch([Query(text="x", candidates=("large",))] * 3)
+        again = await routing.route(Query(text="x", session_id="s"))
+        assert again.reason == "policy"
+        assert again.arms == ("small", "large"), "the cap counts a decision that was never made"
+
+
+async def test_the_queries_of_a_session_in_one_batch_keep_its_arm(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(kind="uniform") as daemon:
+        routing = daemon.services.routing
+        for i in range(5):
+            turns = [Query(text=f"turn {n}", session_id=f"s{i}") for n in range(6)]
+            turns[3] = Query(text="afresh", session_id=f"s{i}", new_session_arm=True)
+            other = Query(text="a try", session_id=f"s{i}", new_session_arm=True, dry_run=True)
+            made = [one for one in await routing.route_batch([other, *turns]) if isinstance(one, Decision)][1:]
+            assert [one.reason for one in made] == ["policy", "session", "session", "policy", "session", "session"]
+            assert len({one.arm for one in made[:3]}) == len({one.arm for one in made[3:]}) == 1
+            assert await daemon.storage.decisions.session_arm("default", f"s{i}") == made[-1].arm
+
+
+async def test_a_session_whose_batch_is_refused_is_drawn_again_as_one(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_daemon(kind="uniform") as daemon:
+        routing = daemon.services.routing
+        append = routing._decisions.append
+
+        async def refuse_batches(decisions: list[Decision]) -> Committed:
+            if len(decisions) == 1:
+                return await append(decisions)
+            return Committed({made.decision_id: AccountKey("default", "cap", "all", 0) for made in decisions})
+
+        monkeypatch.setattr(routing._decisions, "append", refuse_batches)
+        for i in range(5):
+            made = await routing.route_batch([Query(text=f"turn {n}", session_id=f"s{i}") for n in range(6)])
+            assert [one.reason for one in made if isinstance(one, Decision)] == ["policy"] + ["session"] * 5
 
 
 async def test_a_batch_answers_each_query_by_itself(open_daemon: OpenDaemon) -> None:

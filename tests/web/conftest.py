@@ -150,6 +150,8 @@ class MemoryArms:
         await self.get(policy, arm)
         if price_from_us is not None:
             del changes["price"]
+        if "price" in changes:
+            changes["price"] = dataclasses.replace(self.arms[arm].price, **changes["price"])
         self.arms[arm] = dataclasses.replace(self.arms[arm], **changes)
         return self._view(self.arms[arm])
 

@@ -13,26 +13,29 @@ from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.types import (
     Arm,
-    ArmUsage,
     Contribution,
     Decision,
     FloatArray,
-    Price,
     RewardEvent,
     RewardReceipt,
     RewardSubmission,
     UsageReport,
 )
+from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.operations import BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 
 __all__ = [
+    "ArmChange",
+    "ArmStore",
     "BudgetStore",
+    "Check",
     "GuardedOutcome",
     "JobStore",
     "LeaseStore",
     "Maintenance",
     "RecentOutcomes",
+    "Revise",
     "UsageOutcome",
 ]
 
@@ -328,37 +331,6 @@ class LearningStore(Protocol):
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         """A random sample of folded decisions with their events, for the integrity check."""
-
-
-# ---------------------------------------------------------------- arms, leases, jobs, budgets
-
-
-class ArmStore(Protocol):
-    async def policies(self) -> list[str]: ...
-
-    async def arms(self, policy: str) -> list[Arm]:
-        """Every arm that is not deleted, in the order of addition."""
-
-    async def usage(self, policy: str) -> Mapping[str, ArmUsage]: ...
-
-    async def add(self, arm: Arm) -> None:
-        """Raises ConflictError when it exists. A deleted arm of the same name comes back with its state."""
-
-    async def replace(self, arm: Arm) -> None:
-        """Store changed fields; a changed price is also appended to the price history."""
-
-    async def delete(self, policy: str, arm: str, at_us: int) -> bool: ...
-
-    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]: ...
-
-    async def schedule_price(self, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
-        """Append a price that will be in force from then on. Raises NotFoundError."""
-
-    async def adopt_due_prices(self, now_us: int) -> Sequence[tuple[str, str]]:
-        """Give arms the price of their history that is in force now. Returns the (policy, arm) that changed."""
-
-    async def arms_version(self) -> int:
-        """Grows with every change of any arm: what replicas poll."""
 
 
 # ---------------------------------------------------------------- reading

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from banditd.core.errors import InvalidInputError, NotFoundError
-from banditd.core.types import Arm, ArmUsage
-from banditd.ports import ArmStore, Clock
+from banditd.core.types import Arm, ArmUsage, Price
+from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.bundle import ArmView
 from banditd.services.policy import PolicyRuntime, is_onboarding
 
@@ -76,8 +76,8 @@ class ArmService:
         """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy)."""
         self._require_policy(arm.policy)
         now_us = self._clock.now_us()
-        self._check_shares(arm, await self._store.arms(arm.policy))
-        await self._store.add(dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us))
+        made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
+        await self._store.add(made, check_shares)
         await self._changed()
         return await self.get(arm.policy, arm.arm)
 
@@ -85,6 +85,9 @@ class ArmService:
         self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
     ) -> ArmView:
         """Change fields of an arm; a new price counts from the next decision on, or from ``price_from_us``.
+
+        What is not in ``changes`` stays, whoever changes it meanwhile. ``price`` is a ``Price``, or a mapping of
+        those of its fields that change.
 
         Raises
         ------
@@ -98,21 +101,31 @@ class ArmService:
                 f"cannot change {', '.join(unknown)}; changeable: {', '.join(sorted(PATCHABLE))}",
                 field=f"/{unknown[0]}",
             )
-        current = await self._find(policy, arm)
+        price = changes.get("price")
+        plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
-        values: dict[str, Any] = {**changes, "updated_at_us": now_us}
-        later = values.pop("price", None) if price_from_us is not None else None
-        changed = dataclasses.replace(current, **values)
-        self._check_shares(changed, await self._store.arms(policy))
-        if later is not None and price_from_us is not None:
-            if price_from_us <= now_us:
-                raise InvalidInputError(
-                    "a price cannot begin in the past: what was charged stays charged; leave valid_from out for now",
-                    field="/price/valid_from",
-                )
-            await self._store.schedule_price(policy, arm, later, price_from_us)
-        if set(values) != {"updated_at_us"}:
-            await self._store.replace(changed)
+
+        def revise(current: Arm, arms: Sequence[Arm]) -> ArmChange:
+            values, later = dict(plain), None
+            if price is not None and price_from_us is not None:
+                if price_from_us <= now_us:
+                    raise InvalidInputError(
+                        "a price cannot begin in the past: what was charged stays charged; "
+                        "leave valid_from out for now",
+                        field="/price/valid_from",
+                    )
+                later = _price_of(price, current), price_from_us
+            elif price is not None:
+                values["price"] = _price_of(price, current)
+            if not values:
+                return ArmChange(current, later)
+            # Never before what it changes, or the price history would end with the older of the two.
+            changed_at_us = max(now_us, current.updated_at_us + 1)
+            changed = dataclasses.replace(current, **values, updated_at_us=changed_at_us)
+            check_shares(changed, arms)
+            return ArmChange(changed, later)
+
+        await self._store.update(policy, arm, revise)
         await self._changed()
         return await self.get(policy, arm)
 
@@ -128,15 +141,7 @@ class ArmService:
 
         An arm that was changed or deleted over the API stays as it was left: the database is the truth.
         """
-        present = {a.arm for a in await self._store.arms(policy)}
-        now_us = self._clock.now_us()
-        added = 0
-        for arm in arms:
-            if arm.arm in present or await self._store.price_history(policy, arm.arm):
-                continue
-            await self._store.add(dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us))
-            added += 1
-        return added
+        return await self._store.seed(policy, arms, self._clock.now_us())
 
     async def adopt_due_prices(self) -> None:
         """Give arms the scheduled prices whose time has come."""
@@ -145,35 +150,6 @@ class ArmService:
             logger.info("arm.price_due", extra={"policy": policy, "arm": arm})
         if due:
             await self._changed()
-
-    @staticmethod
-    def _check_shares(arm: Arm, arms: Sequence[Arm]) -> None:
-        """Refuse shares that cannot hold together. Raises InvalidInputError."""
-        if arm.min_share > arm.max_share:
-            raise InvalidInputError(
-                f"min_share {arm.min_share:g} is above max_share {arm.max_share:g}", field="/min_share"
-            )
-        others = [other for other in arms if other.arm != arm.arm and other.enabled]
-        least = sum(other.min_share for other in others) + arm.min_share * arm.enabled
-        if arm.enabled and arm.min_share > 0.0 and least > 1.0 + 1e-12:
-            raise InvalidInputError(
-                f"the enabled arms' min_share would add up to {least:g}; all together they may take 1",
-                field="/min_share",
-            )
-        capped = [*others, arm] if arm.enabled else others
-        most = sum(other.max_share for other in capped)
-        if arm.max_share < 1.0 and capped and most < 1.0 - 1e-12:
-            raise InvalidInputError(
-                f"the enabled arms' max_share would add up to {most:g}: nobody might answer the rest of the traffic; "
-                "raise one, or enable another arm first",
-                field="/max_share",
-            )
-
-    async def _find(self, policy: str, arm: str) -> Arm:
-        for candidate in await self._store.arms(policy):
-            if candidate.arm == arm:
-                return candidate
-        raise _unknown_arm(policy, arm)
 
     async def _view(
         self,
@@ -206,6 +182,36 @@ class ArmService:
                 code="POLICY_UNKNOWN",
                 field="/policy",
             )
+
+
+def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:
+    """Refuse shares that cannot hold together. Raises InvalidInputError."""
+    if arm.min_share > arm.max_share:
+        raise InvalidInputError(
+            f"min_share {arm.min_share:g} is above max_share {arm.max_share:g}", field="/min_share"
+        )
+    others = [other for other in arms if other.arm != arm.arm and other.enabled]
+    least = sum(other.min_share for other in others) + arm.min_share * arm.enabled
+    if arm.enabled and arm.min_share > 0.0 and least > 1.0 + 1e-12:
+        raise InvalidInputError(
+            f"the enabled arms' min_share would add up to {least:g}; all together they may take 1",
+            field="/min_share",
+        )
+    capped = [*others, arm] if arm.enabled else others
+    most = sum(other.max_share for other in capped)
+    if arm.max_share < 1.0 and capped and most < 1.0 - 1e-12:
+        raise InvalidInputError(
+            f"the enabled arms' max_share would add up to {most:g}: nobody might answer the rest of the traffic; "
+            "raise one, or enable another arm first",
+            field="/max_share",
+        )
+
+
+def _price_of(asked: object, current: Arm) -> Price:
+    if isinstance(asked, Price):
+        return asked
+    given: Any = asked
+    return dataclasses.replace(current.price, **given)
 
 
 def _unknown_arm(policy: str, arm: str) -> NotFoundError:

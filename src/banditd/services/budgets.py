@@ -21,7 +21,7 @@ from banditd.core.money import ALL, CHEAPEST, REJECT, AccountKey, AccountTotals,
 from banditd.core.types import FloatArray, IntArray, Query
 from banditd.ports import BudgetStore, RecentOutcomes
 from banditd.services.account import LEAST_TARGET_USD, Account, exhausted
-from banditd.services.drawing import Restraint
+from banditd.services.drawing import Drawn, Restraint
 from banditd.services.guarding import PolicyGuard
 from banditd.services.policy import RouteView
 
@@ -49,6 +49,14 @@ class Admission:
     arms: IntArray
     excluded: Mapping[int, str] = field(default_factory=dict)
     stopped: tuple[str, ...] = ()
+
+    def reasons(self, names: Sequence[str], drawn: Drawn) -> dict[str, str]:
+        """Arm to the reason why money, or after it the quality floor, took it out (``names`` : of all arms)."""
+        found = {names[i]: f"budget:{name}" for i, name in self.excluded.items()}
+        if drawn.arms.shape[0] < self.arms.shape[0]:
+            kept = set(drawn.arms.tolist())
+            found |= {names[i]: "quality_floor" for i in self.arms.tolist() if i not in kept}
+        return found
 
 
 class BudgetBook:
@@ -89,9 +97,12 @@ class BudgetBook:
         if not self.rules:
             return ()
         keys = self._keys(query, now_us)
-        missing = [pair for pair in keys if pair[1] not in self._accounts]
+        held = {key: self._accounts[key] for _, key in keys if key in self._accounts}
+        missing = [pair for pair in keys if pair[1] not in held]
         if missing:
             await self._read(missing, now_us)
+            for key, account in held.items():  # others may have pushed it out meanwhile
+                self._accounts.setdefault(key, account)
         accounts = []
         for _, key in keys:
             self._accounts.move_to_end(key)

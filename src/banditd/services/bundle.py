@@ -92,7 +92,8 @@ class Arms(Protocol):
     async def patch(
         self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
     ) -> ArmView:
-        """``changes`` maps fields of ``Arm`` to new values (``price`` is a whole ``Price``).
+        """``changes`` maps fields of ``Arm`` to new values; ``price`` is a ``Price``, or a mapping of those of its
+        fields that change.
 
         price_from_us : when that price begins, in the future; None: now.
         """

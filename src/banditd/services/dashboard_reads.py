@@ -97,7 +97,8 @@ class DashboardReads:
     async def choices(self, policy: str) -> dict[str, object]:
         """What the policy would do with the mean query of every cluster seen. Raises NotFoundError."""
         runtime = self._runtime(policy)
-        view, traffic = runtime.view, await self._traffic(runtime)
+        view = runtime.view
+        traffic = await self._traffic(runtime, view)
         if traffic is None or not view.enabled.size:
             return {"policy": policy, "policy_version": view.snapshot.version, "clusters": []}
         found = self._choices.get(policy)
@@ -117,7 +118,7 @@ class DashboardReads:
         runtime = self._runtime(policy)
         view = runtime.view
         totals = await self._reports.arm_totals(policy, None)
-        traffic = await self._traffic(runtime)
+        traffic = await self._traffic(runtime, view)
         scales = await self._reader.scale_history(policy, runtime.builder.schema.hash, SCALE_POINTS)
         total = add_up(totals)
         expected = None if traffic is None else await asyncio.to_thread(_expectations, view, traffic)
@@ -151,12 +152,12 @@ class DashboardReads:
             )
         return runtime
 
-    async def _traffic(self, runtime: PolicyRuntime) -> _Traffic | None:
+    async def _traffic(self, runtime: PolicyRuntime, view: RouteView) -> _Traffic | None:
+        """Of the arms of ``view``: others may be served when the rows are there."""
         contexts = self._cluster_contexts(runtime.name)
         if contexts is None:
             return None
         rows = await self._reports.contexts(runtime.name)
-        view = runtime.view
         decisions = np.zeros((contexts.shape[0], len(view.arms)))
         for row in rows:
             cluster, index = int(row["cluster"]), view.index.get(str(row["arm"]))

@@ -55,6 +55,12 @@ class ArmGuards:
                 tokens = min(SHARE_BURST, self._tokens.get(arm.arm, 1.0) + arm.max_share)
                 self._tokens[arm.arm] = tokens - (1.0 if arm.arm == chosen else 0.0)
 
+    def take_back(self, view: RouteView, chosen: str) -> None:
+        """Undo ``count`` of a decision that was not committed."""
+        for arm in view.arms:
+            if arm.max_share < 1.0 and arm.arm in self._tokens:
+                self._tokens[arm.arm] += (1.0 if arm.arm == chosen else 0.0) - arm.max_share
+
     def exclusions(self, view: RouteView, now_us: int) -> dict[str, str]:
         """Soft exclusions: arm -> reason."""
         excluded = dict.fromkeys(self.open_breakers(now_us), "breaker_open")

@@ -45,6 +45,13 @@ class ResourcePrices:
         return self.usd_per_kwh + self.kg_co2_per_kwh * self.usd_per_kg_co2
 
 
+def cost_weight_of(query: Query, usual: float) -> float:
+    """Above a quality floor the least cost is chosen; where none clears it, quality is all that counts."""
+    if query.quality_floor is not None:
+        return 0.0
+    return usual if query.cost_weight is None else query.cost_weight
+
+
 def with_profile(query: Query, profiles: dict[str, Profile]) -> Query:
     """The query with the values of its profile where it says nothing itself.
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,10 +23,9 @@ from banditd.services.account import Account, exhausted
 from banditd.services.budgets import Admission, BudgetBook
 from banditd.services.drawing import Drawn, Restraint, draw_arm
 from banditd.services.eligibility import ArmGuards, eligible_arms
-from banditd.services.objectives import with_profile
+from banditd.services.objectives import cost_weight_of, with_profile
 from banditd.services.policy import PolicyRuntime, RouteView
 
-SESSION_CACHE_SIZE = 50_000
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
 
@@ -80,7 +78,6 @@ class RoutingService:
         self._rng = rng
         self._metrics = metrics
         self._store_input = store_input
-        self._sessions: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def route(self, query: Query) -> Decision:
         """Route one query.
@@ -103,8 +100,7 @@ class RoutingService:
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        results = [self._outcome(one) for one in prepared]
-        durable = [d for q, d in zip(queries, results, strict=True) if isinstance(d, Decision) and not q.dry_run]
+        results, durable = self._decide_all(queries, prepared)
         refused = await self._commit(durable) if durable else {}
         for index, (one, made) in enumerate(zip(prepared, results, strict=True)):
             full = refused.get(made.decision_id) if isinstance(made, Decision) else None
@@ -115,11 +111,35 @@ class RoutingService:
                     results[index] = error
         return results
 
-    def _outcome(self, prepared: tuple[PolicyRuntime, _Prepared] | BaseException) -> Decision | BanditdError:
+    def _decide_all(
+        self, queries: Sequence[Query], prepared: Sequence[tuple[PolicyRuntime, _Prepared] | BaseException]
+    ) -> tuple[list[Decision | BanditdError], list[Decision]]:
+        """What becomes of each query, and what to commit. What one draws for its session, the later ones keep."""
+        results: list[Decision | BanditdError] = []
+        durable: list[Decision] = []
+        drawn: dict[tuple[str, str] | None, str] = {}
+        try:
+            for query, one in zip(queries, prepared, strict=True):
+                made = self._outcome(one, drawn)
+                results.append(made)
+                if isinstance(made, Decision) and not query.dry_run:
+                    durable.append(made)
+                    if made.session_id is not None:
+                        drawn[made.policy, made.session_id] = made.arm
+        except BaseException:
+            self._take_back(durable)  # nobody will commit them
+            raise
+        return results, durable
+
+    def _outcome(
+        self, prepared: tuple[PolicyRuntime, _Prepared] | BaseException, drawn: Mapping[tuple[str, str] | None, str]
+    ) -> Decision | BanditdError:
         try:
             if isinstance(prepared, BaseException):
                 raise prepared
-            return self._decide(*prepared)
+            runtime, one = prepared
+            arm = drawn.get(_session_of(runtime, one.query), one.session_arm)
+            return self._decide(runtime, replace(one, session_arm=arm))
         except BanditdError as error:
             return error
 
@@ -136,9 +156,9 @@ class RoutingService:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
         book = self._budgets[runtime.name]
         for _ in range(BUDGET_ATTEMPTS):
-            now_us = self._clock.now_us()
-            accounts = await book.accounts(prepared.query, now_us)
-            decision = self._decide(runtime, replace(prepared, accounts=accounts))
+            session_arm = await self._session_arm(runtime, prepared.query)  # others of a batch may have drawn it
+            accounts = await book.accounts(prepared.query, self._clock.now_us())
+            decision = self._decide(runtime, replace(prepared, accounts=accounts, session_arm=session_arm))
             refused = await self._commit([decision])
             if not refused:
                 return decision
@@ -172,13 +192,9 @@ class RoutingService:
             return None, reason
 
     async def _session_arm(self, runtime: PolicyRuntime, query: Query) -> str | None:
-        if query.session_id is None or query.new_session_arm or not runtime.config.session_sticky:
-            return None
-        key = (runtime.name, query.session_id)
-        arm = self._sessions.get(key)
-        if arm is None:
-            arm = await self._decisions.session_arm(*key)
-        return arm
+        # Looked up every time: another replica may have drawn the session's arm afresh since.
+        key = _session_of(runtime, query)
+        return None if key is None else await self._decisions.session_arm(*key)
 
     # -------------------------------------------------------------- the decision, without waiting
 
@@ -202,10 +218,10 @@ class RoutingService:
             uniform=float(self._rng.random()),
             restraint=self._restraint(runtime, prepared.accounts, admission, priced),
         )
-        excluded |= _exclusions(view, admission, drawn)
+        excluded |= admission.reasons(view.snapshot.arms, drawn)
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
-            self._after_draw(runtime, view, query, drawn)
+            self._guards[runtime.name].count(view, view.arms[int(drawn.arms[drawn.index])].arm)
             charges = self._reserve(runtime, view, prepared.accounts, context, eligible, admission, drawn, priced)
         unaffordable = {view.arms[i].arm: float(priced.cost_usd[i]) for i in admission.excluded}
         return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges, unaffordable)
@@ -276,7 +292,7 @@ class RoutingService:
         said = query.expected_output_tokens
         output_tokens = view.expected_output_tokens(context.x) if said is None else np.full(len(view.arms), said)
         cost_usd = view.cost_usd(tokens, output_tokens)
-        weight = _cost_weight(query, runtime.config.cost_weight)
+        weight = cost_weight_of(query, runtime.config.cost_weight)
         penalty = view.penalty(
             cost_usd,
             tokens,
@@ -311,12 +327,6 @@ class RoutingService:
         return self._budgets[runtime.name].restraint(
             accounts, runtime.view.snapshot.arms, arms, priced.cost_usd[arms]
         )
-
-    def _after_draw(self, runtime: PolicyRuntime, view: RouteView, query: Query, drawn: Drawn) -> None:
-        chosen = view.arms[int(drawn.arms[drawn.index])].arm
-        self._guards[runtime.name].count(view, chosen)
-        if query.session_id is not None:
-            self._remember(runtime.name, query.session_id, chosen)
 
     def _reserve(
         self,
@@ -354,14 +364,15 @@ class RoutingService:
         """Make decisions durable. Returns, by id, those that a budget refuses, and whose."""
         try:
             committed = await self._decisions.append(decisions)
-        finally:
-            for decision in decisions:
-                if decision.charges:
-                    self._budgets[decision.policy].release(decision.charges)
+        except BaseException:
+            self._take_back(decisions)
+            raise
+        self._take_back(made for made in decisions if made.decision_id in committed.refused)
         metrics = self._metrics
         for decision in decisions:
             if decision.decision_id in committed.refused:
                 continue
+            self._budgets[decision.policy].release(decision.charges)
             explored = "true" if decision.explored else "false"
             metrics.count(metrics.selections, decision.policy, decision.arm, explored)
         if committed.accounts:
@@ -369,28 +380,18 @@ class RoutingService:
                 self._budgets[policy].adopt(committed.accounts)
         return committed.refused
 
-    def _remember(self, policy: str, session_id: str, arm: str) -> None:
-        key = (policy, session_id)
-        self._sessions[key] = arm
-        self._sessions.move_to_end(key)
-        if len(self._sessions) > SESSION_CACHE_SIZE:
-            self._sessions.popitem(last=False)
+    def _take_back(self, decisions: Iterable[Decision]) -> None:
+        """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
+        for made in decisions:
+            self._budgets[made.policy].release(made.charges)
+            self._guards[made.policy].take_back(self._runtimes[made.policy].view, made.arm)
 
 
-def _cost_weight(query: Query, usual: float) -> float:
-    """Above a quality floor the least cost is chosen; where none clears it, quality is all that counts."""
-    if query.quality_floor is not None:
-        return 0.0
-    return usual if query.cost_weight is None else query.cost_weight
-
-
-def _exclusions(view: RouteView, admission: Admission, drawn: Drawn) -> dict[str, str]:
-    """Arm to the reason why money or the quality floor took it out."""
-    reasons = {view.arms[i].arm: f"budget:{name}" for i, name in admission.excluded.items()}
-    if drawn.arms.shape[0] < admission.arms.shape[0]:
-        kept = set(drawn.arms.tolist())
-        reasons |= {view.arms[i].arm: "quality_floor" for i in admission.arms.tolist() if i not in kept}
-    return reasons
+def _session_of(runtime: PolicyRuntime, query: Query) -> tuple[str, str] | None:
+    """The session whose arm the query keeps, None where it keeps none."""
+    if query.session_id is None or query.new_session_arm or not runtime.config.session_sticky:
+        return None
+    return runtime.name, query.session_id
 
 
 def _hash(text: str | None) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.types import Arm, ArmUsage, Price
+from banditd.ports import Check, Revise
 from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.schema import arm as arm_table
@@ -62,12 +64,7 @@ class SqlArmStore:
         return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
 
     async def arms(self, policy: str) -> list[Arm]:
-        query = (
-            select(arm_table)
-            .where(arm_table.c.policy == policy, arm_table.c.deleted_at_us.is_(None))
-            .order_by(arm_table.c.position)
-        )
-        return await self._database.read(lambda connection: [_arm(row) for row in connection.execute(query)])
+        return await self._database.read(lambda connection: _present(connection, policy))
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
         t = arm_total.c
@@ -79,51 +76,67 @@ class SqlArmStore:
 
         return await self._database.read(work)
 
-    async def add(self, arm: Arm) -> None:
-        await self._database.write(lambda connection: self._add(connection, arm))
+    async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:
+        return (
+            await self._database.write(lambda connection: self._seed(connection, policy, arms, at_us)) if arms else 0
+        )
 
-    def _add(self, connection: Connection, arm: Arm) -> BanditdError | None:
-        connection.execute(
-            dialect.insert_into(self._database.engine, policy_table).on_conflict_do_nothing(
-                index_elements=["policy"]
-            ),
-            {"policy": arm.policy, "arms_version": 0, "created_at_us": arm.created_at_us},
-        )
-        # The policy's row is the lock under which positions are given out; its version is raised at the end.
-        connection.execute(
-            dialect.lock_exclusive(
-                self._database.engine,
-                select(policy_table.c.policy).where(policy_table.c.policy == arm.policy),
-            )
-        )
+    def _seed(self, connection: Connection, policy: str, arms: Sequence[Arm], at_us: int) -> int:
+        self._open(connection, policy, at_us)
+        known = set(connection.execute(select(arm_table.c.arm).where(arm_table.c.policy == policy)).scalars())
+        missing = [arm for arm in arms if arm.arm not in known]
+        for arm in missing:
+            self._insert(connection, replace(arm, created_at_us=at_us, updated_at_us=at_us))
+        if missing:
+            _raise_version(connection, policy)
+        return len(missing)
+
+    async def add(self, arm: Arm, check: Check | None = None) -> None:
+        await self._database.write(lambda connection: self._add(connection, arm, check))
+
+    def _add(self, connection: Connection, arm: Arm, check: Check | None) -> BanditdError | None:
+        self._open(connection, arm.policy, arm.created_at_us)
         before = _stored(connection, arm.policy, arm.arm)
         if before is not None and before.deleted_at_us is None:
             return ConflictError(f"Policy {arm.policy} has an arm {arm.arm} already.", code="ARM_EXISTS")
+        try:
+            if check is not None:
+                check(arm, _present(connection, arm.policy))
+        except BanditdError as error:
+            return error
         if before is None:
-            last = connection.execute(
-                select(func.coalesce(func.max(arm_table.c.position), 0)).where(arm_table.c.policy == arm.policy)
-            ).scalar_one()
-            connection.execute(insert(arm_table), _values(arm) | {"position": last + 1})
+            self._insert(connection, arm)
         else:
-            _overwrite(connection, arm, deleted_at_us=None)
-        if before is None or _price(before) != arm.price:
             since_us = arm.updated_at_us or arm.created_at_us
-            self._append_price(connection, arm.policy, arm.arm, arm.price, since_us)
+            _overwrite(connection, arm, deleted_at_us=None)
+            # The history goes on, but not with what was planned for the arm of before.
+            _forget_prices_after(connection, arm.policy, arm.arm, since_us)
+            if _newest_price(connection, arm.policy, arm.arm) != arm.price:
+                self._append_price(connection, arm.policy, arm.arm, arm.price, since_us)
         _raise_version(connection, arm.policy)
         return None
 
-    async def replace(self, arm: Arm) -> None:
-        await self._database.write(lambda connection: self._replace(connection, arm))
+    async def update(self, policy: str, arm: str, revise: Revise) -> None:
+        await self._database.write(lambda connection: self._update(connection, policy, arm, revise))
 
-    def _replace(self, connection: Connection, arm: Arm) -> BanditdError | None:
-        before = _stored(connection, arm.policy, arm.arm)
-        if before is None or before.deleted_at_us is not None:
-            return NotFoundError(f"Policy {arm.policy} has no arm {arm.arm}.", code="ARM_UNKNOWN")
-        _overwrite(connection, arm)
-        if _price(before) != arm.price:
-            since_us = arm.updated_at_us or arm.created_at_us
-            self._append_price(connection, arm.policy, arm.arm, arm.price, since_us)
-        _raise_version(connection, arm.policy)
+    def _update(self, connection: Connection, policy: str, arm: str, revise: Revise) -> BanditdError | None:
+        self._lock(connection, policy)
+        arms = _present(connection, policy)
+        before = next((one for one in arms if one.arm == arm), None)
+        if before is None:
+            return NotFoundError(f"Policy {policy} has no arm {arm}.", code="ARM_UNKNOWN")
+        try:
+            change = revise(before, arms)
+        except BanditdError as error:
+            return error
+        if change.later is not None:
+            self._append_price(connection, policy, arm, *change.later)
+        if change.arm != before:
+            _overwrite(connection, change.arm)
+            if change.arm.price != before.price:
+                since_us = change.arm.updated_at_us or change.arm.created_at_us
+                self._append_price(connection, policy, arm, change.arm.price, since_us)
+            _raise_version(connection, policy)
         return None
 
     async def delete(self, policy: str, arm: str, at_us: int) -> bool:
@@ -134,8 +147,10 @@ class SqlArmStore:
         )
 
         def work(connection: Connection) -> bool:
+            self._lock(connection, policy)
             if not connection.execute(statement).rowcount:
                 return False
+            _forget_prices_after(connection, policy, arm, at_us)
             _raise_version(connection, policy)
             return True
 
@@ -151,22 +166,16 @@ class SqlArmStore:
             lambda connection: [(row.valid_from_us, _price(row)) for row in connection.execute(query)]
         )
 
-    async def schedule_price(self, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
-        def work(connection: Connection) -> BanditdError | None:
-            before = _stored(connection, policy, arm)
-            if before is None or before.deleted_at_us is not None:
-                return NotFoundError(f"Policy {policy} has no arm {arm}.", code="ARM_UNKNOWN")
-            self._append_price(connection, policy, arm, price, valid_from_us)
-            return None
-
-        await self._database.write(work)
-
     async def adopt_due_prices(self, now_us: int) -> list[tuple[str, str]]:
-        if not await self._database.read(lambda connection: _due_prices(connection, now_us)):
+        seen = await self._database.read(lambda connection: _due_prices(connection, now_us))
+        if not seen:
             return []
+        policies = sorted({policy for policy, _ in seen})
 
         def work(connection: Connection) -> list[tuple[str, str]]:
-            due = _due_prices(connection, now_us)
+            for policy in policies:
+                self._lock(connection, policy)
+            due = {key: price for key, price in _due_prices(connection, now_us).items() if key[0] in policies}
             for (policy, arm), price in due.items():
                 mine = (arm_table.c.policy == policy) & (arm_table.c.arm == arm)
                 connection.execute(update(arm_table).where(mine).values(updated_at_us=now_us, **_price_values(price)))
@@ -178,6 +187,29 @@ class SqlArmStore:
     async def arms_version(self) -> int:
         query = select(func.coalesce(func.sum(policy_table.c.arms_version), 0))
         return await self._database.read(lambda connection: int(connection.execute(query).scalar_one()))
+
+    def _open(self, connection: Connection, policy: str, at_us: int) -> None:
+        """Lock a policy, which this may be the first to name."""
+        connection.execute(
+            dialect.insert_into(self._database.engine, policy_table).on_conflict_do_nothing(
+                index_elements=["policy"]
+            ),
+            {"policy": policy, "arms_version": 0, "created_at_us": at_us},
+        )
+        self._lock(connection, policy)
+
+    def _lock(self, connection: Connection, policy: str) -> None:
+        """Wait until this transaction alone may change the policy's arms: what is read afterwards stays true."""
+        mine = select(policy_table.c.policy).where(policy_table.c.policy == policy)
+        connection.execute(dialect.lock_exclusive(self._database.engine, mine))
+
+    def _insert(self, connection: Connection, arm: Arm) -> None:
+        """A new arm behind the others, and the first line of its price history. The policy is locked."""
+        last = connection.execute(
+            select(func.coalesce(func.max(arm_table.c.position), 0)).where(arm_table.c.policy == arm.policy)
+        ).scalar_one()
+        connection.execute(insert(arm_table), _values(arm) | {"position": last + 1})
+        self._append_price(connection, arm.policy, arm.arm, arm.price, arm.updated_at_us or arm.created_at_us)
 
     def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
         row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
@@ -211,6 +243,28 @@ def load_arms(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[t
         return {}
     query = select(arm_table).where(tuple_(arm_table.c.policy, arm_table.c.arm).in_(wanted))
     return {(row.policy, row.arm): _arm(row) for row in connection.execute(query)}
+
+
+def _present(connection: Connection, policy: str) -> list[Arm]:
+    """The arms that are not deleted, in the order of addition."""
+    query = (
+        select(arm_table)
+        .where(arm_table.c.policy == policy, arm_table.c.deleted_at_us.is_(None))
+        .order_by(arm_table.c.position)
+    )
+    return [_arm(row) for row in connection.execute(query)]
+
+
+def _forget_prices_after(connection: Connection, policy: str, arm: str, at_us: int) -> None:
+    p = arm_price.c
+    connection.execute(delete(arm_price).where(p.policy == policy, p.arm == arm, p.valid_from_us > at_us))
+
+
+def _newest_price(connection: Connection, policy: str, arm: str) -> Price | None:
+    p = arm_price.c
+    query = select(arm_price).where(p.policy == policy, p.arm == arm).order_by(p.valid_from_us.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _price(row)
 
 
 def _stored(connection: Connection, policy: str, arm: str) -> Row[Any] | None:

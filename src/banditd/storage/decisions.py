@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from math import log
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, exists, insert, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
@@ -30,6 +30,7 @@ from banditd.storage.codec import (
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import read_decision, read_page, read_stream
 from banditd.storage.schema import activation, decision, fold_queue, reward_event, session
+from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
@@ -60,6 +61,7 @@ class SqlDecisionLog:
         self._sums = SumWriter(engine, writer_name, _ROUTE_SUMS, ("decisions",))
         self._rows = RowCounter(engine, writer_name)
         self._ledger = Ledger(engine)
+        self._sessions = SessionReader(database)
         newer = dialect.insert_into(engine, session)
         self._session = dialect.Prepared(
             engine,
@@ -134,8 +136,7 @@ class SqlDecisionLog:
             last = str(rows[-1]["decision_id"])
 
     async def session_arm(self, policy: str, session_id: str) -> str | None:
-        query = select(session.c.arm).where(session.c.policy == policy, session.c.session_id == session_id)
-        return await self._database.read(lambda connection: connection.execute(query).scalar())
+        return await self._sessions.arm(policy, session_id)
 
     async def activate(self, decision_id: str, at_us: int) -> bool:
         return await self._database.write(lambda connection: self._activate(connection, decision_id, at_us))
@@ -179,11 +180,6 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
                 for decision_id, policy in decisions
             ],
         )
-
-
-def forget_sessions(connection: Connection, before_us: int) -> int:
-    """Drop sessions that nothing has touched since then."""
-    return connection.execute(delete(session).where(session.c.updated_at_us < before_us)).rowcount
 
 
 def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:

@@ -15,7 +15,6 @@ from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage import dialect
 from banditd.storage.budgets import forget_accounts
-from banditd.storage.decisions import forget_sessions
 from banditd.storage.engine import Database
 from banditd.storage.migrate import current_revision
 from banditd.storage.schema import (
@@ -32,6 +31,7 @@ from banditd.storage.schema import (
     row_count,
     usage_report,
 )
+from banditd.storage.sessions import forget_sessions
 from banditd.storage.sums import BUCKET_S, RowCounter
 
 HOUR_S: Final = 3600

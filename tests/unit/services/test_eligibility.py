@@ -117,6 +117,18 @@ def test_a_traffic_cap_holds_in_the_long_run() -> None:
     assert 0.19 <= served / 5000 <= 0.205
 
 
+def test_a_decision_that_is_taken_back_leaves_the_caps_as_they_were() -> None:
+    v = view(arm("a"), arm("capped", max_share=0.3), arm("other", max_share=0.6))
+    guards = ArmGuards(breaker_errors=0, breaker_s=1.0)
+    for chosen in ("capped", "a", "other"):
+        for _ in range(40):
+            guards.count(v, chosen)
+            guards.take_back(v, chosen)
+    assert guards.exclusions(v, 0) == {}
+    guards.count(v, "capped")
+    assert guards.exclusions(v, 0) == {"capped": "max_share"}
+
+
 def test_an_arm_added_later_gets_its_share_until_its_quota_is_used() -> None:
     new = dataclasses.replace(DEAR, created_at_us=5)
     assert view(CHEAP, new).onboarding_share.tolist() == [0.0, pytest.approx(0.2)]

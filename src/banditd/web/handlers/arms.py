@@ -13,7 +13,7 @@ from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.json import iso_time, json_answer
 from banditd.web.problems import InvalidFieldsError
-from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, PriceRequest
+from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest
 
 # Fields of a patch that mean the same in Arm.
 _PLAIN = (
@@ -21,6 +21,8 @@ _PLAIN = (
     "expected_output_tokens", "expected_latency_ms", "min_share", "max_share", "kwh_per_mtok_in", "kwh_per_mtok_out",
     "onboarding_decisions", "onboarding_usd",
 )  # fmt: skip
+
+_PRICE = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
 
 
 async def page(api: Api, request: web.Request) -> web.Response:
@@ -49,7 +51,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
             arm=asked.arm,
             upstream_model=asked.upstream_model or asked.arm,
             provider=asked.provider,
-            price=_price(asked.price),
+            price=Price(**{field: getattr(asked.price, field) for field in _PRICE}),
             enabled=asked.enabled,
             capabilities=frozenset(asked.capabilities),
             context_window_tokens=asked.context_window_tokens,
@@ -82,8 +84,8 @@ async def patch(api: Api, request: web.Request) -> web.Response:
     if "capabilities" in given:
         changes["capabilities"] = frozenset(asked.capabilities)
     if "price" in given:
-        current = (await api.services.arms.get(policy, name)).arm.price
-        changes["price"] = _price(asked.price, current)
+        given_prices = asked.price.model_fields_set
+        changes["price"] = {field: getattr(asked.price, field) for field in _PRICE if field in given_prices}
     valid_from_us = time_of("/price/valid_from", asked.price.valid_from)
     return json_answer(arm_answer(await api.services.arms.patch(policy, name, changes, price_from_us=valid_from_us)))
 
@@ -93,18 +95,6 @@ async def delete(api: Api, request: web.Request) -> web.Response:
     policy = read_parameters(request, ArmParameters).policy
     await api.services.arms.delete(policy, path_name(request, "arm"))
     return web.Response(status=204)
-
-
-def _price(asked: PriceRequest, current: Price | None = None) -> Price:
-    """The asked price; fields left out come from the current one."""
-    given = asked.model_fields_set
-    base = current or Price()
-    return Price(
-        **{
-            name: getattr(asked if name in given else base, name)
-            for name in ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
-        }
-    )
 
 
 def arm_answer(view: ArmView) -> dict[str, object]:

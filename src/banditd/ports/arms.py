@@ -1,0 +1,59 @@
+"""The catalogue of arms. What changes one arm is decided on all of its policy's, under their lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from banditd.core.types import Arm, ArmUsage, Price
+
+
+@dataclass(frozen=True, slots=True)
+class ArmChange:
+    """What to store of an arm, and a price that begins at a time (microseconds) to come."""
+
+    arm: Arm
+    later: tuple[Price, int] | None = None
+
+
+Check = Callable[[Arm, Sequence[Arm]], None]
+"""Raises a BanditdError where an arm cannot be stored beside the policy's arms."""
+Revise = Callable[[Arm, Sequence[Arm]], ArmChange]
+"""From an arm and all arms of its policy to what is stored instead; raises a BanditdError to refuse."""
+
+
+class ArmStore(Protocol):
+    """``check`` and ``revise`` are pure and may be called again when the transaction is retried."""
+
+    async def policies(self) -> list[str]: ...
+
+    async def arms(self, policy: str) -> list[Arm]:
+        """Every arm that is not deleted, in the order of addition."""
+
+    async def usage(self, policy: str) -> Mapping[str, ArmUsage]: ...
+
+    async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:
+        """Add those arms that were never there, all at once and as of one time. Returns how many."""
+
+    async def add(self, arm: Arm, check: Check | None = None) -> None:
+        """Raises ConflictError when it exists. A deleted arm of the same name comes back with its state, but without
+        the prices that were scheduled for it.
+        """
+
+    async def update(self, policy: str, arm: str, revise: Revise) -> None:
+        """Store what ``revise`` makes of an arm; a changed price is also appended to the price history.
+
+        Raises NotFoundError, and what ``revise`` raises.
+        """
+
+    async def delete(self, policy: str, arm: str, at_us: int) -> bool:
+        """Hide an arm and forget the prices that were scheduled for it. False when there is none."""
+
+    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]: ...
+
+    async def adopt_due_prices(self, now_us: int) -> Sequence[tuple[str, str]]:
+        """Give arms the price of their history that is in force now. Returns the (policy, arm) that changed."""
+
+    async def arms_version(self) -> int:
+        """Grows with every change of any arm: what replicas poll."""

@@ -1,0 +1,74 @@
+"""The arms of sessions, read back. Writing them is part of a decision's commit (``decisions.py``).
+
+Every request of a session looks its arm up, so look-ups that wait together share one read: a thread that was woken
+for each would cost more than the rest of the query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, delete, select, tuple_
+
+from banditd.storage.engine import Database
+from banditd.storage.schema import session
+
+_Key = tuple[str, str]
+"""(policy, session_id)"""
+MOST: Final = 500  # sessions of one statement
+
+
+class SessionReader:
+    """Looks up the arms of sessions. A look-up never sees a state from before it was asked for."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[tuple[_Key, asyncio.Future[str | None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def arm(self, policy: str, session_id: str) -> str | None:
+        """The arm that this session was given last."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[str | None] = loop.create_future()
+        self._waiting.append(((policy, session_id), future))
+        if self._task is None:
+            self._task = loop.create_task(self._read())
+        return await future
+
+    async def _read(self) -> None:
+        """Answer all that wait, and those that come meanwhile."""
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._answer(asked)
+        finally:
+            self._task = None
+
+    async def _answer(self, asked: Sequence[tuple[_Key, asyncio.Future[str | None]]]) -> None:
+        keys = sorted({key for key, _ in asked})
+        try:
+            found = await self._database.read(lambda connection: _arms(connection, keys))
+        except Exception as error:  # it is the answer of each that asked
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for key, future in asked:
+            if not future.done():  # cancelled meanwhile
+                future.set_result(found.get(key))
+
+
+def _arms(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, str]:
+    query = select(session.c.policy, session.c.session_id, session.c.arm)
+    if len(keys) == 1:
+        query = query.where(session.c.policy == keys[0][0], session.c.session_id == keys[0][1])
+    else:
+        query = query.where(tuple_(session.c.policy, session.c.session_id).in_(keys))
+    return {(row.policy, row.session_id): row.arm for row in connection.execute(query)}
+
+
+def forget_sessions(connection: Connection, before_us: int) -> int:
+    """Drop sessions that nothing has touched since then."""
+    return connection.execute(delete(session).where(session.c.updated_at_us < before_us)).rowcount
