@@ -139,9 +139,9 @@ async def open_services(
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
         stack.push_async_callback(maintenance.keep_budgets)
+        stack.push_async_callback(jobs.close)
         if start_jobs:
             jobs.start()
-            stack.push_async_callback(jobs.close)
         yield Daemon(
             services=Services(
                 routing=services.routing if tracing is None else TracedRouting(services.routing, tracing),

@@ -138,6 +138,38 @@ async def test_unrewarded_finds_active_decisions_whose_window_closed(storage, ma
     assert len(await storage.rewards.unrewarded("default", closed - 1, closed + 10, 1)) == 1
 
 
+async def test_only_a_reward_that_may_be_learned_keeps_a_decision_from_being_unrewarded(storage, make):
+    names = ("silent", "logged", "retracted", "given_again", "failed", "served", "had_default")
+    made = {name: make.decision(make.now_us + i) for i, name in enumerate(names)}
+    await storage.decisions.append(list(made.values()))
+
+    async def record(name, value=1.0, **changes):
+        await storage.rewards.record([make.reward(made[name].decision_id, value, **changes)], make.judge)
+
+    await record("logged", metric="late")
+    for name in ("retracted", "given_again"):
+        await record(name, 0.5)
+        await record(name, 0.75)
+        await record(name, None, retract=True, body_hash="retract")
+    await record("given_again", 0.25)
+    for name, error in (("failed", "timeout"), ("served", None)):
+        usage = UsageReport(decision_id=made[name].decision_id, cost_usd=0.5, error=error)
+        await storage.rewards.report_usage(usage, lambda *_: None)
+
+    def as_default(*arguments):
+        return replace(make.judge(*arguments), kind="default")
+
+    default = make.reward(made["had_default"].decision_id, 0.0, identity="default:x")
+    await storage.rewards.record([default], as_default)
+    await storage.rewards.record([replace(default, value=None, retract=True, body_hash="r")], make.judge)
+
+    closed = made["silent"].expires_at_us
+    found = await storage.rewards.unrewarded("default", closed - 1, closed + 10, 10)
+    assert [facts.decision_id for facts in found] == [
+        made[name].decision_id for name in ("silent", "logged", "retracted", "served")
+    ]
+
+
 # ---------------------------------------------------------------- usage
 
 

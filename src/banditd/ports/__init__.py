@@ -185,7 +185,9 @@ class RewardLog(Protocol):
     async def unrewarded(
         self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
     ) -> list[DecisionFacts]:
-        """Active decisions whose window closed in ``(from, to]`` and that have no reward event at all."""
+        """Active decisions whose window closed in ``(from, to]`` and that have no reward to learn: none at all, or
+        only retracted or logged ones. Without those whose call was reported as failed, and those that had the default.
+        """
 
     async def silent_usage(
         self, policy: str, created_from_us: int, created_to_us: int, limit: int

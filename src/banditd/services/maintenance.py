@@ -88,18 +88,27 @@ class MaintenanceService:
         """Give decisions whose window closed without a reward their policy's default, where there is one."""
         now_us = self._clock.now_us()
         for name, runtime in self._runtimes.items():
-            value = runtime.config.rewards.default_reward
-            if value is None:
-                continue
-            cursor = f"default_rewards:{name}"
-            since_us = max(0, await self._jobs.cursor(cursor) - OVERLAP_US)
-            while True:
-                due = await self._rewards.unrewarded(name, since_us, now_us, BATCH)
-                given = await self._defaults.default(name, [d.decision_id for d in due], value) if due else 0
-                # Those just defaulted are unrewarded no longer, so the same stretch gives the next ones.
-                if len(due) < BATCH or not given:
-                    break
-            await self._jobs.set_cursor(cursor, now_us)
+            await self._give_defaults(name, runtime.config.rewards.default_reward, now_us)
+
+    async def _give_defaults(self, policy: str, value: float | None, now_us: int) -> None:
+        cursor = f"default_rewards:{policy}"
+        reached_us = await self._jobs.cursor(cursor)
+        if value is None:
+            if reached_us:
+                await self._jobs.set_cursor(cursor, 0)
+            return
+        if not reached_us:
+            # A default set just now is for windows that close from now on, not for the whole log: the cursor begins
+            # where even the look back does not reach before this moment.
+            await self._jobs.set_cursor(cursor, now_us + OVERLAP_US)
+            return
+        while True:
+            due = await self._rewards.unrewarded(policy, reached_us - OVERLAP_US, now_us, BATCH)
+            given = await self._defaults.default(policy, [d.decision_id for d in due], value) if due else 0
+            # Those just defaulted are unrewarded no longer, so the same stretch gives the next ones.
+            if len(due) < BATCH or not given:
+                break
+        await self._jobs.set_cursor(cursor, max(now_us, reached_us))
 
     async def usage_silence(self) -> None:
         """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing."""

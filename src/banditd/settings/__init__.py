@@ -165,7 +165,10 @@ class RewardSettings(Section):
     window_s: float = Field(604_800.0, gt=0, description="time after the decision in which rewards count")
     late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what happens after the window")
     default_reward: float | None = Field(
-        None, ge=0, le=1, description="reward when none came in the window; null: unlabelled, not zero"
+        None,
+        ge=0,
+        le=1,
+        description="reward when none came in a window that closes from now on; null: unlabelled, not zero",
     )
     sources: dict[str, SourceSettings] = Field(
         default_factory=default_sources, description="known sources; a reward from another one is refused"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, exists, insert, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
@@ -20,7 +20,7 @@ from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
-from banditd.storage.schema import activation, decision, reward_event
+from banditd.storage.schema import activation, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.usage import UsageLog
 
@@ -105,7 +105,9 @@ class SqlRewardLog:
                 decision.c.expires_at_us > expired_from_us,
                 decision.c.expires_at_us <= expired_to_us,
                 or_(not_(decision.c.deferred), activation.c.decision_id.is_not(None)),
-                not_(exists().where(reward_event.c.decision_id == decision.c.decision_id)),
+                not_(_has_reward()),
+                # A call that failed says nothing of the arm's quality, not even by default.
+                not_(exists().where(_of_decision(usage_report), usage_report.c.error.is_not(None))),
             )
             .order_by(decision.c.expires_at_us)
             .limit(limit)
@@ -137,6 +139,26 @@ class SqlRewardLog:
 def _chunks(values: Iterable[str]) -> list[list[str]]:
     ordered = sorted(values)
     return [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
+
+
+def _has_reward() -> ColumnElement[bool]:
+    """A reward stands that may be learned, or the default was given once: taken back, it does not come again.
+
+    What is only logged is no reward, and neither is one that was retracted (the rule of ``folds._active_events``).
+    """
+    event, later = reward_event.alias(), reward_event.alias()
+    retracted = exists().where(
+        later.c.identity == event.c.identity,
+        later.c.revision > event.c.revision,
+        later.c.status == "recorded",
+        later.c.kind == "retraction",
+    )
+    stands = and_(event.c.status == "recorded", event.c.kind != "retraction", not_(retracted))
+    return exists().where(_of_decision(event), or_(event.c.kind == "default", stands))
+
+
+def _of_decision(table: FromClause) -> ColumnElement[bool]:
+    return table.c.decision_id == decision.c.decision_id
 
 
 def _facts_query() -> Select[Any]:
