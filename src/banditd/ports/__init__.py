@@ -186,7 +186,7 @@ class RewardLog(Protocol):
         self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
     ) -> list[DecisionFacts]:
         """Active decisions whose window closed in ``(from, to]`` and that have no reward to learn: none at all, or
-        only retracted or logged ones. Without those whose call was reported as failed, and those that had the default.
+        only retracted or logged ones. Not those whose call was reported as failed, nor those that had the default.
         """
 
     async def silent_usage(
