@@ -293,6 +293,7 @@ def _make_maintenance(
     return MaintenanceService(
         runtimes=bench.runtimes,
         books=budgets,
+        accounts=storage.budgets,
         rewards=storage.rewards,
         defaults=services.rewards,
         learning=storage.learning,

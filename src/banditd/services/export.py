@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,21 +74,27 @@ async def export_log(
     ConfigurationError : an unknown ending, Parquet without pyarrow, or a place that cannot be written to.
     """
     make_writer = writer_of(path)
+    count = 0
+    with _once_whole(path) as unfinished, closing(make_writer(unfinished)) as writer:
+        async for batch in _batches(decisions.stream(policy)):
+            writer.write(batch)
+            count += len(batch)
+            progress(count)
+    return count
+
+
+@contextmanager
+def _once_whole(path: Path) -> Iterator[Path]:
+    """A place to write to, which takes the name ``path`` at the end and is gone after a failure."""
     target = path.resolve()  # of a link, what it points to is replaced
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
-        with closing(make_writer(unfinished)) as writer:
-            count = 0
-            async for batch in _batches(decisions.stream(policy)):
-                writer.write(batch)
-                count += len(batch)
-                progress(count)
+        yield unfinished
         unfinished.replace(target)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    return count
 
 
 async def export_prior(policy: str, schema: FeatureSchema, settings: PolicySettings, store: LearningStore) -> Prior:

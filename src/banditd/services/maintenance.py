@@ -9,9 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from banditd.budget.windows import window_of
 from banditd.core.errors import InvariantError
+from banditd.core.money import ALL, AccountKey, AccountTotals
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
+    BudgetStore,
     Clock,
     JobStore,
     LearningStore,
@@ -54,6 +57,7 @@ class MaintenanceService:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         books: Mapping[str, BudgetBook],
+        accounts: BudgetStore,
         rewards: RewardLog,
         defaults: Defaults,
         learning: LearningStore,
@@ -70,6 +74,7 @@ class MaintenanceService:
     ) -> None:
         self._runtimes = runtimes
         self._books = books
+        self._accounts = accounts
         self._rewards = rewards
         self._defaults = defaults
         self._learning = learning
@@ -183,23 +188,29 @@ class MaintenanceService:
             age_s = (now_us - runtime.published_at_us) / 1e6
             self._metrics.snapshot_age.labels(name).set(age_s)
             ratio, entropy = await self._exploration.exploration(name, GAUGE_WINDOW_S)
-            if ratio is not None and entropy is not None:
-                self._metrics.exploration_ratio.labels(name).set(ratio)
-                self._metrics.selection_entropy.labels(name).set(entropy)
+            self._metrics.show(self._metrics.exploration_ratio, ratio, name)
+            self._metrics.show(self._metrics.selection_entropy, entropy, name)
             life = await self._exploration.stats(name, None)
             means = {row["arm"]: row["mean_reward"] for row in life["arms"]}
             self._metrics.set_arms(name, {arm.arm: (arm.enabled, means.get(arm.arm)) for arm in runtime.arms})
             mixture = life["savings"]["mixture"]
-            if mixture["reason"] is None and mixture["reward_difference"] is not None:
-                self._metrics.baseline_gap.labels(name).set(mixture["reward_difference"]["mean"])
+            gap = mixture["reward_difference"] if mixture["reason"] is None else None
+            self._metrics.show(self._metrics.baseline_gap, gap["mean"] if gap else None, name)
         for name, book in self._books.items():
-            self._observe_budgets(name, book)
+            await self._observe_budgets(name, book, now_us)
 
-    def _observe_budgets(self, policy: str, book: BudgetBook) -> None:
+    async def _observe_budgets(self, policy: str, book: BudgetBook, now_us: int) -> None:
         for account in book.of_all_decisions():
-            name = account.rule.name
-            self._metrics.pacer_lambda.labels(policy, name).set(account.pacer.price_per_usd)
-            self._metrics.budget_charged.labels(policy, name).set(account.totals.charged_usd)
-            if account.planned_usd() > 0.0:
-                ratio = account.totals.charged_usd / account.planned_usd()
-                self._metrics.budget_spend_ratio.labels(policy, name).set(ratio)
+            price = account.pacer.price_per_usd
+            self._metrics.pacer_lambda.labels(policy, account.rule.name).set(price)
+        for rule in book.rules:
+            if rule.of != ALL:
+                continue
+            # The present window's account: one that ended says nothing of today, and another replica may have begun it.
+            key = AccountKey(policy, rule.name, ALL, window_of(rule.per, now_us)[0])
+            seen = book.known(key)
+            totals = seen.totals if seen else (await self._accounts.accounts([key])).get(key, AccountTotals())
+            granted_usd = rule.granted_usd(totals.decisions)
+            ratio = totals.charged_usd / granted_usd if granted_usd > 0.0 else None
+            self._metrics.show(self._metrics.budget_charged, totals.charged_usd, policy, rule.name)
+            self._metrics.show(self._metrics.budget_spend_ratio, ratio, policy, rule.name)
