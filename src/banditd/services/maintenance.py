@@ -116,7 +116,10 @@ class MaintenanceService:
         await self._jobs.set_cursor(cursor, max(now_us, reached_us))
 
     async def usage_silence(self) -> None:
-        """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing."""
+        """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing.
+
+        The time to report usage begins when a decision serves: a deferred one with its activation.
+        """
         until_us = self._clock.now_us() - self._usage_window_us
         for name in self._runtimes:
             cursor = f"usage_silence:{name}"
@@ -206,7 +209,7 @@ class MaintenanceService:
         for rule in book.rules:
             if rule.of != ALL:
                 continue
-            # The present window's account: one that ended says nothing of today, and another replica may have begun it.
+            # Of the present window: one that ended says nothing of today, and other replicas may have begun this one.
             key = AccountKey(policy, rule.name, ALL, window_of(rule.per, now_us)[0])
             seen = book.known(key)
             totals = seen.totals if seen else (await self._accounts.accounts([key])).get(key, AccountTotals())
