@@ -23,10 +23,11 @@ from banditd.core.types import (
     RewardSubmission,
     UsageReport,
 )
-from banditd.ports.operations import BudgetStore, JobStore, LeaseStore, Maintenance
+from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 
 __all__ = [
+    "PRUNED_CURSOR",
     "BudgetStore",
     "GuardedOutcome",
     "JobStore",

@@ -33,8 +33,6 @@ GAUGE_WINDOW_S = 3600
 # Decisions commit a little after their time stamp; looking back this far misses none of them.
 OVERLAP_US = 600 * 1_000_000
 DAY_US = 86_400 * 1_000_000
-# Job cursor that tells how far retention has deleted the log.
-PRUNED_CURSOR = "retention:pruned_before_us"
 
 
 class Defaults(Protocol):
@@ -146,9 +144,6 @@ class MaintenanceService:
         pruned = BATCH
         while pruned == BATCH:
             pruned = await self._maintenance.prune(before_us=before_us, limit=BATCH)
-            if pruned:
-                # From now on the log alone cannot give the statistics again: 'rebuild' must know.
-                await self._jobs.set_cursor(PRUNED_CURSOR, before_us)
 
     async def refit(self) -> None:
         """Refit the evidence of every policy, however slow its traffic."""
