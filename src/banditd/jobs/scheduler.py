@@ -79,13 +79,12 @@ class JobScheduler:
             self._scheduler.shutdown(wait=False)
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
-        while self._held:
-            lease = self._held.pop()
-            try:
-                await self._leases.release(lease, self._holder)
-            except BanditdError as error:
-                # It expires by itself; the end of a daemon does not depend on the database.
-                logger.warning("job.lease_kept", extra={"lease": lease, "error": error.message})
+        try:
+            while self._held:
+                await self._leases.release(self._held.pop(), self._holder)
+        except BanditdError as error:
+            # They expire by themselves, and the end of a daemon does not wait for a database that is gone.
+            logger.warning("job.leases_kept", extra={"error": error.message})
 
     async def run_now(self, name: str) -> None:
         """Run one job at once, whatever its interval."""

@@ -128,7 +128,7 @@ class JobSettings(Section):
     integrity_s: float = Field(3600.0, gt=0, description="interval of the integrity check")
     integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
     retention_days: float = Field(
-        0.0, ge=0, description="older decisions are deleted: not before reward windows close; 0 keeps all"
+        0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
     )
     usage_window_s: float = Field(
         86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
