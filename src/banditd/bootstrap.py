@@ -139,9 +139,9 @@ async def open_services(
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
         stack.push_async_callback(maintenance.keep_budgets)
+        stack.push_async_callback(jobs.close)
         if start_jobs:
             jobs.start()
-            stack.push_async_callback(jobs.close)
         yield Daemon(
             services=Services(
                 routing=services.routing if tracing is None else TracedRouting(services.routing, tracing),
@@ -293,6 +293,7 @@ def _make_maintenance(
     return MaintenanceService(
         runtimes=bench.runtimes,
         books=budgets,
+        accounts=storage.budgets,
         rewards=storage.rewards,
         defaults=services.rewards,
         learning=storage.learning,

@@ -104,6 +104,42 @@ async def test_what_was_never_activated_gives_its_money_back_once(storage, make)
     assert (await standing(storage)).charged_usd == pytest.approx(0.011)
 
 
+async def test_what_is_activated_after_all_is_charged_again(storage, make):
+    made = make.decision(charges=(charge(),), deferred=True)
+    reported = make.decision(make.now_us + 1, charges=(charge(),), deferred=True)
+    await storage.decisions.append([made, reported])
+    report = UsageReport(decision_id=reported.decision_id, cost_usd=0.01, body_hash="a", received_at_us=make.now_us)
+    await storage.rewards.report_usage(report, lambda _arm, _report: None)
+    assert await storage.rewards.release([made.decision_id], make.now_us + 20) == 1
+    assert (await standing(storage)).charged_usd == pytest.approx(0.01)
+    for one in (made, reported):
+        await storage.decisions.activate(one.decision_id, make.now_us + 30)
+    assert (await standing(storage)).charged_usd == pytest.approx(0.011)
+    assert (await storage.decisions.get(made.decision_id))["usage"] is None
+    assert (await storage.decisions.get(reported.decision_id))["usage"]["cost_usd"] == 0.01
+    assert (await storage.reports.totals())["usage_report"] == 1
+    # From here on it is silent like any other.
+    assert await storage.rewards.release([made.decision_id], make.now_us + 40) == 0
+    silent = await storage.rewards.silent_usage("default", make.now_us + 30, make.now_us + 31, 10)
+    assert [row[0] for row in silent] == [made.decision_id]
+    assert await storage.rewards.charge_estimate([made.decision_id], make.now_us + 50) == 1
+    assert (await standing(storage)).charged_usd == pytest.approx(0.011)
+    assert sum(row["spend_usd"] for row in await storage.reports.arm_totals("default", None)) == pytest.approx(0.011)
+
+
+async def test_release_and_activation_at_once_never_lose_the_charge(storage, open_replica, make):
+    made = [make.decision(make.now_us + i, charges=(charge(),), deferred=True) for i in range(20)]
+    await storage.decisions.append(made)
+    ids = [one.decision_id for one in made]
+    async with open_replica() as other:
+        await asyncio.gather(
+            *(storage.rewards.release(ids[start : start + 5], make.now_us + 50) for start in range(0, 20, 5)),
+            *(other.decisions.activate(one, make.now_us + 60) for one in ids),
+        )
+    assert [(await storage.decisions.get(one))["usage"] for one in ids] == [None] * 20
+    assert (await standing(storage)).charged_usd == pytest.approx(0.02)
+
+
 async def test_two_replicas_never_spend_the_same_money(storage, open_replica, make):
     limit = 0.0305  # room for 30
     async with open_replica() as other:

@@ -6,7 +6,7 @@ import pytest
 
 from banditd.core.errors import StorageUnavailableError
 from banditd.core.types import Contribution, UsageReport
-from banditd.ports import DecisionFilter
+from banditd.ports import PRUNED_CURSOR, DecisionFilter
 from banditd.storage import head_revision
 
 MINUTE_US = 60_000_000
@@ -107,6 +107,22 @@ async def test_pruning_removes_old_decisions_with_all_that_hangs_on_them(storage
     assert await storage.decisions.session_arm("default", "s0") == "cheap"
     assert await storage.decisions.session_arm("default", "s1") is None
     assert len((await storage.learning.load("default", "schema")).segments) == 1
+
+
+async def test_a_pruned_log_says_so_in_the_transaction_that_pruned_it(storage, make, monkeypatch):
+    await storage.decisions.append([make.decision()])
+    assert await storage.maintenance.prune(before_us=make.now_us - DAY_US, limit=10) == 0
+    assert await storage.jobs.cursor(PRUNED_CURSOR) == 0
+    with monkeypatch.context() as broken:
+        broken.setattr("banditd.storage.maintenance.PRUNED_CURSOR", None)
+        with pytest.raises(Exception, match=r"(?i)null"):
+            await storage.maintenance.prune(before_us=make.now_us + DAY_US, limit=10)
+    assert len(await storage.decisions.page(DecisionFilter())) == 1
+    assert await storage.maintenance.prune(before_us=make.now_us + DAY_US, limit=10) == 1
+    assert await storage.jobs.cursor(PRUNED_CURSOR) == make.now_us + DAY_US
+    assert await storage.maintenance.prune(before_us=make.now_us + 2 * DAY_US, limit=10) == 0
+    assert await storage.jobs.cursor(PRUNED_CURSOR) == make.now_us + DAY_US
+    assert await storage.jobs.runs() == []
 
 
 async def test_pruning_leaves_what_is_still_to_be_learned(storage, make):

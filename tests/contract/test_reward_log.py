@@ -138,6 +138,58 @@ async def test_unrewarded_finds_active_decisions_whose_window_closed(storage, ma
     assert len(await storage.rewards.unrewarded("default", closed - 1, closed + 10, 1)) == 1
 
 
+async def test_a_window_that_had_closed_is_looked_at_when_its_decision_is_activated(storage, make):
+    late, rewarded, waiting, elsewhere = (
+        make.decision(make.now_us + i, deferred=True, policy="other" if i == 3 else "default") for i in range(4)
+    )
+    await storage.decisions.append([late, rewarded, waiting, elsewhere])
+    await storage.rewards.record([make.reward(rewarded.decision_id)], make.judge)
+    at_us = make.now_us + 50 * 3_600_000_000
+    for one in (late, rewarded, elsewhere):
+        await storage.decisions.activate(one.decision_id, at_us)
+
+    async def found(from_us, to_us):
+        return [one.decision_id for one in await storage.rewards.unrewarded("default", from_us, to_us, 10)]
+
+    assert await found(at_us - 2, at_us - 1) == []
+    assert await found(at_us - 1, at_us) == [late.decision_id]
+    assert await found(at_us, at_us + 1) == []
+    # Once, though both its window and its activation lie in the stretch.
+    assert await found(make.now_us, at_us) == [late.decision_id]
+
+
+async def test_only_a_reward_that_may_be_learned_keeps_a_decision_from_being_unrewarded(storage, make):
+    names = ("silent", "logged", "retracted", "given_again", "failed", "served", "had_default")
+    made = {name: make.decision(make.now_us + i) for i, name in enumerate(names)}
+    await storage.decisions.append(list(made.values()))
+
+    async def record(name, value=1.0, **changes):
+        await storage.rewards.record([make.reward(made[name].decision_id, value, **changes)], make.judge)
+
+    await record("logged", metric="late")
+    for name in ("retracted", "given_again"):
+        await record(name, 0.5)
+        await record(name, 0.75)
+        await record(name, None, retract=True, body_hash="retract")
+    await record("given_again", 0.25)
+    for name, error in (("failed", "timeout"), ("served", None)):
+        usage = UsageReport(decision_id=made[name].decision_id, cost_usd=0.5, error=error)
+        await storage.rewards.report_usage(usage, lambda *_: None)
+
+    def as_default(*arguments):
+        return replace(make.judge(*arguments), kind="default")
+
+    default = make.reward(made["had_default"].decision_id, 0.0, identity="default:x")
+    await storage.rewards.record([default], as_default)
+    await storage.rewards.record([replace(default, value=None, retract=True, body_hash="r")], make.judge)
+
+    closed = made["silent"].expires_at_us
+    found = await storage.rewards.unrewarded("default", closed - 1, closed + 10, 10)
+    assert [facts.decision_id for facts in found] == [
+        made[name].decision_id for name in ("silent", "logged", "retracted", "served")
+    ]
+
+
 # ---------------------------------------------------------------- usage
 
 
@@ -224,6 +276,22 @@ async def test_two_replicas_reporting_the_same_usage_count_it_once(storage, open
     assert sorted(answers) == [(False, 0.5)] + [(True, 0.5)] * 19
     [totals] = [row for row in await storage.reports.arm_totals("default", None) if row["arm"] == "cheap"]
     assert (totals["usage_reports"], totals["spend_usd"]) == (1, 0.5)
+
+
+async def test_silence_of_a_deferred_decision_begins_with_its_activation(storage, make):
+    made = await _one_decision(storage, make, deferred=True)
+    plain = await _one_decision(storage, make, at_us=make.now_us + 1)
+    later = make.now_us + 50 * 3_600_000_000
+    await storage.decisions.activate(made.decision_id, later)
+
+    async def silent(from_us, to_us, limit=10):
+        return [row[0] for row in await storage.rewards.silent_usage("default", from_us, to_us, limit)]
+
+    assert await silent(make.now_us, make.now_us + 10) == [plain.decision_id]
+    assert await silent(later, later + 1) == [made.decision_id]
+    assert await silent(later + 1, later + 2) == []
+    assert await silent(make.now_us, later + 1) == [plain.decision_id, made.decision_id]
+    assert len(await silent(make.now_us, later + 1, limit=1)) == 1
 
 
 async def test_silence_is_charged_at_the_prediction_until_a_report_comes(storage, make):

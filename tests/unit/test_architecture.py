@@ -94,7 +94,7 @@ ONLY_IN: dict[str, set[str]] = {
     "sentence_transformers": {"encoders/sentence.py", "encoders/build.py"},
     "transformers": {"encoders/build.py"},
     "sklearn": {"features/fit.py"},
-    "pyarrow": {"services/export.py", "services/export_parquet.py"},
+    "pyarrow": {"services/export_parquet.py"},
     "matplotlib": {"replay/report.py", "replay/plot.py"},
     "opentelemetry": {"obs/tracing.py"},
 }

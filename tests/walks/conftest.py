@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
 
-from banditd.bootstrap import Daemon, open_services
+from banditd.bootstrap import Daemon, SystemClock, open_services
 from banditd.settings import Settings
 
 ARMS = [
@@ -39,3 +40,20 @@ def open_daemon(database_url: str) -> OpenDaemon:
             yield daemon
 
     return opened
+
+
+class ShiftedClock:
+    """The machine's clock and ``hours`` more, for every daemon of the test."""
+
+    def __init__(self) -> None:
+        self.hours = 0.0
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000 + int(self.hours * 3600e6)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> ShiftedClock:
+    shifted = ShiftedClock()
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: shifted.now_us())
+    return shifted

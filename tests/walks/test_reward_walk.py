@@ -181,6 +181,7 @@ async def test_a_retraction_unlearns_also_after_a_correction_that_was_only_logge
 async def test_a_default_stands_in_until_a_real_reward_comes(open_daemon: OpenDaemon) -> None:
     rules = {"window_s": 1e-6, "default_reward": 0.25}
     async with open_daemon(reward=rules) as daemon:
+        await daemon.jobs.run_now("default_rewards")  # at the start of a daemon; from then on it counts
         silent, spoken = await route(daemon), await route(daemon)
         deferred = await route(daemon, defer_activation=True)
         await reward(daemon, spoken, 1.0)
@@ -193,6 +194,56 @@ async def test_a_default_stands_in_until_a_real_reward_comes(open_daemon: OpenDa
         assert row is not None
         assert row["rewards"] == []
         assert (await refolded(daemon)).agrees
+
+
+async def test_a_call_that_failed_teaches_no_default(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(reward={"window_s": 1e-6, "default_reward": 0.25}) as daemon:
+        await daemon.jobs.run_now("default_rewards")
+        failed, answered = await route(daemon), await route(daemon)
+        await daemon.services.rewards.report_usage(UsageReport(decision_id=failed, error="timeout"))
+        await daemon.services.rewards.report_usage(UsageReport(decision_id=answered, input_tokens=10))
+        await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (1.0, 0.25)
+
+
+async def test_a_default_is_for_windows_that_close_while_it_is_set(open_daemon: OpenDaemon) -> None:
+    window = {"window_s": 1e-6}
+    with_default = window | {"default_reward": 0.25}
+    async with open_daemon(reward=window) as daemon:
+        await route(daemon)
+        await daemon.jobs.run_now("default_rewards")
+    async with open_daemon(reward=with_default) as daemon:
+        for _ in range(3):
+            await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (0.0, 0.0)
+        await route(daemon)
+        await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (1.0, 0.25)
+    async with open_daemon(reward=window) as daemon:
+        await daemon.jobs.run_now("default_rewards")
+        await route(daemon)
+    async with open_daemon(reward=with_default) as daemon:
+        for _ in range(3):
+            await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (1.0, 0.25)
+
+
+async def test_what_teaches_nothing_leaves_room_for_the_default(open_daemon: OpenDaemon) -> None:
+    rules = {"window_s": 1e-6, "default_reward": 0.25, "log_only_metrics": ["latency"]}
+    async with open_daemon(reward=rules) as daemon:
+        await daemon.jobs.run_now("default_rewards")
+        logged, retracted = await route(daemon), await route(daemon)
+        await reward(daemon, logged, 1.0, metric="latency")
+        receipt = await reward(daemon, retracted, 1.0)
+        await daemon.services.rewards.retract(receipt.reward_id)
+        await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (2.0, pytest.approx(0.5))
+        row = await daemon.storage.decisions.get(retracted)
+        assert row is not None
+        [default] = [event for event in row["rewards"] if event["kind"] == "default"]  # type: ignore[attr-defined]
+        await daemon.services.rewards.retract(default["reward_id"])
+        await daemon.jobs.run_now("default_rewards")
+        assert await learned(daemon) == (1.0, pytest.approx(0.25))
 
 
 async def test_several_sources_merge_into_one_observation(open_daemon: OpenDaemon) -> None:

@@ -164,6 +164,25 @@ async def test_unreadable_bodies_are_refused_with_a_reason(
     assert daemon.routing.queries == []
 
 
+IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+
+
+async def test_messages_without_a_text_need_an_embedding(client: Any, daemon: Any) -> None:
+    messages = [IMAGE, {"role": "assistant", "content": None}, IMAGE]
+    answer = await client.post("/v1/route", json={"messages": messages, "embedding": [0.5, 1.0]})
+    assert answer.status == 200
+    [query] = daemon.routing.queries
+    assert (query.text, query.turns) == (None, 2)
+    np.testing.assert_array_equal(query.embedding, [0.5, 1.0])
+    alone = await (await client.post("/v1/route", json={"messages": messages})).json()
+    assert (alone["status"], alone["errors"][0]["pointer"]) == (422, "/messages")
+    assert "embedding" in alone["errors"][0]["message"]
+    batch = {"queries": [{"input": "a"}, {"messages": messages}]}
+    inner = await (await client.post("/v1/route/batch", json=batch)).json()
+    assert inner["errors"][0]["pointer"] == "/queries/1/messages"
+    assert len(daemon.routing.queries) == 1
+
+
 async def test_malformed_json_names_the_position(client: Any) -> None:
     headers = {"Content-Type": "application/json"}
     problem = await (await client.post("/v1/route", data=b'{"input": "a",}', headers=headers)).json()

@@ -85,7 +85,7 @@ def _table(model: Model, path: str | None, prefix: str) -> str:
 
 def _type(field: Field) -> str:
     limits = [
-        f"{sign} {getattr(rule, name):g}"
+        f"{sign} {getattr(rule, name):.12g}"
         for rule in field.metadata
         for name, sign in LIMITS
         if getattr(rule, name, None) is not None

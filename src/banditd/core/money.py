@@ -37,6 +37,10 @@ class BudgetRule:
         """Whether it holds a mean per decision and not a sum per window."""
         return self.per == "decision"
 
+    def granted_usd(self, decisions: int) -> float:
+        """What it grants so far: per decision times the decisions (>= 0), or the whole window's."""
+        return self.usd * (decisions if self.is_rate else 1)
+
     def account_of(self, *, key_name: str | None, tags: object) -> str | None:
         """The account's name of a query, or None when the budget does not apply to it.
 

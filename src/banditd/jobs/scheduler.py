@@ -53,6 +53,7 @@ class JobScheduler:
         self._metrics = metrics
         self._holder = holder
         self._running: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
     def start(self) -> None:
@@ -73,10 +74,17 @@ class JobScheduler:
         self._scheduler.start()
 
     async def close(self) -> None:
-        """Fire no more and wait for what runs."""
-        self._scheduler.shutdown(wait=False)
+        """Fire no more, wait for what runs, and leave the jobs to whoever comes next."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
+        try:
+            while self._held:
+                await self._leases.release(self._held.pop(), self._holder)
+        except BanditdError as error:
+            # They expire by themselves, and the end of a daemon does not wait for a database that is gone.
+            logger.warning("job.leases_kept", extra={"error": error.message})
 
     async def run_now(self, name: str) -> None:
         """Run one job at once, whatever its interval."""
@@ -92,10 +100,12 @@ class JobScheduler:
     async def _run(self, job: Job) -> None:
         lease = f"job:{job.name}"
         try:
-            if not job.everywhere and not await self._leases.acquire(
-                lease, self._holder, ttl_s=max(2 * job.interval_s, 10.0), now_us=self._clock.now_us()
-            ):
-                return
+            if not job.everywhere:
+                ttl_s = max(2 * job.interval_s, 10.0)
+                now_us = self._clock.now_us()
+                if not await self._leases.acquire(lease, self._holder, ttl_s=ttl_s, now_us=now_us):
+                    return
+                self._held.add(lease)
             await self._timed(job)
         except BanditdError as error:
             # The database itself does not answer: nothing can be recorded there.

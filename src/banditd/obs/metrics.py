@@ -38,7 +38,6 @@ class Metrics:
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
-        self._published: dict[str, tuple[str, ...]] = {}
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self._define_requests()
         self._define_usage()
@@ -187,17 +186,25 @@ class Metrics:
         if report.error is not None:
             self.count(self.upstream_errors, policy, arm)
 
+    def show(self, gauge: Gauge, value: float | None, *labels: str) -> None:
+        """Set a gauge's child, or take it away where there is no value: an old one would be read as today's."""
+        if value is None:
+            self._children.pop((gauge._name, *labels), None)  # noqa: SLF001 - the library offers no public name
+            with suppress(KeyError):
+                gauge.remove(*labels)
+        else:
+            gauge.labels(*labels).set(value)
+
     def set_arms(self, policy: str, arms: Mapping[str, tuple[bool, float | None]]) -> None:
         """Publish the arms of a policy: name to (enabled, mean reward or None). Arms that are gone disappear."""
-        for gauge in (self.arm_enabled, self.arm_mean_reward):
-            for gone in set(self._published.get(policy, ())) - set(arms):
-                with suppress(KeyError):
-                    gauge.remove(policy, gone)
+        for gauge in (self.arm_enabled, self.arm_mean_reward, self.arm_changed):
+            for family in list(gauge.collect()):
+                for sample in family.samples:
+                    if sample.labels["policy"] == policy and sample.labels["arm"] not in arms:
+                        self.show(gauge, None, policy, sample.labels["arm"])
         for arm, (enabled, mean) in arms.items():
-            self.arm_enabled.labels(policy, arm).set(enabled)
-            if mean is not None:
-                self.arm_mean_reward.labels(policy, arm).set(mean)
-        self._published[policy] = tuple(arms)
+            self.show(self.arm_enabled, enabled, policy, arm)
+            self.show(self.arm_mean_reward, mean, policy, arm)
 
     def set_rows(self, totals: Mapping[str, int]) -> None:
         """Publish the row counts of ``ReportReader.totals``: table name to count (>= 0)."""

@@ -22,10 +22,11 @@ from banditd.core.types import (
     UsageReport,
 )
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
-from banditd.ports.operations import BudgetStore, JobStore, LeaseStore, Maintenance
+from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 
 __all__ = [
+    "PRUNED_CURSOR",
     "ArmChange",
     "ArmStore",
     "BudgetStore",
@@ -95,7 +96,8 @@ class DecisionLog(Protocol):
         """The arm that this session was given last (with sessions written by ``append``)."""
 
     async def activate(self, decision_id: str, at_us: int) -> bool:
-        """Activate a deferred decision and release its held rewards to the learner.
+        """Activate a deferred decision and release its held rewards to the learner. What was given back of its
+        estimate is charged again.
 
         True when it was inactive before; False when it was active already. Raises NotFoundError.
         """
@@ -188,12 +190,15 @@ class RewardLog(Protocol):
     async def unrewarded(
         self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
     ) -> list[DecisionFacts]:
-        """Active decisions whose window closed in ``(from, to]`` and that have no reward event at all."""
+        """Active decisions whose window closed in ``(from, to]``, or had closed when they were activated in it, that
+        have no reward to learn: none at all, or only retracted or logged ones. Not those whose call was reported as
+        failed, nor those that had the default.
+        """
 
-    async def silent_usage(
-        self, policy: str, created_from_us: int, created_to_us: int, limit: int
-    ) -> list[tuple[str, str, float]]:
-        """(decision_id, arm, predicted cost_usd) of decisions without a usage report in that stretch."""
+    async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
+        """(decision_id, arm, predicted cost_usd) of decisions without a usage report that were made in that stretch;
+        deferred ones: that were activated in it.
+        """
 
     async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
         """Settle decisions without usage at their predicted cost (``estimated`` usage). Returns how many."""
@@ -202,7 +207,7 @@ class RewardLog(Protocol):
         """Decisions of that stretch that were charged to budgets, but never activated and never reported on."""
 
     async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
-        """Take the estimates of abandoned decisions off the accounts. Returns how many."""
+        """Take the estimates of abandoned decisions off the accounts, if not activated since. Returns how many."""
 
 
 # ---------------------------------------------------------------- learning

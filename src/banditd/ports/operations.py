@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from banditd.core.money import AccountKey, AccountTotals
+
+PRUNED_CURSOR: Final = "retention:pruned_before_us"
+"""Job cursor that tells how far retention has deleted the log: from then on ``rebuild`` would forget."""
 
 
 class LeaseStore(Protocol):
@@ -49,7 +52,10 @@ class Maintenance(Protocol):
         """Merge old five-minute buckets into hours and old hours into days. Returns rows merged."""
 
     async def prune(self, *, before_us: int, limit: int) -> int:
-        """Delete decisions (with their rewards and usage) older than that; statistics stay."""
+        """Delete decisions (with their rewards and usage) older than that; statistics stay. Returns how many.
+
+        ``PRUNED_CURSOR`` is set in the same transaction: without it the log looks whole.
+        """
 
     async def ping(self) -> None:
         """Raises StorageUnavailableError when the database does not answer."""

@@ -31,10 +31,6 @@ class Account:
         """What a window still has; infinite for a budget per decision."""
         return math.inf if self.rule.is_rate else self.rule.usd - self.totals.charged_usd - self.pending_usd
 
-    def planned_usd(self) -> float:
-        """What the budget grants so far: per decision times the decisions, or the whole window's."""
-        return self.rule.usd * (self.totals.decisions if self.rule.is_rate else 1)
-
     def adopt(self, totals: AccountTotals) -> None:
         """Take over what the database says, for good and ill of other replicas."""
         self.totals = totals

@@ -6,7 +6,9 @@ Reads only.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from banditd.bandit.state import PolicyState
 from banditd.core.errors import ConfigurationError, NotFoundError
 from banditd.core.types import FeatureSchema
 from banditd.ports import DecisionLog, LearningStore
+from banditd.services.export_parquet import ParquetWriter
 
 BATCH_ROWS = 1000
 
@@ -41,55 +44,17 @@ class JsonLinesWriter:
         self._file.close()
 
 
-class ParquetWriter:
-    """One row group per batch; vectors are lists, mappings are JSON text."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            import pyarrow as pa  # noqa: PLC0415 - an optional dependency
-            import pyarrow.parquet as pq  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigurationError(
-                "Parquet needs pyarrow: pip install 'banditd[tools]', or export to a .jsonl file"
-            ) from error
-        self._pa, self._pq, self._path = pa, pq, path
-        self._writer: Any = None
-
-    def write(self, rows: list[Mapping[str, Any]]) -> None:
-        """Append rows as one row group."""
-        if not rows:
-            return
-        flat = [{k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in rows]
-        if self._writer is None:
-            self._schema = self._infer_schema(flat)
-            self._writer = self._pq.ParquetWriter(self._path, self._schema)
-        self._writer.write_table(self._pa.Table.from_pylist(flat, schema=self._schema))
-
-    def close(self) -> None:
-        """Write the footer; an empty log gives an empty table."""
-        if self._writer is None:
-            self._pq.write_table(self._pa.table({}), self._path)
-        else:
-            self._writer.close()
-
-    def _infer_schema(self, rows: list[dict[str, Any]]) -> Any:
-        # A column that is null all through the first batch may hold text later; null-typed columns would break.
-        pa = self._pa
-        inferred = pa.Table.from_pylist(rows).schema
-        return pa.schema([pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in inferred])
-
-
-def open_writer(path: Path) -> RowWriter:
-    """A writer by the file's ending: .parquet, or .jsonl.
+def writer_of(path: Path) -> Callable[[Path], RowWriter]:
+    """The kind of writer by the file's ending: .parquet, or .jsonl.
 
     Raises
     ------
-    ConfigurationError : another ending, or Parquet without pyarrow.
+    ConfigurationError : another ending.
     """
     if path.suffix == ".parquet":
-        return ParquetWriter(path)
+        return ParquetWriter
     if path.suffix in {".jsonl", ".ndjson"}:
-        return JsonLinesWriter(path)
+        return JsonLinesWriter
     raise ConfigurationError(f"cannot tell the format of {path.name}; name it .jsonl or .parquet")
 
 
@@ -100,17 +65,36 @@ async def export_log(
     policy: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write every decision with its merged reward and usage, oldest first. Returns the number of rows."""
-    writer = open_writer(path)
+    """Write every decision with its merged reward and usage, oldest first. Returns the number of rows.
+
+    The file gets its name when it is whole: until then, and for good after a failure, what was there before stays.
+
+    Raises
+    ------
+    ConfigurationError : an unknown ending, Parquet without pyarrow, or a place that cannot be written to.
+    """
+    make_writer = writer_of(path)
     count = 0
-    try:
+    with _once_whole(path) as unfinished, closing(make_writer(unfinished)) as writer:
         async for batch in _batches(decisions.stream(policy)):
             writer.write(batch)
             count += len(batch)
             progress(count)
-    finally:
-        writer.close()
     return count
+
+
+@contextmanager
+def _once_whole(path: Path) -> Iterator[Path]:
+    """A place to write to, which takes the name ``path`` at the end and is gone after a failure."""
+    target = path.resolve()  # of a link, what it points to is replaced
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 async def export_prior(policy: str, schema: FeatureSchema, settings: PolicySettings, store: LearningStore) -> Prior:

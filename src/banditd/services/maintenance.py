@@ -9,9 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from banditd.budget.windows import window_of
 from banditd.core.errors import InvariantError
+from banditd.core.money import ALL, AccountKey, AccountTotals
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
+    BudgetStore,
     Clock,
     JobStore,
     LearningStore,
@@ -30,8 +33,6 @@ GAUGE_WINDOW_S = 3600
 # Decisions commit a little after their time stamp; looking back this far misses none of them.
 OVERLAP_US = 600 * 1_000_000
 DAY_US = 86_400 * 1_000_000
-# Job cursor that tells how far retention has deleted the log.
-PRUNED_CURSOR = "retention:pruned_before_us"
 
 
 class Defaults(Protocol):
@@ -54,6 +55,7 @@ class MaintenanceService:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         books: Mapping[str, BudgetBook],
+        accounts: BudgetStore,
         rewards: RewardLog,
         defaults: Defaults,
         learning: LearningStore,
@@ -70,6 +72,7 @@ class MaintenanceService:
     ) -> None:
         self._runtimes = runtimes
         self._books = books
+        self._accounts = accounts
         self._rewards = rewards
         self._defaults = defaults
         self._learning = learning
@@ -88,21 +91,33 @@ class MaintenanceService:
         """Give decisions whose window closed without a reward their policy's default, where there is one."""
         now_us = self._clock.now_us()
         for name, runtime in self._runtimes.items():
-            value = runtime.config.rewards.default_reward
-            if value is None:
-                continue
-            cursor = f"default_rewards:{name}"
-            since_us = max(0, await self._jobs.cursor(cursor) - OVERLAP_US)
-            while True:
-                due = await self._rewards.unrewarded(name, since_us, now_us, BATCH)
-                given = await self._defaults.default(name, [d.decision_id for d in due], value) if due else 0
-                # Those just defaulted are unrewarded no longer, so the same stretch gives the next ones.
-                if len(due) < BATCH or not given:
-                    break
-            await self._jobs.set_cursor(cursor, now_us)
+            await self._give_defaults(name, runtime.config.rewards.default_reward, now_us)
+
+    async def _give_defaults(self, policy: str, value: float | None, now_us: int) -> None:
+        cursor = f"default_rewards:{policy}"
+        reached_us = await self._jobs.cursor(cursor)
+        if value is None:
+            if reached_us:
+                await self._jobs.set_cursor(cursor, 0)
+            return
+        if not reached_us:
+            # A default set just now is for windows that close from now on, not for the whole log: the cursor begins
+            # where even the look back does not reach before this moment.
+            await self._jobs.set_cursor(cursor, now_us + OVERLAP_US)
+            return
+        while True:
+            due = await self._rewards.unrewarded(policy, reached_us - OVERLAP_US, now_us, BATCH)
+            given = await self._defaults.default(policy, [d.decision_id for d in due], value) if due else 0
+            # Those just defaulted are unrewarded no longer, so the same stretch gives the next ones.
+            if len(due) < BATCH or not given:
+                break
+        await self._jobs.set_cursor(cursor, max(now_us, reached_us))
 
     async def usage_silence(self) -> None:
-        """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing."""
+        """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing.
+
+        The time to report usage begins when a decision serves: a deferred one with its activation.
+        """
         until_us = self._clock.now_us() - self._usage_window_us
         for name in self._runtimes:
             cursor = f"usage_silence:{name}"
@@ -129,9 +144,6 @@ class MaintenanceService:
         pruned = BATCH
         while pruned == BATCH:
             pruned = await self._maintenance.prune(before_us=before_us, limit=BATCH)
-            if pruned:
-                # From now on the log alone cannot give the statistics again: 'rebuild' must know.
-                await self._jobs.set_cursor(PRUNED_CURSOR, before_us)
 
     async def refit(self) -> None:
         """Refit the evidence of every policy, however slow its traffic."""
@@ -178,23 +190,29 @@ class MaintenanceService:
             age_s = (now_us - runtime.published_at_us) / 1e6
             self._metrics.snapshot_age.labels(name).set(age_s)
             ratio, entropy = await self._exploration.exploration(name, GAUGE_WINDOW_S)
-            if ratio is not None and entropy is not None:
-                self._metrics.exploration_ratio.labels(name).set(ratio)
-                self._metrics.selection_entropy.labels(name).set(entropy)
+            self._metrics.show(self._metrics.exploration_ratio, ratio, name)
+            self._metrics.show(self._metrics.selection_entropy, entropy, name)
             life = await self._exploration.stats(name, None)
             means = {row["arm"]: row["mean_reward"] for row in life["arms"]}
             self._metrics.set_arms(name, {arm.arm: (arm.enabled, means.get(arm.arm)) for arm in runtime.arms})
             mixture = life["savings"]["mixture"]
-            if mixture["reason"] is None and mixture["reward_difference"] is not None:
-                self._metrics.baseline_gap.labels(name).set(mixture["reward_difference"]["mean"])
+            gap = mixture["reward_difference"] if mixture["reason"] is None else None
+            self._metrics.show(self._metrics.baseline_gap, gap["mean"] if gap else None, name)
         for name, book in self._books.items():
-            self._observe_budgets(name, book)
+            await self._observe_budgets(name, book, now_us)
 
-    def _observe_budgets(self, policy: str, book: BudgetBook) -> None:
+    async def _observe_budgets(self, policy: str, book: BudgetBook, now_us: int) -> None:
         for account in book.of_all_decisions():
-            name = account.rule.name
-            self._metrics.pacer_lambda.labels(policy, name).set(account.pacer.price_per_usd)
-            self._metrics.budget_charged.labels(policy, name).set(account.totals.charged_usd)
-            if account.planned_usd() > 0.0:
-                ratio = account.totals.charged_usd / account.planned_usd()
-                self._metrics.budget_spend_ratio.labels(policy, name).set(ratio)
+            price = account.pacer.price_per_usd
+            self._metrics.pacer_lambda.labels(policy, account.rule.name).set(price)
+        for rule in book.rules:
+            if rule.of != ALL:
+                continue
+            # Of the present window: one that ended says nothing of today, and other replicas may have begun this one.
+            key = AccountKey(policy, rule.name, ALL, window_of(rule.per, now_us)[0])
+            seen = book.known(key)
+            totals = seen.totals if seen else (await self._accounts.accounts([key])).get(key, AccountTotals())
+            granted_usd = rule.granted_usd(totals.decisions)
+            ratio = totals.charged_usd / granted_usd if granted_usd > 0.0 else None
+            self._metrics.show(self._metrics.budget_charged, totals.charged_usd, policy, rule.name)
+            self._metrics.show(self._metrics.budget_spend_ratio, ratio, policy, rule.name)

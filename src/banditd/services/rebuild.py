@@ -15,6 +15,7 @@ from banditd.bandit.statistics import ArmSums
 from banditd.core.errors import ConflictError
 from banditd.core.types import Contribution, FeatureSchema, FloatArray
 from banditd.ports import (
+    PRUNED_CURSOR,
     Clock,
     EstimateDelta,
     FoldCommit,
@@ -28,7 +29,6 @@ from banditd.ports import (
 )
 from banditd.services.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
 from banditd.services.learner import LEASE
-from banditd.services.maintenance import PRUNED_CURSOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

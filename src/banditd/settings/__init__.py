@@ -58,7 +58,7 @@ class ServerSettings(Section):
         False, description="serve other addresses than localhost without keys; think twice"
     )
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
-    max_input_chars: int = Field(1_000_000, ge=1, description="longest query text; 422 above it")
+    max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest query text; 422 above it")
     max_batch: int = Field(256, ge=1, le=4096, description="most items in one batch of queries or rewards")
     max_page: int = Field(500, ge=1, le=10_000, description="most rows on one page of a list")
     rate_limit_per_s: float = Field(
@@ -127,7 +127,9 @@ class JobSettings(Section):
     refit_s: float = Field(900.0, gt=0, description="interval of the evidence refit when traffic is slow")
     integrity_s: float = Field(3600.0, gt=0, description="interval of the integrity check")
     integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
-    retention_days: float = Field(0.0, ge=0, description="decisions older than this are deleted; 0 keeps all")
+    retention_days: float = Field(
+        0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
+    )
     usage_window_s: float = Field(
         86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
     )
@@ -165,7 +167,10 @@ class RewardSettings(Section):
     window_s: float = Field(604_800.0, gt=0, description="time after the decision in which rewards count")
     late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what happens after the window")
     default_reward: float | None = Field(
-        None, ge=0, le=1, description="reward when none came in the window; null: unlabelled, not zero"
+        None,
+        ge=0,
+        le=1,
+        description="reward when none came in a window that closes from now on; null: unlabelled, not zero",
     )
     sources: dict[str, SourceSettings] = Field(
         default_factory=default_sources, description="known sources; a reward from another one is refused"
@@ -277,6 +282,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _validated(self) -> Settings:
         check_safe(self)
+        check_retention(self)
         return self
 
 
@@ -290,6 +296,19 @@ def check_safe(settings: Settings) -> None:
             f"server.host is {server.host}: an address that others reach needs server.api_keys "
             "(make one with 'banditd keys create'), or server.allow_unauthenticated: true"
         )
+
+
+def check_retention(settings: Settings) -> None:
+    """Refuse to delete decisions whose rewards, the default among them, are still to come. Raises ValueError."""
+    kept_s = settings.jobs.retention_days * 86_400
+    for name, policy in settings.policies.items():
+        window_s = policy.reward.window_s
+        if 0 < kept_s < window_s:
+            raise ValueError(
+                f"jobs.retention_days is {settings.jobs.retention_days:g}, and policies.{name}.reward.window_s takes "
+                f"rewards for {window_s / 86_400:g} days: their decisions would be gone; keep decisions at least as "
+                "long, or shorten the window"
+            )
 
 
 def load_settings(
@@ -361,4 +380,5 @@ def _override(settings: Settings, dotted: str, value: Any) -> Settings:
     data = {name: getattr(settings, name) for name in Settings.model_fields} | {section_name: changed}
     changed_settings = Settings.model_construct(**data)
     check_safe(changed_settings)
+    check_retention(changed_settings)
     return changed_settings

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from math import log
 from typing import Any, Final
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
-from banditd.storage.budgets import Ledger, pack_charges
+from banditd.storage.budgets import Ledger, pack_charges, unpack_charges
 from banditd.storage.codec import (
     clean_text,
     pack_blend,
@@ -29,7 +29,7 @@ from banditd.storage.codec import (
 )
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import read_decision, read_page, read_stream
-from banditd.storage.schema import activation, decision, fold_queue, reward_event, session
+from banditd.storage.schema import activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
@@ -162,7 +162,23 @@ class SqlDecisionLog:
         released = connection.execute(update(reward_event).where(held).values(status="recorded")).rowcount
         if released:
             queue_decisions(connection, [(decision_id, found.policy)], at_us)
+        self._charge_again(connection, decision_id, at_us)
         return True
+
+    def _charge_again(self, connection: Connection, decision_id: str, at_us: int) -> None:
+        """Where it was taken for abandoned: its estimate counts again, and its usage is waited for."""
+        abandoned = (usage_report.c.decision_id == decision_id) & usage_report.c.estimated
+        settled = connection.execute(delete(usage_report).where(abandoned).returning(usage_report.c.cost_usd))
+        released_usd = settled.scalar_one_or_none()
+        if released_usd is None:
+            return
+        self._rows.add(connection, "usage_report", -1)
+        c = decision.c
+        made = connection.execute(
+            select(c.policy, c.predicted_cost_usd, c.charges).where(c.decision_id == decision_id)
+        ).one()
+        owed_usd = made.predicted_cost_usd - released_usd
+        self._ledger.correct(connection, dict.fromkeys(unpack_charges(made.policy, made.charges), owed_usd), at_us)
 
 
 def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]], at_us: int) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, delete, distinct, exists, func, not_, 
 
 from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
 from banditd.storage.budgets import forget_accounts
 from banditd.storage.engine import Database
@@ -26,6 +27,7 @@ from banditd.storage.schema import (
     contribution,
     decision,
     fold_queue,
+    job_run,
     reward_event,
     rollup,
     row_count,
@@ -149,6 +151,9 @@ class SqlMaintenance:
         for name in ("decision", "reward_event", "usage_report"):
             self._rows.add(connection, name, -removed[name])
         forget_sessions(connection, before_us)
+        if removed["decision"]:
+            statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
+            connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": before_us})
         return removed["decision"]
 
     async def ping(self) -> None:

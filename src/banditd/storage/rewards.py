@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, exists, insert, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
@@ -20,7 +20,7 @@ from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
-from banditd.storage.schema import activation, decision, reward_event
+from banditd.storage.schema import activation, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.usage import UsageLog
 
@@ -98,31 +98,36 @@ class SqlRewardLog:
     async def unrewarded(
         self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
     ) -> list[DecisionFacts]:
-        query = (
-            _facts_query()
-            .where(
-                decision.c.policy == policy,
-                decision.c.expires_at_us > expired_from_us,
-                decision.c.expires_at_us <= expired_to_us,
-                or_(not_(decision.c.deferred), activation.c.decision_id.is_not(None)),
-                not_(exists().where(reward_event.c.decision_id == decision.c.decision_id)),
-            )
-            .order_by(decision.c.expires_at_us)
-            .limit(limit)
+        expires_at_us, activated_at_us = decision.c.expires_at_us, activation.c.activated_at_us
+        query = _unrewarded_query(policy).order_by(expires_at_us).limit(limit)
+        closed = query.where(
+            expires_at_us > expired_from_us,
+            expires_at_us <= expired_to_us,
+            or_(not_(decision.c.deferred), activation.c.decision_id.is_not(None)),
         )
-        return await self._database.read(
-            lambda connection: [DecisionFacts(**row) for row in connection.execute(query).mappings()]
+        # Activated when the window had closed: whoever looked then has passed it over.
+        activated = query.where(
+            activation.c.policy == policy,
+            activated_at_us > expired_from_us,
+            activated_at_us <= expired_to_us,
+            expires_at_us <= expired_from_us,
         )
+
+        def work(connection: Connection) -> list[DecisionFacts]:
+            found = [DecisionFacts(**row) for row in connection.execute(closed).mappings()]
+            if len(found) < limit:
+                found += [DecisionFacts(**row) for row in connection.execute(activated).mappings()]
+            return found[:limit]
+
+        return await self._database.read(work)
 
     async def report_usage(
         self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
     ) -> tuple[bool, float | None]:
         return await self._usage.report(report, price_cost)
 
-    async def silent_usage(
-        self, policy: str, created_from_us: int, created_to_us: int, limit: int
-    ) -> list[tuple[str, str, float]]:
-        return await self._usage.silent(policy, created_from_us, created_to_us, limit)
+    async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
+        return await self._usage.silent(policy, from_us, to_us, limit)
 
     async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
         return await self._usage.charge_estimate(decision_ids, at_us)
@@ -137,6 +142,35 @@ class SqlRewardLog:
 def _chunks(values: Iterable[str]) -> list[list[str]]:
     ordered = sorted(values)
     return [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
+
+
+def _unrewarded_query(policy: str) -> Select[Any]:
+    return _facts_query().where(
+        decision.c.policy == policy,
+        not_(_has_reward()),
+        # A call that failed says nothing of the arm's quality, not even by default.
+        not_(exists().where(_of_decision(usage_report), usage_report.c.error.is_not(None))),
+    )
+
+
+def _has_reward() -> ColumnElement[bool]:
+    """A reward stands that may be learned, or the default was given once: taken back, it does not come again.
+
+    What is only logged is no reward, and neither is one that was retracted (the rule of ``folds._active_events``).
+    """
+    event, later = reward_event.alias(), reward_event.alias()
+    retracted = exists().where(
+        later.c.identity == event.c.identity,
+        later.c.revision > event.c.revision,
+        later.c.status == "recorded",
+        later.c.kind == "retraction",
+    )
+    stands = and_(event.c.status == "recorded", event.c.kind != "retraction", not_(retracted))
+    return exists().where(_of_decision(event), or_(event.c.kind == "default", stands))
+
+
+def _of_decision(table: FromClause) -> ColumnElement[bool]:
+    return table.c.decision_id == decision.c.decision_id
 
 
 def _facts_query() -> Select[Any]:

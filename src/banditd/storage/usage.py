@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, insert, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, not_, select
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
 from banditd.core.types import Arm, Price, UsageReport, price_at
+from banditd.storage import dialect
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.budgets import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.decisions import queue_decisions
@@ -93,28 +94,42 @@ class UsageLog:
             _queue_rerouted(connection, list(new.values()), decisions)
         return answers
 
-    async def silent(
-        self, policy: str, created_from_us: int, created_to_us: int, limit: int
-    ) -> list[tuple[str, str, float]]:
+    async def silent(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
+        made = _unreported(policy, limit).where(*_created(from_us, to_us), not_(decision.c.deferred))
         # What was never activated was never served.
-        served = or_(not_(decision.c.deferred), activation.c.decision_id.is_not(None))
-        query = _unreported(policy, created_from_us, created_to_us, limit).where(served)
-        return await self._database.read(
-            lambda connection: [(row[0], row[1], row[2]) for row in connection.execute(query)]
-        )
+        at_us = activation.c.activated_at_us
+        activated = _unreported(policy, limit).where(activation.c.policy == policy, at_us >= from_us, at_us < to_us)
+
+        def work(connection: Connection) -> list[tuple[str, str, float]]:
+            found = [(row[0], row[1], row[2]) for row in connection.execute(made)]
+            if len(found) < limit:
+                found += [(row[0], row[1], row[2]) for row in connection.execute(activated)]
+            return found[:limit]
+
+        return await self._database.read(work)
 
     async def abandoned(self, policy: str, created_from_us: int, created_to_us: int, limit: int) -> list[str]:
         never = decision.c.deferred & activation.c.decision_id.is_(None) & (decision.c.charges != NO_CHARGES)
-        query = _unreported(policy, created_from_us, created_to_us, limit).where(never)
+        query = _unreported(policy, limit).where(*_created(created_from_us, created_to_us), never)
         return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
 
     async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
         return await self._database.write(lambda connection: self._presume(connection, decision_ids, at_us))
 
     async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
-        return await self._database.write(
-            lambda connection: self._presume(connection, decision_ids, at_us, served=False)
+        return await self._database.write(lambda connection: self._release(connection, decision_ids, at_us))
+
+    def _release(self, connection: Connection, decision_ids: Sequence[str], at_us: int) -> int:
+        # Locked as an activation locks it: one that comes now waits, and finds what is to be charged again.
+        among = decision.c.decision_id.in_(sorted(set(decision_ids)))
+        locked = select(decision.c.decision_id).where(among).order_by(decision.c.decision_id)
+        connection.execute(dialect.lock_exclusive(self._database.engine, locked))
+        active = set(
+            connection.execute(
+                select(activation.c.decision_id).where(activation.c.decision_id.in_(sorted(set(decision_ids))))
+            ).scalars()
         )
+        return self._presume(connection, [one for one in decision_ids if one not in active], at_us, served=False)
 
     def _presume(
         self, connection: Connection, decision_ids: Sequence[str], at_us: int, *, served: bool = True
@@ -142,8 +157,8 @@ class UsageLog:
         return len(rows)
 
 
-def _unreported(policy: str, created_from_us: int, created_to_us: int, limit: int) -> Select[Any]:
-    """(decision_id, arm, predicted cost) of decisions of that stretch without a usage report, oldest first."""
+def _unreported(policy: str, limit: int) -> Select[Any]:
+    """(decision_id, arm, predicted cost) of decisions without a usage report, oldest first."""
     c = decision.c
     return (
         select(c.decision_id, c.arm, c.predicted_cost_usd)
@@ -152,16 +167,19 @@ def _unreported(policy: str, created_from_us: int, created_to_us: int, limit: in
                 activation, activation.c.decision_id == c.decision_id
             )
         )
-        .where(
-            c.policy == policy,
-            c.created_at_us >= created_from_us,
-            c.created_at_us < created_to_us,
-            c.decision_id >= lowest_id(created_from_us - _ID_SLACK_US),
-            c.decision_id < lowest_id(created_to_us + _ID_SLACK_US),
-            usage_report.c.decision_id.is_(None),
-        )
+        .where(c.policy == policy, usage_report.c.decision_id.is_(None))
         .order_by(c.decision_id)
         .limit(limit)
+    )
+
+
+def _created(from_us: int, to_us: int) -> tuple[ColumnElement[bool], ...]:
+    c = decision.c
+    return (
+        c.created_at_us >= from_us,
+        c.created_at_us < to_us,
+        c.decision_id >= lowest_id(from_us - _ID_SLACK_US),
+        c.decision_id < lowest_id(to_us + _ID_SLACK_US),
     )
 
 

@@ -49,3 +49,34 @@ def test_row_counts_are_published_by_table() -> None:
     metrics.set_rows({"decision": 7, "queue": 0})
     assert sample(metrics, "banditd_rows", table="decision") == 7
     assert sample(metrics, "banditd_rows", table="queue") == 0
+
+
+def test_arms_that_are_gone_take_all_their_gauges_with_them_and_may_come_back() -> None:
+    metrics = Metrics()
+    for policy in ("a", "b"):
+        metrics.set_arms(policy, {"small": (True, 0.5), "large": (False, None)})
+        for arm in ("small", "large", "never-published"):
+            metrics.child(metrics.arm_changed, policy, arm).set(1)  # type: ignore[union-attr]
+    names = ("banditd_arm_enabled", "banditd_arm_mean_reward", "banditd_arm_changed")
+
+    def shown(policy: str, arm: str) -> list[float | None]:
+        return [sample(metrics, name, policy=policy, arm=arm) for name in names]
+
+    metrics.set_arms("a", {"large": (True, None)})
+    assert shown("a", "small") == shown("a", "never-published") == [None, None, None]
+    assert shown("a", "large") == [1, None, 1]
+    assert shown("b", "small") == [1, 0.5, 1]
+    metrics.child(metrics.arm_changed, "a", "small").set(0)  # type: ignore[union-attr]
+    assert shown("a", "small") == [None, None, 0]
+
+
+def test_a_gauge_without_a_value_is_absent() -> None:
+    metrics = Metrics()
+    metrics.show(metrics.baseline_gap, None, "default")
+    metrics.show(metrics.baseline_gap, 0.0, "default")
+    assert sample(metrics, "banditd_baseline_gap", policy="default") == 0.0
+    metrics.show(metrics.baseline_gap, None, "default")
+    assert sample(metrics, "banditd_baseline_gap", policy="default") is None
+    metrics.set_arms("default", {"small": (True, 0.5)})
+    metrics.set_arms("default", {"small": (True, None)})
+    assert sample(metrics, "banditd_arm_mean_reward", policy="default", arm="small") is None

@@ -60,7 +60,12 @@ decision: Final = Table(
 )
 
 activation: Final = Table(
-    "activation", metadata, decision_key(primary_key=True), text_column("policy"), time_column("activated_at_us")
+    "activation",
+    metadata,
+    decision_key(primary_key=True),
+    text_column("policy"),
+    time_column("activated_at_us"),
+    Index(None, "policy", "activated_at_us"),
 )
 
 reward_event: Final = Table(

@@ -91,10 +91,13 @@ def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdErro
 
 
 def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
-    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
+    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit, or none."""
     text, turns = asked.input, 1
     if asked.messages is not None:
         text, turns = join_messages(asked.messages)
+        if text is None and asked.embedding is None:
+            message = "at least one text part must not be empty, or give an embedding"
+            raise InvalidFieldsError("the messages hold no text", errors=[(pointer + "/messages", message)])
     if text is not None:
         if len(text) > max_input_chars:
             message = f"the text has {len(text)} characters; at most {max_input_chars} are taken"
@@ -133,7 +136,7 @@ def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_n
 def join_messages(messages: list[Message]) -> tuple[str | None, int]:
     """All text of a conversation, in order, one message per paragraph; and its number of user turns.
 
-    None instead of a text when there is none at all (only images, say): there is nothing to embed then.
+    None instead of a text when there is none at all (only images, say): then the client has to give an embedding.
     """
     parts: list[str] = []
     turns = 0
@@ -145,11 +148,7 @@ def join_messages(messages: list[Message]) -> tuple[str | None, int]:
         elif content is not None:
             parts.extend(part.text for part in content if part.text is not None)
     text = "\n\n".join(part for part in parts if part)
-    if not text:
-        raise InvalidFieldsError(
-            "the messages hold no text", errors=[("/messages", "at least one text part must not be empty")]
-        )
-    return text, max(1, turns)
+    return text or None, max(1, turns)
 
 
 def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
