@@ -36,7 +36,7 @@ run: $(RUN_OK) ## set up .venv and serve on 127.0.0.1:8484 (PORT=..., CONFIG=...
 	@exec $(BIN)/banditd serve --config $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(DEV_OK) ## set up .venv and run every test (ARGS="-k name" for some, WORKERS=0 in one process)
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV_OK) ## ruff, format check, mypy strict
 	$(BIN)/ruff check .

@@ -25,8 +25,8 @@ _READ: Final = (
 )
 # What does not hold for every row of the table; told where such a row is in it.
 _PRIORS: Final = (
-    "With priors: the first 10 % of the shuffle are played at random and not scored, so that its figures, references "
-    "included, are over the other 90 %."
+    "With priors: the first 10 % of the shuffle are played at random, or evaluated (every arm's score told), and not "
+    "scored, so that its figures, references included, are over the other 90 %."
 )
 _SOURCE: Final = (
     "One task after another: the rows in the order of the source, the same for every seed, so that the interval is "
