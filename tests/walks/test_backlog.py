@@ -10,7 +10,7 @@ from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.bootstrap import Daemon
-from banditd.ports import FoldItem
+from banditd.ports import ArmChange, FoldItem
 from banditd.services.learner import Learner
 
 
@@ -69,8 +69,8 @@ async def test_what_another_replica_changes_is_adopted_amid_a_backlog(
     async def changing(learner: Learner, name: str, items: list[FoldItem]) -> None:
         nonlocal changed
         if not changed:  # as another replica would: this one is not told
-            [small] = [arm for arm in await learner._arms.arms(name) if arm.arm == "small"]
-            await learner._arms.replace(dataclasses.replace(small, enabled=False))
+            disabled = lambda arm, _: ArmChange(dataclasses.replace(arm, enabled=False))  # noqa: E731
+            await learner._arms.update(name, "small", disabled)
         changed += 1
         learner._next_poll = 0.0  # it is due
         if changed == 3:
