@@ -189,9 +189,9 @@ def _number(cell: str, column: str, line: int) -> float:
         if "|" in column:  # side data may be text
             return float("nan")
         raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is not a number.") from None
-    if not np.isfinite(value):
-        return float("nan")
-    return value
+    if np.isinf(value) and "|" not in column:  # taken for missing, it would hide what is wrong
+        raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is outside [0, 1].")
+    return value if np.isfinite(value) else float("nan")
 
 
 def _pool_arms(pool: str | None, arms: Sequence[str], meta: Mapping[str, object]) -> list[str]:

@@ -72,6 +72,7 @@ def test_pools_by_name_and_by_list(write_folder) -> None:
     ("columns", "pool", "message"),
     [
         ({"m1": [1, 0, 2]}, None, r"outside \[0, 1\]"),
+        ({"m1": [1, 0, "inf"]}, None, r"outside \[0, 1\]"),
         ({"m1": [1, 0, "good"]}, None, "not a number"),
         ({"m1": ["", "", ""]}, None, "any score"),
         ({"m1": [1, 0, 1]}, "m1,m9", "Unknown pool or arm 'm9'"),
