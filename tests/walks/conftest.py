@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -40,6 +41,12 @@ def open_daemon(database_url: str) -> OpenDaemon:
             yield daemon
 
     return opened
+
+
+async def leads(daemon: Daemon) -> None:
+    """Wait until this replica holds the learner's lease."""
+    while not daemon.learner.leader:  # noqa: ASYNC110 - the lease is taken inside the learner's loop
+        await asyncio.sleep(0.01)
 
 
 class ShiftedClock:

@@ -12,7 +12,6 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import refolded, reward, route
 
-from banditd.bandit.drift import MOVED
 from banditd.bootstrap import Daemon
 
 GOOD, BAD = 0.8, 0.2
@@ -103,8 +102,7 @@ async def test_a_degraded_arm_is_shown_until_it_recovers(
         metrics = daemon.metrics.render().decode()
         assert 'banditd_change_alarms_total{arm="small",direction="down",policy="default"} 1.0' in metrics
         assert 'banditd_arm_changed{arm="small",policy="default"} 1.0' in metrics
-        assert 'banditd_query_drift{policy="default"}' in metrics
-        assert query_drift(daemon) < MOVED
+        assert query_drift(daemon) == 0.0  # too few queries to tell
         assert 'banditd_arm_changed{arm="large",policy="default"} 0.0' in metrics
         assert (await refolded(daemon)).agrees
     [record] = [r for r in caplog.records if r.message == "arm.changed"]

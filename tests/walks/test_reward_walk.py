@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
-from tests.walks.conftest import OpenDaemon
+from tests.walks.conftest import OpenDaemon, leads
 
 from banditd.bootstrap import Daemon
 from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
@@ -331,8 +331,7 @@ async def test_a_second_replica_follows_and_takes_over(open_daemon: OpenDaemon) 
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(open_daemon())
         second_stack = await stack.enter_async_context(AsyncExitStack())
-        while not first.learner.leader:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await leads(first)
         second = await second_stack.enter_async_context(open_daemon())
         decision_id = await route(second)
         await reward(second, decision_id, 1.0)
@@ -349,8 +348,7 @@ async def test_a_second_replica_follows_and_takes_over(open_daemon: OpenDaemon) 
         await first.learner.stop()
         other = await route(second)
         await reward(second, other, 1.0)
-        while not second.learner.leader:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await leads(second)
         assert (await refolded(second)).agrees
         assert (await learned(second))[0] == pytest.approx(2.0)
 

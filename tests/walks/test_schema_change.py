@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.walks.conftest import OpenDaemon
+from tests.walks.conftest import OpenDaemon, leads
 from tests.walks.test_reward_walk import learned, refolded, reward, route
 
 from banditd.bootstrap import Daemon
@@ -64,8 +63,7 @@ async def test_an_old_leader_takes_nothing_from_the_replicas_that_replace_it(ope
     async with AsyncExitStack() as stack:
         old_stack = await stack.enter_async_context(AsyncExitStack())
         old = await old_stack.enter_async_context(open_daemon())
-        while not old.learner.leader:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await leads(old)
         new = await stack.enter_async_context(open_daemon(**NEW))
         mine, theirs = await route(new, features={"urgency": 0.5}), await route(old)
         for decision_id in (mine, theirs):

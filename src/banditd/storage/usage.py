@@ -121,14 +121,13 @@ class UsageLog:
 
     def _release(self, connection: Connection, decision_ids: Sequence[str], at_us: int) -> int:
         # Locked as an activation locks it: one that comes now waits, and finds what is to be charged again.
-        among = decision.c.decision_id.in_(sorted(set(decision_ids)))
-        locked = select(decision.c.decision_id).where(among).order_by(decision.c.decision_id)
-        connection.execute(dialect.lock_exclusive(self._database.engine, locked))
-        active = set(
-            connection.execute(
-                select(activation.c.decision_id).where(activation.c.decision_id.in_(sorted(set(decision_ids))))
-            ).scalars()
+        ids = sorted(set(decision_ids))
+        locked = (
+            select(decision.c.decision_id).where(decision.c.decision_id.in_(ids)).order_by(decision.c.decision_id)
         )
+        connection.execute(dialect.lock_exclusive(self._database.engine, locked))
+        served = select(activation.c.decision_id).where(activation.c.decision_id.in_(ids))
+        active = set(connection.execute(served).scalars())
         return self._presume(connection, [one for one in decision_ids if one not in active], at_us, served=False)
 
     def _presume(

@@ -64,6 +64,7 @@ fold_queue: Final = Table(
     "fold_queue",
     metadata,
     text_column("queue_id", primary_key=True),
+    # Or "policy schema_hash" where the row was set aside for a learner of that feature schema (decision 0017).
     text_column("policy"),
     decision_key(),
     time_column("enqueued_at_us"),
