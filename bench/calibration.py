@@ -23,14 +23,14 @@ from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from banditd.bandit.base import ArmPrior, PolicySettings  # noqa: E402
-from banditd.bandit.contrast import combination  # noqa: E402
-from banditd.bandit.discrepancy import cell_deviation  # noqa: E402
+from banditd.bandit.policies.base import ArmPrior, PolicySettings  # noqa: E402
 from banditd.bandit.state import PolicyState  # noqa: E402
 from banditd.core.types import FeatureGroup, FeatureSchema, FloatArray, IntArray  # noqa: E402
-from banditd.services.onboarding import Estimate  # noqa: E402
-from banditd.services.report_rows import context_arm, posterior_cells, reward_of  # noqa: E402
-from banditd.services.summaries import Row  # noqa: E402
+from banditd.services.reports.contrast import combination  # noqa: E402
+from banditd.services.reports.discrepancy import cell_deviation  # noqa: E402
+from banditd.services.reports.onboarding import Estimate  # noqa: E402
+from banditd.services.reports.rows import context_arm, posterior_cells, reward_of  # noqa: E402
+from banditd.services.reports.summaries import Row  # noqa: E402
 
 DATA: Final = Path(os.environ.get("BANDITD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SETS: Final = (("ulab_nim9", None), ("bfcl2408", "mid10"), ("paretobandit4", None), ("mmlu_pro", "mid8"))

@@ -89,6 +89,8 @@ def _routed(url: str) -> bool:
 
 
 def _torch_modules() -> float:
-    code = "import sys, banditd, banditd.bootstrap; print(sum(name.split('.')[0] == 'torch' for name in sys.modules))"
+    code = (
+        "import sys, banditd, banditd.daemon.open; print(sum(name.split('.')[0] == 'torch' for name in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return float(done.stdout)

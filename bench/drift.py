@@ -1,7 +1,7 @@
 """``python -m bench.drift``: how far do queries seem to move, in steady traffic and from task to task?
 
-The statistic of ``bandit/drift.py`` on the contexts of every replay set: shuffled, in source order (one task after
-another), and shuffled with every query sent several times on end, as turns of a conversation are alike.
+The statistic of ``bandit/changes/drift.py`` on the contexts of every replay set: shuffled, in source order (one task
+after another), and shuffled with every query sent several times on end, as turns of a conversation are alike.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from banditd.bandit.drift import QueryDrift  # noqa: E402
+from banditd.bandit.changes.drift import QueryDrift  # noqa: E402
 from banditd.core.types import FloatArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.dataset import load_dataset  # noqa: E402

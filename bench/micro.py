@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.exploration import dollar_floors
 from banditd.bandit.state import PolicyState
 from banditd.core.types import Context
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder

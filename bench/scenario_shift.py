@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from banditd.bandit.base import PolicySettings
+from banditd.bandit.policies.base import PolicySettings
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import InProcessDecider
 from banditd.replay.engine import make_plan, play

@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402 - after the threads are limited
 from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
-from banditd.bandit.base import PolicySettings  # noqa: E402
+from banditd.bandit.policies.base import PolicySettings  # noqa: E402
 from banditd.core.types import Context, FeatureSchema, FloatArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402

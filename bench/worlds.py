@@ -24,8 +24,8 @@ from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from banditd.bandit.base import ArmPrior, PolicySettings  # noqa: E402
-from banditd.bandit.exploration import least_shares  # noqa: E402
+from banditd.bandit.policies.base import ArmPrior, PolicySettings  # noqa: E402
+from banditd.bandit.policies.exploration import least_shares  # noqa: E402
 from banditd.bandit.state import PolicyState  # noqa: E402
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.base import PolicySettings
+from banditd.bandit.policies.base import PolicySettings
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.decider import InProcessDecider, Row
 from banditd.replay.scenarios import PHASE, Roles, Stream, play_stream, price_drop

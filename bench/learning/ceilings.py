@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from banditd.bandit.base import PolicySettings
-from banditd.bandit.hyperparameters import Hyperparameters
+from banditd.bandit.policies.base import PolicySettings
+from banditd.bandit.posterior.hyperparameters import Hyperparameters
 from banditd.replay import Row, Served, evaluation_prior
 from banditd.replay.decider import InProcessDecider
 from bench.learning.own import Wrapped, in_process

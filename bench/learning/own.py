@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from banditd.bandit.base import PolicySettings
+from banditd.bandit.policies.base import PolicySettings
 from banditd.core.types import FloatArray
 from banditd.replay import Decider, Row, Served
 from banditd.replay.dataset import ReplayData

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from banditd.bandit.base import PolicySettings
+from banditd.bandit.policies.base import PolicySettings
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.maps import load_feature_maps
 from banditd.replay import Decider

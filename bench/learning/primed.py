@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from banditd.bandit.base import PolicySettings
+from banditd.bandit.policies.base import PolicySettings
 from banditd.replay import Row, Served, evaluation_prior
 from banditd.replay.decider import InProcessDecider
 from bench.learning.own import Wrapped, in_process

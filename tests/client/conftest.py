@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from banditd.bootstrap import open_services
+from banditd.daemon.open import open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
 

@@ -11,8 +11,8 @@ import pytest
 from banditd.core.errors import ConfigurationError, StorageUnavailableError
 from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Blend, Contribution, UsageReport
-from banditd.services import export
-from banditd.services.export_parquet import COLUMNS, ParquetWriter
+from banditd.services.upkeep import export
+from banditd.services.upkeep.export_parquet import COLUMNS, ParquetWriter
 
 
 @pytest.fixture(autouse=True)

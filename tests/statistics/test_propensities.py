@@ -9,8 +9,8 @@ import pytest
 from bench.calibration import DATA, synthetic_world
 from scipy import stats
 
-from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import least_shares
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.exploration import least_shares
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.types import Context

@@ -39,13 +39,7 @@ FLOORS: dict[str, int] = {
     "simulate": 6,
     "cli": 6,
     "client": 6,
-    "prior_file": 6,
-    "price_file": 6,
-    "runtimes": 6,
-    "reading": 6,
-    "wiring": 6,
-    "bootstrap": 6,
-    "server": 6,
+    "daemon": 6,
     "__main__": 6,
     "__init__": 0,
 }
@@ -78,23 +72,17 @@ THIRD_PARTY: dict[str, set[str]] = {
     "simulate": set(),
     "cli": {"click", "rich", "yaml"},
     "client": {"aiohttp"},
-    "prior_file": set(),
-    "price_file": {"pydantic", "yaml"},
-    "runtimes": set(),
-    "reading": set(),
-    "wiring": set(),
-    "bootstrap": {"numpy"},
-    "server": {"aiohttp", "uvloop"},
+    "daemon": {"aiohttp", "numpy", "pydantic", "uvloop", "yaml"},
     "__main__": set(),
     "__init__": set(),
 }
 # Heavy or delicate packages: the only files that may name them, and whether at the top of the module.
 ONLY_IN: dict[str, set[str]] = {
-    "torch": {"encoders/sentence.py", "encoders/build.py"},
-    "sentence_transformers": {"encoders/sentence.py", "encoders/build.py"},
-    "transformers": {"encoders/build.py"},
+    "torch": {"encoders/sentence.py", "encoders/building/build.py"},
+    "sentence_transformers": {"encoders/sentence.py", "encoders/building/build.py"},
+    "transformers": {"encoders/building/build.py"},
     "sklearn": {"features/fit.py"},
-    "pyarrow": {"services/export_parquet.py"},
+    "pyarrow": {"services/upkeep/export_parquet.py"},
     "matplotlib": {"replay/report.py", "replay/plot.py"},
     "opentelemetry": {"obs/tracing.py"},
 }
@@ -202,8 +190,8 @@ def test_each_floor_uses_only_its_third_party_packages(path: Path) -> None:
                 wrong.append(f"line {item.line}: {name} belongs in {sorted(ONLY_IN[name])} only")
             if not item.lazy:
                 wrong.append(f"line {item.line}: {name} is heavy: import it where it is needed")
-        if item.target.startswith("aiohttp.web") and part not in {"web", "server"}:
-            wrong.append(f"line {item.line}: the HTTP server belongs in web/ and server.py")
+        if item.target.startswith("aiohttp.web") and part not in {"web", "daemon"}:
+            wrong.append(f"line {item.line}: the HTTP server belongs in web/ and daemon/serve.py")
     assert not wrong, "\n".join(wrong)
 
 
@@ -266,7 +254,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert path.stem not in {"utils", "helpers", "misc", "common"}, "name a file after its idea"
 
 
-@pytest.mark.parametrize("module", ["banditd", "banditd.bootstrap", "banditd.cli"])
+@pytest.mark.parametrize("module", ["banditd", "banditd.daemon.open", "banditd.cli"])
 def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'sentence_transformers', 'transformers', 'sklearn', 'matplotlib', 'pyarrow'}"
     code = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
@@ -286,11 +274,11 @@ def test_help_needs_neither_numpy_nor_the_server() -> None:
 
 def test_the_checks_see_what_is_there() -> None:
     """A control: were imports or lengths read wrongly, everything above would pass."""
-    server = {item.target: item for item in _imports(PACKAGE / "server.py")}
-    assert not server["banditd.bootstrap.open_services"].lazy
+    server = {item.target: item for item in _imports(PACKAGE / "daemon/serve.py")}
+    assert not server["banditd.daemon.open.open_services"].lazy
     assert server["aiohttp.web"].target == "aiohttp.web"
     assert server["uvloop"].lazy
     assert _own_part("banditd.web.app.create_app") == "web"
-    downwards = [FLOORS[name] for name in ("server", "web", "storage", "services", "ports", "bandit", "core")]
+    downwards = [FLOORS[name] for name in ("daemon", "web", "storage", "services", "ports", "bandit", "core")]
     assert downwards == sorted(set(downwards), reverse=True)
     assert len(MODULES) > 50

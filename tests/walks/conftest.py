@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from banditd.bootstrap import Daemon, SystemClock, open_services
+from banditd.daemon.open import Daemon, SystemClock, open_services
 from banditd.settings import Settings
 
 ARMS = [

@@ -9,9 +9,9 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import reward, route
 
-from banditd.bootstrap import Daemon
+from banditd.daemon.open import Daemon
 from banditd.ports import ArmChange, FoldItem
-from banditd.services.learner import Learner
+from banditd.services.learning.learner import Learner
 
 
 async def pile_up(daemon: Daemon, decision_ids: list[str], *sources: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tests.walks.conftest import OpenDaemon
 
-from banditd.bootstrap import Daemon
 from banditd.core.errors import BudgetExhaustedError, InvalidInputError, NotFoundError, StorageUnavailableError
 from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.types import Decision, Price, Query, UsageReport
+from banditd.daemon.open import Daemon
 from banditd.ports import DecisionFilter, Revise
 
 
@@ -123,7 +123,7 @@ async def test_an_account_that_others_push_out_meanwhile_is_charged_all_the_same
     open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budgets = [budget(100.0, of="tag:team"), {**budget(1.0, of="tag:user"), "name": "user"}]
-    monkeypatch.setattr("banditd.services.budgets.ACCOUNTS_KEPT", 2)
+    monkeypatch.setattr("banditd.services.money.budgets.ACCOUNTS_KEPT", 2)
     async with open_daemon(budgets=budgets) as daemon:
         await ask(daemon, tags={"team": "t"})
         before = await charged(daemon, "t")

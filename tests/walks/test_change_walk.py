@@ -12,7 +12,7 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import refolded, reward, route
 
-from banditd.bootstrap import Daemon
+from banditd.daemon.open import Daemon
 
 GOOD, BAD = 0.8, 0.2
 FORMS = (
@@ -84,7 +84,7 @@ async def shown_change(daemon: Daemon) -> dict[str, object] | None:
 async def test_a_degraded_arm_is_shown_until_it_recovers(
     open_daemon: OpenDaemon, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "banditd.services.learner")
+    caplog.set_level(logging.INFO, "banditd.services.learning.learner")
     generator = np.random.default_rng(0)
     policy = {"kind": "fixed", "options": {"arm": "small"}, "exploration_floor": 0.0}
     async with open_daemon(**policy) as daemon:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.walks.conftest import OpenDaemon, ShiftedClock
 
-from banditd.bootstrap import Daemon
 from banditd.core.types import Query
+from banditd.daemon.open import Daemon
 
 MONTH_H = 32 * 24
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tests.walks.conftest import OpenDaemon, leads
 
-from banditd.bootstrap import Daemon
 from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
 from banditd.core.types import Decision, Query, RewardReceipt, UsageReport
+from banditd.daemon.open import Daemon
 from banditd.services.bundle import RewardInput
-from banditd.services.rebuild import RebuildReport, rebuild
+from banditd.services.learning.rebuild import RebuildReport, rebuild
 
 
 async def route(daemon: Daemon, **query: object) -> str:

@@ -9,7 +9,7 @@ import pytest
 from tests.walks.conftest import OpenDaemon, leads
 from tests.walks.test_reward_walk import learned, refolded, reward, route
 
-from banditd.bootstrap import Daemon
+from banditd.daemon.open import Daemon
 
 NEW = {"caller_features": ["urgency"]}
 
@@ -30,7 +30,7 @@ async def test_they_wait_for_a_learner_of_their_schema(
         await reward(daemon, kept, 0.25)
         receipt = await reward(daemon, retracted, 1.0)
         await daemon.learner.drained()
-    caplog.set_level(logging.WARNING, logger="banditd.services.learner")
+    caplog.set_level(logging.WARNING, logger="banditd.services.learning.learner")
     async with open_daemon(**NEW) as daemon:
         await reward(daemon, kept, 0.5)
         await daemon.services.rewards.retract(receipt.reward_id)

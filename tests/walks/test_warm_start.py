@@ -12,11 +12,11 @@ from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import refolded, reward, route
 
 from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState, Prior
-from banditd.bootstrap import Daemon
 from banditd.core.errors import ConfigurationError, NotFoundError
 from banditd.core.types import FloatArray
-from banditd.prior_file import read_prior, write_prior
-from banditd.services.export import export_prior
+from banditd.daemon.open import Daemon
+from banditd.daemon.prior_file import read_prior, write_prior
+from banditd.services.upkeep.export import export_prior
 
 TEXTS = ("what is the capital of France?", "write a python function that sorts a list", "12 * 7 + 5 = ?")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from banditd.bootstrap import open_services
+from banditd.daemon.open import open_services
 from banditd.features.lexical import LEXICAL_NAMES
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
@@ -229,7 +229,7 @@ async def test_learning_compares_like_with_like(live: Any) -> None:
 async def test_a_search_without_an_index_goes_on_until_it_has_seen_everything(
     live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("banditd.services.reports._SEARCHED", 7)
+    monkeypatch.setattr("banditd.services.reports.reports._SEARCHED", 7)
     made = await walk(live, "even", 40)
     explored = [one["decision_id"] for one in reversed(made) if one["explored"]]
     assert explored

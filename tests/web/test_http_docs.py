@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient, TestServer
 
-from banditd.bootstrap import open_services
+from banditd.daemon.open import open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
 from banditd.web.problems import KINDS

@@ -17,7 +17,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 
-from banditd.bootstrap import open_services
+from banditd.daemon.open import open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
 from banditd.web.openapi import describe

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from banditd.bootstrap import open_services
+from banditd.daemon.open import open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
 from banditd.web.schemas.arms import Onboarding

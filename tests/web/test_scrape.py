@@ -9,8 +9,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from banditd.bootstrap import open_services
 from banditd.core.errors import StorageUnavailableError
+from banditd.daemon.open import open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
 

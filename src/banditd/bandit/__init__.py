@@ -1,14 +1,14 @@
 """The learner's pure maths: posteriors from sums, policies, propensities. No clock, no I/O, no generator."""
 
-from banditd.bandit.base import ArmPrior, Choice, Policy, PolicySettings, Scores
-from banditd.bandit.evidence import TuningTask
-from banditd.bandit.exploration import apply_floors, dollar_floors, draw
-from banditd.bandit.hyperparameters import Hyperparameters
-from banditd.bandit.prior import Prior
-from banditd.bandit.registry import POLICIES
+from banditd.bandit.policies.base import ArmPrior, Choice, Policy, PolicySettings, Scores
+from banditd.bandit.policies.exploration import apply_floors, dollar_floors, draw
+from banditd.bandit.policies.registry import POLICIES
+from banditd.bandit.posterior.evidence import TuningTask
+from banditd.bandit.posterior.hyperparameters import Hyperparameters
+from banditd.bandit.posterior.prior import Prior
+from banditd.bandit.posterior.statistics import ArmSums
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
-from banditd.bandit.statistics import ArmSums
 
 __all__ = [
     "POLICIES",

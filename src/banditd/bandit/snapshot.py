@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.base import Choice, Policy
-from banditd.bandit.exploration import apply_floors, draw
-from banditd.bandit.posterior import Posterior
+from banditd.bandit.policies.base import Choice, Policy
+from banditd.bandit.policies.exploration import apply_floors, draw
+from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import Blend, Context, FloatArray, IntArray
 
 # Utilities closer than this are tied: drawing either is greedy.

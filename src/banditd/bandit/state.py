@@ -13,17 +13,17 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.evidence import ArmEvidence, TuningTask
-from banditd.bandit.hyperparameters import CENTRE, Hyperparameters, centres
-from banditd.bandit.ledger import Ledger
-from banditd.bandit.prior import Prior
-from banditd.bandit.regimes import Look, Regimes, Signal
-from banditd.bandit.registry import policy_factory
-from banditd.bandit.ridge import REFACTOR_AFTER, Evidence, PooledRidge
+from banditd.bandit.changes.regimes import Look, Regimes, Signal
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.registry import policy_factory
+from banditd.bandit.policies.view import PolicyView, cluster_columns, cluster_sums
+from banditd.bandit.posterior.epochs import Ledger
+from banditd.bandit.posterior.evidence import ArmEvidence, TuningTask
+from banditd.bandit.posterior.hyperparameters import CENTRE, Hyperparameters, centres
+from banditd.bandit.posterior.prior import Prior
+from banditd.bandit.posterior.ridge import REFACTOR_AFTER, Evidence, PooledRidge
+from banditd.bandit.posterior.statistics import ArmSums, check_row
 from banditd.bandit.snapshot import Snapshot
-from banditd.bandit.statistics import ArmSums, check_row
-from banditd.bandit.view import PolicyView, cluster_columns, cluster_sums
 from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.core.types import FeatureSchema, FloatArray
 

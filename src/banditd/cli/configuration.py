@@ -36,7 +36,7 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
     settings = read_settings(config)
     for section in settings.policies.values():
         if section.prior_file is not None:
-            from banditd.prior_file import read_prior
+            from banditd.daemon.prior_file import read_prior
 
             read_prior(section.prior_file)
     if as_json:

@@ -15,9 +15,9 @@ from banditd.cli.show import echo_json, print_table, progress_bar
 from banditd.core.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from banditd.bootstrap import Workbench
+    from banditd.daemon.open import Workbench
+    from banditd.services.learning.rebuild import RebuildReport
     from banditd.services.policy import PolicyRuntime
-    from banditd.services.rebuild import RebuildReport
     from banditd.settings import Settings
 
 database_option = click.option(
@@ -37,7 +37,7 @@ def migrate(config: Path | None, database: str | None) -> None:
       banditd migrate --database postgresql://me@db/banditd
     """
     settings = read_settings(config, {"database.url": database})
-    from banditd.bootstrap import database_url
+    from banditd.daemon.open import database_url
     from banditd.storage import migrate as bring_up
 
     click.echo(f"the database is at schema {bring_up(database_url(settings))}")
@@ -99,8 +99,8 @@ def rebuild(config: Path | None, database: str | None, policy: str | None, check
 
 
 async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> list[RebuildReport]:
-    from banditd.bootstrap import open_workbench
-    from banditd.services.rebuild import rebuild as refold
+    from banditd.daemon.open import open_workbench
+    from banditd.services.learning.rebuild import rebuild as refold
 
     reports = []
     async with open_workbench(settings) as bench:
@@ -168,7 +168,7 @@ def export(
 
 
 async def _export(settings: Settings, file: Path | None, policy: str | None, prior: Path | None) -> dict[str, Any]:
-    from banditd.bootstrap import open_workbench
+    from banditd.daemon.open import open_workbench
 
     done: dict[str, Any] = {}
     async with open_workbench(settings) as bench:
@@ -180,7 +180,7 @@ async def _export(settings: Settings, file: Path | None, policy: str | None, pri
 
 
 async def _export_log(bench: Workbench, file: Path, policy: str | None) -> int:
-    from banditd.services.export import export_log
+    from banditd.services.upkeep.export import export_log
 
     totals = await bench.storage.reports.totals()
     with progress_bar() as bar:
@@ -191,8 +191,8 @@ async def _export_log(bench: Workbench, file: Path, policy: str | None) -> int:
 
 
 async def _export_prior(bench: Workbench, file: Path, policy: str) -> float:
-    from banditd.prior_file import write_prior
-    from banditd.services.export import export_prior
+    from banditd.daemon.prior_file import write_prior
+    from banditd.services.upkeep.export import export_prior
 
     runtime = _runtime(bench, policy)
     prior = await export_prior(policy, runtime.builder.schema, runtime.config.settings, bench.storage.learning)

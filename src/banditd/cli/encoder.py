@@ -46,7 +46,7 @@ def build(model: str, out: Path | None, prompts: tuple[Path, ...], seed: int, as
       banditd encoder build --prompts ../shared/data
       banditd encoder build --model all-MiniLM-L6-v2 --prompts my-prompts.jsonl --out maps/
     """
-    from banditd.encoders.build import build_encoder
+    from banditd.encoders.building.build import build_encoder
     from banditd.encoders.static import SHIPPED_FOLDER
 
     if model != "static" and out is None:
@@ -65,7 +65,7 @@ def build(model: str, out: Path | None, prompts: tuple[Path, ...], seed: int, as
 
 
 def _build_maps(model: str, out: Path, prompts: tuple[Path, ...], seed: int, watch: _Stages) -> dict[str, object]:
-    from banditd.encoders.build import fit_maps_for_model
+    from banditd.encoders.building.build import fit_maps_for_model
     from banditd.encoders.factory import load_encoder
 
     loaded = load_encoder(model)

@@ -13,7 +13,7 @@ from banditd.cli.show import echo_json, print_table, progress_bar
 from banditd.cli.tables import dollars
 
 if TYPE_CHECKING:
-    from banditd.bandit.prior import Prior
+    from banditd.bandit.posterior.prior import Prior
     from banditd.replay.dataset import ReplayData
     from banditd.settings import Settings
 
@@ -51,7 +51,7 @@ def fit_prior(
     settings = read_settings(config)
     if policy not in settings.policies:
         raise click.UsageError(f"there is no policy {policy!r}; policies: {', '.join(settings.policies)}")
-    from banditd.prior_file import write_prior
+    from banditd.daemon.prior_file import write_prior
     from banditd.replay import ReplayOptions, evaluated_arms, make_plan
 
     plan = make_plan(ReplayOptions(directory=directory, pool=pool, split=split, limit=limit))
@@ -86,10 +86,10 @@ def _source(data: ReplayData, pool: str | None, split: str | None) -> str:
 
 def _fitted(settings: Settings, policy: str, data: ReplayData, source: str) -> Prior:
     """Encode the prompts as the configured daemon would, and fit."""
+    from banditd.daemon.runtimes import configured_maps
     from banditd.encoders.factory import load_encoder
     from banditd.features.context import ContextBuilder
     from banditd.replay import evaluation_prior
-    from banditd.runtimes import configured_maps
 
     encoder = load_encoder(settings.encoder.model)
     builder = ContextBuilder(

@@ -137,7 +137,7 @@ def replay(
     if plot is not None:
         report.plot(plot)
     if save_prior is not None and report.prior is not None:
-        from banditd.prior_file import write_prior
+        from banditd.daemon.prior_file import write_prior
 
         write_prior(report.prior, save_prior)
     if json_file == "-":
@@ -169,7 +169,7 @@ def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
 def _options(
     *, budget: float | None, price: tuple[str, ...], feedback: tuple[str, ...], prior: Path | None, **given: Any
 ) -> ReplayOptions:
-    from banditd.prior_file import read_prior
+    from banditd.daemon.prior_file import read_prior
     from banditd.replay import FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)

@@ -24,6 +24,6 @@ def serve(config: Path | None, host: str | None, port: int | None, database: str
       BANDITD_DATABASE__URL=postgresql://me@db/banditd banditd serve
     """
     settings = read_settings(config, {"server.host": host, "server.port": port, "database.url": database})
-    from banditd.server import run
+    from banditd.daemon.serve import run
 
     run(settings, started=lambda url: click.echo(f"banditd serves on {url} (stop with Ctrl-C)"))

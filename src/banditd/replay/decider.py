@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.exploration import least_shares
-from banditd.bandit.prior import Prior
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.exploration import least_shares
+from banditd.bandit.posterior.prior import Prior
 from banditd.bandit.state import PolicyState, Snapshot
 from banditd.budget.guard import Paired
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray

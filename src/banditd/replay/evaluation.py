@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.base import ArmPrior, PolicySettings
-from banditd.bandit.prior import Prior
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.posterior.prior import Prior
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Context, FeatureSchema

@@ -14,7 +14,7 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, RewardEvent
-from banditd.services.folding import merge_events
+from banditd.services.learning.folding import merge_events
 
 KINDS: Final = ("judge", "thumb", "metric")
 # What the configuration says of thumbs (source human) unless told otherwise.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from banditd.bandit.base import PolicySettings
-from banditd.bandit.prior import Prior
+from banditd.bandit.policies.base import PolicySettings
+from banditd.bandit.posterior.prior import Prior
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Price
 from banditd.replay.feedback import FeedbackSource

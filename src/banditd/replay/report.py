@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from banditd.bandit.prior import Prior
+from banditd.bandit.posterior.prior import Prior
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.off_policy import off_policy
 from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references

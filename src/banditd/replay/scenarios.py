@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.base import PolicySettings
-from banditd.bandit.regimes import ChangeEvent
+from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.policies.base import PolicySettings
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
 from banditd.replay.dataset import ReplayData

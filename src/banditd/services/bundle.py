@@ -1,6 +1,6 @@
 """What the services offer to the layer above: protocols, the values that cross, and the bundle of them.
 
-Not an implementation: ``bootstrap`` fills the bundle, ``web/`` and ``cli/`` call it.
+Not an implementation: ``daemon.open`` fills the bundle, ``web/`` and ``cli/`` call it.
 """
 
 from __future__ import annotations

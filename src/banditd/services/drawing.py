@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from banditd.bandit.exploration import apply_floors, draw, least_shares
+from banditd.bandit.policies.exploration import apply_floors, draw, least_shares
 from banditd.bandit.snapshot import TIE
 from banditd.core.types import Blend, Context, FloatArray, IntArray, Query
 from banditd.services.objectives import DEFAULT_CONFIDENCE, least_cost_above

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.exploration import dollar_floors
+from banditd.bandit.policies.exploration import dollar_floors
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, Query
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
 from banditd.budget.amounts import AmountModel, Amounts
 from banditd.core.money import BudgetRule

@@ -19,10 +19,10 @@ from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, Encoder
-from banditd.services.account import Account, exhausted
-from banditd.services.budgets import Admission, BudgetBook
 from banditd.services.drawing import Drawn, Restraint, draw_arm
 from banditd.services.eligibility import ArmGuards, eligible_arms
+from banditd.services.money.account import Account, exhausted
+from banditd.services.money.budgets import Admission, BudgetBook
 from banditd.services.objectives import cost_weight_of, with_profile
 from banditd.services.policy import PolicyRuntime, RouteView
 

@@ -1,6 +1,6 @@
 """The two walks with spans around them: wrappers that exist only where traces are asked for.
 
-``bootstrap`` puts them around the parts when tracing is on; when it is off the parts stand as they are, so a
+``daemon.open`` puts them around the parts when tracing is on; when it is off the parts stand as they are, so a
 query pays nothing. ``decide`` is what lies between the embedding and the commit (the session's look-up, the
 context, the probabilities and the draw).
 """

@@ -2,7 +2,7 @@
 
 Order of precedence: command line > environment ``BANDITD_SECTION__FIELD`` > YAML file > defaults. Unknown
 keys, unknown ``BANDITD_*`` variables and a missing named file stop the start with a message that says what to
-change. Services never see this module: ``bootstrap`` hands them plain values.
+change. Services never see this module: ``daemon.open`` hands them plain values.
 """
 
 from __future__ import annotations

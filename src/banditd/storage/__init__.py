@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
-from banditd.storage.budgets import SqlBudgetStore
-from banditd.storage.dashboard import SqlDashboardReader
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance
+from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
-from banditd.storage.recent import SqlRecentOutcomes
+from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 

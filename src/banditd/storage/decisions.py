@@ -17,7 +17,7 @@ from banditd.core.ids import new_id
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
-from banditd.storage.budgets import Ledger, pack_charges, unpack_charges
+from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
 from banditd.storage.codec import (
     clean_text,
     pack_blend,

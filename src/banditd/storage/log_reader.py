@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
-from banditd.storage.budgets import unpack_charges
+from banditd.storage.accounts import unpack_charges
 from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
 

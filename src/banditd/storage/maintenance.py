@@ -15,7 +15,7 @@ from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
-from banditd.storage.budgets import forget_accounts
+from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
 from banditd.storage.migrate import current_revision
 from banditd.storage.schema import (

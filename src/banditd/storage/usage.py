@@ -16,8 +16,8 @@ from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
 from banditd.core.types import Arm, Price, UsageReport, price_at
 from banditd.storage import dialect
+from banditd.storage.accounts import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.arms import load_arms, load_prices
-from banditd.storage.budgets import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.schema import activation, decision, usage_report

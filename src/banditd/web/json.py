@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from pydantic_core import to_json
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
-from banditd.services.report_rows import iso_time
+from banditd.services.reports.rows import iso_time
 
 __all__ = ["JSON_TYPE", "encode", "iso_time", "json_answer", "parse_time"]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState, apply_floors, dollar_floors, draw
-from banditd.bandit.quadrature import win_probabilities
+from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.core.types import FeatureGroup, FeatureSchema
 
 SCHEMA = FeatureSchema(

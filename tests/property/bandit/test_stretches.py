@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from banditd.bandit.ledger import MOST_STRETCHES, Ledger
+from banditd.bandit.posterior.epochs import MOST_STRETCHES, Ledger
 
 D = 2
 rows = st.lists(

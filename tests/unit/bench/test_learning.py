@@ -28,7 +28,7 @@ from bench.learning.prepared import prepare
 from bench.learning.primed import AfterEvaluation
 from bench.learning.summary import interval, summarise
 
-from banditd.bandit.base import PolicySettings
+from banditd.bandit.policies.base import PolicySettings
 from banditd.replay import ReplayOptions, Row, Served, run
 from banditd.replay.dataset import ReplayData
 from banditd.replay.decider import Decider, InProcessDecider

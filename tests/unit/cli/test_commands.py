@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from banditd.cli import commands
 from banditd.core.errors import ConfigurationError
-from banditd.prior_file import read_prior
+from banditd.daemon.prior_file import read_prior
 from banditd.settings import ApiKeySettings
 
 NAMES = sorted(commands.commands)

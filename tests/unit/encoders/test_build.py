@@ -7,8 +7,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from banditd.core.errors import ConfigurationError
-from banditd.encoders import build
-from banditd.encoders.prompts import balanced_prompts, find_prompt_files, made_up_prompts, read_prompts
+from banditd.encoders.building import build
+from banditd.encoders.building.prompts import balanced_prompts, find_prompt_files, made_up_prompts, read_prompts
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from banditd.core.errors import ConfigurationError
-from banditd.encoders.build import MAX_BYTES
+from banditd.encoders.building.build import MAX_BYTES
 from banditd.encoders.static import SHIPPED_FOLDER, is_static_folder, load_static_encoder
 
 TEXTS = [

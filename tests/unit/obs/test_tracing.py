@@ -36,7 +36,7 @@ def test_off_means_that_the_very_same_parts_are_called() -> None:
 
 def test_off_means_that_nothing_is_imported() -> None:
     code = (
-        "import sys; from banditd.server import tracing_from\n"
+        "import sys; from banditd.daemon.serve import tracing_from\n"
         "assert tracing_from({}) is None; print([name for name in sys.modules if 'opentelemetry' in name])"
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from banditd.bandit.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NoEligibleArmError
 from banditd.core.types import Arm, ArmUsage, FeatureGroup, FeatureSchema, Price, Query

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from banditd.core.errors import ConfigurationError
+from banditd.daemon.configs import policy_configs
 from banditd.settings import Settings, load_settings
-from banditd.wiring import policy_configs
 
 ARMS = [{"arm": "a"}, {"arm": "b"}]
 

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from banditd.core.errors import BanditdError, NotFoundError
-from banditd.services.report_rows import with_times
+from banditd.services.reports.rows import with_times
 from banditd.web import pages
 from banditd.web.api import Api
 from banditd.web.json import JSON_TYPE, json_answer

@@ -1,0 +1,72 @@
+"""Policies that explore by the gap between means alone: epsilon-greedy and SquareCB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from banditd.bandit.policies.base import Scores
+from banditd.bandit.policies.view import PolicyView
+from banditd.core.types import Context, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpsilonGreedyOptions:
+    """epsilon : share drawn uniformly, in [0, 1]. model : ``pooled`` or ``disjoint``."""
+
+    epsilon: float = 0.05
+    model: str = "pooled"
+
+
+class EpsilonGreedy:
+    """The best mean with probability 1 - epsilon, otherwise any eligible arm."""
+
+    kind = "epsilon_greedy"
+
+    def __init__(self, view: PolicyView, options: EpsilonGreedyOptions) -> None:
+        self._posterior = view.posterior
+        self._epsilon = options.epsilon
+
+    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
+        moments = self._posterior.moments(context.x, arms, penalty)
+        utility = moments.mean - penalty
+        winners = utility >= utility.max() - 1e-12
+        probability = (1.0 - self._epsilon) * winners / winners.sum() + self._epsilon / arms.shape[0]
+        return Scores(moments.mean, np.sqrt(moments.variance), probability)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SquareCBOptions:
+    """gamma_scale, exponent : gamma = gamma_scale * n^exponent; gamma_cap : its ceiling.
+
+    Without a ceiling gamma grows for ever and propensities vanish. model : ``pooled`` or ``disjoint``.
+    """
+
+    gamma_scale: float = 10.0
+    exponent: float = 0.5
+    gamma_cap: float = 1000.0
+    model: str = "pooled"
+
+
+class SquareCB:
+    """Inverse gap weighting: p_a = 1 / (K + gamma (u* - u_a)), the rest to the best arm.
+
+    Source: Foster and Rakhlin 2020, algorithm 1.
+    """
+
+    kind = "squarecb"
+
+    def __init__(self, view: PolicyView, options: SquareCBOptions) -> None:
+        self._posterior = view.posterior
+        seen = max(float(view.posterior.counts.sum()), 1.0)
+        self._gamma = min(options.gamma_scale * seen**options.exponent, options.gamma_cap)
+
+    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
+        moments = self._posterior.moments(context.x, arms, penalty)
+        utility = moments.mean - penalty
+        best = int(utility.argmax())
+        probability = 1.0 / (arms.shape[0] + self._gamma * (utility[best] - utility))
+        probability[best] = 0.0
+        probability[best] = max(1.0 - float(probability.sum()), 0.0)
+        return Scores(moments.mean, np.sqrt(moments.variance), probability)

@@ -1,0 +1,180 @@
+"""The sums by arm and epoch, and what they add up to after forgetting. No prior, no posterior.
+
+Epochs newer than ``base_epoch`` are kept apart; everything at or before it lives in one base segment per
+arm (label ``BASE``), in the frame of ``base_epoch``: base = sum over e <= base_epoch of
+discount^(base_epoch - e) S_e. A late reward of such an epoch enters with that same factor, so neither the
+order of folds nor the moment of merging matters, and a refold of the whole log gives the same sums.
+
+The evidence of an arm that changed is divided into *stretches* of epochs, each with a factor in [0, 1] with which
+it counts. The factors are facts beside the sums and are applied when they are added up; every stretch has a base of
+its own (label -1 - its first epoch, so ``BASE`` for the first), so a factor may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from banditd.bandit.posterior.statistics import ArmSums
+from banditd.core.errors import InvariantError
+from banditd.core.types import FloatArray
+
+BASE: Final = -1
+MOST_STRETCHES: Final = 8  # per arm; beyond, the two oldest become one
+
+
+class Ledger:
+    """Segments of every arm that ever had a reward, also of arms that are gone.
+
+    discount : factor per epoch of age, in (0, 1]. live_epochs : epochs kept apart from the base.
+    """
+
+    def __init__(self, n_features: int, *, discount: float, live_epochs: int) -> None:
+        self.epoch = 0
+        self.base_epoch = BASE
+        self.discount = discount
+        self._live = live_epochs
+        self._n_features = n_features
+        self._segments: dict[tuple[str, int], ArmSums] = {}
+        self._stretches: dict[str, list[tuple[int, float]]] = {}  # (first epoch, factor), ascending
+        self._touched: set[tuple[str, int]] = set()
+        self._dropped: set[tuple[str, int]] = set()
+
+    def fold(self, arm: str, epoch: int, x: FloatArray, weight: float, reward: float) -> float:
+        """Add one row. Returns the factor with which it counts today."""
+        label, scale = epoch, 1.0
+        if epoch <= self.base_epoch:
+            label, scale = self._base_label(arm, epoch), self.discount ** (self.base_epoch - epoch)
+        self._segment(arm, label).add(x, weight, reward, scale=scale)
+        self._touched.add((arm, label))
+        return float(self.discount ** (self.epoch - epoch)) * self._stretch(arm, epoch)[1]
+
+    def advance(self, epoch: int) -> None:
+        """Make ``epoch`` the current one (never backwards) and merge what has become old."""
+        self.epoch = max(self.epoch, epoch)
+        while self.base_epoch < self.epoch - self._live:
+            self._merge_oldest()
+
+    def total(self, arm: str, *, before: int | None = None) -> ArmSums:
+        """Sums of an arm as they count today; of the stretches that begin before an epoch only, if one is given."""
+        total = ArmSums(self._n_features)
+        for (name, label), segment in self._segments.items():
+            if name == arm:
+                first, factor = self._stretch(arm, label if label >= 0 else BASE - label)
+                if before is None or first < before:
+                    epoch = self.base_epoch if label < 0 else label
+                    total.merge(segment, scale=self.discount ** (self.epoch - epoch) * factor)
+        return total
+
+    # ------------------------------------------------------------ stretches
+
+    def stretches(self, arm: str) -> tuple[tuple[int, float], ...]:
+        """(first epoch, factor) of every stretch of an arm, oldest first; at least one, from epoch 0."""
+        return tuple(self._stretches.get(arm, ((0, 1.0),)))
+
+    def oldest_factor(self, arm: str) -> float:
+        """With what an arm's oldest evidence counts, in [0, 1]; what was known before any reward counts like it."""
+        return self.stretches(arm)[0][1]
+
+    def begin_stretch(self, arm: str, first: int) -> None:
+        """Let the arm's evidence from epoch ``first`` on count by itself, with factor 1.
+
+        ``first`` must be newer than ``base_epoch`` and than every stretch: what is merged cannot be divided.
+        """
+        stretches = list(self.stretches(arm))
+        if first <= max(self.base_epoch, stretches[-1][0]):
+            raise InvariantError(f"A stretch cannot begin at epoch {first}.")
+        self._stretches[arm] = [*stretches, (first, 1.0)]
+        if len(stretches) >= MOST_STRETCHES:
+            self._join_oldest(arm)
+
+    def set_factors(self, arm: str, factors: Mapping[int, float]) -> None:
+        """Change the factors of stretches, named by their first epoch. Each in [0, 1]."""
+        self._stretches[arm] = [(first, factors.get(first, factor)) for first, factor in self.stretches(arm)]
+
+    def stretches_json(self) -> dict[str, Any]:
+        return {arm: [list(pair) for pair in pairs] for arm, pairs in self._stretches.items()}
+
+    def load_stretches(self, values: Mapping[str, Any]) -> None:
+        """Inverse of ``stretches_json``."""
+        self._stretches = {arm: [(int(e), float(f)) for e, f in pairs] for arm, pairs in values.items()}
+
+    def _stretch(self, arm: str, epoch: int) -> tuple[int, float]:
+        """The stretch that an epoch belongs to."""
+        found = (0, 1.0)
+        for pair in self._stretches.get(arm, ()):
+            if pair[0] > epoch:
+                break
+            found = pair
+        return found
+
+    def _base_label(self, arm: str, epoch: int) -> int:
+        return BASE - self._stretch(arm, epoch)[0]
+
+    def _join_oldest(self, arm: str) -> None:
+        """Make one of the two oldest stretches; it counts as little as the one that counted less."""
+        (first, one), (second, other), *rest = self._stretches[arm]
+        self._stretches[arm] = [(first, min(one, other)), *rest]
+        label = BASE - second
+        if (arm, label) in self._segments:
+            self._move(arm, label, BASE - first)
+
+    # ------------------------------------------------------------ storage
+
+    def arms(self) -> set[str]:
+        return {arm for arm, _ in self._segments}
+
+    def pack(self, *, everything: bool = False) -> list[tuple[str, int, bytes]]:
+        keys = self._segments.keys() if everything else self._touched
+        return [(arm, label, self._segments[arm, label].pack()) for arm, label in sorted(keys)]
+
+    def take_changes(self) -> tuple[list[tuple[str, int, bytes]], list[tuple[str, int]]]:
+        """(changed segments, packed; labels that no longer exist) since the last call."""
+        changed, dropped = self.pack(), sorted(self._dropped)
+        self._touched.clear()
+        self._dropped.clear()
+        return changed, dropped
+
+    def load(self, arm: str, label: int, data: bytes) -> None:
+        """Put a stored segment in place of the one here."""
+        self._segments[arm, label] = ArmSums.unpack(data)
+
+    def drop(self, arm: str, label: int) -> None:
+        self._segments.pop((arm, label), None)
+
+    def discard_merged(self) -> None:
+        """Forget labels that a base holds already (a follower is told of the base, not of the drop).
+
+        They are the epochs that became old, and the bases of stretches that were joined to an older one.
+        """
+        for arm, label in [key for key in self._segments if self._is_merged(*key)]:
+            self.drop(arm, label)
+
+    def _is_merged(self, arm: str, label: int) -> bool:
+        if label >= 0:
+            return label <= self.base_epoch
+        # Only the first epoch of a stretch has a base, and what was joined never begins again.
+        return label != self._base_label(arm, BASE - label)
+
+    def _segment(self, arm: str, label: int) -> ArmSums:
+        found = self._segments.get((arm, label))
+        if found is None:
+            found = self._segments[arm, label] = ArmSums(self._n_features)
+            self._dropped.discard((arm, label))
+        return found
+
+    def _merge_oldest(self) -> None:
+        self.base_epoch += 1
+        if self.discount < 1.0:
+            for (arm, label), segment in self._segments.items():
+                if label < 0:
+                    segment.rescale(self.discount)
+                    self._touched.add((arm, label))
+        for arm, label in [key for key in self._segments if key[1] == self.base_epoch]:
+            self._move(arm, label, self._base_label(arm, label))
+
+    def _move(self, arm: str, label: int, into: int) -> None:
+        self._segment(arm, into).merge(self._segments.pop((arm, label)))
+        self._touched.discard((arm, label))
+        self._touched.add((arm, into))
+        self._dropped.add((arm, label))

@@ -1,0 +1,88 @@
+"""Floor 6: from the settings' models to the plain values that services and adapters take. No I/O."""
+
+from __future__ import annotations
+
+from banditd.bandit.policies.base import PolicySettings
+from banditd.core.money import BudgetRule
+from banditd.core.types import Arm, Price
+from banditd.services.objectives import Profile, ResourcePrices
+from banditd.services.policy import PolicyConfig, RewardRules, SourceRule
+from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
+
+
+def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:
+    """Every configured policy. Raises ConfigurationError for options that its kind does not know."""
+    return {name: policy_config(name, section) for name, section in settings.policies.items()}
+
+
+def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
+    """One policy as plain values."""
+    return PolicyConfig(
+        name=name,
+        settings=PolicySettings(
+            kind=section.kind,
+            options=section.options,
+            floor=section.exploration_floor,
+            forgetting=section.half_life_decisions,
+            change_detection=section.change_detection,
+        ),
+        cost_weight=section.cost_weight,
+        budgets=tuple(
+            BudgetRule(name=b.name, usd=b.usd, per=b.per, of=b.of, at_stop=b.at_stop) for b in section.all_budgets()
+        ),
+        profiles={name: Profile(**profile.model_dump()) for name, profile in section.profiles.items()},
+        resources=ResourcePrices(**section.resources.model_dump()),
+        session_sticky=section.session_sticky,
+        breaker_errors=section.breaker_errors,
+        breaker_s=section.breaker_s,
+        caller_features=section.caller_features,
+        rewards=_reward_rules(section.reward),
+        seed_arms=tuple(_arm(name, arm) for arm in section.arms),
+    )
+
+
+def _reward_rules(reward: RewardSettings) -> RewardRules:
+    return RewardRules(
+        window_s=reward.window_s,
+        late_policy=reward.late_policy,
+        default_reward=reward.default_reward,
+        sources={
+            name: SourceRule(
+                minimum=source.minimum,
+                maximum=source.maximum,
+                noise_variance=source.noise_variance,
+                learn=source.learn,
+            )
+            for name, source in reward.sources.items()
+        },
+        log_only_metrics=frozenset(reward.log_only_metrics),
+    )
+
+
+def _arm(policy: str, arm: ArmSettings) -> Arm:
+    return Arm(
+        policy=policy,
+        arm=arm.arm,
+        upstream_model=arm.upstream_model or arm.arm,
+        provider=arm.provider,
+        price=Price(
+            usd_per_mtok_in=arm.price.usd_per_mtok_in,
+            usd_per_mtok_out=arm.price.usd_per_mtok_out,
+            usd_per_request=arm.price.usd_per_request,
+            usd_per_mtok_cached_in=arm.price.usd_per_mtok_cached_in,
+        ),
+        enabled=arm.enabled,
+        capabilities=frozenset(arm.capabilities),
+        context_window_tokens=arm.context_window_tokens,
+        quality_prior=arm.quality_prior,
+        prior_worth=arm.prior_worth,
+        quality_tier=arm.quality_tier,
+        expected_output_tokens=arm.expected_output_tokens,
+        expected_latency_ms=arm.expected_latency_ms,
+        min_share=arm.min_share,
+        max_share=arm.max_share,
+        kwh_per_mtok_in=arm.kwh_per_mtok_in,
+        kwh_per_mtok_out=arm.kwh_per_mtok_out,
+        onboarding_decisions=arm.onboarding_decisions,
+        onboarding_usd=arm.onboarding_usd,
+    )

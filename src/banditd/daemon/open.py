@@ -1,0 +1,338 @@
+"""The composition root: opens every part in order, hands the parts to each other, closes them in reverse.
+
+The only place that knows all of them. ``open_services`` is what the server runs on; ``open_workbench`` is what
+commands that work on the database without serving (rebuild, export) run on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from banditd import __version__
+from banditd.core.ids import new_id
+from banditd.daemon.price_file import PriceFileWatcher
+from banditd.daemon.reading import make_dashboard, make_reports
+from banditd.daemon.runtimes import make_runtimes, report_unused_priors
+from banditd.encoders.factory import open_encoder
+from banditd.jobs.scheduler import Job, JobScheduler
+from banditd.obs.metrics import Metrics
+from banditd.obs.tracing import Tracing
+from banditd.ports import Encoder
+from banditd.services.arms import ArmService
+from banditd.services.bundle import Services
+from banditd.services.eligibility import ArmGuards
+from banditd.services.learning.learner import Learner
+from banditd.services.learning.rewards import RewardService
+from banditd.services.money.amounts import AmountModels
+from banditd.services.money.budgets import BudgetBook
+from banditd.services.policy import PolicyRuntime
+from banditd.services.reports.budgets import BudgetReports
+from banditd.services.reports.dashboard import DashboardReads
+from banditd.services.reports.health import HealthService
+from banditd.services.reports.onboarding import OnboardingReports
+from banditd.services.reports.reports import ReportService
+from banditd.services.routing import RoutingService
+from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
+from banditd.services.upkeep.maintenance import MaintenanceService
+from banditd.settings import Settings
+from banditd.storage import Storage, migrate_async, open_storage
+
+logger = logging.getLogger(__name__)
+KEEP_BUDGETS_S = 2.0
+PRICES_S = 2.0
+AMOUNTS_S = 5.0
+OBSERVE_S = 15.0
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, UTC."""
+        return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """Everything that runs, for the server and for tests."""
+
+    services: Services
+    metrics: Metrics
+    learner: Learner
+    jobs: JobScheduler
+    health: HealthService
+    storage: Storage
+    runtimes: Mapping[str, PolicyRuntime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """The encoder, the database and the policies' runtimes, without serving or learning."""
+
+    encoder: Encoder
+    storage: Storage
+    runtimes: Mapping[str, PolicyRuntime]
+    clock: SystemClock
+    holder: str
+    tracing: Tracing | None = None
+
+
+def holder_name() -> str:
+    """A name for this process that no other has: host, process, a unique id."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_id(time.time_ns() // 1000)[-12:]}"
+
+
+def writer_name(settings: Settings) -> str:
+    """Names this replica's counters; the same after a restart, so that they do not multiply."""
+    return f"{socket.gethostname()}:{settings.server.port}"
+
+
+def database_url(settings: Settings) -> str:
+    """The database's URL; makes the folder of a SQLite file."""
+    url = settings.database.url.get_secret_value()
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, *, start_jobs: bool = True, tracing: Tracing | None = None
+) -> AsyncIterator[Daemon]:
+    """Open the whole daemon but the HTTP listener. With ``tracing`` both walks write spans.
+
+    Raises
+    ------
+    ConfigurationError : the settings cannot work; says what to change.
+    StorageUnavailableError : the database does not answer.
+    """
+    metrics = Metrics(version=__version__)
+    async with open_workbench(settings) as bench, AsyncExitStack() as stack:
+        learner = _make_learner(settings, bench, metrics)
+        budgets = await _open_budgets(bench, metrics)
+        services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
+        for name, runtime in bench.runtimes.items():
+            await services.arms.seed(name, runtime.config.seed_arms)
+        maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
+        files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+        prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
+        amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
+        jobs = JobScheduler(
+            make_jobs(settings, maintenance, prices, amounts),
+            leases=bench.storage.leases,
+            store=bench.storage.jobs,
+            clock=bench.clock,
+            metrics=metrics,
+            holder=bench.holder,
+        )
+        await learner.start()
+        report_unused_priors(bench.runtimes)
+        stack.push_async_callback(learner.stop)
+        stack.push_async_callback(maintenance.keep_budgets)
+        stack.push_async_callback(jobs.close)
+        if start_jobs:
+            jobs.start()
+        yield Daemon(
+            services=Services(
+                routing=services.routing if tracing is None else TracedRouting(services.routing, tracing),
+                rewards=services.rewards if tracing is None else TracedRewards(services.rewards, tracing),
+                arms=services.arms,
+                reports=services.reports,
+                budgets=services.budgets,
+                dashboard=services.dashboard,
+                health=services.health,
+            ),
+            metrics=metrics,
+            learner=learner,
+            jobs=jobs,
+            health=services.health,
+            storage=bench.storage,
+            runtimes=bench.runtimes,
+        )
+
+
+@asynccontextmanager
+async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
+    """Open the encoder, the migrated database and the policies' settings, without serving or learning."""
+    async with AsyncExitStack() as stack:
+        section = settings.encoder
+        encoder = await open_encoder(
+            model=section.model,
+            threads=section.threads,
+            queue_size=section.queue_size,
+            deadline_s=section.deadline_ms / 1e3,
+        )
+        stack.push_async_callback(encoder.close)
+        runtimes = make_runtimes(settings, encoder)
+        url = database_url(settings)
+        await migrate_async(url)
+        storage = await stack.enter_async_context(
+            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
+        )
+        yield Workbench(
+            encoder=encoder, storage=storage, runtimes=runtimes, clock=SystemClock(), holder=holder_name()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """The services as their own classes: the wiring needs more of them than a request does."""
+
+    routing: RoutingService
+    rewards: RewardService
+    arms: ArmService
+    reports: ReportService
+    budgets: BudgetReports
+    dashboard: DashboardReads
+    health: HealthService
+
+
+def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
+    section = settings.learner
+    return Learner(
+        runtimes=bench.runtimes,
+        store=bench.storage.learning,
+        arms=bench.storage.arms,
+        leases=bench.storage.leases,
+        clock=bench.clock,
+        metrics=metrics,
+        holder=bench.holder,
+        max_batch=section.max_batch,
+        pause_s=section.pause_ms / 1e3,
+        poll_s=section.poll_s,
+        lease_s=section.lease_s,
+    )
+
+
+def _make_services(
+    settings: Settings, bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], metrics: Metrics
+) -> _Made:
+    runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
+    encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
+    guards = {
+        name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
+        for name, r in runtimes.items()
+    }
+    reports = make_reports(runtimes, storage, clock, learner)
+    return _Made(
+        routing=RoutingService(
+            runtimes=runtimes,
+            guards=guards,
+            budgets=budgets,
+            encoder=encoder,
+            decisions=decisions,
+            clock=clock,
+            rng=np.random.default_rng(),
+            metrics=metrics,
+            store_input=settings.privacy.store_input,
+        ),
+        rewards=RewardService(
+            runtimes=runtimes,
+            guards=guards,
+            rewards=storage.rewards,
+            decisions=storage.decisions,
+            clock=clock,
+            metrics=metrics,
+            wake_learner=learner.wake,
+        ),
+        arms=_make_arm_service(bench, learner, budgets, reports),
+        reports=reports,
+        budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
+        dashboard=make_dashboard(runtimes, storage, learner, budgets),
+        health=HealthService(
+            runtimes=runtimes,
+            encoder=bench.encoder,
+            maintenance=storage.maintenance,
+            leases=storage.leases,
+            jobs=storage.jobs,
+            learner=learner,
+            clock=clock,
+            metrics=metrics,
+        ),
+    )
+
+
+def _make_arm_service(
+    bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], reports: ReportService
+) -> ArmService:
+    onboarding = OnboardingReports(
+        runtimes=bench.runtimes,
+        budgets=budgets,
+        reader=bench.storage.reports,
+        cluster_contexts=learner.cluster_contexts,
+    )
+    return ArmService(
+        runtimes=bench.runtimes,
+        store=bench.storage.arms,
+        clock=bench.clock,
+        changed=learner.refresh_arms,
+        statistics=reports.arm_statistics,
+        graduation=onboarding.reports,
+    )
+
+
+def _make_maintenance(
+    settings: Settings,
+    bench: Workbench,
+    learner: Learner,
+    budgets: Mapping[str, BudgetBook],
+    services: _Made,
+    metrics: Metrics,
+) -> MaintenanceService:
+    storage, section = bench.storage, settings.jobs
+    return MaintenanceService(
+        runtimes=bench.runtimes,
+        books=budgets,
+        accounts=storage.budgets,
+        rewards=storage.rewards,
+        defaults=services.rewards,
+        learning=storage.learning,
+        maintenance=storage.maintenance,
+        reports=storage.reports,
+        jobs=storage.jobs,
+        clock=bench.clock,
+        metrics=metrics,
+        exploration=services.reports,
+        ask_refit=learner.ask_refit,
+        retention_days=section.retention_days,
+        usage_window_s=section.usage_window_s,
+        integrity_sample=section.integrity_sample,
+    )
+
+
+def make_jobs(
+    settings: Settings, maintenance: MaintenanceService, prices: PriceFileWatcher, amounts: AmountModels
+) -> list[Job]:
+    """The daemon's background work."""
+    jobs = settings.jobs
+    return [
+        Job(name="default_rewards", run=maintenance.default_rewards, interval_s=jobs.default_rewards_s),
+        Job(name="usage_silence", run=maintenance.usage_silence, interval_s=jobs.usage_silence_s),
+        Job(name="rollup", run=maintenance.compact_rollups, interval_s=jobs.rollup_s),
+        Job(name="retention", run=maintenance.retention, interval_s=jobs.retention_s),
+        Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),
+        Job(name="integrity", run=maintenance.integrity, interval_s=jobs.integrity_s),
+        Job(name="amounts", run=amounts.refresh, interval_s=AMOUNTS_S, everywhere=True),
+        Job(name="prices", run=prices.look, interval_s=PRICES_S, everywhere=True),
+        Job(name="budgets", run=maintenance.keep_budgets, interval_s=KEEP_BUDGETS_S, everywhere=True),
+        Job(name="observe", run=maintenance.observe, interval_s=OBSERVE_S, everywhere=True),
+    ]
+
+
+async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetBook]:
+    books = {}
+    for name, runtime in bench.runtimes.items():
+        stops = partial(metrics.count, metrics.budget_stops, name)
+        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent, stops)
+        await books[name].open()
+    return books

@@ -1,0 +1,120 @@
+"""The listening process: sockets, signals, drain. It serves ``web.app``, which runs on ``daemon.open``.
+
+On SIGTERM or SIGINT: not ready at once, answer on for ``server.drain_s``, then close the listener, finish the
+running requests, fold what is in hand and close the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from banditd import __version__
+from banditd.core.errors import ConfigurationError
+from banditd.daemon.open import Daemon, open_services
+from banditd.obs.logs import configure_logging
+from banditd.obs.tracing import tracing_from
+from banditd.settings import Settings
+from banditd.web.api import WebSettings
+from banditd.web.app import create_app
+from banditd.web.security import ApiKey
+from banditd.web.tracing import traced
+
+logger = logging.getLogger(__name__)
+
+
+def web_settings(settings: Settings) -> WebSettings:
+    """The part of the settings that the web layer needs, as plain values."""
+    server = settings.server
+    return WebSettings(
+        api_keys=tuple(
+            ApiKey(name=k.name, sha256=k.sha256.get_secret_value(), scopes=frozenset(k.scopes))
+            for k in server.api_keys
+        ),
+        max_body_bytes=server.max_body_bytes,
+        max_input_chars=server.max_input_chars,
+        max_batch=server.max_batch,
+        max_page=server.max_page,
+        rate_limit_per_s=server.rate_limit_per_s,
+        rate_limit_burst=server.rate_limit_burst,
+        access_log=settings.logging.access,
+    )
+
+
+def run(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until a signal ends it. ``started`` is told the base URL once requests are answered."""
+    configure_logging(settings.logging.level, settings.logging.format)
+    # A thread that has just committed waits for the interpreter at most this long, not the default 5 ms.
+    sys.setswitchinterval(0.0005)
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        asyncio.run(serve(settings, started=started))
+    else:
+        uvloop.run(serve(settings, started=started))
+
+
+async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
+    """Run the daemon in the current event loop until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    opened: list[Daemon] = []
+    tracing = tracing_from(os.environ, version=__version__)
+
+    @asynccontextmanager
+    async def open_daemon() -> AsyncIterator[Daemon]:
+        async with open_services(settings, tracing=tracing) as daemon:
+            opened.append(daemon)
+            yield daemon
+
+    outside = [] if tracing is None else [traced(tracing)]
+    app = create_app(open_daemon, web_settings(settings), outside=outside)
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        keepalive_timeout=settings.server.keepalive_s,
+        shutdown_timeout=settings.server.shutdown_timeout_s,
+    )
+    try:
+        await runner.setup()
+        url = await _listen(runner, settings)
+        # What is loaded now lives as long as the process: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        logger.info("server.started", extra={"url": url, "settings": settings.model_dump(mode="json")})
+        started(url)
+        await stop.wait()
+        logger.info("server.draining", extra={"drain_s": settings.server.drain_s})
+        opened[0].health.draining = True
+        if settings.server.drain_s:
+            await asyncio.sleep(settings.server.drain_s)
+    finally:
+        await runner.cleanup()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
+        logger.info("server.stopped")
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> str:
+    server = settings.server
+    try:
+        site = web.TCPSite(runner, server.host, server.port)
+        await site.start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {server.host}:{server.port}: {error.strerror or error}. "
+            "Choose another port with --port or BANDITD_SERVER__PORT."
+        ) from error
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,1 @@
+"""Building the shipped encoder and its feature maps; nothing here runs while serving."""

@@ -1,0 +1,392 @@
+"""The walk of a reward, learning half: claim, fold, commit statistics + applied-mark + version, swap the snapshot.
+
+One replica holds the lease and is the single writer of every policy; the others follow the version and swap in
+what changed. The state in memory is a cache of what is committed: after any failed commit it is thrown away and
+read again, so nothing can be folded that the database does not know of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
+from types import MappingProxyType
+
+from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.state import PolicyState
+from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
+from banditd.core.types import Contribution, FloatArray
+from banditd.obs.metrics import Metrics
+from banditd.ports import (
+    ArmStore,
+    Clock,
+    EstimateDelta,
+    FoldCommit,
+    FoldItem,
+    LearningStore,
+    LeaseStore,
+    StatDelta,
+    StoredSegment,
+)
+from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
+from banditd.services.policy import PolicyRuntime
+
+logger = logging.getLogger(__name__)
+LEASE = "learner"
+
+
+class Learner:
+    """Keeps every policy's snapshot current: as the leader by folding, as a follower by reading."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        store: LearningStore,
+        arms: ArmStore,
+        leases: LeaseStore,
+        clock: Clock,
+        metrics: Metrics,
+        holder: str,
+        max_batch: int = 256,
+        pause_s: float = 0.02,
+        poll_s: float = 1.0,
+        lease_s: float = 10.0,
+    ) -> None:
+        self._runtimes = runtimes
+        self._store = store
+        self._arms = arms
+        self._leases = leases
+        self._clock = clock
+        self._metrics = metrics
+        self._holder = holder
+        self._max_batch = max_batch
+        self._pause_s = pause_s
+        self._poll_s = poll_s
+        self._lease_s = lease_s
+        self._states: dict[str, PolicyState] = {}
+        self._stale: set[str] = set()
+        self._refit_asked: set[str] = set()
+        self._foreign: set[tuple[str, str]] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._arms_version = -1
+        self._next_lease = 0.0
+        self._next_poll = 0.0
+        self._busy = asyncio.Lock()
+        self.leader = False
+
+    # -------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Load every policy and begin. After this every runtime has a snapshot."""
+        await self._refresh_arms(force=True)
+        for name in self._runtimes:
+            await self._load(name)
+        self._task = asyncio.create_task(self._run(), name="learner")
+
+    async def stop(self) -> None:
+        """End after the current step and release the lease. Unfolded rewards stay queued in the database."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        if self.leader:
+            with contextlib.suppress(StorageUnavailableError):
+                await self._leases.release(LEASE, self._holder)
+            self.leader = False
+
+    def wake(self) -> None:
+        """Rewards have arrived."""
+        self._wake.set()
+
+    def ask_refit(self, policies: Iterable[str]) -> None:
+        """Refit at the next step what has learned anything since its last fit, due or not."""
+        self._refit_asked.update(policies)
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
+        schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
+        while await self._store.queue_depth(schemas) > 0:
+            self._wake.set()
+            await asyncio.sleep(0.005)
+        async with self._busy:
+            return
+
+    def cluster_contexts(self, policy: str) -> FloatArray | None:
+        """Mean context seen per cluster, float64 (n_clusters, n_features), for the reports."""
+        state = self._states.get(policy)
+        return None if state is None else state.cluster_contexts()
+
+    def cluster_sums(self, policy: str) -> dict[str, FloatArray]:
+        """Per arm float64 (2, n_clusters): weight and weighted reward that count today, for the reports."""
+        state = self._states.get(policy)
+        return {} if state is None else state.cluster_sums()
+
+    def watch(self, policy: str) -> dict[str, tuple[float, float]]:
+        """Per arm (evidence of a change in nats, rewards that it was tested on)."""
+        state = self._states.get(policy)
+        return {} if state is None else state.regimes.watched
+
+    def changes(self, policy: str) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
+        """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
+        state = self._states.get(policy)
+        return ({}, ()) if state is None else (dict(state.regimes.changed), state.regimes.history)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            more = False
+            try:
+                more = await self._lead_or_follow()
+            except StorageUnavailableError as error:
+                logger.warning("learner.storage_unavailable", extra={"error": error.message})
+            except BanditdError as error:
+                logger.exception("learner.failed", extra={"error": error.message, "code": error.code})
+                self._stale.update(self._runtimes)
+            except Exception:
+                # The loop must outlive a bug: rewards stay queued, the state is read again, the log shows it.
+                logger.exception("learner.crashed")
+                self._stale.update(self._runtimes)
+            if not self._stopping and not more:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        if self._pause_s:
+            await asyncio.sleep(self._pause_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), self._poll_s)
+
+    async def _lead_or_follow(self) -> bool:
+        """Keep up, and as the leader fold one batch of every policy. Whether more may be queued.
+
+        Between two batches the lock is free and what is due gets done: arms must not wait for a backlog.
+        """
+        more = False
+        for name in self._runtimes:
+            async with self._busy:
+                await self._keep_up(asyncio.get_running_loop().time())
+                if not self.leader or self._stopping:
+                    return False
+                more |= await self._step(name)
+        return more
+
+    async def _keep_up(self, now_s: float) -> None:
+        """Lease, arms and other replicas' snapshots when they are due."""
+        if now_s >= self._next_lease:
+            await self._renew_lease(now_s)
+        if now_s >= self._next_poll:
+            self._next_poll = now_s + self._poll_s
+            await self._refresh_arms()
+            if not self.leader:
+                await self._follow()
+        for name in sorted(self._stale):
+            await self._load(name)
+
+    async def _renew_lease(self, now_s: float) -> None:
+        held = await self._leases.acquire(LEASE, self._holder, ttl_s=self._lease_s, now_us=self._clock.now_us())
+        self._next_lease = now_s + self._lease_s / 3
+        if held and not self.leader:
+            # Somebody else may have written since this replica last looked.
+            self._stale.update(self._runtimes)
+            logger.info("learner.leads", extra={"holder": self._holder})
+        elif self.leader and not held:
+            logger.warning("learner.lease_lost", extra={"holder": self._holder})
+        self.leader = held
+        self._metrics.learner_leader.set(1 if held else 0)
+
+    # -------------------------------------------------------------- the fold
+
+    async def _step(self, name: str) -> bool:
+        """Fold one batch of one policy's queue. Whether it was a full one, so that more may be queued."""
+        started = perf_counter()
+        schema_hash = self._runtimes[name].builder.schema.hash
+        items = await self._store.claim(name, self._max_batch, schema_hash=schema_hash)
+        if items:
+            await self._fold(name, items)
+            self._metrics.fold_seconds.observe(perf_counter() - started)
+        await self._tune(name)
+        # A claim counts rows of the queue, and a decision with several rewards has several.
+        return sum(len(item.queue_ids) for item in items) >= self._max_batch
+
+    async def _fold(self, name: str, items: list[FoldItem]) -> None:
+        runtime, state = self._runtimes[name], self._states[name]
+        contributions: dict[str, Contribution | None] = {}
+        deltas: list[StatDelta] = []
+        estimates: list[EstimateDelta] = []
+        queue_ids: list[str] = []
+        set_aside: defaultdict[str, list[str]] = defaultdict(list)
+        for item in items:
+            if item.schema_hash != runtime.builder.schema.hash:
+                self._tell_foreign(item)
+                set_aside[item.schema_hash].extend(item.queue_ids)
+                continue
+            queue_ids.extend(item.queue_ids)
+            new = contribution_of(item)
+            if new == item.contribution:
+                continue
+            apply_contribution(state, item, new)
+            contributions[item.decision_id] = new
+            changes = stat_deltas(item, new)
+            deltas.extend(changes)
+            estimates.extend(estimate_deltas(item, new))
+            for change in changes:
+                if change.delay_s is not None:
+                    self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)  # type: ignore[union-attr]
+        news = state.regimes.stamp(self._clock.now_us())
+        await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
+        self._tell_changes(name, news)
+        self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
+
+    def _tell_foreign(self, item: FoldItem) -> None:
+        """Say once that rewards wait in the queue for a learner of another feature schema."""
+        if (item.policy, item.schema_hash) not in self._foreign:
+            self._foreign.add((item.policy, item.schema_hash))
+            logger.warning(
+                "reward.schema_differs",
+                extra={"policy": item.policy, "decision_id": item.decision_id, "schema": item.schema_hash},
+            )
+
+    def _tell_changes(self, name: str, events: Iterable[ChangeEvent]) -> None:
+        """Log and count what has changed, once it is committed."""
+        for event in events:
+            level = logging.WARNING if event.kind == "changed" else logging.INFO
+            logger.log(
+                level,
+                "arm.changed" if event.kind == "changed" else "arm.recovered",
+                extra={
+                    "policy": name,
+                    "arm": event.arm,
+                    "direction": event.direction,
+                    "old_level": round(event.old_level, 4),
+                    "new_level": round(event.new_level, 4),
+                    "rewards": event.rewards,
+                    "queries_moved": event.queries_moved,
+                },
+            )
+            if event.kind == "changed":
+                self._metrics.count(self._metrics.change_alarms, name, event.arm, event.direction)
+
+    async def _tune(self, name: str) -> None:
+        """Refit prior scales and noise off the event loop when the data has grown enough."""
+        state = self._states[name]
+        asked = name in self._refit_asked
+        self._refit_asked.discard(name)
+        if not state.tune_due(asked=asked):
+            return
+        started = perf_counter()
+        hyperparameters = await asyncio.to_thread(state.tuning().run)
+        state.adopt(hyperparameters)
+        await self._commit(name, state, {}, [], [])
+        logger.info("policy.tuned", extra={"policy": name, "seconds": round(perf_counter() - started, 4)})
+
+    async def _commit(
+        self,
+        name: str,
+        state: PolicyState,
+        contributions: Mapping[str, Contribution | None],
+        deltas: list[StatDelta],
+        queue_ids: list[str],
+        estimates: Sequence[EstimateDelta] = (),
+        set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        base = state.version
+        version = base + 1
+        touched, dropped = state.take_touched()
+        fold = FoldCommit(
+            policy=name,
+            schema_hash=self._runtimes[name].builder.schema.hash,
+            base_version=base,
+            version=version,
+            epoch=state.epoch,
+            hyperparameters=state.hyperparameters_json(),
+            learner=state.learner_json(),
+            segments=[
+                StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in touched
+            ],
+            dropped_segments=dropped,
+            contributions=contributions,
+            deltas=deltas,
+            estimates=estimates,
+            queue_ids=queue_ids,
+            set_aside=set_aside,
+            at_us=self._clock.now_us(),
+        )
+        try:
+            await self._store.commit(fold, holder=self._holder)
+        except BaseException as error:
+            # What is in memory now is ahead of the database.
+            self._stale.add(name)
+            if isinstance(error, LeaseLostError):
+                self._next_lease = 0.0
+            raise
+        state.version = version
+        self._publish(name)
+
+    # -------------------------------------------------------------- reading
+
+    async def _load(self, name: str) -> None:
+        runtime = self._runtimes[name]
+        schema = runtime.builder.schema
+        stored = await self._store.load(name, schema.hash)
+        self._states[name] = PolicyState.restore(
+            schema=schema,
+            settings=runtime.config.settings,
+            arms=runtime.priors(),
+            version=stored.version,
+            hyperparameters=stored.hyperparameters,
+            learner=stored.learner,
+            segments=[(s.arm, s.epoch, s.sums) for s in stored.segments],
+        )
+        self._stale.discard(name)
+        self._publish(name)
+
+    async def _follow(self) -> None:
+        versions = await self._store.versions()
+        for name, runtime in self._runtimes.items():
+            state = self._states[name]
+            if versions.get(name, 0) == state.version or name in self._stale:
+                continue
+            stored = await self._store.load(name, runtime.builder.schema.hash, since_version=state.version)
+            state.apply_segments(
+                [(s.arm, s.epoch, s.sums) for s in stored.segments],
+                version=stored.version,
+                hyperparameters=stored.hyperparameters,
+                learner=stored.learner,
+            )
+            self._publish(name)
+
+    async def refresh_arms(self) -> None:
+        """Adopt changed arms at once (the arm service calls this after a write)."""
+        async with self._busy:
+            await self._refresh_arms(force=True)
+
+    async def _refresh_arms(self, *, force: bool = False) -> None:
+        version = await self._arms.arms_version()
+        changed = force or version != self._arms_version
+        for name, runtime in self._runtimes.items():
+            usage = await self._arms.usage(name)
+            if changed:
+                runtime.arms = tuple(await self._arms.arms(name))
+                runtime.usage = dict(usage)
+                state = self._states.get(name)
+                if state is not None:
+                    state.set_arms(runtime.priors())
+                    self._publish(name)
+            elif usage != runtime.usage:
+                runtime.refresh_usage(usage)
+        self._arms_version = version
+
+    def _publish(self, name: str) -> None:
+        runtime, state = self._runtimes[name], self._states[name]
+        runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
+        self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
+        self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)  # type: ignore[union-attr]
+        for arm in state.arms:
+            changed = arm.arm in state.regimes.changed
+            self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)  # type: ignore[union-attr]

@@ -1,0 +1,357 @@
+"""The budgets of one policy in this process: which apply to a query, what a dollar is worth, what may be spent.
+
+The truth of what was spent is the accounts in the database, which the commit of a decision raises; here they are a
+commit old at most, plus what is on its way there. The prices are this process' own. No storage here but reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from banditd.budget.pacer import CREDIT, Pacer
+from banditd.budget.windows import window_before, window_of
+from banditd.core.money import ALL, CHEAPEST, REJECT, AccountKey, AccountTotals, BudgetRule, Charge
+from banditd.core.types import FloatArray, IntArray, Query
+from banditd.ports import BudgetStore, RecentOutcomes
+from banditd.services.drawing import Drawn, Restraint
+from banditd.services.money.account import LEAST_TARGET_USD, Account, exhausted
+from banditd.services.money.guard import PolicyGuard
+from banditd.services.policy import RouteView
+
+# Accounts of keys and tags are many; of these many the prices are kept here.
+ACCOUNTS_KEPT: Final = 2000
+_RETARGET_EVERY: Final = 10
+
+
+class _Remembered(NamedTuple):
+    """A decision that a pacer keeps, without its prices: its arms, and their predicted tokens."""
+
+    arms: tuple[str, ...]
+    input_tokens: int
+    output_tokens: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which of the eligible arms money allows.
+
+    arms : their indices. excluded : index to the name of the budget. stopped : names of budgets that are used up and
+    go on with their arm of last resort.
+    """
+
+    arms: IntArray
+    excluded: Mapping[int, str] = field(default_factory=dict)
+    stopped: tuple[str, ...] = ()
+
+    def reasons(self, names: Sequence[str], drawn: Drawn) -> dict[str, str]:
+        """Arm to the reason why money, or after it the quality floor, took it out (``names`` : of all arms)."""
+        found = {names[i]: f"budget:{name}" for i, name in self.excluded.items()}
+        if drawn.arms.shape[0] < self.arms.shape[0]:
+            kept = set(drawn.arms.tolist())
+            found |= {names[i]: "quality_floor" for i in self.arms.tolist() if i not in kept}
+        return found
+
+
+class BudgetBook:
+    """Every budget of a policy.
+
+    rules : with distinct names. store : where the accounts are. recent : what the guard judges by. stops : called
+    with (budget, what was done) when one is used up.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        rules: Sequence[BudgetRule],
+        store: BudgetStore,
+        recent: RecentOutcomes,
+        stops: Callable[[str, str], None] = lambda _budget, _action: None,
+    ) -> None:
+        self.policy = policy
+        self.rules = tuple(rules)
+        self._store = store
+        self._stops = stops
+        self._accounts: OrderedDict[AccountKey, Account] = OrderedDict()
+        self._restored: dict[tuple[str, str], str] = {}
+        self._view: RouteView | None = None
+        self._prices: dict[str, tuple[float, float, float]] = {}
+        self.guard = PolicyGuard(policy, recent)
+
+    # -------------------------------------------------------------- opening
+
+    async def open(self) -> None:
+        """Read the prices that were saved and the accounts of all decisions."""
+        state = await self._store.load(self.policy)
+        saved = json.loads(state).get("pacers", {}) if state else {}
+        self._restored = {(str(budget), ALL): json.dumps(pacer) for budget, pacer in saved.items()}
+
+    async def accounts(self, query: Query, now_us: int) -> tuple[Account, ...]:
+        """The accounts that a query is charged to; those not seen yet are read first."""
+        if not self.rules:
+            return ()
+        keys = self._keys(query, now_us)
+        held = {key: self._accounts[key] for _, key in keys if key in self._accounts}
+        missing = [pair for pair in keys if pair[1] not in held]
+        if missing:
+            await self._read(missing, now_us)
+            for key, account in held.items():  # others may have pushed it out meanwhile
+                self._accounts.setdefault(key, account)
+        accounts = []
+        for _, key in keys:
+            self._accounts.move_to_end(key)
+            accounts.append(self._accounts[key])
+        while len(self._accounts) > max(ACCOUNTS_KEPT, len(accounts)):
+            self._accounts.popitem(last=False)
+        return tuple(accounts)
+
+    def _keys(self, query: Query, now_us: int) -> list[tuple[BudgetRule, AccountKey]]:
+        found = []
+        for rule in self.rules:
+            account = rule.account_of(key_name=query.key_name, tags=query.tags)
+            if account is not None:
+                window_at_us, _ = window_of(rule.per, now_us)
+                found.append((rule, AccountKey(self.policy, rule.name, account, window_at_us)))
+        return found
+
+    async def _read(self, missing: Sequence[tuple[BudgetRule, AccountKey]], now_us: int) -> None:
+        before = {
+            key: key._replace(window_at_us=window_before(rule.per, key.window_at_us))
+            for rule, key in missing
+            if not rule.is_rate
+        }
+        totals = await self._store.accounts([*(key for _, key in missing), *before.values()])
+        for rule, key in missing:
+            if key in self._accounts:  # another query was faster
+                continue
+            earlier = totals.get(before[key]) if key in before else None
+            account = Account(
+                rule=rule,
+                key=key,
+                ends_at_us=window_of(rule.per, now_us)[1],
+                decisions_before=0 if earlier is None else earlier.decisions,
+                totals=AccountTotals(),
+                pacer=self._pacer(rule, key),
+            )
+            account.adopt(totals.get(key, AccountTotals()))
+            account.retarget(now_us)
+            self._accounts[key] = account
+
+    def _pacer(self, rule: BudgetRule, key: AccountKey) -> Pacer:
+        """Continues the prices of the window before, or those of before a restart."""
+        for other in reversed(self._accounts.values()):
+            if other.key[:3] == key[:3] and other.key != key:
+                other.pacer.open_account()
+                return other.pacer
+        usd = rule.usd if rule.is_rate else LEAST_TARGET_USD
+        pacer = Pacer.restore(usd, self._restored.pop((rule.name, key.account), None))
+        if rule.is_rate:
+            pacer.retarget(usd)
+        return pacer
+
+    # -------------------------------------------------------------- a decision
+
+    @staticmethod
+    def price_per_usd(accounts: Iterable[Account]) -> float:
+        """What a dollar takes off the utility: the dearest price of the budgets that apply, for it keeps them all."""
+        return max((account.pacer.price_per_usd for account in accounts), default=0.0)
+
+    def admit(
+        self,
+        accounts: Sequence[Account],
+        arms: IntArray,
+        cost_usd: FloatArray,
+        spread_usd: FloatArray,
+        names: Sequence[str],
+        now_us: int,
+    ) -> Admission:
+        """The arms among ``arms`` that all budgets can pay for.
+
+        Parameters
+        ----------
+        arms : indices of eligible arms, not empty. cost_usd, spread_usd : float64, shape (n_arms,), predicted cost of
+        every arm and the standard deviation of a call's about it. names : of all arms.
+
+        Raises
+        ------
+        BudgetExhaustedError : one is used up and says ``reject``; carries the seconds until its window ends.
+        """
+        allowed = np.ones(arms.shape[0], dtype=bool)
+        excluded: dict[int, str] = {}
+        stopped: list[str] = []
+        cost, spread = cost_usd[arms], spread_usd[arms]
+        for account in accounts:
+            affordable = cost <= account.left_usd()
+            if not affordable.any():
+                affordable = self._stop(account, arms, cost, names, now_us)
+                stopped.append(account.rule.name)
+            elif not account.rule.is_rate:
+                affordable &= account.pacer.mask(np.where(affordable, cost, np.inf), spread)
+            else:
+                affordable = np.asarray(account.pacer.mask(cost, spread), dtype=bool)
+            for position in np.flatnonzero(allowed & ~affordable):
+                excluded[int(arms[position])] = account.rule.name
+            allowed = _both(allowed, affordable, cost)
+        kept = arms[allowed]
+        return Admission(kept, {i: name for i, name in excluded.items() if i not in kept}, tuple(stopped))
+
+    def _stop(
+        self, account: Account, arms: IntArray, cost: FloatArray, names: Sequence[str], now_us: int
+    ) -> NDArray[np.bool_]:
+        rule = account.rule
+        if rule.at_stop == REJECT:
+            self._stops(rule.name, REJECT)
+            raise exhausted(account, now_us)
+        last = np.zeros(arms.shape[0], dtype=bool)
+        named = [position for position, i in enumerate(arms) if names[int(i)] == rule.at_stop]
+        last[named[0] if named else int(cost.argmin())] = True
+        self._stops(rule.name, "named_arm" if named else CHEAPEST)
+        return last
+
+    def restraint(
+        self, accounts: Sequence[Account], names: tuple[str, ...], arms: IntArray, cost_usd: FloatArray
+    ) -> Restraint:
+        """What the budgets ask of the draw among ``arms`` (cost_usd : of theirs, (n,))."""
+
+        def cut(floors: FloatArray, cost: FloatArray) -> FloatArray:
+            for account in accounts:
+                floors = account.pacer.floors(floors, cost)
+            return floors
+
+        strictest = min(account.pacer.target_usd for account in accounts)
+        return Restraint(cut, self.guard.fixed(names, arms, cost_usd, strictest), self.guard.share)
+
+    def observe(
+        self,
+        accounts: Iterable[Account],
+        names: tuple[str, ...],
+        eligible: IntArray,
+        mean: FloatArray,
+        cost_usd: FloatArray,
+        probability: FloatArray,
+        output_tokens: FloatArray,
+        input_tokens: int,
+    ) -> None:
+        """Tell the prices what kind of decisions come, arms that money took away among them; see ``Pacer.observe``.
+
+        Parameters
+        ----------
+        eligible : indices (n,) among ``names``. mean, cost_usd, probability, output_tokens : of theirs, (n,) each;
+        probability 0 for those taken away.
+        """
+        key = _Remembered(tuple(names[int(i)] for i in eligible), input_tokens, output_tokens)
+        for account in accounts:
+            account.pacer.observe(mean, cost_usd, probability=probability, key=key)
+        self.guard.observe(names, eligible, mean, cost_usd)
+
+    def follow_prices(self, view: RouteView) -> None:
+        """Put remembered decisions at the prices of today where they are others; called with every decision."""
+        if view is self._view:
+            return
+        self._view = view
+        prices = {
+            arm.arm: (view.usd_per_request[i], view.usd_per_token_in[i], view.usd_per_token_out[i])
+            for i, arm in enumerate(view.arms)
+        }
+        before, self._prices = self._prices, {**self._prices, **prices}
+        if any(prices[arm] != before[arm] for arm in prices.keys() & before.keys()):
+            for account in self._accounts.values():
+                account.pacer.reprice(self._cost_again)
+            self.guard.forget()
+
+    def _cost_again(self, key: object) -> FloatArray:
+        assert isinstance(key, _Remembered)  # noqa: S101  (made by ``observe``)
+        request, inward, outward = np.array([self._prices[arm] for arm in key.arms]).T
+        cost: FloatArray = request + inward * key.input_tokens + outward * key.output_tokens
+        return cost
+
+    def reserve(
+        self, accounts: Sequence[Account], cost_usd: float, admission: Admission, now_us: int
+    ) -> tuple[Charge, ...]:
+        """Hold the estimate of a decision just drawn until its commit; gives what the commit charges."""
+        charges = []
+        for account in accounts:
+            rule = account.rule
+            account.pending_usd += cost_usd
+            account.decisions += 1
+            if account.decisions % _RETARGET_EVERY == 0:
+                account.retarget(now_us)
+            account.pacer.reserve(cost_usd)
+            holds = not rule.is_rate and rule.name not in admission.stopped
+            charges.append(
+                Charge(
+                    key=account.key,
+                    usd=cost_usd,
+                    planned_usd=rule.usd if rule.is_rate else 0.0,
+                    credit_usd=CREDIT * rule.usd if rule.is_rate else 0.0,
+                    limit_usd=rule.usd if holds else None,
+                )
+            )
+        return tuple(charges)
+
+    def release(self, charges: Iterable[Charge]) -> None:
+        """The decision is committed, or will never be: what stands in the database tells from now on."""
+        for charge in charges:
+            account = self._accounts.get(charge.key)
+            if account is not None:
+                account.pending_usd = max(0.0, account.pending_usd - charge.usd)
+
+    def adopt(self, totals: Mapping[AccountKey, AccountTotals]) -> None:
+        """Take over what a commit, or a look at the database, has found."""
+        for key, found in totals.items():
+            account = self._accounts.get(key)
+            if account is not None:
+                account.adopt(found)
+
+    # -------------------------------------------------------------- around it
+
+    async def refresh(self, now_us: int) -> None:
+        """Look at the accounts again: other replicas spend, and usage corrects estimates."""
+        live = [
+            key for key, account in self._accounts.items() if not account.ends_at_us or account.ends_at_us > now_us
+        ]
+        for key in self._accounts.keys() - set(live):
+            if any(key[:3] == other[:3] for other in live):
+                del self._accounts[key]
+        if self._view is not None:
+            await self.guard.refresh(self._view.snapshot.version)
+        if live:
+            self.adopt(await self._store.accounts(live))
+
+    async def save(self, now_us: int) -> None:
+        """Keep the prices of the accounts of all decisions for a restart."""
+        pacers = {
+            account.rule.name: json.loads(account.pacer.to_json())
+            for account in self._accounts.values()
+            if account.key.account == ALL
+        }
+        if pacers:
+            await self._store.save(self.policy, json.dumps({"pacers": pacers}), now_us)
+
+    def known(self, key: AccountKey) -> Account | None:
+        """An account that this process has seen."""
+        return self._accounts.get(key)
+
+    def general_price_per_usd(self) -> float:
+        """The dearest price among the accounts of all decisions, for reports."""
+        return self.price_per_usd(self.of_all_decisions())
+
+    def of_all_decisions(self) -> list[Account]:
+        """The accounts that are not of one key or tag, of the windows seen last."""
+        newest = {account.rule.name: account for account in self._accounts.values() if account.key.account == ALL}
+        return list(newest.values())
+
+
+def _both(allowed: NDArray[np.bool_], affordable: NDArray[np.bool_], cost: FloatArray) -> NDArray[np.bool_]:
+    """What both allow; where they leave nothing in common, the cheaper of what either allows."""
+    common = allowed & affordable
+    if not common.any():
+        common = np.zeros(allowed.shape[0], dtype=bool)
+        common[int(np.where(allowed | affordable, cost, np.inf).argmin())] = True
+    return common

@@ -1,0 +1,265 @@
+"""What the dashboard shows beyond the reports: the map of recent queries, the policy's choices, what it learned.
+
+Reads only. Each answer costs a bounded number of rows, however long the log is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.changes.change import ALARM
+from banditd.budget.frontier import fixed_mixture_at_cost
+from banditd.core.errors import NotFoundError
+from banditd.core.types import Context, FloatArray, Query
+from banditd.ports import ReportReader
+from banditd.ports.dashboard import DashboardReader
+from banditd.services.drawing import draw_arm
+from banditd.services.money.budgets import BudgetBook
+from banditd.services.policy import TYPICAL_INPUT_TOKENS, PolicyRuntime, RouteView
+from banditd.services.reports.contrast import combination
+from banditd.services.reports.onboarding import Estimate
+from banditd.services.reports.rows import iso_time, reward_of
+from banditd.services.reports.summaries import Row, add_up, ratio
+
+SCALE_POINTS: Final = 120  # of the curve of prior scales: more than a screen can tell apart
+
+Watch = Callable[[str], Mapping[str, tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """Decisions so far, float64 (n_clusters, n_arms), beside the clusters' mean contexts (n_clusters, n_features)."""
+
+    decisions: FloatArray
+    contexts: FloatArray
+
+    @property
+    def seen(self) -> list[int]:
+        return [int(c) for c in np.flatnonzero(self.decisions.sum(axis=1) > 0)]
+
+
+class DashboardReads:
+    """The dashboard's own endpoints.
+
+    cluster_contexts : policy to the mean context of every cluster, float64 (n_clusters, n_features), or None.
+    watch : policy to, per arm, (evidence of a change in nats, rewards that it was tested on).
+    """
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        budgets: Mapping[str, BudgetBook],
+        reader: DashboardReader,
+        reports: ReportReader,
+        cluster_contexts: Callable[[str], FloatArray | None],
+        watch: Watch,
+    ) -> None:
+        self._runtimes = runtimes
+        self._budgets = budgets
+        self._reader = reader
+        self._reports = reports
+        self._cluster_contexts = cluster_contexts
+        self._watch = watch
+        self._choices: dict[str, tuple[RouteView, list[dict[str, object]]]] = {}
+
+    async def map(self, policy: str, limit: int) -> dict[str, object]:
+        """The last ``limit`` decisions on the plane of the first two components of their embeddings.
+
+        Raises
+        ------
+        NotFoundError : this daemon does not serve the policy.
+        """
+        schema = self._runtime(policy).builder.schema
+        embedding = next((group for group in schema.groups if group.name == "embedding"), None)
+        plane = None if embedding is None or embedding.size < 2 else slice(embedding.start, embedding.start + 2)
+        rows = [] if plane is None else await self._reader.recent_contexts(policy, schema.hash, limit)
+        points = [
+            {
+                "decision_id": row.decision_id,
+                "at": iso_time(row.created_at_us),
+                "arm": row.arm,
+                "cluster": row.cluster,
+                "explored": row.explored,
+                "reward": row.reward,
+                "position": row.x[plane].tolist(),
+            }
+            for row in rows
+            if row.degraded is None
+        ]
+        return {"policy": policy, "points": points}
+
+    async def choices(self, policy: str) -> dict[str, object]:
+        """What the policy would do with the mean query of every cluster seen. Raises NotFoundError."""
+        runtime = self._runtime(policy)
+        view = runtime.view
+        traffic = await self._traffic(runtime, view)
+        if traffic is None or not view.enabled.size:
+            return {"policy": policy, "policy_version": view.snapshot.version, "clusters": []}
+        found = self._choices.get(policy)
+        if found is None or found[0] is not view:
+            # Milliseconds of linear algebra, on immutable values: off the event loop, once per snapshot.
+            found = view, await asyncio.to_thread(self._choose, runtime, view, traffic)
+            self._choices[policy] = found
+        return {"policy": policy, "policy_version": view.snapshot.version, "clusters": found[1]}
+
+    async def learning(self, policy: str) -> dict[str, object]:
+        """What was learned: against fixed arms and their mixture, the prior scales over time, the change detector.
+
+        Raises
+        ------
+        NotFoundError : this daemon does not serve the policy.
+        """
+        runtime = self._runtime(policy)
+        view = runtime.view
+        totals = await self._reports.arm_totals(policy, None)
+        traffic = await self._traffic(runtime, view)
+        scales = await self._reader.scale_history(policy, runtime.builder.schema.hash, SCALE_POINTS)
+        total = add_up(totals)
+        expected = None if traffic is None else await asyncio.to_thread(_expectations, view, traffic)
+        spend = ratio(total.get("predicted_spend_usd", 0.0), total.get("decisions", 0.0))
+        return {
+            "policy": policy,
+            "policy_version": view.snapshot.version,
+            **reward_of(total).fields(),
+            "cost_usd": spend,
+            **_against(view, totals, expected, spend),
+            "scales": [
+                {"version": row.version, "at": iso_time(row.created_at_us), "shared": row.shared, "own": row.own}
+                for row in scales
+            ],
+            "alarm_nats": ALARM,
+            "watch": [
+                {"arm": arm, "evidence_nats": nats, "rewards": int(rewards)}
+                for arm, (nats, rewards) in self._watch(policy).items()
+            ],
+        }
+
+    # ------------------------------------------------------------ inside
+
+    def _runtime(self, policy: str) -> PolicyRuntime:
+        runtime = self._runtimes.get(policy)
+        if runtime is None or not runtime.ready:
+            raise NotFoundError(
+                f"no such policy is served: {policy}; there are {', '.join(self._runtimes)}",
+                code="POLICY_UNKNOWN",
+                field="policy",
+            )
+        return runtime
+
+    async def _traffic(self, runtime: PolicyRuntime, view: RouteView) -> _Traffic | None:
+        """Of the arms of ``view``: others may be served when the rows are there."""
+        contexts = self._cluster_contexts(runtime.name)
+        if contexts is None:
+            return None
+        rows = await self._reports.contexts(runtime.name)
+        decisions = np.zeros((contexts.shape[0], len(view.arms)))
+        for row in rows:
+            cluster, index = int(row["cluster"]), view.index.get(str(row["arm"]))
+            if index is not None and 0 <= cluster < contexts.shape[0]:
+                decisions[cluster, index] = float(row["decisions"])
+        return _Traffic(decisions, contexts)
+
+    def _choose(self, runtime: PolicyRuntime, view: RouteView, traffic: _Traffic) -> list[dict[str, object]]:
+        usage = runtime.usage.values()
+        tokens = ratio(sum(u.input_tokens for u in usage), sum(u.usage_reports for u in usage))
+        tokens = TYPICAL_INPUT_TOKENS if tokens is None else tokens
+        arms, query = view.enabled, Query(policy=runtime.name)
+        clusters: list[dict[str, object]] = []
+        for cluster in traffic.seen:
+            context = Context(x=traffic.contexts[cluster], cluster=cluster)
+            cost_usd, penalty = self._price(runtime, view, context, tokens)
+            drawn = draw_arm(
+                view, query, context, arms, penalty=penalty, cost_usd=cost_usd, session_arm=None,
+                exploration_floor=runtime.config.settings.floor, uniform=0.0,
+            )  # fmt: skip
+            mean, utility = drawn.mean, drawn.mean - penalty[arms]
+            columns = (mean, drawn.deviation, cost_usd[arms], penalty[arms], utility, drawn.probability)
+            names = ("mean", "deviation", "cost_usd", "penalty", "utility", "probability")
+            clusters.append(
+                {
+                    "cluster": cluster,
+                    "arm": view.arms[int(arms[int(drawn.probability.argmax())])].arm,
+                    "arms": [
+                        {
+                            "arm": view.arms[int(i)].arm,
+                            **{name: float(column[k]) for name, column in zip(names, columns, strict=True)},
+                        }
+                        for k, i in enumerate(arms)
+                    ],
+                }
+            )
+        return clusters
+
+    def _price(
+        self, runtime: PolicyRuntime, view: RouteView, context: Context, tokens: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Cost in dollars and the utility it takes away, as routing prices a query that says nothing of money."""
+        output_tokens = view.expected_output_tokens(context.x)
+        cost_usd = view.cost_usd(tokens, output_tokens)
+        penalty = view.penalty(
+            cost_usd,
+            tokens,
+            output_tokens,
+            weight=runtime.config.cost_weight,
+            price_per_usd=self._budgets[runtime.name].general_price_per_usd(),
+            resources=runtime.config.resources,
+        )
+        return cost_usd, penalty
+
+
+def _expectations(view: RouteView, traffic: _Traffic) -> list[Estimate]:
+    """The expected reward on all traffic so far, by the model: of every arm alone, and last of the mix as played."""
+    seen = traffic.seen
+    if not seen:
+        return []
+    decisions, contexts = traffic.decisions[seen], traffic.contexts[seen]
+    weights = decisions.sum(axis=1) / decisions.sum()
+    everything = weights @ contexts
+    posterior = view.snapshot.posterior
+    found = []
+    for index in range(len(view.arms)):
+        rows = np.zeros((len(view.arms), contexts.shape[1]))
+        rows[index] = everything
+        found.append(Estimate.of(combination(posterior, rows)))
+    played = (decisions / decisions.sum()).T @ contexts
+    return [*found, Estimate.of(combination(posterior, played))]
+
+
+def _against(
+    view: RouteView, totals: Sequence[Row], expected: list[Estimate] | None, spend: float | None
+) -> dict[str, object]:
+    """The policy as played, every fixed arm, and the best mix of fixed arms at the same predicted cost."""
+    by_arm = {str(row["arm"]): row for row in totals}
+    costs = [
+        ratio(float(row.get("fixed_cost_usd", 0.0)), float(row.get("fixed_decisions", 0)))
+        for row in (by_arm.get(arm.arm, {}) for arm in view.arms)
+    ]
+    fixed = [
+        {"arm": arm.arm, "enabled": arm.enabled, "reward": estimate.fields(), "cost_usd": cost}
+        for arm, cost, estimate in zip(view.arms, costs, expected or (), strict=False)
+    ]
+    return {
+        "played": expected[-1].fields() if expected else None,
+        "fixed": fixed,
+        "mixture": _mixture(view, costs, expected, spend),
+    }
+
+
+def _mixture(
+    view: RouteView, costs: Sequence[float | None], expected: list[Estimate] | None, spend: float | None
+) -> dict[str, object] | None:
+    able = [i for i, arm in enumerate(view.arms) if arm.enabled and costs[i] is not None]
+    if not expected or spend is None or not able:
+        return None
+    mix = fixed_mixture_at_cost(
+        np.array([expected[i].mean for i in able]), np.array([costs[i] for i in able], dtype=float), spend
+    )
+    first, second = (view.arms[able[i]].arm for i in (mix.first, mix.second))
+    shares = {first: mix.share, second: 1.0 - mix.share} if first != second else {first: 1.0}
+    return {"reward": mix.reward, "cost_usd": mix.cost_usd, "shares": shares}

@@ -1,0 +1,91 @@
+"""Whether this process should get traffic: every part answers for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from banditd.core.errors import BanditdError
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock, Encoder, JobStore, LeaseStore, Maintenance
+from banditd.services.learning.learner import LEASE, Learner
+from banditd.services.policy import PolicyRuntime
+
+PROBE = "Is this encoder awake?"
+
+
+class HealthService:
+    """Readiness: database, encoder, a snapshot per policy, the learner, the jobs; and not draining."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        encoder: Encoder,
+        maintenance: Maintenance,
+        leases: LeaseStore,
+        jobs: JobStore,
+        learner: Learner,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._runtimes = runtimes
+        self._encoder = encoder
+        self._maintenance = maintenance
+        self._leases = leases
+        self._jobs = jobs
+        self._learner = learner
+        self._clock = clock
+        self._metrics = metrics
+        self.draining = False
+
+    async def readiness(self) -> tuple[bool, dict[str, object]]:
+        """(ready, parts). A failing job or a missing learner degrades learning, not routing: still ready."""
+        database = await self._database()
+        encoder = await self._encoding()
+        snapshots = self._snapshots()
+        parts: dict[str, object] = {
+            "database": database,
+            "encoder": encoder,
+            "policies": snapshots,
+            "draining": self.draining,
+        }
+        if database["ok"]:
+            parts["learner"] = {
+                "leader_here": self._learner.leader,
+                "holder": await self._leases.holder(LEASE),
+            }
+            parts["jobs"] = [dict(run) for run in await self._jobs.runs()]
+        ready = (
+            bool(database["ok"])
+            and bool(encoder["ok"])
+            and all(runtime.ready for runtime in self._runtimes.values())
+            and not self.draining
+        )
+        self._metrics.up.set(1 if ready else 0)
+        return ready, parts
+
+    async def _database(self) -> dict[str, object]:
+        try:
+            await self._maintenance.ping()
+            return {"ok": True, "revision": await self._maintenance.schema_revision()}
+        except BanditdError as error:
+            return {"ok": False, "error": error.message}
+
+    async def _encoding(self) -> dict[str, object]:
+        try:
+            await self._encoder.encode(PROBE)
+        except BanditdError as error:
+            return {"ok": False, "encoder_id": self._encoder.encoder_id, "error": error.message}
+        return {"ok": True, "encoder_id": self._encoder.encoder_id}
+
+    def _snapshots(self) -> dict[str, object]:
+        now_us = self._clock.now_us()
+        return {
+            name: {
+                "ready": runtime.ready,
+                "version": runtime.view.snapshot.version if runtime.ready else None,
+                "age_s": (now_us - runtime.published_at_us) / 1e6 if runtime.ready else None,
+                "arms": len(runtime.arms),
+            }
+            for name, runtime in self._runtimes.items()
+        }

@@ -1,0 +1,247 @@
+"""The graduation report: what became of an arm that was granted a quota, and what to do with it.
+
+Not the grant itself (``policy.is_onboarding``). ``assess`` is pure; the service gathers what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.policies.quadrature import win_probabilities
+from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
+from banditd.ports import ReportReader
+from banditd.services.money.budgets import BudgetBook
+from banditd.services.policy import TYPICAL_INPUT_TOKENS, PolicyRuntime, RouteView, is_onboarding
+from banditd.services.reports.contrast import combination
+from banditd.services.reports.summaries import Row, ratio
+
+CONTENDS_FROM: Final = 0.05  # an arm that is the best with this probability is still in the race
+FEWEST_REWARDS: Final = 5  # below them the report judges the prior, not the arm
+_Z: Final = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Posterior mean and 95 % interval of an expected reward, or of a difference of two."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, moments: tuple[float, float]) -> Estimate:
+        mean, half = moments[0], _Z * math.sqrt(moments[1])
+        return cls(mean, mean - half, mean + half)
+
+    def fields(self) -> dict[str, object]:
+        return {"mean": self.mean, "interval": [self.low, self.high]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """A new arm on the traffic so far.
+
+    reward : expected if it had answered everything. incumbents : the same of the mix of the other enabled arms
+    that have no quota left, as they share each cluster's traffic; difference : between the two.
+    clusters : seen at all. leads : where its utility is the highest of the enabled arms. contends : where it leads
+    or is the best with a probability above ``CONTENDS_FROM``.
+    """
+
+    reward: Estimate
+    incumbents: Estimate
+    difference: Estimate
+    clusters: int
+    leads: int
+    contends: int
+
+
+def assess(
+    view: RouteView, index: int, *, contexts: FloatArray, decisions: FloatArray, mix: IntArray, penalty: FloatArray
+) -> Assessment | None:
+    """Judge one arm on the clusters' mean contexts.
+
+    Parameters
+    ----------
+    index : of the arm in the view. contexts : float64 (n_clusters, n_features).
+    decisions : float64 (n_clusters, n_arms), how many of each cluster's queries each arm has answered.
+    mix : indices of the incumbents. penalty : float64 (n_arms,), utility that money takes away.
+
+    Returns
+    -------
+    None without traffic or incumbents.
+    """
+    seen = np.flatnonzero(decisions.sum(axis=1) > 0)
+    if seen.size == 0 or mix.size == 0:
+        return None
+    weights = decisions[seen].sum(axis=1) / decisions[seen].sum()
+    new, old = np.zeros((2, len(view.arms), contexts.shape[1]))
+    new[index] = weights @ contexts[seen]
+    old[mix] = (weights[:, None] * _shares(decisions[np.ix_(seen, mix)])).T @ contexts[seen]
+    posterior = view.snapshot.posterior
+    leads = contends = 0
+    enabled = view.enabled if index in view.enabled else np.append(view.enabled, index)
+    place = int(np.flatnonzero(enabled == index)[0])
+    for x in contexts[seen]:
+        moments = posterior.moments(x, enabled, penalty[enabled])
+        wins = win_probabilities(moments.mean - penalty[enabled], np.sqrt(moments.contrast))
+        leading = moments.leader == place
+        leads += leading
+        contends += leading or bool(wins[place] > CONTENDS_FROM)
+    return Assessment(
+        reward=Estimate.of(combination(posterior, new)),
+        incumbents=Estimate.of(combination(posterior, old)),
+        difference=Estimate.of(combination(posterior, new - old)),
+        clusters=int(seen.size),
+        leads=leads,
+        contends=contends,
+    )
+
+
+def _shares(decisions: FloatArray) -> FloatArray:
+    """Each cluster's shares of the arms: float64 (n_clusters, n), rows sum 1; all clusters' where one has none."""
+    overall = decisions.sum(axis=0)
+    overall = overall / overall.sum() if overall.sum() > 0 else np.full(overall.shape, 1.0 / overall.size)
+    totals = decisions.sum(axis=1, keepdims=True)
+    shares: FloatArray = np.where(totals > 0, decisions / np.where(totals > 0, totals, 1.0), overall)
+    return shares
+
+
+def state_of(*, quota_left: bool, rewards: int, found: Assessment | None) -> str:
+    """``onboarding`` until the quota is used and rewards tell, then ``graduated`` or ``not_adopted``."""
+    if quota_left or rewards < FEWEST_REWARDS or found is None:
+        return "onboarding"
+    return "graduated" if found.contends else "not_adopted"
+
+
+def recommendation(
+    arm: Arm, used: ArmUsage, *, state: str, quota_left: bool, rewards: int, found: Assessment | None
+) -> str:
+    """One sentence: what to do now."""
+    if state == "onboarding" and not arm.enabled:
+        return "Enable it to go on with its onboarding, or delete it."
+    if quota_left:
+        money = f" and ${used.cost_usd:.4f} of ${arm.onboarding_usd:.4f}" if arm.onboarding_usd else ""
+        return f"Wait: {used.decisions} of {arm.onboarding_decisions} decisions{money} of its quota are used."
+    if state == "onboarding" or found is None:
+        return f"Wait for rewards: {rewards} of its {used.decisions} decisions are rewarded, too few to judge."
+    gap = found.difference
+    against = f"{gap.mean:+.3f} against the incumbents, 95 % {gap.low:+.3f} to {gap.high:+.3f}"
+    if found.leads:
+        return f"Keep it: it is the best choice in {found.leads} of {found.clusters} clusters ({against})."
+    if state == "graduated":
+        where = f"{found.contends} of {found.clusters} clusters"
+        return f"Keep it for now: it may be the best choice in {where}, exploration will tell ({against})."
+    if gap.high < 0.0:
+        return f"Disable or delete it: it is worse than the incumbents and the best choice nowhere ({against})."
+    return f"Disable it, or get it cheaper: at its cost it is the best choice nowhere ({against})."
+
+
+class OnboardingReports:
+    """Graduation reports of a policy's later added arms.
+
+    cluster_contexts : policy to the mean context of every cluster, float64 (n_clusters, n_features), or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        budgets: Mapping[str, BudgetBook],
+        reader: ReportReader,
+        cluster_contexts: Callable[[str], FloatArray | None],
+    ) -> None:
+        self._runtimes = runtimes
+        self._budgets = budgets
+        self._reader = reader
+        self._cluster_contexts = cluster_contexts
+
+    async def reports(
+        self, policy: str, arms: Sequence[Arm], usage: Mapping[str, ArmUsage]
+    ) -> Mapping[str, Mapping[str, object]]:
+        """By arm, of those that were granted a quota; empty where there is none."""
+        first = min((arm.created_at_us for arm in arms), default=0)
+        granted = [arm for arm in arms if arm.onboarding_decisions and arm.created_at_us > first]
+        runtime = self._runtimes[policy]
+        if not granted or not runtime.ready:
+            return {}
+        rows = await self._reader.contexts(policy)
+        contexts = self._cluster_contexts(policy)
+        left = {arm.arm for arm in granted if is_onboarding(arm, usage.get(arm.arm), first)}
+        names = [arm.arm for arm in granted]
+        # Milliseconds of linear algebra, on immutable values: off the event loop.
+        found = await asyncio.to_thread(self._assessments, runtime, names, left, contexts, rows, usage)
+        return {
+            arm.arm: _report(arm, usage.get(arm.arm) or ArmUsage(arm=arm.arm), arm.arm in left, rows, found)
+            for arm in granted
+        }
+
+    def _assessments(
+        self,
+        runtime: PolicyRuntime,
+        names: Sequence[str],
+        left: set[str],
+        contexts: FloatArray | None,
+        rows: Sequence[Row],
+        usage: Mapping[str, ArmUsage],
+    ) -> dict[str, Assessment | None]:
+        view = runtime.view
+        if contexts is None:
+            return {}
+        decisions = np.zeros((contexts.shape[0], len(view.arms)))
+        for row in rows:
+            cluster, index = int(row["cluster"]), view.index.get(str(row["arm"]))
+            if index is not None and 0 <= cluster < contexts.shape[0]:
+                decisions[cluster, index] = float(row["decisions"])
+        penalty = self._penalty(runtime, view, usage)
+        old = [int(i) for i in view.enabled if view.arms[int(i)].arm not in left]
+        return {
+            name: assess(
+                view,
+                view.index[name],
+                contexts=contexts,
+                decisions=decisions,
+                mix=np.array([i for i in old if i != view.index[name]], dtype=np.intp),
+                penalty=penalty,
+            )
+            for name in names
+            if name in view.index
+        }
+
+    def _penalty(self, runtime: PolicyRuntime, view: RouteView, usage: Mapping[str, ArmUsage]) -> FloatArray:
+        """Utility that money takes away on a typical query, per arm of the view."""
+        tokens = ratio(sum(u.input_tokens for u in usage.values()), sum(u.usage_reports for u in usage.values()))
+        per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
+        per_usd += self._budgets[runtime.name].general_price_per_usd()
+        return per_usd * view.cost_usd(TYPICAL_INPUT_TOKENS if tokens is None else tokens, view.output_tokens)
+
+
+def _report(
+    arm: Arm, used: ArmUsage, quota_left: bool, rows: Sequence[Row], found: Mapping[str, Assessment | None]
+) -> dict[str, object]:
+    rewards = sum(int(row["rewards"]) for row in rows if row["arm"] == arm.arm)
+    judged = found.get(arm.arm)
+    state = state_of(quota_left=quota_left, rewards=rewards, found=judged)
+    return {
+        "state": state,
+        "rewards": rewards,
+        "reward": None if judged is None else judged.reward.fields(),
+        "incumbents": None if judged is None else judged.incumbents.fields(),
+        "difference": None if judged is None else judged.difference.fields(),
+        "clusters": None
+        if judged is None
+        else {
+            "seen": judged.clusters,
+            "leads": judged.leads,
+            "contends": judged.contends,
+            "contends_share": judged.contends / judged.clusters,
+        },
+        "recommendation": recommendation(
+            arm, used, state=state, quota_left=quota_left, rewards=rewards, found=judged
+        ),
+    }

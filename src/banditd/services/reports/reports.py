@@ -1,0 +1,316 @@
+"""Looking: statistics, contexts, time series, the decision log, policies. Reads only.
+
+Everything here is answered from roll-ups whose size does not grow with the number of decisions; only the
+decision log itself is read by pages. The arithmetic is ``summaries``'.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
+from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
+from banditd.services.reports.discrepancy import cell_deviation
+from banditd.services.reports.rows import (
+    arm_rows,
+    clear_winner,
+    context_arm,
+    iso_time,
+    posterior_cells,
+    public_change,
+    public_decision,
+    public_snapshot,
+    reward_of,
+    selection_entropy,
+    step_row,
+)
+from banditd.services.reports.savings import savings
+from banditd.services.reports.summaries import Row, add_up, convergence, histogram_percentile, ratio
+
+_WEEK_S: Final = 604_800
+_HOUR_S: Final = 3600
+_DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
+_MAX_STEPS: Final = 2000
+_SEARCHED: Final = 10_000
+
+
+class SnapshotLike(Protocol):
+    """What a report needs of a policy's snapshot (``bandit.snapshot.Snapshot`` has it)."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def arms(self) -> tuple[str, ...]: ...
+    @property
+    def noise(self) -> FloatArray: ...
+
+    def cluster_means(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Posterior (mean, deviation), shape (n_clusters, n_arms) each."""
+
+
+class ReportService:
+    """Every read-only answer of the API.
+
+    snapshots : policy to its current snapshot; raises KeyError for a policy that is not served.
+    clusters : cluster index to its typical words.
+    cluster_contexts : policy to the mean context of every cluster, shape (n_clusters, n_features), or None;
+        with it the contexts' tables show the posterior mean beside the observed one.
+    cluster_sums : policy to, per arm, float64 (2, n_clusters): weight and weighted reward that count today.
+    kinds : policy to the kind of policy it is configured as.
+    changes : policy to (arms that have changed, the last alarms and recoveries), as the learner has them.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: ReportReader,
+        decisions: DecisionLog,
+        learning: LearningStore,
+        arms: ArmStore,
+        snapshots: Callable[[str], SnapshotLike],
+        clusters: Mapping[int, Sequence[str]],
+        clock: Clock,
+        cluster_contexts: Callable[[str], FloatArray | None] = lambda _: None,
+        cluster_sums: Callable[[str], Mapping[str, FloatArray]] = lambda _: {},
+        kinds: Mapping[str, str] | None = None,
+        changes: Callable[[str], tuple[Mapping[str, ChangeEvent], Sequence[ChangeEvent]]] = lambda _: ({}, ()),
+    ) -> None:
+        self._reader = reader
+        self._decisions = decisions
+        self._learning = learning
+        self._arms = arms
+        self._snapshots = snapshots
+        self._clusters = clusters
+        self._clock = clock
+        self._cluster_contexts = cluster_contexts
+        self._cluster_sums = cluster_sums
+        self._kinds = kinds or {}
+        self._changes = changes
+
+    # ------------------------------------------------------------ statistics
+
+    async def stats(self, policy: str, window_s: int | None) -> dict[str, object]:
+        """A policy in numbers, over its life or the last ``window_s`` seconds.
+
+        Raises
+        ------
+        NotFoundError : no such policy.
+        """
+        arms = await self._arms_of(policy)
+        since_us = None if window_s is None else self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
+        rows = await self._reader.arm_totals(policy, since_us)
+        total = add_up(rows)
+        decisions = int(total.get("decisions", 0))
+        reward = reward_of(total)
+        changed, events = self._changes(policy)
+        return {
+            "policy": policy,
+            "window_s": window_s,
+            "since": None if since_us is None else iso_time(since_us),
+            "decisions": decisions,
+            "exploration_rate": ratio(total.get("explored", 0), decisions),
+            "selection_entropy": selection_entropy(rows, total, arms),
+            "degraded": int(total.get("degraded", 0)),
+            **reward.fields(),
+            "coverage": await self._coverage(policy, reward.rewards, decisions),
+            "spend_usd": total.get("spend_usd", 0.0),
+            "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
+            "usage_reports": int(total.get("usage_reports", 0)),
+            "arms": arm_rows(rows, arms, total, changed),
+            "savings": savings(rows, [arm.arm for arm in arms if arm.enabled], total),
+            "changes": [public_change(event) for event in reversed(events)],
+        }
+
+    async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
+        """Per arm its row of ``stats`` over its life."""
+        arms = await self._arms.arms(policy)
+        rows = await self._reader.arm_totals(policy, None)
+        return {str(row["arm"]): row for row in arm_rows(rows, arms, add_up(rows), self._changes(policy)[0])}
+
+    async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
+        """(share of decisions not greedy, mean entropy of the probability vectors in nats), for gauges."""
+        since_us = self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
+        total = add_up(await self._reader.arm_totals(policy, since_us))
+        decisions = total.get("decisions", 0.0)
+        return ratio(total.get("explored", 0.0), decisions), ratio(total.get("entropy_sum", 0.0), decisions)
+
+    async def contexts(self, policy: str) -> dict[str, object]:
+        """Per cluster of queries: its words, and how every arm did there. Raises NotFoundError."""
+        await self._arms_of(policy)
+        by_cluster: dict[int, list[Row]] = {}
+        for row in await self._reader.contexts(policy):
+            by_cluster.setdefault(int(row["cluster"]), []).append(row)
+        posterior = self._posterior(policy, by_cluster)
+        clusters = [
+            {
+                "cluster": cluster,
+                "words": list(self._clusters.get(cluster, ())),
+                "decisions": sum(int(row["decisions"]) for row in rows),
+                "best_arm": clear_winner(rows),
+                "arms": [context_arm(row, posterior.get((cluster, str(row["arm"])))) for row in rows],
+            }
+            for cluster, rows in sorted(by_cluster.items())
+        ]
+        return {"policy": policy, "clusters": clusters}
+
+    async def timeseries(
+        self, policy: str, since_us: int | None, until_us: int | None, step_s: int
+    ) -> dict[str, object]:
+        """The columns of ``stats`` per step and arm; a day up to now unless told otherwise.
+
+        Raises
+        ------
+        NotFoundError : no such policy. InvalidInputError : an empty stretch, or more than 2,000 steps.
+        """
+        await self._arms_of(policy)
+        until_us = self._clock.now_us() if until_us is None else until_us
+        since_us = until_us - _DAY_US if since_us is None else since_us
+        if since_us >= until_us:
+            raise InvalidInputError("since must be before until", field="since")
+        if until_us - since_us > _MAX_STEPS * step_s * MICROSECONDS_PER_SECOND:
+            raise InvalidInputError(f"at most {_MAX_STEPS} steps; take a longer step_s", field="step_s")
+        rows = await self._reader.timeseries(policy, since_us=since_us, until_us=until_us, step_s=step_s)
+        ordered = sorted(rows, key=lambda row: (float(row["bucket_at_us"]), str(row["arm"])))
+        return {
+            "policy": policy,
+            "since": iso_time(since_us),
+            "until": iso_time(until_us),
+            "step_s": step_s,
+            "steps": [{"at": iso_time(int(row["bucket_at_us"])), **step_row(row)} for row in ordered],
+        }
+
+    # ------------------------------------------------------------ decisions
+
+    async def decisions(self, filters: DecisionFilter) -> dict[str, object]:
+        """A page of the log, newest first.
+
+        No index serves the filters by cluster and by exploration: such a page looks through ``_SEARCHED`` decisions
+        at most, and its cursor says how far it came, though it be short.
+        """
+        end = None
+        if filters.cluster is not None or filters.explored is not None:
+            end = await self._reader.search_end(filters, _SEARCHED)
+        rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
+        page = [public_decision(row) for row in rows[: filters.limit]]
+        more = len(rows) > filters.limit
+        return {"decisions": page, "next_before_id": page[-1]["decision_id"] if more else end}
+
+    async def decision(self, decision_id: str) -> dict[str, object]:
+        """One decision whole. Raises NotFoundError."""
+        row = await self._decisions.get(decision_id)
+        if row is None:
+            raise NotFoundError(f"no decision {decision_id}", code="DECISION_NOT_FOUND", field="/decision_id")
+        return public_decision(row)
+
+    # ------------------------------------------------------------ policies
+
+    async def policies(self) -> dict[str, object]:
+        """Every policy of this daemon with its version."""
+        versions = await self._learning.versions()
+        found = []
+        for policy in await self._arms.policies():
+            arms = await self._arms.arms(policy)
+            snapshot = self._snapshot(policy)
+            found.append(
+                {
+                    "policy": policy,
+                    "kind": self._kinds.get(policy),
+                    "served": snapshot is not None,
+                    "arms": len(arms),
+                    "enabled_arms": sum(arm.enabled for arm in arms),
+                    "policy_version": versions.get(policy, 0) if snapshot is None else snapshot.version,
+                    "stored_version": versions.get(policy, 0),
+                }
+            )
+        return {"policies": found}
+
+    async def policy_report(self, policy: str) -> dict[str, object]:
+        """Where a policy stands: its state, whether it has settled, and its statistics.
+
+        Raises
+        ------
+        NotFoundError : no such policy.
+        """
+        stats = await self.stats(policy, None)
+        arms = await self._arms_of(policy)
+        rewards = {str(row["arm"]): int(row["rewards"]) for row in stats["arms"]}  # type: ignore[attr-defined]  # our own list
+        now_us = self._clock.now_us()
+        steps = await self._reader.timeseries(
+            policy,
+            since_us=now_us - _WEEK_S * MICROSECONDS_PER_SECOND,
+            until_us=now_us,
+            step_s=_HOUR_S,
+        )
+        verdict = convergence(steps, {arm.arm: rewards.get(arm.arm, 0) for arm in arms if arm.enabled})
+        snapshot = self._snapshot(policy)
+        newest = await self._learning.snapshots(policy, 1)
+        return {
+            "policy": policy,
+            "kind": self._kinds.get(policy),
+            "policy_version": None if snapshot is None else snapshot.version,
+            "epoch": None if snapshot is None else snapshot.epoch,
+            "converged": verdict.converged,
+            "convergence": verdict.fields(),
+            "learned": public_snapshot(newest[0]) if newest else None,
+            "stats": stats,
+        }
+
+    async def snapshots(self, policy: str, limit: int) -> dict[str, object]:
+        """Its snapshots, newest first. Raises NotFoundError."""
+        await self._arms_of(policy)
+        rows = await self._learning.snapshots(policy, limit)
+        return {"policy": policy, "snapshots": [public_snapshot(row) for row in rows]}
+
+    # ------------------------------------------------------------ inside
+
+    async def _arms_of(self, policy: str) -> list[Arm]:
+        """Its arms. Raises NotFoundError for a policy that neither is served nor has left anything."""
+        if self._snapshot(policy) is None:
+            known = await self._arms.policies()
+            if policy not in known:
+                raise NotFoundError(
+                    f"no such policy: {policy}; there are {', '.join(known)}",
+                    code="POLICY_UNKNOWN",
+                    field="policy",
+                )
+        return await self._arms.arms(policy)
+
+    def _snapshot(self, policy: str) -> SnapshotLike | None:
+        try:
+            return self._snapshots(policy)
+        except KeyError:
+            return None
+
+    async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
+        """How many decisions were rewarded in the stretch, and how late (delays: over the policy's life)."""
+        bins = sorted(await self._reader.delays(policy))
+        known = sum(count for _, count in bins)
+        return {
+            "share": ratio(rewards, decisions),
+            "delay_p50_s": histogram_percentile(bins, 0.5),
+            "delay_p90_s": histogram_percentile(bins, 0.9),
+            "delay_p99_s": histogram_percentile(bins, 0.99),
+            "reason": None if known else "not enough data: no reward yet",
+        }
+
+    def _posterior(
+        self, policy: str, by_cluster: Mapping[int, Sequence[Row]]
+    ) -> dict[tuple[int, str], tuple[float, float]]:
+        """(cluster, arm) to (mean, deviation) of its true mean reward, by the model and its misfit."""
+        snapshot, contexts = self._snapshot(policy), self._cluster_contexts(policy)
+        if snapshot is None or contexts is None or not snapshot.arms:
+            return {}
+        mean, deviation = snapshot.cluster_means(contexts)
+        cells = posterior_cells(by_cluster, snapshot.arms, self._cluster_sums(policy), mean.shape)
+        deviation = cell_deviation(mean, deviation, snapshot.noise, cells)
+        return {
+            (cluster, arm): (float(mean[cluster, index]), float(deviation[cluster, index]))
+            for cluster in range(mean.shape[0])
+            for index, arm in enumerate(snapshot.arms)
+        }
