@@ -44,7 +44,7 @@ async def load_secrets(database: Database, now_us: int) -> DatabaseSecrets:
     Raises StorageUnavailableError when the database does not answer.
     """
     query = select(secret.c.value).where(secret.c.name == _NAME)
-    found = await database.read(lambda connection: connection.execute(query).scalar())
+    found: bytes | None = await database.read(lambda connection: connection.execute(query).scalar())
     if found is None:
         new = dialect.insert_into(database.engine, secret).values(
             name=_NAME, value=secrets.token_bytes(SECRET_BYTES), created_at_us=now_us
@@ -56,5 +56,6 @@ async def load_secrets(database: Database, now_us: int) -> DatabaseSecrets:
 
         await database.write(offer)
         # Whoever was first has won, and its row is committed: an insert that conflicts waits for that.
-        found = await database.read(lambda connection: connection.execute(query).scalar_one())
+        made: bytes = await database.read(lambda connection: connection.execute(query).scalar_one())
+        return DatabaseSecrets(bytes(made))
     return DatabaseSecrets(bytes(found))
