@@ -27,11 +27,12 @@ from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
-from banditd.ports import Encoder
+from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
 from banditd.services.eligibility import ArmGuards, TrafficCaps
+from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
@@ -46,7 +47,7 @@ from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
-from banditd.storage import Storage, migrate_async, open_storage
+from banditd.storage import Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
@@ -85,6 +86,7 @@ class Workbench:
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
     holder: str
+    secrets: Secrets
     tracing: Tracing | None = None
 
 
@@ -180,8 +182,14 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
         storage = await stack.enter_async_context(
             open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
         )
+        clock = SystemClock()
         yield Workbench(
-            encoder=encoder, storage=storage, runtimes=runtimes, clock=SystemClock(), holder=holder_name()
+            encoder=encoder,
+            storage=storage,
+            runtimes=runtimes,
+            clock=clock,
+            holder=holder_name(),
+            secrets=await load_secrets(storage.database, clock.now_us()),
         )
 
 
@@ -234,6 +242,7 @@ def _make_services(
             clock=clock,
             rng=np.random.default_rng(),
             metrics=metrics,
+            hash_input=InputHash(bench.secrets),
             store_input=settings.privacy.store_input,
         ),
         rewards=RewardService(
