@@ -29,8 +29,9 @@ from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
+from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
-from banditd.services.eligibility import ArmGuards
+from banditd.services.eligibility import ArmGuards, TrafficCaps
 from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
@@ -239,15 +240,14 @@ def _make_services(
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    guards = {
-        name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
-        for name, r in runtimes.items()
+    breakers = {
+        name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
     reports = make_reports(runtimes, storage, clock, learner)
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
-            guards=guards,
+            guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
@@ -259,7 +259,7 @@ def _make_services(
         ),
         rewards=RewardService(
             runtimes=runtimes,
-            guards=guards,
+            breakers=breakers,
             rewards=storage.rewards,
             decisions=storage.decisions,
             clock=clock,

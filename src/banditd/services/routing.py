@@ -222,7 +222,8 @@ class RoutingService:
         excluded |= admission.reasons(view.snapshot.arms, drawn)
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
-            self._guards[runtime.name].count(view, view.arms[int(drawn.arms[drawn.index])].arm)
+            chosen = view.arms[int(drawn.arms[drawn.index])].arm
+            self._guards[runtime.name].drawn(view, chosen, priced.now_us)
             charges = self._reserve(runtime, view, prepared.accounts, context, eligible, admission, drawn, priced)
         unaffordable = {view.arms[i].arm: float(priced.cost_usd[i]) for i in admission.excluded}
         return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges, unaffordable)
