@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -40,6 +41,7 @@ from banditd.storage import dialect, head_revision, migrate, open_storage
 from banditd.storage.archive import backup, copied_tables, copy_database, files, restore
 from banditd.storage.archive.tables import copy_rows
 from banditd.storage.schema import lease, metadata
+from banditd.storage.secrets import load_secrets
 
 Rows = dict[str, list[tuple[object, ...]]]
 
@@ -260,6 +262,18 @@ def test_an_existing_backup_stays_unless_told_and_until_the_next_is_whole(sqlite
     assert list(tmp_path.glob("*unfinished*")) == []
     with pytest.raises(InvalidInputError, match="itself"):
         backup(sqlite_url, Path(sqlite_url.removeprefix("sqlite:///")), overwrite=True, progress=quiet)
+
+
+async def test_a_target_that_was_only_opened_is_empty_and_gets_the_secret(
+    sqlite_url: str, database_url: str, tmp_path: Path
+) -> None:
+    source = f"sqlite:///{tmp_path / 'source.db'}"
+    migrate(source)
+    for url in (source, database_url):
+        async with open_storage(url, writer_name="once") as storage:
+            await load_secrets(storage.database, 1)
+    await asyncio.to_thread(copy_database, source, database_url, progress=quiet)
+    assert contents(database_url)["secret"] == contents(source)["secret"] != []
 
 
 async def test_a_database_in_use_is_neither_replaced_nor_copied_away(database_url: str, tmp_path: Path) -> None:

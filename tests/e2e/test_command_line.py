@@ -196,4 +196,4 @@ def test_a_serving_daemon_is_backed_up_and_its_backup_serves(daemon: Running, st
     assert Path(restored["kept"]).exists()
     again = start(database=database)
     assert run("reward", kept, "up", url=again.url)
-    assert "No decision" in run("reward", lost, "up", url=again.url, code=1)
+    assert "no decision" in run("reward", lost, "up", url=again.url, code=1)

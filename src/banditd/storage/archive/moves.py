@@ -22,7 +22,7 @@ from banditd.storage.archive.files import Progress
 from banditd.storage.archive.tables import copied_tables, copy_rows, empty_tables, filled_tables
 from banditd.storage.learning import LEARNER_LEASE
 from banditd.storage.migrate import check_revision, current_revision, head_revision, is_known_revision, migrate
-from banditd.storage.schema import decision, lease
+from banditd.storage.schema import decision, lease, secret
 
 _WAIT_S: Final = 30.0
 _LONGEST_LEASE_US: Final = 3_600_000_000
@@ -216,14 +216,14 @@ def _require_empty_file(place: Path) -> None:
 
 
 def _seeded_tables() -> frozenset[str]:
-    """The tables that have rows in a database that was only just made."""
+    """The tables that have rows in a database that was only made and opened: no row of an operator's."""
     with tempfile.TemporaryDirectory(prefix="banditd-new-") as folder:
         new = Path(folder) / "new.db"
         migrate(files.url_of(new))
         engine = files.reading_engine(new)
         try:
             with engine.connect() as connection:
-                return filled_tables(connection)
+                return filled_tables(connection) | {secret.name}
         finally:
             engine.dispose()
 
