@@ -1,6 +1,6 @@
 """Keys of requests that were answered, and the name of the API key that asked for a decision.
 
-Revision 0006, after 0005. Safe before the code: an old replica writes no keys and leaves the name empty.
+Revision 0007, after 0006. Safe before the code: an old replica writes no keys and leaves the name empty.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
