@@ -36,7 +36,7 @@ async def test_a_body_needs_its_type_on_every_route(client: Any, headers: dict[s
     for method, path in asked:
         answer = await client.request(method, path, data=b"{}", headers=headers, skip_auto_headers=["Content-Type"])
         assert (answer.status, answer.headers["Connection"]) == (415, "close"), path
-    assert (await client.post(activate)).status == 200
+    assert (await client.post(f"/v1/decisions/{ID}/activate")).status == 200
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP", "raw"])

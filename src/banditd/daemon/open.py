@@ -27,10 +27,12 @@ from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
-from banditd.ports import Encoder
+from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
+from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
-from banditd.services.eligibility import ArmGuards
+from banditd.services.eligibility import ArmGuards, TrafficCaps
+from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
@@ -45,13 +47,14 @@ from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
-from banditd.storage import Storage, migrate_async, open_storage
+from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
 AMOUNTS_S = 5.0
 OBSERVE_S = 15.0
+PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
 
 
 class SystemClock:
@@ -84,6 +87,7 @@ class Workbench:
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
     holder: str
+    secrets: Secrets
     tracing: Tracing | None = None
 
 
@@ -105,6 +109,12 @@ def database_url(settings: Settings) -> str:
     return url
 
 
+def deadlines_of(settings: Settings) -> Deadlines:
+    """How long the daemon waits for its database."""
+    d = settings.database
+    return Deadlines(transaction_s=d.transaction_s, lock_s=d.lock_s, silence_s=d.silence_s, report_s=d.report_s)
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, start_jobs: bool = True, tracing: Tracing | None = None
@@ -117,7 +127,7 @@ async def open_services(
     StorageUnavailableError : the database does not answer.
     """
     metrics = Metrics(version=__version__)
-    async with open_workbench(settings) as bench, AsyncExitStack() as stack:
+    async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench, metrics)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
@@ -162,8 +172,11 @@ async def open_services(
 
 
 @asynccontextmanager
-async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
-    """Open the encoder, the migrated database and the policies' settings, without serving or learning."""
+async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) -> AsyncIterator[Workbench]:
+    """Open the encoder, the migrated database and the policies' settings, without serving or learning.
+
+    Commands refold or copy a whole log in one transaction and nobody waits for them: by default they are patient.
+    """
     async with AsyncExitStack() as stack:
         section = settings.encoder
         encoder = await open_encoder(
@@ -177,10 +190,18 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
         url = database_url(settings)
         await migrate_async(url)
         storage = await stack.enter_async_context(
-            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
+            open_storage(
+                url, writer_name=writer_name(settings), deadlines=deadlines, readers=settings.database.readers
+            )
         )
+        clock = SystemClock()
         yield Workbench(
-            encoder=encoder, storage=storage, runtimes=runtimes, clock=SystemClock(), holder=holder_name()
+            encoder=encoder,
+            storage=storage,
+            runtimes=runtimes,
+            clock=clock,
+            holder=holder_name(),
+            secrets=await load_secrets(storage.database, clock.now_us()),
         )
 
 
@@ -219,26 +240,26 @@ def _make_services(
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    guards = {
-        name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
-        for name, r in runtimes.items()
+    breakers = {
+        name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
     reports = make_reports(runtimes, storage, clock, learner)
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
-            guards=guards,
+            guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
             clock=clock,
             rng=np.random.default_rng(),
             metrics=metrics,
+            hash_input=InputHash(bench.secrets),
             store_input=settings.privacy.store_input,
         ),
         rewards=RewardService(
             runtimes=runtimes,
-            guards=guards,
+            breakers=breakers,
             rewards=storage.rewards,
             decisions=storage.decisions,
             clock=clock,

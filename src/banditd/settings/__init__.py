@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from banditd.core.errors import ConfigurationError
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import Section
+from banditd.settings.database import DatabaseSettings
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -79,16 +80,6 @@ class ServerSettings(Section):
     write_timeout_s: float = Field(
         30.0, gt=0, description="longest time in which a client takes nothing of its answer"
     )
-
-
-class DatabaseSettings(Section):
-    """The log and the state."""
-
-    url: SecretStr = Field(
-        SecretStr("sqlite:///var/banditd.db"),
-        description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
-    )
-    readers: int = Field(2, ge=1, le=32, description="threads for reading")
 
 
 class EncoderSettings(Section):
@@ -233,7 +224,7 @@ class PolicySettingsSection(Section):
         (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
     )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
-    breaker_s: float = Field(30.0, gt=0, description="how long it stays excluded")
+    breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
     arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
 
