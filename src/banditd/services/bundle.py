@@ -35,10 +35,14 @@ class RewardInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReceipt:
-    """What became of a usage report. ``cost_usd`` is None when neither dollars nor tokens were given."""
+    """What became of a usage report. ``cost_usd`` is None while neither dollars nor tokens of the answer are known.
+
+    revision : 0 for the first report, then one more for every one that told something new.
+    """
 
     decision_id: str
     duplicate: bool
+    revision: int
     cost_usd: float | None
 
 
@@ -74,7 +78,7 @@ class Rewards(Protocol):
         """Take a reward back; what it taught is unlearned. Raises NotFoundError."""
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
-        """Raises NotFoundError, ConflictError (another report is there already)."""
+        """Complete or correct what is known of a decision. Raises NotFoundError."""
 
     async def activate(self, decision_id: str) -> bool:
         """True when it was inactive before. Raises NotFoundError."""
