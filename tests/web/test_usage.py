@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from banditd.daemon.open import open_services
+from banditd.settings import Settings
+from banditd.web.app import WebSettings, create_app
+
+ARMS = [{"arm": "small", "price": {"usd_per_mtok_out": 0.4}}, {"arm": "large", "price": {"usd_per_mtok_out": 15.0}}]
+
+
+@pytest.fixture
+async def live(sqlite_url: str) -> AsyncIterator[Any]:
+    settings = Settings(database={"url": sqlite_url}, policies={"default": {"arms": ARMS}})
+    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
+    async with TestClient(TestServer(app)) as client:
+        yield client
 
 
 async def routed(live: Any) -> str:
@@ -63,7 +79,7 @@ async def test_attempts_are_shown_with_their_kinds_of_failure(live: Any) -> None
 async def test_contradictions_are_refused_with_their_place(live: Any, body: dict[str, Any], field: str) -> None:
     status, problem = await report(live, await routed(live), body)
     assert status == 422
-    assert [one["field"] for one in problem["errors"]] == [field]
+    assert [one["pointer"] for one in problem["errors"]] == [field]
 
 
 async def test_an_attempt_of_an_arm_that_never_was_is_refused_and_stores_nothing(live: Any) -> None:
