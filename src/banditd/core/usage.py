@@ -20,7 +20,7 @@ from banditd.core.attempts import Attempt, attempts_of, error_class_of
 from banditd.core.types import UsageReport
 
 _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
-_NOT_SAID: Final = frozenset({"decision_id", "body_hash", "received_at_us"})
+_NOT_SAID: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key"})
 _MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_SAID)
 
 
@@ -42,6 +42,21 @@ class Settled(NamedTuple):
     before: UsageReport | None
     after: UsageReport
     cost_before_usd: float | None
+
+
+def repeated(report: UsageReport, *, cost_usd: float | None, revision: int) -> Settled:
+    """The answer that a request gets again under its ``Idempotency-Key``: nothing is looked at, nothing is news."""
+    return Settled(
+        duplicate=True,
+        cost_usd=cost_usd,
+        revision=revision,
+        policy="",
+        chosen_arm="",
+        arm="",
+        before=report,
+        after=report,
+        cost_before_usd=cost_usd,
+    )
 
 
 def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:

@@ -15,13 +15,14 @@ from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
 from banditd.core.types import Arm, UsageReport
-from banditd.core.usage import Settled, merged, normalised, says_the_same
+from banditd.core.usage import Settled, merged, normalised, repeated, says_the_same
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.accounts import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
+from banditd.storage.keys import once_for_decision
 from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sums import RowCounter, SumWriter
 from banditd.storage.usage_rows import (
@@ -63,8 +64,21 @@ class UsageLog:
         self._ledger = Ledger(database.engine)
 
     async def report(self, report: UsageReport, price_cost: PriceCost) -> Settled:
+        if report.request_key is not None:
+            return await self._database.write(lambda connection: self._report_once(connection, report, price_cost))
         answer: Settled = await self._database.write_batched(self._report, (report, price_cost))
         return answer
+
+    def _report_once(self, connection: Connection, report: UsageReport, price_cost: PriceCost) -> Answer:
+        return once_for_decision(
+            connection,
+            report.decision_id,
+            report.request_key,
+            report.received_at_us,
+            lambda: self._report(connection, [(report, price_cost)])[0],
+            pack=lambda settled: {"cost_usd": settled.cost_usd, "revision": settled.revision},
+            again=lambda kept: repeated(report, **kept),
+        )
 
     def _report(self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]) -> list[Answer]:
         ids = [report.decision_id for report, _ in payloads]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from banditd.ports import DecisionFilter
 from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_id
+from banditd.web.idempotency import request_key
 from banditd.web.json import encode, json_answer
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
@@ -46,7 +48,8 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     """What the decision really cost."""
     decision_id = path_id(request, UNKNOWN)
     asked = await read_model(request, UsageRequest)
-    receipt = await api.services.rewards.report_usage(_report(decision_id, asked))
+    key = request_key(request, "usage", asked, target=decision_id)
+    receipt = await api.services.rewards.report_usage(replace(_report(decision_id, asked), request_key=key))
     return json_answer(
         {
             "decision_id": receipt.decision_id,
@@ -89,5 +92,6 @@ def _attempt(asked: AttemptRequest) -> Attempt:
 async def activate(api: Api, request: web.Request) -> web.Response:
     """Activate a deferred decision and release its held rewards."""
     decision_id = path_id(request, UNKNOWN)
-    activated = await api.services.rewards.activate(decision_id)
-    return json_answer({"decision_id": decision_id, "activated": activated})
+    key = request_key(request, "activate", target=decision_id)
+    activated, duplicate = await api.services.rewards.activate(decision_id, key)
+    return json_answer({"decision_id": decision_id, "activated": activated, "duplicate": duplicate})
