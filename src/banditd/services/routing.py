@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
+from banditd.core.errors import BanditdError, EncoderUnavailableError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.money import AccountKey, Charge
+from banditd.core.pace import Pace
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, Encoder
@@ -27,6 +28,7 @@ from banditd.services.policy import PolicyRuntime, RouteView
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
+NO_TEXT = "no_text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class RoutingService:
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        results, durable = self._decide_all(queries, prepared)
+        results, durable = await self._decide_all(queries, prepared)
         refused = await self._commit(durable) if durable else {}
         for index, (one, made) in enumerate(zip(prepared, results, strict=True)):
             full = refused.get(made.decision_id) if isinstance(made, Decision) else None
@@ -112,13 +114,14 @@ class RoutingService:
                     results[index] = error
         return results
 
-    def _decide_all(
+    async def _decide_all(
         self, queries: Sequence[Query], prepared: Sequence[tuple[PolicyRuntime, _Prepared] | BaseException]
     ) -> tuple[list[Decision | BanditdError], list[Decision]]:
         """What becomes of each query, and what to commit. What one draws for its session, the later ones keep."""
         results: list[Decision | BanditdError] = []
         durable: list[Decision] = []
         drawn: dict[tuple[str, str] | None, str] = {}
+        pace = Pace()
         try:
             for query, one in zip(queries, prepared, strict=True):
                 made = self._outcome(one, drawn)
@@ -127,6 +130,7 @@ class RoutingService:
                     durable.append(made)
                     if made.session_id is not None:
                         drawn[made.policy, made.session_id] = made.arm
+                await pace.step()
         except BaseException:
             self._take_back(durable)  # nobody will commit them
             raise
@@ -183,8 +187,9 @@ class RoutingService:
         """The embedding, or the reason why there is none."""
         if query.embedding is not None:
             return query.embedding, None
-        if query.text is None:
-            raise InvalidInputError("give input, messages or embedding", field="/input")
+        if query.text is None:  # images alone, say: routed, as far as that can be, by what else is known
+            self._metrics.count(self._metrics.degraded, query.policy, NO_TEXT)
+            return None, NO_TEXT
         try:
             return await self._encoder.encode(query.text), None
         except EncoderUnavailableError as error:

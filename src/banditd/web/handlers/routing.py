@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 from aiohttp import web
 from multidict import CIMultiDict
-from pydantic import ValidationError
 from pydantic_core import to_json
 
 from banditd.core.errors import BanditdError
+from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
 from banditd.web.api import Api
-from banditd.web.body import invalid, read_body, read_model
+from banditd.web.body import read_body, read_model, validated
 from banditd.web.json import JSON_TYPE, iso_time, json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
@@ -31,7 +31,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Route one query."""
     started = perf_counter()
     try:
-        asked = await _read(request)
+        asked = await validated(RouteRequest.model_validate_json, RouteRequest, await read_body(request))
         decision = await api.services.routing.route(
             to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
         )
@@ -56,14 +56,6 @@ async def create(api: Api, request: web.Request) -> web.Response:
     )
 
 
-async def _read(request: web.Request) -> RouteRequest:
-    body = await read_body(request)
-    try:
-        return RouteRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid(error, RouteRequest, body) from None
-
-
 async def create_batch(api: Api, request: web.Request) -> web.Response:
     """Route several queries; their decisions share one commit."""
     asked = (await read_model(request, RouteBatchRequest)).queries
@@ -74,9 +66,11 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     key_name = request.get(KEY_NAME)
     queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
     outcomes = await api.services.routing.route_batch(queries)
-    results = [
-        _batch_item(index, one, outcome) for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
-    ]
+    results = []
+    pace = Pace()
+    for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True)):
+        results.append(_batch_item(index, one, outcome))
+        await pace.step()
     failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
     for failure in failures:
         api.metrics.count(api.metrics.route_errors, failure.code)
@@ -91,14 +85,13 @@ def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdErro
 
 
 def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
-    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit, or none."""
+    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
     text, turns = asked.input, 1
     if asked.messages is not None:
         text, turns = join_messages(asked.messages)
-        if text is None and asked.embedding is None:
-            message = "at least one text part must not be empty, or give an embedding"
-            raise InvalidFieldsError("the messages hold no text", errors=[(pointer + "/messages", message)])
-    if text is not None:
+    if not text:
+        text = None
+    else:
         if len(text) > max_input_chars:
             message = f"the text has {len(text)} characters; at most {max_input_chars} are taken"
             where = "/input" if asked.input is not None else "/messages"
@@ -124,19 +117,24 @@ def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_n
         key_name=key_name,
         cost_weight=asked.cost_weight,
         expected_output_tokens=asked.expected_output_tokens,
-        session_id=asked.session_id,
+        session_id=asked.session_id or None,
         new_session_arm=asked.new_session_arm,
-        tags=asked.tags or _NOTHING,
+        tags=_said(asked.tags) if asked.tags else _NOTHING,
         dry_run=asked.dry_run,
         explain=asked.explain,
         defer_activation=asked.defer_activation,
     )
 
 
+def _said(tags: dict[str, str]) -> dict[str, str]:
+    """The tags without empty ones: a client's variable that is not set is no value."""
+    return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
+
+
 def join_messages(messages: list[Message]) -> tuple[str | None, int]:
     """All text of a conversation, in order, one message per paragraph; and its number of user turns.
 
-    None instead of a text when there is none at all (only images, say): then the client has to give an embedding.
+    None instead of a text when there is none at all (only images, say).
     """
     parts: list[str] = []
     turns = 0
