@@ -47,13 +47,14 @@ from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
-from banditd.storage import Storage, load_secrets, migrate_async, open_storage
+from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
 AMOUNTS_S = 5.0
 OBSERVE_S = 15.0
+PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
 
 
 class SystemClock:
@@ -108,6 +109,12 @@ def database_url(settings: Settings) -> str:
     return url
 
 
+def deadlines_of(settings: Settings) -> Deadlines:
+    """How long the daemon waits for its database."""
+    d = settings.database
+    return Deadlines(transaction_s=d.transaction_s, lock_s=d.lock_s, silence_s=d.silence_s, report_s=d.report_s)
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, start_jobs: bool = True, tracing: Tracing | None = None
@@ -120,7 +127,7 @@ async def open_services(
     StorageUnavailableError : the database does not answer.
     """
     metrics = Metrics(version=__version__)
-    async with open_workbench(settings) as bench, AsyncExitStack() as stack:
+    async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench, metrics)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
@@ -165,8 +172,11 @@ async def open_services(
 
 
 @asynccontextmanager
-async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
-    """Open the encoder, the migrated database and the policies' settings, without serving or learning."""
+async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) -> AsyncIterator[Workbench]:
+    """Open the encoder, the migrated database and the policies' settings, without serving or learning.
+
+    Commands refold or copy a whole log in one transaction and nobody waits for them: by default they are patient.
+    """
     async with AsyncExitStack() as stack:
         section = settings.encoder
         encoder = await open_encoder(
@@ -180,7 +190,9 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
         url = database_url(settings)
         await migrate_async(url)
         storage = await stack.enter_async_context(
-            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
+            open_storage(
+                url, writer_name=writer_name(settings), deadlines=deadlines, readers=settings.database.readers
+            )
         )
         clock = SystemClock()
         yield Workbench(

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from banditd.core.errors import ConfigurationError
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import Section
+from banditd.settings.database import DatabaseSettings
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -68,16 +69,6 @@ class ServerSettings(Section):
     drain_s: float = Field(0.0, ge=0, description="after SIGTERM: answer on, not ready, this long, then close")
     shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests at the end")
     keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above that of any proxy")
-
-
-class DatabaseSettings(Section):
-    """The log and the state."""
-
-    url: SecretStr = Field(
-        SecretStr("sqlite:///var/banditd.db"),
-        description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
-    )
-    readers: int = Field(2, ge=1, le=32, description="threads for reading")
 
 
 class EncoderSettings(Section):

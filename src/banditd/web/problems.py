@@ -86,11 +86,17 @@ UNAVAILABLE: Final = _kind(
     "Nothing was recorded. Come back after the seconds in the header Retry-After.",
 )  # fmt: skip
 
+UNKNOWN: Final = _kind(
+    503, "outcome-unknown", "It may be stored or not",
+    "The connection to the database broke during the commit, and the database could not be asked. Send the same "
+    "request with the same Idempotency-Key after the seconds in Retry-After: the answer tells, and nothing is stored twice.",
+)  # fmt: skip
+
 KINDS: Final = {
     kind.slug: kind
     for kind in (
         INVALID, NO_ARM, MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, CONFLICT, GONE, TOO_LARGE,
-        MEDIA, RATE, BUDGET, INTERNAL, UNAVAILABLE,
+        MEDIA, RATE, BUDGET, INTERNAL, UNAVAILABLE, UNKNOWN,
     )
 }  # fmt: skip
 
@@ -128,6 +134,7 @@ _TABLE: Final[dict[type[BaseException], Kind]] = {
     e.UnauthenticatedError: UNAUTHENTICATED,
     e.BudgetExhaustedError: BUDGET,
     e.RateLimitedError: RATE,
+    e.OutcomeUnknownError: UNKNOWN,
     e.UnavailableError: UNAVAILABLE,
     e.LeaseLostError: UNAVAILABLE,
     BadRequestError: MALFORMED,
