@@ -1,7 +1,6 @@
 """The walk of a query: embed, context, eligible arms, admission, probabilities, draw, commit, answer.
 
-``RoutingService.route`` is that list, top to bottom. It never learns, and nothing after the draw changes the
-probabilities that were logged.
+``route`` is that list, top to bottom. It never learns, and nothing after the draw changes the logged probabilities.
 """
 
 from __future__ import annotations
@@ -187,15 +186,14 @@ class RoutingService:
         """The embedding, or the reason why there is none."""
         if query.embedding is not None:
             return query.embedding, None
-        if query.text is None:  # images alone, say: routed, as far as that can be, by what else is known
-            self._metrics.count(self._metrics.degraded, query.policy, NO_TEXT)
-            return None, NO_TEXT
-        try:
-            return await self._encoder.encode(query.text), None
-        except EncoderUnavailableError as error:
-            reason = error.code.lower()
-            self._metrics.count(self._metrics.degraded, query.policy, reason)
-            return None, reason
+        reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
+        if query.text is not None:
+            try:
+                return await self._encoder.encode(query.text), None
+            except EncoderUnavailableError as error:
+                reason = error.code.lower()
+        self._metrics.count(self._metrics.degraded, query.policy, reason)
+        return None, reason
 
     async def _session_arm(self, runtime: PolicyRuntime, query: Query) -> str | None:
         # Looked up every time: another replica may have drawn the session's arm afresh since.
