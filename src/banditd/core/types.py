@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from banditd.core.attempts import Attempt
 from banditd.core.money import Charge
 
 FloatArray = NDArray[np.float64]
@@ -326,7 +327,11 @@ class RewardReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
-    """What a served decision really cost. ``served_arm`` is None when the chosen arm served."""
+    """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
+
+    attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
+    ``served_arm``, and the figures of the report are its own.
+    """
 
     decision_id: str
     served_arm: str | None = None
@@ -337,6 +342,7 @@ class UsageReport:
     latency_ms: float | None = None
     error: str | None = None
     finish_reason: str | None = None
+    attempts: tuple[Attempt, ...] = ()
     body_hash: str = ""
     received_at_us: int = 0
 

@@ -27,10 +27,12 @@ from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
-from banditd.ports import Encoder
+from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
+from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
-from banditd.services.eligibility import ArmGuards
+from banditd.services.eligibility import ArmGuards, TrafficCaps
+from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
@@ -45,7 +47,7 @@ from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
-from banditd.storage import Storage, migrate_async, open_storage
+from banditd.storage import Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
@@ -84,6 +86,7 @@ class Workbench:
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
     holder: str
+    secrets: Secrets
     tracing: Tracing | None = None
 
 
@@ -179,8 +182,14 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
         storage = await stack.enter_async_context(
             open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
         )
+        clock = SystemClock()
         yield Workbench(
-            encoder=encoder, storage=storage, runtimes=runtimes, clock=SystemClock(), holder=holder_name()
+            encoder=encoder,
+            storage=storage,
+            runtimes=runtimes,
+            clock=clock,
+            holder=holder_name(),
+            secrets=await load_secrets(storage.database, clock.now_us()),
         )
 
 
@@ -219,26 +228,26 @@ def _make_services(
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    guards = {
-        name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
-        for name, r in runtimes.items()
+    breakers = {
+        name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
     reports = make_reports(runtimes, storage, clock, learner)
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
-            guards=guards,
+            guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
             clock=clock,
             rng=np.random.default_rng(),
             metrics=metrics,
+            hash_input=InputHash(bench.secrets),
             store_input=settings.privacy.store_input,
         ),
         rewards=RewardService(
             runtimes=runtimes,
-            guards=guards,
+            breakers=breakers,
             rewards=storage.rewards,
             decisions=storage.decisions,
             clock=clock,

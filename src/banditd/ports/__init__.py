@@ -24,6 +24,7 @@ from banditd.core.types import (
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
+from banditd.ports.secrets import Secrets
 
 __all__ = [
     "PRUNED_CURSOR",
@@ -37,6 +38,7 @@ __all__ = [
     "Maintenance",
     "RecentOutcomes",
     "Revise",
+    "Secrets",
     "UsageOutcome",
 ]
 

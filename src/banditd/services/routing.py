@@ -7,8 +7,7 @@ probabilities that were logged.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +66,7 @@ class RoutingService:
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
+        hash_input: Callable[[str], str],
         store_input: bool,
     ) -> None:
         self._runtimes = runtimes
@@ -77,6 +77,7 @@ class RoutingService:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._hash_input = hash_input
         self._store_input = store_input
 
     async def route(self, query: Query) -> Decision:
@@ -221,7 +222,8 @@ class RoutingService:
         excluded |= admission.reasons(view.snapshot.arms, drawn)
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
-            self._guards[runtime.name].count(view, view.arms[int(drawn.arms[drawn.index])].arm)
+            chosen = view.arms[int(drawn.arms[drawn.index])].arm
+            self._guards[runtime.name].drawn(view, chosen, priced.now_us)
             charges = self._reserve(runtime, view, prepared.accounts, context, eligible, admission, drawn, priced)
         unaffordable = {view.arms[i].arm: float(priced.cost_usd[i]) for i in admission.excluded}
         return self._decision(runtime, view, prepared, context, priced, drawn, excluded, charges, unaffordable)
@@ -266,7 +268,7 @@ class RoutingService:
             epoch=view.snapshot.epoch,
             cost_weight=priced.cost_weight,
             input_tokens=priced.input_tokens,
-            input_hash=_hash(query.text),
+            input_hash=None if query.text is None else self._hash_input(query.text),
             input_text=query.text if self._store_input else None,
             session_id=query.session_id,
             tags=query.tags,
@@ -392,7 +394,3 @@ def _session_of(runtime: PolicyRuntime, query: Query) -> tuple[str, str] | None:
     if query.session_id is None or query.new_session_arm or not runtime.config.session_sticky:
         return None
     return runtime.name, query.session_id
-
-
-def _hash(text: str | None) -> str | None:
-    return None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

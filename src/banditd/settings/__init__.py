@@ -222,7 +222,7 @@ class PolicySettingsSection(Section):
         (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
     )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
-    breaker_s: float = Field(30.0, gt=0, description="how long it stays excluded")
+    breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
     arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
 

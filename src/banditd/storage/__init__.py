@@ -22,8 +22,9 @@ from banditd.storage.migrate import check_revision, head_revision, migrate, migr
 from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
+from banditd.storage.secrets import load_secrets
 
-__all__ = ["Storage", "head_revision", "migrate", "migrate_async", "open_storage"]
+__all__ = ["Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NoEligibleArmError
 from banditd.core.types import Arm, ArmUsage, FeatureGroup, FeatureSchema, Price, Query
-from banditd.services.eligibility import ArmGuards, eligible_arms
+from banditd.services.eligibility import TrafficCaps, eligible_arms
 from banditd.services.policy import RouteView, build_view
 
 SCHEMA = FeatureSchema(
@@ -92,41 +92,27 @@ def test_soft_exclusions_give_way_when_they_would_leave_nothing() -> None:
     assert eligible(v, Query(), soft={"dear": "budget", "cheap": "breaker_open"})[0] == ["cheap", "dear"]
 
 
-def test_a_breaker_opens_after_errors_in_a_row_and_a_success_closes_it() -> None:
-    guards = ArmGuards(breaker_errors=3, breaker_s=10)
-    for _ in range(2):
-        guards.report("a", error=True, now_us=0)
-    guards.report("a", error=False, now_us=0)
-    for _ in range(3):
-        assert not guards.open_breakers(0)
-        guards.report("a", error=True, now_us=0)
-    assert guards.open_breakers(9_999_999) == {"a"}
-    assert not guards.open_breakers(10_000_000)
-    guards.report("a", error=True, now_us=10_000_000)
-    assert guards.open_breakers(10_000_001) == {"a"}
-
-
 def test_a_traffic_cap_holds_in_the_long_run() -> None:
     v = view(dataclasses.replace(CHEAP, max_share=0.2), DEAR)
-    guards = ArmGuards(breaker_errors=5, breaker_s=30)
+    caps = TrafficCaps()
     served = 0
     for _ in range(5000):
-        chosen = "dear" if "cheap" in guards.exclusions(v, 0) else "cheap"
+        chosen = "dear" if "cheap" in caps.exclusions(v) else "cheap"
         served += chosen == "cheap"
-        guards.count(v, chosen)
+        caps.count(v, chosen)
     assert 0.19 <= served / 5000 <= 0.205
 
 
 def test_a_decision_that_is_taken_back_leaves_the_caps_as_they_were() -> None:
     v = view(arm("a"), arm("capped", max_share=0.3), arm("other", max_share=0.6))
-    guards = ArmGuards(breaker_errors=0, breaker_s=1.0)
+    caps = TrafficCaps()
     for chosen in ("capped", "a", "other"):
         for _ in range(40):
-            guards.count(v, chosen)
-            guards.take_back(v, chosen)
-    assert guards.exclusions(v, 0) == {}
-    guards.count(v, "capped")
-    assert guards.exclusions(v, 0) == {"capped": "max_share"}
+            caps.count(v, chosen)
+            caps.take_back(v, chosen)
+    assert caps.exclusions(v) == {}
+    caps.count(v, "capped")
+    assert caps.exclusions(v) == {"capped": "max_share"}
 
 
 def test_an_arm_added_later_gets_its_share_until_its_quota_is_used() -> None:
