@@ -11,26 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, get_args
 
+from banditd.core.attempts import ErrorClass
 from banditd.core.errors import BanditdError
 
 Surface = Literal["chat"]
-ErrorClass = Literal[
-    "transport",
-    "timeout_connect",
-    "timeout_headers",
-    "timeout_first_token",
-    "timeout_idle",
-    "timeout_total",
-    "overload",
-    "server",
-    "auth",
-    "request",
-    "context",
-    "policy",
-    "client_gone",
-]
 SURFACES: Final[tuple[Surface, ...]] = get_args(Surface)
-ERROR_CLASSES: Final[tuple[ErrorClass, ...]] = get_args(ErrorClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +37,9 @@ class UpstreamError(BanditdError):
     Parameters
     ----------
     message : for the client: it may quote what the upstream said of the client's own request. Never logged.
-    error_class : what to do about it (``services/gateway.py`` has the table).
-    code : short and stable, ours or the upstream's; safe to log.
+    error_class : what to do about it (``services/gateway`` has the table).
+    code : short and stable, ours or the upstream's; safe to log. Of a timeout: ``timeout_connect``,
+        ``timeout_headers``, ``timeout_first_token``, ``timeout_idle`` or ``timeout_total``.
     status : HTTP status of the upstream's answer, where there was one.
     retry_after_s : how long the upstream asks to be left alone.
     retry_same : the same arm may be called once more: nothing of an answer had come, and it may pass.

@@ -37,6 +37,7 @@ class ArmService:
         runtimes: Mapping[str, PolicyRuntime],
         store: ArmStore,
         clock: Clock,
+        upstreams: Sequence[str],
         changed: Callable[[], Awaitable[None]],
         statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
         graduation: Callable[
@@ -46,6 +47,7 @@ class ArmService:
         self._runtimes = runtimes
         self._store = store
         self._clock = clock
+        self._upstreams = upstreams
         self._changed = changed
         self._statistics = statistics
         self._graduation = graduation
@@ -75,6 +77,7 @@ class ArmService:
     async def add(self, arm: Arm) -> ArmView:
         """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy)."""
         self._require_policy(arm.policy)
+        self._require_upstream(arm.upstream)
         now_us = self._clock.now_us()
         made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
         await self._store.add(made, check_shares)
@@ -101,6 +104,7 @@ class ArmService:
                 f"cannot change {', '.join(unknown)}; changeable: {', '.join(sorted(PATCHABLE))}",
                 field=f"/{unknown[0]}",
             )
+        self._require_upstream(changes.get("upstream"))
         price = changes.get("price")
         plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
@@ -181,6 +185,15 @@ class ArmService:
                 f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
                 code="POLICY_UNKNOWN",
                 field="/policy",
+            )
+
+    def _require_upstream(self, upstream: object) -> None:
+        if upstream is not None and upstream not in self._upstreams:
+            raise InvalidInputError(
+                f"there is no upstream {upstream}: the configuration names {', '.join(self._upstreams) or 'none'}; "
+                "URLs come from there only",
+                code="UPSTREAM_UNKNOWN",
+                field="/upstream",
             )
 
 

@@ -30,7 +30,7 @@ from banditd.settings.money import (
     default_profiles,
 )
 
-__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "load_settings"]
+__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "UpstreamSettings", "load_settings"]
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.
@@ -45,7 +45,9 @@ class ApiKeySettings(Section):
 
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
-    scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do: route, reward, read, chat, admin")
+    scopes: tuple[Scope, ...] = Field(
+        min_length=1, description="what the key may do: route, reward, read, chat, admin"
+    )
 
 
 class ServerSettings(Section):

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from banditd.ports.upstreams import ErrorClass, UpstreamError
+from banditd.core.attempts import ErrorClass
+from banditd.ports.upstreams import UpstreamError
 
 MAX_ERROR_BYTES: Final = 65_536
 _MAX_MESSAGE: Final = 2_000

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import aiohttp
 
 from banditd import __version__
-from banditd.ports.upstreams import ErrorClass, Surface, UpstreamCall, UpstreamError, UpstreamReply
+from banditd.ports.upstreams import Surface, UpstreamCall, UpstreamError, UpstreamReply
 from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.dialect import Answer, Dialect, ErrorEventError, MalformedEventError
 from banditd.upstreams.errors import MAX_ERROR_BYTES, from_answer, from_event
@@ -70,7 +70,7 @@ class HttpUpstream:
         """The whole answer. Raises UpstreamError."""
         clocks, dialect = self.config.clocks, self._dialects[call.surface]
         limit_s = min(clocks.answer_s, clocks.total_s, call.deadline_s)
-        late: ErrorClass = "timeout_headers" if limit_s == clocks.answer_s else "timeout_total"
+        late = "timeout_headers" if limit_s == clocks.answer_s else "timeout_total"
         self._enter()
         response: aiohttp.ClientResponse | None = None
         trace: dict[str, bool] = {}
@@ -106,7 +106,7 @@ class HttpUpstream:
         total_s = min(clocks.total_s, call.deadline_s)
         headers_s = max(clocks.headers_s, call.first_token_s or 0.0)
         limit_s = min(headers_s, total_s)
-        late: ErrorClass = "timeout_headers" if limit_s == headers_s else "timeout_total"
+        late = "timeout_headers" if limit_s == headers_s else "timeout_total"
         began_s = asyncio.get_running_loop().time()
         self._enter()
         response: aiohttp.ClientResponse | None = None
@@ -199,13 +199,13 @@ class HttpUpstream:
     def _leave(self) -> None:
         self._in_flight -= 1
 
-    def _late(self, error: TimeoutError, late: ErrorClass, limit_s: float) -> UpstreamError:
+    def _late(self, error: TimeoutError, late: str, limit_s: float) -> UpstreamError:
         name = self.config.name
         if isinstance(error, aiohttp.ServerTimeoutError):
             text = f"no connection to the upstream {name} within {self.config.clocks.connect_s:g} s"
-            return UpstreamError(text, error_class="timeout_connect", code="timeout_connect")
+            return UpstreamError(text, error_class="timeout", code="timeout_connect")
         text = f"the upstream {name} did not answer within {limit_s:g} s"
-        return UpstreamError(text, error_class=late, code=late)
+        return UpstreamError(text, error_class="timeout", code=late)
 
     def _broken(self, error: Exception, trace: Mapping[str, bool]) -> UpstreamError:
         code = transport_code(error)

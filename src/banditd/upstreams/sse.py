@@ -62,7 +62,7 @@ class Framer:
         rest = bytes(self._buffer)
         self._buffer.clear()
         self._searched = 0
-        return parse_frame(rest) if rest.strip() else None
+        return parse_frame(rest) if rest else None
 
 
 def parse_frame(raw: bytes) -> Frame:

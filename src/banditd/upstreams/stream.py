@@ -8,7 +8,8 @@ from typing import Final, Self
 
 import aiohttp
 
-from banditd.ports.upstreams import ErrorClass, StreamEvent, UpstreamError
+from banditd.core.attempts import ErrorClass
+from banditd.ports.upstreams import StreamEvent, UpstreamError
 from banditd.upstreams.dialect import ErrorEventError, MalformedEventError, StreamReader
 from banditd.upstreams.errors import from_event
 from banditd.upstreams.sse import EventTooLargeError, Frame, Framer
@@ -32,7 +33,7 @@ class StreamClock:
         self._idle_s = idle_s
         self._idle_at_s: float | None = None
         self._total_at_s = total_at_s
-        self.expired: ErrorClass | None = None
+        self.expired: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._arm(min(first_token_at_s, total_at_s, self._loop.time() + idle_s))
 
@@ -64,7 +65,7 @@ class StreamClock:
         self._timer = self._loop.call_at(at_s, self._look)
 
     def _look(self) -> None:
-        limits: list[tuple[float, ErrorClass]] = [(self._total_at_s, "timeout_total")]
+        limits: list[tuple[float, str]] = [(self._total_at_s, "timeout_total")]
         if self._first_token_at_s is not None:
             limits.append((self._first_token_at_s, "timeout_first_token"))
         elif self._idle_at_s is not None:
@@ -198,11 +199,11 @@ class HttpStream:
             code = "cut" if isinstance(error, aiohttp.ClientPayloadError) else "reset"
             self._fail("transport", code, f"broke off in the middle of its stream ({code})")
 
-    def _expired(self, named: ErrorClass) -> None:
+    def _expired(self, named: str) -> None:
         if self._reader.finished:
             self._over = True
         else:
-            self._fail(named, named, f"was silent for too long ({named})")
+            self._fail("timeout", named, f"was silent for too long ({named})")
 
     def _fail(self, error_class: ErrorClass, code: str, what: str) -> None:
         self._failure = UpstreamError(f"the upstream {self._upstream} {what}", error_class=error_class, code=code)

@@ -51,7 +51,7 @@ UNAUTHENTICATED: Final = _kind(
 )  # fmt: skip
 FORBIDDEN: Final = _kind(
     403, "forbidden", "The key may not do this",
-    "Keys have scopes: route, reward, read, admin. Use one that has the scope named in the detail.",
+    "Keys have scopes: route, reward, read, chat, admin. Use one that has the scope named in the detail.",
 )  # fmt: skip
 NOT_FOUND: Final = _kind(
     404, "not-found", "There is no such thing", "The path, or the id in it, names nothing that is here."
