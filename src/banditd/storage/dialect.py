@@ -199,6 +199,12 @@ def lock_accounts(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ACCOUNTS_LOCK})
 
 
+def lock_tables(connection: Connection, names: Sequence[str]) -> None:
+    """Wait until nobody else reads or writes these tables. On SQLite BEGIN IMMEDIATE has seen to the writers."""
+    if not is_sqlite(connection.engine.url):
+        connection.execute(text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"))
+
+
 def refuse_broken_references(connection: Connection) -> None:
     """Raise InvariantError when a migration that ran without foreign keys left rows without their parent."""
     if is_sqlite(connection.engine.url):
