@@ -11,7 +11,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from banditd.settings import ApiKeySettings, ArmSettings, PolicySettingsSection, Settings, UpstreamSettings, load_settings
+from banditd.settings import (
+    ApiKeySettings,
+    ArmSettings,
+    PolicySettingsSection,
+    Settings,
+    UpstreamSettings,
+    load_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config.yaml"
