@@ -20,6 +20,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.core.ids import new_id
+from banditd.daemon.differences import warn_of_differences
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
@@ -47,13 +48,14 @@ from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
-from banditd.storage import Storage, load_secrets, migrate_async, open_storage
+from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
 AMOUNTS_S = 5.0
 OBSERVE_S = 15.0
+PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
 
 
 class SystemClock:
@@ -108,6 +110,12 @@ def database_url(settings: Settings) -> str:
     return url
 
 
+def deadlines_of(settings: Settings) -> Deadlines:
+    """How long the daemon waits for its database."""
+    d = settings.database
+    return Deadlines(transaction_s=d.transaction_s, lock_s=d.lock_s, silence_s=d.silence_s, report_s=d.report_s)
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, start_jobs: bool = True, tracing: Tracing | None = None
@@ -120,7 +128,7 @@ async def open_services(
     StorageUnavailableError : the database does not answer.
     """
     metrics = Metrics(version=__version__)
-    async with open_workbench(settings) as bench, AsyncExitStack() as stack:
+    async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench, metrics)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
@@ -128,6 +136,7 @@ async def open_services(
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+        await warn_of_differences(bench.runtimes, bench.storage.arms, priced_by_file=frozenset(files))
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
@@ -165,8 +174,11 @@ async def open_services(
 
 
 @asynccontextmanager
-async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
-    """Open the encoder, the migrated database and the policies' settings, without serving or learning."""
+async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) -> AsyncIterator[Workbench]:
+    """Open the encoder, the migrated database and the policies' settings, without serving or learning.
+
+    Commands refold or copy a whole log in one transaction and nobody waits for them: by default they are patient.
+    """
     async with AsyncExitStack() as stack:
         section = settings.encoder
         encoder = await open_encoder(
@@ -180,7 +192,9 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
         url = database_url(settings)
         await migrate_async(url)
         storage = await stack.enter_async_context(
-            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
+            open_storage(
+                url, writer_name=writer_name(settings), deadlines=deadlines, readers=settings.database.readers
+            )
         )
         clock = SystemClock()
         yield Workbench(

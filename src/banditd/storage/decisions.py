@@ -127,7 +127,8 @@ class SqlDecisionLog:
         last = ""
         while True:
             rows = await self._database.read(
-                lambda connection, after=last: read_stream(connection, policy, after, batch_rows)  # type: ignore[misc]
+                lambda connection, after=last: read_stream(connection, policy, after, batch_rows),  # type: ignore[misc]
+                report=True,
             )
             for row in rows:
                 yield row
