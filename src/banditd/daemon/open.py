@@ -333,6 +333,7 @@ def _make_maintenance(
         exploration=services.reports,
         ask_refit=learner.ask_refit,
         retention_days=section.retention_days,
+        idempotency_s=section.idempotency_s,
         usage_window_s=section.usage_window_s,
         integrity_sample=section.integrity_sample,
     )

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
+from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError
 from banditd.core.ids import new_id
 from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
-from banditd.ports import Clock, DecisionLog, Encoder
+from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.drawing import Drawn, Restraint, draw_arm
 from banditd.services.eligibility import ArmGuards, eligible_arms
+from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.account import Account, exhausted
 from banditd.services.money.budgets import Admission, BudgetBook
 from banditd.services.objectives import cost_weight_of, with_profile
-from banditd.services.policy import PolicyRuntime, RouteView
+from banditd.services.policy import PolicyRuntime, RouteView, runtime_of
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
@@ -89,28 +90,42 @@ class RoutingService:
         InvalidInputError : an unknown arm or caller feature, a wrong embedding, no eligible arm.
         BudgetExhaustedError : a budget that rejects is used up.
         EncoderOverloadedError : the encoder's queue is full.
+        ConflictError : its request key was used for another request.
         StorageUnavailableError : the decision could not be made durable; nothing was decided.
         """
+        if key_of(query) is not None:
+            return answered((await self.route_batch([query]))[0])
         runtime, prepared = await self._prepare(query)
         decision = self._decide(runtime, prepared)
         if query.dry_run:
             return decision
-        full = (await self._commit([decision])).get(decision.decision_id)
-        return decision if full is None else await self._again(runtime, prepared, full)
+        return await self._settle(runtime, prepared, decision, await self._commit([decision]))
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
+        return await repeat_or_route(self._decisions, queries, self._route_new)
+
+    async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
         results, durable = self._decide_all(queries, prepared)
-        refused = await self._commit(durable) if durable else {}
+        committed = await self._commit(durable) if durable else Committed()
         for index, (one, made) in enumerate(zip(prepared, results, strict=True)):
-            full = refused.get(made.decision_id) if isinstance(made, Decision) else None
-            if full is not None and not isinstance(one, BaseException):
+            if isinstance(made, Decision) and not isinstance(one, BaseException):
                 try:
-                    results[index] = await self._again(*one, full)
+                    results[index] = await self._settle(*one, made, committed)
                 except BanditdError as error:
                     results[index] = error
         return results
+
+    async def _settle(
+        self, runtime: PolicyRuntime, prepared: _Prepared, made: Decision, committed: Committed
+    ) -> Decision:
+        """The decision that holds: this one, that of the same request key, or another where a budget refused."""
+        before = committed.repeated.get(made.decision_id)
+        if before is not None:
+            return answered(before)
+        full = committed.refused.get(made.decision_id)
+        return made if full is None else await self._again(runtime, prepared, full)
 
     def _decide_all(
         self, queries: Sequence[Query], prepared: Sequence[tuple[PolicyRuntime, _Prepared] | BaseException]
@@ -146,7 +161,7 @@ class RoutingService:
 
     async def _prepare(self, query: Query) -> tuple[PolicyRuntime, _Prepared]:
         """Everything that has to be waited for, before the decision that waits for nothing."""
-        runtime = self._runtime(query.policy)
+        runtime = runtime_of(self._runtimes, query.policy)
         query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
         session_arm = await self._session_arm(runtime, query)
@@ -160,24 +175,14 @@ class RoutingService:
             session_arm = await self._session_arm(runtime, prepared.query)  # others of a batch may have drawn it
             accounts = await book.accounts(prepared.query, self._clock.now_us())
             decision = self._decide(runtime, replace(prepared, accounts=accounts, session_arm=session_arm))
-            refused = await self._commit([decision])
-            if not refused:
-                return decision
-            full = refused[decision.decision_id]
+            committed = await self._commit([decision])
+            if decision.decision_id not in committed.refused:
+                return await self._settle(runtime, prepared, decision, committed)
+            full = committed.refused[decision.decision_id]
         account = book.known(full)
         if account is None:  # its window has ended meanwhile
             return await self._again(runtime, prepared, full)
         raise exhausted(account, self._clock.now_us())
-
-    def _runtime(self, policy: str) -> PolicyRuntime:
-        runtime = self._runtimes.get(policy)
-        if runtime is None:
-            raise NotFoundError(
-                f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
-                code="POLICY_UNKNOWN",
-                field="/policy",
-            )
-        return runtime
 
     async def _embed(self, query: Query) -> tuple[FloatArray | None, str | None]:
         """The embedding, or the reason why there is none."""
@@ -201,7 +206,7 @@ class RoutingService:
 
     def _decide(self, runtime: PolicyRuntime, prepared: _Prepared) -> Decision:
         query, view = prepared.query, runtime.view
-        context = self._context(runtime, query, prepared.embedding)
+        context = runtime.context(query, prepared.embedding)
         priced = self._price(runtime, view, prepared, context)
         soft = self._guards[runtime.name].exclusions(view, priced.now_us)
         latency_ms = None if query.max_latency_ms is None else view.expected_latency_ms(context.x)
@@ -276,15 +281,8 @@ class RoutingService:
             charges=charges,
             mixture=drawn.mixture,
             unaffordable_usd=unaffordable_usd,
-        )
-
-    @staticmethod
-    def _context(runtime: PolicyRuntime, query: Query, embedding: FloatArray | None) -> Context:
-        builder = runtime.builder
-        if embedding is None:
-            return builder.degraded(text=query.text, turns=query.turns, tools=query.tools, caller=query.features)
-        return builder.build(
-            text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
+            key_name=query.key_name,
+            request_key=query.request_key,
         )
 
     def _price(self, runtime: PolicyRuntime, view: RouteView, prepared: _Prepared, context: Context) -> _Priced:
@@ -362,17 +360,18 @@ class RoutingService:
         )
         return book.reserve(accounts, float(priced.cost_usd[drawn.arms[drawn.index]]), admission, priced.now_us)
 
-    async def _commit(self, decisions: Sequence[Decision]) -> Mapping[str, AccountKey]:
-        """Make decisions durable. Returns, by id, those that a budget refuses, and whose."""
+    async def _commit(self, decisions: Sequence[Decision]) -> Committed:
+        """Make decisions durable, but for those that a budget refuses or whose request key was used."""
         try:
             committed = await self._decisions.append(decisions)
         except BaseException:
             self._take_back(decisions)
             raise
-        self._take_back(made for made in decisions if made.decision_id in committed.refused)
+        not_made = committed.refused.keys() | committed.repeated.keys()
+        self._take_back(made for made in decisions if made.decision_id in not_made)
         metrics = self._metrics
         for decision in decisions:
-            if decision.decision_id in committed.refused:
+            if decision.decision_id in not_made:
                 continue
             self._budgets[decision.policy].release(decision.charges)
             explored = "true" if decision.explored else "false"
@@ -380,7 +379,7 @@ class RoutingService:
         if committed.accounts:
             for policy in {decision.policy for decision in decisions}:
                 self._budgets[policy].adopt(committed.accounts)
-        return committed.refused
+        return committed
 
     def _take_back(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""

@@ -134,6 +134,9 @@ class JobSettings(Section):
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
     )
+    idempotency_s: float = Field(
+        86_400.0, ge=60, description="a request sent again under its Idempotency-Key is recognised for this long"
+    )
     usage_window_s: float = Field(
         86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
     )

@@ -87,7 +87,6 @@ class GatewaySettings(Section):
     deadline_s: float = Field(600.0, gt=0, description="for one request with all its attempts")
     max_attempts: int = Field(3, ge=1, le=16, description="arms that are called for one request at most")
     keepalive_s: float = Field(15.0, gt=0, description="a stream that says nothing for so long gets a comment")
-    write_timeout_s: float = Field(60.0, gt=0, description="a client that takes nothing for so long is given up")
     max_streams_per_key: int = Field(1000, ge=1, description="requests at once of one key (or peer); 429 above it")
     fallback_on_policy: bool = Field(False, description="ask another arm where one refuses for its content policy")
     response_id: Literal["upstream", "decision"] = Field(

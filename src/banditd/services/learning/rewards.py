@@ -12,6 +12,7 @@ from functools import partial
 
 from banditd.core.attempts import attempts_of
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
@@ -104,12 +105,15 @@ class RewardService:
             await self._settled(report, cost_usd, priced[-1] if priced else None)
         return UsageReceipt(decision_id=report.decision_id, duplicate=duplicate, cost_usd=cost_usd)
 
-    async def activate(self, decision_id: str) -> bool:
-        """Activate a deferred decision and release its held rewards. False when it was active already."""
-        changed = await self._decisions.activate(decision_id, self._clock.now_us())
-        if changed:
+    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+        """Activate a deferred decision and release its held rewards.
+
+        Returns (False when it was active already, whether an earlier request under ``key`` was answered so).
+        """
+        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key)
+        if changed and not duplicate:
             self._wake_learner()
-        return changed
+        return changed, duplicate
 
     async def default(self, policy: str, decision_ids: Sequence[str], value: float) -> int:
         """Give decisions whose window closed without a reward the policy's default. Returns how many."""

@@ -25,7 +25,7 @@ from banditd.storage.schema.learning import (
     segment,
     snapshot,
 )
-from banditd.storage.schema.log import activation, decision, reward_event, session, usage_report
+from banditd.storage.schema.log import activation, decision, idempotency_key, reward_event, session, usage_report
 
 __all__ = [
     "CLUSTER_FLOAT_SUMS",
@@ -45,6 +45,7 @@ __all__ = [
     "decision",
     "delay_count",
     "fold_queue",
+    "idempotency_key",
     "job_run",
     "learner_state",
     "lease",

@@ -11,6 +11,7 @@ from banditd.services.bundle import ArmView
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name
+from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import iso_time, json_answer
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest
@@ -70,10 +71,12 @@ async def add(api: Api, request: web.Request) -> web.Response:
             params=asked.params,
             rename_params=asked.rename_params,
             first_token_s=asked.first_token_s,
-        )
+        ),
+        request_key(request, "add_arm", asked),
     )
     location = f"/v1/arms/{quote(asked.arm, safe='')}?policy={quote(policy, safe='')}"
-    return json_answer(arm_answer(view), status=201, headers={"Location": location})
+    headers = {"Location": location, **duplicate_header(duplicate=view.duplicate)}
+    return json_answer(arm_answer(view), status=201, headers=headers)
 
 
 async def patch(api: Api, request: web.Request) -> web.Response:
@@ -91,14 +94,22 @@ async def patch(api: Api, request: web.Request) -> web.Response:
         given_prices = asked.price.model_fields_set
         changes["price"] = {field: getattr(asked.price, field) for field in _PRICE if field in given_prices}
     valid_from_us = time_of("/price/valid_from", asked.price.valid_from)
-    return json_answer(arm_answer(await api.services.arms.patch(policy, name, changes, price_from_us=valid_from_us)))
+    view = await api.services.arms.patch(
+        policy,
+        name,
+        changes,
+        price_from_us=valid_from_us,
+        key=request_key(request, "patch_arm", asked, target=name),
+    )
+    return json_answer(arm_answer(view), headers=duplicate_header(duplicate=view.duplicate))
 
 
 async def delete(api: Api, request: web.Request) -> web.Response:
     """Take an arm out; its log and statistics stay."""
     policy = read_parameters(request, ArmParameters).policy
-    await api.services.arms.delete(policy, path_name(request, "arm"))
-    return web.Response(status=204)
+    name = path_name(request, "arm")
+    duplicate = await api.services.arms.delete(policy, name, request_key(request, "delete_arm", target=name))
+    return web.Response(status=204, headers=duplicate_header(duplicate=duplicate))
 
 
 def arm_answer(view: ArmView) -> dict[str, object]:

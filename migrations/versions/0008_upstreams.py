@@ -1,6 +1,6 @@
 """How the gateway calls an arm: its upstream, the parameters of its requests, its patience.
 
-Revision 0007, after 0006. Safe before the code: new columns have a default or may be null.
+Revision 0008, after 0007. Safe before the code: new columns have a default or may be null.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
