@@ -124,6 +124,8 @@ class Arm:
         served this many decisions or cost this much, whichever comes first. 0 switches it off.
     min_share, max_share : least probability of the arm where it is eligible, and cap on its share of the traffic.
     kwh_per_mtok_in, kwh_per_mtok_out : energy, for policies that price it.
+    upstream : the configured upstream that the gateway calls; None: clients call the model themselves.
+    params, rename_params : what the gateway changes in a request (``core.calls``). first_token_s : its patience.
     """
 
     policy: str
@@ -145,6 +147,10 @@ class Arm:
     kwh_per_mtok_out: float = 0.0
     onboarding_decisions: int = 20
     onboarding_usd: float = 1.0
+    upstream: str | None = None
+    params: Mapping[str, object] = field(default_factory=dict)
+    rename_params: Mapping[str, str] = field(default_factory=dict)
+    first_token_s: float | None = None
     created_at_us: int = 0
     updated_at_us: int = 0
 

@@ -38,6 +38,7 @@ class ArmService:
         runtimes: Mapping[str, PolicyRuntime],
         store: ArmStore,
         clock: Clock,
+        upstreams: Sequence[str],
         changed: Callable[[], Awaitable[None]],
         statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
         graduation: Callable[
@@ -47,6 +48,7 @@ class ArmService:
         self._runtimes = runtimes
         self._store = store
         self._clock = clock
+        self._upstreams = upstreams
         self._changed = changed
         self._statistics = statistics
         self._graduation = graduation
@@ -79,6 +81,7 @@ class ArmService:
         key : of the request; under one that was used for the same request before, nothing is added again.
         """
         self._require_policy(arm.policy)
+        self._require_upstream(arm.upstream)
         now_us = self._clock.now_us()
         made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
         return await self._stored(*await self._store.add(made, check_shares, key))
@@ -109,6 +112,7 @@ class ArmService:
                 f"cannot change {', '.join(unknown)}; changeable: {', '.join(sorted(PATCHABLE))}",
                 field=f"/{unknown[0]}",
             )
+        self._require_upstream(changes.get("upstream"))
         price = changes.get("price")
         plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
@@ -197,6 +201,15 @@ class ArmService:
 
     def _require_policy(self, policy: str) -> None:
         runtime_of(self._runtimes, policy)
+
+    def _require_upstream(self, upstream: object) -> None:
+        if upstream is not None and upstream not in self._upstreams:
+            raise InvalidInputError(
+                f"there is no upstream {upstream}: the configuration names {', '.join(self._upstreams) or 'none'}; "
+                "URLs come from there only",
+                code="UPSTREAM_UNKNOWN",
+                field="/upstream",
+            )
 
 
 def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:

@@ -40,9 +40,12 @@ _PLAIN: Final = (
     "kwh_per_mtok_out",
     "onboarding_decisions",
     "onboarding_usd",
+    "upstream",
+    "first_token_s",
     "created_at_us",
     "updated_at_us",
 )
+_JSON: Final = ("params", "rename_params")
 _USAGE: Final = (
     "decisions",
     "usage_reports",
@@ -312,6 +315,7 @@ def _raise_version(connection: Connection, policy: str) -> None:
 def _values(arm: Arm) -> dict[str, Any]:
     values = {name: getattr(arm, name) for name in _PLAIN}
     values |= _price_values(arm.price)
+    values |= {name: json.dumps(getattr(arm, name)) for name in _JSON}
     return values | {"capabilities": json.dumps(sorted(arm.capabilities))}
 
 
@@ -359,5 +363,6 @@ def _arm(row: Row[Any]) -> Arm:
     return Arm(
         price=_price(row),
         capabilities=frozenset(json.loads(row.capabilities)),
+        **{name: json.loads(getattr(row, name)) for name in _JSON},
         **{name: getattr(row, name) for name in _PLAIN},
     )

@@ -20,7 +20,7 @@ from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest
 _PLAIN = (
     "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth", "quality_tier",
     "expected_output_tokens", "expected_latency_ms", "min_share", "max_share", "kwh_per_mtok_in", "kwh_per_mtok_out",
-    "onboarding_decisions", "onboarding_usd",
+    "onboarding_decisions", "onboarding_usd", "upstream", "params", "rename_params", "first_token_s",
 )  # fmt: skip
 
 _PRICE = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
@@ -67,6 +67,10 @@ async def add(api: Api, request: web.Request) -> web.Response:
             kwh_per_mtok_out=asked.kwh_per_mtok_out,
             onboarding_decisions=asked.onboarding_decisions,
             onboarding_usd=asked.onboarding_usd,
+            upstream=asked.upstream,
+            params=asked.params,
+            rename_params=asked.rename_params,
+            first_token_s=asked.first_token_s,
         ),
         request_key(request, "add_arm", asked),
     )
@@ -132,6 +136,10 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         "kwh_per_mtok_out": arm.kwh_per_mtok_out,
         "onboarding_decisions": arm.onboarding_decisions,
         "onboarding_usd": arm.onboarding_usd,
+        "upstream": arm.upstream,
+        "params": dict(arm.params),
+        "rename_params": dict(arm.rename_params),
+        "first_token_s": arm.first_token_s,
         "created_at": iso_time(arm.created_at_us),
         "updated_at": iso_time(arm.updated_at_us),
         "usage": {
