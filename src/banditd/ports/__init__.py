@@ -108,7 +108,9 @@ class DecisionLog(Protocol):
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         """The arm that this session was given last (with sessions written by ``append``)."""
 
-    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards to the learner. What was given back of its
         estimate is charged again.
 
@@ -145,6 +147,8 @@ class DecisionFacts:
     expires_at_us: int
     deferred: bool
     activated: bool
+    key_name: str | None = None
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +208,15 @@ class RewardLog(Protocol):
         """Active decisions whose window closed in ``(from, to]``, or had closed when they were activated in it, that
         have no reward to learn: none at all, or only retracted or logged ones. Not those whose call was reported as
         failed, nor those that had the default.
+        """
+
+    async def abandon(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        """Mark a decision as never served: its estimate leaves every account, nothing of it is learned.
+
+        Returns (whether it was not marked before, whether that is the answer to an earlier request under ``key``).
+        Raises NotFoundError, ConflictError once it has a reward, ForbiddenError where ``owner`` did not make it.
         """
 
     async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:

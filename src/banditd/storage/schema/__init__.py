@@ -36,6 +36,7 @@ from banditd.storage.schema.learning import (
     snapshot,
 )
 from banditd.storage.schema.log import (
+    abandonment,
     activation,
     attempt,
     decision,
@@ -53,6 +54,7 @@ __all__ = [
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "SUMS",
+    "abandonment",
     "activation",
     "arm",
     "arm_price",
