@@ -89,7 +89,8 @@ UNAVAILABLE: Final = _kind(
 UNKNOWN: Final = _kind(
     503, "outcome-unknown", "It may be stored or not",
     "The connection to the database broke during the commit, and the database could not be asked. Send the same "
-    "request with the same Idempotency-Key after the seconds in Retry-After: the answer tells, and nothing is stored twice.",
+    "request with the same Idempotency-Key after the seconds in Retry-After: the answer tells, and nothing is stored "
+    "twice.",
 )  # fmt: skip
 
 KINDS: Final = {
