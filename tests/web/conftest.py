@@ -211,7 +211,7 @@ class MemoryHealth:
     ready: bool = True
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
-        return self.ready, {"database": {"ok": self.ready}}
+        return self.ready, {"database": {"ok": self.ready}, "failing": [] if self.ready else ["database"]}
 
 
 class MemoryBudgets:

@@ -20,6 +20,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.core.ids import new_id
+from banditd.daemon.differences import warn_of_differences
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
@@ -135,6 +136,7 @@ async def open_services(
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+        await warn_of_differences(bench.runtimes, bench.storage.arms, priced_by_file=frozenset(files))
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(

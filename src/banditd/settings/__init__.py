@@ -11,7 +11,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -41,6 +41,9 @@ Scope = Literal["route", "reward", "read", "admin"]
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
+HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
+
+
 class ApiKeySettings(Section):
     """One API key. ``banditd keys create`` prints the key once and this entry."""
 
@@ -56,7 +59,10 @@ class ServerSettings(Section):
     port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
     api_keys: tuple[ApiKeySettings, ...] = Field((), description="accepted keys; none: open (localhost only)")
     allow_unauthenticated: bool = Field(
-        False, description="serve other addresses than localhost without keys; think twice"
+        False, description="serve other addresses than localhost without keys; think twice, and set allowed_hosts"
+    )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        (), max_length=64, description="names beside localhost that a daemon without keys answers to; '*': any name"
     )
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
     max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest query text; 422 above it")
@@ -69,6 +75,11 @@ class ServerSettings(Section):
     drain_s: float = Field(0.0, ge=0, description="after SIGTERM: answer on, not ready, this long, then close")
     shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests at the end")
     keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above that of any proxy")
+    header_timeout_s: float = Field(10.0, gt=0, description="longest time from the first byte of a head to its last")
+    body_timeout_s: float = Field(30.0, gt=0, description="longest time for a body to arrive; 408 after it")
+    write_timeout_s: float = Field(
+        30.0, gt=0, description="longest time in which a client takes nothing of its answer"
+    )
 
 
 class EncoderSettings(Section):

@@ -20,7 +20,7 @@ class PriceSettings(Section):
 
 
 class ArmSettings(Section):
-    """An arm to create at the first start. Later changes go through the API (PATCH /v1/arms/{id})."""
+    """An arm to create at the first start. Later changes: PATCH /v1/arms/{id}, or here and 'banditd apply'."""
 
     arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="name of the arm")
     upstream_model: str | None = Field(None, max_length=256, description="model behind it; default: the name")

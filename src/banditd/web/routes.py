@@ -170,11 +170,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
-        scope=None, answers={200: report_schemas.HealthAnswer}, problems=(),
+        scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,
     ),
     _look(
         "/health/readiness", operations.readiness, "readiness", "Should it get traffic?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer, 503: report_schemas.HealthAnswer}, problems=(),
+        by_any_name=True, details="read",
     ),
     _look(
         "/metrics", operations.metrics, "metrics", "Metrics for Prometheus", tag="operations",

@@ -42,9 +42,10 @@ class HealthService:
         self.draining = False
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
-        """(ready, parts), within ANSWER_S. A failing job degrades learning, not routing: still ready.
+        """(ready, parts). A failing job degrades learning, not routing: still ready.
 
         Not ready while rewards wait and nobody learns (``Progress``), or while the database cannot store (``ping``).
+        ``failing`` of the parts names what keeps the process from being ready; it is all that strangers see.
         """
         database = await self._database()
         encoder = await self._encoding()
@@ -55,18 +56,19 @@ class HealthService:
             "policies": snapshots,
             "draining": self.draining,
         }
-        learner: dict[str, object] = {"ok": False}
+        learner: dict[str, object] = {"ok": True}  # without a database nobody can tell
         if database["ok"]:
             learner = await self._within(self._learning)
             parts["learner"] = learner
             parts["jobs"] = learner.pop("jobs", [])
-        ready = (
-            bool(database["ok"])
-            and bool(learner["ok"])
-            and bool(encoder["ok"])
-            and all(runtime.ready for runtime in self._runtimes.values())
-            and not self.draining
-        )
+        named = (("database", database), ("learner", learner), ("encoder", encoder))
+        failing = [name for name, part in named if not part["ok"]]
+        if not all(runtime.ready for runtime in self._runtimes.values()):
+            failing.append("policies")
+        if self.draining:
+            failing.append("draining")
+        parts["failing"] = failing
+        ready = not failing
         self._metrics.up.set(1 if ready else 0)
         return ready, parts
 
