@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder
 from banditd.services.arms import ArmService
 from banditd.services.bundle import Services
+from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import ArmGuards
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
@@ -119,7 +119,7 @@ async def open_services(
     metrics = Metrics(version=__version__)
     async with open_workbench(settings) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
-        budgets = await _open_budgets(bench, metrics)
+        budgets = await _open_budgets(bench)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
@@ -227,14 +227,20 @@ def _make_services(
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
-            guards=guards,
+            decider=TurnDecider(
+                runtimes=runtimes,
+                guards=guards,
+                budgets=budgets,
+                clock=clock,
+                rng=np.random.default_rng(),
+                metrics=metrics,
+                store_input=settings.privacy.store_input,
+            ),
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
             clock=clock,
-            rng=np.random.default_rng(),
             metrics=metrics,
-            store_input=settings.privacy.store_input,
         ),
         rewards=RewardService(
             runtimes=runtimes,
@@ -329,10 +335,9 @@ def make_jobs(
     ]
 
 
-async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetBook]:
+async def _open_budgets(bench: Workbench) -> dict[str, BudgetBook]:
     books = {}
     for name, runtime in bench.runtimes.items():
-        stops = partial(metrics.count, metrics.budget_stops, name)
-        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent, stops)
+        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent)
         await books[name].open()
     return books

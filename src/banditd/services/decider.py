@@ -1,0 +1,238 @@
+"""From prepared queries to decisions, without waiting: situations, waves, and what a draw does to budgets and caps.
+
+What is decided is ``deciding``'s; here it meets the counters of this process and becomes a value to commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from banditd.bandit.policies.exploration import apply_floors
+from banditd.core.errors import BanditdError
+from banditd.core.ids import new_id
+from banditd.core.money import Charge
+from banditd.core.types import Blend, Decision, FloatArray
+from banditd.deciding.decide import Case, Decided, Situation, decide
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock
+from banditd.services.eligibility import ArmGuards
+from banditd.services.money.budgets import BudgetBook
+from banditd.services.policy import PolicyRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query with all that had to be waited for. degraded : why its context is missing, or None."""
+
+    runtime: PolicyRuntime
+    case: Case
+    degraded: str | None
+
+    @property
+    def session(self) -> tuple[str, str] | None:
+        """The session whose arm the query keeps, None where it keeps none."""
+        query = self.case.query
+        if query.session_id is None or query.new_session_arm or not self.runtime.config.session_sticky:
+            return None
+        return self.runtime.name, query.session_id
+
+
+class TurnDecider:
+    """Decides for queries of any policies that are ready at the same time."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        guards: Mapping[str, ArmGuards],
+        budgets: Mapping[str, BudgetBook],
+        clock: Clock,
+        rng: np.random.Generator,
+        metrics: Metrics,
+        store_input: bool,
+    ) -> None:
+        self._runtimes = runtimes
+        self._guards = guards
+        self._budgets = budgets
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._store_input = store_input
+
+    def decide(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
+        """What becomes of each query, as if they were decided one by one in this order.
+
+        What they draw is reserved with the budgets and counted for the caps: ``take_back`` what is not committed.
+        """
+        made: dict[int, Decision | BanditdError] = {}
+        uniforms = self._rng.random(len(prepared))
+        drawn: dict[tuple[str, str] | None, str] = {}
+        try:
+            for wave in _waves(prepared):
+                for rows in _by_policy(prepared, wave):
+                    cases = [_keeping(prepared[i], drawn) for i in rows]
+                    self._decide_batch([prepared[i] for i in rows], cases, uniforms[rows], rows, made)
+                drawn |= {key: one.arm for key, one in _sessions(prepared, wave, made)}
+        except BaseException:
+            # Nobody will commit them.
+            self.take_back(one for i, one in made.items() if _is_durable(prepared[i], one))
+            raise
+        return [made[i] for i in range(len(prepared))]
+
+    def take_back(self, decisions: Iterable[Decision | BanditdError]) -> None:
+        """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
+        for made in decisions:
+            if isinstance(made, Decision):
+                self._budgets[made.policy].release(made.charges)
+                self._guards[made.policy].take_back(self._runtimes[made.policy].view, made.arm)
+
+    def _decide_batch(
+        self,
+        prepared: Sequence[Prepared],
+        cases: Sequence[Case],
+        uniforms: FloatArray,
+        at: Sequence[int],
+        made: dict[int, Decision | BanditdError],
+    ) -> None:
+        """Queries of one policy that change nothing for each other: into ``made``, at their places."""
+        runtime = prepared[0].runtime
+        situation = self._situation(runtime)
+        decided = decide(situation, cases, uniforms)
+        for budget, done in decided.stopped:
+            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
+        for i, error in decided.refused.items():
+            made[at[i]] = error
+        for row, i in enumerate(decided.rows.tolist()):
+            made[at[i]] = self._decision(situation, decided, row, prepared[i], cases[i])
+
+    def _situation(self, runtime: PolicyRuntime) -> Situation:
+        view, config, now_us = runtime.view, runtime.config, self._clock.now_us()
+        book = self._budgets[runtime.name]
+        if book.rules:
+            book.follow_prices(view)
+        return Situation(
+            view=view,
+            now_us=now_us,
+            exploration_floor=config.settings.floor,
+            cost_weight=config.cost_weight,
+            resources=config.resources,
+            soft=self._guards[runtime.name].exclusions(view, now_us),
+        )
+
+    def _decision(self, situation: Situation, decided: Decided, row: int, one: Prepared, case: Case) -> Decision:
+        runtime, query, view, draw = one.runtime, case.query, situation.view, decided.draw
+        config, priced, scores = runtime.config, decided.priced, decided.scores
+        chosen = view.arms[int(draw.index[row])]
+        listed = draw.arms[row]
+        charges: tuple[Charge, ...] = ()
+        if not query.dry_run:
+            self._guards[runtime.name].count(view, chosen.arm)
+            charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
+        names = view.snapshot.arms
+        return Decision(
+            decision_id=new_id(situation.now_us),
+            policy=runtime.name,
+            policy_kind=config.settings.kind,
+            created_at_us=situation.now_us,
+            expires_at_us=situation.now_us + int(config.rewards.window_s * 1e6),
+            arm=chosen.arm,
+            upstream_model=chosen.upstream_model,
+            propensity=float(draw.propensity[row]),
+            uniform=float(draw.uniform[row]),
+            explored=bool(draw.explored[row]),
+            reason=draw.reason[row],
+            degraded=one.degraded,
+            arms=names if listed.all() else tuple(names[i] for i in np.flatnonzero(listed).tolist()),
+            probability=draw.probability[row][listed],
+            mean=scores.mean[row][listed],
+            deviation=scores.deviation[row][listed],
+            cost_usd=priced.cost_usd[row][listed],
+            penalty=priced.penalty[row][listed],
+            exclusions=decided.exclusions[row],
+            context=case.context,
+            schema_hash=runtime.builder.schema.hash,
+            snapshot_version=view.snapshot.version,
+            epoch=view.snapshot.epoch,
+            cost_weight=float(priced.cost_weight[row, 0]),
+            input_tokens=int(case.input_tokens),
+            input_hash=_hash(query.text),
+            input_text=query.text if self._store_input else None,
+            session_id=query.session_id,
+            tags=query.tags,
+            deferred=query.defer_activation,
+            charges=charges,
+            mixture=self._mixture(situation, decided, row, case),
+            unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
+        )
+
+    def _mixture(self, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
+        """The fixed-arm mixture to be logged beside the policy's own vector, with the minimum shares of both."""
+        if not case.accounts or decided.draw.reason[row] != "policy":
+            return None
+        view, listed = situation.view, decided.draw.arms[row]
+        arms = np.flatnonzero(listed)
+        book = self._budgets[case.query.policy]
+        fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
+        return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
+
+
+def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable[list[int]]:
+    policies: dict[str, list[int]] = {}
+    for i in indices:
+        policies.setdefault(prepared[i].runtime.name, []).append(i)
+    return policies.values()
+
+
+def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:
+    return isinstance(made, Decision) and not one.case.query.dry_run
+
+
+def _sessions(
+    prepared: Sequence[Prepared], indices: Sequence[int], made: Mapping[int, Decision | BanditdError]
+) -> Iterator[tuple[tuple[str, str], Decision]]:
+    """(policy, session) and the decision of those that will be stored with a session."""
+    for i in indices:
+        one = made[i]
+        if isinstance(one, Decision) and one.session_id is not None and _is_durable(prepared[i], one):
+            yield (one.policy, one.session_id), one
+
+
+def _keeping(one: Prepared, drawn: Mapping[tuple[str, str] | None, str]) -> Case:
+    """The case with the arm that its session was drawn a moment ago, if it was."""
+    arm = drawn.get(one.session)
+    return one.case if arm is None else replace(one.case, session_arm=arm)
+
+
+def _waves(prepared: Sequence[Prepared]) -> list[list[int]]:
+    """Indices in waves, so that a query comes after those whose decision changes something for it.
+
+    That are an earlier one of the same session, on the same account of a budget, or of a policy with capped arms.
+    """
+    waves: list[list[int]] = []
+    last: dict[Hashable, int] = {}
+    for i, one in enumerate(prepared):
+        keys = _touched(one)
+        wave = 1 + max((last.get(key, -1) for key in keys), default=-1)
+        last.update(dict.fromkeys(keys, wave))
+        if wave == len(waves):
+            waves.append([])
+        waves[wave].append(i)
+    return waves
+
+
+def _touched(one: Prepared) -> list[Hashable]:
+    policy, query = one.runtime.name, one.case.query
+    keys: list[Hashable] = [account.key for account in one.case.accounts]
+    if query.session_id is not None:
+        keys.append((policy, query.session_id))
+    if one.runtime.view.capped:
+        keys.append(policy)
+    return keys
+
+
+def _hash(text: str | None) -> str | None:
+    return None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
