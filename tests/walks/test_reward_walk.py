@@ -120,8 +120,8 @@ async def test_a_deferred_decision_learns_only_after_its_activation(open_daemon:
         decision_id = await route(daemon, defer_activation=True)
         assert (await reward(daemon, decision_id, 1.0)).status == "held"
         assert await learned(daemon) == (0.0, 0.0)
-        assert await daemon.services.rewards.activate(decision_id)
-        assert not await daemon.services.rewards.activate(decision_id)
+        assert await daemon.services.rewards.activate(decision_id) == (True, False)
+        assert await daemon.services.rewards.activate(decision_id) == (False, False)
         assert await learned(daemon) == (1.0, 1.0)
         with pytest.raises(NotFoundError):
             await daemon.services.rewards.activate("01890000-0000-7000-8000-000000000000")

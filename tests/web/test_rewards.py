@@ -130,4 +130,4 @@ async def test_usage_and_activation_reach_their_decision(client: Any, daemon: An
     wrong = await client.post(f"/v1/decisions/{DECISION}/usage", json={"input_tokens": 1.5})
     assert wrong.status == 422
     active = await client.post(f"/v1/decisions/{DECISION}/activate")
-    assert await active.json() == {"decision_id": DECISION, "activated": True}
+    assert await active.json() == {"decision_id": DECISION, "activated": True, "duplicate": False}

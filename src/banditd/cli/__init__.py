@@ -12,6 +12,8 @@ import sys
 import click
 
 from banditd import __version__
+from banditd.cli.apply import apply
+from banditd.cli.archive import backup, copy_database, restore
 from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
 from banditd.cli.database import export, migrate, rebuild
@@ -42,7 +44,7 @@ def commands() -> None:
 
 for command in (
     serve, migrate, check_config, route, reward, arms, stats, top, simulate, replay, fit_prior, encoder, rebuild,
-    export, keys, completion,
+    apply, backup, restore, copy_database, export, keys, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

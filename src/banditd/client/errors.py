@@ -91,7 +91,10 @@ class BudgetUsedUpError(TooManyRequestsError):
 
 
 class TroubleError(RefusedError):
-    """The daemon (or a proxy before it) is in trouble; nothing was recorded where the status is 503."""
+    """The daemon (or a proxy before it) is in trouble; nothing was recorded where the status is 503.
+
+    But for the code ``OUTCOME_UNKNOWN``: then it may be recorded, and the same request with the same key tells.
+    """
 
 
 _BY_STATUS: dict[int, type[RefusedError]] = {

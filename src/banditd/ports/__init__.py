@@ -11,6 +11,7 @@ from typing import Protocol
 
 from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import (
     Arm,
     Contribution,
@@ -24,6 +25,7 @@ from banditd.core.types import (
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
+from banditd.ports.secrets import Secrets
 
 __all__ = [
     "PRUNED_CURSOR",
@@ -37,6 +39,7 @@ __all__ = [
     "Maintenance",
     "RecentOutcomes",
     "Revise",
+    "Secrets",
     "UsageOutcome",
 ]
 
@@ -72,16 +75,24 @@ class Committed:
     """What became of decisions that were to be committed.
 
     refused : decision id to the account whose limit it would have exceeded; of such a decision nothing is stored.
+    repeated : decision id to what its request key was used for before: the decision that was made then, or a
+        ConflictError for another request. Nothing is stored either.
     accounts : what stands on the accounts that the decisions are charged to, others' decisions included.
     """
 
     refused: Mapping[str, AccountKey] = field(default_factory=dict)
+    repeated: Mapping[str, Decision | BanditdError] = field(default_factory=dict)
     accounts: Mapping[AccountKey, AccountTotals] = field(default_factory=dict)
 
 
 class DecisionLog(Protocol):
     async def append(self, decisions: Sequence[Decision]) -> Committed:
-        """Commit decisions (with their roll-up increments and charges) durably; concurrent calls share a commit."""
+        """Commit decisions (with their roll-up increments, charges and request keys) durably; concurrent calls share
+        a commit.
+        """
+
+    async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
+        """What each (policy, key) was used for before, as ``Committed.repeated`` has it; None for a new key."""
 
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         """One decision whole: its row, reward events (all revisions), usage report, contribution."""
@@ -95,11 +106,12 @@ class DecisionLog(Protocol):
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         """The arm that this session was given last (with sessions written by ``append``)."""
 
-    async def activate(self, decision_id: str, at_us: int) -> bool:
+    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards to the learner. What was given back of its
         estimate is charged again.
 
-        True when it was inactive before; False when it was active already. Raises NotFoundError.
+        Returns (whether it was inactive before, whether that is the answer to an earlier request under ``key``).
+        Raises NotFoundError, ConflictError for another request under the key.
         """
 
 

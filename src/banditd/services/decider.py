@@ -5,8 +5,7 @@ What is decided is ``deciding``'s; here it meets the counters of this process an
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +52,7 @@ class TurnDecider:
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
+        hash_input: Callable[[str], str],
         store_input: bool,
     ) -> None:
         self._runtimes = runtimes
@@ -61,34 +61,55 @@ class TurnDecider:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._hash_input = hash_input
         self._store_input = store_input
 
-    def decide(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
+    def decide(
+        self, prepared: Sequence[Prepared], drawn: dict[tuple[str, str], str] | None = None
+    ) -> list[Decision | BanditdError]:
         """What becomes of each query, as if they were decided one by one in this order.
 
-        What they draw is reserved with the budgets and counted for the caps: ``take_back`` what is not committed.
+        drawn : arms that sessions were given in earlier parts of the same batch, by (policy, session); added to.
+        What they draw is reserved with the budgets and counted for the caps: ``undo`` what is not committed.
         """
         made: dict[int, Decision | BanditdError] = {}
-        uniforms = self._rng.random(len(prepared))
-        drawn: dict[tuple[str, str] | None, str] = {}
+        uniforms, now_us = self._rng.random(len(prepared)), self._clock.now_us()
+        drawn = {} if drawn is None else drawn
         try:
-            for wave in _waves(prepared):
+            for wave in _waves([self._touched(one, now_us) for one in prepared]):
                 for rows in _by_policy(prepared, wave):
                     cases = [_keeping(prepared[i], drawn) for i in rows]
                     self._decide_batch([prepared[i] for i in rows], cases, uniforms[rows], rows, made)
-                drawn |= {key: one.arm for key, one in _sessions(prepared, wave, made)}
+                drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
         except BaseException:
             # Nobody will commit them.
-            self.take_back(one for i, one in made.items() if _is_durable(prepared[i], one))
+            self.take_back([prepared[i] for i in made], list(made.values()))
             raise
         return [made[i] for i in range(len(prepared))]
 
-    def take_back(self, decisions: Iterable[Decision | BanditdError]) -> None:
+    def _touched(self, one: Prepared, now_us: int) -> list[Hashable]:
+        """What the query's decision changes for others: accounts, its session, caps and probes of the policy."""
+        policy, query = one.runtime.name, one.case.query
+        keys: list[Hashable] = [account.key for account in one.case.accounts]
+        if query.session_id is not None:
+            keys.append((policy, query.session_id))
+        if self._guards[policy].counts(one.runtime.view, now_us):
+            keys.append(policy)
+        return keys
+
+    def take_back(self, prepared: Sequence[Prepared], made: Sequence[Decision | BanditdError]) -> None:
+        """``undo`` what was decided for these queries."""
+        self.undo(
+            one
+            for before, one in zip(prepared, made, strict=False)
+            if isinstance(one, Decision) and _is_durable(before, one)
+        )
+
+    def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
         for made in decisions:
-            if isinstance(made, Decision):
-                self._budgets[made.policy].release(made.charges)
-                self._guards[made.policy].take_back(self._runtimes[made.policy].view, made.arm)
+            self._budgets[made.policy].release(made.charges)
+            self._guards[made.policy].take_back(self._runtimes[made.policy].view, made.arm)
 
     def _decide_batch(
         self,
@@ -130,7 +151,7 @@ class TurnDecider:
         listed = draw.arms[row]
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
-            self._guards[runtime.name].count(view, chosen.arm)
+            self._guards[runtime.name].drawn(view, chosen.arm, situation.now_us)
             charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
         names = view.snapshot.arms
         return Decision(
@@ -159,13 +180,15 @@ class TurnDecider:
             epoch=view.snapshot.epoch,
             cost_weight=float(priced.cost_weight[row, 0]),
             input_tokens=int(case.input_tokens),
-            input_hash=_hash(query.text),
+            input_hash=None if query.text is None else self._hash_input(query.text),
             input_text=query.text if self._store_input else None,
             session_id=query.session_id,
             tags=query.tags,
             deferred=query.defer_activation,
             charges=charges,
             mixture=self._mixture(situation, decided, row, case),
+            key_name=query.key_name,
+            request_key=query.request_key,
             unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
         )
 
@@ -201,38 +224,20 @@ def _sessions(
             yield (one.policy, one.session_id), one
 
 
-def _keeping(one: Prepared, drawn: Mapping[tuple[str, str] | None, str]) -> Case:
+def _keeping(one: Prepared, drawn: Mapping[tuple[str, str], str]) -> Case:
     """The case with the arm that its session was drawn a moment ago, if it was."""
-    arm = drawn.get(one.session)
+    arm = None if one.session is None else drawn.get(one.session)
     return one.case if arm is None else replace(one.case, session_arm=arm)
 
 
-def _waves(prepared: Sequence[Prepared]) -> list[list[int]]:
-    """Indices in waves, so that a query comes after those whose decision changes something for it.
-
-    That are an earlier one of the same session, on the same account of a budget, or of a policy with capped arms.
-    """
+def _waves(touched: Sequence[Sequence[Hashable]]) -> list[list[int]]:
+    """Indices in waves, so that a query comes after those whose decision changes something that it touches."""
     waves: list[list[int]] = []
     last: dict[Hashable, int] = {}
-    for i, one in enumerate(prepared):
-        keys = _touched(one)
+    for i, keys in enumerate(touched):
         wave = 1 + max((last.get(key, -1) for key in keys), default=-1)
         last.update(dict.fromkeys(keys, wave))
         if wave == len(waves):
             waves.append([])
         waves[wave].append(i)
     return waves
-
-
-def _touched(one: Prepared) -> list[Hashable]:
-    policy, query = one.runtime.name, one.case.query
-    keys: list[Hashable] = [account.key for account in one.case.accounts]
-    if query.session_id is not None:
-        keys.append((policy, query.session_id))
-    if one.runtime.view.capped:
-        keys.append(policy)
-    return keys
-
-
-def _hash(text: str | None) -> str | None:
-    return None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from banditd.deciding.view import RouteView
+from banditd.services.breakers import Breakers
 
 # A capped arm may exceed its share by this many decisions in a burst.
 SHARE_BURST = 20.0
 
 
-class ArmGuards:
-    """Breakers and traffic caps of one policy in this process.
+class TrafficCaps:
+    """Traffic caps of one policy in this process.
 
-    A breaker opens after ``errors`` upstream errors in a row and stays open ``open_s``; then one error more
-    opens it again, one success closes it. A cap is a token bucket: every decision adds ``max_share`` tokens to
-    every capped arm, a decision for that arm takes one.
+    A cap is a token bucket: every decision adds ``max_share`` tokens to every capped arm, a decision for that arm
+    takes one.
     """
 
-    def __init__(self, *, breaker_errors: int, breaker_s: float) -> None:
-        self._limit = breaker_errors
-        self._open_us = int(breaker_s * 1e6)
-        self._errors: dict[str, int] = {}
-        self._open_until_us: dict[str, int] = {}
+    def __init__(self) -> None:
         self._tokens: dict[str, float] = {}
-
-    def report(self, arm: str, *, error: bool, now_us: int) -> None:
-        """Note how a served decision ended."""
-        if not error:
-            self._errors.pop(arm, None)
-            self._open_until_us.pop(arm, None)
-            return
-        count = self._errors.get(arm, 0) + 1
-        self._errors[arm] = count
-        if self._limit and count >= self._limit:
-            self._open_until_us[arm] = now_us + self._open_us
-
-    def open_breakers(self, now_us: int) -> frozenset[str]:
-        """Arms that are excluded for errors now."""
-        if not self._open_until_us:
-            return frozenset()
-        return frozenset(arm for arm, until in self._open_until_us.items() if now_us < until)
 
     def count(self, view: RouteView, chosen: str) -> None:
         """Account one decision against the caps."""
@@ -52,10 +33,32 @@ class ArmGuards:
             if arm.arm in self._tokens:
                 self._tokens[arm.arm] += (1.0 if arm.arm == chosen else 0.0) - arm.max_share
 
+    def exclusions(self, view: RouteView) -> dict[str, str]:
+        """Arms that have had their share: arm -> reason."""
+        return {arm.arm: "max_share" for arm in view.capped if self._tokens.get(arm.arm, 1.0) < 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class ArmGuards:
+    """What excludes arms softly: the breakers and the traffic caps of one policy."""
+
+    breakers: Breakers
+    caps: TrafficCaps
+
+    def counts(self, view: RouteView, now_us: int) -> bool:
+        """Whether what one decision draws may take an arm from the next."""
+        return bool(view.capped) or self.breakers.half_open(now_us)
+
+    def drawn(self, view: RouteView, chosen: str, now_us: int) -> None:
+        """A decision was drawn."""
+        self.caps.count(view, chosen)
+        self.breakers.drawn(chosen, now_us)
+
+    def take_back(self, view: RouteView, chosen: str) -> None:
+        """Undo ``drawn`` of a decision that was not committed."""
+        self.caps.take_back(view, chosen)
+        self.breakers.take_back(chosen)
+
     def exclusions(self, view: RouteView, now_us: int) -> dict[str, str]:
         """Soft exclusions: arm -> reason."""
-        excluded = dict.fromkeys(self.open_breakers(now_us), "breaker_open")
-        for arm in view.capped:
-            if self._tokens.get(arm.arm, 1.0) < 1.0:
-                excluded[arm.arm] = "max_share"
-        return excluded
+        return self.caps.exclusions(view) | self.breakers.exclusions(now_us)

@@ -10,20 +10,24 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
+from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.money import AccountKey
-from banditd.core.types import Context, Decision, FloatArray, Query
+from banditd.core.pace import Pace
+from banditd.core.types import Decision, FloatArray, Query
 from banditd.deciding.account import exhausted
 from banditd.deciding.decide import Case
 from banditd.deciding.objectives import with_profile
 from banditd.obs.metrics import Metrics
-from banditd.ports import Clock, DecisionLog, Encoder
+from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.decider import Prepared, TurnDecider
+from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.budgets import BudgetBook
-from banditd.services.policy import PolicyRuntime
+from banditd.services.policy import PolicyRuntime, runtime_of
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
+TURN = 64  # queries of a batch that are decided before others have the event loop
+NO_TEXT = "no_text"
 
 
 class RoutingService:
@@ -57,35 +61,60 @@ class RoutingService:
         InvalidInputError : an unknown arm or caller feature, a wrong embedding, no eligible arm.
         BudgetExhaustedError : a budget that rejects is used up.
         EncoderOverloadedError : the encoder's queue is full.
+        ConflictError : its request key was used for another request.
         StorageUnavailableError : the decision could not be made durable; nothing was decided.
         """
+        if key_of(query) is not None:
+            return answered((await self.route_batch([query]))[0])
         prepared = await self._prepare(query)
         decision = self._decide_one(prepared)
         if query.dry_run:
             return decision
-        full = (await self._commit([decision])).get(decision.decision_id)
-        return decision if full is None else await self._again(prepared, full)
+        return await self._settle(prepared, decision, await self._commit([decision]))
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
+        return await repeat_or_route(self._decisions, queries, self._route_new)
+
+    async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        ready = [one for one in prepared if isinstance(one, Prepared)]
-        made = iter(self._decider.decide(ready)) if ready else iter(())
+        made = iter(await self._decide_all([one for one in prepared if isinstance(one, Prepared)]))
         results = [next(made) if isinstance(one, Prepared) else _as_error(one) for one in prepared]
         durable = [
             one
             for one, query in zip(results, queries, strict=True)
             if isinstance(one, Decision) and not query.dry_run
         ]
-        refused = await self._commit(durable) if durable else {}
+        committed = await self._commit(durable) if durable else Committed()
         for index, (before, one) in enumerate(zip(prepared, results, strict=True)):
-            full = refused.get(one.decision_id) if isinstance(one, Decision) else None
-            if full is not None and isinstance(before, Prepared):
+            if isinstance(before, Prepared) and isinstance(one, Decision):
                 try:
-                    results[index] = await self._again(before, full)
+                    results[index] = await self._settle(before, one, committed)
                 except BanditdError as error:
                     results[index] = error
         return results
+
+    async def _settle(self, prepared: Prepared, made: Decision, committed: Committed) -> Decision:
+        """The decision that holds: this one, that of the same request key, or another where a budget refused."""
+        before = committed.repeated.get(made.decision_id)
+        if before is not None:
+            return answered(before)
+        full = committed.refused.get(made.decision_id)
+        return made if full is None else await self._again(prepared, full)
+
+    async def _decide_all(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
+        """Decide for a batch in turns, between which others have theirs."""
+        made: list[Decision | BanditdError] = []
+        drawn: dict[tuple[str, str], str] = {}
+        pace = Pace()
+        try:
+            for start in range(0, len(prepared), TURN):
+                made += self._decider.decide(prepared[start : start + TURN], drawn)
+                await pace.step()
+        except BaseException:
+            self._decider.take_back(prepared, made)  # nobody will commit them
+            raise
+        return made
 
     def _decide_one(self, prepared: Prepared) -> Decision:
         made = self._decider.decide([prepared])[0]
@@ -95,12 +124,12 @@ class RoutingService:
 
     async def _prepare(self, query: Query) -> Prepared:
         """Everything that has to be waited for, before the decision that waits for nothing."""
-        runtime = self._runtime(query.policy)
+        runtime = runtime_of(self._runtimes, query.policy)
         query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
         case = Case(
             query=query,
-            context=_context(runtime, query, embedding),
+            context=runtime.context(query, embedding),
             input_tokens=self._encoder.count_tokens(query.text) if query.text is not None else 0,
         )
         return await self._with_newest(Prepared(runtime, case, degraded))
@@ -121,48 +150,39 @@ class RoutingService:
             for _ in range(BUDGET_ATTEMPTS):
                 prepared = await self._with_newest(prepared)
                 decision = self._decide_one(prepared)
-                refused = await self._commit([decision])
-                if not refused:
-                    return decision
-                full = refused[decision.decision_id]
+                committed = await self._commit([decision])
+                if decision.decision_id not in committed.refused:
+                    return await self._settle(prepared, decision, committed)
+                full = committed.refused[decision.decision_id]
             account = self._budgets[prepared.runtime.name].known(full)
             if account is not None:  # else its window has ended meanwhile
                 raise exhausted(account, self._clock.now_us())
-
-    def _runtime(self, policy: str) -> PolicyRuntime:
-        runtime = self._runtimes.get(policy)
-        if runtime is None:
-            raise NotFoundError(
-                f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
-                code="POLICY_UNKNOWN",
-                field="/policy",
-            )
-        return runtime
 
     async def _embed(self, query: Query) -> tuple[FloatArray | None, str | None]:
         """The embedding, or the reason why there is none."""
         if query.embedding is not None:
             return query.embedding, None
-        if query.text is None:
-            raise InvalidInputError("give input, messages or embedding", field="/input")
-        try:
-            return await self._encoder.encode(query.text), None
-        except EncoderUnavailableError as error:
-            reason = error.code.lower()
-            self._metrics.count(self._metrics.degraded, query.policy, reason)
-            return None, reason
+        reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
+        if query.text is not None:
+            try:
+                return await self._encoder.encode(query.text), None
+            except EncoderUnavailableError as error:
+                reason = error.code.lower()
+        self._metrics.count(self._metrics.degraded, query.policy, reason)
+        return None, reason
 
-    async def _commit(self, decisions: Sequence[Decision]) -> Mapping[str, AccountKey]:
-        """Make decisions durable. Returns, by id, those that a budget refuses, and whose."""
+    async def _commit(self, decisions: Sequence[Decision]) -> Committed:
+        """Make decisions durable, but for those that a budget refuses or whose request key was used."""
         try:
             committed = await self._decisions.append(decisions)
         except BaseException:
-            self._decider.take_back(decisions)
+            self._decider.undo(decisions)
             raise
-        self._decider.take_back(made for made in decisions if made.decision_id in committed.refused)
+        not_made = committed.refused.keys() | committed.repeated.keys()
+        self._decider.undo(made for made in decisions if made.decision_id in not_made)
         metrics = self._metrics
         for decision in decisions:
-            if decision.decision_id in committed.refused:
+            if decision.decision_id in not_made:
                 continue
             self._budgets[decision.policy].release(decision.charges)
             explored = "true" if decision.explored else "false"
@@ -170,16 +190,7 @@ class RoutingService:
         if committed.accounts:
             for policy in {decision.policy for decision in decisions}:
                 self._budgets[policy].adopt(committed.accounts)
-        return committed.refused
-
-
-def _context(runtime: PolicyRuntime, query: Query, embedding: FloatArray | None) -> Context:
-    builder = runtime.builder
-    if embedding is None:
-        return builder.degraded(text=query.text, turns=query.turns, tools=query.tools, caller=query.features)
-    return builder.build(
-        text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
-    )
+        return committed
 
 
 def _as_error(failed: Prepared | BaseException) -> BanditdError:

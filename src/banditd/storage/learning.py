@@ -94,7 +94,8 @@ class SqlLearningStore:
             items = await self._database.read(
                 lambda connection, after=last: fold_items(  # type: ignore[misc]
                     connection, rewarded_ids(connection, policy, after, batch_rows)
-                )
+                ),
+                report=True,
             )
             if items:
                 yield items
@@ -115,7 +116,8 @@ class SqlLearningStore:
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         return await self._database.read(
-            lambda connection: fold_items(connection, sampled_ids(connection, policy, limit, self._random))
+            lambda connection: fold_items(connection, sampled_ids(connection, policy, limit, self._random)),
+            report=True,
         )
 
     # ------------------------------------------------------------ the fold

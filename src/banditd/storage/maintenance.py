@@ -17,6 +17,7 @@ from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
 from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
+from banditd.storage.keys import forget_keys
 from banditd.storage.migrate import current_revision
 from banditd.storage.schema import (
     CLUSTER_SUMS,
@@ -151,10 +152,14 @@ class SqlMaintenance:
         for name in ("decision", "reward_event", "usage_report"):
             self._rows.add(connection, name, -removed[name])
         forget_sessions(connection, before_us)
+        forget_keys(connection, before_us)  # none may name a decision that is gone
         if removed["decision"]:
             statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
             connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": before_us})
         return removed["decision"]
+
+    async def forget_keys(self, *, before_us: int, limit: int) -> int:
+        return await self._database.write(lambda connection: forget_keys(connection, before_us, limit))
 
     async def ping(self) -> None:
         await self._database.read(lambda connection: connection.execute(select(1)).scalar_one())

@@ -20,6 +20,7 @@ from banditd.storage.accounts import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
+from banditd.storage.keys import once_for_decision
 from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
@@ -50,8 +51,21 @@ class UsageLog:
         self._ledger = Ledger(database.engine)
 
     async def report(self, report: UsageReport, price_cost: PriceCost) -> tuple[bool, float | None]:
+        if report.request_key is not None:
+            return await self._database.write(lambda connection: self._report_once(connection, report, price_cost))
         answer: tuple[bool, float | None] = await self._database.write_batched(self._report, (report, price_cost))
         return answer
+
+    def _report_once(self, connection: Connection, report: UsageReport, price_cost: PriceCost) -> Answer:
+        return once_for_decision(
+            connection,
+            report.decision_id,
+            report.request_key,
+            report.received_at_us,
+            lambda: self._report(connection, [(report, price_cost)])[0],
+            pack=lambda answer: answer[1],
+            again=lambda cost_usd: (True, cost_usd),
+        )
 
     def _report(self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]) -> list[Answer]:
         ids = [report.decision_id for report, _ in payloads]

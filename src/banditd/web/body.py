@@ -9,18 +9,20 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from aiohttp import ClientError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from banditd.web.json import parse_time
-from banditd.web.problems import BadRequestError, BodyTooLargeError, InvalidFieldsError, MediaTypeError
+from banditd.web.keys import INTAKE
+from banditd.web.problems import BadRequestError, InvalidFieldsError
 from banditd.web.schemas.base import LABEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Any = TypeVar("_Any")
 _MAX_ERRORS: Final = 20
+# Listing costs as much as checking, for all of them or none: more than this are not listed.
+_MAX_LISTED: Final = 1000
 _PATTERNS: Final = {
     NAME_PATTERN: "must begin with a letter or digit and hold only letters, digits and . _ : / @ + -",
     LABEL_PATTERN: "may not hold control characters",
@@ -35,23 +37,12 @@ _HINTS: Final = {
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The raw JSON body. Raises MediaTypeError for a form, BodyTooLargeError beyond the daemon's limit."""
-    content_type = request.headers.get("Content-Type")
-    if content_type is not None and content_type != "application/json":
-        media = content_type.partition(";")[0].strip().lower()
-        # Clients that set no type of their own (curl -d) would be refused for a formality: name the mend.
-        if media != "application/json" and not media.endswith("+json"):
-            raise MediaTypeError(
-                f"the body is declared as {media[:80]!r}; send JSON with 'Content-Type: application/json'"
-            )
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        limit = request.app._client_max_size  # noqa: SLF001 - the library offers no public name
-        raise BodyTooLargeError(f"the body may have at most {limit} bytes") from None
-    except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError):
-        # The body broke off or could not be decompressed: the client's doing, or nobody listens any more.
-        raise BadRequestError("the body ended early or its encoding is broken", code="BROKEN_BODY") from None
+    """The raw body, inflated and within the limits of its route; empty without one.
+
+    Raises BodyTooLargeError, BodyTimeoutError, BadRequestError, InvalidFieldsError for too many values.
+    """
+    intake = request.get(INTAKE)
+    return b"" if intake is None else await intake.read(request)
 
 
 async def read_model(request: web.Request, model: type[_Model]) -> _Model:
@@ -118,6 +109,11 @@ def time_of(name: str, text: str | None) -> int | None:
 
 def invalid(error: ValidationError, model: type[BaseModel], body: bytes) -> BadRequestError | InvalidFieldsError:
     """What to raise for pydantic's error."""
+    if error.error_count() > _MAX_LISTED:
+        message = (
+            f"{error.error_count()} things are wrong with the body, too many to list; is it meant for this path?"
+        )
+        return InvalidFieldsError(message, errors=[("", message)])
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         reason = str(first.get("ctx", {}).get("error", "unreadable"))

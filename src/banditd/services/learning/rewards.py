@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from banditd.core.attempts import attempts_of
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
+from banditd.services.breakers import Breakers
 from banditd.services.bundle import RewardInput, UsageReceipt
-from banditd.services.eligibility import ArmGuards
 from banditd.services.learning.reward_rules import DEFAULT_IDENTITY, judge_reward
 from banditd.services.policy import PolicyRuntime, RewardRules, SourceRule
 
@@ -27,7 +29,7 @@ class RewardService:
         self,
         *,
         runtimes: Mapping[str, PolicyRuntime],
-        guards: Mapping[str, ArmGuards],
+        breakers: Mapping[str, Breakers],
         rewards: RewardLog,
         decisions: DecisionLog,
         clock: Clock,
@@ -35,7 +37,7 @@ class RewardService:
         wake_learner: Callable[[], None],
     ) -> None:
         self._runtimes = runtimes
-        self._guards = guards
+        self._breakers = breakers
         self._rewards = rewards
         self._decisions = decisions
         self._clock = clock
@@ -103,12 +105,15 @@ class RewardService:
             await self._settled(report, cost_usd, priced[-1] if priced else None)
         return UsageReceipt(decision_id=report.decision_id, duplicate=duplicate, cost_usd=cost_usd)
 
-    async def activate(self, decision_id: str) -> bool:
-        """Activate a deferred decision and release its held rewards. False when it was active already."""
-        changed = await self._decisions.activate(decision_id, self._clock.now_us())
-        if changed:
+    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+        """Activate a deferred decision and release its held rewards.
+
+        Returns (False when it was active already, whether an earlier request under ``key`` was answered so).
+        """
+        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key)
+        if changed and not duplicate:
             self._wake_learner()
-        return changed
+        return changed, duplicate
 
     async def default(self, policy: str, decision_ids: Sequence[str], value: float) -> int:
         """Give decisions whose window closed without a reward the policy's default. Returns how many."""
@@ -139,18 +144,28 @@ class RewardService:
 
         ``served``: policy and arm where its tokens were priced; a report in dollars leaves them to be read.
         """
-        if served is None:
+        chosen = None if served is None or report.served_arm is not None else served[1]
+        if served is None or chosen is None:
             decision = await self._decisions.get(report.decision_id)
             if decision is None:  # retention was faster
                 return
-            served = str(decision["policy"]), report.served_arm or str(decision["arm"])
+            chosen = str(decision["arm"])
+            served = str(decision["policy"]), report.served_arm or chosen
         policy, arm = served
         self._metrics.settled(policy, arm, report, cost_usd)
-        guards = self._guards.get(policy)
-        if guards is not None:
-            guards.report(arm, error=report.error is not None, now_us=self._clock.now_us())
+        self._tell_breakers(policy, chosen, report)
         if report.served_arm is not None:
             self._wake_learner()
+
+    def _tell_breakers(self, policy: str, chosen_arm: str, report: UsageReport) -> None:
+        breakers = self._breakers.get(policy)
+        if breakers is None:
+            return
+        now_us = self._clock.now_us()
+        for one in attempts_of(
+            report.attempts, chosen_arm=chosen_arm, served_arm=report.served_arm, error=report.error
+        ):
+            breakers.count(one.arm, one.error, now_us=now_us, retry_after_s=one.retry_after_s)
 
     def _after(self, outcomes: Sequence[RewardReceipt | BanditdError]) -> None:
         recorded = False

@@ -39,7 +39,10 @@ class HealthService:
         self.draining = False
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
-        """(ready, parts). A failing job or a missing learner degrades learning, not routing: still ready."""
+        """(ready, parts). A failing job or a missing learner degrades learning, not routing: still ready.
+
+        ``failing`` of the parts names what keeps the process from being ready; it is all that strangers see.
+        """
         database = await self._database()
         encoder = await self._encoding()
         snapshots = self._snapshots()
@@ -55,12 +58,13 @@ class HealthService:
                 "holder": await self._leases.holder(LEASE),
             }
             parts["jobs"] = [dict(run) for run in await self._jobs.runs()]
-        ready = (
-            bool(database["ok"])
-            and bool(encoder["ok"])
-            and all(runtime.ready for runtime in self._runtimes.values())
-            and not self.draining
-        )
+        failing = [name for name, part in (("database", database), ("encoder", encoder)) if not part["ok"]]
+        if not all(runtime.ready for runtime in self._runtimes.values()):
+            failing.append("policies")
+        if self.draining:
+            failing.append("draining")
+        parts["failing"] = failing
+        ready = not failing
         self._metrics.up.set(1 if ready else 0)
         return ready, parts
 

@@ -47,6 +47,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "facts": "json",
     "charges": "json",
     "mixture": "json",
+    "key_name": "string",
     "reward": "double",
     "reward_weight": "double",
     "spend_usd": "double",

@@ -5,7 +5,7 @@ blobs and mappings JSON text, so that both databases store and compare the same 
 replicas raise carry a ``writer``: each replica raises its own rows, readers add them up.
 """
 
-from banditd.storage.schema.arms import arm, arm_price, budget_account, budget_state, job_run, lease, policy
+from banditd.storage.schema.arms import arm, arm_price, budget_account, budget_state, job_run, lease, policy, secret
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.learning import (
     CLUSTER_FLOAT_SUMS,
@@ -25,7 +25,7 @@ from banditd.storage.schema.learning import (
     segment,
     snapshot,
 )
-from banditd.storage.schema.log import activation, decision, reward_event, session, usage_report
+from banditd.storage.schema.log import activation, decision, idempotency_key, reward_event, session, usage_report
 
 __all__ = [
     "CLUSTER_FLOAT_SUMS",
@@ -45,6 +45,7 @@ __all__ = [
     "decision",
     "delay_count",
     "fold_queue",
+    "idempotency_key",
     "job_run",
     "learner_state",
     "lease",
@@ -53,6 +54,7 @@ __all__ = [
     "reward_event",
     "rollup",
     "row_count",
+    "secret",
     "segment",
     "session",
     "snapshot",

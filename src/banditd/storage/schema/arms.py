@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, LargeBinary, Table, Text, text
 
 from banditd.storage.schema.columns import metadata, text_column, time_column
 
@@ -45,6 +45,10 @@ arm: Final = Table(
     Column("min_share", Double, nullable=False, server_default=text("0")),
     Column("kwh_per_mtok_in", Double, nullable=False, server_default=text("0")),
     Column("kwh_per_mtok_out", Double, nullable=False, server_default=text("0")),
+    text_column("upstream", nullable=True),
+    Column("params", Text, nullable=False, server_default=text("'{}'")),
+    Column("rename_params", Text, nullable=False, server_default=text("'{}'")),
+    Column("first_token_s", Double),
 )
 
 arm_price: Final = Table(
@@ -96,4 +100,13 @@ budget_account: Final = Table(
     Column("owed_usd", Double, nullable=False),
     time_column("opened_at_us"),
     time_column("updated_at_us"),
+)
+
+# One row; what the keys of ``ports.Secrets`` are derived from. No reader but storage/secrets.py.
+secret: Final = Table(
+    "secret",
+    metadata,
+    text_column("name", primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    time_column("created_at_us"),
 )

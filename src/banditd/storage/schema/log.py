@@ -46,6 +46,7 @@ decision: Final = Table(
     text_column("facts", server_default=text("'{}'")),
     text_column("charges", server_default=text("'[]'")),
     text_column("mixture", nullable=True),
+    text_column("key_name", nullable=True),
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
     Index(None, "policy", "expires_at_us"),
@@ -121,4 +122,20 @@ session: Final = Table(
     text_column("decision_id"),
     time_column("updated_at_us"),
     Index(None, "updated_at_us"),
+)
+
+idempotency_key: Final = Table(
+    "idempotency_key",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("key_name", primary_key=True),
+    text_column("operation", primary_key=True),
+    text_column("idempotency_key", primary_key=True),
+    Column("item", Integer, primary_key=True, autoincrement=False),
+    text_column("request_hash"),
+    text_column("decision_id", nullable=True),
+    text_column("answer", nullable=True),
+    time_column("created_at_us"),
+    Index(None, "created_at_us"),
+    sqlite_with_rowid=False,
 )

@@ -11,6 +11,7 @@ from banditd.ports import DecisionFilter
 from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_id
+from banditd.web.idempotency import request_key
 from banditd.web.json import encode, json_answer
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import UsageRequest
@@ -63,6 +64,7 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
             error=asked.error,
             finish_reason=asked.finish_reason,
             body_hash=hashlib.sha256(encode(said)).hexdigest(),
+            request_key=request_key(request, "usage", asked, target=decision_id),
         )
     )
     return json_answer(
@@ -73,5 +75,6 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
 async def activate(api: Api, request: web.Request) -> web.Response:
     """Activate a deferred decision and release its held rewards."""
     decision_id = path_id(request, UNKNOWN)
-    activated = await api.services.rewards.activate(decision_id)
-    return json_answer({"decision_id": decision_id, "activated": activated})
+    key = request_key(request, "activate", target=decision_id)
+    activated, duplicate = await api.services.rewards.activate(decision_id, key)
+    return json_answer({"decision_id": decision_id, "activated": activated, "duplicate": duplicate})

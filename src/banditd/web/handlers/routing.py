@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +18,7 @@ from banditd.core.errors import BanditdError
 from banditd.core.types import Decision, Query
 from banditd.web.api import Api
 from banditd.web.body import invalid, read_body, read_model
+from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, iso_time, json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
@@ -32,9 +34,10 @@ async def create(api: Api, request: web.Request) -> web.Response:
     started = perf_counter()
     try:
         asked = await _read(request)
-        decision = await api.services.routing.route(
-            to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
-        )
+        query = to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
+        if "Idempotency-Key" in request.headers:
+            query = replace(query, request_key=request_key(request, "route", asked))
+        decision = await api.services.routing.route(query)
     except BanditdError as error:
         api.metrics.count(api.metrics.route_errors, error.code)
         raise
@@ -51,6 +54,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
                 ("x-banditd-propensity", repr(float(decision.propensity))),
                 ("x-banditd-explored", "true" if decision.explored else "false"),
                 ("x-banditd-overhead-ms", f"{elapsed_s * 1e3:.3f}"),
+                *duplicate_header(duplicate=decision.duplicate).items(),
             )
         ),
     )
@@ -66,13 +70,17 @@ async def _read(request: web.Request) -> RouteRequest:
 
 async def create_batch(api: Api, request: web.Request) -> web.Response:
     """Route several queries; their decisions share one commit."""
-    asked = (await read_model(request, RouteBatchRequest)).queries
+    batch = await read_model(request, RouteBatchRequest)
+    asked = batch.queries
     if len(asked) > api.config.max_batch:
         message = f"at most {api.config.max_batch} queries at once"
         raise InvalidFieldsError(message, errors=[("/queries", message)])
     limit = api.config.max_input_chars
     key_name = request.get(KEY_NAME)
     queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
+    key = request_key(request, "route_batch", batch)
+    if key is not None:
+        queries = [replace(query, request_key=replace(key, item=index)) for index, query in enumerate(queries)]
     outcomes = await api.services.routing.route_batch(queries)
     results = [
         _batch_item(index, one, outcome) for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
@@ -174,6 +182,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
         "expires_at": iso_time(decision.expires_at_us),
         "session_id": decision.session_id,
         "dry_run": dry_run,
+        "duplicate": decision.duplicate,
     }
     if explain:
         answer["arms"] = _scores(decision, utility, order)

@@ -140,3 +140,5 @@ class ActivateAnswer(AnswerModel):
     decision_id: Identifier
     activated: bool
     """False when it was active already."""
+    duplicate: bool
+    """It is the answer to an earlier request under the same ``Idempotency-Key``."""

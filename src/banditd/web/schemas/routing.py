@@ -172,6 +172,8 @@ class RouteAnswer(AnswerModel):
     expires_at: Time
     session_id: str | None
     dry_run: bool
+    duplicate: bool
+    """It was made before, for the same ``Idempotency-Key``; nothing was decided or charged again."""
     arms: list[ArmScore] | None = None
     """With ``explain``."""
     exclusions: dict[str, str] | None = None
