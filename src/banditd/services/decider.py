@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from banditd.ports import Clock
 from banditd.services.eligibility import ArmGuards
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
+
+# Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
+MOST_QUERIES: Final = 64
+MOST_CELLS: Final = 640
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,12 @@ class TurnDecider:
         book = self._budgets[case.query.policy]
         fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
+
+
+def turn_size(prepared: Sequence[Prepared]) -> int:
+    """How many of these may be decided before others have the event loop: fewer where there are many arms."""
+    n_arms = max((len(one.runtime.view.arms) for one in prepared), default=1)
+    return max(1, min(MOST_QUERIES, MOST_CELLS // max(n_arms, 1)))
 
 
 def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable[list[int]]:

@@ -19,14 +19,13 @@ from banditd.deciding.decide import Case
 from banditd.deciding.objectives import with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
-from banditd.services.decider import Prepared, TurnDecider
+from banditd.services.decider import Prepared, TurnDecider, turn_size
 from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
-TURN = 64  # queries of a batch that are decided before others have the event loop
 NO_TEXT = "no_text"
 
 
@@ -108,8 +107,9 @@ class RoutingService:
         drawn: dict[tuple[str, str], str] = {}
         pace = Pace()
         try:
-            for start in range(0, len(prepared), TURN):
-                made += self._decider.decide(prepared[start : start + TURN], drawn)
+            size = turn_size(prepared)
+            for start in range(0, len(prepared), size):
+                made += self._decider.decide(prepared[start : start + size], drawn)
                 await pace.step()
         except BaseException:
             self._decider.take_back(prepared, made)  # nobody will commit them

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from banditd.services.eligibility import TrafficCaps
 from tests.unit.deciding.test_eligible import CHEAP, DEAR, arm, view
+
+from banditd.services.eligibility import TrafficCaps
 
 
 def test_a_traffic_cap_holds_in_the_long_run() -> None:
