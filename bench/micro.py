@@ -11,7 +11,8 @@ import numpy as np
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.policies.exploration import dollar_floors, draw
 from banditd.bandit.state import PolicyState
-from banditd.core.types import Context, Contexts
+from banditd.core.contexts import Contexts
+from banditd.core.types import Context
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps

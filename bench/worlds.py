@@ -28,7 +28,8 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings  # noqa: E402
 from banditd.bandit.policies.exploration import draw as draw_arm  # noqa: E402
 from banditd.bandit.policies.exploration import least_shares  # noqa: E402
 from banditd.bandit.state import PolicyState  # noqa: E402
-from banditd.core.types import Context, Contexts, FeatureSchema, FloatArray, IntArray  # noqa: E402
+from banditd.core.contexts import Contexts  # noqa: E402
+from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.simulate.families import FAMILIES, draw  # noqa: E402
 

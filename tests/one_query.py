@@ -8,7 +8,8 @@ import numpy as np
 
 from banditd.bandit.policies.exploration import draw
 from banditd.bandit.snapshot import Snapshot
-from banditd.core.types import Context, Contexts, FloatArray, IntArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import Context, FloatArray, IntArray
 
 TIE = 1e-12
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from banditd.bandit.policies.base import Policy, Scores
 from banditd.bandit.policies.exploration import apply_floors
 from banditd.bandit.posterior.posterior import Posterior
-from banditd.core.types import BoolArray, Contexts, FloatArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import BoolArray, FloatArray
 
 
 class Snapshot:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from banditd.bandit.policies.base import Scores
+from banditd.core.contexts import Contexts
 from banditd.core.errors import BanditdError
-from banditd.core.types import BoolArray, Context, Contexts, FloatArray, IntArray, Query
+from banditd.core.types import BoolArray, Context, FloatArray, IntArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.draw import Draw, draw_arms, held_arms, least_probabilities
 from banditd.deciding.eligible import eligible_arms

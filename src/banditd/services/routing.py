@@ -76,9 +76,10 @@ class RoutingService:
         return await repeat_or_route(self._decisions, queries, self._route_new)
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
-        prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
+        found = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
+        prepared = [_or_error(one) for one in found]
         made = iter(await self._decide_all([one for one in prepared if isinstance(one, Prepared)]))
-        results = [next(made) if isinstance(one, Prepared) else _as_error(one) for one in prepared]
+        results = [next(made) if isinstance(one, Prepared) else one for one in prepared]
         durable = [
             one
             for one, query in zip(results, queries, strict=True)
@@ -193,9 +194,8 @@ class RoutingService:
         return committed
 
 
-def _as_error(failed: Prepared | BaseException) -> BanditdError:
-    """The error of a query that could not be prepared; what is no error of ours is raised."""
-    if isinstance(failed, BanditdError):
-        return failed
-    assert isinstance(failed, BaseException)  # noqa: S101
-    raise failed
+def _or_error(found: Prepared | BaseException) -> Prepared | BanditdError:
+    """What was prepared, or why it could not be; what is no error of ours is raised."""
+    if isinstance(found, Prepared | BanditdError):
+        return found
+    raise found

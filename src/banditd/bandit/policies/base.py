@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.bandit.posterior.prior import Prior
+from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import QUALITY_TIERS, BoolArray, Contexts, FloatArray
+from banditd.core.types import QUALITY_TIERS, BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ import numpy as np
 from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.bandit.policies.view import PolicyView
+from banditd.core.contexts import Contexts
 from banditd.core.errors import InvariantError
-from banditd.core.types import BoolArray, Contexts, FloatArray
+from banditd.core.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.exploration import onehot
 from banditd.bandit.policies.view import PolicyView
 from banditd.bandit.posterior.posterior import Posterior
+from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import BoolArray, Contexts, FloatArray, IntArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
 
 _COMPARISONS = ("below", "at_least", "equals")
 

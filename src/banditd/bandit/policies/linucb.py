@@ -13,7 +13,8 @@ import numpy as np
 from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.greedy import spread_over
 from banditd.bandit.policies.view import PolicyView
-from banditd.core.types import BoolArray, Contexts, FloatArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,8 @@ from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.information import directed_probabilities
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.bandit.policies.view import PolicyView
-from banditd.core.types import BoolArray, Contexts, FloatArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import BoolArray, FloatArray
 
 EXPLORATIONS: Final = ("directed", "sampled")
 

@@ -9,8 +9,9 @@ import pytest
 from tests import one_query
 
 from banditd.bandit import POLICIES, ArmPrior, PolicySettings, PolicyState, Snapshot
+from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import Context, Contexts, FeatureSchema
+from banditd.core.types import Context, FeatureSchema
 
 DrawContext = Callable[[np.random.Generator], Context]
 OPTIONS: dict[str, dict[str, object]] = {
