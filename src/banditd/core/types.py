@@ -248,7 +248,7 @@ class Decision:
     charges : what it puts on the accounts of budgets.
     unaffordable_usd : predicted cost of the arms that budgets took out, by name: of these it is counted, too, what
         they would have cost.
-    mixture : what was mixed into the policy's own vector, where a budget's guard is at work.
+    mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
     key_name : of the API key that asked, None without API keys.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
