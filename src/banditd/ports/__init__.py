@@ -215,8 +215,7 @@ class RewardLog(Protocol):
     ) -> tuple[bool, bool]:
         """Mark a decision as never served: its estimate leaves every account, nothing of it is learned.
 
-        Returns (whether it was not marked before, whether that is the answer to an earlier request under ``key``).
-        Raises NotFoundError, ConflictError once it has a reward, ForbiddenError where ``owner`` did not make it.
+        Returns and raises as ``DecisionLog.activate``; ConflictError once it has a reward too.
         """
 
     async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
