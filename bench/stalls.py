@@ -56,7 +56,7 @@ CASES = (
     Case("gzip bomb, a route", "/v1/route", bomb, GZIP),
     Case("gzip bomb, no such path", "/nowhere", bomb, GZIP),
     Case("gzip bomb, another origin", "/v1/route", bomb, GZIP | {"Origin": "http://evil.example"}),
-    Case("gzip of 2 MB of text", "/v1/route", lambda: gzip.compress(b'{"tools":3,"input":"%s"}' % (b"ab" * 999_000)), GZIP),
+    Case("gzip of 1 MB of text", "/v1/route", lambda: gzip.compress(b'{"input":"%s"}' % (b"ab" * 499_000)), GZIP),
     Case("150,000 unknown fields", "/v1/route", lambda: fields(150_000)),
     Case("25,000 unknown fields", "/v1/route", lambda: fields(25_000)),
     Case("600,000 empty queries", "/v1/route/batch", lambda: b'{"queries":[%s]}' % b",".join([b"{}"] * 600_000)),

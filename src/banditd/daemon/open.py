@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.core.ids import new_id
+from banditd.daemon.differences import warn_of_differences
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
@@ -135,6 +136,7 @@ async def open_services(
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+        await warn_of_differences(bench.runtimes, bench.storage.arms, priced_by_file=frozenset(files))
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
@@ -266,7 +268,7 @@ def _make_services(
             metrics=metrics,
             wake_learner=learner.wake,
         ),
-        arms=_make_arm_service(bench, learner, budgets, reports),
+        arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         dashboard=make_dashboard(runtimes, storage, learner, budgets),
@@ -284,7 +286,11 @@ def _make_services(
 
 
 def _make_arm_service(
-    bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], reports: ReportService
+    bench: Workbench,
+    learner: Learner,
+    budgets: Mapping[str, BudgetBook],
+    reports: ReportService,
+    upstreams: Sequence[str],
 ) -> ArmService:
     onboarding = OnboardingReports(
         runtimes=bench.runtimes,
@@ -296,6 +302,7 @@ def _make_arm_service(
         runtimes=bench.runtimes,
         store=bench.storage.arms,
         clock=bench.clock,
+        upstreams=upstreams,
         changed=learner.refresh_arms,
         statistics=reports.arm_statistics,
         graduation=onboarding.reports,
@@ -326,6 +333,7 @@ def _make_maintenance(
         exploration=services.reports,
         ask_refit=learner.ask_refit,
         retention_days=section.retention_days,
+        idempotency_s=section.idempotency_s,
         usage_window_s=section.usage_window_s,
         integrity_sample=section.integrity_sample,
     )
