@@ -109,15 +109,7 @@ async def serve(
 
     outside = [] if tracing is None else [traced(tracing)]
     app = create_app(open_daemon, web_settings(settings), outside=outside)
-    runner = Runner(
-        app,
-        header_timeout_s=settings.server.header_timeout_s,
-        write_timeout_s=settings.server.write_timeout_s,
-        handle_signals=False,
-        access_log=None,
-        keepalive_timeout=settings.server.keepalive_s,
-        shutdown_timeout=settings.server.shutdown_timeout_s,
-    )
+    runner = _runner(app, settings)
     # The port first: a daemon that cannot serve has not touched the database.
     listener = await bind(runner, settings)
     try:
@@ -145,6 +137,19 @@ async def serve(
             await asyncio.to_thread(tracing.close)
         last_resort.call_off()
         logger.info("server.stopped")
+
+
+def _runner(app: web.Application, settings: Settings) -> Runner:
+    server = settings.server
+    return Runner(
+        app,
+        header_timeout_s=server.header_timeout_s,
+        write_timeout_s=server.write_timeout_s,
+        handle_signals=False,
+        access_log=None,
+        keepalive_timeout=server.keepalive_s,
+        shutdown_timeout=server.shutdown_timeout_s,
+    )
 
 
 class BoundSite(web.BaseSite):
