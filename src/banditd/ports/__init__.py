@@ -224,6 +224,7 @@ class FoldItem:
     queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
     predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
         them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
+    damage : why the decision's row cannot be learned from, or None; then ``x`` and ``predicted`` are empty.
     """
 
     decision_id: str
@@ -242,6 +243,7 @@ class FoldItem:
     predicted: tuple[tuple[str, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +272,7 @@ class StatDelta:
     """Difference that a fold makes to the plain-column statistics of (bucket of the decision, cluster, arm)."""
 
     arm: str
-    cluster: int
+    cluster: int | None  # None: those of clusters do not move
     created_at_us: int
     rewards: int
     weight: float
@@ -292,7 +294,11 @@ class EstimateDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldCommit:
-    """One micro-batch: all of it is one transaction."""
+    """One micro-batch: all of it is one transaction.
+
+    replaces : everything that is stored of the policy under the schema goes first, and with it ``dropped_snapshots``;
+        ``base_version`` is 0. recounts : ``deltas`` and ``estimates`` are the whole statistics, not differences.
+    """
 
     policy: str
     schema_hash: str
@@ -308,6 +314,9 @@ class FoldCommit:
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
     set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by schema: rows for its learner
+    replaces: bool = False
+    recounts: bool = False
+    dropped_snapshots: Sequence[int] = ()
     at_us: int = 0
 
 
@@ -335,6 +344,12 @@ class LearningStore(Protocol):
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""
 
     async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]: ...
+
+    async def check_rows(self, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        """(ids of the damaged of the next ``limit`` decisions behind ``after``, where to go on or None at the end).
+
+        A row is damaged when its checksum is not that of what it holds; rows without one are taken for whole.
+        """
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         """A random sample of folded decisions with their events, for the integrity check."""

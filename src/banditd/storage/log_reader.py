@@ -10,15 +10,17 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
+from banditd.core.errors import InvariantError
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
 from banditd.storage.accounts import unpack_charges
+from banditd.storage.checksum import COLUMN, is_damaged
 from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
 _MAPPINGS: Final = ("exclusions", "tags", "facts")
-_HEAVY: Final = frozenset({"x", "facts", "input_text"})
+_HEAVY: Final = frozenset({"x", "facts", "input_text", COLUMN})
 _ID_SLACK_US: Final = 60_000_000
 """An id lies within seconds of its decision's time (``core.ids``): ranges over time use the ids' index."""
 
@@ -27,6 +29,8 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
     row = connection.execute(_with_outcome(list(decision.columns), decision_id)).mappings().one_or_none()
     if row is None:
         return None
+    if is_damaged(row):
+        raise InvariantError(f"The row of decision {decision_id} is damaged: its checksum does not hold.")
     whole = _decode(row)
     for name in ("reward", "reward_weight", "spend_usd", "served_arm"):
         whole.pop(name)
@@ -62,7 +66,18 @@ def read_stream(connection: Connection, policy: str | None, after: str, batch_ro
     if policy is not None:
         query = query.where(decision.c.policy == policy)
     query = query.order_by(decision.c.decision_id).limit(batch_rows)
-    return [_decode(row) for row in connection.execute(query).mappings()]
+    return [_whole(row) for row in connection.execute(query).mappings()]
+
+
+def _whole(row: RowMapping) -> dict[str, object]:
+    """The row, or its id and ``damage``, why it cannot be read."""
+    reason = "its checksum does not hold"
+    if not is_damaged(row):
+        try:
+            return _decode(row)
+        except (TypeError, ValueError) as error:
+            reason = str(error)
+    return {"decision_id": row["decision_id"], "damage": reason}
 
 
 def reward_row(row: RowMapping) -> dict[str, object]:
@@ -120,6 +135,7 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
 
 def _decode(row: RowMapping) -> dict[str, object]:
     whole = dict(row)
+    whole.pop(COLUMN, None)
     whole["arms"] = list(unpack_names(whole["arms"]))
     for name in _VECTORS:
         whole[name] = unpack_vector(whole[name])

@@ -35,6 +35,7 @@ from banditd.services.learning.folding import apply_contribution, contribution_o
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
+DAMAGED = "damaged"  # in place of a schema: rewards of decisions whose row nobody can learn from
 LEASE = "learner"
 
 
@@ -222,9 +223,9 @@ class Learner:
         queue_ids: list[str] = []
         set_aside: defaultdict[str, list[str]] = defaultdict(list)
         for item in items:
-            if item.schema_hash != runtime.builder.schema.hash:
+            if item.damage or item.schema_hash != runtime.builder.schema.hash:
                 self._tell_foreign(item)
-                set_aside[item.schema_hash].extend(item.queue_ids)
+                set_aside[DAMAGED if item.damage else item.schema_hash].extend(item.queue_ids)
                 continue
             queue_ids.extend(item.queue_ids)
             new = contribution_of(item)
@@ -244,7 +245,11 @@ class Learner:
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
 
     def _tell_foreign(self, item: FoldItem) -> None:
-        """Say once that rewards wait in the queue for a learner of another feature schema."""
+        """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
+        if item.damage:
+            why = {"policy": item.policy, "decision_id": item.decision_id, "reason": item.damage}
+            logger.error("decision.damaged", extra=why)
+            return
         if (item.policy, item.schema_hash) not in self._foreign:
             self._foreign.add((item.policy, item.schema_hash))
             logger.warning(
