@@ -56,8 +56,9 @@ async def test_a_deleted_arm_is_gone_and_comes_back_with_its_totals(storage, mak
     await storage.arms.add(make.arm("cheap"))
     await storage.arms.add(make.arm("dear"))
     await storage.decisions.append([make.decision()])
-    assert await storage.arms.delete("default", "cheap", make.now_us + 1) is True
-    assert await storage.arms.delete("default", "cheap", make.now_us + 2) is False
+    assert await storage.arms.delete("default", "cheap", make.now_us + 1) is False
+    with pytest.raises(NotFoundError):
+        await storage.arms.delete("default", "cheap", make.now_us + 2)
     assert [arm.arm for arm in await storage.arms.arms("default")] == ["dear"]
     with pytest.raises(NotFoundError):
         await storage.arms.update("default", "cheap", lambda one, _: ArmChange(replace(one, enabled=False)))
@@ -72,7 +73,7 @@ async def test_replicas_that_add_the_same_arm_add_it_once(storage, open_replica,
             *(store.arms.add(make.arm()) for _ in range(5) for store in (storage, other)),
             return_exceptions=True,
         )
-    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 9 + ["NoneType"]
+    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 9 + ["tuple"]
     assert len(await storage.arms.price_history("default", "cheap")) == 1
 
 

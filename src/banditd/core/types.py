@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from banditd.core.attempts import Attempt
 from banditd.core.money import Charge
+from banditd.core.request_keys import RequestKey
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -123,6 +124,8 @@ class Arm:
         served this many decisions or cost this much, whichever comes first. 0 switches it off.
     min_share, max_share : least probability of the arm where it is eligible, and cap on its share of the traffic.
     kwh_per_mtok_in, kwh_per_mtok_out : energy, for policies that price it.
+    upstream : the configured upstream that the gateway calls; None: clients call the model themselves.
+    params, rename_params : what the gateway changes in a request (``core.calls``). first_token_s : its patience.
     """
 
     policy: str
@@ -144,6 +147,10 @@ class Arm:
     kwh_per_mtok_out: float = 0.0
     onboarding_decisions: int = 20
     onboarding_usd: float = 1.0
+    upstream: str | None = None
+    params: Mapping[str, object] = field(default_factory=dict)
+    rename_params: Mapping[str, str] = field(default_factory=dict)
+    first_token_s: float | None = None
     created_at_us: int = 0
     updated_at_us: int = 0
 
@@ -173,6 +180,7 @@ class Query:
 
     quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
+    request_key : with it the same query, sent again, is answered with the same decision.
     """
 
     policy: str = DEFAULT_POLICY
@@ -198,6 +206,7 @@ class Query:
     dry_run: bool = False
     explain: bool = False
     defer_activation: bool = False
+    request_key: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,6 +248,8 @@ class Decision:
     unaffordable_usd : predicted cost of the arms that budgets took out, by name: of these it is counted, too, what
         they would have cost.
     mixture : what was mixed into the policy's own vector, where a budget's guard is at work.
+    key_name : of the API key that asked, None without API keys.
+    request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
 
     decision_id: str
@@ -274,6 +285,9 @@ class Decision:
     charges: tuple[Charge, ...] = ()
     mixture: Blend | None = None
     unaffordable_usd: Mapping[str, float] = field(default_factory=dict)
+    key_name: str | None = None
+    request_key: RequestKey | None = None
+    duplicate: bool = False
 
     @property
     def chosen_index(self) -> int:
@@ -339,6 +353,7 @@ class UsageReport:
     attempts: tuple[Attempt, ...] = ()
     body_hash: str = ""
     received_at_us: int = 0
+    request_key: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,4 +85,8 @@ def _arm(policy: str, arm: ArmSettings) -> Arm:
         kwh_per_mtok_out=arm.kwh_per_mtok_out,
         onboarding_decisions=arm.onboarding_decisions,
         onboarding_usd=arm.onboarding_usd,
+        upstream=arm.upstream,
+        params=arm.params,
+        rename_params=arm.rename_params,
+        first_token_s=arm.first_token_s,
     )

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -268,7 +268,7 @@ def _make_services(
             metrics=metrics,
             wake_learner=learner.wake,
         ),
-        arms=_make_arm_service(bench, learner, budgets, reports),
+        arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         dashboard=make_dashboard(runtimes, storage, learner, budgets),
@@ -286,7 +286,11 @@ def _make_services(
 
 
 def _make_arm_service(
-    bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], reports: ReportService
+    bench: Workbench,
+    learner: Learner,
+    budgets: Mapping[str, BudgetBook],
+    reports: ReportService,
+    upstreams: Sequence[str],
 ) -> ArmService:
     onboarding = OnboardingReports(
         runtimes=bench.runtimes,
@@ -298,6 +302,7 @@ def _make_arm_service(
         runtimes=bench.runtimes,
         store=bench.storage.arms,
         clock=bench.clock,
+        upstreams=upstreams,
         changed=learner.refresh_arms,
         statistics=reports.arm_statistics,
         graduation=onboarding.reports,
@@ -328,6 +333,7 @@ def _make_maintenance(
         exploration=services.reports,
         ask_refit=learner.ask_refit,
         retention_days=section.retention_days,
+        idempotency_s=section.idempotency_s,
         usage_window_s=section.usage_window_s,
         integrity_sample=section.integrity_sample,
     )

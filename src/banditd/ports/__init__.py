@@ -11,8 +11,8 @@ from typing import Protocol
 
 from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import (
-    Arm,
     Contribution,
     Decision,
     FloatArray,
@@ -21,10 +21,12 @@ from banditd.core.types import (
     RewardSubmission,
     UsageReport,
 )
+from banditd.core.usage import Settled
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
+from banditd.ports.usage import PriceCost
 
 __all__ = [
     "PRUNED_CURSOR",
@@ -36,6 +38,7 @@ __all__ = [
     "JobStore",
     "LeaseStore",
     "Maintenance",
+    "PriceCost",
     "RecentOutcomes",
     "Revise",
     "Secrets",
@@ -74,16 +77,24 @@ class Committed:
     """What became of decisions that were to be committed.
 
     refused : decision id to the account whose limit it would have exceeded; of such a decision nothing is stored.
+    repeated : decision id to what its request key was used for before: the decision that was made then, or a
+        ConflictError for another request. Nothing is stored either.
     accounts : what stands on the accounts that the decisions are charged to, others' decisions included.
     """
 
     refused: Mapping[str, AccountKey] = field(default_factory=dict)
+    repeated: Mapping[str, Decision | BanditdError] = field(default_factory=dict)
     accounts: Mapping[AccountKey, AccountTotals] = field(default_factory=dict)
 
 
 class DecisionLog(Protocol):
     async def append(self, decisions: Sequence[Decision]) -> Committed:
-        """Commit decisions (with their roll-up increments and charges) durably; concurrent calls share a commit."""
+        """Commit decisions (with their roll-up increments, charges and request keys) durably; concurrent calls share
+        a commit.
+        """
+
+    async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
+        """What each (policy, key) was used for before, as ``Committed.repeated`` has it; None for a new key."""
 
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         """One decision whole: its row, reward events (all revisions), usage report, contribution."""
@@ -97,11 +108,12 @@ class DecisionLog(Protocol):
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         """The arm that this session was given last (with sessions written by ``append``)."""
 
-    async def activate(self, decision_id: str, at_us: int) -> bool:
+    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards to the learner. What was given back of its
         estimate is charged again.
 
-        True when it was inactive before; False when it was active already. Raises NotFoundError.
+        Returns (whether it was inactive before, whether that is the answer to an earlier request under ``key``).
+        Raises NotFoundError, ConflictError for another request under the key.
         """
 
 
@@ -179,14 +191,11 @@ class RewardLog(Protocol):
 
     async def find(self, reward_id: str) -> Mapping[str, object] | None: ...
 
-    async def report_usage(
-        self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
-    ) -> tuple[bool, float | None]:
-        """Insert a usage report once. Returns (duplicate, cost_usd).
+    async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
+        """Merge a report into what is known of its decision (``core.usage``), once, and settle the difference.
 
-        Raises NotFoundError for an unknown decision or served arm, ConflictError when another report is
-        there already. ``price_cost`` gives the dollars from tokens when the report has none. When
-        ``served_arm`` differs from the chosen arm the decision goes into the learner's queue.
+        Raises NotFoundError for an unknown decision or an arm that the policy never had. When another arm served
+        than was known the decision goes into the learner's queue.
         """
 
     async def unrewarded(

@@ -57,6 +57,9 @@ class Maintenance(Protocol):
         ``PRUNED_CURSOR`` is set in the same transaction: without it the log looks whole.
         """
 
+    async def forget_keys(self, *, before_us: int, limit: int) -> int:
+        """Drop keys of requests older than that, the oldest first. Returns how many."""
+
     async def ping(self) -> None:
         """Raises StorageUnavailableError when the database does not answer."""
 

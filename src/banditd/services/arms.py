@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.bundle import ArmView
-from banditd.services.policy import PolicyRuntime, is_onboarding
+from banditd.services.policy import PolicyRuntime, is_onboarding, runtime_of
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(
@@ -37,6 +38,7 @@ class ArmService:
         runtimes: Mapping[str, PolicyRuntime],
         store: ArmStore,
         clock: Clock,
+        upstreams: Sequence[str],
         changed: Callable[[], Awaitable[None]],
         statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
         graduation: Callable[
@@ -46,6 +48,7 @@ class ArmService:
         self._runtimes = runtimes
         self._store = store
         self._clock = clock
+        self._upstreams = upstreams
         self._changed = changed
         self._statistics = statistics
         self._graduation = graduation
@@ -72,17 +75,25 @@ class ArmService:
                 return view
         raise _unknown_arm(policy, arm)
 
-    async def add(self, arm: Arm) -> ArmView:
-        """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy)."""
+    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
+        """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy).
+
+        key : of the request; under one that was used for the same request before, nothing is added again.
+        """
         self._require_policy(arm.policy)
+        self._require_upstream(arm.upstream)
         now_us = self._clock.now_us()
         made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
-        await self._store.add(made, check_shares)
-        await self._changed()
-        return await self.get(arm.policy, arm.arm)
+        return await self._stored(*await self._store.add(made, check_shares, key))
 
     async def patch(
-        self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
+        self,
+        policy: str,
+        arm: str,
+        changes: Mapping[str, object],
+        *,
+        price_from_us: int | None = None,
+        key: RequestKey | None = None,
     ) -> ArmView:
         """Change fields of an arm; a new price counts from the next decision on, or from ``price_from_us``.
 
@@ -101,6 +112,7 @@ class ArmService:
                 f"cannot change {', '.join(unknown)}; changeable: {', '.join(sorted(PATCHABLE))}",
                 field=f"/{unknown[0]}",
             )
+        self._require_upstream(changes.get("upstream"))
         price = changes.get("price")
         plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
@@ -125,16 +137,28 @@ class ArmService:
             check_shares(changed, arms)
             return ArmChange(changed, later)
 
-        await self._store.update(policy, arm, revise)
-        await self._changed()
-        return await self.get(policy, arm)
+        return await self._stored(*await self._store.update(policy, arm, revise, key, at_us=now_us))
 
-    async def delete(self, policy: str, arm: str) -> None:
-        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError."""
+    async def _stored(self, arm: Arm, duplicate: bool) -> ArmView:
+        """An arm as a change has left it. For a repeat, as the first request left it, whatever came after."""
+        if not duplicate:
+            await self._changed()
+            return await self.get(arm.policy, arm.arm)
+        statistics = await self._statistics(arm.policy)
+        usage = (await self._store.usage(arm.policy)).get(arm.arm)
+        view = await self._view(arm, usage, statistics.get(arm.arm, {}), NO_QUOTA, arm.created_at_us)
+        return dataclasses.replace(view, duplicate=True)
+
+    async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
+        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError.
+
+        Returns whether that was done before, for the same request under ``key``.
+        """
         self._require_policy(policy)
-        if not await self._store.delete(policy, arm, self._clock.now_us()):
-            raise _unknown_arm(policy, arm)
-        await self._changed()
+        duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key)
+        if not duplicate:
+            await self._changed()
+        return duplicate
 
     async def seed(self, policy: str, arms: Sequence[Arm]) -> int:
         """Create the configured arms that this database has never seen. Returns how many.
@@ -176,11 +200,15 @@ class ArmService:
         )
 
     def _require_policy(self, policy: str) -> None:
-        if policy not in self._runtimes:
-            raise NotFoundError(
-                f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
-                code="POLICY_UNKNOWN",
-                field="/policy",
+        runtime_of(self._runtimes, policy)
+
+    def _require_upstream(self, upstream: object) -> None:
+        if upstream is not None and upstream not in self._upstreams:
+            raise InvalidInputError(
+                f"there is no upstream {upstream}: the configuration names {', '.join(self._upstreams) or 'none'}; "
+                "URLs come from there only",
+                code="UPSTREAM_UNKNOWN",
+                field="/upstream",
             )
 
 

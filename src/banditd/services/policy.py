@@ -14,8 +14,9 @@ import numpy as np
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
 from banditd.budget.amounts import AmountModel, Amounts
+from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
-from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
+from banditd.core.types import Arm, ArmUsage, Context, FloatArray, IntArray, Query
 from banditd.features.context import ContextBuilder
 from banditd.services.objectives import Profile, ResourcePrices
 
@@ -233,6 +234,14 @@ class PolicyRuntime:
     def ready(self) -> bool:
         return self._view is not None
 
+    def context(self, query: Query, embedding: FloatArray | None) -> Context:
+        """The features of a query; ``embedding`` None: of its text alone (degraded)."""
+        if embedding is None:
+            return self.builder.degraded(text=query.text, turns=query.turns, tools=query.tools, caller=query.features)
+        return self.builder.build(
+            text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
+        )
+
     def publish(self, snapshot: Snapshot, now_us: int) -> None:
         """Swap in a new snapshot."""
         self._view = build_view(snapshot, self.arms, self.usage, self._amounts)
@@ -264,3 +273,15 @@ class PolicyRuntime:
             )
             for a in self.arms
         ]
+
+
+def runtime_of(runtimes: Mapping[str, PolicyRuntime], policy: str) -> PolicyRuntime:
+    """The policy of that name. Raises NotFoundError."""
+    runtime = runtimes.get(policy)
+    if runtime is None:
+        raise NotFoundError(
+            f"no such policy: {policy}; this daemon serves {', '.join(runtimes)}",
+            code="POLICY_UNKNOWN",
+            field="/policy",
+        )
+    return runtime

@@ -1,7 +1,6 @@
 """The walk of a query: embed, context, eligible arms, admission, probabilities, draw, commit, answer.
 
-``RoutingService.route`` is that list, top to bottom. It never learns, and nothing after the draw changes the
-probabilities that were logged.
+``route`` is that list, top to bottom. It never learns, and nothing after the draw changes the logged probabilities.
 """
 
 from __future__ import annotations
@@ -12,21 +11,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError, NotFoundError
+from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.ids import new_id
 from banditd.core.money import AccountKey, Charge
+from banditd.core.pace import Pace
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
-from banditd.ports import Clock, DecisionLog, Encoder
+from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.drawing import Drawn, Restraint, draw_arm
 from banditd.services.eligibility import ArmGuards, eligible_arms
+from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.account import Account, exhausted
 from banditd.services.money.budgets import Admission, BudgetBook
 from banditd.services.objectives import cost_weight_of, with_profile
-from banditd.services.policy import PolicyRuntime, RouteView
+from banditd.services.policy import PolicyRuntime, RouteView, runtime_of
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
+NO_TEXT = "no_text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,36 +91,51 @@ class RoutingService:
         InvalidInputError : an unknown arm or caller feature, a wrong embedding, no eligible arm.
         BudgetExhaustedError : a budget that rejects is used up.
         EncoderOverloadedError : the encoder's queue is full.
+        ConflictError : its request key was used for another request.
         StorageUnavailableError : the decision could not be made durable; nothing was decided.
         """
+        if key_of(query) is not None:
+            return answered((await self.route_batch([query]))[0])
         runtime, prepared = await self._prepare(query)
         decision = self._decide(runtime, prepared)
         if query.dry_run:
             return decision
-        full = (await self._commit([decision])).get(decision.decision_id)
-        return decision if full is None else await self._again(runtime, prepared, full)
+        return await self._settle(runtime, prepared, decision, await self._commit([decision]))
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
+        return await repeat_or_route(self._decisions, queries, self._route_new)
+
+    async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        results, durable = self._decide_all(queries, prepared)
-        refused = await self._commit(durable) if durable else {}
+        results, durable = await self._decide_all(queries, prepared)
+        committed = await self._commit(durable) if durable else Committed()
         for index, (one, made) in enumerate(zip(prepared, results, strict=True)):
-            full = refused.get(made.decision_id) if isinstance(made, Decision) else None
-            if full is not None and not isinstance(one, BaseException):
+            if isinstance(made, Decision) and not isinstance(one, BaseException):
                 try:
-                    results[index] = await self._again(*one, full)
+                    results[index] = await self._settle(*one, made, committed)
                 except BanditdError as error:
                     results[index] = error
         return results
 
-    def _decide_all(
+    async def _settle(
+        self, runtime: PolicyRuntime, prepared: _Prepared, made: Decision, committed: Committed
+    ) -> Decision:
+        """The decision that holds: this one, that of the same request key, or another where a budget refused."""
+        before = committed.repeated.get(made.decision_id)
+        if before is not None:
+            return answered(before)
+        full = committed.refused.get(made.decision_id)
+        return made if full is None else await self._again(runtime, prepared, full)
+
+    async def _decide_all(
         self, queries: Sequence[Query], prepared: Sequence[tuple[PolicyRuntime, _Prepared] | BaseException]
     ) -> tuple[list[Decision | BanditdError], list[Decision]]:
         """What becomes of each query, and what to commit. What one draws for its session, the later ones keep."""
         results: list[Decision | BanditdError] = []
         durable: list[Decision] = []
         drawn: dict[tuple[str, str] | None, str] = {}
+        pace = Pace()
         try:
             for query, one in zip(queries, prepared, strict=True):
                 made = self._outcome(one, drawn)
@@ -127,6 +144,7 @@ class RoutingService:
                     durable.append(made)
                     if made.session_id is not None:
                         drawn[made.policy, made.session_id] = made.arm
+                await pace.step()
         except BaseException:
             self._take_back(durable)  # nobody will commit them
             raise
@@ -146,7 +164,7 @@ class RoutingService:
 
     async def _prepare(self, query: Query) -> tuple[PolicyRuntime, _Prepared]:
         """Everything that has to be waited for, before the decision that waits for nothing."""
-        runtime = self._runtime(query.policy)
+        runtime = runtime_of(self._runtimes, query.policy)
         query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
         session_arm = await self._session_arm(runtime, query)
@@ -160,37 +178,27 @@ class RoutingService:
             session_arm = await self._session_arm(runtime, prepared.query)  # others of a batch may have drawn it
             accounts = await book.accounts(prepared.query, self._clock.now_us())
             decision = self._decide(runtime, replace(prepared, accounts=accounts, session_arm=session_arm))
-            refused = await self._commit([decision])
-            if not refused:
-                return decision
-            full = refused[decision.decision_id]
+            committed = await self._commit([decision])
+            if decision.decision_id not in committed.refused:
+                return await self._settle(runtime, prepared, decision, committed)
+            full = committed.refused[decision.decision_id]
         account = book.known(full)
         if account is None:  # its window has ended meanwhile
             return await self._again(runtime, prepared, full)
         raise exhausted(account, self._clock.now_us())
 
-    def _runtime(self, policy: str) -> PolicyRuntime:
-        runtime = self._runtimes.get(policy)
-        if runtime is None:
-            raise NotFoundError(
-                f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
-                code="POLICY_UNKNOWN",
-                field="/policy",
-            )
-        return runtime
-
     async def _embed(self, query: Query) -> tuple[FloatArray | None, str | None]:
         """The embedding, or the reason why there is none."""
         if query.embedding is not None:
             return query.embedding, None
-        if query.text is None:
-            raise InvalidInputError("give input, messages or embedding", field="/input")
-        try:
-            return await self._encoder.encode(query.text), None
-        except EncoderUnavailableError as error:
-            reason = error.code.lower()
-            self._metrics.count(self._metrics.degraded, query.policy, reason)
-            return None, reason
+        reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
+        if query.text is not None:
+            try:
+                return await self._encoder.encode(query.text), None
+            except EncoderUnavailableError as error:
+                reason = error.code.lower()
+        self._metrics.count(self._metrics.degraded, query.policy, reason)
+        return None, reason
 
     async def _session_arm(self, runtime: PolicyRuntime, query: Query) -> str | None:
         # Looked up every time: another replica may have drawn the session's arm afresh since.
@@ -201,7 +209,7 @@ class RoutingService:
 
     def _decide(self, runtime: PolicyRuntime, prepared: _Prepared) -> Decision:
         query, view = prepared.query, runtime.view
-        context = self._context(runtime, query, prepared.embedding)
+        context = runtime.context(query, prepared.embedding)
         priced = self._price(runtime, view, prepared, context)
         soft = self._guards[runtime.name].exclusions(view, priced.now_us)
         latency_ms = None if query.max_latency_ms is None else view.expected_latency_ms(context.x)
@@ -276,15 +284,8 @@ class RoutingService:
             charges=charges,
             mixture=drawn.mixture,
             unaffordable_usd=unaffordable_usd,
-        )
-
-    @staticmethod
-    def _context(runtime: PolicyRuntime, query: Query, embedding: FloatArray | None) -> Context:
-        builder = runtime.builder
-        if embedding is None:
-            return builder.degraded(text=query.text, turns=query.turns, tools=query.tools, caller=query.features)
-        return builder.build(
-            text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
+            key_name=query.key_name,
+            request_key=query.request_key,
         )
 
     def _price(self, runtime: PolicyRuntime, view: RouteView, prepared: _Prepared, context: Context) -> _Priced:
@@ -362,17 +363,18 @@ class RoutingService:
         )
         return book.reserve(accounts, float(priced.cost_usd[drawn.arms[drawn.index]]), admission, priced.now_us)
 
-    async def _commit(self, decisions: Sequence[Decision]) -> Mapping[str, AccountKey]:
-        """Make decisions durable. Returns, by id, those that a budget refuses, and whose."""
+    async def _commit(self, decisions: Sequence[Decision]) -> Committed:
+        """Make decisions durable, but for those that a budget refuses or whose request key was used."""
         try:
             committed = await self._decisions.append(decisions)
         except BaseException:
             self._take_back(decisions)
             raise
-        self._take_back(made for made in decisions if made.decision_id in committed.refused)
+        not_made = committed.refused.keys() | committed.repeated.keys()
+        self._take_back(made for made in decisions if made.decision_id in not_made)
         metrics = self._metrics
         for decision in decisions:
-            if decision.decision_id in committed.refused:
+            if decision.decision_id in not_made:
                 continue
             self._budgets[decision.policy].release(decision.charges)
             explored = "true" if decision.explored else "false"
@@ -380,7 +382,7 @@ class RoutingService:
         if committed.accounts:
             for policy in {decision.policy for decision in decisions}:
                 self._budgets[policy].adopt(committed.accounts)
-        return committed.refused
+        return committed
 
     def _take_back(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""

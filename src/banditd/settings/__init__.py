@@ -21,6 +21,7 @@ from banditd.core.errors import ConfigurationError
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import Section
 from banditd.settings.database import DatabaseSettings
+from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -30,15 +31,14 @@ from banditd.settings.money import (
     default_profiles,
 )
 
-__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "load_settings"]
+__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "UpstreamSettings", "load_settings"]
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
-Scope = Literal["route", "reward", "read", "admin"]
-LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+Scope = Literal["route", "reward", "read", "chat", "admin"]
 
 
 HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
@@ -49,7 +49,9 @@ class ApiKeySettings(Section):
 
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
-    scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do: route, reward, read, admin")
+    scopes: tuple[Scope, ...] = Field(
+        min_length=1, description="what the key may do: route, reward, read, chat, admin"
+    )
 
 
 class ServerSettings(Section):
@@ -131,6 +133,9 @@ class JobSettings(Section):
     integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
+    )
+    idempotency_s: float = Field(
+        86_400.0, ge=60, description="a request sent again under its Idempotency-Key is recognised for this long"
     )
     usage_window_s: float = Field(
         86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
@@ -265,6 +270,10 @@ class Settings(BaseSettings):
     logging: LoggingSettings = Field(default_factory=LoggingSettings, description="logs")
     learner: LearnerSettings = Field(default_factory=LearnerSettings, description="the single writer")
     jobs: JobSettings = Field(default_factory=JobSettings, description="background work")
+    upstreams: dict[str, UpstreamSettings] = Field(
+        default_factory=dict, description="endpoints that models stand behind, by name; arms name one"
+    )
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="calls arms itself")
     policies: dict[str, PolicySettingsSection] = Field(
         default_factory=lambda: {"default": PolicySettingsSection()}, description="policies by name"
     )
@@ -285,6 +294,7 @@ class Settings(BaseSettings):
     def _validated(self) -> Settings:
         check_safe(self)
         check_retention(self)
+        check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
         return self
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from banditd.core.errors import ConfigurationError, ForbiddenError, RateLimitedError, UnauthenticatedError
 
-SCOPES: Final = frozenset({"route", "reward", "read", "admin"})
+SCOPES: Final = frozenset({"route", "reward", "read", "chat", "admin"})
 _MAX_NETWORKS: Final = 10_000
 _CROWD: Final = "everybody else"
 

@@ -67,6 +67,7 @@ class MaintenanceService:
         exploration: Exploration,
         ask_refit: Callable[[list[str]], None],
         retention_days: float,
+        idempotency_s: float,
         usage_window_s: float,
         integrity_sample: int,
     ) -> None:
@@ -84,6 +85,7 @@ class MaintenanceService:
         self._exploration = exploration
         self._ask_refit = ask_refit
         self._retention_us = int(retention_days * DAY_US)
+        self._idempotency_us = int(idempotency_s * 1e6)
         self._usage_window_us = int(usage_window_s * 1e6)
         self._integrity_sample = integrity_sample
         self._checked_to: dict[str, str | None] = {}
@@ -138,7 +140,10 @@ class MaintenanceService:
         await self._maintenance.compact_rollups(self._clock.now_us())
 
     async def retention(self) -> None:
-        """Delete decisions older than the configured age; statistics and roll-ups stay."""
+        """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
+        kept_from_us = self._clock.now_us() - self._idempotency_us
+        while await self._maintenance.forget_keys(before_us=kept_from_us, limit=BATCH) == BATCH:
+            pass
         if not self._retention_us:
             return
         before_us = self._clock.now_us() - self._retention_us

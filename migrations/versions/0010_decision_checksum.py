@@ -1,6 +1,6 @@
 """A checksum of each decision's row; rows that are there, and those of replicas of before, have none.
 
-Revision 0007, after 0006. Safe before the code.
+Revision 0010, after 0009. Safe before the code.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
