@@ -102,10 +102,7 @@ async def rebuild(
     try:
         stored = await store.load(policy, schema.hash)
         found = examine(policy, schema, settings, stored, await store.snapshots(policy, ALL_SNAPSHOTS))
-        if write and not complete and not found.damages:
-            raise ConflictError(
-                "retention has deleted part of the log, so refolding it would forget what those decisions taught"
-            )
+        _refuse_forgetting(found, write=write, complete=complete)
         refold = _Refold(_empty_like(schema, settings, found.whole), schema.hash, write=write)
         async for batch in store.replay_log(policy):
             for item in batch:
@@ -120,18 +117,16 @@ async def rebuild(
     finally:
         if write:
             await leases.release(LEASE, holder)
-    return RebuildReport(
-        policy=policy,
-        decisions=refold.decisions,
-        skipped=refold.skipped,
-        queued=refold.queued,
-        segments=len(stored.segments),
-        largest_difference=difference,
-        contributions_differ=len(refold.contributions),
-        complete_log=complete,
-        written=write,
-        damages=tuple(damages),
+    return refold.report(
+        policy, segments=len(stored.segments), difference=difference, damages=damages, complete=complete
     )
+
+
+def _refuse_forgetting(found: Examined, *, write: bool, complete: bool) -> None:
+    if write and not complete and not found.damages:
+        raise ConflictError(
+            "retention has deleted part of the log, so refolding it would forget what those decisions taught"
+        )
 
 
 class _Refold:
@@ -176,6 +171,22 @@ class _Refold:
         if differs:
             self._differ(item, new)
         self.recount.add(item, counted, own=True, estimated=differs or item.estimated)
+
+    def report(
+        self, policy: str, *, segments: int, difference: float, damages: list[Damage], complete: bool
+    ) -> RebuildReport:
+        return RebuildReport(
+            policy=policy,
+            decisions=self.decisions,
+            skipped=self.skipped,
+            queued=self.queued,
+            segments=segments,
+            largest_difference=difference,
+            contributions_differ=len(self.contributions),
+            complete_log=complete,
+            written=self._write,
+            damages=tuple(damages),
+        )
 
     def _differ(self, item: FoldItem, new: Contribution | None) -> None:
         self.contributions[item.decision_id] = new
