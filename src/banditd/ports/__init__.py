@@ -233,7 +233,7 @@ class FoldItem:
     queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
     predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
         them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
-    damage : why the decision's row cannot be learned from, or None; then ``x`` and ``predicted`` are empty.
+    damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
     decision_id: str
@@ -303,11 +303,7 @@ class EstimateDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldCommit:
-    """One micro-batch: all of it is one transaction.
-
-    replaces : everything that is stored of the policy under the schema goes first, and with it ``dropped_snapshots``;
-        ``base_version`` is 0. recounts : ``deltas`` and ``estimates`` are the whole statistics, not differences.
-    """
+    """One micro-batch: all of it is one transaction."""
 
     policy: str
     schema_hash: str
@@ -323,9 +319,9 @@ class FoldCommit:
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
     set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by schema: rows for its learner
-    replaces: bool = False
-    recounts: bool = False
-    dropped_snapshots: Sequence[int] = ()
+    replaces: bool = False  # all that is stored of the policy under the schema goes first; base_version is 0
+    recounts: bool = False  # then ``deltas`` and ``estimates`` are the whole statistics, not differences
+    dropped_snapshots: Sequence[int] = ()  # versions that go as well
     at_us: int = 0
 
 
@@ -349,16 +345,16 @@ class LearningStore(Protocol):
     async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
         """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
+    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
+        """Those of the policies (to the hash of their schema) that have rows in the queue; cheap at any length."""
+
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""
 
     async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]: ...
 
     async def check_rows(self, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
-        """(ids of the damaged of the next ``limit`` decisions behind ``after``, where to go on or None at the end).
-
-        A row is damaged when its checksum is not that of what it holds; rows without one are taken for whole.
-        """
+        """(ids of the next ``limit`` decisions behind ``after`` whose checksum fails, where to go on or None)."""
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         """A random sample of folded decisions with their events, for the integrity check."""

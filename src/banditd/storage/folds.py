@@ -23,6 +23,7 @@ from banditd.storage.schema import contribution, decision, fold_queue, reward_ev
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
+DAMAGED: Final = "damaged"  # in place of a schema: nobody learns from such a row, and its rewards are set aside
 KEPT_BY_SESSION: Final = "session"
 _MILLISECOND_HEX: Final = 12
 
@@ -158,7 +159,7 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         chosen_arm=row.arm,
         served_arm=row.served_arm,
         epoch=row.epoch,
-        schema_hash=row.schema_hash,
+        schema_hash=row.schema_hash if damage is None else DAMAGED,
         x=x,
         cluster=row.cluster,
         created_at_us=row.created_at_us,

@@ -27,10 +27,9 @@ from banditd.ports import (
 )
 from banditd.services.learning.damage import Damage, Examined, examine
 from banditd.services.learning.folding import apply_contribution, contribution_of
-from banditd.services.learning.learner import LEASE
+from banditd.services.learning.lease import LEASE, take_lease
 from banditd.services.learning.recount import Recount
 
-LEASE_S = 60.0
 CHECKED_ROWS = 1000
 ALL_SNAPSHOTS = 1_000_000
 NAMED = 100
@@ -77,6 +76,7 @@ async def rebuild(
     clock: Clock,
     holder: str,
     write: bool,
+    lease_s: float = 10.0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> RebuildReport:
     """Refold every rewarded decision of a policy from the log.
@@ -85,6 +85,7 @@ async def rebuild(
     ----------
     write : replace the stored state by the refolded one; needs the learner's lease, so a running daemon
         must be stopped first. Where retention has deleted part of the log only damaged rows are replaced.
+    lease_s : how long the learner's lease lasts; ``write`` waits that long for one that nobody renews.
     progress : called with the number of decisions refolded so far.
 
     Raises
@@ -94,11 +95,8 @@ async def rebuild(
     """
     complete = await jobs.cursor(PRUNED_CURSOR) == 0
 
-    async def hold() -> None:
-        if write and not await leases.acquire(LEASE, holder, ttl_s=LEASE_S, now_us=clock.now_us()):
-            raise ConflictError("a learner is running on this database; stop the daemon before --write")
-
-    await hold()
+    if write:
+        await take_lease(leases, clock, holder, lease_s=lease_s)
     try:
         stored = await store.load(policy, schema.hash)
         found = examine(policy, schema, settings, stored, await store.snapshots(policy, ALL_SNAPSHOTS))
@@ -107,7 +105,8 @@ async def rebuild(
         async for batch in store.replay_log(policy):
             for item in batch:
                 refold.add(item)
-            await hold()
+            if write:
+                await take_lease(leases, clock, holder, lease_s=lease_s)
             progress(refold.decisions)
         damages = found.damages + refold.damages + await _damaged_rows(store, policy, refold)
         difference = _largest_difference(refold.state, found.whole, without=found.segments)
