@@ -16,6 +16,7 @@ from banditd.cli.apply import apply
 from banditd.cli.archive import backup, copy_database, restore
 from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
+from banditd.cli.correct_budget import correct_budget
 from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
 from banditd.cli.fit_prior import fit_prior
@@ -44,7 +45,7 @@ def commands() -> None:
 
 for command in (
     serve, migrate, check_config, route, reward, arms, stats, top, simulate, replay, fit_prior, encoder, rebuild,
-    apply, backup, restore, copy_database, export, keys, completion,
+    apply, correct_budget, backup, restore, copy_database, export, keys, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

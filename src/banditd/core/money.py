@@ -91,3 +91,18 @@ class Charge:
     planned_usd: float = 0.0
     credit_usd: float = 0.0
     limit_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """What an operator puts on an account by hand (negative: takes off it), and why.
+
+    correction_id : one id, one correction. key_name : of the API key that asked, None where there are no keys.
+    """
+
+    correction_id: str
+    key: AccountKey
+    usd: float
+    reason: str
+    key_name: str | None
+    created_at_us: int
