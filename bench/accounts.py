@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from banditd.core.money import AccountKey, BudgetRule, Charge
 from banditd.core.types import Query
 from banditd.services.money.budgets import BudgetBook
-from banditd.storage import open_storage
+from banditd.storage import migrate, open_storage
 from banditd.storage.accounts import Ledger
 from bench.table import Row
 
@@ -41,7 +41,9 @@ async def _measure(values: int) -> tuple[float, float]:
     now_us = 500_000 * hour_us
     rule = BudgetRule(name="team", usd=1.0, per="hour", of="tag:team")
     with tempfile.TemporaryDirectory() as folder:
-        async with open_storage(f"sqlite:///{Path(folder) / 'accounts.db'}", writer_name="bench") as storage:
+        url = f"sqlite:///{Path(folder) / 'accounts.db'}"
+        migrate(url)
+        async with open_storage(url, writer_name="bench") as storage:
             ledger = Ledger(storage.database.engine)
             keys = [AccountKey("default", "team", str(number), now_us) for number in range(values)]
             for start in range(0, values, 2000):

@@ -262,6 +262,37 @@ def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
     assert loaded.stdout.split() == []
 
 
+EXTRAS = (
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "sklearn",
+    "matplotlib",
+    "pyarrow",
+    "pandas",
+    "opentelemetry",
+)
+
+
+def test_serving_needs_no_package_of_an_extra() -> None:
+    """Everything that the daemon runs, imported where those packages cannot be."""
+    parts = [_module_name(path) for path in MODULES if _part(path) not in {"cli", "client"}]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {EXTRAS!r}: sys.modules[name] = None\n"
+        f"for part in {parts!r}: importlib.import_module(part)\n"
+        "print('ALL')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert run.stdout.split() == ["ALL"], run.stderr[-2000:]
+
+
+def test_importing_the_daemon_loads_no_package_of_an_extra() -> None:
+    code = f"import sys, banditd.daemon.serve; print('LOADED', *sorted(set({EXTRAS!r}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == ["LOADED"]
+
+
 def test_help_needs_neither_numpy_nor_the_server() -> None:
     code = (
         "import sys; sys.argv = ['banditd', '--help']; from banditd.cli import main\n"

@@ -404,9 +404,7 @@ async def test_what_a_dear_arm_would_have_cost_counts_where_a_budget_took_it_out
 @pytest.mark.parametrize("spent", [1.0, 1.000001, 5.0])
 async def test_a_free_arm_answers_when_nothing_is_left(open_daemon: OpenDaemon, spent: float) -> None:
     arms = [{"arm": "free", "price": {}}, {"arm": "large", "price": {"usd_per_mtok_out": 15.0}}]
-    async with open_daemon(
-        arms=[free, {"arm": "large", "price": {"usd_per_mtok_out": 15.0}}], budgets=[budget(1.0, at_stop="reject")]
-    ) as daemon:
+    async with open_daemon(arms=arms, budgets=[budget(1.0, at_stop="reject")]) as daemon:
         await settle(daemon, await ask(daemon), spent)
         for _ in range(3):
             assert (await ask(daemon)).arm == "free"

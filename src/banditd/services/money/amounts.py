@@ -128,7 +128,7 @@ class AmountModels:
             self._fitted_at[name] = (reports, runtime.arms, totals)
             schema = runtime.builder.schema
             outcomes = await self._recent.usage(name, schema.hash, REPORTS_USED)
-            prices = {arm.arm: await self._arms.price_history(name, arm.arm) for arm in runtime.arms}
+            prices = await self._arms.price_histories(name)
             runtime.adopt_amounts(await asyncio.to_thread(fit_amounts, outcomes, runtime.arms, schema, prices))
 
 
