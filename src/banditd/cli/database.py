@@ -122,6 +122,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                         clock=bench.clock,
                         holder=bench.holder,
                         write=write,
+                        lease_s=settings.learner.lease_s,
                         progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
                     )
                 )

@@ -20,6 +20,7 @@ from aiohttp import web
 from banditd import __version__
 from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.stopping import LastResort
 from banditd.obs.logs import configure_logging
 from banditd.obs.tracing import tracing_from
 from banditd.settings import Settings
@@ -73,8 +74,14 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
     """Run the daemon in the current event loop until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    last_resort = LastResort(settings.server)
+
+    def asked_to_stop() -> None:
+        last_resort.begin()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked_to_stop)
     opened: list[Daemon] = []
     tracing = tracing_from(os.environ, version=__version__)
 
@@ -110,11 +117,13 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
         opened[0].health.draining = True
         if settings.server.drain_s:
             await asyncio.sleep(settings.server.drain_s)
+        opened[0].storage.database.hurry()
     finally:
         listener.close()
         await runner.cleanup()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
+        last_resort.call_off()
         logger.info("server.stopped")
 
 

@@ -120,6 +120,7 @@ class Metrics:
 
     def _define_operations(self) -> None:
         self.rows = self._gauge("banditd_rows", "Rows in the database by table.", "table")
+        self.wal_bytes = self._gauge("banditd_wal_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.")
         self.budget_spend_ratio = self._gauge(
             "banditd_budget_spend_ratio", "Spend so far over the budget so far.", "policy", "budget"
         )

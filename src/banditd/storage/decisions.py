@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from math import log
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
@@ -46,6 +46,7 @@ _ROUTE_SUMS: Final = (
     "predicted_spend_usd",
     "fixed_cost_usd",
 )
+_CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
 
@@ -70,7 +71,11 @@ class SqlDecisionLog:
             newer.on_conflict_do_update(
                 index_elements=["policy", "session_id"],
                 set_={name: newer.excluded[name] for name in ("arm", "decision_id", "updated_at_us")},
-                where=newer.excluded.updated_at_us >= session.c.updated_at_us,
+                # A time that is far ahead came of a clock that was wrong: it must not hold the session's arm.
+                where=or_(
+                    session.c.updated_at_us <= newer.excluded.updated_at_us,
+                    session.c.updated_at_us - newer.excluded.updated_at_us > literal_column(str(_CLOCK_SLACK_US)),
+                ),
             ),
             _SESSION_COLUMNS,
         )

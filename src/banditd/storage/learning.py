@@ -88,6 +88,20 @@ class SqlLearningStore:
             query = query.where(fold_queue.c.policy.in_(lanes))
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
+    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
+        def work(connection: Connection) -> frozenset[str]:
+            return frozenset(
+                policy
+                for policy, schema_hash in schemas.items()
+                if connection.execute(
+                    select(fold_queue.c.queue_id)
+                    .where(fold_queue.c.policy.in_((policy, _lane(policy, schema_hash))))
+                    .limit(1)
+                ).first()
+            )
+
+        return await self._database.read(work)
+
     async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         last = ""
         while True:

@@ -28,7 +28,7 @@ from banditd.ports import (
     StoredSegment,
 )
 from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
-from banditd.services.learning.learner import LEASE
+from banditd.services.learning.lease import LEASE, take_lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,7 @@ async def rebuild(
     clock: Clock,
     holder: str,
     write: bool,
+    lease_s: float = 10.0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> RebuildReport:
     """Refold every rewarded decision of a policy from the log.
@@ -77,6 +78,7 @@ async def rebuild(
     ----------
     write : replace the stored state by the refolded one; needs the learner's lease, so a running daemon
         must be stopped first.
+    lease_s : how long the learner's lease lasts; ``write`` waits that long for one that nobody renews.
     progress : called with the number of decisions refolded so far.
 
     Raises
@@ -96,7 +98,7 @@ async def rebuild(
         progress(refold.decisions)
     difference = _largest_difference(refold.state, stored)
     if write:
-        await _write(policy, schema, store, leases, clock, holder, refold, stored)
+        await _write(policy, schema, store, leases, clock, holder, lease_s, refold, stored)
     return RebuildReport(
         policy=policy,
         decisions=refold.decisions,
@@ -184,12 +186,12 @@ async def _write(
     leases: LeaseStore,
     clock: Clock,
     holder: str,
+    lease_s: float,
     refold: _Refold,
     stored: StoredLearning,
 ) -> None:
     fresh = refold.state
-    if not await leases.acquire(LEASE, holder, ttl_s=60.0, now_us=clock.now_us()):
-        raise ConflictError("a learner is running on this database; stop the daemon before --write")
+    await take_lease(leases, clock, holder, lease_s=lease_s)
     try:
         version = stored.version + 1
         segments = [

@@ -32,6 +32,7 @@ BATCH = 500
 GAUGE_WINDOW_S = 3600
 # Decisions commit a little after their time stamp; looking back this far misses none of them.
 OVERLAP_US = 600 * 1_000_000
+CLOCK_SLACK_US = 60 * 1_000_000  # a clock that was set back by less than this was only corrected
 DAY_US = 86_400 * 1_000_000
 
 
@@ -107,6 +108,10 @@ class MaintenanceService:
             # where even the look back does not reach before this moment.
             await self._jobs.set_cursor(cursor, now_us + OVERLAP_US)
             return
+        if reached_us > now_us + OVERLAP_US + CLOCK_SLACK_US:
+            # A clock that was ahead set it, and gave every default that was due by now; looking back finds the rest.
+            logger.warning("job.cursor_from_the_future", extra={"cursor": cursor})
+            reached_us = now_us
         while True:
             due = await self._rewards.unrewarded(policy, reached_us - OVERLAP_US, now_us, BATCH)
             given = await self._defaults.default(policy, [d.decision_id for d in due], value) if due else 0
@@ -123,7 +128,8 @@ class MaintenanceService:
         until_us = self._clock.now_us() - self._usage_window_us
         for name in self._runtimes:
             cursor = f"usage_silence:{name}"
-            since_us = max(0, await self._jobs.cursor(cursor) - OVERLAP_US)
+            # Not beyond now: a clock that was ahead may have set it.
+            since_us = max(0, min(await self._jobs.cursor(cursor), until_us) - OVERLAP_US)
             while True:
                 silent = await self._rewards.silent_usage(name, since_us, until_us, BATCH)
                 ids = [decision_id for decision_id, _, _ in silent]
@@ -188,6 +194,9 @@ class MaintenanceService:
     async def observe(self) -> None:
         """Bring the gauges of /metrics up to date."""
         self._metrics.set_rows(await self._reports.totals())
+        log_bytes = self._maintenance.log_bytes()
+        if log_bytes is not None:
+            self._metrics.wal_bytes.set(log_bytes)
         schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
         self._metrics.pending_decisions.set(await self._learning.queue_depth(schemas))
         now_us = self._clock.now_us()
