@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "ope": 1,
     "obs": 1,
     "ports": 2,
+    "deciding": 2,
     "services": 3,
     "storage": 4,
     "encoders": 4,
@@ -53,6 +54,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "ope": {"numpy", "scipy"},
     "obs": {"prometheus_client", "opentelemetry"},
     "ports": set(),
+    "deciding": {"numpy"},
     "services": {"numpy", "pyarrow"},
     "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
     "encoders": {

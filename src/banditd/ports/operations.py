@@ -47,16 +47,18 @@ class BudgetStore(Protocol):
     async def accounts(self, keys: Sequence[AccountKey]) -> Mapping[AccountKey, AccountTotals]:
         """What stands on these accounts; those that nothing was charged to are left out."""
 
+    async def dearest(
+        self, policy: str, budget: str, window_at_us: int, limit: int
+    ) -> Sequence[tuple[AccountKey, AccountTotals]]:
+        """The accounts of one budget and window that most was charged to."""
+
+
+class CorrectionStore(Protocol):
     async def correct(self, correction: Correction) -> tuple[bool, AccountTotals]:
         """Correct an account and keep the correction, in one transaction: (it was made already, what stands).
 
         Raises ConflictError (another correction has this id) and InvalidInputError (less than nothing would stand).
         """
-
-    async def dearest(
-        self, policy: str, budget: str, window_at_us: int, limit: int
-    ) -> Sequence[tuple[AccountKey, AccountTotals]]:
-        """The accounts of one budget and window that most was charged to."""
 
 
 class Maintenance(Protocol):

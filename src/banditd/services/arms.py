@@ -13,9 +13,10 @@ from typing import Any
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
+from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.bundle import ArmView
-from banditd.services.policy import PolicyRuntime, is_onboarding, runtime_of
+from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(

@@ -11,23 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, insert, select, tuple_
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from banditd.core.errors import BanditdError, ConflictError, InvalidInputError
-from banditd.core.money import AccountKey, AccountTotals, Charge, Correction
+from banditd.core.money import ROUNDING_USD, AccountKey, AccountTotals, Charge, Correction
 from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.schema import budget_account, budget_correction, budget_state
 
 _SUMS: Final = ("decisions", "charged_usd", "owed_usd", "updated_at_us")
-_KEY: Final = (
-    budget_account.c.policy,
-    budget_account.c.budget,
-    budget_account.c.account,
-    budget_account.c.window_at_us,
-)
-# Sums of dollars carry rounding errors; a limit is not missed by less.
-_ROUNDING_USD: Final = 1e-12
 _CHUNK: Final = 200
 NO_CHARGES: Final = "[]"
 
@@ -63,13 +55,13 @@ class Ledger:
         raised: set[AccountKey] = set()
         latest_us = 0
         for made_at_us, charges in decisions:
-            full = next((c.key for c in charges if _exceeds(c, totals.get(c.key))), None)
+            full = next((c.key for c in charges if c.exceeds(totals.get(c.key))), None)
             refused.append(full)
             if full is not None:
                 continue
             latest_us = max(latest_us, made_at_us)
             for charge in charges:
-                totals[charge.key] = _charged(charge, totals.get(charge.key), made_at_us)
+                totals[charge.key] = charge.on(totals.get(charge.key), made_at_us)
                 raised.add(charge.key)
         self.put(connection, {key: totals[key] for key in raised}, latest_us)
         return refused, totals
@@ -81,15 +73,7 @@ class Ledger:
             return
         dialect.lock_accounts(connection)
         totals = read_accounts(connection, changes)
-        corrected = {
-            key: AccountTotals(
-                before.decisions,
-                before.charged_usd + changes[key],
-                before.owed_usd + changes[key],
-                before.opened_at_us,
-            )
-            for key, before in totals.items()
-        }
+        corrected = {key: before.corrected(changes[key]) for key, before in totals.items()}
         self.put(connection, corrected, at_us)
 
     def put(self, connection: Connection, totals: Mapping[AccountKey, AccountTotals], at_us: int) -> None:
@@ -101,32 +85,19 @@ class Ledger:
         self._write.run(connection, rows)
 
 
-def _exceeds(charge: Charge, before: AccountTotals | None) -> bool:
-    if charge.limit_usd is None or charge.usd <= 0.0:  # what costs nothing exceeds nothing
-        return False
-    charged = 0.0 if before is None else before.charged_usd
-    return charged + charge.usd > charge.limit_usd + _ROUNDING_USD
-
-
-def _charged(charge: Charge, before: AccountTotals | None, at_us: int) -> AccountTotals:
-    before = before or AccountTotals(opened_at_us=at_us)
-    return AccountTotals(
-        decisions=before.decisions + 1,
-        charged_usd=before.charged_usd + charge.usd,
-        owed_usd=max(before.owed_usd, -charge.credit_usd) + charge.usd - charge.planned_usd,
-        opened_at_us=before.opened_at_us,
-    )
-
-
 def read_accounts(connection: Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountTotals]:
     """What stands on these accounts; those that nothing was charged to are left out."""
-    ordered = sorted(keys)
+    # By account alone within a budget's window: SQLite would scan the table for a list of rows (`IN (VALUES ...)`).
+    windows: dict[tuple[str, str, int], list[str]] = {}
+    for key in sorted(set(keys)):
+        windows.setdefault((key.policy, key.budget, key.window_at_us), []).append(key.account)
     found: dict[AccountKey, AccountTotals] = {}
-    for start in range(0, len(ordered), _CHUNK):
-        query = select(budget_account).where(tuple_(*_KEY).in_(ordered[start : start + _CHUNK]))
-        for row in connection.execute(query):
-            key = AccountKey(row.policy, row.budget, row.account, row.window_at_us)
-            found[key] = _totals(row)
+    c = budget_account.c
+    for (policy, budget, window_at_us), accounts in windows.items():
+        one = select(budget_account).where(c.policy == policy, c.budget == budget, c.window_at_us == window_at_us)
+        for start in range(0, len(accounts), _CHUNK):
+            for row in connection.execute(one.where(c.account.in_(accounts[start : start + _CHUNK]))):
+                found[AccountKey(row.policy, row.budget, row.account, row.window_at_us)] = _totals(row)
     return found
 
 
@@ -190,7 +161,7 @@ class SqlBudgetStore:
                 )
             )
         after_usd = before.charged_usd + correction.usd
-        if after_usd < -_ROUNDING_USD:
+        if after_usd < -ROUNDING_USD:
             return InvalidInputError(
                 f"{before.charged_usd:g} dollars are charged to {key.account}: {correction.usd:g} would leave less "
                 "than nothing",

@@ -19,6 +19,7 @@ from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
 REPORTS_USED: Final = 2000
+REPORTS_OF_EACH_ARM: Final = 50  # kept of an arm that has none among those: it is not forgotten what it takes
 FEWEST_NEW: Final = 10
 GROWTH: Final = 0.05  # of the reports used, from which a fit is made again
 # What an arm takes follows how long and of what kind a query is, not what it is about.
@@ -106,6 +107,11 @@ def _fit(
     return AmountModel(columns, exponents, factors, model.deviation(np.ones(len(index))), typical)
 
 
+def fit_is_due(reports: int, fitted: int) -> bool:
+    """Whether enough was reported since the last fit. reports : until now. fitted : until then."""
+    return reports - fitted >= max(FEWEST_NEW, GROWTH * min(fitted, REPORTS_USED))
+
+
 class AmountModels:
     """Keeps the models of every policy up to date; ``refresh`` is one run of a job on every replica."""
 
@@ -121,8 +127,7 @@ class AmountModels:
             reports = sum(usage.usage_reports for usage in runtime.usage.values())
             totals = _totals(runtime)
             fitted, arms, before = self._fitted_at.get(name, (0, (), totals))
-            enough = max(FEWEST_NEW, GROWTH * min(fitted, REPORTS_USED))
-            new = reports - fitted >= enough or arms != runtime.arms or _moved(before, totals)
+            new = fit_is_due(reports, fitted) or arms != runtime.arms or _moved(before, totals)
             if not reports or not new:
                 continue
             self._fitted_at[name] = (reports, runtime.arms, totals)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from banditd.budget.windows import window_of
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.money import ALL, AccountKey, Correction
-from banditd.ports import BudgetStore, Clock
+from banditd.ports import Clock, CorrectionStore
 from banditd.services.money.budgets import BudgetBook
 
 
@@ -29,7 +29,7 @@ class CorrectionInput:
 class BudgetCorrections:
     """Corrects accounts of the present window."""
 
-    def __init__(self, *, books: Mapping[str, BudgetBook], store: BudgetStore, clock: Clock) -> None:
+    def __init__(self, *, books: Mapping[str, BudgetBook], store: CorrectionStore, clock: Clock) -> None:
         self._books = books
         self._store = store
         self._clock = clock
