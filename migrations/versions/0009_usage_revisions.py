@@ -1,6 +1,6 @@
 """Usage reports get revisions, attempts have their own table, and accounts can be corrected.
 
-Revision 0011, after 0010. Safe before the code: older replicas write reports without the new columns, which then are
+Revision 0009, after 0008. Safe before the code: older replicas write reports without the new columns, which then are
 a first revision without attempts.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
