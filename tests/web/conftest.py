@@ -230,6 +230,11 @@ class MemoryBudgets:
         return {"policy": policy, "budgets": [], "guard": None}
 
 
+class MemoryCorrections:
+    async def correct(self, asked: Any) -> dict[str, object]:
+        return {"correction_id": asked.correction_id or "c"}
+
+
 @dataclass
 class MemoryDaemon:
     """What ``create_app`` opens in these tests."""
@@ -249,6 +254,7 @@ class MemoryDaemon:
             arms=self.arms,
             reports=MemoryReports(),
             budgets=MemoryBudgets(),
+            corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
             health=self.health,
         )

@@ -30,7 +30,7 @@ from banditd.ports.learning import (
     StoredLearning,
     StoredSegment,
 )
-from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
+from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
 from banditd.ports.usage import PriceCost
@@ -41,6 +41,7 @@ __all__ = [
     "ArmStore",
     "BudgetStore",
     "Check",
+    "CorrectionStore",
     "EstimateDelta",
     "FoldCommit",
     "FoldItem",
