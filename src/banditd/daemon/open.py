@@ -264,6 +264,7 @@ def _make_services(
             decisions=decisions,
             clock=clock,
             metrics=metrics,
+            alone=bench.tracing is not None,
         ),
         rewards=RewardService(
             runtimes=runtimes,
