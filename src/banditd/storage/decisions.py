@@ -19,6 +19,7 @@ from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
 from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
+from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     clean_text,
     pack_blend,
@@ -29,14 +30,16 @@ from banditd.storage.codec import (
     pack_vector,
 )
 from banditd.storage.engine import Database
+from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import read_decision, read_page, read_stream
 from banditd.storage.schema import activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.sessions import SessionReader
-from banditd.storage.journal import SumJournal
 from banditd.storage.sums import Increments, RowCounter, bucket_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
+_checksum: Final = RowChecksum(_COLUMNS)
+_CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
 
@@ -86,7 +89,8 @@ class SqlDecisionLog:
         for batch in made_by_batch:
             for made in batch:
                 predicted_cost_usd = _count(made, increments, fixed)
-                rows.append(_row(made, predicted_cost_usd))
+                row = _row(made, predicted_cost_usd)
+                rows.append((*row, _checksum(row)))
                 if made.session_id is not None:
                     # One row per session and statement; the last decision of the group is the newest.
                     key = (made.policy, made.session_id)
@@ -255,7 +259,7 @@ def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
 
 
 def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
-    """The decision in the order of ``_COLUMNS``; numpy scalars become plain numbers."""
+    """The decision in the order of ``_COLUMNS`` but for its checksum (the last); numpy's become plain numbers."""
     return (
         made.decision_id,
         made.policy,

@@ -17,7 +17,8 @@ from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, Store
 from banditd.storage import dialect
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
-from banditd.storage.folds import fold_items, rewarded_ids, sampled_ids
+from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids
+from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
     contribution,
     delay_count,
@@ -134,6 +135,9 @@ class SqlLearningStore:
             report=True,
         )
 
+    async def check_rows(self, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        return await self._database.read(lambda connection: check_rows(connection, policy, after, limit))
+
     # ------------------------------------------------------------ the fold
 
     async def commit(self, fold: FoldCommit, *, holder: str) -> None:
@@ -145,6 +149,8 @@ class SqlLearningStore:
         ).scalar()
         if held != holder:
             return LeaseLostError(f"The learner's lease is held by {held or 'nobody'}.")
+        if fold.replaces:
+            clear_state(connection, fold, _REWARD_SUMS, _CLUSTER_SUMS)
         if not self._swap_state(connection, fold):
             return LeaseLostError(f"The state of policy {fold.policy} is no longer at {fold.base_version}.")
         self._write_segments(connection, fold)
@@ -229,9 +235,10 @@ class SqlLearningStore:
         delays: dict[int, int] = {}
         for delta in fold.deltas:
             changes = _changes(delta)
-            sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
-            for index, change in enumerate(changes):
-                sums[index] += change
+            if delta.cluster is not None:
+                sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
+                for index, change in enumerate(changes):
+                    sums[index] += change
             sums = increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm)
             sums[0] += changes[0]
             for index, change in enumerate(changes[1:], start=2):

@@ -247,8 +247,10 @@ class Learner:
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
 
     def _tell_foreign(self, item: FoldItem) -> None:
-        """Say once that rewards wait in the queue for a learner of another feature schema."""
-        if (item.policy, item.schema_hash) not in self._foreign:
+        """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
+        if item.damage:
+            logger.error("decision.damaged", extra={"decision_id": item.decision_id, "reason": item.damage})
+        elif (item.policy, item.schema_hash) not in self._foreign:
             self._foreign.add((item.policy, item.schema_hash))
             logger.warning(
                 "reward.schema_differs",

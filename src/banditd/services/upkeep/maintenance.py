@@ -89,6 +89,7 @@ class MaintenanceService:
         self._idempotency_us = int(idempotency_s * 1e6)
         self._usage_window_us = int(usage_window_s * 1e6)
         self._integrity_sample = integrity_sample
+        self._checked_to: dict[str, str | None] = {}
 
     async def default_rewards(self) -> None:
         """Give decisions whose window closed without a reward their policy's default, where there is one."""
@@ -163,17 +164,28 @@ class MaintenanceService:
     async def integrity(self) -> None:
         """Recompute a sample of contributions from their rewards; a difference is a bug and an alarm.
 
+        The rows of the log are read one stretch after the other, so that after some runs each was looked at.
+
         Raises
         ------
-        InvariantError : a stored contribution is not what its rewards give.
+        InvariantError : a stored contribution is not what its rewards give, or a row of the log is damaged.
         """
         for name, runtime in self._runtimes.items():
+            damaged, self._checked_to[name] = await self._learning.check_rows(
+                name, self._checked_to.get(name) or "", self._integrity_sample
+            )
+            if damaged:
+                raise InvariantError(
+                    f"policy {name}: the rows of {len(damaged)} decisions are damaged, first {damaged[0]}; "
+                    "run 'banditd rebuild'"
+                )
             sample = await self._learning.sample_contributions(name, self._integrity_sample)
             wrong = [
                 item.decision_id
                 for item in sample
                 # Queued decisions may lag, those of another feature schema wait for a learner of theirs.
                 if not item.queue_ids
+                and item.damage is None
                 and item.schema_hash == runtime.builder.schema.hash
                 and contribution_of(item) != item.contribution
             ]
