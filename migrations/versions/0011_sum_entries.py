@@ -1,6 +1,6 @@
 """Counters are added up behind the log: what a commit adds to them is a row until then.
 
-Revision 0011, after 0010. Safe before the code: older replicas raise the counters themselves, and nobody counts twice.
+Revision 0011, after 0010. Safe before the code: older replicas raise the counters themselves.
 """
 
 from __future__ import annotations

@@ -297,11 +297,6 @@ def lock_exclusive(engine: Engine, statement: Select[Any]) -> Select[Any]:
     return statement if is_sqlite(engine.url) else statement.with_for_update()
 
 
-def lock_unclaimed(engine: Engine, statement: Select[Any]) -> Select[Any]:
-    """Rows that no other transaction has locked, locked for this one."""
-    return statement if is_sqlite(engine.url) else statement.with_for_update(skip_locked=True)
-
-
 class Prepared:
     """A statement compiled once, for rows given as tuples in the order of ``columns``.
 

@@ -44,8 +44,9 @@ class SumJournal:
         self._insert = dialect.Prepared(engine, insert(sum_entry), ("entry_id", "sums"))
         self._sums = SumWriter(engine, writer_name, ROUTE_SUMS, _CLUSTER_SUMS)
         self._rows = RowCounter(engine, writer_name)
+        # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
         oldest = select(sum_entry.c.entry_id).order_by(sum_entry.c.entry_id).limit(_ENTRIES)
-        self._oldest = dialect.lock_unclaimed(engine, oldest)
+        self._oldest = oldest.with_for_update(skip_locked=True)
 
     def start(self) -> Increments:
         """Increments of one commit, over ``ROUTE_SUMS``."""
