@@ -38,6 +38,7 @@ from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
 from banditd.services.money.budgets import BudgetBook
+from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
@@ -162,6 +163,7 @@ async def open_services(
                 arms=services.arms,
                 reports=services.reports,
                 budgets=services.budgets,
+                corrections=services.corrections,
                 dashboard=services.dashboard,
                 health=services.health,
             ),
@@ -217,6 +219,7 @@ class _Made:
     arms: ArmService
     reports: ReportService
     budgets: BudgetReports
+    corrections: BudgetCorrections
     dashboard: DashboardReads
     health: HealthService
 
@@ -279,6 +282,7 @@ def _make_services(
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
+        corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=make_dashboard(runtimes, storage, learner, budgets),
         health=HealthService(
             runtimes=runtimes,
