@@ -124,8 +124,10 @@ def replay(
         )
     if given["prior_worth"] is not None and given["prior"] is None:
         raise click.UsageError("--prior-worth says what --prior is worth: give that too")
-    from banditd.replay import off_policy_table, report_table
+    from banditd.replay import check_plots, off_policy_table, report_table
 
+    if plot is not None:
+        check_plots()
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
         task = bar.add_task("replaying", total=None)

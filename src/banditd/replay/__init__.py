@@ -5,6 +5,7 @@ from banditd.replay.engine import Plan, make_plan, run, run_with
 from banditd.replay.evaluation import evaluated_arms, evaluation_prior
 from banditd.replay.feedback import FeedbackSource
 from banditd.replay.options import ReplayOptions
+from banditd.replay.plot import check_plots
 from banditd.replay.report import ReplayReport
 from banditd.replay.table import off_policy_table, report_table
 
@@ -16,6 +17,7 @@ __all__ = [
     "ReplayReport",
     "Row",
     "Served",
+    "check_plots",
     "evaluated_arms",
     "evaluation_prior",
     "make_plan",

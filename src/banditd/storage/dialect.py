@@ -105,6 +105,7 @@ def make_engine(
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=0,
+            hide_parameters=True,
             connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
         )
         _prepare_sqlite(engine, busy_timeout_s, enforce_foreign_keys, file)
@@ -113,6 +114,7 @@ def make_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=busy_timeout_s,
         connect_args=postgres.connect_arguments(deadlines or Deadlines(lock_s=busy_timeout_s)),
     )

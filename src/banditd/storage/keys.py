@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
 
-from banditd.core.errors import BanditdError, ConflictError
+from banditd.core.errors import BanditdError, ConflictError, DecisionDamagedError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Context, Decision
 from banditd.ports import Committed
+from banditd.storage.checksum import is_damaged
 from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import decision, idempotency_key
 
@@ -172,14 +173,14 @@ def keep_keys(connection: Connection, decisions: Sequence[Decision]) -> None:
         connection.execute(insert(idempotency_key), rows)
 
 
-def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Decision]:
-    """Decisions as they were answered, by id."""
+def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Decision | BanditdError]:
+    """Decisions as they were answered, by id; an error instead of one whose row is damaged."""
     wanted = sorted(set(decision_ids))
-    found: dict[str, Decision] = {}
+    found: dict[str, Decision | BanditdError] = {}
     for start in range(0, len(wanted), _CHUNK):
         query = select(decision).where(decision.c.decision_id.in_(wanted[start : start + _CHUNK]))
         for row in connection.execute(query).mappings():
-            found[row["decision_id"]] = _decision(row)
+            found[row["decision_id"]] = _whole(row)
     return found
 
 
@@ -236,12 +237,25 @@ def _row(policy: str, key: RequestKey, at_us: int) -> dict[str, object]:
     }
 
 
+def _whole(row: RowMapping) -> Decision | BanditdError:
+    if is_damaged(row):
+        return DecisionDamagedError(row["decision_id"], "its checksum does not hold")
+    try:
+        return _decision(row)
+    except (TypeError, ValueError) as error:
+        return DecisionDamagedError(row["decision_id"], f"it cannot be read: {error}")
+
+
 def _decision(row: RowMapping) -> Decision:
     values: dict[str, Any] = {name: row[name] for name in _PLAIN}
-    values |= {name: np.array(unpack_vector(row[name])) for name in _VECTORS}
+    vectors = {name: np.array(unpack_vector(row[name])) for name in _VECTORS}
+    arms = unpack_names(row["arms"])
+    if row["arm"] not in arms or any(vector.size != len(arms) for vector in vectors.values()):
+        raise ValueError("its vectors do not fit its arms")
     return Decision(
         **values,
-        arms=unpack_names(row["arms"]),
+        **vectors,
+        arms=arms,
         exclusions=unpack_mapping(row["exclusions"]),
         tags=unpack_mapping(row["tags"]),
         context=Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"])),

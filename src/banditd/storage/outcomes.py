@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from banditd.ports import GuardedOutcome, UsageOutcome
-from banditd.storage.codec import unpack_blend, unpack_context, unpack_names, unpack_vector
+from banditd.storage.codec import readable_context, unpack_blend, unpack_names, unpack_vector
 from banditd.storage.engine import Database
 from banditd.storage.schema import contribution, decision, usage_report
 
@@ -38,7 +38,11 @@ class SqlRecentOutcomes:
 
         def work(connection: Connection) -> list[UsageOutcome]:
             rows = connection.execute(query).all()
-            return [UsageOutcome(row[0], unpack_context(row[1]), *row[2:]) for row in reversed(rows)]
+            return [
+                UsageOutcome(row[0], x, *row[2:])
+                for row in reversed(rows)
+                if (x := readable_context(row[1])) is not None
+            ]
 
         return await self._database.read(work, report=True)
 
@@ -54,17 +58,19 @@ class SqlRecentOutcomes:
 
         def work(connection: Connection) -> list[GuardedOutcome]:
             rows = connection.execute(query).all()
-            return [_guarded(row) for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
+            blended = [row for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
+            return [one for row in blended if (one := _guarded(row)) is not None]
 
         return await self._database.read(work, report=True)
 
 
-def _guarded(row: Any) -> GuardedOutcome:
-    return GuardedOutcome(
-        index=unpack_names(row.arms).index(row.arm),
-        reward=row.reward,
-        blend=unpack_blend(row.mixture),
-        probability=unpack_vector(row.probability),
-        mean=unpack_vector(row.mean),
-        penalty=unpack_vector(row.penalty),
-    )
+def _guarded(row: Any) -> GuardedOutcome | None:
+    """None where the row is damaged."""
+    try:
+        arms, blend = unpack_names(row.arms), unpack_blend(row.mixture)
+        vectors = [unpack_vector(blob) for blob in (row.probability, row.mean, row.penalty)]
+        if {len(arms), blend.fixed.size} != {len(vector) for vector in vectors}:
+            return None
+        return GuardedOutcome(arms.index(row.arm), row.reward, blend, *vectors)
+    except (TypeError, ValueError):
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, iso_time, json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
-from banditd.web.schemas.routing import Message, RouteBatchRequest, RouteRequest
+from banditd.web.schemas.routing import ContentPart, Message, RouteBatchRequest, RouteRequest
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _NO_FEATURES: Final[Mapping[str, float]] = MappingProxyType({})
@@ -147,14 +147,33 @@ def join_messages(messages: list[Message]) -> tuple[str | None, int]:
     parts: list[str] = []
     turns = 0
     for message in messages:
-        turns += message.role == "user"
         content = message.content
+        turns += message.role == "user" and not _only_results(content)
         if isinstance(content, str):
             parts.append(content)
         elif content is not None:
-            parts.extend(part.text for part in content if part.text is not None)
+            for part in content:
+                parts.extend(_texts(part))
     text = "\n\n".join(part for part in parts if part)
     return text or None, max(1, turns)
+
+
+def _only_results(content: str | list[ContentPart] | None) -> bool:
+    """Whether a message only brings back what tools said: no turn of the user's."""
+    return isinstance(content, list) and bool(content) and all(part.type == "tool_result" for part in content)
+
+
+def _texts(part: ContentPart) -> Iterator[str]:
+    """The texts of a part, those of what a tool said (Anthropic's ``tool_result``) too."""
+    if part.text is not None:
+        yield part.text
+    nested = (part.model_extra or {}).get("content")
+    if isinstance(nested, str):
+        yield nested
+    elif isinstance(nested, list):
+        for inner in nested:
+            if isinstance(inner, dict) and isinstance(inner.get("text"), str):
+                yield inner["text"]
 
 
 def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
