@@ -124,8 +124,9 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     )
     held = held_arms(view, [case.session_arm for case in cases], allowed)
     draw = draw_arms(queries, held, scores, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
+    whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
-        _all_exclusions(view, eligible.exclusions[i], admission, draw.arms[row])
+        _all_exclusions(view, eligible.exclusions[i], admission, admission.arms if whole else draw.arms[row])
         for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
     ]
     return Decided(
@@ -188,6 +189,8 @@ def _all_exclusions(
     view: RouteView, before: Mapping[str, str], admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
     """Arm to the reason why it could not answer: of ``before``, then money's, then the quality floor's."""
+    if not admission.excluded and listed is admission.arms:
+        return before
     names = view.snapshot.arms
     found = dict(before)
     for i, name in admission.excluded.items():
