@@ -129,7 +129,9 @@ class Client:
 
     def usage(self, decision_id: str, **report: Json) -> UsageReceipt:
         """Report what a decision used: ``input_tokens``, ``cached_input_tokens``, ``output_tokens``,
-        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``served_arm``.
+        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``served_arm``, ``attempts``.
+
+        Reports of a decision are merged: later ones complete or correct what earlier ones said.
         """
         return self._run(calls.usage(decision_id, report))
 

@@ -37,6 +37,8 @@ class Turn:
         self._started_s = time.perf_counter()
         self._latency_ms: float | None = None
         self._usage: dict[str, Json] = {}
+        self._attempts: list[dict[str, Json]] = []
+        self._served_arm: str | None = None
         self._rewards: list[Call[Any]] = []
         self._closed = False
 
@@ -93,7 +95,36 @@ class Turn:
 
     def served(self, arm: str) -> None:
         """Note that another arm answered (a fallback): the reward teaches that one."""
-        self._note(served_arm=arm)
+        self._open()
+        self._served_arm = arm
+
+    def attempt(
+        self,
+        arm: str,
+        error: str,
+        *,
+        latency_ms: float | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Note a call that failed before another one answered, or before none did: its arm's breaker hears of it.
+
+        error : ``transport``, ``timeout``, ``overload``, ``server``, ``auth``, ``request``, ``context``, ``policy``,
+        ``client_gone``, or words of your own. retry_after_s : how long an overloaded upstream asked to be left alone.
+        """
+        self._open()
+        said = {
+            "arm": arm,
+            "error": error[:MAX_ERROR_CHARS],
+            "latency_ms": latency_ms,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cost_usd": cost_usd,
+            "retry_after_s": retry_after_s,
+        }
+        self._attempts.append({name: value for name, value in said.items() if value is not None})
 
     def reward(
         self, value: Value, *, source: str | None = None, metric: str = "quality",
@@ -122,7 +153,19 @@ class Turn:
             self._usage["error"] = type(failure).__name__[:MAX_ERROR_CHARS]
         self.stop_clock()
         self._usage.setdefault("latency_ms", self._latency_ms)
+        self._tell_who_served()
         return [usage_call(self.decision_id, self._usage), *self._rewards]
+
+    def _tell_who_served(self) -> None:
+        """Without failed attempts ``served_arm`` says all; with them the list ends with the one that answered."""
+        if not self._attempts:
+            self._usage |= {} if self._served_arm is None else {"served_arm": self._served_arm}
+        elif "error" in self._usage:  # the block failed in the end: nobody answered
+            last = {"arm": self._served_arm or self.arm, "error": self._usage.pop("error")}
+            told = {one["arm"] for one in self._attempts}
+            self._usage["attempts"] = [*self._attempts, *([] if last["arm"] in told else [last])]
+        else:
+            self._usage["attempts"] = [*self._attempts, {"arm": self._served_arm or self.arm}]
 
     def _note(self, **fields: Json) -> None:
         self._open()

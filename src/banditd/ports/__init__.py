@@ -13,7 +13,6 @@ from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import (
-    Arm,
     Contribution,
     Decision,
     FloatArray,
@@ -22,10 +21,12 @@ from banditd.core.types import (
     RewardSubmission,
     UsageReport,
 )
+from banditd.core.usage import Settled
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
+from banditd.ports.usage import PriceCost
 
 __all__ = [
     "PRUNED_CURSOR",
@@ -37,6 +38,7 @@ __all__ = [
     "JobStore",
     "LeaseStore",
     "Maintenance",
+    "PriceCost",
     "RecentOutcomes",
     "Revise",
     "Secrets",
@@ -189,14 +191,11 @@ class RewardLog(Protocol):
 
     async def find(self, reward_id: str) -> Mapping[str, object] | None: ...
 
-    async def report_usage(
-        self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
-    ) -> tuple[bool, float | None]:
-        """Insert a usage report once. Returns (duplicate, cost_usd).
+    async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
+        """Merge a report into what is known of its decision (``core.usage``), once, and settle the difference.
 
-        Raises NotFoundError for an unknown decision or served arm, ConflictError when another report is
-        there already. ``price_cost`` gives the dollars from tokens when the report has none. When
-        ``served_arm`` differs from the chosen arm the decision goes into the learner's queue.
+        Raises NotFoundError for an unknown decision or an arm that the policy never had. When another arm served
+        than was known the decision goes into the learner's queue.
         """
 
     async def unrewarded(

@@ -36,10 +36,14 @@ class RewardInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReceipt:
-    """What became of a usage report. ``cost_usd`` is None when neither dollars nor tokens were given."""
+    """What became of a usage report. ``cost_usd`` is None while neither dollars nor tokens of the answer are known.
+
+    revision : 0 for the first report, then one more for every one that told something new.
+    """
 
     decision_id: str
     duplicate: bool
+    revision: int
     cost_usd: float | None
 
 
@@ -77,7 +81,7 @@ class Rewards(Protocol):
         """Take a reward back; what it taught is unlearned. Raises NotFoundError."""
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
-        """Raises NotFoundError, ConflictError (another report is there already)."""
+        """Complete or correct what is known of a decision. Raises NotFoundError."""
 
     async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
         """(whether it was inactive before, whether an earlier request under ``key`` was answered so).

@@ -1,7 +1,6 @@
 """The walk of a query: embed, context, eligible arms, admission, probabilities, draw, commit, answer.
 
-``RoutingService.route`` is that list, top to bottom. It never learns, and nothing after the draw changes the
-probabilities that were logged.
+``route`` is that list, top to bottom. It never learns, and nothing after the draw changes the logged probabilities.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from banditd.core.errors import BanditdError, EncoderUnavailableError, InvalidInputError
+from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.ids import new_id
 from banditd.core.money import AccountKey, Charge
+from banditd.core.pace import Pace
 from banditd.core.types import Context, Decision, FloatArray, IntArray, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
@@ -28,6 +28,7 @@ from banditd.services.policy import PolicyRuntime, RouteView, runtime_of
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
+NO_TEXT = "no_text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class RoutingService:
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        results, durable = self._decide_all(queries, prepared)
+        results, durable = await self._decide_all(queries, prepared)
         committed = await self._commit(durable) if durable else Committed()
         for index, (one, made) in enumerate(zip(prepared, results, strict=True)):
             if isinstance(made, Decision) and not isinstance(one, BaseException):
@@ -127,13 +128,14 @@ class RoutingService:
         full = committed.refused.get(made.decision_id)
         return made if full is None else await self._again(runtime, prepared, full)
 
-    def _decide_all(
+    async def _decide_all(
         self, queries: Sequence[Query], prepared: Sequence[tuple[PolicyRuntime, _Prepared] | BaseException]
     ) -> tuple[list[Decision | BanditdError], list[Decision]]:
         """What becomes of each query, and what to commit. What one draws for its session, the later ones keep."""
         results: list[Decision | BanditdError] = []
         durable: list[Decision] = []
         drawn: dict[tuple[str, str] | None, str] = {}
+        pace = Pace()
         try:
             for query, one in zip(queries, prepared, strict=True):
                 made = self._outcome(one, drawn)
@@ -142,6 +144,7 @@ class RoutingService:
                     durable.append(made)
                     if made.session_id is not None:
                         drawn[made.policy, made.session_id] = made.arm
+                await pace.step()
         except BaseException:
             self._take_back(durable)  # nobody will commit them
             raise
@@ -188,14 +191,14 @@ class RoutingService:
         """The embedding, or the reason why there is none."""
         if query.embedding is not None:
             return query.embedding, None
-        if query.text is None:
-            raise InvalidInputError("give input, messages or embedding", field="/input")
-        try:
-            return await self._encoder.encode(query.text), None
-        except EncoderUnavailableError as error:
-            reason = error.code.lower()
-            self._metrics.count(self._metrics.degraded, query.policy, reason)
-            return None, reason
+        reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
+        if query.text is not None:
+            try:
+                return await self._encoder.encode(query.text), None
+            except EncoderUnavailableError as error:
+                reason = error.code.lower()
+        self._metrics.count(self._metrics.degraded, query.policy, reason)
+        return None, reason
 
     async def _session_arm(self, runtime: PolicyRuntime, query: Query) -> str | None:
         # Looked up every time: another replica may have drawn the session's arm afresh since.

@@ -24,6 +24,7 @@ from banditd.storage.schema import (
     SUMS,
     activation,
     arm_total,
+    attempt,
     cluster_stat,
     contribution,
     decision,
@@ -33,6 +34,7 @@ from banditd.storage.schema import (
     rollup,
     row_count,
     usage_report,
+    usage_revision,
 )
 from banditd.storage.sessions import forget_sessions
 from banditd.storage.sums import BUCKET_S, RowCounter
@@ -48,6 +50,10 @@ WRITERS_KEPT: Final = 8
 _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
+_OF_A_DECISION: Final = (
+    fold_queue, contribution, reward_event, usage_revision, attempt, usage_report, activation, decision,
+)  # fmt: skip
+"""All that a decision leaves in the log, children first."""
 
 
 class SqlMaintenance:
@@ -146,7 +152,7 @@ class SqlMaintenance:
             )
             going = [decision_id for decision_id in chunk if decision_id not in queued]
             # Rows of the queue that wait for a learner of another feature schema may wait for ever: they go too.
-            for table in (fold_queue, contribution, reward_event, usage_report, activation, decision):
+            for table in _OF_A_DECISION:
                 gone = connection.execute(delete(table).where(table.c.decision_id.in_(going))).rowcount
                 removed[table.name] += gone
         for name in ("decision", "reward_event", "usage_report"):

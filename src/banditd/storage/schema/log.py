@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, UniqueConstraint, text
 
-from banditd.storage.schema.columns import decision_key, metadata, text_column, time_column
+from banditd.storage.schema.columns import decision_key, dependent_key, metadata, text_column, time_column
 
 decision: Final = Table(
     "decision",
@@ -110,7 +110,42 @@ usage_report: Final = Table(
     text_column("body_hash"),
     time_column("received_at_us"),
     Column("cached_input_tokens", BigInteger),
+    Column("revision", Integer, nullable=False, server_default=text("0")),
+    # Dollars that a client told of the answer; null where they are those of its tokens.
+    Column("told_cost_usd", Double),
+    # Part of ``cost_usd``: what attempts beside the answer cost. Null is 0.
+    Column("attempts_usd", Double),
     Index(None, "policy", "decision_id"),
+)
+
+# What a report said before a later one completed or corrected it.
+usage_revision: Final = Table(
+    "usage_revision",
+    metadata,
+    dependent_key(),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    text_column("policy"),
+    Column("cost_usd", Double),
+    text_column("report"),
+    time_column("received_at_us"),
+)
+
+# Every call of an upstream that a decision took, where its usage report tells of them.
+attempt: Final = Table(
+    "attempt",
+    metadata,
+    dependent_key(),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    text_column("policy"),
+    text_column("arm"),
+    text_column("error", nullable=True),
+    Column("latency_ms", Double),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
+    Column("cost_usd", Double),
+    Column("told_cost_usd", Double),
+    Column("retry_after_s", Double),
 )
 
 session: Final = Table(

@@ -11,7 +11,7 @@ from banditd.core.types import QualityTier
 from banditd.web.schemas.base import (
     AnswerModel,
     Dollars,
-    Label,
+    ModelName,
     Name,
     OpenAnswerModel,
     ParameterModel,
@@ -98,7 +98,7 @@ class ArmRequest(ArmFields):
     )
 
     arm: Name
-    upstream_model: Label | None = None
+    upstream_model: ModelName | None = None
     """The name to call the model by; the arm's own name when left out."""
 
 
@@ -107,7 +107,7 @@ class ArmPatch(ArmFields):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    upstream_model: Label = ""
+    upstream_model: ModelName = ""
 
 
 class ArmParameters(ParameterModel):
