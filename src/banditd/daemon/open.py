@@ -21,6 +21,7 @@ import numpy as np
 from banditd import __version__
 from banditd.core.ids import new_id
 from banditd.daemon.differences import warn_of_differences
+from banditd.daemon.gateway import open_gateway
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
@@ -152,17 +153,30 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         stack.push_async_callback(maintenance.keep_budgets)
         stack.push_async_callback(jobs.close)
+        routing = services.routing if tracing is None else TracedRouting(services.routing, tracing)
+        gateway = await stack.enter_async_context(
+            open_gateway(
+                settings,
+                route=routing.route,
+                rewards=services.rewards,
+                runtimes=bench.runtimes,
+                breakers=services.breakers,
+                clock=bench.clock,
+                metrics=metrics,
+            )
+        )
         if start_jobs:
             jobs.start()
         yield Daemon(
             services=Services(
-                routing=services.routing if tracing is None else TracedRouting(services.routing, tracing),
+                routing=routing,
                 rewards=services.rewards if tracing is None else TracedRewards(services.rewards, tracing),
                 arms=services.arms,
                 reports=services.reports,
                 budgets=services.budgets,
                 dashboard=services.dashboard,
                 health=services.health,
+                gateway=gateway,
             ),
             metrics=metrics,
             learner=learner,
@@ -218,6 +232,7 @@ class _Made:
     budgets: BudgetReports
     dashboard: DashboardReads
     health: HealthService
+    breakers: Mapping[str, Breakers]
 
 
 def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
@@ -247,6 +262,7 @@ def _make_services(
     }
     reports = make_reports(runtimes, storage, clock, learner)
     return _Made(
+        breakers=breakers,
         routing=RoutingService(
             runtimes=runtimes,
             guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},

@@ -67,9 +67,11 @@ def draw_arm(
     session_arm : the arm that the query's session keeps; it has no say where it may not answer.
     uniform : in [0, 1), logged with the decision.
     """
+    if query.pinned:
+        return _held(view, context, arms, penalty[arms], int(arms[0]), "pinned")
     held = view.index.get(session_arm) if session_arm is not None else None
     if held is not None and held in arms:
-        return _held(view, context, arms, penalty[arms], held)
+        return _held(view, context, arms, penalty[arms], held, "session")
     if query.quality_floor is not None:
         drawn = _above_floor(view, query, context, arms, cost_usd[arms], exploration_floor, uniform)
         if drawn is not None:
@@ -133,14 +135,14 @@ def _floors(
     return floors
 
 
-def _held(view: RouteView, context: Context, arms: IntArray, penalty: FloatArray, held: int) -> Drawn:
-    """The arm that the session keeps."""
+def _held(view: RouteView, context: Context, arms: IntArray, penalty: FloatArray, held: int, reason: str) -> Drawn:
+    """The arm that the session keeps, or the query names."""
     mean, deviation = view.snapshot.predict(context, arms)
     probability = (arms == held).astype(float)
     index = int(np.argmax(probability))
     utility = mean - penalty
     explored = bool(utility[index] < utility.max() - TIE)
-    return Drawn(arms, index, 1.0, 0.0, explored, "session", probability, mean, deviation)
+    return Drawn(arms, index, 1.0, 0.0, explored, reason, probability, mean, deviation)
 
 
 def _above_floor(

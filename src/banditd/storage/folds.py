@@ -21,7 +21,8 @@ from banditd.storage.schema import contribution, decision, fold_queue, reward_ev
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
-KEPT_BY_SESSION: Final = "session"
+# Reasons of decisions for which nothing was drawn: they say nothing about what another arm would have earned.
+NOT_DRAWN: Final = frozenset({"session", "pinned"})
 _MILLISECOND_HEX: Final = 12
 
 
@@ -167,6 +168,6 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
 
 
 def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:
-    if row.reason == KEPT_BY_SESSION:
+    if row.reason in NOT_DRAWN:
         return ()
     return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), strict=True))

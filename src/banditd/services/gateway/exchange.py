@@ -1,7 +1,7 @@
 """One request and its answer: attempts up to the commit point, the stream after it, and one settlement.
 
 The *commit point* is the first event with content (text, reasoning, a tool call) or a finish reason. Before it the
-events are held back and another arm may be asked; after it nothing is ever switched: a failure is the client's to see.
+events are held back and another arm may be asked; after it nothing is ever switched: the client sees a failure.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 262_144
 CHARACTERS_PER_TOKEN: Final = 4.0
+MAX_REASON: Final = 64
 
 
 class Surroundings(Protocol):
@@ -77,6 +78,8 @@ class Exchange:
         self._stream: UpstreamStream | None = None
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
+        self._whole = False
+        self._estimated = False
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     @property
@@ -88,6 +91,16 @@ class Exchange:
     def response_id(self) -> str | None:
         """The answer's id as the upstream gave it."""
         return None if self._running is None else self._running.response_id
+
+    @property
+    def model(self) -> str | None:
+        """The model's name as the upstream gave it."""
+        return None if self._running is None else self._running.model
+
+    @property
+    def calls(self) -> int:
+        """How often upstreams were called so far, the call that runs included."""
+        return len(self.attempts) + (self._running is not None and self._settling is None)
 
     @property
     def usage(self) -> TokenUsage | None:
@@ -141,21 +154,22 @@ class Exchange:
             async for events in stream:
                 self._note(running, events)
                 yield events
+            self._whole = True
         except UpstreamError as error:
             self._close(error)
             raise
 
-    def finish(self, ended: ErrorClass | None = None) -> asyncio.Task[None] | None:
+    def finish(self) -> asyncio.Task[None] | None:
         """Hang up where something still runs, and settle, once: later calls give the same settlement.
 
-        ended : why the client did not get it all, where that is not the upstream's doing: ``client_gone``.
-        None is returned where nothing was decided.
+        An answer that was not read to its end counts as ``client_gone``. None is returned where nothing was decided.
         """
         if self._settling is not None or self.decision is None:
             return self._settling
         if self._stream is not None:
             self._stream.close()
         if self._running is not None:
+            ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
         self._settling = self._around.settle(self._report(self.decision), estimated=self._estimated)
         return self._settling
@@ -183,6 +197,7 @@ class Exchange:
         running.characters = reply.characters
         running.response_id, running.model = reply.response_id, reply.model
         self.reply, self.headers = reply, reply.headers
+        self._whole = True
 
     async def _open(self, running: _Running, call: UpstreamCall) -> None:
         self._held = []
@@ -276,8 +291,6 @@ class Exchange:
                 },
             )
 
-    _estimated: bool = False
-
     def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
         """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
         if running.usage is not None:
@@ -292,12 +305,11 @@ class Exchange:
         """The settlement: every attempt, and the figures of the one that answered, or failed last."""
         last = self.attempts[-1] if self.attempts else None
         reason = None if self._running is None else self._running.finish_reason
-        report = UsageReport(
-            decision_id=decision.decision_id, attempts=tuple(self.attempts), finish_reason=reason
-        )
-        if last is None:  # broken off between two calls
-            return replace(report, error="client_gone", cost_usd=0.0)
-        report = replace(
+        reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
+        report = UsageReport(decision_id=decision.decision_id, attempts=tuple(self.attempts), finish_reason=reason)
+        if last is None:  # broken off before the first call
+            return replace(report, error="client_gone")
+        return replace(
             report,
             served_arm=last.arm if last.error is None and last.arm != decision.arm else None,
             error=last.error,
@@ -307,5 +319,3 @@ class Exchange:
             cached_input_tokens=last.cached_input_tokens,
             cost_usd=last.cost_usd,
         )
-        # Without figures the estimate would stand; nothing was used.
-        return report if last.has_figures else replace(report, cost_usd=0.0)

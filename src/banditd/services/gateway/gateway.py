@@ -21,7 +21,7 @@ from banditd.services.gateway.exchange import Exchange
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
-# A settlement that the database does not take is tried again; after that its estimate stands, which is charged already.
+# A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Route = Callable[[Query], Awaitable[Decision]]
@@ -59,11 +59,11 @@ class Gateway:
         """One request and its answer. Nothing has happened yet."""
         return Exchange(self, call)
 
-    def policies(self) -> Mapping[str, tuple[str, ...]]:
-        """Every policy, with the names of its arms that the gateway can call."""
+    def policies(self) -> Mapping[str, Mapping[str, bool]]:
+        """Every policy with the names of its arms, and whether the gateway can call them now."""
         names = set(self.upstreams.names())
         return {
-            name: tuple(arm.arm for arm in runtime.arms if arm.upstream in names and arm.enabled)
+            name: {arm.arm: arm.enabled and arm.upstream in names for arm in runtime.arms}
             for name, runtime in self._runtimes.items()
         }
 
@@ -99,7 +99,7 @@ class Gateway:
         return self._rng.random()
 
     def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None:
-        """A call has ended: breakers and metrics hear of it at once. calls : whether the upstream was called at all."""
+        """A call has ended: breakers and metrics hear of it at once. calls : whether the upstream was called."""
         outcome = attempt.error or "ok"
         self._metrics.count(self._metrics.gateway_attempts, policy, attempt.arm, outcome)
         if attempt.first_token_ms is not None:
