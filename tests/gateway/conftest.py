@@ -78,7 +78,7 @@ def arm(model: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
+def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """``async with serve("500", "ok") as served``: arms in the order in which they are to be asked."""
     monkeypatch.setenv("UPSTREAM_KEY", KEY)
 
@@ -88,6 +88,7 @@ async def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
         timeouts: dict[str, float] | None = None,
         gateway: dict[str, Any] | None = None,
         upstream: dict[str, Any] | None = None,
+        more_policies: dict[str, Any] | None = None,
         **sections: Any,
     ) -> AsyncIterator[Served]:
         arms = [arm(one) if isinstance(one, str) else one for one in models]
@@ -100,10 +101,10 @@ async def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
             learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
             upstreams={"up": up},
             gateway=gateway or {},  # type: ignore[arg-type]
-            policies={"default": policy},  # type: ignore[dict-item]
+            policies={"default": policy, **(more_policies or {})},  # type: ignore[dict-item]
             **sections,
         )
         async with AsyncExitStack() as stack:
             yield await stack.enter_async_context(serve_daemon(settings))
 
-    yield start
+    return start

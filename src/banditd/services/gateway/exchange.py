@@ -79,7 +79,6 @@ class Exchange:
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
         self._whole = False
-        self._estimated = False
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     @property
@@ -93,6 +92,13 @@ class Exchange:
         return None if self._running is None else self._running.response_id
 
     @property
+    def told(self) -> tuple[Attempt, ...]:
+        """Every call so far; the one that runs as if it ended well now."""
+        if self._running is None or self._settling is not None or self.decision is None:
+            return tuple(self.attempts)
+        return (*self.attempts, self._attempt(self._running, None, self.decision))
+
+    @property
     def model(self) -> str | None:
         """The model's name as the upstream gave it."""
         return None if self._running is None else self._running.model
@@ -101,11 +107,6 @@ class Exchange:
     def calls(self) -> int:
         """How often upstreams were called so far, the call that runs included."""
         return len(self.attempts) + (self._running is not None and self._settling is None)
-
-    @property
-    def usage(self) -> TokenUsage | None:
-        """What the upstream said of tokens so far."""
-        return None if self._running is None else self._running.usage
 
     async def begin(self) -> None:
         """Route, and call arms until one answers: then ``reply`` is there, or ``events`` may be read.
@@ -171,7 +172,8 @@ class Exchange:
         if self._running is not None:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
-        self._settling = self._around.settle(self._report(self.decision), estimated=self._estimated)
+        estimated = self._running is not None and self._running.usage is None
+        self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
         return self._settling
 
     # ---------------------------------------------------------------- one call
@@ -258,23 +260,13 @@ class Exchange:
     def _attempted(
         self, running: _Running, ended: ErrorClass | None, *, code: str, error: UpstreamError | None = None
     ) -> None:
+        """A call has ended: it is kept for the settlement, and breakers and metrics hear of it."""
         decision = self.decision
         if decision is None:
             return
-        last_s = self._now() if running.last_s is None or ended is not None else running.last_s
-        tokens = self._tokens(running, ended, decision)
-        first_s = running.first_token_s
-        attempt = Attempt(
-            arm=running.arm.arm,
-            error=ended,
-            latency_ms=(last_s - running.began_s) * 1e3,
-            input_tokens=None if tokens is None else tokens.input_tokens,
-            output_tokens=None if tokens is None else tokens.output_tokens,
-            cached_input_tokens=None if tokens is None else tokens.cached_input_tokens,
-            cost_usd=None if tokens is None else tokens.cost_usd,
-            retry_after_s=None if error is None else error.retry_after_s,
-            first_token_ms=None if first_s is None else (first_s - running.began_s) * 1e3,
-        )
+        attempt = self._attempt(running, ended, decision)
+        if error is not None:
+            attempt = replace(attempt, retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
         self._around.tell(decision.policy, attempt, calls=error is None or not error.local)
         if ended is not None:
@@ -291,13 +283,27 @@ class Exchange:
                 },
             )
 
+    def _attempt(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> Attempt:
+        last_s = self._now() if running.last_s is None or ended is not None else running.last_s
+        tokens = self._tokens(running, ended, decision)
+        first_s = running.first_token_s
+        return Attempt(
+            arm=running.arm.arm,
+            error=ended,
+            latency_ms=(last_s - running.began_s) * 1e3,
+            input_tokens=None if tokens is None else tokens.input_tokens,
+            output_tokens=None if tokens is None else tokens.output_tokens,
+            cached_input_tokens=None if tokens is None else tokens.cached_input_tokens,
+            cost_usd=None if tokens is None else tokens.cost_usd,
+            first_token_ms=None if first_s is None else (first_s - running.began_s) * 1e3,
+        )
+
     def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
         """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
         if running.usage is not None:
             return running.usage
         if ended is not None and ended != "client_gone" and not running.deltas:
             return None
-        self._estimated = True
         counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
         return TokenUsage(decision.input_tokens, round(counted))
 

@@ -114,7 +114,7 @@ class Gateway:
     def settle(self, report: UsageReport, *, estimated: bool) -> asyncio.Task[None]:
         """Report usage in a task of the gateway's own, which outlives a request that is cancelled."""
         if estimated:
-            self._metrics.count(self._metrics.gateway_usage_estimated)
+            self._metrics.gateway_usage_estimated.inc()
         task = asyncio.get_running_loop().create_task(self._settle(report))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)

@@ -1,4 +1,4 @@
-"""What ``explain`` adds to an answer: the decision with every arm's score, the attempts, what it took."""
+"""What ``explain`` adds to an answer: the decision with every arm's score, the attempts and what they took."""
 
 from __future__ import annotations
 
@@ -15,6 +15,5 @@ def details_of(exchange: Exchange) -> dict[str, object]:
         details |= decision_answer(exchange.decision, dry_run=False, explain=True)
     served = exchange.served
     details["served_arm"] = None if served is None else served.arm
-    details["attempts"] = [asdict(attempt) for attempt in exchange.attempts]
-    details["usage"] = None if exchange.usage is None else asdict(exchange.usage)
+    details["attempts"] = [asdict(attempt) for attempt in exchange.told]
     return details

@@ -7,6 +7,7 @@ upstream. What was not finished never ends cleanly.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from banditd.web.gateway.forms import Failure, Form, failure_of
 from banditd.web.gateway.watch import ClientWatch, Watched
 from banditd.web.json import JSON_TYPE, encode
 
+logger = logging.getLogger(__name__)
 GONE_STATUS: Final = 499
+SETTLE_WAIT_S: Final = 0.25
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -110,6 +113,12 @@ class Relay:
                     await self._write(watched, data)
         except BanditdError as error:
             outcome = _outcome(error)
+            await self._write(watched, self.form.error_event(failure_of(error)))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:  # a bug: a second answer in the middle of this one would hide it
+            logger.exception("request.failed", extra={"route": self.surface})
+            outcome = "failed"
             await self._write(watched, self.form.error_event(failure_of(error)))
         await _settled(exchange)
         watched.response = None  # no comments behind the end
@@ -195,10 +204,10 @@ class Relay:
 
 
 async def _settled(exchange: Exchange) -> None:
-    """Wait until what the answer took is durable; being cancelled here stops only the waiting."""
+    """Wait until what the answer took is durable, but not for a database that is away: the gateway settles on."""
     settling = exchange.finish()
     if settling is not None:
-        await asyncio.shield(settling)
+        await asyncio.wait({settling}, timeout=SETTLE_WAIT_S)
 
 
 def _headers(exchange: Exchange, *, shown: bool) -> CIMultiDict[str]:

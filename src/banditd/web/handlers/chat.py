@@ -6,6 +6,7 @@ import numpy as np
 from aiohttp import web
 
 from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.model_names import AUTO, PREFIX, Named
 from banditd.core.types import Query
 from banditd.ports.upstreams import Surface
 from banditd.services.bundle import Gateway
@@ -14,7 +15,7 @@ from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.asked import Asked, read_chat
 from banditd.web.gateway.forms import CHAT_FORM
-from banditd.web.gateway.names import AUTO, PREFIX, Named, listed, resolve
+from banditd.web.gateway.names import listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.relay import Relay
 from banditd.web.json import json_answer
