@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 from tests.walks.conftest import OpenDaemon
 
 from banditd.core.errors import InvalidInputError
@@ -117,3 +118,30 @@ async def test_how_an_arm_is_called_is_kept_and_only_configured_upstreams_are_ta
         assert {name: getattr(kept.arm, name) for name in said} == said
         cleared = await again.services.arms.patch("default", "a0", {"upstream": None, "params": {}})
         assert (cleared.arm.upstream, cleared.arm.params) == (None, {})
+
+
+def names(count: int) -> list[dict[str, str]]:
+    return [{"arm": f"a{i}"} for i in range(count)]
+
+
+def listen(engine: Engine) -> list[str]:
+    """Every statement that is sent from now on."""
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    return statements
+
+
+async def test_looking_at_arms_asks_as_often_for_many_as_for_one(open_daemon: OpenDaemon) -> None:
+    asked = {}
+    for count in (2, 40):  # the second start adds 38 arms to the same database
+        async with open_daemon(arms=names(count)) as daemon:
+            service = daemon.services.arms
+            statements = listen(daemon.storage.database.engine)
+            await service.get("default", "a0")
+            one = list(statements)
+            assert len(await service.list("default")) == count
+            asked[count] = [sum("arm_price" in said for said in one), len(one)]
+            # The learner and the jobs may ask in between; looking itself asks for prices once each time.
+            assert sum("arm_price" in said for said in statements) == 2
+    assert asked[2][0] == asked[40][0] == 1
+    assert asked[40][1] < 40

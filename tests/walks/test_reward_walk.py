@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
+from tests.one_query import predict
 from tests.walks.conftest import OpenDaemon, leads
 
 from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
@@ -337,9 +338,8 @@ async def test_a_second_replica_follows_and_takes_over(open_daemon: OpenDaemon) 
             await asyncio.sleep(0.01)
         assert not second.learner.leader
         context = second.runtimes["default"].builder.build(text="x", embedding=await _embedding(second, "x"))
-        arms = np.arange(3)
-        mine = second.runtimes["default"].view.snapshot.predict(context, arms)
-        theirs = first.runtimes["default"].view.snapshot.predict(context, arms)
+        mine = predict(second.runtimes["default"].view.snapshot, context)
+        theirs = predict(first.runtimes["default"].view.snapshot, context)
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
         await first.learner.stop()
         other = await route(second)

@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import Final
 
-HOLD_S: Final = 0.005
+HOLD_S: Final = 0.003
 """How long one piece may hold the event loop before others get a turn."""
 
 

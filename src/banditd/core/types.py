@@ -20,6 +20,7 @@ from banditd.core.request_keys import RequestKey
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 
 DEFAULT_POLICY: Final = "default"
 MICROSECONDS_PER_SECOND: Final = 1_000_000
@@ -252,7 +253,7 @@ class Decision:
     charges : what it puts on the accounts of budgets.
     unaffordable_usd : predicted cost of the arms that budgets took out, by name: of these it is counted, too, what
         they would have cost.
-    mixture : what was mixed into the policy's own vector, where a budget's guard is at work.
+    mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
     key_name : of the API key that asked, None without API keys.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """

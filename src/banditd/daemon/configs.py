@@ -5,7 +5,7 @@ from __future__ import annotations
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
-from banditd.services.objectives import Profile, ResourcePrices
+from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
+from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import ArmGuards, TrafficCaps
 from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
@@ -131,7 +131,7 @@ async def open_services(
     metrics = Metrics(version=__version__)
     async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
-        budgets = await _open_budgets(bench, metrics)
+        budgets = await _open_budgets(bench)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
@@ -265,15 +265,21 @@ def _make_services(
         breakers=breakers,
         routing=RoutingService(
             runtimes=runtimes,
-            guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
+            decider=TurnDecider(
+                runtimes=runtimes,
+                guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
+                budgets=budgets,
+                clock=clock,
+                rng=np.random.default_rng(),
+                metrics=metrics,
+                hash_input=InputHash(bench.secrets),
+                store_input=settings.privacy.store_input,
+            ),
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
             clock=clock,
-            rng=np.random.default_rng(),
             metrics=metrics,
-            hash_input=InputHash(bench.secrets),
-            store_input=settings.privacy.store_input,
         ),
         rewards=RewardService(
             runtimes=runtimes,
@@ -374,10 +380,9 @@ def make_jobs(
     ]
 
 
-async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetBook]:
+async def _open_budgets(bench: Workbench) -> dict[str, BudgetBook]:
     books = {}
     for name, runtime in bench.runtimes.items():
-        stops = partial(metrics.count, metrics.budget_stops, name)
-        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent, stops)
+        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent)
         await books[name].open()
     return books

@@ -7,15 +7,18 @@ templates; never ids, users or tags of requests. Not a store: it forgets at rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
+from banditd.obs.logs import dropped_lines
 
 _FAST_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
@@ -25,6 +28,16 @@ _DELAY_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2
 # A client may invent policy names; a label value must not follow it for ever.
 _MAX_CHILDREN: Final = 4000
 _OTHER: Final = "_other"
+
+
+class _LogCollector(Collector):
+    """Reads what the log's own thread has counted."""
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """One counter."""
+        yield CounterMetricFamily(
+            "banditd_log_dropped_lines", "Lines of the log that found no room: nobody read it.", value=dropped_lines()
+        )
 
 
 class Metrics:
@@ -40,6 +53,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
+        self.registry.register(_LogCollector())
         self._define_requests()
         self._define_usage()
         self._define_gateway()
@@ -145,6 +159,7 @@ class Metrics:
 
     def _define_operations(self) -> None:
         self.rows = self._gauge("banditd_rows", "Rows in the database by table.", "table")
+        self.wal_bytes = self._gauge("banditd_wal_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.")
         self.budget_spend_ratio = self._gauge(
             "banditd_budget_spend_ratio", "Spend so far over the budget so far.", "policy", "budget"
         )

@@ -233,6 +233,7 @@ class FoldItem:
     queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
     predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
         them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
+    damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
     decision_id: str
@@ -251,6 +252,7 @@ class FoldItem:
     predicted: tuple[tuple[str, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +281,7 @@ class StatDelta:
     """Difference that a fold makes to the plain-column statistics of (bucket of the decision, cluster, arm)."""
 
     arm: str
-    cluster: int
+    cluster: int | None  # None: those of clusters do not move
     created_at_us: int
     rewards: int
     weight: float
@@ -317,6 +319,9 @@ class FoldCommit:
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
     set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by schema: rows for its learner
+    replaces: bool = False  # all that is stored of the policy under the schema goes first; base_version is 0
+    recounts: bool = False  # then ``deltas`` and ``estimates`` are the whole statistics, not differences
+    dropped_snapshots: Sequence[int] = ()  # versions that go as well
     at_us: int = 0
 
 
@@ -340,10 +345,16 @@ class LearningStore(Protocol):
     async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
         """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
+    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
+        """Those of the policies (to the hash of their schema) that have rows in the queue; cheap at any length."""
+
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""
 
     async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]: ...
+
+    async def check_rows(self, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        """(ids of the next ``limit`` decisions behind ``after`` whose checksum fails, where to go on or None)."""
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         """A random sample of folded decisions with their events, for the integrity check."""

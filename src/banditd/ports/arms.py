@@ -59,7 +59,8 @@ class ArmStore(Protocol):
         True when that was done before, under ``key``. Raises NotFoundError.
         """
 
-    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]: ...
+    async def price_histories(self, policy: str) -> Mapping[str, Sequence[tuple[int, Price]]]:
+        """(since, price) of every arm of a policy that ever had one, oldest first; microseconds since the epoch."""
 
     async def adopt_due_prices(self, now_us: int) -> Sequence[tuple[str, str]]:
         """Give arms the price of their history that is in force now. Returns the (policy, arm) that changed."""

@@ -13,9 +13,10 @@ from typing import Any
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
+from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.bundle import ArmView
-from banditd.services.policy import PolicyRuntime, is_onboarding, runtime_of
+from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(
@@ -60,10 +61,16 @@ class ArmService:
         usage = await self._store.usage(policy)
         statistics = await self._statistics(policy)
         graduation = await self._graduation(policy, arms, usage)
+        histories = await self._store.price_histories(policy)
         first = min((a.created_at_us for a in arms), default=0)
         return [
-            await self._view(
-                arm, usage.get(arm.arm), statistics.get(arm.arm, {}), graduation.get(arm.arm, NO_QUOTA), first
+            _view(
+                arm,
+                usage.get(arm.arm),
+                statistics.get(arm.arm, {}),
+                histories.get(arm.arm, ()),
+                graduation.get(arm.arm, NO_QUOTA),
+                first,
             )
             for arm in arms
         ]
@@ -146,7 +153,8 @@ class ArmService:
             return await self.get(arm.policy, arm.arm)
         statistics = await self._statistics(arm.policy)
         usage = (await self._store.usage(arm.policy)).get(arm.arm)
-        view = await self._view(arm, usage, statistics.get(arm.arm, {}), NO_QUOTA, arm.created_at_us)
+        prices = (await self._store.price_histories(arm.policy)).get(arm.arm, ())
+        view = _view(arm, usage, statistics.get(arm.arm, {}), prices, NO_QUOTA, arm.created_at_us)
         return dataclasses.replace(view, duplicate=True)
 
     async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
@@ -175,30 +183,6 @@ class ArmService:
         if due:
             await self._changed()
 
-    async def _view(
-        self,
-        arm: Arm,
-        usage: ArmUsage | None,
-        statistics: Mapping[str, object],
-        graduation: Mapping[str, object],
-        first_us: int,
-    ) -> ArmView:
-        used = usage or ArmUsage(arm=arm.arm)
-        return ArmView(
-            arm=arm,
-            usage=used,
-            statistics=statistics,
-            price_history=await self._store.price_history(arm.policy, arm.arm),
-            onboarding={
-                "active": arm.enabled and is_onboarding(arm, usage, first_us),
-                "decisions": min(used.decisions, arm.onboarding_decisions),
-                "decisions_quota": arm.onboarding_decisions,
-                "cost_usd": used.cost_usd,
-                "cost_usd_quota": arm.onboarding_usd,
-                **graduation,
-            },
-        )
-
     def _require_policy(self, policy: str) -> None:
         runtime_of(self._runtimes, policy)
 
@@ -210,6 +194,31 @@ class ArmService:
                 code="UPSTREAM_UNKNOWN",
                 field="/upstream",
             )
+
+
+def _view(
+    arm: Arm,
+    usage: ArmUsage | None,
+    statistics: Mapping[str, object],
+    price_history: Sequence[tuple[int, Price]],
+    graduation: Mapping[str, object],
+    first_us: int,
+) -> ArmView:
+    used = usage or ArmUsage(arm=arm.arm)
+    return ArmView(
+        arm=arm,
+        usage=used,
+        statistics=statistics,
+        price_history=price_history,
+        onboarding={
+            "active": arm.enabled and is_onboarding(arm, usage, first_us),
+            "decisions": min(used.decisions, arm.onboarding_decisions),
+            "decisions_quota": arm.onboarding_decisions,
+            "cost_usd": used.cost_usd,
+            "cost_usd_quota": arm.onboarding_usd,
+            **graduation,
+        },
+    )
 
 
 def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:

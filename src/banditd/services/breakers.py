@@ -82,6 +82,13 @@ class Breakers:
         if breaker is not None:
             breaker.probe_until_us = 0
 
+    def half_open(self, now_us: int) -> bool:
+        """Whether the next decision may be the probe of an arm."""
+        return any(
+            breaker.open_until_us and now_us >= breaker.open_until_us and now_us >= breaker.probe_until_us
+            for breaker in self._arms.values()
+        )
+
     def exclusions(self, now_us: int) -> dict[str, str]:
         """Arms to leave alone now, with the reason: ``cooling_down``, ``breaker_open`` or ``breaker_probe``."""
         excluded: dict[str, str] = {}

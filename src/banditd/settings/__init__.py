@@ -22,6 +22,7 @@ from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import Section
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
+from banditd.settings.hints import problem_line
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -350,7 +351,7 @@ def load_settings(
                 settings = _override(settings, dotted, value)
     except ValidationError as error:
         where = f" in {path}" if path is not None else ""
-        lines = [f"  {'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
+        lines = [problem_line(detail, Settings) for detail in error.errors()]
         raise ConfigurationError(f"the configuration{where} is not valid:\n" + "\n".join(lines)) from error
     except ValueError as error:
         raise ConfigurationError(f"the configuration is not valid: {error}") from error

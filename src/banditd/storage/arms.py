@@ -178,15 +178,17 @@ class SqlArmStore:
 
         return await self._database.write(work)
 
-    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]:
-        query = (
-            select(arm_price)
-            .where(arm_price.c.policy == policy, arm_price.c.arm == arm)
-            .order_by(arm_price.c.valid_from_us)
-        )
-        return await self._database.read(
-            lambda connection: [(row.valid_from_us, _price(row)) for row in connection.execute(query)]
-        )
+    async def price_histories(self, policy: str) -> dict[str, list[tuple[int, Price]]]:
+        c = arm_price.c
+        query = select(arm_price).where(c.policy == policy).order_by(c.arm, c.valid_from_us)
+
+        def work(connection: Connection) -> dict[str, list[tuple[int, Price]]]:
+            histories: dict[str, list[tuple[int, Price]]] = {}
+            for row in connection.execute(query):
+                histories.setdefault(row.arm, []).append((row.valid_from_us, _price(row)))
+            return histories
+
+        return await self._database.read(work)
 
     async def adopt_due_prices(self, now_us: int) -> list[tuple[str, str]]:
         seen = await self._database.read(lambda connection: _due_prices(connection, now_us))

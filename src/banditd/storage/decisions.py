@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from math import log
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
@@ -19,6 +19,7 @@ from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
 from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
+from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     clean_text,
     pack_blend,
@@ -36,6 +37,7 @@ from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
+_checksum: Final = RowChecksum(_COLUMNS)
 _ROUTE_SUMS: Final = (
     "decisions",
     "explored",
@@ -46,6 +48,7 @@ _ROUTE_SUMS: Final = (
     "predicted_spend_usd",
     "fixed_cost_usd",
 )
+_CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
 
@@ -70,7 +73,11 @@ class SqlDecisionLog:
             newer.on_conflict_do_update(
                 index_elements=["policy", "session_id"],
                 set_={name: newer.excluded[name] for name in ("arm", "decision_id", "updated_at_us")},
-                where=newer.excluded.updated_at_us >= session.c.updated_at_us,
+                # A time that is far ahead came of a clock that was wrong: it must not hold the session's arm.
+                where=or_(
+                    session.c.updated_at_us <= newer.excluded.updated_at_us,
+                    session.c.updated_at_us - newer.excluded.updated_at_us > literal_column(str(_CLOCK_SLACK_US)),
+                ),
             ),
             _SESSION_COLUMNS,
         )
@@ -91,7 +98,8 @@ class SqlDecisionLog:
         for batch in made_by_batch:
             for made in batch:
                 predicted_cost_usd = _count(made, increments, fixed)
-                rows.append(_row(made, predicted_cost_usd))
+                row = _row(made, predicted_cost_usd)
+                rows.append((*row, _checksum(row)))
                 if made.session_id is not None:
                     # One row per session and statement; the last decision of the group is the newest.
                     key = (made.policy, made.session_id)
@@ -260,7 +268,7 @@ def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
 
 
 def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
-    """The decision in the order of ``_COLUMNS``; numpy scalars become plain numbers."""
+    """The decision in the order of ``_COLUMNS`` but for its checksum (the last); numpy's become plain numbers."""
     return (
         made.decision_id,
         made.policy,

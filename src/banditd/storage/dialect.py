@@ -1,13 +1,13 @@
-"""Where SQLite and PostgreSQL differ. The only file that names a dialect.
+"""Where SQLite and PostgreSQL differ. The only file that names a dialect, but for ``postgres.py``.
 
-It knows URLs, connection set-up, ``ON CONFLICT``, row locks, what an error of a driver means, and how to
-compile a statement once for the driver's own ``executemany``.
+It knows URLs, connections, ``ON CONFLICT``, row locks, what an error of a driver means, and statements compiled once.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -45,6 +45,7 @@ _RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "26000
 # Classes and single states that mean a server which cannot now: connections, resources, operators, disks, standbys.
 _UNAVAILABLE_STATES: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "26000", "42P05")
 _BATCHES: Final = (32, 8, 2)  # rows of one statement; few sizes, so that the driver keeps them prepared
+_VALUES: Final = re.compile(r"(?<=VALUES )\([^()]*\)")
 _SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
@@ -95,8 +96,7 @@ def make_engine(
 
     ``enforce_foreign_keys`` is off for migrations on SQLite only: with it on, a rebuilt parent table would
     take its children along. ``deadlines`` is None for migrations, which take as long as they take; ``watch`` ends
-    connections on which work has passed its limit (PostgreSQL); ``file`` refuses to open another file than before
-    (SQLite).
+    connections whose work has passed its limit (PostgreSQL); ``file`` refuses to open another one (SQLite).
     """
     if is_sqlite(url):
         _make_folder(Path(str(url.database)).parent)
@@ -130,7 +130,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def file_identity(url: URL) -> FileIdentity | None:
-    """The file of a SQLite database, to notice when another one takes its name; None on PostgreSQL."""
+    """The file of a SQLite database; None on PostgreSQL."""
     return FileIdentity(Path(str(url.database))) if is_sqlite(url) else None
 
 
@@ -187,8 +187,8 @@ def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int
     """Checkpoint SQLite's write-ahead log: ``PASSIVE`` waits for nobody, ``RESTART`` lets the log begin anew,
     ``TRUNCATE`` also gives its space back.
 
-    The latter two hold the writer up while they wait for readers, at most ``patience_s``. Returns (pages in the log,
-    pages copied); (-1, -1) when another connection was at it. Raises StorageUnavailableError.
+    The latter two hold the writer up while they wait for readers, at most ``patience_s``. Returns (pages, pages
+    copied); (-1, -1) when another connection was at it. Raises StorageUnavailableError.
     """
     connection = engine.raw_connection()
     try:
@@ -310,21 +310,21 @@ class Prepared:
         if list(compiled.positiontup) != list(columns):
             raise InvariantError(f"the compiled order {compiled.positiontup} is not {columns}")
         self.sql = str(compiled)
-        self._batches = _BATCHES if is_sqlite(engine.url) else ()
-        one = "(" + ", ".join("?" * len(columns)) + ")"
-        if self._batches and self.sql.count(f"VALUES {one}") != 1:
-            raise InvariantError(f"{self.sql} has no single VALUES {one} to repeat")
-        self._many = {n: self.sql.replace(f"VALUES {one}", "VALUES " + ", ".join([one] * n)) for n in self._batches}
+        values = _VALUES.findall(self.sql)
+        if len(values) != 1:
+            raise InvariantError(f"{self.sql} has no single row of VALUES to repeat")
+        [one] = values
+        self._many = {n: self.sql.replace(one, ", ".join([one] * n)) for n in _BATCHES}
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         if not rows:
             return
         cursor = connection.connection.cursor()
         try:
-            # SQLite's driver lets go of the interpreter at every step of every statement, and gets it back from a
-            # busy event loop only after a switch interval. A statement of many rows is one step.
+            # SQLite's driver lets go of the interpreter at every step, and gets it back from a busy event loop only
+            # after a switch interval. A statement of many rows is one step, and one trip to a server.
             start = 0
-            for size in self._batches:
+            for size in _BATCHES:
                 while len(rows) - start >= size:
                     cursor.execute(self._many[size], tuple(chain.from_iterable(rows[start : start + size])))
                     start += size

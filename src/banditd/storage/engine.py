@@ -89,6 +89,7 @@ class Database:
         self._ending = False
         self.write_failure: StorageUnavailableError | None = None
         """Why the last write failed, where the database was the reason; None after one that was committed."""
+        self._unreachable = False  # as of the last transaction, read or write
 
     async def __aenter__(self) -> Database:
         self._open = True
@@ -173,19 +174,23 @@ class Database:
     def _read(self, work: Callable[[Connection], T], until_s: float) -> T:
         for attempt in range(2):
             left_s = until_s - time.monotonic()
-            if left_s <= 0.0 or (self._ending and self.write_failure is not None):
+            if left_s <= 0.0 or (self._ending and self._unreachable):
                 raise StorageUnavailableError("The database does not answer in time. Try again.")
             try:
                 with self._watch.limit(left_s), self._reading.connect() as connection, connection.begin():
-                    return work(connection)
+                    answer = work(connection)
             except Exception as error:
                 # A connection of the pool may have died unnoticed; reading again is harmless.
                 if attempt == 0 and (dialect.is_disconnect(error) or dialect.is_retryable(error)):
                     continue
                 mine = dialect.translate(error)
+                self._unreachable |= isinstance(mine, StorageUnavailableError)
                 if mine is error:
                     raise
                 raise mine from error
+            else:
+                self._unreachable = False
+                return answer
         raise AssertionError("unreachable")
 
     # ------------------------------------------------------------ the writer thread
@@ -203,7 +208,7 @@ class Database:
     def _in_time(self, group: Sequence[_Write]) -> Sequence[_Write]:
         """Those that have not waited their time already; the others are refused, and have stored nothing."""
         since_s = time.monotonic() - self.deadlines.transaction_s
-        hopeless = self._ending and self.write_failure is not None
+        hopeless = self._ending and self._unreachable
         if not hopeless and all(item.at_s >= since_s for item in group):
             return group
         late = [item for item in group if hopeless or item.at_s < since_s]
@@ -231,11 +236,11 @@ class Database:
         except Exception as error:  # every failure is the answer of some write
             mine = dialect.translate(error)
             if isinstance(mine, StorageUnavailableError):
-                self.write_failure = mine
+                self.write_failure, self._unreachable = mine, True
             if len(group) == 1 or isinstance(mine, StorageUnavailableError):
                 return [mine] * len(group)
         else:
-            self.write_failure = None
+            self.write_failure, self._unreachable = None, False
             return answers
         return [self._commit([item])[0] for item in group]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, delete, distinct, exists, func, not_, select
 
+from banditd.core.errors import StorageUnavailableError
 from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import PRUNED_CURSOR
@@ -168,7 +169,14 @@ class SqlMaintenance:
         return await self._database.write(lambda connection: forget_keys(connection, before_us, limit))
 
     async def ping(self) -> None:
+        self._database.check_file()
+        failure = self._database.write_failure
+        if failure is not None:
+            raise StorageUnavailableError(f"The last write failed: {failure.message}", code=failure.code)
         await self._database.read(lambda connection: connection.execute(select(1)).scalar_one())
+
+    def log_bytes(self) -> int | None:
+        return self._database.log_bytes()
 
     async def schema_revision(self) -> str:
         return await self._database.read(current_revision)

@@ -7,11 +7,13 @@ for longer than ``silence_s``: the server ends its transaction.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event, text
 
+from banditd.core.errors import InvariantError
 from banditd.storage.watch import Deadlines, Line, Watch
 
 READ: Final = "READ"
@@ -43,6 +45,7 @@ def prepare(engine: Engine, deadlines: Deadlines | None, watch: Watch | None) ->
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, record: Any, arguments: Any, parameters: Any) -> Any:
         connection = dialect.connect(*arguments, **parameters)
+        connection.cursor_factory = _stepwise(dialect.loaded_dbapi.Cursor)
         line = record.info[_LINE] = Line(connection.fileno())
         if watch is not None:
             watch.adopt(line)
@@ -75,8 +78,27 @@ def prepare(engine: Engine, deadlines: Deadlines | None, watch: Watch | None) ->
         finally:
             cursor.close()
 
+    engine.dialect.use_insertmanyvalues_wo_returning = True  # many rows of an insert are one statement
     # Not in the event: what fails here is treated like any statement, so a dead connection is replaced.
     engine.dialect.do_begin = do_begin  # type: ignore[assignment,method-assign]
+
+
+@functools.cache
+def _stepwise(cursor: Any) -> Any:
+    """The driver's cursor, which waits for the server after every statement.
+
+    Its own ``executemany`` streams statements in pipeline mode, and the server counts no time of silence before the
+    end of a pipeline: a replica frozen in the middle of one would keep its locks.
+    """
+
+    class Stepwise(cursor):  # type: ignore[misc]
+        def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
+            if returning:
+                raise InvariantError("rows come back by way of one statement, not of many")
+            for parameters in params_seq:
+                self.execute(query, parameters)
+
+    return Stepwise
 
 
 def _begin_text(mode: str, deadlines: Deadlines | None) -> str:

@@ -79,7 +79,7 @@ class Limit:
 
 
 class Watch:
-    """Cuts the connections of work that has passed its limit, in a thread that begins with the first limit."""
+    """Cuts the connections of work that has passed its limit, in a thread that begins with the first connection."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,9 +95,6 @@ class Watch:
         before = getattr(self._here, "limit", None)
         with self._lock:
             self._limits.add(limit)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="banditd-watch", daemon=True)
-                self._thread.start()
         self._here.limit = limit
         try:
             yield limit
@@ -113,6 +110,9 @@ class Watch:
             return
         with self._lock:
             limit.lines.append(line)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="banditd-watch", daemon=True)
+                self._thread.start()
         if limit.expired:
             line.cut()
 

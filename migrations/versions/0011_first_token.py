@@ -1,6 +1,6 @@
 """Time to the first token of an attempt.
 
-Revision 0010, after 0009. Safe before the code: the new column may be null.
+Revision 0011, after 0010. Safe before the code: the new column may be null.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,76 @@
+"""The plain statistics of rewards counted anew from the whole log, for a repair: no clock, no I/O.
+
+What a damaged contribution says was once added to them cannot be trusted, so nothing is subtracted: they begin at
+zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from banditd.core.types import Contribution
+from banditd.ports import EstimateDelta, FoldItem, StatDelta
+from banditd.services.learning.folding import estimate_deltas, stat_deltas
+
+_STRETCH_US: Final = 300 * 1_000_000
+"""Decisions of the same five minutes are counted together: memory grows with time and arms, not with the log."""
+
+_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
+_StatKey = tuple[str, int | None, int]
+
+
+class Recount:
+    """Collects what every folded decision adds to the statistics of its arm."""
+
+    def __init__(self) -> None:
+        self._stats: dict[_StatKey, StatDelta] = {}
+        self._estimates: dict[tuple[str, int], EstimateDelta] = {}
+        self._new: list[StatDelta] = []
+
+    def add(self, item: FoldItem, put: Contribution | None, *, own: bool, estimated: bool) -> None:
+        """Count a decision that contributes ``put``.
+
+        own : it is of the feature schema that is rebuilt, whose clusters are counted anew too. estimated : it counts
+        in what fixed arms are estimated to earn.
+        """
+        if put is None:
+            return
+        start_us = item.created_at_us - item.created_at_us % _STRETCH_US
+        if item.queue_ids and item.contribution is None:
+            # Nobody has counted its delay yet.
+            self._new.extend(stat_deltas(item, put))
+        else:
+            # What taking it out would change, the other way round: its rewards may have been taken back since.
+            for delta in stat_deltas(dataclasses.replace(item, contribution=put), None):
+                sums = {name: -getattr(delta, name) for name in _SUMS}
+                cluster = delta.cluster if own else None
+                self._add_stat(dataclasses.replace(delta, cluster=cluster, created_at_us=start_us, **sums))
+        if estimated:
+            for estimate in estimate_deltas(dataclasses.replace(item, contribution=put, estimated=True), None):
+                terms = tuple(-term for term in estimate.sums)
+                self._add_estimate(EstimateDelta(estimate.arm, start_us, terms))
+
+    @property
+    def stats(self) -> list[StatDelta]:
+        return [*self._stats.values(), *self._new]
+
+    @property
+    def estimates(self) -> list[EstimateDelta]:
+        return list(self._estimates.values())
+
+    def _add_stat(self, delta: StatDelta) -> None:
+        key = (delta.arm, delta.cluster, delta.created_at_us)
+        before = self._stats.get(key)
+        if before is not None:
+            sums = {name: getattr(before, name) + getattr(delta, name) for name in _SUMS}
+            delta = dataclasses.replace(delta, **sums)
+        self._stats[key] = delta
+
+    def _add_estimate(self, delta: EstimateDelta) -> None:
+        key = (delta.arm, delta.created_at_us)
+        before = self._estimates.get(key)
+        if before is not None:
+            sums = tuple(a + b for a, b in zip(before.sums, delta.sums, strict=True))
+            delta = dataclasses.replace(delta, sums=sums)
+        self._estimates[key] = delta
