@@ -15,6 +15,7 @@ from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardRece
 from banditd.ports import DecisionFilter
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.money.corrections import CorrectionInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,11 @@ class Budgets(Protocol):
         """Every budget with its accounts. Raises NotFoundError."""
 
 
+class Corrections(Protocol):
+    async def correct(self, asked: CorrectionInput) -> Mapping[str, object]:
+        """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
+
+
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
@@ -176,6 +182,7 @@ class Services:
     arms: Arms
     reports: Reports
     budgets: Budgets
+    corrections: Corrections
     dashboard: Dashboard
     health: Health
     gateway: Gateway | None = None

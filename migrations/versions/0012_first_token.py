@@ -1,6 +1,6 @@
 """Time to the first token of an attempt.
 
-Revision 0011, after 0010. Safe before the code: the new column may be null.
+Revision 0012, after 0011. Safe before the code: the new column may be null.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
