@@ -109,6 +109,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
         problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
+    Route(
+        method="POST", path="/v1/decisions/{id}/abandon", handler=decisions.abandon,
+        operation="abandonDecision", summary="Say that a decision was never served", tag="decisions",
+        scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.AbandonAnswer},
+        problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
     _look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",
         parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmListAnswer},
