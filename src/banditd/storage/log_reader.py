@@ -16,6 +16,7 @@ from banditd.ports import DecisionFilter
 from banditd.storage.checksum import COLUMN, is_damaged
 from banditd.storage.codec import unpack_mapping
 from banditd.storage.schema import (
+    abandonment,
     activation,
     attempt,
     contribution,
@@ -32,6 +33,7 @@ OUTCOME_TYPES: Final = {
     "spend_usd": "double",
     "served_arm": "string",
     "activated_at_us": "int64",
+    "abandoned_at_us": "int64",
     "attempts": "json",
 }
 """What is read beside a decision's own columns, and its Arrow type."""
@@ -133,10 +135,12 @@ def _with_outcome(columns: list[Any], decision_id: str | None) -> Select[Any]:
         usage_report.c.cost_usd.label("spend_usd"),
         usage_report.c.served_arm.label("served_arm"),
         activation.c.activated_at_us.label("activated_at_us"),
+        abandonment.c.abandoned_at_us.label("abandoned_at_us"),
     ).select_from(
         decision.outerjoin(contribution, contribution.c.decision_id == decision.c.decision_id)
         .outerjoin(usage_report, usage_report.c.decision_id == decision.c.decision_id)
         .outerjoin(activation, activation.c.decision_id == decision.c.decision_id)
+        .outerjoin(abandonment, abandonment.c.decision_id == decision.c.decision_id)
     )
     return query if decision_id is None else query.where(decision.c.decision_id == decision_id)
 
