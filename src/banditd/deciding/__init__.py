@@ -1,0 +1,1 @@
+"""The one decision, pure: no clock, no I/O, randomness is an argument."""
