@@ -23,6 +23,7 @@ PIP_ARGS := -m pip install --disable-pip-version-check --constraint constraints.
 PIP      := $(BIN)/python $(PIP_ARGS)
 PINS     := pyproject.toml constraints.txt
 RUN_OK   := $(VENV)/.installed-run
+TOOLS_OK := $(VENV)/.installed-tools
 DEV_OK   := $(VENV)/.installed-dev
 BENCH_OK := $(BENCH_VENV)/.installed-bench
 
@@ -54,7 +55,7 @@ demo: $(RUN_OK) ## simulated traffic through a running daemon (or one of its own
 bench: $(RUN_OK) ## measure against the targets, side by side (ARGS="--quick", "--write", "--json FILE")
 	$(BIN)/python -m bench $(ARGS)
 
-bench-scenarios: $(RUN_OK) ## arms that degrade, come and go, on real data (ARGS="--seeds 4", "--only NAME", "--write")
+bench-scenarios: $(TOOLS_OK) ## arms that degrade, come and go, on real data (ARGS="--seeds 4", "--only NAME", "--write")
 	$(BIN)/python -m bench.scenarios $(ARGS)
 
 bench-learning: $(BENCH_OK) ## banditd and the published routers side by side (ARGS="--quick", "--case NAME", "--write")
@@ -82,14 +83,19 @@ $(BIN)/python $(BENCH_VENV)/bin/python:
 
 $(RUN_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd into $(VENV) (once) ..."
-	$(PIP) --editable '.[postgres,tools]'
+	$(PIP) --no-compile --editable '.[postgres]'
+	@touch $@
+
+$(TOOLS_OK): $(RUN_OK)
+	@echo "installing what draws plots and writes Parquet into $(VENV) (once) ..."
+	$(PIP) --no-compile --editable '.[postgres,tools]'
 	@touch $@
 
 $(DEV_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
 	$(PIP) --editable '.[sentence-transformers,postgres,tools,otel,dev]'
-	@touch $(RUN_OK) $@
+	@touch $(RUN_OK) $(TOOLS_OK) $@
 
 $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python
 	@echo "installing banditd and the published routers into $(BENCH_VENV) (once) ..."

@@ -157,7 +157,7 @@ def _by_cluster(
         c: [_row(arm, rewards[(clusters == c) & (chosen == k)]) for k, arm in enumerate(world.arms)]
         for c in range(world.schema.n_clusters)
     }
-    mean, deviation = snapshot.cluster_means(state.cluster_contexts())
+    mean, deviation = snapshot.predict(state.cluster_contexts())
     cells = posterior_cells(table, snapshot.arms, state.cluster_sums(), mean.shape)
     deviation = cell_deviation(mean, deviation, snapshot.noise, cells)
     for c, line in table.items():

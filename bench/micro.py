@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
-from banditd.bandit.policies.exploration import dollar_floors
+from banditd.bandit.policies.exploration import dollar_floors, draw
 from banditd.bandit.state import PolicyState
+from banditd.core.contexts import Contexts
 from banditd.core.types import Context
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import ContextBuilder
@@ -78,18 +79,19 @@ def _learner(builder: ContextBuilder, contexts: list[Context]) -> tuple[float, f
     state = PolicyState(schema=builder.schema, settings=PolicySettings(), arms=[ArmPrior(arm=name) for name in names])
     rng = np.random.default_rng(0)
     truth = rng.normal(0, 0.25, (ARMS, builder.schema.n_features))
-    arms, penalty = np.arange(ARMS), np.linspace(0.0, 0.1, ARMS)
-    floors = dollar_floors(np.linspace(0.001, 0.01, ARMS), 0.005)
+    everyone, penalty = np.ones((1, ARMS), dtype=bool), np.linspace(0.0, 0.1, ARMS)[None, :]
+    floors = dollar_floors(np.linspace(0.001, 0.01, ARMS)[None, :], everyone, 0.005)
     folds, choices = [], []
     for step in range(FOLDS):
         context = contexts[step % len(contexts)]
         snapshot = state.snapshot()
         began = time.perf_counter_ns()
-        choice = snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=rng.random())
+        scores = snapshot.scores(Contexts.of([context]), penalty=penalty, allowed=everyone, floors=floors)
+        arm = int(draw(scores.probability, rng.random(1))[0])
         choices.append(time.perf_counter_ns() - began)
-        reward = float(np.clip(0.5 + truth[choice.index] @ context.x + rng.normal(0, 0.1), 0, 1))
+        reward = float(np.clip(0.5 + truth[arm] @ context.x + rng.normal(0, 0.1), 0, 1))
         began = time.perf_counter_ns()
-        state.fold(arm=names[choice.index], epoch=state.epoch, x=context.x, weight=1.0, reward=reward)
+        state.fold(arm=names[arm], epoch=state.epoch, x=context.x, weight=1.0, reward=reward)
         state.snapshot()
         folds.append(time.perf_counter_ns() - began)
         if state.tune_due():

@@ -7,8 +7,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
 from banditd.bandit.policies.base import PolicySettings
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import InProcessDecider
@@ -47,10 +45,8 @@ def _case(job: tuple[Path, str, int | None, str, range, bool]) -> Result:
             arms=plan.data.arms,
             contexts=contexts,
             seed=seed,
-            known_penalty=plan.penalty,
-            mean_cost_usd=plan.data.cost_usd[plan.scored].mean(axis=0),
-            budget_usd=None,
-            prior_cost_usd=np.full(plan.data.score.shape, np.nan),
+            tariff=plan.tariff(),
+            cost_weight=COST_WEIGHT,
         )
         run = asyncio.run(play(plan, decider, seed, lambda _: None))
         content = make_report(plan, [run]).content

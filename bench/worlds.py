@@ -25,8 +25,10 @@ from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings  # noqa: E402
+from banditd.bandit.policies.exploration import draw as draw_arm  # noqa: E402
 from banditd.bandit.policies.exploration import least_shares  # noqa: E402
 from banditd.bandit.state import PolicyState  # noqa: E402
+from banditd.core.contexts import Contexts  # noqa: E402
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.simulate.families import FAMILIES, draw  # noqa: E402
@@ -119,12 +121,13 @@ def learned(world: World, seed: int, settings: PolicySettings, *, tier: str | No
     ]
     state = PolicyState(schema=world.schema, settings=settings, arms=priors)
     drawn, rewards = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2]).random(n)
-    everyone, free, earned = np.arange(k, dtype=np.intp), np.zeros(k), np.empty(n)
+    everyone, free, earned = np.ones((1, k), dtype=bool), np.zeros((1, k)), np.empty(n)
+    cost = world.cost_usd[None, :]
     for t, context in enumerate(world.contexts):
         snapshot = state.snapshot()
-        floors = least_shares(world.cost_usd, settings.floor, snapshot.probe_share)
-        uniform = float(drawn.random())
-        arm = snapshot.choose(context, arms=everyone, penalty=free, floors=floors, uniform=uniform).index
+        floors = least_shares(cost, everyone, settings.floor, snapshot.probe_share)
+        scores = snapshot.scores(Contexts.of([context]), penalty=free, allowed=everyone, floors=floors)
+        arm = int(draw_arm(scores.probability, drawn.random(1))[0])
         earned[t] = world.mean[t, arm]
         state.fold(
             arm=names[arm], epoch=snapshot.epoch, x=context.x, weight=1.0, reward=float(rewards[t] < earned[t])

@@ -11,6 +11,7 @@ import numpy as np
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.decider import InProcessDecider, Row
+from banditd.replay.prices import Tariff
 from banditd.replay.scenarios import PHASE, Roles, Stream, play_stream, price_drop
 from bench.budget.pareto import Pareto, features
 from bench.budget.setting import (
@@ -95,10 +96,8 @@ async def _banditd(made: Setting, task: Task, rows: IntArray, warmup: int) -> In
         arms=data.arms,
         contexts=made.contexts,
         seed=task.seed,
-        known_penalty=None,
-        mean_cost_usd=None,
+        tariff=Tariff.of_list(PRICES, data.arms, data.prompts),
         budget_usd=task.budget_usd,
-        prior_cost_usd=made.list_cost_usd,
     )
     chosen = np.zeros(rows.size, dtype=np.intp)
     for position, row in enumerate(rows.tolist()):
@@ -121,7 +120,7 @@ def _drift(made: Setting, task: Task, stream: Stream) -> IntArray:
             contexts=made.contexts,
             budget_usd=task.budget_usd,
             seed=task.seed,
-            list_cost_usd=made.list_cost_usd,
+            prices=PRICES,
         ).chosen
     peer = Pareto(features(made.data.prompts), task.budget_usd, task.seed)
     chosen = np.zeros(stream.rows.size, dtype=np.intp)

@@ -8,12 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from banditd.core.types import Context, FeatureSchema, FloatArray, Price
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData, load_dataset
-from banditd.replay.engine import list_price_estimates
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = Path(os.environ.get("BANDITD_DATA", ROOT / "../shared/data"))
@@ -62,12 +59,11 @@ DRIFT_PUBLISHED: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setting:
-    """data : all rows of the three arms. list_cost_usd : float64 (n, 3), costs by list price."""
+    """data : all rows of the three arms."""
 
     data: ReplayData
     schema: FeatureSchema
     contexts: list[Context]
-    list_cost_usd: FloatArray
 
     @property
     def test_means(self) -> tuple[FloatArray, FloatArray]:
@@ -80,4 +76,4 @@ class Setting:
 def setting() -> Setting:
     data = load_dataset(DATA / DATASET, ",".join(ARMS))
     schema, contexts = build_contexts(data.prompts, with_facts=False)
-    return Setting(data, schema, contexts, np.asarray(list_price_estimates(data, PRICES)))
+    return Setting(data, schema, contexts)

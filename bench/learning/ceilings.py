@@ -38,10 +38,9 @@ class _ScoredAtHighestMean(_Told):
     def __init__(self, prepared: Prepared, inner: InProcessDecider) -> None:
         super().__init__(prepared, inner)
         self._contexts, self._penalty = prepared.contexts, prepared.penalty
-        self._arms = np.arange(prepared.n_arms, dtype=np.intp)
 
     async def decide(self, row: Row) -> Served:
-        mean, _ = self._inner.state.snapshot().predict(self._contexts[row.index], self._arms)
+        mean = self._inner.state.snapshot().predict(self._contexts[row.index].x[None, :])[0][0]
         drawn = await self._inner.decide(row)
         return Served(int((mean - self._penalty).argmax()), (row.index, drawn))
 

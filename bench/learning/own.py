@@ -7,11 +7,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from banditd.bandit.policies.base import PolicySettings
-from banditd.core.types import FloatArray
 from banditd.replay import Decider, Row, Served
-from banditd.replay.dataset import ReplayData
 from banditd.replay.decider import InProcessDecider
-from banditd.replay.prices import priced_rows
+from banditd.replay.prices import Tariff
 from bench.learning.prepared import Prepared
 
 Inner = TypeVar("Inner", bound=Decider)
@@ -26,19 +24,9 @@ def in_process(prepared: Prepared, seed: int, settings: PolicySettings | None = 
         arms=data.arms,
         contexts=prepared.contexts,
         seed=seed,
-        known_penalty=prepared.penalty,
-        mean_cost_usd=data.cost_usd.mean(axis=0),
-        budget_usd=None,
-        prior_cost_usd=_list_prices(data),
+        tariff=Tariff.of_means(data.cost_usd.mean(axis=0), data.n_rows),
+        cost_weight=prepared.plan.options.cost_weight or 0.0,
     )
-
-
-def _list_prices(data: ReplayData) -> FloatArray:
-    columns = [
-        priced_rows(data.prices[arm], data.prompts, None) if arm in data.prices else np.full(data.n_rows, np.nan)
-        for arm in data.arms
-    ]
-    return np.column_stack(columns)
 
 
 class AfterUniform:

@@ -320,6 +320,32 @@ async def test_a_fallback_and_a_dry_run(client: Both, daemon: Any) -> None:
     assert [path for _, path, _ in daemon.faults.seen] == ["/v1/route"]
 
 
+async def test_failed_attempts_are_told_with_the_answer(client: Both, daemon: Any) -> None:
+    def body(turn: Turn) -> None:
+        turn.attempt(turn.arm, "RateLimitError", retry_after_s=2.0)
+        turn.served(turn.decision.fallbacks[0])
+        turn.usage(output_tokens=7)
+
+    def fails(turn: Turn) -> None:
+        turn.attempt(turn.arm, "401")
+        raise ConnectionError
+
+    turn = await run_turn(client, body)
+    whole = await stored(daemon, turn.decision_id)
+    assert [(one["error"], one["output_tokens"]) for one in whole["attempts"]] == [("overload", None), (None, 7)]
+    assert whole["usage"]["served_arm"] == turn.decision.fallbacks[0]
+    with pytest.raises(ConnectionError):
+        await run_turn(client, fails)
+
+
+async def test_later_usage_completes_earlier(client: Both) -> None:
+    decision = await client.route("complete")
+    assert (await client.usage(decision.decision_id, latency_ms=5.0)).revision == 0
+    later = await client.usage(decision.decision_id, output_tokens=7)
+    assert (later.revision, later.duplicate) == (1, False)
+    assert (await client.usage(decision.decision_id, latency_ms=5.0)).duplicate
+
+
 async def test_a_decorated_function_is_routed_timed_and_rewarded(client: Both, daemon: Any) -> None:
     inner = client.inner
     seen: list[Turn] = []

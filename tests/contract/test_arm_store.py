@@ -47,7 +47,7 @@ async def test_a_changed_price_is_appended_to_the_history(storage, make):
     )
     await storage.arms.update("default", "cheap", lambda _one, _all: ArmChange(dearer))
     assert await storage.arms.arms("default") == [dearer]
-    assert await storage.arms.price_history("default", "cheap") == [
+    assert (await storage.arms.price_histories("default"))["cheap"] == [
         (make.now_us, arm.price), (make.now_us + 5, dearer.price),
     ]  # fmt: skip
 
@@ -56,8 +56,9 @@ async def test_a_deleted_arm_is_gone_and_comes_back_with_its_totals(storage, mak
     await storage.arms.add(make.arm("cheap"))
     await storage.arms.add(make.arm("dear"))
     await storage.decisions.append([make.decision()])
-    assert await storage.arms.delete("default", "cheap", make.now_us + 1) is True
-    assert await storage.arms.delete("default", "cheap", make.now_us + 2) is False
+    assert await storage.arms.delete("default", "cheap", make.now_us + 1) is False
+    with pytest.raises(NotFoundError):
+        await storage.arms.delete("default", "cheap", make.now_us + 2)
     assert [arm.arm for arm in await storage.arms.arms("default")] == ["dear"]
     with pytest.raises(NotFoundError):
         await storage.arms.update("default", "cheap", lambda one, _: ArmChange(replace(one, enabled=False)))
@@ -72,8 +73,8 @@ async def test_replicas_that_add_the_same_arm_add_it_once(storage, open_replica,
             *(store.arms.add(make.arm()) for _ in range(5) for store in (storage, other)),
             return_exceptions=True,
         )
-    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 9 + ["NoneType"]
-    assert len(await storage.arms.price_history("default", "cheap")) == 1
+    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 9 + ["tuple"]
+    assert len((await storage.arms.price_histories("default"))["cheap"]) == 1
 
 
 async def test_replicas_that_seed_at_once_make_each_arm_once_and_all_of_one_time(storage, open_replica, make):
@@ -88,7 +89,7 @@ async def test_replicas_that_seed_at_once_make_each_arm_once_and_all_of_one_time
             assert sorted(added) == [0, 0, 0, 0, 0, 4]
             assert [arm.arm for arm in stored] == ["d", "b", "a", "c"]
             assert len({arm.created_at_us for arm in stored}) == 1
-            assert [len(await storage.arms.price_history(policy, arm.arm)) for arm in stored] == [1] * 4
+            assert [len(prices) for prices in (await storage.arms.price_histories(policy)).values()] == [1] * 4
 
 
 async def test_a_seed_leaves_what_was_there_and_what_was_deleted_alone(storage, make):
@@ -149,7 +150,7 @@ async def test_a_price_that_becomes_due_during_another_change_stays(storage, ope
             )
             [arm] = await storage.arms.arms("default")
             assert (arm.price, arm.provider) == (price, f"again {i}")
-    assert len(await storage.arms.price_history("default", "cheap")) == 11
+    assert len((await storage.arms.price_histories("default"))["cheap"]) == 11
 
 
 async def test_a_scheduled_price_goes_with_its_arm(storage, make):

@@ -164,8 +164,8 @@ async def test_activation_releases_held_rewards_once(storage, make):
     [receipt] = await storage.rewards.record([make.reward(made.decision_id)], make.judge)
     assert receipt.status == "held"
     assert await storage.learning.claim("default", 10) == []
-    assert await storage.decisions.activate(made.decision_id, make.now_us + 10) is True
-    assert await storage.decisions.activate(made.decision_id, make.now_us + 20) is False
+    assert await storage.decisions.activate(made.decision_id, make.now_us + 10) == (True, False)
+    assert await storage.decisions.activate(made.decision_id, make.now_us + 20) == (False, False)
     [item] = await storage.learning.claim("default", 10)
     assert [event.reward for event in item.events] == [1.0]
     whole = await storage.decisions.get(made.decision_id)
@@ -176,7 +176,7 @@ async def test_activation_releases_held_rewards_once(storage, make):
 async def test_activating_what_is_active_or_unknown(storage, make):
     made = make.decision()
     await storage.decisions.append([made])
-    assert await storage.decisions.activate(made.decision_id, make.now_us) is False
+    assert await storage.decisions.activate(made.decision_id, make.now_us) == (False, False)
     with pytest.raises(NotFoundError):
         await storage.decisions.activate("no-such-decision", make.now_us)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from banditd.settings import ApiKeySettings, ArmSettings, PolicySettingsSection, Settings, load_settings
+from banditd.settings import (
+    ApiKeySettings,
+    ArmSettings,
+    PolicySettingsSection,
+    Settings,
+    UpstreamSettings,
+    load_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config.yaml"
@@ -50,6 +58,16 @@ def test_the_example_names_every_setting() -> None:
 def test_the_example_shows_what_a_key_looks_like() -> None:
     text = CONFIG.read_text(encoding="utf-8")
     assert [name for name in ApiKeySettings.model_fields if f"{name}:" not in text] == []
+
+
+def test_the_example_shows_what_an_upstream_looks_like() -> None:
+    shown = re.search(r"^upstreams: .*?\n((?:  #.*\n)+)", CONFIG.read_text(encoding="utf-8"), re.MULTILINE)
+    assert shown is not None
+    commented = re.sub(r"^  #", "", shown[1], flags=re.MULTILINE)
+    [section] = yaml.safe_load(commented).values()
+    assert set(section) == set(UpstreamSettings.model_fields) - {"api_key_file"}
+    default = UpstreamSettings(base_url=section["base_url"], api_key_env=section["api_key_env"])
+    assert UpstreamSettings(**section) == default
 
 
 def test_the_values_shown_are_the_defaults() -> None:

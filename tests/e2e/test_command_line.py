@@ -180,3 +180,20 @@ def test_a_key_is_asked_for_and_its_scope_is_kept(start: Start, tmp_path: Path) 
     assert "403" in run("stats", "--api-key", made["key"], url=daemon.url, code=1)
     assert daemon.stop() == 0
     assert made["key"] not in daemon.log.read_text(encoding="utf-8")
+
+
+def test_a_serving_daemon_is_backed_up_and_its_backup_serves(daemon: Running, start: Start, tmp_path: Path) -> None:
+    kept = as_json("route", "What is 17 times 23?", url=daemon.url)["decision_id"]
+    database = f"sqlite:///{tmp_path}/banditd.db"
+    copy = tmp_path / "copy.db"
+    assert as_json("backup", str(copy), "--database", database)["decisions"] == 1
+    lost = as_json("route", "And 18 times 23?", url=daemon.url)["decision_id"]
+    assert "stop it first" in run("restore", str(copy), "--database", database, "--overwrite", code=1)
+    daemon.process.kill()
+    daemon.process.wait()
+    assert "--overwrite" in run("restore", str(copy), "--database", database, code=1)
+    restored = as_json("restore", str(copy), "--database", database, "--overwrite")
+    assert Path(restored["kept"]).exists()
+    again = start(database=database)
+    assert run("reward", kept, "up", url=again.url)
+    assert "no decision" in run("reward", lost, "up", url=again.url, code=1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bench.calibration import DATA, synthetic_world
 from scipy import stats
+from tests.one_query import choose
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.policies.exploration import least_shares
@@ -41,12 +42,12 @@ def test_arms_are_drawn_as_often_as_the_logged_vector_says(kind: str, floor: flo
     snapshot, contexts = learned(kind)
     generator = np.random.default_rng(5)
     arms = np.arange(5, dtype=np.intp)
-    floors, penalty = least_shares(COST_USD, floor, None), 20.0 * COST_USD
+    floors, penalty = least_shares(COST_USD[None, :], np.ones((1, 5), dtype=bool), floor, None)[0], 20.0 * COST_USD
     each = DRAWS // len(contexts)
     for context in contexts:
         drawn = np.zeros(5)
         for uniform in generator.random(each).tolist():
-            choice = snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
+            choice = choose(snapshot, context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
             drawn[choice.index] += 1
             assert choice.propensity == choice.probability[choice.index]
         logged = choice.probability
@@ -106,8 +107,13 @@ def test_estimates_from_a_synthetic_log_agree_with_the_truth() -> None:
     rewards = []
     for row in generator.integers(4000, size=2500).tolist():
         context = Context(x=world.x[row], cluster=int(world.cluster[row]))
-        choice = state.snapshot().choose(
-            context, arms=arms, penalty=np.zeros(5), floors=floors, uniform=float(generator.random())
+        choice = choose(
+            state.snapshot(),
+            context,
+            arms=arms,
+            penalty=np.zeros(5),
+            floors=floors,
+            uniform=float(generator.random()),
         )
         reward = float(world.score[row, choice.index])
         state.fold(arm=world.arms[choice.index], epoch=state.epoch, x=context.x, weight=1.0, reward=reward)

@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "ope": 1,
     "obs": 1,
     "ports": 2,
+    "deciding": 2,
     "services": 3,
     "storage": 4,
     "encoders": 4,
@@ -53,6 +54,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "ope": {"numpy", "scipy"},
     "obs": {"prometheus_client", "opentelemetry"},
     "ports": set(),
+    "deciding": {"numpy"},
     "services": {"numpy", "pyarrow"},
     "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
     "encoders": {
@@ -260,6 +262,37 @@ def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert loaded.stdout.split() == []
+
+
+EXTRAS = (
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "sklearn",
+    "matplotlib",
+    "pyarrow",
+    "pandas",
+    "opentelemetry",
+)
+
+
+def test_serving_needs_no_package_of_an_extra() -> None:
+    """Everything that the daemon runs, imported where those packages cannot be."""
+    parts = [_module_name(path) for path in MODULES if _part(path) not in {"cli", "client"}]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {EXTRAS!r}: sys.modules[name] = None\n"
+        f"for part in {parts!r}: importlib.import_module(part)\n"
+        "print('ALL')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert run.stdout.split() == ["ALL"], run.stderr[-2000:]
+
+
+def test_importing_the_daemon_loads_no_package_of_an_extra() -> None:
+    code = f"import sys, banditd.daemon.serve; print('LOADED', *sorted(set({EXTRAS!r}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == ["LOADED"]
 
 
 def test_help_needs_neither_numpy_nor_the_server() -> None:

@@ -35,8 +35,12 @@ def open_daemon(database_url: str) -> OpenDaemon:
     """``async with open_daemon(default_reward=...)``: the same database every time within a test."""
 
     @asynccontextmanager
-    async def opened(*, start_jobs: bool = False, **policy: Any) -> AsyncIterator[Daemon]:
+    async def opened(
+        *, start_jobs: bool = False, upstreams: dict[str, Any] | None = None, **policy: Any
+    ) -> AsyncIterator[Daemon]:
         settings = make_settings(database_url, **policy)
+        if upstreams is not None:
+            settings = Settings(**{**dict(settings), "upstreams": upstreams})
         async with open_services(settings, start_jobs=start_jobs) as daemon:
             yield daemon
 

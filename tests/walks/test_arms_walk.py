@@ -11,10 +11,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 from tests.walks.conftest import OpenDaemon
 
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import Price, Query
+from banditd.core.types import Arm, Price, Query
 
 EIGHT = [{"arm": f"a{i}"} for i in range(8)]
 
@@ -95,3 +96,52 @@ async def test_a_clock_that_is_behind_does_not_bring_the_older_price_back(
         await there.services.arms.patch("default", "large", {"price": Price(6.0)})
         await here.jobs.run_now("prices")
         assert (await here.services.arms.get("default", "large")).arm.price == Price(6.0)
+
+
+async def test_how_an_arm_is_called_is_kept_and_only_configured_upstreams_are_taken(open_daemon: OpenDaemon) -> None:
+    said = {
+        "upstream": "up", "params": {"reasoning_effort": "low", "temperature": None, "stop": ["ä", 1.5]},
+        "rename_params": {"max_tokens": "max_completion_tokens"}, "first_token_s": 180.0,
+    }  # fmt: skip
+    async with open_daemon(arms=EIGHT[:1], upstreams={"up": {"kind": "echo"}}) as daemon:
+        patched = await daemon.services.arms.patch("default", "a0", said)
+        added = await daemon.services.arms.add(Arm(policy="default", arm="new", upstream_model="m", **said))
+        for view in (patched, added):
+            assert {name: getattr(view.arm, name) for name in said} == said
+        for url in ("https://elsewhere.example/v1", "other", ""):
+            with pytest.raises(InvalidInputError, match="there is no upstream"):
+                await daemon.services.arms.patch("default", "a0", {"upstream": url})
+            with pytest.raises(InvalidInputError, match="there is no upstream"):
+                await daemon.services.arms.add(Arm(policy="default", arm="x", upstream_model="m", upstream=url))
+    async with open_daemon(arms=EIGHT[:1]) as again:  # the upstream is gone from the configuration, the arm is not
+        kept = await again.services.arms.get("default", "a0")
+        assert {name: getattr(kept.arm, name) for name in said} == said
+        cleared = await again.services.arms.patch("default", "a0", {"upstream": None, "params": {}})
+        assert (cleared.arm.upstream, cleared.arm.params) == (None, {})
+
+
+def names(count: int) -> list[dict[str, str]]:
+    return [{"arm": f"a{i}"} for i in range(count)]
+
+
+def listen(engine: Engine) -> list[str]:
+    """Every statement that is sent from now on."""
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    return statements
+
+
+async def test_looking_at_arms_asks_as_often_for_many_as_for_one(open_daemon: OpenDaemon) -> None:
+    asked = {}
+    for count in (2, 40):  # the second start adds 38 arms to the same database
+        async with open_daemon(arms=names(count)) as daemon:
+            service = daemon.services.arms
+            statements = listen(daemon.storage.database.engine)
+            await service.get("default", "a0")
+            one = list(statements)
+            assert len(await service.list("default")) == count
+            asked[count] = [sum("arm_price" in said for said in one), len(one)]
+            # The learner and the jobs may ask in between; looking itself asks for prices once each time.
+            assert sum("arm_price" in said for said in statements) == 2
+    assert asked[2][0] == asked[40][0] == 1
+    assert asked[40][1] < 40

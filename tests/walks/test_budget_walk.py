@@ -374,18 +374,17 @@ async def test_a_price_that_falls_frees_its_money_at_the_next_decision(open_daem
         assert account.pacer.price_per_usd < before / 10
 
 
-async def test_what_the_guard_blends_is_the_vector_that_was_drawn_from(open_daemon: OpenDaemon) -> None:
+async def test_the_mixture_is_logged_beside_a_decision_and_never_drawn_from(open_daemon: OpenDaemon) -> None:
     async with open_daemon(budget_usd_per_decision=0.0006) as daemon:
         await ask(daemon)
         guard = daemon.services.routing._budgets["default"].guard  # type: ignore[attr-defined]
         guard._judged.weight, guard._judged._phi, guard._judged._square = 500.0, -50.0, 10.0
         guard._judged._weight_squares = 500.0
-        assert guard.share < 1.0
+        assert guard.alarm
         decision = await ask(daemon)
         assert decision.mixture is not None
-        assert decision.mixture.share == guard.share
-        assert decision.probability.sum() == pytest.approx(1.0)
-        assert (decision.probability >= (1.0 - guard.share) * decision.mixture.fixed - 1e-12).all()
+        assert decision.mixture.share == 1.0
+        assert decision.mixture.own(decision.probability) == pytest.approx(decision.probability)
         row: Any = await daemon.services.reports.decision(decision.decision_id)
         assert row["mixture"]["fixed"] == pytest.approx(decision.mixture.fixed.tolist())
 

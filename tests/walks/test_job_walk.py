@@ -78,7 +78,7 @@ async def test_a_decision_that_is_activated_late_is_settled_and_defaulted_like_a
             await run_jobs()
         assert await charged() == pytest.approx(0.0)
         clock.hours = 50
-        assert await daemon.services.rewards.activate(late.decision_id)
+        assert await daemon.services.rewards.activate(late.decision_id) == (True, False)
         assert await charged() == pytest.approx(cost)
         for clock.hours in (51, 75):
             await run_jobs()

@@ -42,7 +42,7 @@ async def predictions(daemon: Daemon) -> tuple[FloatArray, FloatArray]:
     x = np.zeros(runtime.builder.schema.n_features)
     x[0] = 1.0
     await daemon.learner.drained()
-    return runtime.view.snapshot.cluster_means(x[None, :])
+    return runtime.view.snapshot.predict(x[None, :])
 
 
 async def test_the_first_decision_knows_what_the_file_knows_and_a_restart_changes_nothing(

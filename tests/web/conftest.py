@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from banditd.core.errors import BanditdError, ConflictError, NoEligibleArmError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Context, Decision, Query, RewardReceipt, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.services.bundle import ArmView, RewardInput, Services, UsageReceipt
@@ -124,8 +125,8 @@ class MemoryRewards:
         self.usage.append(report)
         return UsageReceipt(decision_id=report.decision_id, duplicate=False, cost_usd=report.cost_usd)
 
-    async def activate(self, decision_id: str) -> bool:
-        return decision_id != UNKNOWN
+    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+        return decision_id != UNKNOWN, False
 
 
 @dataclass
@@ -140,13 +141,15 @@ class MemoryArms:
             raise NotFoundError(f"policy {policy} has no arm {arm}", code="ARM_UNKNOWN")
         return self._view(self.arms[arm])
 
-    async def add(self, arm: Arm) -> ArmView:
+    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
         if arm.arm in self.arms:
             raise ConflictError("it exists", code="ARM_EXISTS", field="/arm")
         self.arms[arm.arm] = arm
         return self._view(arm)
 
-    async def patch(self, policy: str, arm: str, changes: Any, *, price_from_us: int | None = None) -> ArmView:
+    async def patch(
+        self, policy: str, arm: str, changes: Any, *, price_from_us: int | None = None, key: RequestKey | None = None
+    ) -> ArmView:
         await self.get(policy, arm)
         if price_from_us is not None:
             del changes["price"]
@@ -155,9 +158,10 @@ class MemoryArms:
         self.arms[arm] = dataclasses.replace(self.arms[arm], **changes)
         return self._view(self.arms[arm])
 
-    async def delete(self, policy: str, arm: str) -> None:
+    async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
         await self.get(policy, arm)
         del self.arms[arm]
+        return False
 
     def _view(self, arm: Arm) -> ArmView:
         return ArmView(arm=arm, usage=ArmUsage(arm=arm.arm), price_history=[(NOW_US, arm.price)])
@@ -211,7 +215,7 @@ class MemoryHealth:
     ready: bool = True
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
-        return self.ready, {"database": {"ok": self.ready}}
+        return self.ready, {"database": {"ok": self.ready}, "failing": [] if self.ready else ["database"]}
 
 
 class MemoryBudgets:

@@ -68,7 +68,7 @@ async def test_the_accounts_are_shown(live: Any) -> None:
     assert (mean["name"], mean["account"], mean["decisions"], mean["remaining_usd"]) == ("mean", "all", 1, None)
     assert (each["account"], each["limit_usd"], each["at_stop"], each["stopped"]) == ("alice", 0.002, "reject", False)
     assert each["remaining_usd"] == pytest.approx(0.002 - each["charged_usd"])
-    assert (await answer.json())["guard"] == {"share": 1.0, "advantage": None, "standard_error": None}
+    assert (await answer.json())["guard"] == {"alarm": False, "share": 1.0, "advantage": None, "standard_error": None}
     assert each["window_ends_at"].endswith("T00:00:00.000000Z")
     assert (await live.get("/v1/budgets?policy=nobody", headers={"x-api-key": "bob"})).status == 404
 

@@ -16,7 +16,7 @@ from banditd.core.errors import ConfigurationError, RateLimitedError
 from banditd.obs.logs import configure_logging
 from banditd.web.problems import KINDS, kind_of
 from banditd.web.routes import ROUTES
-from banditd.web.security import ApiKey, KeyRing, RateLimiter
+from banditd.web.security import ApiKey, KeyRing, RateLimiter, network_of
 
 QUERY = {"input": "the words of a customer"}
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -66,7 +66,7 @@ def test_a_key_hides_its_digest_in_its_repr() -> None:
     assert key("ci", "read").sha256 not in repr(key("ci", "read"))
 
 
-def test_a_bucket_refills_and_memory_is_bounded() -> None:
+def test_a_bucket_refills() -> None:
     now = [0.0]
     limiter = RateLimiter(rate_per_s=2.0, burst=2, clock_s=lambda: now[0])
     limiter.take("a")
@@ -79,9 +79,42 @@ def test_a_bucket_refills_and_memory_is_bounded() -> None:
     limiter.take("a")
     with pytest.raises(RateLimitedError):
         limiter.take("a")
-    for caller in range(20_000):
-        limiter.take(str(caller))
-    assert len(limiter._buckets) == 10_000
+
+
+@pytest.mark.parametrize("strangers", ["198.51.{}.{}", "2001:db8:{:x}:{:x}::1"])
+def test_strangers_cannot_make_the_limiter_forget_anybody(strangers: str) -> None:
+    now = [0.0]
+    limiter = RateLimiter(rate_per_s=1.0, burst=2, clock_s=lambda: now[0])
+
+    def refused(take: Any, caller: str) -> bool:
+        try:
+            take(caller)
+        except RateLimitedError:
+            return True
+        return False
+
+    for _ in range(2):
+        limiter.take("192.0.2.1")
+        limiter.take_for_key("app")
+    crowd = [refused(limiter.take, strangers.format(n // 256, n % 256)) for n in range(20_000)]
+    assert refused(limiter.take, "192.0.2.1")
+    assert refused(limiter.take_for_key, "app")
+    assert sum(crowd) > 9_000  # those for whom there was no room share one bucket
+    assert len(limiter._networks) <= 10_001
+    now[0] = 10.0
+    assert not refused(limiter.take, "203.0.113.5")
+    assert "203.0.113.5" in limiter._networks
+
+
+def test_an_ipv6_host_is_its_64_and_a_mapped_address_is_the_address() -> None:
+    limiter = RateLimiter(rate_per_s=0.001, burst=2, clock_s=lambda: 0.0)
+    limiter.take("2001:db8:1:2::1")
+    limiter.take("2001:db8:1:2:ffff::9%eth0")
+    with pytest.raises(RateLimitedError):
+        limiter.take("2001:db8:1:2::77")
+    limiter.take("2001:db8:1:3::1")
+    assert network_of("::ffff:192.0.2.7") == network_of("192.0.2.7") == "192.0.2.7"
+    assert network_of("no address") == "no address"
 
 
 async def test_too_many_requests_are_told_when_to_come_back_but_health_is_always_answered(
@@ -158,6 +191,7 @@ def test_every_error_of_ours_has_a_kind_and_bugs_are_500() -> None:
             errors.BudgetExhaustedError: 429,
         errors.UnavailableError: 503, errors.EncoderUnavailableError: 503, errors.LeaseLostError: 503,
         errors.EncoderOverloadedError: 503, errors.StorageUnavailableError: 503,
+        errors.OutcomeUnknownError: 503,
         errors.ConfigurationError: 500, errors.InvariantError: 500,
     }  # fmt: skip
     ours = {
@@ -213,7 +247,7 @@ async def test_metrics_count_routes_by_their_template(client: Any) -> None:
 async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
     stream = io.StringIO()
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("banditd").level
     switches = logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile
     try:
         configure_logging("INFO", "json", stream)
@@ -228,6 +262,7 @@ async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.getLogger("banditd").setLevel(ours)
         logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile = switches
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     answered = [line for line in lines if line["event"] == "request.answered"]

@@ -1,6 +1,6 @@
 """The learner's pure maths: posteriors from sums, policies, propensities. No clock, no I/O, no generator."""
 
-from banditd.bandit.policies.base import ArmPrior, Choice, Policy, PolicySettings, Scores
+from banditd.bandit.policies.base import ArmPrior, Policy, PolicySettings, Scores
 from banditd.bandit.policies.exploration import apply_floors, dollar_floors, draw
 from banditd.bandit.policies.registry import POLICIES
 from banditd.bandit.posterior.evidence import TuningTask
@@ -14,7 +14,6 @@ __all__ = [
     "POLICIES",
     "ArmPrior",
     "ArmSums",
-    "Choice",
     "Hyperparameters",
     "Policy",
     "PolicySettings",

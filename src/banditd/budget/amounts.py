@@ -29,8 +29,8 @@ class AmountModel:
     typical: FloatArray
 
     def predict(self, x: FloatArray) -> FloatArray:
-        """float64, shape (K,)."""
-        exponent = self.exponents @ x[self.columns]
+        """X : float64 (n_features,) or (n, n_features). Returns float64 (K,) or (n, K)."""
+        exponent = x[..., self.columns] @ self.exponents.T
         amounts: FloatArray = np.exp(np.minimum(exponent, _LARGEST_EXPONENT)) * self.factors
         return amounts
 

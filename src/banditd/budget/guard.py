@@ -1,19 +1,15 @@
-"""Fall back towards the fixed-arm mixture while contexts do not pay. Pure: no clock, no I/O, no drawing.
+"""Whether contexts pay: the policy's own vectors against the fixed-arm mixture. Pure: no clock, no I/O, no drawing.
 
 Whoever knows the arms' mean rewards and costs holds a budget without contexts, by mixing two arms (``frontier.py``).
-A contextual policy that has not learned enough yet, or has nothing to learn, is worse than that. So the vector that
-is played, and logged, is
-
-    p = g contextual + (1 - g) mixture
-
-where g falls from 1 as it becomes credible that the contextual policy is worse: both are compared on the decisions
-that were made, whichever of them made them, by the doubly robust estimate of their difference in priced reward
+A contextual policy that has not learned enough yet, or has nothing to learn, is worse than that. Both are compared on
+the decisions that were made by the doubly robust estimate of their difference in priced reward
 
     phi = sum_a (contextual - mixture)_a (mu_a - lambda c_a) + (contextual - mixture)_i / p_i (r - mu_i)
 
 with the means mu that were logged before the reward r of the drawn arm i was known, so that phi has the right
 expectation whatever mu is (Dudik, Langford and Li 2011; the propensity is exact). Contextual means priced at lambda
-flatter the policy that maximises them; the second term takes that back.
+flatter the policy that maximises them; the second term takes that back. Nothing is drawn from the mixture: it is
+logged beside the decision, reported, and an alarm when it is credible that contexts lose.
 """
 
 from __future__ import annotations
@@ -30,9 +26,8 @@ from banditd.core.types import Blend, FloatArray, IntArray
 
 WINDOW: Final = 500  # recent decisions that the arms' means are taken over
 MEMORY: Final = 1000.0  # differences over which their mean is taken
-TRUSTED_UNTIL: Final = 100.0  # differences before which the contextual policy is left alone
-DOUBT: Final = 1.0  # standard errors by which it may look worse before it is held back
-LEAST: Final = 0.1  # of g: with nothing contextual in the vector nothing could speak for it again
+TRUSTED_UNTIL: Final = 100.0  # differences before which nothing is concluded
+DOUBT: Final = 2.0  # standard errors by which contexts may look worse before that is an alarm
 
 
 class Guard:
@@ -46,14 +41,10 @@ class Guard:
         self.weight = self._phi = self._square = self._weight_squares = 0.0
 
     @property
-    def share(self) -> float:
-        """The g of the module, in [LEAST, 1]: 1 until contexts look worse by ``DOUBT`` errors, then falling."""
-        if self.weight < TRUSTED_UNTIL:
-            return 1.0
+    def alarm(self) -> bool:
+        """Whether contexts look worse than the mixture by more than ``DOUBT`` standard errors."""
         mean, error = self.advantage
-        if error <= 0.0:
-            return 1.0
-        return float(min(max(1.0 + DOUBT + mean / error, LEAST), 1.0))
+        return self.weight >= TRUSTED_UNTIL and error > 0.0 and mean < -DOUBT * error
 
     @property
     def advantage(self) -> tuple[float, float]:

@@ -14,11 +14,15 @@ are not normal (a ratio form of Duan's 1983 smearing); budgets are held in means
 
 Everything learned is additive sums per arm (``LogSums``): order does not matter but for r_a, whose
 predictions are those of the moment. Bayesian linear regression: Bishop 2006, section 3.3.
+
+``fit`` survives wrong amounts: of every arm's amounts a few (``WILD`` and ``WILD_SHARE``) may be anything. Where
+those lie far from the rest they weigh next to nothing, and one alone moves a prediction by a bounded factor however
+large it is; what more than a few say is believed, be it ever so far. Weights as in M-estimators: Huber 1981, ch. 7.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -36,12 +40,20 @@ NOISE_WORTH: Final = 10.0  # amounts that it is worth
 RATIO_WORTH: Final = 10.0  # amounts that r_a = 1 is worth
 MEMORY: Final = 200.0  # amounts of an arm over which r_a is a mean: it follows what the slopes do not know
 SMALLEST: Final = 1e-4  # least amount over assumed that counts: a free call has no logarithm
+WILD: Final = 2  # amounts of an arm that may be anything,
+WILD_SHARE: Final = 0.05  # and this share of them besides
+NEAR: Final = 1.5  # standard deviations within which an amount has its full weight
+FAR: Final = 3.0  # and up to which it counts as it is in r_a
+BEYOND: Final = 4.0 / 3.0  # times FAR: such a one says nothing of a mean
+LEAST_DEVIATION: Final = 0.5  # of a logarithm, in judging what is far
+_PASSES: Final = 30
 REFIT_GROWTH: Final = 1.05  # sums are solved again when their number has grown so much
 
 
 @dataclass(slots=True, eq=False)
 class LogSums:
-    """What is known of one arm: gram (d, d), xy (d,), yy of y = log(amount / assumed); n amounts.
+    """What is known of one arm: gram (d, d), xy (d,), yy of y = log(amount / assumed); n amounts of
+    that ``weight``.
 
     actual, expected : amounts and their predictions without r_a, over what was assumed; they fade with ``MEMORY``.
     """
@@ -50,6 +62,7 @@ class LogSums:
     xy: FloatArray
     yy: float = 0.0
     n: float = 0.0
+    weight: float = 0.0
     actual: float = 0.0
     expected: float = 0.0
 
@@ -62,6 +75,19 @@ class LogSums:
         self.xy += x * y
         self.yy += y * y
         self.n += 1.0
+        self.weight += 1.0
+
+    def plus(self, x: FloatArray, y: FloatArray, weight: FloatArray) -> LogSums:
+        """These sums and those of n amounts more: x (n, d), y (n,), weight (n,) in (0, 1]."""
+        weighted = x * weight[:, None]
+        return replace(
+            self,
+            gram=self.gram + weighted.T @ x,
+            xy=self.xy + weighted.T @ y,
+            yy=self.yy + float(weight @ (y * y)),
+            n=self.n + y.shape[0],
+            weight=self.weight + float(weight.sum()),
+        )
 
 
 class LogLinear:
@@ -104,10 +130,7 @@ class LogLinear:
         ------
         InvalidInputError : wrong shape, not finite, negative.
         """
-        if x.shape != (self.n_features,) or not np.isfinite(x).all():
-            raise InvalidInputError(f"A context must have {self.n_features} finite features.")
-        if not (np.isfinite(amount) and amount >= 0.0 and np.isfinite(assumed) and assumed > 0.0):
-            raise InvalidInputError("An amount must be finite and not negative, what is assumed of it positive.")
+        self._check(x, amount, assumed)
         ratio = amount / assumed
         sums = self.sums[arm]
         fade = 1.0 - 1.0 / MEMORY
@@ -118,12 +141,57 @@ class LogLinear:
         if self._learned >= self._fitted_at * REFIT_GROWTH:
             self.refit()
 
+    def _check(self, x: FloatArray, amount: float, assumed: float) -> None:
+        if x.shape != (self.n_features,) or not np.isfinite(x).all():
+            raise InvalidInputError(f"A context must have {self.n_features} finite features.")
+        if not (np.isfinite(amount) and amount >= 0.0 and np.isfinite(assumed) and assumed > 0.0):
+            raise InvalidInputError("An amount must be finite and not negative, what is assumed of it positive.")
+
     def fit(self, x: FloatArray, arm: IntArray, amount: FloatArray, assumed: FloatArray | None = None) -> None:
-        """Add many amounts at once: x (n, d), arm (n,), amount (n,), assumed (n,) or None for ones."""
-        one = np.ones(amount.shape) if assumed is None else assumed
-        for row, index, value, base in zip(x, arm.tolist(), amount.tolist(), one.tolist(), strict=True):
-            self.learn(index, row, value, base)
-        self.refit()
+        """Add many amounts at once, oldest first: x (n, d), arm (n,), amount (n,), assumed (n,) or None for ones.
+
+        Unlike ``learn`` it looks at them together, and a few may be wrong.
+        """
+        base = np.ones(amount.shape) if assumed is None else assumed
+        for row, value, one in zip(x, amount.tolist(), base.tolist(), strict=True):
+            self._check(row, value, one)
+        y = np.log(np.maximum(amount / base, SMALLEST))
+        members = [np.flatnonzero(arm == index) for index in range(self.n_arms)]
+        before = list(self.sums)
+        weight = np.ones(y.shape)
+        for index, rows in enumerate(members):
+            weight[rows] = _weights(y[rows] - x[rows] @ self._theta[index], self._noise[index])
+        for _ in range(_PASSES):
+            for index, rows in enumerate(members):
+                self.sums[index] = before[index].plus(x[rows], y[rows], weight[rows])
+            self.refit()
+            last = weight.copy()
+            for index, rows in enumerate(members):
+                weight[rows] = _weights(y[rows] - x[rows] @ self._theta[index], self._noise[index])
+            if np.abs(weight - last).max(initial=0.0) < 1e-2:
+                break
+        self._learned += y.shape[0]
+        self._fitted_at = self._learned
+        for index, rows in enumerate(members):
+            if rows.size:
+                self._smear(index, x[rows], y[rows])
+
+    def _smear(self, index: int, x: FloatArray, y: FloatArray) -> None:
+        """Noise and r_a of an arm from its amounts, oldest first: as they are, but for what is far from the rest."""
+        log_mean = x @ self._theta[index]
+        residual = y - log_mean
+        far = _far(residual, self._noise[index])
+        known = np.abs(residual) <= BEYOND * far
+        clipped = np.clip(residual, -far, far)
+        own = self.sums[index].n - y.shape[0]  # amounts that ``learn`` has told before
+        rss = float((clipped[known] ** 2).sum()) + own * self._noise[index]
+        self._noise[index] = (NOISE_WORTH * NOISE + rss) / (NOISE_WORTH + own + known.sum())
+        expected = np.exp(np.clip(log_mean + 0.5 * self._noise[index], -30.0, 30.0))
+        actual = np.exp(np.clip(log_mean + clipped, -30.0, 30.0))
+        fade = (1.0 - 1.0 / MEMORY) ** np.arange(int(known.sum()))[::-1]
+        sums, faded = self.sums[index], (1.0 - 1.0 / MEMORY) ** float(known.sum())
+        sums.actual = faded * sums.actual + float(fade @ actual[known])
+        sums.expected = faded * sums.expected + float(fade @ expected[known])
 
     def predict(self, x: FloatArray, assumed: FloatArray | None = None) -> FloatArray:
         """Mean amount of every arm: float64, shape (K,).
@@ -156,7 +224,7 @@ class LogLinear:
             return
         self._theta = self._solve()
         rss = np.array([_rss(sums, theta) for sums, theta in zip(self.sums, self._theta, strict=True)])
-        n = np.array([sums.n for sums in self.sums])
+        n = np.array([sums.weight for sums in self.sums])
         self._noise = (NOISE_WORTH * NOISE + rss) / (NOISE_WORTH + n)
 
     def _solve(self) -> FloatArray:
@@ -204,3 +272,18 @@ class LogLinear:
 def _rss(sums: LogSums, theta: FloatArray) -> float:
     """Sum of squared residuals, from the sums alone."""
     return max(float(sums.yy - 2.0 * theta @ sums.xy + theta @ sums.gram @ theta), 0.0)
+
+
+def _far(residual: FloatArray, noise: float) -> float:
+    """From where on a residual is far from the rest: most of an arm's amounts never are, however they lie."""
+    wild = WILD + int(WILD_SHARE * residual.shape[0])
+    size = np.sort(np.abs(residual))[::-1]
+    least = FAR * max(float(np.sqrt(noise)), LEAST_DEVIATION)
+    return max(least, float(size[wild])) if size.shape[0] > wild else least
+
+
+def _weights(residual: FloatArray, noise: float) -> FloatArray:
+    """Weights in (0, 1]: 1 near the rest, falling with the square of the distance, so that its pull falls too."""
+    near = _far(residual, noise) - (FAR - NEAR) * max(float(np.sqrt(noise)), LEAST_DEVIATION)
+    weights: FloatArray = np.minimum(1.0, (near / np.maximum(np.abs(residual), 1e-12)) ** 2)
+    return weights

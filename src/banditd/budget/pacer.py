@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import FloatArray
-
-BoolArray = NDArray[np.bool_]
+from banditd.core.types import BoolArray, FloatArray
 
 WINDOW: Final = 500  # recent decisions that the price is solved on
 RESOLVE_EVERY: Final = 20
@@ -79,6 +76,11 @@ class Pacer:
         """``owed_usd`` in budgets of one decision."""
         return self.owed_usd / self.budget_usd
 
+    @property
+    def credit_usd(self) -> float:
+        """Most that may be saved up now, in dollars."""
+        return (CREDIT if self._high > 0.0 else IDLE_CREDIT) * self.budget_usd
+
     def retarget(self, budget_usd: float) -> None:
         """Hold another mean spend per decision from now on: what is left of a month over its decisions, say.
 
@@ -106,8 +108,7 @@ class Pacer:
         Savings beyond ``CREDIT`` lapse; so do those beyond ``IDLE_CREDIT`` while the price is 0, for then the policy
         already buys all that it has a use for, and a hoard would be spent at once when prices rise.
         """
-        most = CREDIT if self._high > 0.0 else IDLE_CREDIT
-        self.owed_usd = max(self.owed_usd + usd, min(self.owed_usd, -most * self.budget_usd))
+        self.owed_usd = max(self.owed_usd + usd, min(self.owed_usd, -self.credit_usd))
 
     def mask(self, cost_usd: FloatArray, spread_usd: FloatArray | None = None) -> BoolArray:
         """Which arms the bucket can pay for: bool, shape (n,).

@@ -12,12 +12,15 @@ import sys
 import click
 
 from banditd import __version__
+from banditd.cli.apply import apply
+from banditd.cli.archive import backup, copy_database, restore
+from banditd.cli.arms import arms
 from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
 from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
 from banditd.cli.fit_prior import fit_prior
-from banditd.cli.look import arms, stats
+from banditd.cli.look import decision, stats
 from banditd.cli.replay import replay
 from banditd.cli.serve import serve
 from banditd.cli.simulate import simulate
@@ -41,8 +44,8 @@ def commands() -> None:
 
 
 for command in (
-    serve, migrate, check_config, route, reward, arms, stats, top, simulate, replay, fit_prior, encoder, rebuild,
-    export, keys, completion,
+    serve, migrate, check_config, route, reward, decision, arms, stats, top, simulate, replay, fit_prior, encoder,
+    rebuild, apply, backup, restore, copy_database, export, keys, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

@@ -52,7 +52,8 @@ def migrate(config: Path | None, database: str | None) -> None:
 def rebuild(config: Path | None, database: str | None, policy: str | None, check: bool, as_json: bool) -> None:
     """Refold the whole log and compare it with the stored state; exit code 1 when they differ.
 
-    --write replaces the state by the refolded one; stop the daemon before.
+    --write replaces the state by the refolded one, damaged rows of it too; stop the daemon before. Every damaged
+    row is named, with what can be made again from the log and what cannot.
 
     \b
     Examples:
@@ -89,13 +90,22 @@ def rebuild(config: Path | None, database: str | None, policy: str | None, check
         ]
         print_table("rebuilt" if not check else "compared", columns, rows)
         for report in reports:
-            if not report.complete_log:
-                click.echo(
-                    f"policy {report.policy}: retention has pruned the log, so the sums cannot agree",
-                    err=True,
-                )
-    if check and any(report.complete_log and not report.agrees for report in reports):
+            _tell(report)
+    if check and any(report.damages or (report.complete_log and not report.agrees) for report in reports):
         sys.exit(1)
+
+
+def _tell(report: RebuildReport) -> None:
+    """What a table has no room for: each damaged row, and what became of it."""
+    if not report.complete_log:
+        click.echo(f"policy {report.policy}: retention has pruned the log, so the sums cannot agree", err=True)
+    for damage in report.damages:
+        if damage.from_log:
+            then = "made again from the log" if report.written else "--write makes it again from the log"
+        else:
+            then = "the log does not have it"
+        place = f"policy {report.policy}: damaged {damage.table} ({damage.row})"
+        click.echo(f"{place}: {damage.reason}; {then}", err=True)
 
 
 async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> list[RebuildReport]:
@@ -122,6 +132,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                         clock=bench.clock,
                         holder=bench.holder,
                         write=write,
+                        lease_s=settings.learner.lease_s,
                         progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
                     )
                 )
@@ -173,21 +184,32 @@ async def _export(settings: Settings, file: Path | None, policy: str | None, pri
     done: dict[str, Any] = {}
     async with open_workbench(settings) as bench:
         if file is not None:
-            done |= {"file": str(file), "decisions": await _export_log(bench, file, policy)}
+            done |= await _export_log(bench, file, policy)
         if prior is not None:
             done |= {"prior": str(prior), "prior_rewards": await _export_prior(bench, prior, policy or "default")}
     return done
 
 
-async def _export_log(bench: Workbench, file: Path, policy: str | None) -> int:
+async def _export_log(bench: Workbench, file: Path, policy: str | None) -> dict[str, Any]:
     from banditd.services.upkeep.export import export_log
 
     totals = await bench.storage.reports.totals()
+    damaged: list[str] = []
+
+    def tell(decision_id: str, reason: str) -> None:
+        damaged.append(decision_id)
+        click.echo(f"decision {decision_id} is damaged and left out: {reason}", err=True)
+
     with progress_bar() as bar:
         task = bar.add_task("exporting", total=None if policy else totals.get("decision"))
-        return await export_log(
-            bench.storage.decisions, file, policy=policy, progress=lambda n: bar.update(task, completed=n)
+        count = await export_log(
+            bench.storage.decisions,
+            file,
+            policy=policy,
+            progress=lambda n: bar.update(task, completed=n),
+            damaged=tell,
         )
+    return {"file": str(file), "decisions": count, "damaged": damaged}
 
 
 async def _export_prior(bench: Workbench, file: Path, policy: str) -> float:

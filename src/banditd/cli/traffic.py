@@ -17,8 +17,23 @@ from banditd.cli.show import echo_json, print_table
 @policy_option
 @click.option("--candidate", "candidates", multiple=True, help="Only this arm may be chosen; may be repeated.")
 @click.option("--exclude", "excluded", multiple=True, help="This arm may not be chosen; may be repeated.")
+@click.option("--capability", "capabilities", multiple=True, help="The arm must have this tag; may be repeated.")
 @click.option("--max-cost-usd", type=float, help="Exclude arms whose predicted cost is higher.")
+@click.option("--max-latency-ms", type=float, help="Exclude arms whose expected latency is higher.")
+@click.option("--quality-floor", type=float, help="The least cost whose predicted reward is at least this.")
+@click.option("--quality-confidence", type=float, help="... with this confidence.")
+@click.option("--profile", help="A named objective of the policy, such as economy.")
+@click.option("--cost-weight", type=float, help="Price of money instead of the policy's own.")
+@click.option("--expected-output-tokens", type=float, help="How long an answer you expect.")
 @click.option("--session", "session_id", help="Requests of one session keep their arm.")
+@click.option("--new-session-arm", is_flag=True, help="Draw the session's arm afresh.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label of yours; may be repeated.")
+@click.option(
+    "--feature", "features", multiple=True, metavar="NAME=NUMBER", help="A caller feature; may be repeated."
+)
+@click.option("--tools", type=int, help="How many tools the model may call.")
+@click.option("--defer-activation", is_flag=True, help="Hold rewards until the decision is activated.")
+@click.option("--key", "idempotency_key", help="Idempotency key: the same query under it is decided once.")
 @click.option("--dry-run", is_flag=True, help="Choose, but record nothing.")
 @click.option("--explain", is_flag=True, help="Show every arm's prediction and probability.")
 @json_option
@@ -27,13 +42,14 @@ def route(
     url: str,
     api_key: str | None,
     policy: str,
-    candidates: tuple[str, ...],
     excluded: tuple[str, ...],
-    max_cost_usd: float | None,
-    session_id: str | None,
+    tags: tuple[str, ...],
+    features: tuple[str, ...],
+    idempotency_key: str | None,
     dry_run: bool,
     explain: bool,
     as_json: bool,
+    **said: Any,
 ) -> None:
     """Ask the daemon which arm should answer TEXT ('-' reads standard input).
 
@@ -41,21 +57,21 @@ def route(
     Examples:
       banditd route "Prove that the square root of two is irrational." --explain
       cat question.txt | banditd route - --max-cost-usd 0.01 --json
+      banditd route "Translate 'cat'." --tag team=search --quality-floor 0.8
     """
-    optional = {
-        "candidates": list(candidates) or None,
-        "max_cost_usd": max_cost_usd,
-        "session_id": session_id,
-    }
+    optional: dict[str, Any] = {n: list(value) if isinstance(value, tuple) else value for n, value in said.items()}
+    optional["tags"] = dict(_pair(one, "--tag") for one in tags)
+    optional["features"] = {name: _number(text, name) for name, text in (_pair(one, "--feature") for one in features)}
     body: dict[str, Any] = {
         "input": sys.stdin.read() if text == "-" else text,
         "policy": policy,
         "excluded_arms": list(excluded),
         "dry_run": dry_run,
         "explain": explain,
-        **{name: value for name, value in optional.items() if value is not None},
+        **{name: value for name, value in optional.items() if _is_said(value)},
     }
-    answer = with_daemon(url, api_key, lambda client: client.route(body))
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+    answer = with_daemon(url, api_key, lambda client: client.call("POST", "/v1/route", body=body, headers=headers))
     if as_json:
         echo_json(answer)
         return
@@ -106,6 +122,25 @@ def reward(
         echo_json(receipt)
         return
     print_table(None, ("", ""), list(receipt.items()))
+
+
+def _is_said(value: object) -> bool:
+    """Whether an option was given: a 0 was, an empty list was not."""
+    return value is not None and value is not False and value not in ([], {})
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is no NAME=VALUE, such as team=search", param_hint=option)
+    return name, value
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no number; {name} needs one", param_hint="--feature") from None
 
 
 def _value(text: str) -> dict[str, Any]:

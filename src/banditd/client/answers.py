@@ -84,15 +84,24 @@ class RewardReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReceipt:
-    """What became of a usage report. ``cost_usd``: None when neither dollars nor tokens were given."""
+    """What became of a usage report. ``cost_usd``: None while neither dollars nor tokens of the answer are known.
+
+    revision : 0 for a decision's first report, then one more for every one that told something new.
+    """
 
     decision_id: str
     duplicate: bool
     cost_usd: float | None
+    revision: int = 0
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Json]) -> Self:
-        return cls(decision_id=answer["decision_id"], duplicate=answer["duplicate"], cost_usd=answer["cost_usd"])
+        return cls(
+            decision_id=answer["decision_id"],
+            duplicate=answer["duplicate"],
+            cost_usd=answer["cost_usd"],
+            revision=answer.get("revision", 0),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

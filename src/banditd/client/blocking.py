@@ -91,7 +91,8 @@ class Client:
         query : a text, messages as for chat completions, or an embedding.
         options : any other field of ``POST /v1/route``, such as ``max_cost_usd=0.01`` or ``session_id="s-1"``.
 
-        A try whose answer was lost may leave a decision in the log that nobody rewards; it teaches nothing.
+        It is decided and charged once, however often it has to be sent. Where your program may repeat the call, after
+        a crash say, give ``client.call`` an ``Idempotency-Key`` of your own.
         """
         return self._run(calls.route(query, {"policy": self._policy, **options}))
 
@@ -129,7 +130,9 @@ class Client:
 
     def usage(self, decision_id: str, **report: Json) -> UsageReceipt:
         """Report what a decision used: ``input_tokens``, ``cached_input_tokens``, ``output_tokens``,
-        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``served_arm``.
+        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``served_arm``, ``attempts``.
+
+        Reports of a decision are merged: later ones complete or correct what earlier ones said.
         """
         return self._run(calls.usage(decision_id, report))
 

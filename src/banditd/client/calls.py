@@ -36,6 +36,18 @@ def encode_body(body: Json) -> bytes:
     return json.dumps(body, allow_nan=False).encode()
 
 
+def with_key(method: str, path: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers of one call, with an ``Idempotency-Key`` where it decides, charges or changes something.
+
+    Made once per call, so that all its tries carry the same. Rewards have keys of their own, or on purpose none.
+    """
+    sent = dict(headers or {})
+    named = any(name.lower() == "idempotency-key" for name in sent)
+    if method != "GET" and not named and not path.startswith("/v1/rewards"):
+        sent["Idempotency-Key"] = uuid.uuid4().hex
+    return sent
+
+
 def query_string(query: Mapping[str, Json] | None) -> str:
     """``?a=1&b=true``, or nothing; parameters that are None are left out."""
     given = {name: _text(value) for name, value in (query or {}).items() if value is not None}

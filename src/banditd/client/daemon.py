@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from banditd.client.calls import encode_body, query_string
+from banditd.client.calls import encode_body, query_string, with_key
 from banditd.client.errors import RefusedError, read_answer
 from banditd.client.retries import NO_RETRIES, Retries
 from banditd.core.errors import BanditdError, UnavailableError
@@ -79,7 +79,7 @@ class DaemonClient:
         RefusedError : a status of 400 or above.
         UnavailableError : nothing answers at the address, or not in time.
         """
-        sent = {**(headers or {})}
+        sent = with_key(method, path, headers)
         data = None
         if body is not None:
             data = encode_body(body)

@@ -44,7 +44,8 @@ class RefusedError(BanditdError):
         places = [
             f"{item.get('pointer', '')} {item.get('message', '')}".strip()
             for item in problem.get("errors") or ()
-            if isinstance(item, Mapping)
+            # The detail has the first of them, or the only one, already.
+            if isinstance(item, Mapping) and str(item.get("message")) not in detail
         ]
         message = f"the daemon answered {status}: {detail}" + "".join(f"\n  {place}" for place in places)
         super().__init__(message, code=str(problem.get("code") or self.default_code))
@@ -91,7 +92,10 @@ class BudgetUsedUpError(TooManyRequestsError):
 
 
 class TroubleError(RefusedError):
-    """The daemon (or a proxy before it) is in trouble; nothing was recorded where the status is 503."""
+    """The daemon (or a proxy before it) is in trouble; nothing was recorded where the status is 503.
+
+    But for the code ``OUTCOME_UNKNOWN``: then it may be recorded, and the same request with the same key tells.
+    """
 
 
 _BY_STATUS: dict[int, type[RefusedError]] = {

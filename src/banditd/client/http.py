@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from banditd.client.calls import encode_body, query_string
+from banditd.client.calls import encode_body, query_string, with_key
 from banditd.client.daemon import no_answer
 from banditd.client.errors import read_answer
 from banditd.client.retries import Retries
@@ -66,7 +66,7 @@ class BlockingTransport:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """As ``DaemonClient.call``, blocking."""
-        sent = {"Accept": "application/json", **self._headers, **(headers or {})}
+        sent = {"Accept": "application/json", **self._headers, **with_key(method, path, headers)}
         data = None
         if body is not None:
             data = encode_body(body)

@@ -9,7 +9,8 @@ from typing import Final
 from banditd.client.errors import BudgetUsedUpError, RefusedError
 from banditd.core.errors import BanditdError, UnavailableError
 
-# 429: come back later. 502 and 504: a proxy got no answer. 503: the daemon recorded nothing.
+# 429: come back later. 502 and 504: a proxy got no answer. 503: the daemon recorded nothing, or says that it
+# does not know (OUTCOME_UNKNOWN); the same key on the next try makes that harmless.
 PASSING_STATUSES: Final = frozenset({429, 502, 503, 504})
 
 

@@ -5,6 +5,7 @@ Pure bookkeeping with a clock; the clients open and close it and do the sending.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -13,11 +14,13 @@ from banditd.client.answers import Decision
 from banditd.client.calls import Call, Value
 from banditd.client.calls import reward as reward_call
 from banditd.client.calls import usage as usage_call
+from banditd.client.observing import Tally, tell_uncounted, watch
 from banditd.core.errors import BanditdError
 
 Json = Any
 T = TypeVar("T")
 MAX_ERROR_CHARS = 64
+logger = logging.getLogger(__name__)
 
 
 class Turn:
@@ -27,16 +30,19 @@ class Turn:
     last. The clock runs from the decision to the first ``observe`` or ``usage``, else to the end of the block.
     When the block fails before the model has answered, the failure is reported: it opens the arm's breaker after
     some in a row and teaches no quality. A block that is stopped from outside (a cancelled task, Ctrl-C) sends
-    nothing. ``failures`` holds what could not be sent.
+    nothing. ``failures`` holds what could not be sent; ``first_token_ms`` is the time to the first token of a stream.
     """
 
     def __init__(self, decision: Decision, *, source: str) -> None:
         self.decision = decision
         self.failures: list[BanditdError] = []
+        self.first_token_ms: float | None = None
         self._source = source
         self._started_s = time.perf_counter()
         self._latency_ms: float | None = None
         self._usage: dict[str, Json] = {}
+        self._attempts: list[dict[str, Json]] = []
+        self._served_arm: str | None = None
         self._rewards: list[Call[Any]] = []
         self._closed = False
 
@@ -76,24 +82,60 @@ class Turn:
             finish_reason=finish_reason,
         )
 
-    def observe(self, completion: T) -> T:
-        """Note tokens and finish reason of a chat completion (an object or its JSON, as OpenAI shapes it).
+    def observe(self, answer: T) -> T:
+        """Note tokens, finish reason and latency of a model's answer, and give it back.
 
-        Stops the clock. Returns the completion, so that it can stand around the call.
+        answer : a chat completion, a message of Anthropic or a response of OpenAI's Responses, as an object or JSON;
+        or a stream of one. A stream comes back wrapped, works as before, and is noted when it has been read to its
+        end or is closed: the latency is that of the whole answer, ``first_token_ms`` that of its first token.
         """
-        tokens = _get(completion, "usage")
-        choices = _get(completion, "choices") or ()
-        self.usage(
-            input_tokens=_get(tokens, "prompt_tokens"),
-            output_tokens=_get(tokens, "completion_tokens"),
-            cached_input_tokens=_get(_get(tokens, "prompt_tokens_details"), "cached_tokens"),
-            finish_reason=_get(choices[0], "finish_reason") if choices else None,
-        )
-        return completion
+        observed: T = watch(answer, self._first_token, self._observed)
+        return observed
+
+    def _first_token(self) -> None:
+        if self.first_token_ms is None:
+            self.first_token_ms = self._elapsed_ms()
+
+    def _observed(self, tally: Tally) -> None:
+        if self._closed:
+            logger.warning("a stream was read after its turn had ended: its tokens are not recorded; read it inside")
+            return
+        if not tally.counted:
+            tell_uncounted()
+        self.usage(**tally.fields)
 
     def served(self, arm: str) -> None:
         """Note that another arm answered (a fallback): the reward teaches that one."""
-        self._note(served_arm=arm)
+        self._open()
+        self._served_arm = arm
+
+    def attempt(
+        self,
+        arm: str,
+        error: str,
+        *,
+        latency_ms: float | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Note a call that failed before another one answered, or before none did: its arm's breaker hears of it.
+
+        error : ``transport``, ``timeout``, ``overload``, ``server``, ``auth``, ``request``, ``context``, ``policy``,
+        ``client_gone``, or words of your own. retry_after_s : how long an overloaded upstream asked to be left alone.
+        """
+        self._open()
+        said = {
+            "arm": arm,
+            "error": error[:MAX_ERROR_CHARS],
+            "latency_ms": latency_ms,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cost_usd": cost_usd,
+            "retry_after_s": retry_after_s,
+        }
+        self._attempts.append({name: value for name, value in said.items() if value is not None})
 
     def reward(
         self, value: Value, *, source: str | None = None, metric: str = "quality",
@@ -122,7 +164,19 @@ class Turn:
             self._usage["error"] = type(failure).__name__[:MAX_ERROR_CHARS]
         self.stop_clock()
         self._usage.setdefault("latency_ms", self._latency_ms)
+        self._tell_who_served()
         return [usage_call(self.decision_id, self._usage), *self._rewards]
+
+    def _tell_who_served(self) -> None:
+        """Without failed attempts ``served_arm`` says all; with them the list ends with the one that answered."""
+        if not self._attempts:
+            self._usage |= {} if self._served_arm is None else {"served_arm": self._served_arm}
+        elif "error" in self._usage:  # the block failed in the end: nobody answered
+            last = {"arm": self._served_arm or self.arm, "error": self._usage.pop("error")}
+            told = {one["arm"] for one in self._attempts}
+            self._usage["attempts"] = [*self._attempts, *([] if last["arm"] in told else [last])]
+        else:
+            self._usage["attempts"] = [*self._attempts, {"arm": self._served_arm or self.arm}]
 
     def _note(self, **fields: Json) -> None:
         self._open()
@@ -131,16 +185,13 @@ class Turn:
     def stop_clock(self) -> None:
         """The model has answered: what comes now (judging, say) is not its latency."""
         if self._latency_ms is None:
-            self._latency_ms = (time.perf_counter() - self._started_s) * 1e3
+            self._latency_ms = self._elapsed_ms()
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started_s) * 1e3
 
     def _open(self) -> None:
         if self._closed:
             raise RuntimeError(
                 "this turn is over and its notes are sent; later rewards go through client.reward(decision_id, ...)"
             )
-
-
-def _get(value: Any, name: str) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(name)
-    return getattr(value, name, None)

@@ -15,6 +15,7 @@
     │   ├── EncoderUnavailableError
     │   ├── EncoderOverloadedError
     │   └── StorageUnavailableError
+    │       └── OutcomeUnknownError  the connection broke during the commit, and nobody knows whether it happened
     ├── LeaseLostError           another replica has taken over the learner
     ├── ConfigurationError       the configuration cannot work; says what to change
     └── InvariantError           a bug: something that cannot be is
@@ -118,6 +119,12 @@ class EncoderOverloadedError(UnavailableError):
 
 class StorageUnavailableError(UnavailableError):
     default_code = "STORAGE_UNAVAILABLE"
+
+
+class OutcomeUnknownError(StorageUnavailableError):
+    """It may be stored or not: the connection broke during the commit, and the database could not be asked."""
+
+    default_code = "OUTCOME_UNKNOWN"
 
 
 class LeaseLostError(BanditdError):

@@ -15,6 +15,8 @@ CHEAPEST: Final = "cheapest"
 REJECT: Final = "reject"
 ALL: Final = "all"
 TAG_PREFIX: Final = "tag:"
+# Sums of dollars carry rounding errors; a limit is not missed by less.
+ROUNDING_USD: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,10 @@ class AccountTotals:
     owed_usd: float = 0.0
     opened_at_us: int = 0
 
+    def corrected(self, usd: float) -> AccountTotals:
+        """With so much more (or, negative, less) charged and owed: what an answer really cost, over its estimate."""
+        return AccountTotals(self.decisions, self.charged_usd + usd, self.owed_usd + usd, self.opened_at_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -91,3 +97,20 @@ class Charge:
     planned_usd: float = 0.0
     credit_usd: float = 0.0
     limit_usd: float | None = None
+
+    def exceeds(self, before: AccountTotals | None) -> bool:
+        """Whether the account's limit would be exceeded. before : what stands on it, None for nothing."""
+        if self.limit_usd is None:
+            return False
+        charged = 0.0 if before is None else before.charged_usd
+        return charged + self.usd > self.limit_usd + ROUNDING_USD
+
+    def on(self, before: AccountTotals | None, at_us: int) -> AccountTotals:
+        """What stands on the account once it is charged, by a decision made then."""
+        before = before or AccountTotals(opened_at_us=at_us)
+        return AccountTotals(
+            decisions=before.decisions + 1,
+            charged_usd=before.charged_usd + self.usd,
+            owed_usd=max(before.owed_usd, -self.credit_usd) + self.usd - self.planned_usd,
+            opened_at_us=before.opened_at_us,
+        )

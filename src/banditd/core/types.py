@@ -13,11 +13,14 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from banditd.core.attempts import Attempt
 from banditd.core.money import Charge
+from banditd.core.request_keys import RequestKey
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 
 DEFAULT_POLICY: Final = "default"
 MICROSECONDS_PER_SECOND: Final = 1_000_000
@@ -122,6 +125,8 @@ class Arm:
         served this many decisions or cost this much, whichever comes first. 0 switches it off.
     min_share, max_share : least probability of the arm where it is eligible, and cap on its share of the traffic.
     kwh_per_mtok_in, kwh_per_mtok_out : energy, for policies that price it.
+    upstream : the configured upstream that the gateway calls; None: clients call the model themselves.
+    params, rename_params : what the gateway changes in a request (``core.calls``). first_token_s : its patience.
     """
 
     policy: str
@@ -143,6 +148,10 @@ class Arm:
     kwh_per_mtok_out: float = 0.0
     onboarding_decisions: int = 20
     onboarding_usd: float = 1.0
+    upstream: str | None = None
+    params: Mapping[str, object] = field(default_factory=dict)
+    rename_params: Mapping[str, str] = field(default_factory=dict)
+    first_token_s: float | None = None
     created_at_us: int = 0
     updated_at_us: int = 0
 
@@ -172,6 +181,7 @@ class Query:
 
     quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
+    request_key : with it the same query, sent again, is answered with the same decision.
     """
 
     policy: str = DEFAULT_POLICY
@@ -197,6 +207,7 @@ class Query:
     dry_run: bool = False
     explain: bool = False
     defer_activation: bool = False
+    request_key: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,7 +248,9 @@ class Decision:
     charges : what it puts on the accounts of budgets.
     unaffordable_usd : predicted cost of the arms that budgets took out, by name: of these it is counted, too, what
         they would have cost.
-    mixture : what was mixed into the policy's own vector, where a budget's guard is at work.
+    mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
+    key_name : of the API key that asked, None without API keys.
+    request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
 
     decision_id: str
@@ -273,6 +286,9 @@ class Decision:
     charges: tuple[Charge, ...] = ()
     mixture: Blend | None = None
     unaffordable_usd: Mapping[str, float] = field(default_factory=dict)
+    key_name: str | None = None
+    request_key: RequestKey | None = None
+    duplicate: bool = False
 
     @property
     def chosen_index(self) -> int:
@@ -320,7 +336,11 @@ class RewardReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
-    """What a served decision really cost. ``served_arm`` is None when the chosen arm served."""
+    """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
+
+    attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
+    ``served_arm``, and the figures of the report are its own.
+    """
 
     decision_id: str
     served_arm: str | None = None
@@ -331,8 +351,10 @@ class UsageReport:
     latency_ms: float | None = None
     error: str | None = None
     finish_reason: str | None = None
+    attempts: tuple[Attempt, ...] = ()
     body_hash: str = ""
     received_at_us: int = 0
+    request_key: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

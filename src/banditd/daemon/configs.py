@@ -5,7 +5,7 @@ from __future__ import annotations
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
-from banditd.services.objectives import Profile, ResourcePrices
+from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
 
@@ -85,4 +85,8 @@ def _arm(policy: str, arm: ArmSettings) -> Arm:
         kwh_per_mtok_out=arm.kwh_per_mtok_out,
         onboarding_decisions=arm.onboarding_decisions,
         onboarding_usd=arm.onboarding_usd,
+        upstream=arm.upstream,
+        params=arm.params,
+        rename_params=arm.rename_params,
+        first_token_s=arm.first_token_s,
     )

@@ -10,16 +10,16 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from banditd import __version__
 from banditd.core.ids import new_id
+from banditd.daemon.differences import warn_of_differences
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
@@ -29,8 +29,10 @@ from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
+from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
-from banditd.services.eligibility import ArmGuards
+from banditd.services.decider import TurnDecider
+from banditd.services.eligibility import ArmGuards, TrafficCaps
 from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
@@ -46,13 +48,14 @@ from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
-from banditd.storage import Storage, load_secrets, migrate_async, open_storage
+from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
 AMOUNTS_S = 5.0
 OBSERVE_S = 15.0
+PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
 
 
 class SystemClock:
@@ -107,6 +110,12 @@ def database_url(settings: Settings) -> str:
     return url
 
 
+def deadlines_of(settings: Settings) -> Deadlines:
+    """How long the daemon waits for its database."""
+    d = settings.database
+    return Deadlines(transaction_s=d.transaction_s, lock_s=d.lock_s, silence_s=d.silence_s, report_s=d.report_s)
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, start_jobs: bool = True, tracing: Tracing | None = None
@@ -119,14 +128,15 @@ async def open_services(
     StorageUnavailableError : the database does not answer.
     """
     metrics = Metrics(version=__version__)
-    async with open_workbench(settings) as bench, AsyncExitStack() as stack:
+    async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
-        budgets = await _open_budgets(bench, metrics)
+        budgets = await _open_budgets(bench)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+        await warn_of_differences(bench.runtimes, bench.storage.arms, priced_by_file=frozenset(files))
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
@@ -164,8 +174,11 @@ async def open_services(
 
 
 @asynccontextmanager
-async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
-    """Open the encoder, the migrated database and the policies' settings, without serving or learning."""
+async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) -> AsyncIterator[Workbench]:
+    """Open the encoder, the migrated database and the policies' settings, without serving or learning.
+
+    Commands refold or copy a whole log in one transaction and nobody waits for them: by default they are patient.
+    """
     async with AsyncExitStack() as stack:
         section = settings.encoder
         encoder = await open_encoder(
@@ -179,7 +192,9 @@ async def open_workbench(settings: Settings) -> AsyncIterator[Workbench]:
         url = database_url(settings)
         await migrate_async(url)
         storage = await stack.enter_async_context(
-            open_storage(url, writer_name=writer_name(settings), readers=settings.database.readers)
+            open_storage(
+                url, writer_name=writer_name(settings), deadlines=deadlines, readers=settings.database.readers
+            )
         )
         clock = SystemClock()
         yield Workbench(
@@ -227,34 +242,39 @@ def _make_services(
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    guards = {
-        name: ArmGuards(breaker_errors=r.config.breaker_errors, breaker_s=r.config.breaker_s)
-        for name, r in runtimes.items()
+    breakers = {
+        name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
     reports = make_reports(runtimes, storage, clock, learner)
     return _Made(
         routing=RoutingService(
             runtimes=runtimes,
-            guards=guards,
+            decider=TurnDecider(
+                runtimes=runtimes,
+                guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
+                budgets=budgets,
+                clock=clock,
+                rng=np.random.default_rng(),
+                metrics=metrics,
+                hash_input=InputHash(bench.secrets),
+                store_input=settings.privacy.store_input,
+            ),
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
             clock=clock,
-            rng=np.random.default_rng(),
             metrics=metrics,
-            hash_input=InputHash(bench.secrets),
-            store_input=settings.privacy.store_input,
         ),
         rewards=RewardService(
             runtimes=runtimes,
-            guards=guards,
+            breakers=breakers,
             rewards=storage.rewards,
             decisions=storage.decisions,
             clock=clock,
             metrics=metrics,
             wake_learner=learner.wake,
         ),
-        arms=_make_arm_service(bench, learner, budgets, reports),
+        arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         dashboard=make_dashboard(runtimes, storage, learner, budgets),
@@ -272,7 +292,11 @@ def _make_services(
 
 
 def _make_arm_service(
-    bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], reports: ReportService
+    bench: Workbench,
+    learner: Learner,
+    budgets: Mapping[str, BudgetBook],
+    reports: ReportService,
+    upstreams: Sequence[str],
 ) -> ArmService:
     onboarding = OnboardingReports(
         runtimes=bench.runtimes,
@@ -284,6 +308,7 @@ def _make_arm_service(
         runtimes=bench.runtimes,
         store=bench.storage.arms,
         clock=bench.clock,
+        upstreams=upstreams,
         changed=learner.refresh_arms,
         statistics=reports.arm_statistics,
         graduation=onboarding.reports,
@@ -314,6 +339,7 @@ def _make_maintenance(
         exploration=services.reports,
         ask_refit=learner.ask_refit,
         retention_days=section.retention_days,
+        idempotency_s=section.idempotency_s,
         usage_window_s=section.usage_window_s,
         integrity_sample=section.integrity_sample,
     )
@@ -338,10 +364,9 @@ def make_jobs(
     ]
 
 
-async def _open_budgets(bench: Workbench, metrics: Metrics) -> dict[str, BudgetBook]:
+async def _open_budgets(bench: Workbench) -> dict[str, BudgetBook]:
     books = {}
     for name, runtime in bench.runtimes.items():
-        stops = partial(metrics.count, metrics.budget_stops, name)
-        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent, stops)
+        books[name] = BudgetBook(name, runtime.config.budgets, bench.storage.budgets, bench.storage.recent)
         await books[name].open()
     return books

@@ -1,1 +1,1 @@
-"""The one decision, pure: no clock, no I/O, randomness is an argument."""
+"""One decision, in one place, pure: from what is known of a policy and a query to the arm that answers."""

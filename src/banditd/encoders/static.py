@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from safetensors.numpy import load as load_safetensors
 from tokenizers import Tokenizer
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.pace import SharedPace
 from banditd.core.types import Float32Array, FloatArray
 from banditd.encoders.wordpiece import WordPieces
 from banditd.features.window import prompt_window
@@ -47,6 +49,7 @@ class StaticEncoder:
         unknown = tokenizer.token_to_id("[UNK]")
         self._empty = [0 if unknown is None else int(unknown)]
         self._counted: tuple[str, int] = ("", 0)
+        self._pace = SharedPace()
 
     def encode_now(self, text: str) -> FloatArray:
         """Vector of one text.
@@ -69,8 +72,13 @@ class StaticEncoder:
         return total
 
     async def encode(self, text: str) -> FloatArray:
-        """`encode_now` for the port: too quick to be worth a thread."""
-        return self.encode_now(text)
+        """`encode_now` for the port: too quick to be worth a thread. Many at once leave turns to others."""
+        await self._pace.turn()
+        started = perf_counter()
+        try:
+            return self.encode_now(text)
+        finally:
+            self._pace.spent(perf_counter() - started)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`; of a long prompt extrapolated from its head and tail."""

@@ -49,7 +49,8 @@ _HIGH: Final = bytes(range(128, 256))
 _TO_NUMBERS: Final = bytes(b if 48 <= b <= 57 else (0x2E if b in b".," else 32) for b in range(256))
 _OPTION_LINE: Final = re.compile(r"^[ \t]*\(?(?:[A-Ja-j]|[1-9])[).:\]][ \t]", re.MULTILINE)
 _OPTION_INLINE: Final = re.compile(r"\([A-Ja-j]\)")
-_CALL: Final = re.compile(r"\((?<=[A-Za-z0-9_]\()[^)\n]{0,200}\)")
+_CALL_OPENS: Final = re.compile(r"[A-Za-z0-9_]\(")
+_CALL_CHARS: Final = 200  # between its brackets, on one line
 # Prose without any of these characters holds no code worth counting.
 _CODE_HINTS: Final = b"{}();=<>`#"
 _MATHS_SIGNS: Final = re.compile("[\u00b1\u00b2\u00b3\u00d7\u00f7\u03b1-\u03c9\u2070-\u209f\u2190-\u22ff]")
@@ -112,7 +113,7 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         float(len(raw.translate(_TO_NUMBERS).split())) if digits else 0.0,
         float(count("?") + count("？")),
         _options(part),
-        float(len(_CALL.findall(part))) if "(" in part else 0.0,
+        float(_calls(part)) if "(" in part else 0.0,
         float(sum(map(count, _CODE_SIGNS))) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0.0,
         float(maths),
         float(sum(map(count, _JSON_SIGNS))) if '"' in part else 0.0,
@@ -133,6 +134,16 @@ def _options(part: str) -> float:
     inline = len(_OPTION_INLINE.findall(part)) if "(" in part else 0
     lines = len(_OPTION_LINE.findall(part)) if "\n" in part else int(_OPTION_LINE.match(part) is not None)
     return float(max(inline, lines))
+
+
+def _calls(part: str) -> int:
+    """Calls such as ``f(x)``: at most one ends at each closing bracket. Linear, whatever stands in the text."""
+    count = 0
+    for line in part.split("\n"):
+        for piece in line.split(")")[:-1]:
+            # The opening bracket is among the last 201 characters, what it follows right before.
+            count += "(" in piece and _CALL_OPENS.search(piece[-_CALL_CHARS - 2 :]) is not None
+    return count
 
 
 def lexical_scalars(facts: list[float]) -> FloatArray:

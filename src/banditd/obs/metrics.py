@@ -7,14 +7,18 @@ templates; never ids, users or tags of requests. Not a store: it forgets at rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
-from banditd.core.types import UsageReport
+from banditd.core.attempts import Attempt
+from banditd.core.usage import Settled
+from banditd.obs.logs import dropped_lines
 
 _FAST_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
@@ -24,6 +28,16 @@ _DELAY_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2
 # A client may invent policy names; a label value must not follow it for ever.
 _MAX_CHILDREN: Final = 4000
 _OTHER: Final = "_other"
+
+
+class _LogCollector(Collector):
+    """Reads what the log's own thread has counted."""
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """One counter."""
+        yield CounterMetricFamily(
+            "banditd_log_dropped_lines", "Lines of the log that found no room: nobody read it.", value=dropped_lines()
+        )
 
 
 class Metrics:
@@ -39,6 +53,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
+        self.registry.register(_LogCollector())
         self._define_requests()
         self._define_usage()
         self._define_learning()
@@ -119,6 +134,7 @@ class Metrics:
 
     def _define_operations(self) -> None:
         self.rows = self._gauge("banditd_rows", "Rows in the database by table.", "table")
+        self.wal_bytes = self._gauge("banditd_wal_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.")
         self.budget_spend_ratio = self._gauge(
             "banditd_budget_spend_ratio", "Spend so far over the budget so far.", "policy", "budget"
         )
@@ -173,18 +189,26 @@ class Metrics:
         """Add ``by`` (>= 0) to a counter's child (see ``child``)."""
         self.child(metric, *labels).inc(by)  # type: ignore[union-attr]  # a counter's child is a counter
 
-    def settled(self, policy: str, arm: str, report: UsageReport, cost_usd: float | None) -> None:
-        """Count a usage report that was settled just now. ``cost_usd``: None when it is not known."""
-        if cost_usd is not None:
-            self.count(self.spend, policy, arm, by=cost_usd)
-        for direction, tokens in (("input", report.input_tokens), ("output", report.output_tokens)):
+    def settled(self, settled: Settled, news: Sequence[Attempt]) -> None:
+        """Count what a usage report told that was new. ``news`` : the attempts that were not known.
+
+        Counters only rise: a correction downwards leaves them (the accounts and the statistics follow it).
+        """
+        policy, arm, before, after = settled.policy, settled.arm, settled.before, settled.after
+        more_usd = (settled.cost_usd or 0.0) - (settled.cost_before_usd or 0.0)
+        if more_usd > 0.0 or settled.cost_usd is not None:
+            self.count(self.spend, policy, arm, by=max(more_usd, 0.0))
+        for direction in ("input", "output"):
+            tokens = getattr(after, f"{direction}_tokens")
+            known = 0 if before is None else getattr(before, f"{direction}_tokens") or 0
             if tokens is not None:
-                self.count(self.tokens, policy, arm, direction, by=tokens)
-        if report.latency_ms is not None:
+                self.count(self.tokens, policy, arm, direction, by=max(tokens - known, 0))
+        if after.latency_ms is not None and (before is None or before.latency_ms is None):
             child = self.child(self.upstream_seconds, policy, arm)
-            child.observe(report.latency_ms / 1e3)  # type: ignore[union-attr]  # a histogram's child is one
-        if report.error is not None:
-            self.count(self.upstream_errors, policy, arm)
+            child.observe(after.latency_ms / 1e3)  # type: ignore[union-attr]  # a histogram's child is one
+        for one in news:
+            if one.error is not None:
+                self.count(self.upstream_errors, policy, one.arm)
 
     def show(self, gauge: Gauge, value: float | None, *labels: str) -> None:
         """Set a gauge's child, or take it away where there is no value: an old one would be read as today's."""

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import (
-    Arm,
     Contribution,
     Decision,
     FloatArray,
@@ -21,10 +21,12 @@ from banditd.core.types import (
     RewardSubmission,
     UsageReport,
 )
+from banditd.core.usage import Settled
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
+from banditd.ports.usage import PriceCost
 
 __all__ = [
     "PRUNED_CURSOR",
@@ -36,6 +38,7 @@ __all__ = [
     "JobStore",
     "LeaseStore",
     "Maintenance",
+    "PriceCost",
     "RecentOutcomes",
     "Revise",
     "Secrets",
@@ -74,16 +77,24 @@ class Committed:
     """What became of decisions that were to be committed.
 
     refused : decision id to the account whose limit it would have exceeded; of such a decision nothing is stored.
+    repeated : decision id to what its request key was used for before: the decision that was made then, or a
+        ConflictError for another request. Nothing is stored either.
     accounts : what stands on the accounts that the decisions are charged to, others' decisions included.
     """
 
     refused: Mapping[str, AccountKey] = field(default_factory=dict)
+    repeated: Mapping[str, Decision | BanditdError] = field(default_factory=dict)
     accounts: Mapping[AccountKey, AccountTotals] = field(default_factory=dict)
 
 
 class DecisionLog(Protocol):
     async def append(self, decisions: Sequence[Decision]) -> Committed:
-        """Commit decisions (with their roll-up increments and charges) durably; concurrent calls share a commit."""
+        """Commit decisions (with their roll-up increments, charges and request keys) durably; concurrent calls share
+        a commit.
+        """
+
+    async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
+        """What each (policy, key) was used for before, as ``Committed.repeated`` has it; None for a new key."""
 
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         """One decision whole: its row, reward events (all revisions), usage report, contribution."""
@@ -97,11 +108,12 @@ class DecisionLog(Protocol):
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         """The arm that this session was given last (with sessions written by ``append``)."""
 
-    async def activate(self, decision_id: str, at_us: int) -> bool:
+    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards to the learner. What was given back of its
         estimate is charged again.
 
-        True when it was inactive before; False when it was active already. Raises NotFoundError.
+        Returns (whether it was inactive before, whether that is the answer to an earlier request under ``key``).
+        Raises NotFoundError, ConflictError for another request under the key.
         """
 
 
@@ -179,14 +191,11 @@ class RewardLog(Protocol):
 
     async def find(self, reward_id: str) -> Mapping[str, object] | None: ...
 
-    async def report_usage(
-        self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
-    ) -> tuple[bool, float | None]:
-        """Insert a usage report once. Returns (duplicate, cost_usd).
+    async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
+        """Merge a report into what is known of its decision (``core.usage``), once, and settle the difference.
 
-        Raises NotFoundError for an unknown decision or served arm, ConflictError when another report is
-        there already. ``price_cost`` gives the dollars from tokens when the report has none. When
-        ``served_arm`` differs from the chosen arm the decision goes into the learner's queue.
+        Raises NotFoundError for an unknown decision or an arm that the policy never had. When another arm served
+        than was known the decision goes into the learner's queue.
         """
 
     async def unrewarded(
@@ -224,6 +233,7 @@ class FoldItem:
     queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
     predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
         them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
+    damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
     decision_id: str
@@ -242,6 +252,7 @@ class FoldItem:
     predicted: tuple[tuple[str, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +281,7 @@ class StatDelta:
     """Difference that a fold makes to the plain-column statistics of (bucket of the decision, cluster, arm)."""
 
     arm: str
-    cluster: int
+    cluster: int | None  # None: those of clusters do not move
     created_at_us: int
     rewards: int
     weight: float
@@ -308,6 +319,9 @@ class FoldCommit:
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
     set_aside: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by schema: rows for its learner
+    replaces: bool = False  # all that is stored of the policy under the schema goes first; base_version is 0
+    recounts: bool = False  # then ``deltas`` and ``estimates`` are the whole statistics, not differences
+    dropped_snapshots: Sequence[int] = ()  # versions that go as well
     at_us: int = 0
 
 
@@ -331,10 +345,16 @@ class LearningStore(Protocol):
     async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
         """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
+    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
+        """Those of the policies (to the hash of their schema) that have rows in the queue; cheap at any length."""
+
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""
 
     async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]: ...
+
+    async def check_rows(self, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        """(ids of the next ``limit`` decisions behind ``after`` whose checksum fails, where to go on or None)."""
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         """A random sample of folded decisions with their events, for the integrity check."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 
 
@@ -36,21 +37,30 @@ class ArmStore(Protocol):
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:
         """Add those arms that were never there, all at once and as of one time. Returns how many."""
 
-    async def add(self, arm: Arm, check: Check | None = None) -> None:
-        """Raises ConflictError when it exists. A deleted arm of the same name comes back with its state, but without
+    async def add(self, arm: Arm, check: Check | None = None, key: RequestKey | None = None) -> tuple[Arm, bool]:
+        """Returns (the arm as it was stored, whether that was done before under ``key``).
+
+        Raises ConflictError when it exists. A deleted arm of the same name comes back with its state, but without
         the prices that were scheduled for it.
         """
 
-    async def update(self, policy: str, arm: str, revise: Revise) -> None:
+    async def update(
+        self, policy: str, arm: str, revise: Revise, key: RequestKey | None = None, *, at_us: int = 0
+    ) -> tuple[Arm, bool]:
         """Store what ``revise`` makes of an arm; a changed price is also appended to the price history.
 
+        Returns (the arm as it was stored, whether that was done before under ``key``, which is kept as of ``at_us``).
         Raises NotFoundError, and what ``revise`` raises.
         """
 
-    async def delete(self, policy: str, arm: str, at_us: int) -> bool:
-        """Hide an arm and forget the prices that were scheduled for it. False when there is none."""
+    async def delete(self, policy: str, arm: str, at_us: int, key: RequestKey | None = None) -> bool:
+        """Hide an arm and forget the prices that were scheduled for it.
 
-    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]: ...
+        True when that was done before, under ``key``. Raises NotFoundError.
+        """
+
+    async def price_histories(self, policy: str) -> Mapping[str, Sequence[tuple[int, Price]]]:
+        """(since, price) of every arm of a policy that ever had one, oldest first; microseconds since the epoch."""
 
     async def adopt_due_prices(self, now_us: int) -> Sequence[tuple[str, str]]:
         """Give arms the price of their history that is in force now. Returns the (policy, arm) that changed."""

@@ -13,11 +13,17 @@ PRUNED_CURSOR: Final = "retention:pruned_before_us"
 
 class LeaseStore(Protocol):
     async def acquire(self, name: str, holder: str, *, ttl_s: float, now_us: int) -> bool:
-        """Take or extend a lease. False while another holder's has not expired."""
+        """Take or extend a lease. False while another holder's has not expired.
+
+        One that ends later than ``now_us + ttl_s`` allows is not believed, see ``storage/leases.py``.
+        """
 
     async def release(self, name: str, holder: str) -> None: ...
 
     async def holder(self, name: str) -> str | None: ...
+
+    async def expiry(self, name: str) -> tuple[str, int] | None:
+        """(holder, microsecond of its end) as stored; None where nobody holds it."""
 
 
 class JobStore(Protocol):
@@ -57,7 +63,13 @@ class Maintenance(Protocol):
         ``PRUNED_CURSOR`` is set in the same transaction: without it the log looks whole.
         """
 
+    async def forget_keys(self, *, before_us: int, limit: int) -> int:
+        """Drop keys of requests older than that, the oldest first. Returns how many."""
+
     async def ping(self) -> None:
-        """Raises StorageUnavailableError when the database does not answer."""
+        """Raises StorageUnavailableError when the database does not answer, or could not store what came last."""
+
+    def log_bytes(self) -> int | None:
+        """Size of SQLite's write-ahead log; None where there is none."""
 
     async def schema_revision(self) -> str: ...

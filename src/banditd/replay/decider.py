@@ -5,20 +5,22 @@ A live daemon stands in by implementing ``Decider`` over HTTP. No scoring here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
-from banditd.bandit.policies.exploration import least_shares
 from banditd.bandit.posterior.prior import Prior
 from banditd.bandit.state import PolicyState, Snapshot
-from banditd.budget.guard import Paired
-from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
-from banditd.replay.purse import Offer, Purse
-from banditd.services.policy import ONBOARDING_SHARE
+from banditd.core.types import Arm, ArmUsage, Context, FeatureSchema, FloatArray, Query
+from banditd.deciding.decide import Case, Decided, Situation, decide
+from banditd.deciding.view import RouteView, build_view, is_onboarding
+from banditd.replay.prices import OUTPUT_TOKENS, Tariff, scaled_price
+from banditd.replay.spending import Charged, Spending
+
+POLICY: Final = "replay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +74,15 @@ class Decider(Protocol):
 class _Token:
     row: int
     epoch: int
-    reserved_usd: float
-    paired: Paired | None = None
-    index: int = 0  # of the arm among those that could be paid for
+    charged: Charged | None
 
 
 class InProcessDecider:
-    """The learner, the snapshot and the pacer of the daemon, without HTTP and database.
+    """The daemon's decision, learner and budgets, without HTTP and database.
 
-    contexts : one per row of the data. known_penalty : float64 (K,), price of money known in advance, or
-    None when a budget rules. prior_cost_usd : float64 (n, K), costs by list price, NaN where there is none;
-    mean_cost_usd : float64 (K,), for the floors, or None when it is not known in advance. absent : indices of
-    arms that are not there yet (``add_arm``).
+    contexts : one per row of the data. tariff : what is told of costs in advance. cost_weight : of the dearest arm's
+    cost, in rewards. budget_usd : mean spend per decision to hold, or None. absent : indices of arms that are not
+    there yet (``add_arm``).
     """
 
     def __init__(
@@ -94,120 +93,119 @@ class InProcessDecider:
         arms: tuple[str, ...],
         contexts: list[Context],
         seed: int,
-        known_penalty: FloatArray | None,
-        mean_cost_usd: FloatArray | None,
-        budget_usd: float | None,
-        prior_cost_usd: FloatArray,
+        tariff: Tariff,
+        cost_weight: float = 0.0,
+        budget_usd: float | None = None,
         absent: frozenset[int] = frozenset(),
     ) -> None:
         self.choose_us: list[float] = []
         self.update_us: list[float] = []
         self.tune_us: list[float] = []
-        self._arms = arms
+        self._names = arms
         self._contexts = contexts
         self._settings = settings
+        self._cost_weight = cost_weight
+        self._input_tokens = tariff.input_tokens
         self._generator = np.random.default_rng([seed, 1])
-        known = mean_cost_usd if mean_cost_usd is not None else prior_cost_usd.mean(axis=0)
-        self._priors = [
-            ArmPrior(arm, cost_usd=float(cost) if np.isfinite(cost) else None)
-            for arm, cost in zip(arms, known, strict=True)
+        self._priors = [ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i)) for i, arm in enumerate(arms)]
+        self._arms = [
+            Arm(policy=POLICY, arm=arm, upstream_model=arm, price=price, expected_output_tokens=OUTPUT_TOKENS)
+            for arm, price in zip(arms, tariff.prices, strict=True)
         ]
-        self._columns = np.array([i for i in range(len(arms)) if i not in absent], dtype=np.intp)
-        self._enabled = np.ones(len(arms), dtype=bool)
-        self._granted: dict[int, int] = {}  # decisions that new arms are still to be given
-        self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._columns])
-        self._penalty = known_penalty
-        self._known_cost = mean_cost_usd
-        self._purse = None
-        if budget_usd is not None:
-            self._purse = Purse(budget_usd, prior_cost_usd, np.stack([context.x for context in contexts]))
+        self._present = [i for i in range(len(arms)) if i not in absent]
+        self._decisions: dict[str, int] = {}  # of arms that came later
+        self._view: RouteView | None = None  # None: to be built anew
+        self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._present])
+        self._spending = None if budget_usd is None else Spending(budget_usd, schema)
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
         """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
-        self._columns = np.append(self._columns, arm)
-        self._granted[arm] = onboarding_decisions
-        self.state.set_arms([self._priors[i] for i in self._columns])
+        self._present.append(arm)
+        self._change(arm, created_at_us=1, onboarding_decisions=onboarding_decisions)
+        self._decisions[self._names[arm]] = 0
+        self.state.set_arms([self._priors[i] for i in self._present])
 
     def enable_arm(self, arm: int, *, enabled: bool) -> None:
         """Switch an arm off or on; what it has learned stays."""
-        self._enabled[arm] = enabled
+        self._change(arm, enabled=enabled)
 
     def change_prices(self, factor: FloatArray) -> None:
         """List prices are now so many times what they were, float64 (K,); in force from the next decision on."""
-        if self._purse is not None:
-            self._purse.change_prices(factor)
+        for arm, by in enumerate(factor.tolist()):
+            self._change(arm, price=scaled_price(self._arms[arm].price, by))
+
+    def _change(self, arm: int, **fields: object) -> None:
+        self._arms[arm] = replace(self._arms[arm], **fields)  # type: ignore[arg-type]
+        self._view = None
 
     async def decide(self, row: Row) -> Served:
         snapshot = self.state.snapshot()
         if row.warmup_arm is not None:
-            return self._serve(row, row.warmup_arm, snapshot.epoch)
-        context = self._contexts[row.index]
+            return await self._serve(row, row.warmup_arm, snapshot)
+        context, uniform = self._contexts[row.index], self._generator.random(1)
         started = perf_counter()
-        everyone = np.flatnonzero(self._enabled[self._columns])
-        arms, offer = everyone, None
-        if self._purse is not None:
-            offer = self._purse.offer(row.index, self._columns[everyone])
-            arms = everyone[offer.affordable]
-        columns = self._columns[arms]
-        cost, penalty = self._money(offer, columns)
-        floors = self._floors(snapshot, arms, columns, cost)
-        blend = None if self._purse is None or offer is None else self._purse.blend(offer)
-        uniform = float(self._generator.random())
-        choice = snapshot.choose(context, arms=arms, penalty=penalty, floors=floors, uniform=uniform, blend=blend)
-        self.choose_us.append(1e6 * (perf_counter() - started))
-        reserved = 0.0
-        if self._purse is not None and offer is not None:
-            reserved = float(cost[choice.index])
-            mean = choice.mean if offer.affordable.all() else snapshot.predict(context, everyone)[0]
-            self._purse.charge(offer, mean, choice.probability, reserved)
-        paired = None if blend is None else Paired.of(blend, choice.probability, choice.mean, penalty)
-        arm = int(columns[choice.index])
-        if arm in self._granted:
-            self._granted[arm] -= 1
-        logged = np.zeros(len(self._arms))
-        logged[columns] = choice.probability
-        return Served(arm, _Token(row.index, snapshot.epoch, reserved, paired, choice.index), logged)
-
-    def _money(self, offer: Offer | None, columns: IntArray) -> tuple[FloatArray, FloatArray]:
-        """(expected cost in dollars, what it takes off the reward) of the arms to choose from."""
-        if self._purse is not None and offer is not None:
-            cost = offer.cost_usd[offer.affordable]
-            return cost, self._purse.pacer.price_per_usd * cost
-        none = np.zeros(columns.shape[0])
-        return (
-            none if self._known_cost is None else self._known_cost[columns],
-            none if self._penalty is None else self._penalty[columns],
+        view = self._newest(snapshot)
+        accounts = () if self._spending is None else await self._spending.accounts(view)
+        case = Case(
+            query=Query(policy=POLICY),
+            context=context,
+            input_tokens=float(self._input_tokens[row.index]),
+            accounts=accounts,
         )
+        situation = Situation(
+            view=view, now_us=0, exploration_floor=self._settings.floor, cost_weight=self._cost_weight
+        )
+        decided = decide(situation, [case], uniform)
+        self.choose_us.append(1e6 * (perf_counter() - started))
+        for error in decided.refused.values():
+            raise error
+        charged = None if self._spending is None else self._spending.charge(view, case, decided)
+        return self._served(row, view, decided, charged)
 
-    def _floors(self, snapshot: Snapshot, arms: IntArray, columns: IntArray, cost_usd: FloatArray) -> FloatArray:
-        """Least probabilities, as routing has them: exploration, probes of changed arms, grants of new ones."""
-        probes = None if snapshot.probe_share is None else snapshot.probe_share[arms]
-        floors = least_shares(cost_usd, self._settings.floor, probes)
-        for position, arm in enumerate(columns.tolist()):
-            if self._granted.get(arm, 0) > 0:
-                floors[position] = max(floors[position], ONBOARDING_SHARE)
-        if self._purse is None:
-            return floors
-        # Probes are short and dear arms' are rare already: cut further, a recovery would be found too late.
-        return np.maximum(self._purse.pacer.floors(floors, cost_usd), least_shares(cost_usd, 0.0, probes))
+    def _newest(self, snapshot: Snapshot) -> RouteView:
+        """The view of the newest snapshot; built anew only where more than that has changed."""
+        if self._view is None:
+            usage = {arm: ArmUsage(arm=arm, decisions=n) for arm, n in self._decisions.items()}
+            amounts = None if self._spending is None else self._spending.amounts
+            self._view = build_view(snapshot, [self._arms[i] for i in self._present], usage, amounts)
+        else:
+            self._view = self._view.with_snapshot(snapshot)
+        return self._view
 
-    def _serve(self, row: Row, arm: int, epoch: int) -> Served:
+    def _served(self, row: Row, view: RouteView, decided: Decided, charged: Charged | None) -> Served:
+        chosen = self._present[int(decided.draw.index[0])]
+        name = self._names[chosen]
+        if name in self._decisions:
+            usage = ArmUsage(arm=name, decisions=self._decisions[name])
+            self._decisions[name] += 1
+            if is_onboarding(self._arms[chosen], usage, 0):
+                self._view = None
+        logged = np.zeros(len(self._names))
+        logged[self._present] = decided.draw.probability[0]
+        return Served(chosen, _Token(row.index, view.snapshot.epoch, charged), logged)
+
+    async def _serve(self, row: Row, arm: int, snapshot: Snapshot) -> Served:
         """A decision that was made elsewhere; its cost is reserved like that of any other."""
-        reserved = 0.0 if self._purse is None else self._purse.reserve(row.index, arm)
-        return Served(arm, _Token(row.index, epoch, reserved))
+        if self._spending is None:
+            return Served(arm, _Token(row.index, snapshot.epoch, None))
+        view, place = self._newest(snapshot), self._present.index(arm)
+        context, tokens = self._contexts[row.index], float(self._input_tokens[row.index])
+        charged = await self._spending.charge_elsewhere(view, place, context, tokens)
+        return Served(arm, _Token(row.index, snapshot.epoch, charged))
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
         token = served.token
         assert isinstance(token, _Token)  # noqa: S101  (made above)
-        if self._purse is not None:
-            self._purse.settle(token.row, served.arm, token.reserved_usd, cost_usd)
+        if self._spending is not None and token.charged is not None:
+            arms = [self._arms[i] for i in self._present]
+            context, tokens = self._contexts[token.row], float(self._input_tokens[token.row])
+            if self._spending.settle(token.charged, self._arms[served.arm], arms, context, tokens, cost_usd):
+                self._view = None
         if reward is None:
             return
-        if self._purse is not None and token.paired is not None:
-            self._purse.guard.learn(token.paired.difference(token.index, reward))
         started = perf_counter()
         self.state.fold(
-            arm=self._arms[served.arm],
+            arm=self._names[served.arm],
             epoch=token.epoch,
             x=self._contexts[token.row].x,
             weight=weight,
@@ -225,8 +223,8 @@ class InProcessDecider:
         return self.state.to_prior(source)
 
     async def begin_scoring(self) -> None:
-        if self._purse is not None:
-            self._purse.pacer.open_account()
+        if self._spending is not None:
+            self._spending.begin()
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -17,13 +17,13 @@ from multiprocessing import get_context
 import numpy as np
 
 from banditd.core.errors import InvalidInputError, InvariantError
-from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray, Price
+from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.decider import Decider, InProcessDecider, Row, Served
 from banditd.replay.feedback import Feedback
 from banditd.replay.options import ReplayOptions
-from banditd.replay.prices import priced_rows
+from banditd.replay.prices import Tariff
 from banditd.replay.report import ReplayReport, SeedRun, make_report
 
 Progress = Callable[[int, int], None]  # (decisions played, decisions in all)
@@ -59,6 +59,14 @@ class Plan:
             warmup = generator.permutation(warmup)
         first = int(self.options.warmup_rows * scored.size)
         return np.concatenate([warmup, scored[:first]]), scored[first:]
+
+    def tariff(self) -> Tariff:
+        """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""
+        budget_usd = self.options.budget_usd
+        if budget_usd is None:
+            return Tariff.of_means(self.data.cost_usd[self.scored].mean(axis=0), self.data.n_rows)
+        prices = {**self.data.prices, **self.options.prices}
+        return Tariff.of_list(prices, self.data.arms, self.data.prompts, budget_usd)
 
     def warmup_arms(self, seed: int) -> dict[int, int]:
         """Position in a seed's order -> arm that serves there: the randomised part of its warm-up."""
@@ -230,10 +238,9 @@ def _play_seed(
         arms=plan.data.arms,
         contexts=contexts,
         seed=seed,
-        known_penalty=None if budget is not None else plan.penalty,
-        mean_cost_usd=None if budget is not None else plan.data.cost_usd[plan.scored].mean(axis=0),
+        tariff=plan.tariff(),
+        cost_weight=plan.options.cost_weight or 0.0,
         budget_usd=budget,
-        prior_cost_usd=list_price_estimates(plan.data, plan.options.prices),
     )
     played = asyncio.run(play(plan, decider, seed, progress))
     if seed == 0 and plan.options.keep_prior:
@@ -245,16 +252,6 @@ def _provenance(plan: Plan) -> str:
     pool, objective = plan.options.pool or "all", plan.options.objective()
     said = ", ".join(f"{key} {value}" for key, value in objective.items() if key != "kind")
     return f"replay of {plan.data.name}, pool {pool}, {said}, policy {plan.options.policy}, seed 0"
-
-
-def list_price_estimates(data: ReplayData, prices: Mapping[str, Price]) -> FloatArray:
-    """Costs by list price, float64 (n, K), NaN for arms without one; ``prices`` go before those of the data."""
-    known = {**data.prices, **prices}
-    columns = [
-        priced_rows(known[arm], data.prompts, None) if arm in known else np.full(data.n_rows, np.nan)
-        for arm in data.arms
-    ]
-    return np.column_stack(columns)
 
 
 _SHARED: tuple[Plan, FeatureSchema, list[Context]] | None = None

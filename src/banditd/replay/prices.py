@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,54 @@ def priced_rows(price: Price, prompts: Sequence[str], output_tokens: FloatArray 
         price.usd_per_request + (price.usd_per_mtok_in * inward + price.usd_per_mtok_out * outward) / 1e6
     )
     return cost
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tariff:
+    """What a replay is told in advance of what its arms cost.
+
+    prices : of every arm of the data. guessed : indices of arms whose price is a mere guess. input_tokens : of every
+    row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better.
+    """
+
+    prices: tuple[Price, ...]
+    guessed: frozenset[int]
+    input_tokens: FloatArray
+
+    @classmethod
+    def of_means(cls, cost_usd: FloatArray, n_rows: int) -> Tariff:
+        """Mean costs that are known in advance, (K,), whatever the row."""
+        prices = tuple(Price(usd_per_request=cost) for cost in cost_usd.tolist())
+        return cls(prices, frozenset(), np.zeros(n_rows))
+
+    @classmethod
+    def of_list(
+        cls, prices: Mapping[str, Price], arms: Sequence[str], prompts: Sequence[str], guess_usd: float = 0.0
+    ) -> Tariff:
+        """List prices; an arm without one is taken to cost ``guess_usd`` a call, until calls of it tell."""
+        unknown = Price(usd_per_mtok_out=guess_usd / OUTPUT_TOKENS * 1e6)
+        return cls(
+            tuple(prices.get(arm, unknown) for arm in arms),
+            frozenset(i for i, arm in enumerate(arms) if arm not in prices),
+            np.array([len(prompt) for prompt in prompts], dtype=np.float64) / CHARS_PER_TOKEN,
+        )
+
+    def mean_cost_usd(self, arm: int) -> float | None:
+        """Expected cost of an arm over all rows; None where it is a guess."""
+        if arm in self.guessed:
+            return None
+        return self.prices[arm].cost_usd(float(self.input_tokens.mean()), OUTPUT_TOKENS)
+
+
+def scaled_price(price: Price, factor: float) -> Price:
+    """So many times a price."""
+    cached = price.usd_per_mtok_cached_in
+    return Price(
+        usd_per_mtok_in=price.usd_per_mtok_in * factor,
+        usd_per_mtok_out=price.usd_per_mtok_out * factor,
+        usd_per_request=price.usd_per_request * factor,
+        usd_per_mtok_cached_in=None if cached is None else cached * factor,
+    )
 
 
 def _first(fields: Mapping[str, object], keys: Sequence[str]) -> float | None:

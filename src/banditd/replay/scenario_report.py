@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from banditd.budget.pacer import BoolArray, solve_price
-from banditd.core.types import FloatArray, IntArray
+from banditd.budget.pacer import solve_price
+from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.replay.scenarios import Trace
 
 WINDOW: Final = 50  # decisions over which adoption is seen

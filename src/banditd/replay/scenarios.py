@@ -17,9 +17,10 @@ import numpy as np
 from banditd.bandit.changes.regimes import ChangeEvent
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
+from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray, Price
 from banditd.replay.dataset import ReplayData
 from banditd.replay.decider import InProcessDecider, Row
+from banditd.replay.prices import Tariff
 
 PHASE: Final = 608  # decisions, as published
 DEGRADED_REWARD: Final = 0.75
@@ -196,12 +197,11 @@ def play_stream(
     budget_usd: float | None,
     seed: int,
     settings: PolicySettings | None = None,
-    list_cost_usd: FloatArray | None = None,
+    prices: Mapping[str, Price] | None = None,
 ) -> Trace:
     """Play a stream through the daemon's classes in process.
 
-    contexts : one per row of ``data``. list_cost_usd : float64 (n, K), costs of those rows by list price; None where
-    costs are not known in advance.
+    contexts : one per row of ``data``. prices : list prices that are known in advance, by arm; None for none.
     """
     decider = InProcessDecider(
         schema=schema,
@@ -209,10 +209,8 @@ def play_stream(
         arms=data.arms,
         contexts=contexts,
         seed=seed,
-        known_penalty=None,
-        mean_cost_usd=None,
+        tariff=Tariff.of_list(prices or {}, data.arms, data.prompts, budget_usd or 0.0),
         budget_usd=budget_usd,
-        prior_cost_usd=np.full((data.n_rows, len(data.arms)), np.nan) if list_cost_usd is None else list_cost_usd,
         absent=frozenset(stream.arrivals.values()),
     )
     return asyncio.run(_play(stream, decider, seed))

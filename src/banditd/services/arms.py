@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
+from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.bundle import ArmView
-from banditd.services.policy import PolicyRuntime, is_onboarding
+from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(
@@ -37,6 +39,7 @@ class ArmService:
         runtimes: Mapping[str, PolicyRuntime],
         store: ArmStore,
         clock: Clock,
+        upstreams: Sequence[str],
         changed: Callable[[], Awaitable[None]],
         statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
         graduation: Callable[
@@ -46,6 +49,7 @@ class ArmService:
         self._runtimes = runtimes
         self._store = store
         self._clock = clock
+        self._upstreams = upstreams
         self._changed = changed
         self._statistics = statistics
         self._graduation = graduation
@@ -57,10 +61,16 @@ class ArmService:
         usage = await self._store.usage(policy)
         statistics = await self._statistics(policy)
         graduation = await self._graduation(policy, arms, usage)
+        histories = await self._store.price_histories(policy)
         first = min((a.created_at_us for a in arms), default=0)
         return [
-            await self._view(
-                arm, usage.get(arm.arm), statistics.get(arm.arm, {}), graduation.get(arm.arm, NO_QUOTA), first
+            _view(
+                arm,
+                usage.get(arm.arm),
+                statistics.get(arm.arm, {}),
+                histories.get(arm.arm, ()),
+                graduation.get(arm.arm, NO_QUOTA),
+                first,
             )
             for arm in arms
         ]
@@ -72,17 +82,25 @@ class ArmService:
                 return view
         raise _unknown_arm(policy, arm)
 
-    async def add(self, arm: Arm) -> ArmView:
-        """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy)."""
+    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
+        """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy).
+
+        key : of the request; under one that was used for the same request before, nothing is added again.
+        """
         self._require_policy(arm.policy)
+        self._require_upstream(arm.upstream)
         now_us = self._clock.now_us()
         made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
-        await self._store.add(made, check_shares)
-        await self._changed()
-        return await self.get(arm.policy, arm.arm)
+        return await self._stored(*await self._store.add(made, check_shares, key))
 
     async def patch(
-        self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
+        self,
+        policy: str,
+        arm: str,
+        changes: Mapping[str, object],
+        *,
+        price_from_us: int | None = None,
+        key: RequestKey | None = None,
     ) -> ArmView:
         """Change fields of an arm; a new price counts from the next decision on, or from ``price_from_us``.
 
@@ -101,6 +119,7 @@ class ArmService:
                 f"cannot change {', '.join(unknown)}; changeable: {', '.join(sorted(PATCHABLE))}",
                 field=f"/{unknown[0]}",
             )
+        self._require_upstream(changes.get("upstream"))
         price = changes.get("price")
         plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
@@ -125,16 +144,29 @@ class ArmService:
             check_shares(changed, arms)
             return ArmChange(changed, later)
 
-        await self._store.update(policy, arm, revise)
-        await self._changed()
-        return await self.get(policy, arm)
+        return await self._stored(*await self._store.update(policy, arm, revise, key, at_us=now_us))
 
-    async def delete(self, policy: str, arm: str) -> None:
-        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError."""
+    async def _stored(self, arm: Arm, duplicate: bool) -> ArmView:
+        """An arm as a change has left it. For a repeat, as the first request left it, whatever came after."""
+        if not duplicate:
+            await self._changed()
+            return await self.get(arm.policy, arm.arm)
+        statistics = await self._statistics(arm.policy)
+        usage = (await self._store.usage(arm.policy)).get(arm.arm)
+        prices = (await self._store.price_histories(arm.policy)).get(arm.arm, ())
+        view = _view(arm, usage, statistics.get(arm.arm, {}), prices, NO_QUOTA, arm.created_at_us)
+        return dataclasses.replace(view, duplicate=True)
+
+    async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
+        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError.
+
+        Returns whether that was done before, for the same request under ``key``.
+        """
         self._require_policy(policy)
-        if not await self._store.delete(policy, arm, self._clock.now_us()):
-            raise _unknown_arm(policy, arm)
-        await self._changed()
+        duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key)
+        if not duplicate:
+            await self._changed()
+        return duplicate
 
     async def seed(self, policy: str, arms: Sequence[Arm]) -> int:
         """Create the configured arms that this database has never seen. Returns how many.
@@ -151,37 +183,42 @@ class ArmService:
         if due:
             await self._changed()
 
-    async def _view(
-        self,
-        arm: Arm,
-        usage: ArmUsage | None,
-        statistics: Mapping[str, object],
-        graduation: Mapping[str, object],
-        first_us: int,
-    ) -> ArmView:
-        used = usage or ArmUsage(arm=arm.arm)
-        return ArmView(
-            arm=arm,
-            usage=used,
-            statistics=statistics,
-            price_history=await self._store.price_history(arm.policy, arm.arm),
-            onboarding={
-                "active": arm.enabled and is_onboarding(arm, usage, first_us),
-                "decisions": min(used.decisions, arm.onboarding_decisions),
-                "decisions_quota": arm.onboarding_decisions,
-                "cost_usd": used.cost_usd,
-                "cost_usd_quota": arm.onboarding_usd,
-                **graduation,
-            },
-        )
-
     def _require_policy(self, policy: str) -> None:
-        if policy not in self._runtimes:
-            raise NotFoundError(
-                f"no such policy: {policy}; this daemon serves {', '.join(self._runtimes)}",
-                code="POLICY_UNKNOWN",
-                field="/policy",
+        runtime_of(self._runtimes, policy)
+
+    def _require_upstream(self, upstream: object) -> None:
+        if upstream is not None and upstream not in self._upstreams:
+            raise InvalidInputError(
+                f"there is no upstream {upstream}: the configuration names {', '.join(self._upstreams) or 'none'}; "
+                "URLs come from there only",
+                code="UPSTREAM_UNKNOWN",
+                field="/upstream",
             )
+
+
+def _view(
+    arm: Arm,
+    usage: ArmUsage | None,
+    statistics: Mapping[str, object],
+    price_history: Sequence[tuple[int, Price]],
+    graduation: Mapping[str, object],
+    first_us: int,
+) -> ArmView:
+    used = usage or ArmUsage(arm=arm.arm)
+    return ArmView(
+        arm=arm,
+        usage=used,
+        statistics=statistics,
+        price_history=price_history,
+        onboarding={
+            "active": arm.enabled and is_onboarding(arm, usage, first_us),
+            "decisions": min(used.decisions, arm.onboarding_decisions),
+            "decisions_quota": arm.onboarding_decisions,
+            "cost_usd": used.cost_usd,
+            "cost_usd_quota": arm.onboarding_usd,
+            **graduation,
+        },
+    )
 
 
 def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:

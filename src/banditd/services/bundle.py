@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.core.errors import BanditdError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 
@@ -35,10 +36,14 @@ class RewardInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReceipt:
-    """What became of a usage report. ``cost_usd`` is None when neither dollars nor tokens were given."""
+    """What became of a usage report. ``cost_usd`` is None while neither dollars nor tokens of the answer are known.
+
+    revision : 0 for the first report, then one more for every one that told something new.
+    """
 
     decision_id: str
     duplicate: bool
+    revision: int
     cost_usd: float | None
 
 
@@ -49,6 +54,7 @@ class ArmView:
     statistics : rewards, mean reward with its interval, shares: what ``services.arms`` computes.
     price_history : (since, price), oldest first; microseconds since the epoch.
     onboarding : how much of its quota a new arm has used, and what became of it (``services.onboarding``).
+    duplicate : the change was made before, under the same request key; ``arm`` is as that left it.
     """
 
     arm: Arm
@@ -56,6 +62,7 @@ class ArmView:
     statistics: Mapping[str, object] = field(default_factory=dict)
     price_history: Sequence[tuple[int, Price]] = ()
     onboarding: Mapping[str, object] = field(default_factory=dict)
+    duplicate: bool = False
 
 
 class Routing(Protocol):
@@ -74,10 +81,13 @@ class Rewards(Protocol):
         """Take a reward back; what it taught is unlearned. Raises NotFoundError."""
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
-        """Raises NotFoundError, ConflictError (another report is there already)."""
+        """Complete or correct what is known of a decision. Raises NotFoundError."""
 
-    async def activate(self, decision_id: str) -> bool:
-        """True when it was inactive before. Raises NotFoundError."""
+    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+        """(whether it was inactive before, whether an earlier request under ``key`` was answered so).
+
+        Raises NotFoundError, ConflictError.
+        """
 
 
 class Arms(Protocol):
@@ -86,11 +96,17 @@ class Arms(Protocol):
     async def get(self, policy: str, arm: str) -> ArmView:
         """Raises NotFoundError."""
 
-    async def add(self, arm: Arm) -> ArmView:
+    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
         """Raises ConflictError when it exists, NotFoundError for an unknown policy."""
 
     async def patch(
-        self, policy: str, arm: str, changes: Mapping[str, object], *, price_from_us: int | None = None
+        self,
+        policy: str,
+        arm: str,
+        changes: Mapping[str, object],
+        *,
+        price_from_us: int | None = None,
+        key: RequestKey | None = None,
     ) -> ArmView:
         """``changes`` maps fields of ``Arm`` to new values; ``price`` is a ``Price``, or a mapping of those of its
         fields that change.
@@ -98,8 +114,8 @@ class Arms(Protocol):
         price_from_us : when that price begins, in the future; None: now.
         """
 
-    async def delete(self, policy: str, arm: str) -> None:
-        """Its statistics stay. Raises NotFoundError."""
+    async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
+        """Its statistics stay. True when that was done before, under the same key. Raises NotFoundError."""
 
 
 class Reports(Protocol):

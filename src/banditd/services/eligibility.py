@@ -1,164 +1,64 @@
-"""Which arms may answer a query: masks come before the probabilities, never after. Pure but for its counters.
-
-Hard exclusions (disabled, not a candidate, too dear, too slow, ...) always hold. Soft ones (an open breaker, a
-traffic cap) give way when they would leave nothing: serving something beats serving nobody.
-"""
+"""Breakers and traffic caps: what takes an arm out for a while. They give way when they would leave nothing."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from banditd.core.errors import InvalidInputError, NoEligibleArmError
-from banditd.core.types import FloatArray, IntArray, Query
-from banditd.services.policy import RouteView
+from banditd.deciding.view import RouteView
+from banditd.services.breakers import Breakers
 
 # A capped arm may exceed its share by this many decisions in a burst.
 SHARE_BURST = 20.0
 
 
-class ArmGuards:
-    """Breakers and traffic caps of one policy in this process.
+class TrafficCaps:
+    """Traffic caps of one policy in this process.
 
-    A breaker opens after ``errors`` upstream errors in a row and stays open ``open_s``; then one error more
-    opens it again, one success closes it. A cap is a token bucket: every decision adds ``max_share`` tokens to
-    every capped arm, a decision for that arm takes one.
+    A cap is a token bucket: every decision adds ``max_share`` tokens to every capped arm, a decision for that arm
+    takes one.
     """
 
-    def __init__(self, *, breaker_errors: int, breaker_s: float) -> None:
-        self._limit = breaker_errors
-        self._open_us = int(breaker_s * 1e6)
-        self._errors: dict[str, int] = {}
-        self._open_until_us: dict[str, int] = {}
+    def __init__(self) -> None:
         self._tokens: dict[str, float] = {}
-
-    def report(self, arm: str, *, error: bool, now_us: int) -> None:
-        """Note how a served decision ended."""
-        if not error:
-            self._errors.pop(arm, None)
-            self._open_until_us.pop(arm, None)
-            return
-        count = self._errors.get(arm, 0) + 1
-        self._errors[arm] = count
-        if self._limit and count >= self._limit:
-            self._open_until_us[arm] = now_us + self._open_us
-
-    def open_breakers(self, now_us: int) -> frozenset[str]:
-        """Arms that are excluded for errors now."""
-        if not self._open_until_us:
-            return frozenset()
-        return frozenset(arm for arm, until in self._open_until_us.items() if now_us < until)
 
     def count(self, view: RouteView, chosen: str) -> None:
         """Account one decision against the caps."""
-        for arm in view.arms:
-            if arm.max_share < 1.0:
-                tokens = min(SHARE_BURST, self._tokens.get(arm.arm, 1.0) + arm.max_share)
-                self._tokens[arm.arm] = tokens - (1.0 if arm.arm == chosen else 0.0)
+        for arm in view.capped:
+            tokens = min(SHARE_BURST, self._tokens.get(arm.arm, 1.0) + arm.max_share)
+            self._tokens[arm.arm] = tokens - (1.0 if arm.arm == chosen else 0.0)
 
     def take_back(self, view: RouteView, chosen: str) -> None:
         """Undo ``count`` of a decision that was not committed."""
-        for arm in view.arms:
-            if arm.max_share < 1.0 and arm.arm in self._tokens:
+        for arm in view.capped:
+            if arm.arm in self._tokens:
                 self._tokens[arm.arm] += (1.0 if arm.arm == chosen else 0.0) - arm.max_share
+
+    def exclusions(self, view: RouteView) -> dict[str, str]:
+        """Arms that have had their share: arm -> reason."""
+        return {arm.arm: "max_share" for arm in view.capped if self._tokens.get(arm.arm, 1.0) < 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class ArmGuards:
+    """What excludes arms softly: the breakers and the traffic caps of one policy."""
+
+    breakers: Breakers
+    caps: TrafficCaps
+
+    def counts(self, view: RouteView, now_us: int) -> bool:
+        """Whether what one decision draws may take an arm from the next."""
+        return bool(view.capped) or self.breakers.half_open(now_us)
+
+    def drawn(self, view: RouteView, chosen: str, now_us: int) -> None:
+        """A decision was drawn."""
+        self.caps.count(view, chosen)
+        self.breakers.drawn(chosen, now_us)
+
+    def take_back(self, view: RouteView, chosen: str) -> None:
+        """Undo ``drawn`` of a decision that was not committed."""
+        self.caps.take_back(view, chosen)
+        self.breakers.take_back(chosen)
 
     def exclusions(self, view: RouteView, now_us: int) -> dict[str, str]:
         """Soft exclusions: arm -> reason."""
-        excluded = dict.fromkeys(self.open_breakers(now_us), "breaker_open")
-        for arm in view.arms:
-            if arm.max_share < 1.0 and self._tokens.get(arm.arm, 1.0) < 1.0:
-                excluded[arm.arm] = "max_share"
-        return excluded
-
-
-def is_plain(query: Query) -> bool:
-    """Whether the query constrains nothing: the fast path."""
-    return (
-        query.candidates is None
-        and not query.excluded_arms
-        and not query.capabilities
-        and query.max_cost_usd is None
-        and query.max_latency_ms is None
-    )
-
-
-def hard_exclusions(
-    view: RouteView, query: Query, cost_usd: FloatArray, input_tokens: int, latency_ms: FloatArray | None = None
-) -> dict[str, str]:
-    """Arms that may not answer this query, with the reason."""
-    _require_known(view, query)
-    latency = view.latency_ms if latency_ms is None else latency_ms
-    excluded: dict[str, str] = {}
-    for i, arm in enumerate(view.arms):
-        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens, float(latency[i]))
-        if reason is not None:
-            excluded[arm.arm] = reason
-    return excluded
-
-
-def _reason(
-    view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: int, latency_ms: float
-) -> str | None:
-    arm = view.arms[i]
-    if not arm.enabled:
-        return "disabled"
-    if query.candidates is not None and arm.arm not in query.candidates:
-        return "not_a_candidate"
-    if arm.arm in query.excluded_arms:
-        return "excluded_by_request"
-    if not query.capabilities <= arm.capabilities:
-        return "capability_missing"
-    if arm.context_window_tokens is not None and input_tokens > arm.context_window_tokens:
-        return "context_window"
-    if query.max_cost_usd is not None and cost_usd > query.max_cost_usd:
-        return "max_cost_usd"
-    if query.max_latency_ms is not None and latency_ms > query.max_latency_ms:
-        return "max_latency_ms"
-    return None
-
-
-def _require_known(view: RouteView, query: Query) -> None:
-    for field, names in (("candidates", query.candidates or ()), ("excluded_arms", query.excluded_arms)):
-        unknown = sorted(name for name in names if name not in view.index)
-        if unknown:
-            raise InvalidInputError(
-                f"no such arm: {', '.join(unknown)}; arms of policy {query.policy} are "
-                f"{', '.join(view.index) or '(none)'}",
-                code="ARM_UNKNOWN",
-                field=f"/{field}",
-            )
-
-
-def eligible_arms(
-    view: RouteView,
-    query: Query,
-    cost_usd: FloatArray,
-    input_tokens: int,
-    soft: dict[str, str],
-    latency_ms: FloatArray | None = None,
-) -> tuple[IntArray, dict[str, str]]:
-    """Indices of the arms that may answer, and the reason of every exclusion.
-
-    Raises
-    ------
-    NoEligibleArmError : nothing is left by the hard exclusions.
-    """
-    if not soft and is_plain(query) and view.enabled.size == len(view.arms) and view.enabled.size:
-        windows_ok = all(
-            a.context_window_tokens is None or input_tokens <= a.context_window_tokens for a in view.arms
-        )
-        if windows_ok:
-            return view.enabled, {}
-    excluded = hard_exclusions(view, query, cost_usd, input_tokens, latency_ms)
-    allowed = [i for i, a in enumerate(view.arms) if a.arm not in excluded]
-    if not allowed:
-        raise NoEligibleArmError(
-            "no arm may answer this query: "
-            + ("; ".join(f"{arm}: {why}" for arm, why in excluded.items()) or "the policy has no arms")
-            + ". Relax the constraints, or add or enable an arm.",
-            exclusions=excluded,
-        )
-    kept = [i for i in allowed if view.arms[i].arm not in soft]
-    if kept:
-        excluded |= {a: why for a, why in soft.items() if a in view.index and a not in excluded}
-        allowed = kept
-    return np.array(allowed, dtype=np.intp), excluded
+        return self.caps.exclusions(view) | self.breakers.exclusions(now_us)

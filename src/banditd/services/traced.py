@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from banditd.core.errors import BanditdError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
 from banditd.obs.tracing import Attribute, Tracing
 from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder
@@ -71,6 +72,9 @@ class TracedDecisionLog:
             mark.since_ns = self._tracing.now_ns()  # a budget was used up: it is decided anew
         return committed
 
+    async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
+        return await self._inner.repeated(keys)
+
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         return await self._inner.get(decision_id)
 
@@ -83,8 +87,8 @@ class TracedDecisionLog:
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._inner.session_arm(policy, session_id)
 
-    async def activate(self, decision_id: str, at_us: int) -> bool:
-        return await self._inner.activate(decision_id, at_us)
+    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
+        return await self._inner.activate(decision_id, at_us, key)
 
 
 class TracedRouting:
@@ -143,9 +147,9 @@ class TracedRewards:
         with self._tracing.span("banditd.usage", {"banditd.decision_id": report.decision_id}):
             return await self._inner.report_usage(report)
 
-    async def activate(self, decision_id: str) -> bool:
+    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
         with self._tracing.span("banditd.activate", {"banditd.decision_id": decision_id}):
-            return await self._inner.activate(decision_id)
+            return await self._inner.activate(decision_id, key)
 
 
 def traced_ports(encoder: Encoder, decisions: DecisionLog, tracing: Tracing | None) -> tuple[Encoder, DecisionLog]:

@@ -11,7 +11,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -20,6 +20,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from banditd.core.errors import ConfigurationError
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import Section
+from banditd.settings.database import DatabaseSettings
+from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
+from banditd.settings.hints import problem_line
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -29,15 +32,17 @@ from banditd.settings.money import (
     default_profiles,
 )
 
-__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "load_settings"]
+__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "UpstreamSettings", "load_settings"]
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
-Scope = Literal["route", "reward", "read", "admin"]
-LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+Scope = Literal["route", "reward", "read", "chat", "admin"]
+
+
+HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
 
 
 class ApiKeySettings(Section):
@@ -45,7 +50,9 @@ class ApiKeySettings(Section):
 
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
-    scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do: route, reward, read, admin")
+    scopes: tuple[Scope, ...] = Field(
+        min_length=1, description="what the key may do: route, reward, read, chat, admin"
+    )
 
 
 class ServerSettings(Section):
@@ -55,7 +62,10 @@ class ServerSettings(Section):
     port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
     api_keys: tuple[ApiKeySettings, ...] = Field((), description="accepted keys; none: open (localhost only)")
     allow_unauthenticated: bool = Field(
-        False, description="serve other addresses than localhost without keys; think twice"
+        False, description="serve other addresses than localhost without keys; think twice, and set allowed_hosts"
+    )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        (), max_length=64, description="names beside localhost that a daemon without keys answers to; '*': any name"
     )
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
     max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest query text; 422 above it")
@@ -68,16 +78,11 @@ class ServerSettings(Section):
     drain_s: float = Field(0.0, ge=0, description="after SIGTERM: answer on, not ready, this long, then close")
     shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests at the end")
     keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above that of any proxy")
-
-
-class DatabaseSettings(Section):
-    """The log and the state."""
-
-    url: SecretStr = Field(
-        SecretStr("sqlite:///var/banditd.db"),
-        description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
+    header_timeout_s: float = Field(10.0, gt=0, description="longest time from the first byte of a head to its last")
+    body_timeout_s: float = Field(30.0, gt=0, description="longest time for a body to arrive; 408 after it")
+    write_timeout_s: float = Field(
+        30.0, gt=0, description="longest time in which a client takes nothing of its answer"
     )
-    readers: int = Field(2, ge=1, le=32, description="threads for reading")
 
 
 class EncoderSettings(Section):
@@ -129,6 +134,9 @@ class JobSettings(Section):
     integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
+    )
+    idempotency_s: float = Field(
+        86_400.0, ge=60, description="a request sent again under its Idempotency-Key is recognised for this long"
     )
     usage_window_s: float = Field(
         86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
@@ -222,7 +230,7 @@ class PolicySettingsSection(Section):
         (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
     )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
-    breaker_s: float = Field(30.0, gt=0, description="how long it stays excluded")
+    breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
     arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
 
@@ -263,6 +271,10 @@ class Settings(BaseSettings):
     logging: LoggingSettings = Field(default_factory=LoggingSettings, description="logs")
     learner: LearnerSettings = Field(default_factory=LearnerSettings, description="the single writer")
     jobs: JobSettings = Field(default_factory=JobSettings, description="background work")
+    upstreams: dict[str, UpstreamSettings] = Field(
+        default_factory=dict, description="endpoints that models stand behind, by name; arms name one"
+    )
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="calls arms itself")
     policies: dict[str, PolicySettingsSection] = Field(
         default_factory=lambda: {"default": PolicySettingsSection()}, description="policies by name"
     )
@@ -283,6 +295,7 @@ class Settings(BaseSettings):
     def _validated(self) -> Settings:
         check_safe(self)
         check_retention(self)
+        check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
         return self
 
 
@@ -338,7 +351,7 @@ def load_settings(
                 settings = _override(settings, dotted, value)
     except ValidationError as error:
         where = f" in {path}" if path is not None else ""
-        lines = [f"  {'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
+        lines = [problem_line(detail, Settings) for detail in error.errors()]
         raise ConfigurationError(f"the configuration{where} is not valid:\n" + "\n".join(lines)) from error
     except ValueError as error:
         raise ConfigurationError(f"the configuration is not valid: {error}") from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, model_validator
 
+from banditd.core.calls import check_params
 from banditd.core.types import QualityTier
 from banditd.settings.base import NAME_PATTERN, Section
 
@@ -20,12 +23,22 @@ class PriceSettings(Section):
 
 
 class ArmSettings(Section):
-    """An arm to create at the first start. Later changes go through the API (PATCH /v1/arms/{id})."""
+    """An arm to create at the first start. Later changes: PATCH /v1/arms/{id}, or here and 'banditd apply'."""
 
     arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="name of the arm")
     upstream_model: str | None = Field(None, max_length=256, description="model behind it; default: the name")
+    upstream: str | None = Field(None, description="upstream that the gateway calls for it; null: only /v1/route")
     provider: str = Field("", max_length=128, description="who serves it; for reading only")
     price: PriceSettings = Field(PriceSettings(), description="list price")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="request parameters that win over the client's; null takes one out"
+    )
+    rename_params: dict[str, str] = Field(
+        default_factory=dict, description="client's parameter to what this model calls it"
+    )
+    first_token_s: float | None = Field(
+        None, gt=0, description="longest wait for its first token; null: its upstream's"
+    )
     enabled: bool = Field(True, description="whether it may be routed to")
     capabilities: tuple[str, ...] = Field((), description="tags that requests may ask for, such as vision")
     context_window_tokens: int | None = Field(None, ge=1, description="longer queries exclude the arm")
@@ -43,6 +56,7 @@ class ArmSettings(Section):
 
     @model_validator(mode="after")
     def _shares_agree(self) -> ArmSettings:
+        check_params(self.params, self.rename_params)
         if self.min_share > self.max_share:
             raise ValueError(f"arm {self.arm}: min_share {self.min_share} is above max_share {self.max_share}")
         return self

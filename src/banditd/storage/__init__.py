@@ -23,8 +23,9 @@ from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.watch import Deadlines
 
-__all__ = ["Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
+__all__ = ["Deadlines", "Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(
-    url: str, *, writer_name: str, busy_timeout_s: float = 5.0, readers: int = 2
+    url: str, *, writer_name: str, deadlines: Deadlines | None = None, readers: int = 2
 ) -> AsyncIterator[Storage]:
     """Open the database; on leaving, everything handed in is committed and all connections are closed.
 
@@ -56,13 +57,13 @@ async def open_storage(
     url : ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``, migrated already.
     writer_name : names this process among the replicas, whose counters stay apart; it should outlive a
         restart (a host name does).
-    busy_timeout_s : how long to wait for the locks of another process.
+    deadlines : how long to wait for locks, connections and answers.
     readers : threads and connections for reads.
 
     Raises ConfigurationError when the schema is not this release's, StorageUnavailableError when the
     database does not answer.
     """
-    async with Database(url, busy_timeout_s=busy_timeout_s, readers=readers) as database:
+    async with Database(url, deadlines=deadlines, readers=readers) as database:
         await database.read(check_revision)
         yield Storage(
             database=database,

@@ -24,8 +24,6 @@ _KEY: Final = (
     budget_account.c.account,
     budget_account.c.window_at_us,
 )
-# Sums of dollars carry rounding errors; a limit is not missed by less.
-_ROUNDING_USD: Final = 1e-12
 _CHUNK: Final = 200
 NO_CHARGES: Final = "[]"
 
@@ -61,13 +59,13 @@ class Ledger:
         raised: set[AccountKey] = set()
         latest_us = 0
         for made_at_us, charges in decisions:
-            full = next((c.key for c in charges if _exceeds(c, totals.get(c.key))), None)
+            full = next((c.key for c in charges if c.exceeds(totals.get(c.key))), None)
             refused.append(full)
             if full is not None:
                 continue
             latest_us = max(latest_us, made_at_us)
             for charge in charges:
-                totals[charge.key] = _charged(charge, totals.get(charge.key), made_at_us)
+                totals[charge.key] = charge.on(totals.get(charge.key), made_at_us)
                 raised.add(charge.key)
         self._store(connection, {key: totals[key] for key in raised}, latest_us)
         return refused, totals
@@ -79,15 +77,7 @@ class Ledger:
             return
         dialect.lock_accounts(connection)
         totals = read_accounts(connection, changes)
-        corrected = {
-            key: AccountTotals(
-                before.decisions,
-                before.charged_usd + changes[key],
-                before.owed_usd + changes[key],
-                before.opened_at_us,
-            )
-            for key, before in totals.items()
-        }
+        corrected = {key: before.corrected(changes[key]) for key, before in totals.items()}
         self._store(connection, corrected, at_us)
 
     def _store(self, connection: Connection, totals: Mapping[AccountKey, AccountTotals], at_us: int) -> None:
@@ -96,23 +86,6 @@ class Ledger:
             for key, t in sorted(totals.items())
         ]
         self._write.run(connection, rows)
-
-
-def _exceeds(charge: Charge, before: AccountTotals | None) -> bool:
-    if charge.limit_usd is None:
-        return False
-    charged = 0.0 if before is None else before.charged_usd
-    return charged + charge.usd > charge.limit_usd + _ROUNDING_USD
-
-
-def _charged(charge: Charge, before: AccountTotals | None, at_us: int) -> AccountTotals:
-    before = before or AccountTotals(opened_at_us=at_us)
-    return AccountTotals(
-        decisions=before.decisions + 1,
-        charged_usd=before.charged_usd + charge.usd,
-        owed_usd=max(before.owed_usd, -charge.credit_usd) + charge.usd - charge.planned_usd,
-        opened_at_us=before.opened_at_us,
-    )
 
 
 def read_accounts(connection: Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountTotals]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.keys import once
 from banditd.storage.schema import arm as arm_table
 from banditd.storage.schema import arm_price, arm_total
 from banditd.storage.schema import policy as policy_table
@@ -37,9 +40,12 @@ _PLAIN: Final = (
     "kwh_per_mtok_out",
     "onboarding_decisions",
     "onboarding_usd",
+    "upstream",
+    "first_token_s",
     "created_at_us",
     "updated_at_us",
 )
+_JSON: Final = ("params", "rename_params")
 _USAGE: Final = (
     "decisions",
     "usage_reports",
@@ -91,11 +97,15 @@ class SqlArmStore:
             _raise_version(connection, policy)
         return len(missing)
 
-    async def add(self, arm: Arm, check: Check | None = None) -> None:
-        await self._database.write(lambda connection: self._add(connection, arm, check))
+    async def add(self, arm: Arm, check: Check | None = None, key: RequestKey | None = None) -> tuple[Arm, bool]:
+        def work(connection: Connection) -> tuple[Arm, bool] | BanditdError:
+            self._open(connection, arm.policy, arm.created_at_us)
+            made = partial(self._add, connection, arm, check)
+            return once(connection, arm.policy, key, arm.created_at_us, made, pack=_pack_arm, again=_arm_again)
 
-    def _add(self, connection: Connection, arm: Arm, check: Check | None) -> BanditdError | None:
-        self._open(connection, arm.policy, arm.created_at_us)
+        return await self._database.write(work)
+
+    def _add(self, connection: Connection, arm: Arm, check: Check | None) -> tuple[Arm, bool] | BanditdError:
         before = _stored(connection, arm.policy, arm.arm)
         if before is not None and before.deleted_at_us is None:
             return ConflictError(f"Policy {arm.policy} has an arm {arm.arm} already.", code="ARM_EXISTS")
@@ -114,13 +124,21 @@ class SqlArmStore:
             if _newest_price(connection, arm.policy, arm.arm) != arm.price:
                 self._append_price(connection, arm.policy, arm.arm, arm.price, since_us)
         _raise_version(connection, arm.policy)
-        return None
+        return arm, False
 
-    async def update(self, policy: str, arm: str, revise: Revise) -> None:
-        await self._database.write(lambda connection: self._update(connection, policy, arm, revise))
+    async def update(
+        self, policy: str, arm: str, revise: Revise, key: RequestKey | None = None, *, at_us: int = 0
+    ) -> tuple[Arm, bool]:
+        def work(connection: Connection) -> tuple[Arm, bool] | BanditdError:
+            self._lock(connection, policy)
+            made = partial(self._update, connection, policy, arm, revise)
+            return once(connection, policy, key, at_us, made, pack=_pack_arm, again=_arm_again)
 
-    def _update(self, connection: Connection, policy: str, arm: str, revise: Revise) -> BanditdError | None:
-        self._lock(connection, policy)
+        return await self._database.write(work)
+
+    def _update(
+        self, connection: Connection, policy: str, arm: str, revise: Revise
+    ) -> tuple[Arm, bool] | BanditdError:
         arms = _present(connection, policy)
         before = next((one for one in arms if one.arm == arm), None)
         if before is None:
@@ -137,34 +155,40 @@ class SqlArmStore:
                 since_us = change.arm.updated_at_us or change.arm.created_at_us
                 self._append_price(connection, policy, arm, change.arm.price, since_us)
             _raise_version(connection, policy)
-        return None
+        return change.arm, False
 
-    async def delete(self, policy: str, arm: str, at_us: int) -> bool:
+    async def delete(self, policy: str, arm: str, at_us: int, key: RequestKey | None = None) -> bool:
         statement = (
             update(arm_table)
             .where(arm_table.c.policy == policy, arm_table.c.arm == arm, arm_table.c.deleted_at_us.is_(None))
             .values(deleted_at_us=at_us, updated_at_us=at_us)
         )
 
-        def work(connection: Connection) -> bool:
-            self._lock(connection, policy)
+        def hide(connection: Connection) -> bool | BanditdError:
             if not connection.execute(statement).rowcount:
-                return False
+                return NotFoundError(f"Policy {policy} has no arm {arm}.", code="ARM_UNKNOWN", field="/arm")
             _forget_prices_after(connection, policy, arm, at_us)
             _raise_version(connection, policy)
-            return True
+            return False
+
+        def work(connection: Connection) -> bool | BanditdError:
+            self._lock(connection, policy)
+            made = partial(hide, connection)
+            return once(connection, policy, key, at_us, made, pack=lambda _: None, again=lambda _: True)
 
         return await self._database.write(work)
 
-    async def price_history(self, policy: str, arm: str) -> list[tuple[int, Price]]:
-        query = (
-            select(arm_price)
-            .where(arm_price.c.policy == policy, arm_price.c.arm == arm)
-            .order_by(arm_price.c.valid_from_us)
-        )
-        return await self._database.read(
-            lambda connection: [(row.valid_from_us, _price(row)) for row in connection.execute(query)]
-        )
+    async def price_histories(self, policy: str) -> dict[str, list[tuple[int, Price]]]:
+        c = arm_price.c
+        query = select(arm_price).where(c.policy == policy).order_by(c.arm, c.valid_from_us)
+
+        def work(connection: Connection) -> dict[str, list[tuple[int, Price]]]:
+            histories: dict[str, list[tuple[int, Price]]] = {}
+            for row in connection.execute(query):
+                histories.setdefault(row.arm, []).append((row.valid_from_us, _price(row)))
+            return histories
+
+        return await self._database.read(work)
 
     async def adopt_due_prices(self, now_us: int) -> list[tuple[str, str]]:
         seen = await self._database.read(lambda connection: _due_prices(connection, now_us))
@@ -293,7 +317,17 @@ def _raise_version(connection: Connection, policy: str) -> None:
 def _values(arm: Arm) -> dict[str, Any]:
     values = {name: getattr(arm, name) for name in _PLAIN}
     values |= _price_values(arm.price)
+    values |= {name: json.dumps(getattr(arm, name)) for name in _JSON}
     return values | {"capabilities": json.dumps(sorted(arm.capabilities))}
+
+
+def _pack_arm(stored: tuple[Arm, bool]) -> dict[str, object]:
+    return asdict(stored[0]) | {"capabilities": sorted(stored[0].capabilities)}
+
+
+def _arm_again(packed: dict[str, Any]) -> tuple[Arm, bool]:
+    values = packed | {"price": Price(**packed["price"]), "capabilities": frozenset(packed["capabilities"])}
+    return Arm(**values), True
 
 
 def _price(row: Row[Any]) -> Price:
@@ -331,5 +365,6 @@ def _arm(row: Row[Any]) -> Arm:
     return Arm(
         price=_price(row),
         capabilities=frozenset(json.loads(row.capabilities)),
+        **{name: json.loads(getattr(row, name)) for name in _JSON},
         **{name: getattr(row, name) for name in _PLAIN},
     )

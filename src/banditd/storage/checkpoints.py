@@ -2,14 +2,16 @@
 
 SQLite would checkpoint inside a commit, after every thousand pages: under load that is ten times a second, and each
 time the requests of that commit wait for two syncs of the disk. Here a thread of its own copies the log into the
-database about once a second while there are commits, which stops nobody. Only a log that has grown long because the
-commits never pause is restarted, which holds the writer for what came in since the copy.
+database about once a second while there are commits, which stops nobody. Only a log that has grown long, because the
+commits never pause or because a reader held on to an old state, is started anew, which holds the writer for what came
+in since the copy; its file is cut to nothing, for it would keep its greatest size for ever.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Engine
@@ -21,13 +23,17 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 1.0
 LONG_LOG_PAGES: Final = 8_192  # 32 MB: a longer log makes every look-up slower
+PAGE_BYTES: Final = 4_096
+LOOK_AGAIN_S: Final = 5.0  # how soon a long log is looked at though nothing was committed
+PATIENCE_S: Final = 0.05  # for readers, while the writer waits
 
 
 class Checkpointer:
     """Copies the write-ahead log of one database, in a thread of its own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, log_bytes: Callable[[], int | None]) -> None:
         self._engine = engine
+        self._log_bytes = log_bytes
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,7 +58,8 @@ class Checkpointer:
 
     def _run(self) -> None:
         while True:
-            self._wanted.wait()
+            # A reader that held the log up may have ended since the last commit.
+            self._wanted.wait(LOOK_AGAIN_S if self._is_long() else None)
             if self._stopping.wait(INTERVAL_S):
                 return
             self._wanted.clear()
@@ -64,5 +71,10 @@ class Checkpointer:
     def checkpoint(self) -> None:
         """Copy the log now; start it anew if it is long. Raises StorageUnavailableError."""
         pages, copied = dialect.copy_log(self._engine, "PASSIVE")
-        if pages > LONG_LOG_PAGES and copied >= 0:
-            dialect.copy_log(self._engine, "RESTART")
+        if copied == pages >= 0 and self._is_long():
+            dialect.copy_log(self._engine, "TRUNCATE", patience_s=PATIENCE_S)
+        elif pages > LONG_LOG_PAGES and copied >= 0:
+            dialect.copy_log(self._engine, "RESTART", patience_s=PATIENCE_S)
+
+    def _is_long(self) -> bool:
+        return (self._log_bytes() or 0) > LONG_LOG_PAGES * PAGE_BYTES

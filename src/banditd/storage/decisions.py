@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from math import log
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
 from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
+from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     clean_text,
     pack_blend,
@@ -28,12 +30,14 @@ from banditd.storage.codec import (
     pack_vector,
 )
 from banditd.storage.engine import Database
+from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import read_decision, read_page, read_stream
 from banditd.storage.schema import activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
+_checksum: Final = RowChecksum(_COLUMNS)
 _ROUTE_SUMS: Final = (
     "decisions",
     "explored",
@@ -44,6 +48,7 @@ _ROUTE_SUMS: Final = (
     "predicted_spend_usd",
     "fixed_cost_usd",
 )
+_CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
 
@@ -68,7 +73,11 @@ class SqlDecisionLog:
             newer.on_conflict_do_update(
                 index_elements=["policy", "session_id"],
                 set_={name: newer.excluded[name] for name in ("arm", "decision_id", "updated_at_us")},
-                where=newer.excluded.updated_at_us >= session.c.updated_at_us,
+                # A time that is far ahead came of a clock that was wrong: it must not hold the session's arm.
+                where=or_(
+                    session.c.updated_at_us <= newer.excluded.updated_at_us,
+                    session.c.updated_at_us - newer.excluded.updated_at_us > literal_column(str(_CLOCK_SLACK_US)),
+                ),
             ),
             _SESSION_COLUMNS,
         )
@@ -79,7 +88,8 @@ class SqlDecisionLog:
         committed: Committed = await self._database.write_batched(self._append, decisions)
         return committed
 
-    def _append(self, connection: Connection, batches: Sequence[Sequence[Decision]]) -> list[Committed]:
+    def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
+        batches, repeated = take_repeated(connection, batches_in_hand)
         made_by_batch, answers = self._charge(connection, batches)
         increments = self._sums.start()
         fixed: _Fixed = {}
@@ -88,7 +98,8 @@ class SqlDecisionLog:
         for batch in made_by_batch:
             for made in batch:
                 predicted_cost_usd = _count(made, increments, fixed)
-                rows.append(_row(made, predicted_cost_usd))
+                row = _row(made, predicted_cost_usd)
+                rows.append((*row, _checksum(row)))
                 if made.session_id is not None:
                     # One row per session and statement; the last decision of the group is the newest.
                     key = (made.policy, made.session_id)
@@ -98,7 +109,8 @@ class SqlDecisionLog:
         self._sums.flush(connection, increments)
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
         self._rows.add(connection, "decision", len(rows))
-        return answers
+        keep_keys(connection, [made for batch in made_by_batch for made in batch])
+        return with_repeated(batches_in_hand, answers, repeated)
 
     def _charge(
         self, connection: Connection, batches: Sequence[Sequence[Decision]]
@@ -114,8 +126,11 @@ class SqlDecisionLog:
             full = {made.decision_id: account for made in batch if (account := next(verdicts)) is not None}
             kept.append([made for made in batch if made.decision_id not in full])
             mine = {charge.key for made in batch for charge in made.charges}
-            answers.append(Committed(full, {key: accounts[key] for key in mine if key in accounts}))
+            answers.append(Committed(full, accounts={key: accounts[key] for key in mine if key in accounts}))
         return kept, answers
+
+    async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
+        return await self._database.read(lambda connection: find_decisions(connection, keys))
 
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         return await self._database.read(lambda connection: read_decision(connection, decision_id))
@@ -127,7 +142,8 @@ class SqlDecisionLog:
         last = ""
         while True:
             rows = await self._database.read(
-                lambda connection, after=last: read_stream(connection, policy, after, batch_rows)  # type: ignore[misc]
+                lambda connection, after=last: read_stream(connection, policy, after, batch_rows),  # type: ignore[misc]
+                report=True,
             )
             for row in rows:
                 yield row
@@ -138,10 +154,21 @@ class SqlDecisionLog:
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._sessions.arm(policy, session_id)
 
-    async def activate(self, decision_id: str, at_us: int) -> bool:
-        return await self._database.write(lambda connection: self._activate(connection, decision_id, at_us))
+    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
+        def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
+            return once_for_decision(
+                connection,
+                decision_id,
+                key,
+                at_us,
+                lambda: self._activate(connection, decision_id, at_us),
+                pack=lambda answer: answer[0],
+                again=lambda activated: (activated, True),
+            )
 
-    def _activate(self, connection: Connection, decision_id: str, at_us: int) -> bool | BanditdError:
+        return await self._database.write(work)
+
+    def _activate(self, connection: Connection, decision_id: str, at_us: int) -> tuple[bool, bool] | BanditdError:
         # The lock keeps a reward that is being judged as held out of the gap between here and the update.
         found = connection.execute(
             dialect.lock_exclusive(
@@ -152,9 +179,9 @@ class SqlDecisionLog:
         if found is None:
             return NotFoundError(f"No decision {decision_id}.", code="DECISION_NOT_FOUND")
         if not found.deferred:
-            return False
+            return False, False
         if connection.execute(select(exists().where(activation.c.decision_id == decision_id))).scalar():
-            return False
+            return False, False
         connection.execute(
             insert(activation), {"decision_id": decision_id, "policy": found.policy, "activated_at_us": at_us}
         )
@@ -163,7 +190,7 @@ class SqlDecisionLog:
         if released:
             queue_decisions(connection, [(decision_id, found.policy)], at_us)
         self._charge_again(connection, decision_id, at_us)
-        return True
+        return True, False
 
     def _charge_again(self, connection: Connection, decision_id: str, at_us: int) -> None:
         """Where it was taken for abandoned: its estimate counts again, and its usage is waited for."""
@@ -241,7 +268,7 @@ def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
 
 
 def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
-    """The decision in the order of ``_COLUMNS``; numpy scalars become plain numbers."""
+    """The decision in the order of ``_COLUMNS`` but for its checksum (the last); numpy's become plain numbers."""
     return (
         made.decision_id,
         made.policy,
@@ -278,4 +305,5 @@ def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
         pack_facts(made.context.facts),
         pack_charges(made.charges),
         pack_blend(made.mixture),
+        made.key_name,
     )

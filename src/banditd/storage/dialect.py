@@ -1,13 +1,13 @@
-"""Where SQLite and PostgreSQL differ. The only file that names a dialect.
+"""Where SQLite and PostgreSQL differ. The only file that names a dialect, but for ``postgres.py``.
 
-It knows URLs, connection set-up, ``ON CONFLICT``, row locks, what an error of a driver means, and how to
-compile a statement once for the driver's own ``executemany``.
+It knows URLs, connections, ``ON CONFLICT``, row locks, what an error of a driver means, and statements compiled once.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -29,16 +29,23 @@ from banditd.core.errors import (
     InvariantError,
     StorageUnavailableError,
 )
+from banditd.storage import postgres
+from banditd.storage.file_identity import FileIdentity
+from banditd.storage.watch import Deadlines, Watch
 
 logger = logging.getLogger(__name__)
 
-_BEGIN_MODE: Final = "banditd_begin"
+_BEGIN_MODE: Final = postgres.MODE
 _MIGRATION_LOCK: Final = 7_305_234_901
 _ACCOUNTS_LOCK: Final = 7_305_234_901 + 1
 """Key of the advisory lock under which one replica migrates; any number that nobody else uses."""
 _PSYCOPG: Final = "postgresql+psycopg"
-_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503"})
+# Races between replicas, and statements that a proxy between us and the server has lost.
+_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "26000", "42P05"})
+# Classes and single states that mean a server which cannot now: connections, resources, operators, disks, standbys.
+_UNAVAILABLE_STATES: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "26000", "42P05")
 _BATCHES: Final = (32, 8, 2)  # rows of one statement; few sizes, so that the driver keeps them prepared
+_VALUES: Final = re.compile(r"(?<=VALUES )\([^()]*\)")
 _SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
@@ -75,11 +82,21 @@ class HasStatement(Protocol):
 # ---------------------------------------------------------------- engines
 
 
-def make_engine(url: URL, *, pool_size: int, busy_timeout_s: float, enforce_foreign_keys: bool = True) -> Engine:
+def make_engine(
+    url: URL,
+    *,
+    pool_size: int,
+    busy_timeout_s: float,
+    enforce_foreign_keys: bool = True,
+    deadlines: Deadlines | None = None,
+    watch: Watch | None = None,
+    file: FileIdentity | None = None,
+) -> Engine:
     """An engine whose connections are set up and checked.
 
     ``enforce_foreign_keys`` is off for migrations on SQLite only: with it on, a rebuilt parent table would
-    take its children along.
+    take its children along. ``deadlines`` is None for migrations, which take as long as they take; ``watch`` ends
+    connections whose work has passed its limit (PostgreSQL); ``file`` refuses to open another one (SQLite).
     """
     if is_sqlite(url):
         _make_folder(Path(str(url.database)).parent)
@@ -90,18 +107,17 @@ def make_engine(url: URL, *, pool_size: int, busy_timeout_s: float, enforce_fore
             max_overflow=0,
             connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
         )
-        _prepare_sqlite(engine, busy_timeout_s, enforce_foreign_keys)
+        _prepare_sqlite(engine, busy_timeout_s, enforce_foreign_keys, file)
         return engine
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=busy_timeout_s,
-        connect_args={
-            "connect_timeout": max(2, int(busy_timeout_s)),
-            "options": f"-c timezone=UTC -c lock_timeout={int(busy_timeout_s * 1000)}",
-        },
+        connect_args=postgres.connect_arguments(deadlines or Deadlines(lock_s=busy_timeout_s)),
     )
+    postgres.prepare(engine, deadlines, watch)
+    return engine
 
 
 def _make_folder(folder: Path) -> None:
@@ -113,13 +129,25 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _prepare_sqlite(engine: Engine, busy_timeout_s: float, enforce_foreign_keys: bool) -> None:
+def file_identity(url: URL) -> FileIdentity | None:
+    """The file of a SQLite database; None on PostgreSQL."""
+    return FileIdentity(Path(str(url.database))) if is_sqlite(url) else None
+
+
+def _prepare_sqlite(
+    engine: Engine, busy_timeout_s: float, enforce_foreign_keys: bool, file: FileIdentity | None
+) -> None:
     wanted = {
         "busy_timeout": int(busy_timeout_s * 1000),
         "synchronous": 2,  # FULL: an acknowledged row survives a power cut, not only a crash
         "foreign_keys": int(enforce_foreign_keys),
         "wal_autocheckpoint": 0,  # storage/checkpoints.py does it, off the writer's path
     }
+
+    @event.listens_for(engine, "do_connect")
+    def _open(*_arguments: Any) -> None:
+        if file is not None:
+            file.check()  # SQLite would make an empty file where ours is gone
 
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -155,15 +183,22 @@ def _switch_to_wal(connection: sqlite3.Connection, patience_s: float) -> str:
             time.sleep(random.uniform(0.001, 0.02))
 
 
-def copy_log(engine: Engine, mode: str) -> tuple[int, int]:
-    """Checkpoint SQLite's write-ahead log: ``PASSIVE`` waits for nobody, ``RESTART`` lets the log begin anew.
+def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int, int]:
+    """Checkpoint SQLite's write-ahead log: ``PASSIVE`` waits for nobody, ``RESTART`` lets the log begin anew,
+    ``TRUNCATE`` also gives its space back.
 
-    Returns (pages in the log, pages copied); (-1, -1) when another connection was at it. Raises
-    StorageUnavailableError.
+    The latter two hold the writer up while they wait for readers, at most ``patience_s``. Returns (pages, pages
+    copied); (-1, -1) when another connection was at it. Raises StorageUnavailableError.
     """
     connection = engine.raw_connection()
     try:
-        _busy, pages, copied = connection.cursor().execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        cursor = connection.cursor()
+        [patience_ms] = cursor.execute("PRAGMA busy_timeout").fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
+        try:
+            _busy, pages, copied = cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience_ms}")
     except Exception as error:
         mine = translate(error)
         if mine is error:
@@ -176,14 +211,28 @@ def copy_log(engine: Engine, mode: str) -> tuple[int, int]:
 
 def writing(engine: Engine) -> Engine:
     """The engine for write transactions: SQLite takes its lock at BEGIN, so nothing is read before it."""
-    return engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}) if is_sqlite(engine.url) else engine
+    return engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE" if is_sqlite(engine.url) else postgres.WRITE})
 
 
 def reading(engine: Engine) -> Engine:
     """The engine for reads: all statements of one transaction see one state of the database."""
-    if is_sqlite(engine.url):
-        return engine
-    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine if is_sqlite(engine.url) else engine.execution_options(**{_BEGIN_MODE: postgres.READ})
+
+
+def keep_watching(connection: Connection, watch: Watch) -> None:
+    """Put a connection that was kept under the limit of this thread (PostgreSQL; files do not fall silent)."""
+    if not is_sqlite(connection.engine.url):
+        postgres.adopt(connection, watch)
+
+
+def transaction_id(connection: Connection) -> str | None:
+    """What the database calls the write transaction that runs here; None on SQLite, whose commit always answers."""
+    return None if is_sqlite(connection.engine.url) else postgres.transaction_id(connection)
+
+
+def outcome(engine: Engine, transaction: str, until_s: float) -> bool | None:
+    """Whether that transaction was committed; None where nobody can tell by ``until_s`` (``time.monotonic``)."""
+    return postgres.outcome(reading(engine), transaction, until_s)
 
 
 def lock_migrations(connection: Connection) -> None:
@@ -197,6 +246,12 @@ def lock_accounts(connection: Connection) -> None:
     """Wait until this transaction alone may charge budgets. On SQLite its BEGIN IMMEDIATE has seen to that."""
     if not is_sqlite(connection.engine.url):
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ACCOUNTS_LOCK})
+
+
+def lock_tables(connection: Connection, names: Sequence[str]) -> None:
+    """Wait until nobody else reads or writes these tables. On SQLite BEGIN IMMEDIATE has seen to the writers."""
+    if not is_sqlite(connection.engine.url):
+        connection.execute(text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"))
 
 
 def refuse_broken_references(connection: Connection) -> None:
@@ -255,21 +310,21 @@ class Prepared:
         if list(compiled.positiontup) != list(columns):
             raise InvariantError(f"the compiled order {compiled.positiontup} is not {columns}")
         self.sql = str(compiled)
-        self._batches = _BATCHES if is_sqlite(engine.url) else ()
-        one = "(" + ", ".join("?" * len(columns)) + ")"
-        if self._batches and self.sql.count(f"VALUES {one}") != 1:
-            raise InvariantError(f"{self.sql} has no single VALUES {one} to repeat")
-        self._many = {n: self.sql.replace(f"VALUES {one}", "VALUES " + ", ".join([one] * n)) for n in self._batches}
+        values = _VALUES.findall(self.sql)
+        if len(values) != 1:
+            raise InvariantError(f"{self.sql} has no single row of VALUES to repeat")
+        [one] = values
+        self._many = {n: self.sql.replace(one, ", ".join([one] * n)) for n in _BATCHES}
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         if not rows:
             return
         cursor = connection.connection.cursor()
         try:
-            # SQLite's driver lets go of the interpreter at every step of every statement, and gets it back from a
-            # busy event loop only after a switch interval. A statement of many rows is one step.
+            # SQLite's driver lets go of the interpreter at every step, and gets it back from a busy event loop only
+            # after a switch interval. A statement of many rows is one step, and one trip to a server.
             start = 0
-            for size in self._batches:
+            for size in _BATCHES:
                 while len(rows) - start >= size:
                     cursor.execute(self._many[size], tuple(chain.from_iterable(rows[start : start + size])))
                     start += size
@@ -312,7 +367,12 @@ def translate(error: BaseException) -> BaseException:
     elif isinstance(cause, sqlite3.OperationalError):
         if any(word in text for word in _SQLITE_BUSY):
             mine = _unavailable()
-    elif "OperationalError" in names or is_disconnect(error) or isinstance(error, PoolTimeoutError):
+    elif (
+        "OperationalError" in names
+        or is_disconnect(error)
+        or isinstance(error, PoolTimeoutError)
+        or str(getattr(cause, "sqlstate", None)).startswith(_UNAVAILABLE_STATES)
+    ):
         mine = _unavailable()
     if mine is None:
         return error
@@ -320,6 +380,14 @@ def translate(error: BaseException) -> BaseException:
     logger.warning("storage.failed", extra={"code": mine.code, "cause": str(cause).strip()[:500]})
     mine.__cause__ = error
     return mine
+
+
+def outcome_is_unknown(error: BaseException) -> bool:
+    """Whether a COMMIT that failed like this may have happened all the same."""
+    if is_disconnect(error):
+        return True
+    # A disk that fails while SQLite syncs its log may show the transaction after a crash.
+    return isinstance(_driver_error(error), sqlite3.OperationalError) and "disk i/o" in str(error).lower()
 
 
 def _unavailable() -> StorageUnavailableError:

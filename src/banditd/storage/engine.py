@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import random
 import threading
 import time
 from collections import defaultdict
@@ -25,6 +24,8 @@ from sqlalchemy import Connection
 from banditd.core.errors import BanditdError, StorageUnavailableError
 from banditd.storage import dialect
 from banditd.storage.checkpoints import Checkpointer
+from banditd.storage.transactions import WriteTransactions
+from banditd.storage.watch import Deadlines, Watch
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -33,7 +34,6 @@ R = TypeVar("R")
 GROUP_LIMIT: Final = 256
 GATHER_S: Final = 0.003  # a busy loop gathers writes for no longer than this
 QUEUE_LIMIT: Final = 20_000
-ATTEMPTS: Final = 6
 
 Handler = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Does several like writes at once and answers each, in order. An answer that is a BanditdError refuses
@@ -45,6 +45,7 @@ class _Write(NamedTuple):
     payload: Any
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    at_s: float  # of time.monotonic, when it was handed in
 
 
 def _each(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
@@ -54,26 +55,41 @@ def _each(connection: Connection, works: Sequence[Callable[[Connection], Any]]) 
 class Database:
     """Reads and writes of one process on one database.
 
+    Every wait has an end (``deadlines``). What has waited its time in the queue is refused, and stored nothing.
+
     Parameters
     ----------
     url : as in the configuration; see ``dialect.normalise_url``.
-    busy_timeout_s : how long to wait for the locks of another process, or for a connection.
+    deadlines : how long to wait for locks, connections and answers.
     readers : threads (and connections) for reads.
     """
 
-    def __init__(self, url: str, *, busy_timeout_s: float = 5.0, readers: int = 2) -> None:
+    def __init__(self, url: str, *, deadlines: Deadlines | None = None, readers: int = 2) -> None:
         self.url = dialect.normalise_url(url)
-        self.engine = dialect.make_engine(self.url, pool_size=readers + 2, busy_timeout_s=busy_timeout_s)
-        self._writing = dialect.writing(self.engine)
+        self.deadlines = deadlines or Deadlines()
+        self._watch = Watch()
+        self._file = dialect.file_identity(self.url)
+        self.engine = dialect.make_engine(
+            self.url,
+            pool_size=readers + 2,
+            busy_timeout_s=self.deadlines.lock_s,
+            deadlines=self.deadlines,
+            watch=self._watch,
+            file=self._file,
+        )
         self._reading = dialect.reading(self.engine)
+        self._transactions = WriteTransactions(self.engine, self.deadlines, self._watch, self.check_file)
         self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._turns: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
         self._waiting = 0  # writes without an answer
-        self._checkpoints = Checkpointer(self.engine)
+        self._checkpoints = Checkpointer(self.engine, self.log_bytes)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="banditd-read")
         self._thread = threading.Thread(target=self._serve, name="banditd-write", daemon=True)
         self._open = False
-        self._connection: Connection | None = None  # the writer thread's own
+        self._ending = False
+        self.write_failure: StorageUnavailableError | None = None
+        """Why the last write failed, where the database was the reason; None after one that was committed."""
+        self._unreachable = False  # as of the last transaction, read or write
 
     async def __aenter__(self) -> Database:
         self._open = True
@@ -91,6 +107,20 @@ class Database:
         await asyncio.to_thread(self._checkpoints.stop)
         await asyncio.to_thread(self._readers.shutdown)
         self.engine.dispose()
+        self._watch.stop()
+
+    def hurry(self) -> None:
+        """The process ends: once the database has not answered, nobody waits for it again."""
+        self._ending = True
+
+    def check_file(self) -> None:
+        """Raise StorageUnavailableError where SQLite's file is no longer where it was."""
+        if self._file is not None:
+            self._file.check()
+
+    def log_bytes(self) -> int | None:
+        """Size of SQLite's write-ahead log; None on PostgreSQL."""
+        return None if self._file is None else self._file.log_bytes()
 
     # ------------------------------------------------------------ for the stores
 
@@ -115,7 +145,7 @@ class Database:
         if turn is None:
             turn = self._turns[loop] = []
             loop.call_soon(self._gather, loop, 0, loop.time() + GATHER_S)
-        turn.append(_Write(handler, payload, future, loop))
+        turn.append(_Write(handler, payload, future, loop, time.monotonic()))
         self._waiting += 1
         return future
 
@@ -133,25 +163,34 @@ class Database:
         if turn:
             self._queue.put(turn)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` on one consistent state of the database."""
+    async def read(self, work: Callable[[Connection], T], *, report: bool = False) -> T:
+        """Run ``work`` on one consistent state of the database. A ``report`` may take longer than a transaction."""
         if not self._open:
             raise StorageUnavailableError("The database is closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        longest_s = self.deadlines.report_s if report else self.deadlines.transaction_s
+        until_s = time.monotonic() + longest_s
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, until_s)
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
+    def _read(self, work: Callable[[Connection], T], until_s: float) -> T:
         for attempt in range(2):
+            left_s = until_s - time.monotonic()
+            if left_s <= 0.0 or (self._ending and self._unreachable):
+                raise StorageUnavailableError("The database does not answer in time. Try again.")
             try:
-                with self._reading.connect() as connection, connection.begin():
-                    return work(connection)
+                with self._watch.limit(left_s), self._reading.connect() as connection, connection.begin():
+                    answer = work(connection)
             except Exception as error:
                 # A connection of the pool may have died unnoticed; reading again is harmless.
-                if attempt == 0 and dialect.is_disconnect(error):
+                if attempt == 0 and (dialect.is_disconnect(error) or dialect.is_retryable(error)):
                     continue
                 mine = dialect.translate(error)
+                self._unreachable |= isinstance(mine, StorageUnavailableError)
                 if mine is error:
                     raise
                 raise mine from error
+            else:
+                self._unreachable = False
+                return answer
         raise AssertionError("unreachable")
 
     # ------------------------------------------------------------ the writer thread
@@ -161,10 +200,21 @@ class Database:
         while not closing:
             group, closing = self._next_group()
             for start in range(0, len(group), GROUP_LIMIT):
-                part = group[start : start + GROUP_LIMIT]
+                part = self._in_time(group[start : start + GROUP_LIMIT])
                 self._deliver(part, self._commit(part))
                 self._checkpoints.committed()
-        self._drop_connection()
+        self._transactions.drop()
+
+    def _in_time(self, group: Sequence[_Write]) -> Sequence[_Write]:
+        """Those that have not waited their time already; the others are refused, and have stored nothing."""
+        since_s = time.monotonic() - self.deadlines.transaction_s
+        hopeless = self._ending and self._unreachable
+        if not hopeless and all(item.at_s >= since_s for item in group):
+            return group
+        late = [item for item in group if hopeless or item.at_s < since_s]
+        error = StorageUnavailableError("The database does not answer in time: nothing was stored. Try again.")
+        self._deliver(late, [error] * len(late))
+        return [item for item in group if not hopeless and item.at_s >= since_s]
 
     def _next_group(self) -> tuple[list[_Write], bool]:
         """Everything that waits, and whether nothing more will come."""
@@ -179,41 +229,20 @@ class Database:
 
     def _commit(self, group: Sequence[_Write]) -> list[Any]:
         """The answers of the group, in order; an exception as an answer means that this write failed."""
+        if not group:
+            return []
         try:
-            return self._transaction(group)
+            answers = self._transactions.run(lambda connection: _run(connection, group))
         except Exception as error:  # every failure is the answer of some write
             mine = dialect.translate(error)
+            if isinstance(mine, StorageUnavailableError):
+                self.write_failure, self._unreachable = mine, True
             if len(group) == 1 or isinstance(mine, StorageUnavailableError):
                 return [mine] * len(group)
+        else:
+            self.write_failure, self._unreachable = None, False
+            return answers
         return [self._commit([item])[0] for item in group]
-
-    def _transaction(self, group: Sequence[_Write]) -> list[Any]:
-        for attempt in range(ATTEMPTS):
-            committing = False
-            try:
-                # The writer keeps its connection: checking one out costs more than a small transaction.
-                if self._connection is None:
-                    self._connection = self._writing.connect()
-                with self._connection.begin():
-                    answers = _run(self._connection, group)
-                    committing = True
-            except Exception as error:
-                self._drop_connection()
-                # A connection that breaks during COMMIT leaves us not knowing: never run that again.
-                again = dialect.is_retryable(error) or (not committing and dialect.is_disconnect(error))
-                if not again or attempt == ATTEMPTS - 1:
-                    raise
-                time.sleep(random.uniform(0.0, 0.002 * 2**attempt))
-            else:
-                return answers
-        raise AssertionError("unreachable")
-
-    def _drop_connection(self) -> None:
-        """After a failure nothing is assumed of the connection; the pool resets or replaces it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(Exception):
-                connection.close()
 
     def _deliver(self, group: Sequence[_Write], answers: Sequence[Any]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = defaultdict(list)

@@ -11,16 +11,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 from sqlalchemy import Connection, Row, exists, func, select
 
 from banditd.core.ids import lowest_id
-from banditd.core.types import Contribution, RewardEvent
+from banditd.core.types import Contribution, FloatArray, RewardEvent
 from banditd.ports import FoldItem
+from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
 from banditd.storage.codec import unpack_context, unpack_names, unpack_vector
 from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
+DAMAGED: Final = "damaged"  # in place of a schema: nobody learns from such a row, and its rewards are set aside
 KEPT_BY_SESSION: Final = "session"
 _MILLISECOND_HEX: Final = 12
 
@@ -85,18 +88,7 @@ def _millisecond(decision_id: str) -> int:
 def _query() -> Any:
     d = decision.c
     return select(
-        d.decision_id,
-        d.policy,
-        d.arm,
-        d.epoch,
-        d.schema_hash,
-        d.x,
-        d.cluster,
-        d.created_at_us,
-        d.propensity,
-        d.arms,
-        d.mean,
-        d.reason,
+        *(d[name] for name in (*TEXTS, *NUMBERS, *BLOBS, COLUMN)),
         usage_report.c.served_arm,
         contribution.c.arm.label("put_arm"),
         contribution.c.epoch.label("put_epoch"),
@@ -142,7 +134,22 @@ def _active_events(
     return events, retracted
 
 
+def check_rows(connection: Connection, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
+    """(ids of damaged rows among the next ``limit`` decisions behind ``after``, where to go on or None)."""
+    d = decision.c
+    query = (
+        select(*(d[name] for name in (*TEXTS, *NUMBERS, *BLOBS, COLUMN)))
+        .where(d.policy == policy, d.decision_id > after)
+        .order_by(d.decision_id)
+        .limit(limit)
+    )
+    rows = connection.execute(query).mappings().all()
+    damaged = [str(row["decision_id"]) for row in rows if is_damaged(row)]
+    return damaged, None if len(rows) < limit else str(rows[-1]["decision_id"])
+
+
 def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, ...], *, retracted: bool) -> FoldItem:
+    damage, x, predicted = _whole(row)
     put = None
     if row.put_arm is not None:
         put = Contribution(row.put_arm, row.put_epoch, row.put_weight, row.put_reward)
@@ -152,18 +159,29 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         chosen_arm=row.arm,
         served_arm=row.served_arm,
         epoch=row.epoch,
-        schema_hash=row.schema_hash,
-        x=unpack_context(row.x),
+        schema_hash=row.schema_hash if damage is None else DAMAGED,
+        x=x,
         cluster=row.cluster,
         created_at_us=row.created_at_us,
         propensity=row.propensity,
         events=events,
         contribution=put,
         queue_ids=queue_ids,
-        predicted=_predicted(row),
+        predicted=predicted,
         estimated=bool(row.put_estimated),
         retracted=retracted,
+        damage=damage,
     )
+
+
+def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float], ...]]:
+    """(why the row cannot be learned from, or None; context; predicted rewards)."""
+    if is_damaged(row._mapping):  # noqa: SLF001 - SQLAlchemy's public name for the row by column
+        return "its checksum does not hold", np.zeros(0), ()
+    try:
+        return None, unpack_context(row.x), _predicted(row)
+    except (TypeError, ValueError) as error:  # a row of an older release, without a checksum
+        return f"its vectors cannot be read: {error}", np.zeros(0), ()
 
 
 def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:

@@ -17,7 +17,8 @@ from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, Store
 from banditd.storage import dialect
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
-from banditd.storage.folds import fold_items, rewarded_ids, sampled_ids
+from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids
+from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
     contribution,
     delay_count,
@@ -88,13 +89,28 @@ class SqlLearningStore:
             query = query.where(fold_queue.c.policy.in_(lanes))
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
+    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
+        def work(connection: Connection) -> frozenset[str]:
+            return frozenset(
+                policy
+                for policy, schema_hash in schemas.items()
+                if connection.execute(
+                    select(fold_queue.c.queue_id)
+                    .where(fold_queue.c.policy.in_((policy, _lane(policy, schema_hash))))
+                    .limit(1)
+                ).first()
+            )
+
+        return await self._database.read(work)
+
     async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         last = ""
         while True:
             items = await self._database.read(
                 lambda connection, after=last: fold_items(  # type: ignore[misc]
                     connection, rewarded_ids(connection, policy, after, batch_rows)
-                )
+                ),
+                report=True,
             )
             if items:
                 yield items
@@ -115,8 +131,12 @@ class SqlLearningStore:
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         return await self._database.read(
-            lambda connection: fold_items(connection, sampled_ids(connection, policy, limit, self._random))
+            lambda connection: fold_items(connection, sampled_ids(connection, policy, limit, self._random)),
+            report=True,
         )
+
+    async def check_rows(self, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
+        return await self._database.read(lambda connection: check_rows(connection, policy, after, limit))
 
     # ------------------------------------------------------------ the fold
 
@@ -129,6 +149,8 @@ class SqlLearningStore:
         ).scalar()
         if held != holder:
             return LeaseLostError(f"The learner's lease is held by {held or 'nobody'}.")
+        if fold.replaces:
+            clear_state(connection, fold, _REWARD_SUMS, _CLUSTER_SUMS)
         if not self._swap_state(connection, fold):
             return LeaseLostError(f"The state of policy {fold.policy} is no longer at {fold.base_version}.")
         self._write_segments(connection, fold)
@@ -213,9 +235,10 @@ class SqlLearningStore:
         delays: dict[int, int] = {}
         for delta in fold.deltas:
             changes = _changes(delta)
-            sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
-            for index, change in enumerate(changes):
-                sums[index] += change
+            if delta.cluster is not None:
+                sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
+                for index, change in enumerate(changes):
+                    sums[index] += change
             sums = increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm)
             sums[0] += changes[0]
             for index, change in enumerate(changes[1:], start=2):

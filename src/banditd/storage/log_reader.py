@@ -10,15 +10,26 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
+from banditd.core.errors import InvariantError
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
 from banditd.storage.accounts import unpack_charges
+from banditd.storage.checksum import COLUMN, is_damaged
 from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
-from banditd.storage.schema import activation, contribution, decision, reward_event, usage_report
+from banditd.storage.schema import (
+    activation,
+    attempt,
+    contribution,
+    decision,
+    reward_event,
+    usage_report,
+    usage_revision,
+)
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
 _MAPPINGS: Final = ("exclusions", "tags", "facts")
-_HEAVY: Final = frozenset({"x", "facts", "input_text"})
+_HEAVY: Final = frozenset({"x", "facts", "input_text", COLUMN})
+_ATTEMPT_OURS: Final = frozenset({"decision_id", "policy", "ordinal", "told_cost_usd"})
 _ID_SLACK_US: Final = 60_000_000
 """An id lies within seconds of its decision's time (``core.ids``): ranges over time use the ids' index."""
 
@@ -27,6 +38,8 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
     row = connection.execute(_with_outcome(list(decision.columns), decision_id)).mappings().one_or_none()
     if row is None:
         return None
+    if is_damaged(row):
+        raise InvariantError(f"The row of decision {decision_id} is damaged: its checksum does not hold.")
     whole = _decode(row)
     for name in ("reward", "reward_weight", "spend_usd", "served_arm"):
         whole.pop(name)
@@ -38,6 +51,8 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
     whole["rewards"] = [reward_row(event) for event in events.mappings()]
     usage = connection.execute(select(usage_report).where(usage_report.c.decision_id == decision_id)).mappings()
     whole["usage"] = next(map(dict, usage), None)
+    whole["usage_revisions"] = _revisions(connection, decision_id)
+    whole["attempts"] = _attempts(connection, [decision_id]).get(decision_id, [])
     folded = connection.execute(select(contribution).where(contribution.c.decision_id == decision_id)).mappings()
     whole["contribution"] = next(map(dict, folded), None)
     return whole
@@ -62,7 +77,39 @@ def read_stream(connection: Connection, policy: str | None, after: str, batch_ro
     if policy is not None:
         query = query.where(decision.c.policy == policy)
     query = query.order_by(decision.c.decision_id).limit(batch_rows)
-    return [_decode(row) for row in connection.execute(query).mappings()]
+    rows = [_whole(row) for row in connection.execute(query).mappings()]
+    attempts = _attempts(connection, [str(row["decision_id"]) for row in rows])
+    return [row | {"attempts": attempts.get(str(row["decision_id"]), [])} for row in rows]
+
+
+def _attempts(connection: Connection, decision_ids: list[str]) -> dict[str, list[dict[str, object]]]:
+    """The attempts of decisions, in order; those that tell of none are left out."""
+    c = attempt.c
+    query = select(attempt).where(c.decision_id.in_(decision_ids)).order_by(c.decision_id, c.ordinal)
+    found: dict[str, list[dict[str, object]]] = {}
+    for row in connection.execute(query).mappings():
+        shown = {name: value for name, value in row.items() if name not in _ATTEMPT_OURS}
+        found.setdefault(row["decision_id"], []).append(shown)
+    return found
+
+
+def _revisions(connection: Connection, decision_id: str) -> list[dict[str, object]]:
+    """What usage reports said before later ones completed or corrected it, oldest first."""
+    c = usage_revision.c
+    query = select(c.revision, c.received_at_us, c.cost_usd, c.report).where(c.decision_id == decision_id)
+    rows = connection.execute(query.order_by(c.revision)).mappings()
+    return [{**row, "report": unpack_mapping(row["report"])} for row in rows]
+
+
+def _whole(row: RowMapping) -> dict[str, object]:
+    """The row, or its id and ``damage``, why it cannot be read."""
+    reason = "its checksum does not hold"
+    if not is_damaged(row):
+        try:
+            return _decode(row)
+        except (TypeError, ValueError) as error:
+            reason = str(error)
+    return {"decision_id": row["decision_id"], "damage": reason}
 
 
 def reward_row(row: RowMapping) -> dict[str, object]:
@@ -120,6 +167,7 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
 
 def _decode(row: RowMapping) -> dict[str, object]:
     whole = dict(row)
+    whole.pop(COLUMN, None)
     whole["arms"] = list(unpack_names(whole["arms"]))
     for name in _VECTORS:
         whole[name] = unpack_vector(whole[name])

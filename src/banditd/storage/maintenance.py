@@ -11,18 +11,21 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, delete, distinct, exists, func, not_, select
 
+from banditd.core.errors import StorageUnavailableError
 from banditd.core.ids import lowest_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
 from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
+from banditd.storage.keys import forget_keys
 from banditd.storage.migrate import current_revision
 from banditd.storage.schema import (
     CLUSTER_SUMS,
     SUMS,
     activation,
     arm_total,
+    attempt,
     cluster_stat,
     contribution,
     decision,
@@ -32,6 +35,7 @@ from banditd.storage.schema import (
     rollup,
     row_count,
     usage_report,
+    usage_revision,
 )
 from banditd.storage.sessions import forget_sessions
 from banditd.storage.sums import BUCKET_S, RowCounter
@@ -47,6 +51,10 @@ WRITERS_KEPT: Final = 8
 _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
+_OF_A_DECISION: Final = (
+    fold_queue, contribution, reward_event, usage_revision, attempt, usage_report, activation, decision,
+)  # fmt: skip
+"""All that a decision leaves in the log, children first."""
 
 
 class SqlMaintenance:
@@ -145,19 +153,30 @@ class SqlMaintenance:
             )
             going = [decision_id for decision_id in chunk if decision_id not in queued]
             # Rows of the queue that wait for a learner of another feature schema may wait for ever: they go too.
-            for table in (fold_queue, contribution, reward_event, usage_report, activation, decision):
+            for table in _OF_A_DECISION:
                 gone = connection.execute(delete(table).where(table.c.decision_id.in_(going))).rowcount
                 removed[table.name] += gone
         for name in ("decision", "reward_event", "usage_report"):
             self._rows.add(connection, name, -removed[name])
         forget_sessions(connection, before_us)
+        forget_keys(connection, before_us)  # none may name a decision that is gone
         if removed["decision"]:
             statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
             connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": before_us})
         return removed["decision"]
 
+    async def forget_keys(self, *, before_us: int, limit: int) -> int:
+        return await self._database.write(lambda connection: forget_keys(connection, before_us, limit))
+
     async def ping(self) -> None:
+        self._database.check_file()
+        failure = self._database.write_failure
+        if failure is not None:
+            raise StorageUnavailableError(f"The last write failed: {failure.message}", code=failure.code)
         await self._database.read(lambda connection: connection.execute(select(1)).scalar_one())
+
+    def log_bytes(self) -> int | None:
+        return self._database.log_bytes()
 
     async def schema_revision(self) -> str:
         return await self._database.read(current_revision)

@@ -22,10 +22,14 @@ class SqlDashboardReader:
         self._database = database
 
     async def recent_contexts(self, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
-        return await self._database.read(lambda connection: _recent(connection, policy, schema_hash, limit))
+        return await self._database.read(
+            lambda connection: _recent(connection, policy, schema_hash, limit), report=True
+        )
 
     async def scale_history(self, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
-        return await self._database.read(lambda connection: _scales(connection, policy, schema_hash, points))
+        return await self._database.read(
+            lambda connection: _scales(connection, policy, schema_hash, points), report=True
+        )
 
 
 def _recent(connection: Connection, policy: str, schema_hash: str, limit: int) -> list[MapRow]:

@@ -90,9 +90,13 @@ def check_revision(connection: Connection) -> None:
         )
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether this release knows that schema; a later release's it does not."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def _refuse_unknown(revision: str) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision and revision not in known:
+    if revision and not is_known_revision(revision):
         raise ConfigurationError(
             f"The database is at schema {revision}, which this release does not know: "
             "a later banditd has migrated it. Install that release."

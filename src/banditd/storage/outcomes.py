@@ -40,7 +40,7 @@ class SqlRecentOutcomes:
             rows = connection.execute(query).all()
             return [UsageOutcome(row[0], unpack_context(row[1]), *row[2:]) for row in reversed(rows)]
 
-        return await self._database.read(work)
+        return await self._database.read(work, report=True)
 
     async def guarded(self, policy: str, limit: int) -> list[GuardedOutcome]:
         d, c = decision.c, contribution.c
@@ -56,7 +56,7 @@ class SqlRecentOutcomes:
             rows = connection.execute(query).all()
             return [_guarded(row) for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
 
-        return await self._database.read(work)
+        return await self._database.read(work, report=True)
 
 
 def _guarded(row: Any) -> GuardedOutcome:

@@ -55,7 +55,7 @@ class SqlReportReader:
         c = cluster_stat.c
         query = _summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
         rows = await self._rows(query.where(c.policy == policy), CLUSTER_INTEGER_SUMS)
-        newest = await self._database.read(lambda connection: _newest_schema(connection, policy))
+        newest = await self._database.read(lambda connection: _newest_schema(connection, policy), report=True)
         return [
             {name: value for name, value in row.items() if name != "schema_hash"}
             for row in rows
@@ -80,7 +80,7 @@ class SqlReportReader:
             .order_by(delay_count.c.bin)
         )
         return await self._database.read(
-            lambda connection: [(BOUNDS_S[row.bin], row.rewards) for row in connection.execute(query)]
+            lambda connection: [(BOUNDS_S[row.bin], row.rewards) for row in connection.execute(query)], report=True
         )
 
     async def totals(self) -> Mapping[str, int]:
@@ -92,10 +92,10 @@ class SqlReportReader:
             totals = {name: rows.get(name, 0) for name in _COUNTED}
             return totals | {"queue": connection.execute(queued).scalar_one()}
 
-        return await self._database.read(work)
+        return await self._database.read(work, report=True)
 
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
-        return await self._database.read(lambda connection: read_search_end(connection, filters, rows))
+        return await self._database.read(lambda connection: read_search_end(connection, filters, rows), report=True)
 
     async def _rows(self, query: Select[Any], integers: Sequence[str]) -> Rows:
         whole = frozenset(integers)
@@ -107,7 +107,7 @@ class SqlReportReader:
                 for row in connection.execute(query).mappings()
             ]
 
-        return await self._database.read(work)
+        return await self._database.read(work, report=True)
 
 
 def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:

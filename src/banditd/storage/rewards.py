@@ -6,15 +6,16 @@ and the loser is judged again with the winner's row in sight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
-from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
-from banditd.ports import DecisionFacts, Judge, StoredReward, Verdict
+from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.usage import Settled
+from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
 from banditd.storage import dialect
 from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
@@ -121,9 +122,7 @@ class SqlRewardLog:
 
         return await self._database.read(work)
 
-    async def report_usage(
-        self, report: UsageReport, price_cost: Callable[[Arm, UsageReport], float | None]
-    ) -> tuple[bool, float | None]:
+    async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
         return await self._usage.report(report, price_cost)
 
     async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:

@@ -1,29 +1,44 @@
-"""Usage reports: what serving a decision really cost. One report per decision; an estimate gives way to it.
+"""Usage reports: what serving a decision really cost. An estimate gives way to a report, a report to its revisions.
 
-Money, tokens, latency and errors are counted for the arm that served, in the bucket of the decision.
+A report is merged into what is known (``core.usage``); in the same transaction the accounts and the sums move by the
+difference. Money, tokens, latency and errors are counted for the arm that had them, in the bucket of the decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, not_, select
+from sqlalchemy import ColumnElement, Connection, Select, insert, not_, select
 
-from banditd.core.errors import BanditdError, ConflictError, NotFoundError
+from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
-from banditd.core.types import Arm, Price, UsageReport, price_at
+from banditd.core.types import Arm, UsageReport
+from banditd.core.usage import Settled, merged, normalised, repeated, says_the_same
+from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.accounts import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
+from banditd.storage.keys import once_for_decision
 from banditd.storage.schema import activation, decision, usage_report
-from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
+from banditd.storage.sums import RowCounter, SumWriter
+from banditd.storage.usage_rows import (
+    Pricing,
+    Row,
+    charged_usd,
+    count_row,
+    keep_revisions,
+    make_row,
+    read_decisions,
+    read_rows,
+    report_of,
+    write_rows,
+)
 
-_USAGE_SUMS: Final = (
+USAGE_SUMS: Final = (
     "usage_reports",
     "input_tokens",
     "output_tokens",
@@ -33,11 +48,10 @@ _USAGE_SUMS: Final = (
     "spend_usd",
     "latency_ms_sum",
 )
-_CLUSTER_SUMS: Final = ("latency_reports", "spend_usd", "latency_ms_sum")
+CLUSTER_SUMS: Final = ("latency_reports", "spend_usd", "latency_ms_sum")
 _ID_SLACK_US: Final = 60_000_000
 
-PriceCost = Callable[[Arm, UsageReport], float | None]
-Answer = tuple[bool, float | None] | BanditdError
+Answer = Settled | BanditdError
 
 
 class UsageLog:
@@ -45,53 +59,69 @@ class UsageLog:
 
     def __init__(self, database: Database, *, writer_name: str) -> None:
         self._database = database
-        self._sums = SumWriter(database.engine, writer_name, _USAGE_SUMS, _CLUSTER_SUMS)
+        self._sums = SumWriter(database.engine, writer_name, USAGE_SUMS, CLUSTER_SUMS)
         self._rows = RowCounter(database.engine, writer_name)
         self._ledger = Ledger(database.engine)
 
-    async def report(self, report: UsageReport, price_cost: PriceCost) -> tuple[bool, float | None]:
-        answer: tuple[bool, float | None] = await self._database.write_batched(self._report, (report, price_cost))
+    async def report(self, report: UsageReport, price_cost: PriceCost) -> Settled:
+        if report.request_key is not None:
+            return await self._database.write(lambda connection: self._report_once(connection, report, price_cost))
+        answer: Settled = await self._database.write_batched(self._report, (report, price_cost))
         return answer
+
+    def _report_once(self, connection: Connection, report: UsageReport, price_cost: PriceCost) -> Answer:
+        return once_for_decision(
+            connection,
+            report.decision_id,
+            report.request_key,
+            report.received_at_us,
+            lambda: self._report(connection, [(report, price_cost)])[0],
+            pack=lambda settled: {"cost_usd": settled.cost_usd, "revision": settled.revision},
+            again=lambda kept: repeated(report, **kept),
+        )
 
     def _report(self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]) -> list[Answer]:
         ids = [report.decision_id for report, _ in payloads]
-        decisions = _decisions(connection, ids)
-        stored = _stored(connection, ids)
-        served = {
-            (decisions[r.decision_id].policy, r.served_arm or decisions[r.decision_id].arm)
-            for r, _ in payloads
-            if r.decision_id in decisions
-        }
-        arms = load_arms(connection, served)
-        prices = load_prices(connection, served)
+        decisions = read_decisions(connection, ids)
+        stored = read_rows(connection, self._database.engine, ids)
+        named = _named_arms(payloads, decisions, stored)
+        arms, prices = load_arms(connection, named), load_prices(connection, named)
         increments = self._sums.start()
         changes: dict[AccountKey, float] = {}
-        new: dict[str, dict[str, Any]] = {}
-        replaced: list[str] = []
+        rows: dict[str, Row] = {}
+        replaced: list[tuple[Row, UsageReport]] = []
+        rerouted: set[str] = set()
         answers: list[Answer] = []
         for report, price_cost in payloads:
             made = decisions.get(report.decision_id)
-            before = stored.get(report.decision_id)
-            answer = _judge(report, made, before, arms)
-            if answer is not None or made is None:
-                answers.append(answer or (False, None))
+            error = _refusal(report, made, arms)
+            if error is not None or made is None:
+                answers.append(error or NotFoundError(f"No decision {report.decision_id}."))
                 continue
-            row = _row(report, made, arms, prices, price_cost)
-            _correct(changes, made, before, row)
+            before = rows.get(report.decision_id) or stored.get(report.decision_id)
+            settled, row = _settle(report, made, before, Pricing(arms, prices, price_cost))
+            answers.append(settled)
+            if settled.duplicate:
+                continue
+            if settled.before is not None and before is not None:
+                replaced.append((before, settled.before))
             if before is not None:
-                replaced.append(report.decision_id)
-                _count(increments, made, before, -1)
-            _count(increments, made, row, +1)
-            stored[report.decision_id] = new[report.decision_id] = row
-            answers.append((False, row["cost_usd"]))
-        if new:
-            if replaced:
-                connection.execute(delete(usage_report).where(usage_report.c.decision_id.in_(replaced)))
-            connection.execute(insert(usage_report), list(new.values()))
+                count_row(increments, made, before, -1)
+            count_row(increments, made, row, +1)
+            _correct(changes, made, before, row)
+            if row["arm"] != (made.arm if before is None else before["arm"]):
+                rerouted.add(report.decision_id)
+            rows[report.decision_id] = row
+        if rows:
+            at_us = max(report.received_at_us for report, _ in payloads)
+            keep_revisions(connection, replaced)
+            new = write_rows(connection, list(rows.values()), stored)
             self._sums.flush(connection, increments)
-            self._rows.add(connection, "usage_report", len(new) - len(replaced))
-            self._ledger.correct(connection, changes, max(report.received_at_us for report, _ in payloads))
-            _queue_rerouted(connection, list(new.values()), decisions)
+            self._rows.add(connection, "usage_report", new)
+            self._ledger.correct(connection, changes, at_us)
+            # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
+            # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
+            queue_decisions(connection, [(one, decisions[one].policy) for one in sorted(rerouted)], at_us)
         return answers
 
     async def silent(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
@@ -134,20 +164,21 @@ class UsageLog:
         self, connection: Connection, decision_ids: Sequence[str], at_us: int, *, served: bool = True
     ) -> int:
         """Settle decisions that nobody reported on: at their estimate, or at nothing when they never served."""
-        decisions = _decisions(connection, decision_ids)
-        stored = _stored(connection, decision_ids)
+        decisions = read_decisions(connection, decision_ids)
+        stored = read_rows(connection, self._database.engine, decision_ids)
         increments = self._sums.start()
         changes: dict[AccountKey, float] = {}
         rows = []
+        pricing = Pricing({}, {}, lambda _arm, _report: None)
         for decision_id, made in decisions.items():
             if decision_id in stored:
                 continue
             cost_usd = made.predicted_cost_usd if served else 0.0
             report = UsageReport(decision_id=decision_id, cost_usd=cost_usd, received_at_us=at_us)
-            row = _row(report, made, {}, {}, lambda _arm, _report: None) | {"estimated": True}
+            row = make_row(report, made, pricing, 0) | {"estimated": True}
             _correct(changes, made, None, row)
-            _count(increments, made, row, +1)
-            rows.append(row)
+            count_row(increments, made, row, +1)
+            rows.append({name: value for name, value in row.items() if name != "attempts"})
         if rows:
             connection.execute(insert(usage_report), rows)
             self._sums.flush(connection, increments)
@@ -182,115 +213,59 @@ def _created(from_us: int, to_us: int) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
-    c = decision.c
-    query = select(
-        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges
-    )
-    rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
-    return {row.decision_id: row for row in rows}
+def _named_arms(
+    payloads: Sequence[tuple[UsageReport, PriceCost]], decisions: Mapping[str, Any], stored: Mapping[str, Row]
+) -> set[tuple[str, str]]:
+    """(policy, arm) of everybody whose price may be asked for."""
+    named = set()
+    for report, _ in payloads:
+        made = decisions.get(report.decision_id)
+        if made is not None:
+            before = stored.get(report.decision_id)
+            arms = {made.arm, report.served_arm, *(one.arm for one in report.attempts)}
+            if before is not None:
+                arms |= {before["arm"], *(one["arm"] for one in before["attempts"])}
+            named |= {(made.policy, arm) for arm in arms if arm is not None}
+    return named
 
 
-def _stored(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    query = select(usage_report).where(usage_report.c.decision_id.in_(sorted(set(decision_ids))))
-    return {row["decision_id"]: dict(row) for row in connection.execute(query).mappings()}
-
-
-def _judge(
-    report: UsageReport,
-    made: Any,
-    before: Mapping[str, Any] | None,
-    arms: Mapping[tuple[str, str], Arm],
-) -> Answer | None:
-    """The answer where nothing is to be written, or None for a report that is to be stored."""
+def _refusal(report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm]) -> BanditdError | None:
     if made is None:
         return NotFoundError(f"No decision {report.decision_id}.", code="DECISION_NOT_FOUND")
-    if report.served_arm is not None and (made.policy, report.served_arm) not in arms:
-        return NotFoundError(
-            f"Policy {made.policy} has no arm {report.served_arm}.", code="ARM_UNKNOWN", field="/served_arm"
-        )
-    if before is None or before["estimated"]:
-        return None
-    if before["body_hash"] == report.body_hash:
-        return (True, before["cost_usd"])
-    return ConflictError(f"Decision {report.decision_id} has another usage report already.", code="USAGE_CONFLICT")
+    named = [("/served_arm", report.served_arm)]
+    named += [(f"/attempts/{i}/arm", one.arm) for i, one in enumerate(report.attempts)]
+    for field, arm in named:
+        if arm is not None and (made.policy, arm) not in arms:
+            return NotFoundError(f"Policy {made.policy} has no arm {arm}.", code="ARM_UNKNOWN", field=field)
+    return None
 
 
-def _row(
-    report: UsageReport,
-    made: Any,
-    arms: Mapping[tuple[str, str], Arm],
-    prices: Mapping[tuple[str, str], Sequence[tuple[int, Price]]],
-    price_cost: PriceCost,
-) -> dict[str, Any]:
-    server = report.served_arm or made.arm
-    cost_usd = report.cost_usd
-    arm = arms.get((made.policy, server))
-    if cost_usd is None and arm is not None:
-        history = prices.get((made.policy, server), ())
-        cost_usd = price_cost(replace(arm, price=price_at(history, made.created_at_us) or arm.price), report)
-    return {
-        "decision_id": report.decision_id,
-        "policy": made.policy,
-        "arm": server,
-        "served_arm": report.served_arm,
-        "input_tokens": report.input_tokens,
-        "output_tokens": report.output_tokens,
-        "cached_input_tokens": report.cached_input_tokens,
-        "cost_usd": None if cost_usd is None else float(cost_usd),
-        "latency_ms": None if report.latency_ms is None else float(report.latency_ms),
-        "error": report.error,
-        "finish_reason": report.finish_reason,
-        "estimated": False,
+def _settle(report: UsageReport, made: Any, row: Row | None, pricing: Pricing) -> tuple[Settled, dict[str, Any]]:
+    """What a report makes of what is known, and the row to store (unless it is a duplicate)."""
+    before = None if row is None or row["estimated"] else report_of(row, made, pricing)
+    after = normalised(report, made.arm) if before is None else merged(before, report, made.arm)
+    same = before is not None and says_the_same(before, after)
+    revision = 0 if before is None or row is None else row["revision"] + (not same)
+    new = make_row(after, made, pricing, revision) | {
         "body_hash": report.body_hash,
         "received_at_us": report.received_at_us,
     }
-
-
-def _correct(
-    changes: dict[AccountKey, float], made: Any, before: Mapping[str, Any] | None, row: Mapping[str, Any]
-) -> None:
-    """Note by how much the accounts of a decision change: the estimate stood there, or what was reported before."""
-    charged = before["cost_usd"] if before is not None else None
-    charged = made.predicted_cost_usd if charged is None else charged
-    cost = made.predicted_cost_usd if row["cost_usd"] is None else row["cost_usd"]
-    for key in unpack_charges(made.policy, made.charges):
-        changes[key] = changes.get(key, 0.0) + cost - charged
-
-
-def _count(increments: Increments, made: Any, row: Mapping[str, Any], sign: int) -> None:
-    """Add (or with -1 take back) one usage row. Order of the sums: ``_USAGE_SUMS``, ``_CLUSTER_SUMS``.
-
-    A report without tokens and dollars leaves the estimate standing, here as on the accounts.
-    """
-    cost = sign * (made.predicted_cost_usd if row["cost_usd"] is None else row["cost_usd"])
-    latency = sign * (row["latency_ms"] or 0.0)
-    timed = sign * (row["latency_ms"] is not None)
-    changes = (
-        sign * (not row["estimated"]),
-        sign * (row["input_tokens"] or 0),
-        sign * (row["output_tokens"] or 0),
-        timed,
-        sign * (row["error"] is not None),
-        sign * (row["cached_input_tokens"] or 0),
-        cost,
-        latency,
+    settled = Settled(
+        duplicate=same,
+        cost_usd=row["cost_usd"] if same and row is not None else new["cost_usd"],
+        revision=revision,
+        policy=made.policy,
+        chosen_arm=made.arm,
+        arm=new["arm"],
+        before=before,
+        after=after,
+        cost_before_usd=None if before is None or row is None else row["cost_usd"],
     )
-    sums = increments.bucket(made.policy, bucket_of(made.created_at_us), row["arm"])
-    for index, change in enumerate(changes):
-        sums[index] += change
-    sums = increments.cluster(made.policy, made.schema_hash, made.cluster, row["arm"])
-    for index, change in enumerate((timed, cost, latency)):
-        sums[index] += change
+    return settled, new
 
 
-def _queue_rerouted(connection: Connection, rows: Sequence[Mapping[str, Any]], decisions: Mapping[str, Any]) -> None:
-    """Where another arm served than was chosen, what was learned belongs to that one: fold again.
-
-    Whether there is anything to fold is not asked: a reward that another replica commits just now is not seen here,
-    nor is this report seen by its fold. A fold without rewards changes nothing.
-    """
-    rerouted = sorted(row["decision_id"] for row in rows if row["arm"] != decisions[row["decision_id"]].arm)
-    if rerouted:
-        found = [(decision_id, decisions[decision_id].policy) for decision_id in rerouted]
-        queue_decisions(connection, found, max(row["received_at_us"] for row in rows))
+def _correct(changes: dict[AccountKey, float], made: Any, before: Row | None, row: Row) -> None:
+    """Note by how much the accounts of a decision change: the estimate stood there, or what was reported before."""
+    difference_usd = charged_usd(row, made) - charged_usd(before, made)
+    for key in unpack_charges(made.policy, made.charges):
+        changes[key] = changes.get(key, 0.0) + difference_usd

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from operator import attrgetter
+from typing import Final, Protocol, TypeAlias
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -40,6 +41,9 @@ class WebSettings:
 
     rate_limit_per_s : per key, or per peer address without keys; 0 switches it off.
     access_log : one line per request; without it only failures are logged.
+    allowed_hosts, bound_host : names that the daemon answers to, see ``origin.Doorman``.
+    body_timeout_s : longest time for a body to arrive; header_timeout_s : for a head.
+    write_timeout_s : longest time in which a client may take nothing of its answer.
     """
 
     api_keys: tuple[ApiKey, ...] = ()
@@ -50,7 +54,30 @@ class WebSettings:
     rate_limit_per_s: float = 0.0
     rate_limit_burst: int = 200
     access_log: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    bound_host: str = "127.0.0.1"
+    body_timeout_s: float = 30.0
+    header_timeout_s: float = 10.0
+    write_timeout_s: float = 30.0
     version: str = __version__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyRule:
+    """What a route takes as a body; every route has one, so that a body is refused before it is read.
+
+    types : media types in lower case; ``application/json`` means ``application/*+json`` too. The first is advised.
+    most_bytes : from the settings to the limit, of the body as it comes and as it is inflated.
+    bounded : refuse bodies of more values than a model may cost to check (``intake.check_values``); False for a route
+        that does not validate all of its body.
+    """
+
+    types: tuple[str, ...] = ("application/json",)
+    most_bytes: Callable[[WebSettings], int] = attrgetter("max_body_bytes")
+    bounded: bool = True
+
+
+JSON_BODY: Final = BodyRule()
 
 
 class Api:
@@ -82,6 +109,9 @@ class Route:
     answers : status to model of the JSON answer.
     problems : kinds of problems that it may answer with, beside those that every operation has.
     media : content type of an answer that is not JSON.
+    takes : what is taken as a body: types, limit.
+    by_any_name : answered whatever name the request asks for: health checks come by address.
+    details : the scope that sees more of the answer of a public path (``keys.SEES_DETAILS``).
     """
 
     method: str
@@ -99,4 +129,7 @@ class Route:
     answers: dict[int, type[BaseModel] | None] = field(default_factory=dict)
     problems: tuple[Kind, ...] = ()
     media: str = "application/json"
+    takes: BodyRule = JSON_BODY
+    by_any_name: bool = False
+    details: str | None = None
     pattern: str | None = None  # aiohttp's form of the path where it differs from OpenAPI's

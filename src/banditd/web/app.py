@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from banditd.web.api import Api, OpenServices, Route, WebSettings
+from banditd.web.intake import Intake, OpenReads
 from banditd.web.keys import API, SERVICES
 from banditd.web.middleware import Bound, Walk
 from banditd.web.openapi import describe
+from banditd.web.origin import Doorman
 from banditd.web.routes import ROUTES
 from banditd.web.security import KeyRing, RateLimiter
 
 __all__ = ["WebSettings", "create_app"]
+
+LINGER_S: Final = 1.0
 
 
 def create_app(
@@ -28,7 +33,11 @@ def create_app(
     Raises ConfigurationError for API keys that cannot work.
     """
     api = Api(settings, partial(describe, ROUTES, version=settings.version))
+    reads = OpenReads()
     walk = Walk(
+        doorman=Doorman(
+            allowed_hosts=settings.allowed_hosts, bound_host=settings.bound_host, keyed=bool(settings.api_keys)
+        ),
         keys=KeyRing(settings.api_keys),
         limiter=RateLimiter(rate_per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst),
         access_log=settings.access_log,
@@ -36,16 +45,23 @@ def create_app(
     )
     # A handler that was started finishes even when its client has gone: rewards and decisions are durable
     # or refused, never half done. That is the library's default and must stay so.
-    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[*outside, walk.middleware()])
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        middlewares=[*outside, walk.middleware()],
+        # Inflating is ours (intake.py): the library's goes on after a body was refused. So does its reading, of what
+        # nobody wants: just long enough that the client sees the answer.
+        handler_args={"auto_decompress": False, "lingering_time": LINGER_S},
+    )
     app[API] = api
     for route in ROUTES:
         handler = _bind(api, route)
-        walk.register(handler, route)
+        walk.register(handler, route, Intake(route.takes, settings, reads))
         path = route.pattern or route.path
         if route.method == "GET":
-            app.router.add_get(path, handler)  # and HEAD
+            app.router.add_get(path, handler, expect_handler=_expect)  # and HEAD
         else:
-            app.router.add_route(route.method, path, handler)
+            app.router.add_route(route.method, path, handler, expect_handler=_expect)
+    app.on_shutdown.append(partial(_stop_reading, reads))
     app.cleanup_ctx.append(partial(_services, open_services, api, walk))
     return app
 
@@ -57,6 +73,14 @@ def _bind(api: Api, route: Route) -> Bound:
         return await inner(api, request)
 
     return handler
+
+
+async def _expect(_: web.Request) -> None:
+    """Ask for no body yet: ``Intake.read`` does, of those who may send one."""
+
+
+async def _stop_reading(reads: OpenReads, _: web.Application) -> None:
+    reads.stop()
 
 
 async def _services(open_services: OpenServices, api: Api, walk: Walk, app: web.Application) -> AsyncIterator[None]:

@@ -5,25 +5,30 @@ Not the schemas themselves. Nothing here raises anything but BanditdError for wh
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from aiohttp import ClientError, web
-from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from banditd.web.json import parse_time
-from banditd.web.problems import BadRequestError, BodyTooLargeError, InvalidFieldsError, MediaTypeError
-from banditd.web.schemas.base import LABEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
+from banditd.web.keys import INTAKE
+from banditd.web.legible import legible_json
+from banditd.web.problems import BadRequestError, InvalidFieldsError
+from banditd.web.schemas.base import MODEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Any = TypeVar("_Any")
 _MAX_ERRORS: Final = 20
+_AT_ONCE_BYTES: Final = 16_384
+# Listing costs as much as checking, for all of them or none: more than this are not listed.
+_MAX_LISTED: Final = 1000
 _PATTERNS: Final = {
     NAME_PATTERN: "must begin with a letter or digit and hold only letters, digits and . _ : / @ + -",
-    LABEL_PATTERN: "may not hold control characters",
+    MODEL_PATTERN: "may not hold control characters",
     UUID_PATTERN: "must be an id that the daemon gave: a UUID in lower case",
     TIME_PATTERN: "must be a time in UTC such as 2026-01-31T09:30:00Z",
 }
@@ -35,49 +40,49 @@ _HINTS: Final = {
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The raw JSON body. Raises MediaTypeError for a form, BodyTooLargeError beyond the daemon's limit."""
-    content_type = request.headers.get("Content-Type")
-    if content_type is not None and content_type != "application/json":
-        media = content_type.partition(";")[0].strip().lower()
-        # Clients that set no type of their own (curl -d) would be refused for a formality: name the mend.
-        if media != "application/json" and not media.endswith("+json"):
-            raise MediaTypeError(
-                f"the body is declared as {media[:80]!r}; send JSON with 'Content-Type: application/json'"
-            )
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        limit = request.app._client_max_size  # noqa: SLF001 - the library offers no public name
-        raise BodyTooLargeError(f"the body may have at most {limit} bytes") from None
-    except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError):
-        # The body broke off or could not be decompressed: the client's doing, or nobody listens any more.
-        raise BadRequestError("the body ended early or its encoding is broken", code="BROKEN_BODY") from None
+    """The raw body, inflated and within the limits of its route; empty without one.
+
+    Raises BodyTooLargeError, BodyTimeoutError, BadRequestError, InvalidFieldsError for too many values.
+    """
+    intake = request.get(INTAKE)
+    return b"" if intake is None else await intake.read(request)
 
 
 async def read_model(request: web.Request, model: type[_Model]) -> _Model:
     """The validated body of a request."""
-    body = await read_body(request)
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid(error, model, body) from None
+    return await validated(model.model_validate_json, model, await read_body(request))
 
 
 async def read_optional_model(request: web.Request, model: type[_Model]) -> _Model:
     """The same where every field is optional and so may the body be."""
-    body = await read_body(request)
-    try:
-        return model.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise invalid(error, model, body) from None
+    return await validated(model.model_validate_json, model, await read_body(request) or b"{}")
 
 
-def parse_adapter(adapter: TypeAdapter[_Any], model: type[BaseModel], body: bytes) -> _Any:
-    """Validate bytes against an adapter built at import; ``model`` names the fields for hints."""
+async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], body: bytes) -> _Any:
+    """What ``validate`` makes of a body; ``model`` names the fields for hints.
+
+    Raises BadRequestError for what is not JSON, InvalidFieldsError for what is not of that shape.
+    """
     try:
-        return adapter.validate_json(body)
+        return validate(body)
     except ValidationError as error:
-        raise invalid(error, model, body) from None
+        if not _is_not_json(error):
+            raise invalid(error, model, body) from None
+        first = error
+    # Nearly always it is malformed. But a text may hold what its client could not write as JSON.
+    mended = legible_json(body) if len(body) <= _AT_ONCE_BYTES else await asyncio.to_thread(legible_json, body)
+    if mended is None:
+        raise invalid(first, model, body)
+    try:
+        return validate(mended)
+    except ValidationError as error:
+        raise invalid(first if _is_not_json(error) else error, model, mended) from None
+
+
+def _is_not_json(error: ValidationError) -> bool:
+    return (
+        error.error_count() == 1 and error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
+    )
 
 
 def read_parameters(request: web.Request, model: type[_Model]) -> _Model:
@@ -118,6 +123,11 @@ def time_of(name: str, text: str | None) -> int | None:
 
 def invalid(error: ValidationError, model: type[BaseModel], body: bytes) -> BadRequestError | InvalidFieldsError:
     """What to raise for pydantic's error."""
+    if error.error_count() > _MAX_LISTED:
+        message = (
+            f"{error.error_count()} things are wrong with the body, too many to list; is it meant for this path?"
+        )
+        return InvalidFieldsError(message, errors=[("", message)])
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         reason = str(first.get("ctx", {}).get("error", "unreadable"))

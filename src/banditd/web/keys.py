@@ -6,8 +6,13 @@ from aiohttp import web
 
 from banditd.services.bundle import Services
 from banditd.web.api import Api
+from banditd.web.intake import Intake
 
 API = web.AppKey("api", Api)
 SERVICES = web.AppKey("services", Services)
 KEY_NAME = web.RequestKey("key_name", str)
 """Name of the API key that asked; not there without keys."""
+INTAKE = web.RequestKey("intake", Intake)
+"""Reads the body; not there without a body."""
+SEES_DETAILS = web.RequestKey("sees_details", bool)
+"""Whether the caller may see the details of a public answer; only on routes that have some."""

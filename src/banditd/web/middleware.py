@@ -1,4 +1,4 @@
-"""The one middleware: request id, key, rate, problems, metrics, access line, in that order around a handler.
+"""The one middleware: request id, name and origin, key, rate, body, problems, metrics, access line, around a handler.
 
 One function on purpose: on the hot path every extra layer is a coroutine and a frame for each request.
 """
@@ -23,24 +23,32 @@ from banditd.obs import logs
 from banditd.obs.metrics import Metrics
 from banditd.web.access import AccessLog
 from banditd.web.api import Route
-from banditd.web.keys import KEY_NAME
+from banditd.web.intake import Intake
+from banditd.web.keys import INTAKE, KEY_NAME, SEES_DETAILS
+from banditd.web.origin import Doorman
 from banditd.web.problems import problem_answer
 from banditd.web.security import KeyRing, RateLimiter
 
 logger = logging.getLogger("banditd.web")
 
 Bound: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_CLOSING: Final = frozenset({408, 413, 415, 421})
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(slots=True)
 class Entry:
-    """What the middleware knows of one route: its scope, and its metrics with the labels bound."""
+    """What the middleware knows of one route: who may call, with what, and its metrics with the labels bound."""
 
     method: str
     path: str
     scope: str | None
     limited: bool
+    by_any_name: bool = False
+    page: bool = False
+    details: str | None = None
+    intake: Intake | None = None
+    wants_body: bool = False
     seconds: Histogram | None = None
     counters: dict[int, Counter] = field(default_factory=dict)
 
@@ -48,8 +56,11 @@ class Entry:
 class Walk:
     """The middleware's state. ``entries`` maps a registered handler to its route's entry."""
 
-    def __init__(self, *, keys: KeyRing, limiter: RateLimiter, access_log: bool, version: str) -> None:
+    def __init__(
+        self, *, doorman: Doorman, keys: KeyRing, limiter: RateLimiter, access_log: bool, version: str
+    ) -> None:
         self._metrics: Metrics | None = None
+        self._doorman = doorman
         self._keys = keys
         self._limiter = limiter
         self.access = AccessLog(everything=access_log)
@@ -59,10 +70,19 @@ class Walk:
         self._prefix = secrets.token_hex(6)
         self._server = f"banditd/{version}"
 
-    def register(self, handler: Bound, route: Route) -> None:
+    def register(self, handler: Bound, route: Route, intake: Intake) -> None:
         """Make a route known. Health checks and metrics are never rate limited: they watch an overload."""
-        limited = route.tag != "operations"
-        self._entries[handler] = Entry(route.method, route.path, route.scope, limited)
+        self._entries[handler] = Entry(
+            route.method,
+            route.path,
+            route.scope,
+            limited=route.tag != "operations",
+            by_any_name=route.by_any_name,
+            page=route.scope is None and route.media == "text/html",
+            details=route.details,
+            intake=intake,
+            wants_body=route.body is not None,
+        )
 
     def measure(self, metrics: Metrics) -> None:
         """Where to count; called once, when the services are open."""
@@ -85,12 +105,12 @@ class Walk:
             caller: str | None = None
             error: BaseException | None = None
             try:
-                if self._limiter.enabled:
-                    caller = self._admit(request, entry)
-                else:
-                    caller = self._keys.authenticate(request, entry.scope)
+                caller = self._admit(request, entry)
                 if caller is not None:
                     request[KEY_NAME] = caller
+                if entry.intake is not None and (entry.wants_body or request.body_exists):
+                    entry.intake.check(request)
+                    request[INTAKE] = entry.intake
                 response = await handler(request)
             except (BanditdError, web.HTTPException) as raised:
                 error = raised
@@ -104,6 +124,8 @@ class Walk:
             headers = response.headers
             headers["x-request-id"] = request_id
             headers["Server"] = self._server
+            if request.body_exists and (response.status in _CLOSING or not request.content.at_eof()):
+                response.force_close()  # nobody wants the rest, and the next request cannot be found behind it
             elapsed_s = perf_counter() - started
             self._account(entry, request, request_id, response.status, elapsed_s, caller, error)
             return response
@@ -111,14 +133,22 @@ class Walk:
         return walk
 
     def _admit(self, request: web.Request, entry: Entry) -> str | None:
-        """The caller's name, if it may call now. Wrong keys use up the tokens of their address."""
+        """The caller's name, if it may call now. What is refused uses up the tokens of its address."""
+        limiter = self._limiter
         try:
+            self._doorman.check(request, by_any_name=entry.by_any_name, page=entry.page)
             caller = self._keys.authenticate(request, entry.scope)
         except BanditdError:
-            self._limiter.take(request.remote or "")
+            if limiter.enabled:
+                limiter.take(request.remote or "")
             raise
-        if entry.limited:
-            self._limiter.take(caller or request.remote or "")
+        if limiter.enabled and entry.limited:
+            if caller is None:
+                limiter.take(request.remote or "")
+            else:
+                limiter.take_for_key(caller)
+        if entry.details is not None:
+            request[SEES_DETAILS] = self._doorman.knows(request) and self._keys.allows(request, entry.details)
         return caller
 
     def _account(

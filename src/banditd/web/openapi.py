@@ -11,7 +11,18 @@ from pydantic.json_schema import models_json_schema
 
 from banditd.web.api import Route
 from banditd.web.json import encode
-from banditd.web.problems import FORBIDDEN, INTERNAL, INVALID, PROBLEM_TYPE, RATE, UNAUTHENTICATED, Kind
+from banditd.web.problems import (
+    CROSS_ORIGIN,
+    FORBIDDEN,
+    INTERNAL,
+    INVALID,
+    MISDIRECTED,
+    PROBLEM_TYPE,
+    RATE,
+    TIMEOUT,
+    UNAUTHENTICATED,
+    Kind,
+)
 from banditd.web.schemas.problem import Problem
 
 Json = dict[str, Any]
@@ -129,7 +140,9 @@ def _common(route: Route) -> tuple[Kind, ...]:
     guarded = (UNAUTHENTICATED, FORBIDDEN) if route.scope is not None else ()
     limited = (RATE,) if route.tag != "operations" else ()
     checked = (INVALID,) if route.parameters is not None else ()
-    return (*guarded, *limited, *checked, INTERNAL)
+    named = () if route.by_any_name else (MISDIRECTED,)
+    timed = (TIMEOUT,) if route.body is not None else ()
+    return (*guarded, *limited, *checked, CROSS_ORIGIN, *named, *timed, INTERNAL)
 
 
 def _add_problem(answers: Json, kind: Kind) -> None:

@@ -51,13 +51,21 @@ UNAUTHENTICATED: Final = _kind(
 )  # fmt: skip
 FORBIDDEN: Final = _kind(
     403, "forbidden", "The key may not do this",
-    "Keys have scopes: route, reward, read, admin. Use one that has the scope named in the detail.",
+    "Keys have scopes: route, reward, read, chat, admin. Use one that has the scope named in the detail.",
+)  # fmt: skip
+CROSS_ORIGIN: Final = _kind(
+    403, "cross-origin", "Pages of other origins may not call this daemon",
+    "A browser sent this for a page of another site. Call the daemon from a program, or from its own dashboard; a "
+    "name that a proxy serves it under belongs into server.allowed_hosts.",
 )  # fmt: skip
 NOT_FOUND: Final = _kind(
     404, "not-found", "There is no such thing", "The path, or the id in it, names nothing that is here."
 )
 METHOD: Final = _kind(
     405, "method-not-allowed", "The path has not this method", "The header Allow lists the methods it has."
+)
+TIMEOUT: Final = _kind(
+    408, "request-timeout", "The body came too slowly", "Send the whole body at once; nothing was recorded."
 )
 CONFLICT: Final = _kind(
     409, "conflict", "This contradicts what is there",
@@ -71,6 +79,10 @@ TOO_LARGE: Final = _kind(
     413, "body-too-large", "The body is too large", "Send less at once; the detail gives the limit in bytes."
 )
 MEDIA: Final = _kind(415, "unsupported-media-type", "The body must be JSON", "Send 'Content-Type: application/json'.")
+MISDIRECTED: Final = _kind(
+    421, "misdirected-request", "The daemon does not answer to this name",
+    "Without API keys it answers to localhost, 127.0.0.1 and ::1 only. Add other names to server.allowed_hosts.",
+)  # fmt: skip
 RATE: Final = _kind(
     429, "rate-limited", "Too many requests", "Come back after the seconds in the header Retry-After."
 )
@@ -86,11 +98,18 @@ UNAVAILABLE: Final = _kind(
     "Nothing was recorded. Come back after the seconds in the header Retry-After.",
 )  # fmt: skip
 
+UNKNOWN: Final = _kind(
+    503, "outcome-unknown", "It may be stored or not",
+    "The connection to the database broke during the commit, and the database could not be asked. Send the same "
+    "request with the same Idempotency-Key after the seconds in Retry-After: the answer tells, and nothing is stored "
+    "twice.",
+)  # fmt: skip
+
 KINDS: Final = {
     kind.slug: kind
     for kind in (
-        INVALID, NO_ARM, MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD, CONFLICT, GONE, TOO_LARGE,
-        MEDIA, RATE, BUDGET, INTERNAL, UNAVAILABLE,
+        INVALID, NO_ARM, MALFORMED, UNAUTHENTICATED, FORBIDDEN, CROSS_ORIGIN, NOT_FOUND, METHOD, TIMEOUT,
+        CONFLICT, GONE, TOO_LARGE, MEDIA, MISDIRECTED, RATE, BUDGET, INTERNAL, UNAVAILABLE, UNKNOWN,
     )
 }  # fmt: skip
 
@@ -107,6 +126,18 @@ class MediaTypeError(e.BanditdError):
 
 class BodyTooLargeError(e.BanditdError):
     default_code = "BODY_TOO_LARGE"
+
+
+class BodyTimeoutError(e.BanditdError):
+    default_code = "BODY_TIMEOUT"
+
+
+class CrossOriginError(e.BanditdError):
+    default_code = "CROSS_ORIGIN"
+
+
+class HostUnknownError(e.BanditdError):
+    default_code = "HOST_UNKNOWN"
 
 
 class InvalidFieldsError(e.InvalidInputError):
@@ -128,11 +159,15 @@ _TABLE: Final[dict[type[BaseException], Kind]] = {
     e.UnauthenticatedError: UNAUTHENTICATED,
     e.BudgetExhaustedError: BUDGET,
     e.RateLimitedError: RATE,
+    e.OutcomeUnknownError: UNKNOWN,
     e.UnavailableError: UNAVAILABLE,
     e.LeaseLostError: UNAVAILABLE,
     BadRequestError: MALFORMED,
     MediaTypeError: MEDIA,
     BodyTooLargeError: TOO_LARGE,
+    BodyTimeoutError: TIMEOUT,
+    CrossOriginError: CROSS_ORIGIN,
+    HostUnknownError: MISDIRECTED,
     web.HTTPNotFound: NOT_FOUND,
     web.HTTPMethodNotAllowed: METHOD,
     web.HTTPRequestEntityTooLarge: TOO_LARGE,
@@ -200,6 +235,8 @@ def problem_answer(error: BaseException, request_id: str) -> web.Response:
         body["code"], body["detail"] = _HTTP_CODES.get(kind.slug, ("INTERNAL_ERROR", kind.explanation))
         if "Allow" in error.headers:
             headers["Allow"] = error.headers["Allow"]
+    if kind is MEDIA:
+        headers["Accept-Encoding"] = "gzip, deflate"
     if kind is UNAUTHENTICATED:
         headers["WWW-Authenticate"] = 'Bearer realm="banditd"'
     return json_answer(body, status=kind.status, headers=headers, content_type=PROBLEM_TYPE)

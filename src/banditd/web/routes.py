@@ -45,13 +45,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST", path="/v1/route", handler=routing.create, operation="route",
         summary="Decide which arm answers a query", tag="routing", scope="route",
-        body=route_schemas.RouteRequest, answers={200: route_schemas.RouteAnswer},
-        problems=(*_BODY, NO_ARM, NOT_FOUND, BUDGET, UNAVAILABLE),
+        body=route_schemas.RouteRequest, idempotency_key=True, answers={200: route_schemas.RouteAnswer},
+        problems=(*_BODY, NO_ARM, NOT_FOUND, CONFLICT, BUDGET, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/route/batch", handler=routing.create_batch, operation="routeBatch",
         summary="Decide for several queries in one commit (207 when one of them failed)", tag="routing",
-        scope="route", body=route_schemas.RouteBatchRequest,
+        scope="route", body=route_schemas.RouteBatchRequest, idempotency_key=True,
         answers={200: route_schemas.RouteBatchAnswer, 207: route_schemas.RouteBatchAnswer},
         problems=(*_BODY, UNAVAILABLE),
     ),
@@ -83,14 +83,14 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST", path="/v1/decisions/{id}/usage", handler=decisions.report_usage,
         operation="reportUsage", summary="Report what a decision really cost", tag="decisions",
-        scope="reward", path_parameters=_ID, body=reward_schemas.UsageRequest,
+        scope="reward", idempotency_key=True, path_parameters=_ID, body=reward_schemas.UsageRequest,
         answers={200: reward_schemas.UsageAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/decisions/{id}/activate", handler=decisions.activate,
         operation="activateDecision", summary="Activate a deferred decision", tag="decisions",
-        scope="reward", path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
-        problems=(NOT_FOUND, UNAVAILABLE),
+        scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
+        problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",
@@ -99,8 +99,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="POST", path="/v1/arms", handler=arms.add, operation="addArm", summary="Add an arm",
-        tag="arms", scope="admin", parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmRequest,
-        answers={201: arm_schemas.ArmAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        tag="arms", scope="admin", idempotency_key=True, parameters=arm_schemas.ArmParameters,
+        body=arm_schemas.ArmRequest, answers={201: arm_schemas.ArmAnswer},
+        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(
         "/v1/arms/{arm}", arms.get, "getArm", "One arm", tag="arms", pattern="/v1/arms/{arm:.+}",
@@ -109,15 +110,15 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="PATCH", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.patch,
-        operation="patchArm", summary="Change an arm", tag="arms", scope="admin", path_parameters=_ARM,
-        parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmPatch,
+        operation="patchArm", summary="Change an arm", tag="arms", scope="admin", idempotency_key=True,
+        path_parameters=_ARM, parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmPatch,
         answers={200: arm_schemas.ArmAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="DELETE", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.delete,
         operation="deleteArm", summary="Take an arm out; its log and statistics stay", tag="arms",
-        scope="admin", path_parameters=_ARM, parameters=arm_schemas.ArmParameters, answers={204: None},
-        problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        scope="admin", idempotency_key=True, path_parameters=_ARM, parameters=arm_schemas.ArmParameters,
+        answers={204: None}, problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(
         "/v1/stats", reports.stats, "stats", "A policy in numbers",
@@ -170,11 +171,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
-        scope=None, answers={200: report_schemas.HealthAnswer}, problems=(),
+        scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,
     ),
     _look(
         "/health/readiness", operations.readiness, "readiness", "Should it get traffic?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer, 503: report_schemas.HealthAnswer}, problems=(),
+        by_any_name=True, details="read",
     ),
     _look(
         "/metrics", operations.metrics, "metrics", "Metrics for Prometheus", tag="operations",

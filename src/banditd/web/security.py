@@ -7,18 +7,21 @@ on the digest, of which an attacker controls nothing, so there is no byte-by-byt
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
 
 from banditd.core.errors import ConfigurationError, ForbiddenError, RateLimitedError, UnauthenticatedError
 
-SCOPES: Final = frozenset({"route", "reward", "read", "admin"})
-_MAX_BUCKETS: Final = 10_000
+SCOPES: Final = frozenset({"route", "reward", "read", "chat", "admin"})
+_MAX_NETWORKS: Final = 10_000
+_CROWD: Final = "everybody else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,27 @@ class KeyRing:
         presented = _presented_key(request)
         if presented is None:
             raise UnauthenticatedError("send an API key as 'Authorization: Bearer <key>' or 'x-api-key: <key>'")
-        key = self._keys.get(hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest())
+        key = self._find(presented)
         if key is None:
             raise UnauthenticatedError("this API key is not known", code="API_KEY_UNKNOWN")
-        if scope not in key.scopes and "admin" not in key.scopes:
+        if not _may(key, scope):
             raise ForbiddenError(f"the key {key.name!r} has not the scope {scope!r}")
         return key.name
+
+    def allows(self, request: web.Request, scope: str) -> bool:
+        """Whether the caller has the scope, for what is shown in more or less detail: refuses nobody."""
+        if not self._keys:
+            return True
+        presented = _presented_key(request)
+        key = None if presented is None else self._find(presented)
+        return key is not None and _may(key, scope)
+
+    def _find(self, presented: str) -> ApiKey | None:
+        return self._keys.get(hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _may(key: ApiKey, scope: str) -> bool:
+    return scope in key.scopes or "admin" in key.scopes
 
 
 def _presented_key(request: web.Request) -> str | None:
@@ -79,32 +97,64 @@ def _presented_key(request: web.Request) -> str | None:
     return given.strip() or None
 
 
-class RateLimiter:
-    """A token bucket per caller, at most ten thousand of them: the least recently seen are forgotten.
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Who is one caller without a key: an IPv4 address, or the /64 that one IPv6 host has to itself."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
 
-    ``rate_per_s`` of 0 switches it off. A forgotten caller starts with a full bucket, so the bound on memory
-    never refuses anybody.
+
+class RateLimiter:
+    """A token bucket per key, and per network of callers without one.
+
+    ``rate_per_s`` of 0 switches it off. Keys are few and always remembered. Of networks at most ten thousand are:
+    one is forgotten only when its bucket is full again, which changes nothing for it, so no crowd of strangers can
+    make the limiter forget anybody; while there is no room, networks that are new share one bucket.
     """
 
     def __init__(self, *, rate_per_s: float, burst: int, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate_per_s
         self._burst = float(max(1, burst))
         self._clock_s = clock_s
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._keys: dict[str, tuple[float, float]] = {}
+        self._networks: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     @property
     def enabled(self) -> bool:
         return self._rate > 0.0
 
-    def take(self, caller: str) -> None:
-        """Use one token. Raises RateLimitedError with the seconds until there is one."""
+    def take_for_key(self, name: str) -> None:
+        """Use one token of a configured key. Raises RateLimitedError with the seconds until there is one."""
+        self._take(self._keys, name, self._clock_s())
+
+    def take(self, address: str) -> None:
+        """The same for an address without a key, or with a wrong one."""
         now = self._clock_s()
-        tokens, seen = self._buckets.pop(caller, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - seen) * self._rate)
+        network = network_of(address)
+        if network not in self._networks and len(self._networks) >= _MAX_NETWORKS:
+            oldest, bucket = next(iter(self._networks.items()))
+            if self._tokens(bucket, now) >= self._burst:
+                del self._networks[oldest]
+            else:
+                network = _CROWD
+        self._take(self._networks, network, now)
+        self._networks.move_to_end(network)
+
+    def _tokens(self, bucket: tuple[float, float], now: float) -> float:
+        tokens, seen = bucket
+        return min(self._burst, tokens + (now - seen) * self._rate)
+
+    def _take(self, buckets: MutableMapping[str, tuple[float, float]], caller: str, now: float) -> None:
+        tokens = self._tokens(buckets.get(caller, (self._burst, now)), now)
         if tokens < 1.0:
-            self._buckets[caller] = (tokens, now)
+            buckets[caller] = (tokens, now)
             wait_s = (1.0 - tokens) / self._rate
             raise RateLimitedError(f"at most {self._rate:g} requests per second", retry_after_s=wait_s)
-        self._buckets[caller] = (tokens - 1.0, now)
-        if len(self._buckets) > _MAX_BUCKETS:
-            self._buckets.popitem(last=False)
+        buckets[caller] = (tokens - 1.0, now)

@@ -91,22 +91,24 @@ def test_packed_sums_come_back_exactly(data) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 2)), min_size=1, max_size=16),
+    st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 2), st.booleans()), min_size=1, max_size=16),
     st.floats(0, 0.9),
     st.floats(0, 1, exclude_max=True),
 )
 def test_probabilities_floors_and_draws_hold_for_any_scores(scores, total, uniform) -> None:
-    mean, deviation = np.array(scores).T
-    probability = win_probabilities(mean, deviation)
+    mean, deviation, allowed = (np.array(column)[None, :] for column in zip(*scores, strict=True))
+    allowed[0, 0] = True
+    probability = win_probabilities(mean, deviation, allowed)
     assert probability.min() >= 0
     assert abs(probability.sum() - 1) < 1e-9
-    floors = dollar_floors(np.abs(mean), total)
+    floors = dollar_floors(np.abs(mean), allowed, total)
     assert floors.sum() <= total + 1e-12
     mixed = apply_floors(probability, floors)
     assert (mixed >= floors - 1e-12).all()
     assert abs(mixed.sum() - 1) < 1e-9
-    index = draw(mixed, uniform)
-    assert mixed[index] > 0
+    assert not mixed[~allowed].any()
+    index = draw(mixed, np.array([uniform]))[0]
+    assert mixed[0, index] > 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,9 +116,9 @@ def test_probabilities_floors_and_draws_hold_for_any_scores(scores, total, unifo
 def test_more_rewards_never_make_the_posterior_wider(data, features) -> None:
     x = np.array([1.0, *features])
     state = state_of([])
-    before = state.snapshot().posterior.moments(x, np.arange(3), np.zeros(3)).variance
+    before = state.snapshot().predict(x[None, :])[1]
     for arm, _, row, weight, reward in data:
         state.fold(arm=arm, epoch=0, x=row, weight=weight, reward=reward)
-        after = state.snapshot().posterior.moments(x, np.arange(3), np.zeros(3)).variance
+        after = state.snapshot().predict(x[None, :])[1]
         assert (after <= before + 1e-10).all()
         before = after

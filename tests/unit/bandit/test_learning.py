@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.one_query import choose
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 
@@ -17,8 +18,8 @@ def play(schema, draw_context, mean_of, *, kind: str, arms: int, rows: int, seed
     regret = np.zeros(rows)
     for t in range(rows):
         context, snapshot = draw_context(generator), state.snapshot()
-        choice = snapshot.choose(
-            context, arms=everyone, penalty=nothing, floors=nothing, uniform=float(generator.random())
+        choice = choose(
+            snapshot, context, arms=everyone, penalty=nothing, floors=nothing, uniform=float(generator.random())
         )
         means = mean_of(context)
         regret[t] = means.max() - means[choice.index]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.one_query import predict
 
 from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState
 from banditd.core.errors import ConfigurationError, InvalidInputError
@@ -72,7 +73,7 @@ def test_forgetting_halves_evidence_at_its_half_life_and_never_the_prior(schema,
     for _ in range(2000):
         state.advance()
     assert state.drift() < 1e-9
-    _, deviation = state.snapshot().predict(draw_context(np.random.default_rng(2)), np.arange(2))
+    _, deviation = predict(state.snapshot(), draw_context(np.random.default_rng(2)))
     assert (deviation < 1.0).all()  # with a discounted prior it would grow without bound
 
 
@@ -94,8 +95,8 @@ def test_a_subtracted_reward_was_never_there(schema, draw_context) -> None:
         assert_same_sums(with_it.sums(arm), without.sums(arm))
     context = draw_context(np.random.default_rng(3))
     for one, two in zip(
-        with_it.snapshot().predict(context, np.arange(2)),
-        without.snapshot().predict(context, np.arange(2)),
+        predict(with_it.snapshot(), context),
+        predict(without.snapshot(), context),
         strict=True,
     ):
         np.testing.assert_allclose(one, two, atol=1e-9)
@@ -120,8 +121,8 @@ def test_touched_segments_rebuild_a_follower(schema, draw_context) -> None:
             hyperparameters=leader.hyperparameters_json(),
             learner=leader.learner_json(),
         )
-        expected = leader.snapshot().predict(context, np.arange(2))
-        got = follower.snapshot().predict(context, np.arange(2))
+        expected = predict(leader.snapshot(), context)
+        got = predict(follower.snapshot(), context)
         np.testing.assert_allclose(got[0], expected[0], atol=1e-9)
         assert follower.snapshot().version == version
     assert store == {(arm, label): data for arm, label, data in leader.segments()}
@@ -200,7 +201,7 @@ def test_cluster_means_follow_the_rewards_of_the_clusters(schema, draw_context) 
             arm="a", epoch=0, x=context.x, weight=1.0, reward=float(generator.random() < (0.9 if good else 0.2))
         )
     state.adopt(state.tuning().run())
-    mean, deviation = state.snapshot().cluster_means(state.cluster_contexts())
+    mean, deviation = state.snapshot().predict(state.cluster_contexts())
     assert mean.shape == deviation.shape == (4, 2)
     assert mean[2, 0] > 0.75
     assert (mean[[0, 1, 3], 0] < 0.35).all()

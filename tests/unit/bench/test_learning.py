@@ -27,6 +27,7 @@ from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
 from bench.learning.primed import AfterEvaluation
 from bench.learning.summary import interval, summarise
+from tests.one_query import predict
 
 from banditd.bandit.policies.base import PolicySettings
 from banditd.replay import ReplayOptions, Row, Served, run
@@ -488,7 +489,7 @@ def test_the_ceiling_of_full_information_neither_explores_nor_looks_for_changes(
     assert not told._inner._settings.change_detection
     _through(told, data, list(range(200)))
     snapshot = told._inner.state.snapshot()
-    means = [snapshot.predict(prepared.contexts[row], np.arange(3))[0] for row in range(200, 300)]
+    means = [predict(snapshot, prepared.contexts[row])[0] for row in range(200, 300)]
 
     async def served() -> list[int]:
         return [(await told.decide(Row(row, ""))).arm for row in range(200, 300)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from banditd.budget.frontier import Mixture
-from banditd.budget.guard import LEAST, TRUSTED_UNTIL, Guard, Paired, mixture_vector
+from banditd.budget.guard import TRUSTED_UNTIL, Guard, Paired, mixture_vector
 from banditd.core.types import Blend
 
 ARMS = np.array([0, 1, 2])
@@ -46,29 +46,29 @@ def test_the_difference_is_right_whatever_the_means_are() -> None:
         assert expected == pytest.approx(float((contextual - mixture) @ (truth - penalty)))
 
 
-def test_it_falls_back_while_contexts_lose_and_returns_when_they_win() -> None:
+def test_it_is_an_alarm_while_contexts_lose_until_they_win() -> None:
     generator, guard = np.random.default_rng(0), Guard(3)
     for _ in range(int(TRUSTED_UNTIL) - 1):
         guard.learn(-1.0)
-    assert guard.share == 1.0  # too early to say
+    assert not guard.alarm  # too early to say
     guard = Guard(3)
     for _ in range(500):
         guard.learn(generator.normal(-0.05, 0.1))
-    assert guard.share == LEAST
+    assert guard.alarm
     assert guard.advantage[0] == pytest.approx(-0.05, abs=0.02)
     for _ in range(2000):
         guard.learn(generator.normal(0.05, 0.1))
-    assert guard.share == 1.0
+    assert not guard.alarm
 
 
-def test_chance_alone_seldom_holds_contexts_back() -> None:
-    generator, shares = np.random.default_rng(1), []
+def test_chance_alone_is_seldom_an_alarm() -> None:
+    generator, alarms = np.random.default_rng(1), []
     for _ in range(200):
         guard = Guard(1)
         for value in generator.normal(0.0, 0.1, 300):
             guard.learn(float(value))
-        shares.append(guard.share)
-    assert np.mean(np.array(shares) < 1.0) == pytest.approx(0.16, abs=0.08)
+        alarms.append(guard.alarm)
+    assert np.mean(alarms) == pytest.approx(0.023, abs=0.03)
 
 
 def test_the_mixture_is_that_of_recent_means() -> None:

@@ -136,3 +136,62 @@ def test_a_free_call_is_an_amount() -> None:
     assert np.isfinite(model.predict(np.ones(D))).all()
     with pytest.raises(ConfigurationError):
         LogLinear(0, 1)
+
+
+def predicted(amount: np.ndarray, x: np.ndarray, assumed: np.ndarray | None = None) -> float:
+    model = LogLinear(D, 1)
+    model.fit(x, np.zeros(amount.shape, dtype=np.intp), amount, assumed)
+    return float(np.mean([model.predict(row)[0] for row in contexts(200, 9)]))
+
+
+WILD = [1e12, 1e6, 400.0, 50.0, 1e-3, 1e-12, 0.0]
+
+
+@pytest.mark.parametrize("wild", WILD)
+@pytest.mark.parametrize("n", [1, 5, 42, 1000])
+def test_one_wild_amount_moves_a_prediction_by_a_bounded_factor(wild: float, n: int) -> None:
+    x = contexts(n, 3)
+    honest = np.exp(np.random.default_rng(4).normal(scale=0.7, size=n))
+    dirty = honest.copy()
+    dirty[n // 2] = wild
+    base = predicted(honest, x) if n > 1 else 1.28  # what is assumed, before any amount
+    ratio = predicted(dirty, x) / base
+    assert 1 / 3 < ratio < 3
+    if n >= 42:
+        assert 0.7 < ratio < 1.4
+
+
+@pytest.mark.parametrize("wild", WILD)
+def test_a_few_per_cent_of_wild_amounts_hardly_matter(wild: float) -> None:
+    n = 1000
+    x, generator = contexts(n, 3), np.random.default_rng(5)
+    honest = np.exp(generator.normal(scale=0.7, size=n))
+    dirty = np.where(generator.random(n) < 0.03, wild, honest)
+    assert predicted(dirty, x) == pytest.approx(predicted(honest, x), rel=0.25)
+
+
+@pytest.mark.parametrize("factor", [0.2, 3.0, 10.0, 40.0])
+def test_what_many_say_is_followed_however_far_it_is(factor: float) -> None:
+    x, generator = contexts(700, 3), np.random.default_rng(6)
+    amount = np.exp(generator.normal(scale=0.7, size=700))
+    amount[300:] *= factor
+    ratio = predicted(amount, x) / predicted(amount[:300], x[:300])
+    assert np.log(ratio) / np.log(factor) == pytest.approx(1.0, abs=0.35)
+
+
+@pytest.mark.parametrize("factor", [0.02, 50.0])
+def test_a_wrong_assumption_is_believed_no_longer_than_a_few_amounts(factor: float) -> None:
+    x = contexts(8, 3)
+    amount = factor * np.exp(np.random.default_rng(7).normal(scale=0.3, size=8))
+    assert np.log(predicted(amount, x)) / np.log(factor) > 0.6
+
+
+def test_a_wild_amount_of_one_arm_leaves_the_others_alone() -> None:
+    x, arm = contexts(600, 3), np.arange(600) % 3
+    honest = amounts(x, arm)
+    dirty = honest.copy()
+    dirty[0] = 1e12
+    clean, model = LogLinear(D, 3), LogLinear(D, 3)
+    clean.fit(x, arm, honest)
+    model.fit(x, arm, dirty)
+    assert model.predict(x[1]) == pytest.approx(clean.predict(x[1]), rel=0.15)

@@ -31,7 +31,7 @@ def invoke(*arguments: str, **extra: Any):
 def test_the_contract_of_commands_is_kept() -> None:
     assert set(NAMES) >= {
         "serve", "migrate", "check-config", "route", "reward", "arms", "stats", "simulate", "replay", "fit-prior",
-        "encoder", "rebuild", "export", "keys",
+        "encoder", "rebuild", "export", "keys", "backup", "restore", "copy", "apply",
     }  # fmt: skip
 
 

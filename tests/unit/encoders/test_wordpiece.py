@@ -78,3 +78,75 @@ def test_memory_stays_bounded_under_endless_new_words(monkeypatch: pytest.Monkey
         assert pieces.ids(word) == expected(word)
         assert len(pieces._memory) <= vocabulary_size + 50
     assert pieces.ids("the quick zq3xv") == expected("the quick zq3xv")
+
+
+# Scripts without blanks, runs, and what normalisation turns into several characters or none.
+SCRIPTS = (
+    "的一是不了人我在有他。、「」あいうアイウｱｲﾞ가각힣ㄱ\u1100\u1161\u11a8กขค่ำअआक्षमًب्\u0f71\u0f72\u302e\u302fﷺﬀ㍿①Ⅷ"
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from(SCRIPTS + "xX0é\u0301\u0323 "), max_size=200))
+@example("x" * 3073)
+@example("的" * 3073)
+@example("한" * 35)
+@example("0的0é0")
+@example("a\u302e\u302fb")
+def test_scripts_without_blanks_have_the_ids_of_the_tokenizer(text: str) -> None:
+    first = PIECES.ids(text)
+    assert first == PIECES.ids(text) == expected(text)
+
+
+def test_every_character_has_the_ids_of_the_tokenizer() -> None:
+    """Every code point that Unicode may assign to a script or a sign, between letters and beside itself."""
+    points = [p for p in range(0x20000) if not 0xD800 <= p <= 0xDFFF]
+    pieces = WordPieces(TOKENIZER)
+    for start in range(0, len(points), 25):
+        text = "".join(f"a{chr(p)}b{chr(p)}{chr(p)}" for p in points[start : start + 25])
+        assert pieces.ids(text) == expected(text), hex(points[start])
+
+
+class Counting:
+    """A tokenizer that counts how many characters it is asked to cut by itself."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(TOKENIZER, name)
+
+    def encode(self, text: str, **options: bool) -> object:
+        self.characters += len(text)
+        return TOKENIZER.encode(text, **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "的一是不了人我在有他。" * 250,
+        "あいうアイウ日本語" * 300,
+        "한국어문장입니다 " * 300,
+        "ไทยภาษา" * 400,
+        "x" * 3000,
+        "é" * 3000,
+        "😀👩‍💻" * 600,
+        "\ud83d" * 3000,
+    ],
+)
+def test_no_script_is_left_to_the_slow_way(text: str) -> None:
+    counting = Counting()
+    assert WordPieces(counting).ids(text) == expected(text.replace("\ud83d", "?"))  # type: ignore[arg-type]
+    assert counting.characters == 0
+
+
+def with_special_tokens() -> Tokenizer:
+    tokenizer = load_tokenizer()
+    tokenizer.add_special_tokens(["的一"])
+    return tokenizer
+
+
+def test_a_tokenizer_of_another_kind_is_asked_itself() -> None:
+    tokenizer = with_special_tokens()
+    assert WordPieces(tokenizer).ids("的一是不") == list(tokenizer.encode("的一是不", add_special_tokens=False).ids)
+    assert WordPieces(tokenizer).ids("的一是不") != expected("的一是不")

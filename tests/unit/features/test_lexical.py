@@ -1,6 +1,9 @@
 import math
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from banditd.features.lexical import COUNT_NAMES, LEXICAL_NAMES, SHARE_NAMES, lexical_facts, lexical_scalars
 from banditd.features.window import HEAD_CHARS, TAIL_CHARS, prompt_window
@@ -90,3 +93,12 @@ def test_the_window_keeps_short_prompts_and_cuts_the_middle_of_long_ones() -> No
     assert prompt_window("x" * limit) == "x" * limit
     cut = prompt_window("a" * limit + "b" * limit)
     assert cut == "a" * HEAD_CHARS + " " + "b" * TAIL_CHARS
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("f_0() \n\u00e9"), max_size=60), st.integers(0, 210))
+def test_calls_are_those_of_the_pattern_that_the_maps_were_fitted_with(text: str, size: int) -> None:
+    """The schema did not change when counting became linear: f( ... ) on one line, at most 200 characters inside."""
+    pattern = re.compile(r"\((?<=[A-Za-z0-9_]\()[^)\n]{0,200}\)")
+    for one in (text, f"f({'x' * size}){text}", f"f({'(' * size}{text})", f"{text * 4}({'a' * size}) f(x)"):
+        assert facts(one)["calls"] == len(pattern.findall(one))

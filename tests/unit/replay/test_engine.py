@@ -10,7 +10,7 @@ from banditd.bandit import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
 from banditd.core.types import Price
 from banditd.replay import FeedbackSource, ReplayOptions, Row, Served, make_plan, report_table, run, run_with
-from banditd.replay.engine import list_price_estimates
+from banditd.replay.prices import Tariff
 
 KEYS = {
     "dataset", "pool", "arms", "policy", "objective", "rows", "seeds", "utility", "reward", "cost", "references",
@@ -107,9 +107,9 @@ def test_a_budget_is_held_without_knowing_costs_in_advance(two_topics: Path) -> 
 def test_list_prices_are_what_is_known_of_costs_in_advance(two_topics: Path) -> None:
     data = make_plan(ReplayOptions(directory=two_topics, pool="good")).data
     price = Price(usd_per_mtok_in=0.0, usd_per_mtok_out=2.0)
-    known = list_price_estimates(data, {"large": price})
-    assert np.isnan(known[:, 0]).all()
-    assert known[:, 1] == pytest.approx(np.full(data.n_rows, 0.0008))  # 400 tokens are assumed
+    known = Tariff.of_list({"large": price}, data.arms, data.prompts, guess_usd=0.002)
+    assert [known.mean_cost_usd(arm) for arm in range(2)] == [None, pytest.approx(0.0008)]  # 400 tokens are assumed
+    assert known.prices[0].cost_usd(100.0, 400.0) == pytest.approx(0.002)
     with pytest.raises(InvalidInputError, match="no arm"):
         make_plan(ReplayOptions(directory=two_topics, prices={"nobody": price}))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.one_query import predict
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.core.errors import InvalidInputError
@@ -65,7 +66,7 @@ def test_a_policy_that_starts_from_it_knows_at_once_which_arm_is_good_at_what() 
         ("Write a Python function that reverses a list.", "Tell me a story about a fox and a bear."), with_facts=False
     )
     for context, best in ((asks, 0), (tells, 1)):
-        mean, _ = state.snapshot().predict(context, np.arange(2))
+        mean, _ = predict(state.snapshot(), context)
         assert mean.argmax() == best
         assert mean[best] - mean[1 - best] > 0.3
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import Context, FeatureSchema
+from banditd.core.types import Context, FeatureSchema, Price
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData
 from banditd.replay.scenario_report import (
@@ -131,7 +131,7 @@ def test_a_price_that_falls_is_used_at_once_and_let_go_at_once(data, built) -> N
         contexts=built[1],
         budget_usd=budget,
         seed=0,
-        list_cost_usd=np.tile(COST, (data.n_rows, 1)),
+        prices={arm: Price(usd_per_mtok_out=cost / 400 * 1e6) for arm, cost in zip(data.arms, COST, strict=True)},
     )
     good = trace.chosen == 1
     normal, cheap, again = (good[i * PHASE : (i + 1) * PHASE] for i in range(3))

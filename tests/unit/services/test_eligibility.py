@@ -1,143 +1,32 @@
-"""Masks before probabilities: who may answer, and why the others may not."""
+"""Traffic caps: what takes an arm out when it has had its share."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import pytest
+from tests.unit.deciding.test_eligible import CHEAP, DEAR, arm, view
 
-from banditd.bandit.policies.base import ArmPrior, PolicySettings
-from banditd.bandit.state import PolicyState
-from banditd.core.errors import InvalidInputError, NoEligibleArmError
-from banditd.core.types import Arm, ArmUsage, FeatureGroup, FeatureSchema, Price, Query
-from banditd.services.eligibility import ArmGuards, eligible_arms
-from banditd.services.policy import RouteView, build_view
-
-SCHEMA = FeatureSchema(
-    version=1,
-    hash="h",
-    groups=(FeatureGroup("bias", 0, 1), FeatureGroup("lexical", 1, 3), FeatureGroup("cluster", 3, 5)),
-    names=("bias", "l0", "l1", "c0", "c1"),
-    encoder_id="e",
-    embedding_dimension=2,
-    n_clusters=2,
-)
-
-
-def arm(name: str, **changes: object) -> Arm:
-    return dataclasses.replace(Arm(policy="default", arm=name, upstream_model=name), **changes)  # type: ignore[arg-type]
-
-
-def view(*arms: Arm, usage: dict[str, ArmUsage] | None = None) -> RouteView:
-    state = PolicyState(schema=SCHEMA, settings=PolicySettings(), arms=[ArmPrior(a.arm) for a in arms])
-    return build_view(state.snapshot(), arms, usage or {})
-
-
-def eligible(v: RouteView, query: Query, tokens: int = 100, soft: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
-    arms, excluded = eligible_arms(v, query, v.cost_usd(tokens, v.output_tokens), tokens, soft or {})
-    return [v.arms[int(i)].arm for i in arms], excluded
-
-
-CHEAP = arm("cheap", price=Price(0.1, 0.1), expected_latency_ms=100.0)
-DEAR = arm("dear", price=Price(10.0, 30.0), expected_latency_ms=900.0, capabilities=frozenset({"vision"}))
-SMALL = arm("small", context_window_tokens=1000)
-
-
-@pytest.mark.parametrize(
-    ("query", "tokens", "allowed", "reasons"),
-    [
-        (Query(), 100, ["cheap", "dear", "small"], {}),
-        (
-            Query(candidates=("dear",)),
-            100,
-            ["dear"],
-            {"cheap": "not_a_candidate", "small": "not_a_candidate"},
-        ),
-        (Query(excluded_arms=frozenset({"dear"})), 100, ["cheap", "small"], {"dear": "excluded_by_request"}),
-        (Query(max_cost_usd=0.001), 100, ["cheap", "small"], {"dear": "max_cost_usd"}),
-        (Query(max_latency_ms=500), 100, ["cheap", "small"], {"dear": "max_latency_ms"}),
-        (
-            Query(capabilities=frozenset({"vision"})),
-            100,
-            ["dear"],
-            {"cheap": "capability_missing", "small": "capability_missing"},
-        ),
-        (Query(), 1001, ["cheap", "dear"], {"small": "context_window"}),
-    ],
-)
-def test_each_constraint_excludes_with_its_reason(query, tokens, allowed, reasons) -> None:  # type: ignore[no-untyped-def]
-    assert eligible(view(CHEAP, DEAR, SMALL), query, tokens) == (allowed, reasons)
-
-
-def test_a_disabled_arm_is_never_eligible() -> None:
-    v = view(CHEAP, dataclasses.replace(DEAR, enabled=False))
-    assert eligible(v, Query()) == (["cheap"], {"dear": "disabled"})
-
-
-def test_nothing_left_says_why_for_every_arm() -> None:
-    with pytest.raises(NoEligibleArmError) as caught:
-        eligible(view(CHEAP, DEAR), Query(max_cost_usd=0.0))
-    assert caught.value.exclusions == {"cheap": "max_cost_usd", "dear": "max_cost_usd"}
-    assert "cheap: max_cost_usd" in caught.value.message
-
-
-def test_an_unknown_candidate_is_an_error_that_names_the_arms() -> None:
-    with pytest.raises(InvalidInputError, match="cheap, dear"):
-        eligible(view(CHEAP, DEAR), Query(candidates=("gpt-9",)))
-
-
-def test_soft_exclusions_give_way_when_they_would_leave_nothing() -> None:
-    v = view(CHEAP, DEAR)
-    assert eligible(v, Query(), soft={"dear": "budget"}) == (["cheap"], {"dear": "budget"})
-    assert eligible(v, Query(), soft={"dear": "budget", "cheap": "breaker_open"})[0] == ["cheap", "dear"]
-
-
-def test_a_breaker_opens_after_errors_in_a_row_and_a_success_closes_it() -> None:
-    guards = ArmGuards(breaker_errors=3, breaker_s=10)
-    for _ in range(2):
-        guards.report("a", error=True, now_us=0)
-    guards.report("a", error=False, now_us=0)
-    for _ in range(3):
-        assert not guards.open_breakers(0)
-        guards.report("a", error=True, now_us=0)
-    assert guards.open_breakers(9_999_999) == {"a"}
-    assert not guards.open_breakers(10_000_000)
-    guards.report("a", error=True, now_us=10_000_000)
-    assert guards.open_breakers(10_000_001) == {"a"}
+from banditd.services.eligibility import TrafficCaps
 
 
 def test_a_traffic_cap_holds_in_the_long_run() -> None:
     v = view(dataclasses.replace(CHEAP, max_share=0.2), DEAR)
-    guards = ArmGuards(breaker_errors=5, breaker_s=30)
+    caps = TrafficCaps()
     served = 0
     for _ in range(5000):
-        chosen = "dear" if "cheap" in guards.exclusions(v, 0) else "cheap"
+        chosen = "dear" if "cheap" in caps.exclusions(v) else "cheap"
         served += chosen == "cheap"
-        guards.count(v, chosen)
+        caps.count(v, chosen)
     assert 0.19 <= served / 5000 <= 0.205
 
 
 def test_a_decision_that_is_taken_back_leaves_the_caps_as_they_were() -> None:
     v = view(arm("a"), arm("capped", max_share=0.3), arm("other", max_share=0.6))
-    guards = ArmGuards(breaker_errors=0, breaker_s=1.0)
+    caps = TrafficCaps()
     for chosen in ("capped", "a", "other"):
         for _ in range(40):
-            guards.count(v, chosen)
-            guards.take_back(v, chosen)
-    assert guards.exclusions(v, 0) == {}
-    guards.count(v, "capped")
-    assert guards.exclusions(v, 0) == {"capped": "max_share"}
-
-
-def test_an_arm_added_later_gets_its_share_until_its_quota_is_used() -> None:
-    new = dataclasses.replace(DEAR, created_at_us=5)
-    assert view(CHEAP, new).onboarding_share.tolist() == [0.0, pytest.approx(0.2)]
-    used = {"dear": ArmUsage(arm="dear", decisions=20)}
-    assert view(CHEAP, new, usage=used).onboarding_share.tolist() == [0.0, 0.0]
-    paid = {"dear": ArmUsage(arm="dear", decisions=3, cost_usd=2.0)}
-    assert view(CHEAP, new, usage=paid).onboarding_share.tolist() == [0.0, 0.0]
-
-
-def test_predicted_cost_follows_price_and_length() -> None:
-    v = view(CHEAP, DEAR)
-    assert v.cost_usd(1000, 500) == pytest.approx([1e-7 * 1500, 1e-5 * 1000 + 3e-5 * 500])
+            caps.count(v, chosen)
+            caps.take_back(v, chosen)
+    assert caps.exclusions(v) == {}
+    caps.count(v, "capped")
+    assert caps.exclusions(v) == {"capped": "max_share"}

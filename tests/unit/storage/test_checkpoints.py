@@ -42,8 +42,8 @@ async def test_only_a_long_log_is_started_anew(tmp_path: Path, monkeypatch: pyte
     modes: list[tuple[str, int]] = []
     copy = dialect.copy_log
 
-    def noted(engine: Engine, mode: str) -> tuple[int, int]:
-        pages, copied = copy(engine, mode)
+    def noted(engine: Engine, mode: str, **patience: float) -> tuple[int, int]:
+        pages, copied = copy(engine, mode, **patience)
         modes.append((mode, pages))
         return pages, copied
 
@@ -51,7 +51,7 @@ async def test_only_a_long_log_is_started_anew(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(checkpoints, "LONG_LOG_PAGES", 64)
     async with Database(f"sqlite:///{tmp_path}/log.db") as database:
         await database.write(lambda connection: connection.execute(text("CREATE TABLE t (v TEXT)")))
-        checkpointer = checkpoints.Checkpointer(database.engine)
+        checkpointer = checkpoints.Checkpointer(database.engine, database.log_bytes)
         await asyncio.to_thread(checkpointer.checkpoint)
         assert [mode for mode, _ in modes] == ["PASSIVE"]
         for _ in range(40):
@@ -59,8 +59,9 @@ async def test_only_a_long_log_is_started_anew(tmp_path: Path, monkeypatch: pyte
                 lambda connection: connection.execute(text("INSERT INTO t VALUES (:v)"), {"v": "x" * 20_000})
             )
         await asyncio.to_thread(checkpointer.checkpoint)
-        assert [mode for mode, _ in modes[1:]] == ["PASSIVE", "RESTART"]
+        assert [mode for mode, _ in modes[1:]] == ["PASSIVE", "TRUNCATE"]
         assert modes[1][1] > 64
+        assert database.log_bytes() == 0
         kept = await database.read(lambda connection: connection.execute(text("SELECT count(*) FROM t")).scalar())
         assert kept == 40
 

@@ -11,11 +11,12 @@ from banditd.core.errors import ConfigurationError, NotFoundError, StorageUnavai
 from banditd.storage.dialect import normalise_url
 from banditd.storage.engine import Database
 from banditd.storage.migrate import migrate
+from banditd.storage.watch import Deadlines
 
 
 @pytest.fixture
 async def database(tmp_path):
-    async with Database(f"sqlite:///{tmp_path / 'a.db'}", busy_timeout_s=0.2) as opened:
+    async with Database(f"sqlite:///{tmp_path / 'a.db'}", deadlines=Deadlines(lock_s=0.2)) as opened:
         await opened.write(lambda c: c.execute(text("CREATE TABLE t (n INTEGER PRIMARY KEY)")) and None)
         pool = opened.engine.pool
         yield opened
@@ -197,7 +198,7 @@ def test_urls_that_cannot_work_are_refused(url):
 async def test_a_database_that_cannot_be_reached_is_unavailable(tmp_path):
     (tmp_path / "file").write_text("")
     nowhere = f"postgresql://nobody@/nothing?host={tmp_path}"
-    async with Database(nowhere, busy_timeout_s=1) as opened:
+    async with Database(nowhere, deadlines=Deadlines(lock_s=1)) as opened:
         with pytest.raises(StorageUnavailableError):
             await opened.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
         with pytest.raises(StorageUnavailableError):

@@ -2,8 +2,8 @@
 
 The contract, tested for every registered policy:
 
-1. ``scores(...).probability`` is non-negative and sums to 1 over the eligible arms; after floors every
-   entry is at least its floor.
+1. ``scores(...).probability`` is non-negative and sums to 1 over the arms that are allowed, query by query; after
+   floors every entry is at least its floor. A batch of queries is scored as its queries are one by one.
 2. The arm is drawn from that very vector with a uniform that is an argument, so the propensity is the
    vector's entry exactly. An error of quadrature moves the policy, never the propensity.
 3. Without forgetting the order of folds does not matter (within 1e-9).
@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.bandit.posterior.prior import Prior
+from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import QUALITY_TIERS, Context, FloatArray, IntArray
+from banditd.core.types import QUALITY_TIERS, BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,31 +99,15 @@ class ArmPrior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """A policy's view of the eligible arms: float64, shape (n_eligible,) each.
+    """A policy's view of the arms on some queries: float64, shape (n_queries, n_arms) each.
 
-    mean : posterior mean reward. deviation : posterior standard deviation of that mean.
-    probability : of being chosen, before floors.
+    mean : posterior mean reward. deviation : posterior standard deviation of that mean. Both of every arm.
+    probability : of being chosen, 0 where an arm may not be.
     """
 
     mean: FloatArray
     deviation: FloatArray
     probability: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """One draw. Indices point into the eligible arms that were passed.
-
-    explored : the drawn arm's ``mean - penalty`` is below the highest (that of ``greedy``, first of any tie).
-    """
-
-    index: int
-    propensity: float
-    probability: FloatArray
-    mean: FloatArray
-    deviation: FloatArray
-    explored: bool
-    greedy: int
 
 
 class Policy(Protocol):
@@ -130,12 +115,12 @@ class Policy(Protocol):
 
     kind: str
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        """Probabilities over ``arms``.
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        """Probabilities before floors.
 
         Parameters
         ----------
-        context : features of the query.
-        arms : intp, shape (n_eligible,), at least one; indices into the snapshot's arms.
-        penalty : float64, shape (n_eligible,); what is taken off the reward (price of money x cost ...).
+        contexts : features of the queries.
+        penalty : float64, shape (n_queries, n_arms); what is taken off the reward (price of money x cost ...).
+        allowed : bool, the same shape; at least one arm of every query.
         """

@@ -9,8 +9,9 @@ import numpy as np
 from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.bandit.policies.view import PolicyView
+from banditd.core.contexts import Contexts
 from banditd.core.errors import InvariantError
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class ClusterTable:
         self._deviation = np.sqrt(self._mean * (1.0 - self._mean) / (n + 1.0))
         self._scale = options.scale
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        column = context.cluster if 0 <= context.cluster < self._mean.shape[1] - 1 else -1
-        mean, deviation = self._mean[arms, column], self._deviation[arms, column]
-        return Scores(mean, deviation, win_probabilities(mean - penalty, self._scale * deviation))
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        known = (contexts.cluster >= 0) & (contexts.cluster < self._mean.shape[1] - 1)
+        column = np.where(known, contexts.cluster, -1)
+        mean, deviation = self._mean.T[column], self._deviation.T[column]
+        return Scores(mean, deviation, win_probabilities(mean - penalty, self._scale * deviation, allowed))

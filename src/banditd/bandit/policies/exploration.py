@@ -1,34 +1,34 @@
-"""From a probability vector to a draw: floors and the inverse CDF. No policy and no generator here."""
+"""From probability vectors to draws: floors and the inverse CDF. No policy and no generator here.
+
+Arrays are (n_queries, n_arms) unless said otherwise; what may not be chosen is masked by ``allowed``.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate
 from typing import Final
 
 import numpy as np
 
 from banditd.core.errors import InvariantError
-from banditd.core.types import FloatArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
 
 LEAST_TOTAL: Final = 0.7  # of floors and probes together; the rest is for what new arms are granted
 
 
-def draw(probability: FloatArray, uniform: float) -> int:
-    """Index i with cdf[i-1] <= uniform < cdf[i].
+def draw(probability: FloatArray, uniforms: FloatArray) -> IntArray:
+    """By query the arm i with cdf[i-1] <= uniform < cdf[i]: intp (n_queries,).
 
     Parameters
     ----------
-    probability : float64, shape (n,), non-negative, sum 1 within rounding.
-    uniform : in [0, 1).
+    probability : non-negative, rows sum to 1 within rounding. uniforms : float64 (n_queries,), in [0, 1).
 
-    An index of probability 0 is never returned, whatever the rounding of the sum.
+    An arm of probability 0 is never returned, whatever the rounding of the sum.
     """
-    cdf = list(accumulate(probability.tolist()))
-    index = bisect_right(cdf, uniform * cdf[-1])
-    if index >= len(cdf):  # uniform * total rounded up to the total
-        index = int(np.flatnonzero(probability)[-1])
-    return index
+    cdf = probability.cumsum(1)
+    index = (cdf <= (uniforms * cdf[:, -1])[:, None]).sum(1)
+    last = probability.shape[1] - 1 - (probability[:, ::-1] > 0.0).argmax(1)
+    drawn: IntArray = np.minimum(index, last)  # uniform * total may be rounded up to the total
+    return drawn
 
 
 def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
@@ -36,23 +36,21 @@ def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    probability : float64, shape (n,), sum 1. floors : float64, shape (n,), non-negative.
+    probability : rows sum to 1. floors : non-negative.
 
     Raises
     ------
-    InvariantError : floors that sum to more than 1 or to less than 0.
+    InvariantError : floors of a query that sum to more than 1, or a negative one.
     """
-    total = sum(floors.tolist())  # of a few arms: a fraction of an array's sum
-    if total == 0.0:
-        return probability
-    if not 0.0 < total <= 1.0 + 1e-12:
-        raise InvariantError(f"Floors must be non-negative and sum to at most 1, got {total}.")
-    mixed: FloatArray = np.float64(1.0 - total) * probability  # numpy is slower with a plain number
+    total = floors.sum(1, keepdims=True)
+    if total.max() > 1.0 + 1e-12 or floors.min() < 0.0:
+        raise InvariantError(f"Floors must be non-negative and sum to at most 1, got {total.max()}.")
+    mixed: FloatArray = (1.0 - total) * probability
     mixed += floors
     return mixed
 
 
-def dollar_floors(cost_usd: FloatArray, total_floor: float) -> FloatArray:
+def dollar_floors(cost_usd: FloatArray, allowed: BoolArray, total_floor: float) -> FloatArray:
     """Spread an exploration floor so that dear arms do not eat the money.
 
     An arm's floor is ``total_floor / n`` for arms up to the median cost and falls in proportion to
@@ -60,44 +58,48 @@ def dollar_floors(cost_usd: FloatArray, total_floor: float) -> FloatArray:
 
     Parameters
     ----------
-    cost_usd : float64, shape (n,), >= 0, expected cost of each eligible arm.
-    total_floor : in [0, 1).
+    cost_usd : >= 0, expected cost of each arm. total_floor : in [0, 1).
 
     Returns
     -------
-    float64, shape (n,); its sum is at most ``total_floor``.
+    float64, 0 where not allowed or alone; rows sum to at most ``total_floor``.
     """
-    n = cost_usd.shape[0]
-    if total_floor <= 0.0 or n < 2:
-        return np.zeros(n)
-    share = total_floor / n
-    median = float(np.sort(cost_usd)[n // 2])
-    return share * np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else np.full(n, share)
+    return total_floor * _relative_floors(cost_usd, allowed)[0]
 
 
-def least_shares(cost_usd: FloatArray, total_floor: float, probe_share: FloatArray | None) -> FloatArray:
+def least_shares(
+    cost_usd: FloatArray, allowed: BoolArray, total_floor: float, probe_share: FloatArray | None
+) -> FloatArray:
     """``dollar_floors``, raised for arms that are probed (``Snapshot.probe_share``), which money limits alike.
 
-    Parameters
-    ----------
-    cost_usd : float64, shape (n,). probe_share : float64, shape (n,), or None for none.
+    probe_share : float64 (n_arms,), or None for none.
 
     Returns
     -------
-    float64, shape (n,); its sum is at most ``LEAST_TOTAL``, or ``total_floor`` where that is more.
+    float64; rows sum to at most ``LEAST_TOTAL``, or ``total_floor`` where that is more.
     """
-    floors = dollar_floors(cost_usd, total_floor)
-    if probe_share is None or not probe_share.any() or cost_usd.shape[0] < 2:
+    relative, limit = _relative_floors(cost_usd, allowed)
+    floors = total_floor * relative
+    if probe_share is None or not probe_share.any():
         return floors
-    median = float(np.sort(cost_usd)[cost_usd.shape[0] // 2])
-    limit = np.minimum(1.0, median / np.maximum(cost_usd, 1e-300)) if median > 0 else 1.0
     more = np.maximum(probe_share * limit - floors, 0.0)
-    room = max(0.0, LEAST_TOTAL - float(floors.sum()))
-    return floors + more * min(1.0, room / max(float(more.sum()), 1e-300))
+    room = np.maximum(LEAST_TOTAL - floors.sum(1, keepdims=True), 0.0)
+    raised: FloatArray = floors + more * np.minimum(room / np.maximum(more.sum(1, keepdims=True), 1e-300), 1.0)
+    return raised
 
 
-def onehot(n: int, index: int) -> FloatArray:
-    """Probability 1 for one index: float64, shape (n,)."""
-    vector = np.zeros(n)
-    vector[index] = 1.0
-    return vector
+def _relative_floors(cost_usd: FloatArray, allowed: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Parts of a total floor, and the factor in [0, 1] by which cost limits an arm; 0 where not allowed or alone."""
+    n = allowed.sum(1)
+    ranked = np.sort(np.where(allowed, cost_usd, np.inf), 1)
+    median = ranked[np.arange(n.shape[0]), np.minimum(n // 2, allowed.shape[1] - 1)][:, None]
+    limit = np.where(median > 0.0, np.minimum(median / np.maximum(cost_usd, 1e-300), 1.0), 1.0)
+    limit[~allowed] = 0.0
+    limit[n < 2] = 0.0
+    return limit / np.maximum(n, 1)[:, None], limit
+
+
+def onehot(index: IntArray, n_arms: int) -> FloatArray:
+    """Probability 1 for one arm of each query: float64. index : (n_queries,)."""
+    found: FloatArray = (index[:, None] == np.arange(n_arms)).astype(np.float64)
+    return found

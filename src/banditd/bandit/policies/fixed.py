@@ -11,15 +11,16 @@ from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.exploration import onehot
 from banditd.bandit.policies.view import PolicyView
 from banditd.bandit.posterior.posterior import Posterior
+from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
 
 _COMPARISONS = ("below", "at_least", "equals")
 
 
-def _predicted(posterior: Posterior, x: FloatArray, arms: IntArray) -> tuple[FloatArray, FloatArray]:
-    moments = posterior.moments(x, arms, np.zeros(arms.shape[0]))
-    return moments.mean, np.sqrt(moments.variance)
+def _predicted(posterior: Posterior, contexts: Contexts, probability: FloatArray) -> Scores:
+    mean, deviation = posterior.predict(contexts.x)
+    return Scores(mean, deviation, probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +37,8 @@ class Uniform:
         self._posterior = view.posterior
         self._options = options
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        mean, deviation = _predicted(self._posterior, context.x, arms)
-        return Scores(mean, deviation, np.full(penalty.shape[0], 1.0 / arms.shape[0]))
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        return _predicted(self._posterior, contexts, allowed / allowed.sum(1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,9 @@ class Fixed:
         self._posterior = view.posterior
         self._arm = view.arms.index(options.arm) if options.arm in view.arms else -1
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        mean, deviation = _predicted(self._posterior, context.x, arms)
-        return Scores(mean, deviation, onehot(arms.shape[0], _serving(arms, self._arm, penalty)))
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        wanted = np.full(len(contexts), self._arm, dtype=np.intp)
+        return _predicted(self._posterior, contexts, _serving(wanted, penalty, allowed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +81,12 @@ class _Rule:
     at_least: float | None
     equals: float | None
 
-    def holds(self, context: Context) -> bool:
-        if self.clusters and context.cluster not in self.clusters:
+    def holds(self, cluster: int, facts: Mapping[str, float]) -> bool:
+        if self.clusters and cluster not in self.clusters:
             return False
         if self.fact is None:
             return True
-        value = context.facts.get(self.fact)
+        value = facts.get(self.fact)
         return (
             value is not None
             and (self.below is None or value < self.below)
@@ -105,12 +105,16 @@ class Rules:
         self._rules = [_parse_rule(rule, view.arms) for rule in options.rules]
         self._default = view.arms.index(options.default) if options.default in view.arms else -1
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        mean, deviation = _predicted(self._posterior, context.x, arms)
-        wanted = next((rule.arm for rule in self._rules if rule.holds(context)), self._default)
-        if wanted not in arms:
-            wanted = self._default
-        return Scores(mean, deviation, onehot(arms.shape[0], _serving(arms, wanted, penalty)))
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        wanted = np.array(
+            [self._wanted(*row) for row in zip(contexts.cluster.tolist(), contexts.facts, allowed, strict=True)],
+            dtype=np.intp,
+        )
+        return _predicted(self._posterior, contexts, _serving(wanted, penalty, allowed))
+
+    def _wanted(self, cluster: int, facts: Mapping[str, float], allowed: BoolArray) -> int:
+        named = next((rule.arm for rule in self._rules if rule.holds(cluster, facts)), self._default)
+        return named if named >= 0 and allowed[named] else self._default
 
 
 def check_rule(rule: Mapping[str, object]) -> None:
@@ -151,7 +155,8 @@ def _parse_rule(rule: Mapping[str, object], arms: tuple[str, ...]) -> _Rule:
     )
 
 
-def _serving(arms: IntArray, wanted: int, penalty: FloatArray) -> int:
-    """Position of the wanted arm among the eligible; where it is missing, of the smallest penalty."""
-    found = np.flatnonzero(arms == wanted)
-    return int(found[0]) if found.size else int(penalty.argmin())
+def _serving(wanted: IntArray, penalty: FloatArray, allowed: BoolArray) -> FloatArray:
+    """Probability 1 for the ``wanted`` arms (n_queries,); where one may not be chosen, the smallest penalty's."""
+    may = (wanted >= 0) & allowed[np.arange(wanted.shape[0]), wanted]
+    cheapest = np.where(allowed, penalty, np.inf).argmin(1)
+    return onehot(np.where(may, wanted, cheapest), allowed.shape[1])

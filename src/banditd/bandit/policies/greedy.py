@@ -8,7 +8,8 @@ import numpy as np
 
 from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.view import PolicyView
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +29,18 @@ class EpsilonGreedy:
         self._posterior = view.posterior
         self._epsilon = options.epsilon
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        moments = self._posterior.moments(context.x, arms, penalty)
-        utility = moments.mean - penalty
-        winners = utility >= utility.max() - 1e-12
-        probability = (1.0 - self._epsilon) * winners / winners.sum() + self._epsilon / arms.shape[0]
-        return Scores(moments.mean, np.sqrt(moments.variance), probability)
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        moments = self._posterior.moments(contexts.x, penalty, allowed)
+        utility = np.where(allowed, moments.utility, -np.inf)
+        winners = utility >= utility.max(1, keepdims=True) - 1e-12
+        return Scores(moments.mean, np.sqrt(moments.variance), spread_over(winners, allowed, self._epsilon))
+
+
+def spread_over(winners: BoolArray, allowed: BoolArray, epsilon: float) -> FloatArray:
+    """The winners alike with probability 1 - epsilon, otherwise any arm that is allowed: float64, rows sum to 1."""
+    best = winners / winners.sum(1, keepdims=True)
+    spread: FloatArray = (1.0 - epsilon) * best + epsilon * (allowed / allowed.sum(1, keepdims=True))
+    return spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +69,12 @@ class SquareCB:
         seen = max(float(view.posterior.counts.sum()), 1.0)
         self._gamma = min(options.gamma_scale * seen**options.exponent, options.gamma_cap)
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        moments = self._posterior.moments(context.x, arms, penalty)
-        utility = moments.mean - penalty
-        best = int(utility.argmax())
-        probability = 1.0 / (arms.shape[0] + self._gamma * (utility[best] - utility))
-        probability[best] = 0.0
-        probability[best] = max(1.0 - float(probability.sum()), 0.0)
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        moments = self._posterior.moments(contexts.x, penalty, allowed)
+        utility = np.where(allowed, moments.utility, -np.inf)
+        best, row = utility.argmax(1), np.arange(utility.shape[0])
+        gap = utility[row, best][:, None] - utility  # infinite where not allowed
+        probability = 1.0 / (allowed.sum(1, keepdims=True) + self._gamma * gap)
+        probability[row, best] = 0.0
+        probability[row, best] = np.maximum(1.0 - probability.sum(1), 0.0)
         return Scores(moments.mean, np.sqrt(moments.variance), probability)

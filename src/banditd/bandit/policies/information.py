@@ -11,31 +11,26 @@ second factor is ours: the share of a reward's variance that belief, not noise, 
 an arm as often as it may be the best, however dear or useless the pull; on replayed traffic that costs a third more.
 
 The beliefs' conditional means come from the grid of ``quadrature.py``, so nothing is sampled and the probabilities
-are exact functions of the posterior.
+are exact functions of the posterior. Arrays are (n_queries, n_arms) unless said otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from operator import mul
 from typing import Final
 
 import numpy as np
+from scipy.special import ndtr
 
-from banditd.bandit.policies.quadrature import HEIGHT, TINY, Contenders, contenders, win_sums
-from banditd.core.types import FloatArray
+from banditd.bandit.policies.quadrature import COARSE, Contenders, contenders, grid_points, standardised
+from banditd.core.types import BoolArray, FloatArray
 
 SMOOTHING: Final = 0.5  # of the least ratio: mixtures that are so much worse count 1/e of the best
-_UNIT: Final = 1e4  # information is squared reward; its unit changes no choice
-_STEP: Final = 1e12  # what differs by rounding alone is equal: regret and information are counted in 1 / _STEP
-_LEAST_REGRET: Final = 1e-9 * _STEP  # in steps
-_LEAST_INFORMATION: Final = 1e-10 * _STEP  # in steps of the unit
-_LEAST: Final = np.array([[_LEAST_REGRET], [_LEAST_INFORMATION]])
-_ROUND: Final = 1.5 * 2.0**52  # added and taken off, leaves the nearest whole number in a tenth of round's time
-_STATIONARY: Final = np.array([[1.0], [-2.0]])
-_FEW: Final = 14  # arms, up to which plain numbers are faster than arrays
-
-_Pull = tuple[float, float, int]  # regret, information, index of the arm
+UNIT: Final = 1e4  # information is squared reward; its unit changes no choice
+STEP: Final = 1e12  # what differs by rounding alone is equal: regret and information are counted in 1 / STEP
+_LEAST: Final = np.array([1e-9 * STEP, 1e-10 * STEP]).reshape(2, 1, 1)  # of regret, of information in its unit
+_HEIGHT: Final = -1.0 / math.sqrt(2.0 * math.pi)  # of the normal density; minus, for what is below a point
+_TINY: Final = 1e-150
 
 
 def directed_probabilities(
@@ -43,147 +38,84 @@ def directed_probabilities(
     deviation: FloatArray,
     variance: FloatArray,
     noise: FloatArray,
+    allowed: BoolArray,
     curiosity: FloatArray | None = None,
 ) -> FloatArray:
-    """Probability of each arm under information-directed sampling: float64, shape (n,), sum 1.
+    """Probability of each arm under information-directed sampling: float64, rows sum to 1.
 
     Mixtures of two arms are themselves mixed by exp(-(ratio / least ratio - 1) / ``SMOOTHING``), so that arms that
     cannot be told apart are treated alike, and rewards that are late do not find everything on one arm.
 
     Parameters
     ----------
-    mean : of the utilities. deviation : >= 0, that beliefs are given for this choice.
-    variance : of the posterior, >= 0. noise : variance of one reward, > 0. float64, shape (n,) each.
-    curiosity : factor on an arm's information, in [0, 1]: 0 where it is bought in another way. None for 1.
+    mean : of the utilities. deviation : >= 0, that beliefs are given for this choice. variance : of the posterior,
+    >= 0. allowed : at least one arm of every query.
+    noise : float64 (n_arms,), variance of one reward, > 0.
+    curiosity : float64 (n_arms,), factor on an arm's information, in [0, 1]: 0 where it is bought in another way.
+    None for 1.
     """
-    among = contenders(mean, deviation)
-    active = among[0]
-    result = np.zeros(mean.shape[0])
-    if len(active) == 1:
-        result[active[0]] = 1.0
-        return result
-    known, unheard = variance.tolist(), noise.tolist()
-    told = [known[a] / (known[a] + unheard[a]) for a in active]  # of a reward's variance, what belief accounts for
+    among = contenders(mean, deviation, allowed, COARSE)
+    learnable = variance / (variance + noise)  # of a reward's variance, what belief accounts for
     if curiosity is not None:
-        told = [share * factor for share, factor in zip(told, curiosity[active].tolist(), strict=True)]
-    sums = win_sums(among)
-    if len(active) > _FEW:
-        result[active] = _mixture_of_many(_pulls(among, sums, told))
-    else:
-        _mix_few(_few_pulls(among, sums, told), result)
-    return result
+        learnable = learnable * curiosity
+    return best_mixture(pulls(among, learnable), among.able)
 
 
-def _few_pulls(among: Contenders, sums: FloatArray, told: list[float]) -> list[_Pull]:
-    """``_pulls`` in plain numbers, which for a few arms are faster than arrays."""
-    active, means, deviations, _ = among
-    *columns, own, wins = sums.tolist()
-    weights = [1.0 / (chance + TINY) for chance in wins]
-    total = sum(wins)
-    best, unit = sum(own) / total, _STEP * _UNIT * HEIGHT * HEIGHT / total
-    pulls = []
-    for i, mu in enumerate(means):
-        excesses, width = columns[i], deviations[i]
-        excesses[i] = (own[i] - mu * wins[i]) / (width * HEIGHT)  # E[value_i - mean_i; i wins], into its place
-        spread = sum(map(mul, weights, map(mul, excesses, excesses)))
-        r, v = _STEP * (best - mu), unit * told[i] * spread * width * width
-        r = (r if r > _LEAST_REGRET else _LEAST_REGRET) + _ROUND - _ROUND  # noqa: FURB136  (calls of max take longer)
-        v = (v if v > _LEAST_INFORMATION else _LEAST_INFORMATION) + _ROUND - _ROUND  # noqa: FURB136
-        pulls.append((r, v, active[i]))
-    return pulls
+def pulls(among: Contenders, learnable: FloatArray) -> FloatArray:
+    """(regret, information) of a pull of each contender in whole steps: float64 (2, n_queries, n_arms).
 
-
-def _pulls(among: Contenders, sums: FloatArray, told: list[float]) -> FloatArray:
-    """(regret, information) of a pull of each arm that can win, float64 (2, m), in whole steps.
-
-    sums : of ``win_sums``; they are overwritten. told : factor on an arm's information.
+    E[value_a | value_a < y] = mean_a - deviation_a phi(z) / Phi(z) with z = (y - mean_a) / deviation_a, so what is
+    expected of a where b wins is one more sum over the grid that the probabilities of winning are summed on. The
+    grid is coarse, so these do not add up to 1 (for many twins, whose nodes coincide, to nearly 2): shares and means
+    are divided by their sum.
     """
-    mu, width = np.array(among[1]), HEIGHT * np.array(among[2])
-    m = mu.shape[0]
-    best, wins = sums[m:]
-    excess = sums[:m]
-    np.fill_diagonal(excess, (best - mu * wins) / width)  # E[value_b - mean_b; b wins], into its place
-    total = np.add.reduce(wins)
+    mu, width = among.mean, _HEIGHT * among.deviation
+    points = grid_points(among, COARSE)
+    z = standardised(among, points)
+    cdf = ndtr(z)  # z is at least -reach at every point, so no CDF is zero
+    others = cdf.prod(1)[:, None, :] / cdf  # where the product underflows, nothing is lost
+    win = (others[..., :-1] + others[..., 1:]) * (cdf[..., 1:] - cdf[..., :-1])  # P(b wins) by interval, twice
+    np.multiply(z, z, out=z)
+    z *= -0.5
+    ratio = np.exp(z, out=z)
+    ratio /= cdf
+    excess = (ratio[..., :-1] + ratio[..., 1:]) @ win.transpose(0, 2, 1)  # of a (row) where b (column) wins
+    best = np.vecdot(win, (points[:, :-1] + points[:, 1:])[:, None, :])
+    wins = 2.0 * win.sum(2)
+    own = np.arange(mu.shape[1])
+    excess[:, own, own] = (best - mu * wins) / width
     excess *= excess
-    pulls = np.empty((2, m))
-    np.subtract(np.add.reduce(best) / total, mu, out=pulls[0])
-    np.matmul(excess, 1.0 / (wins + TINY), out=pulls[1])
-    width *= width
-    pulls[1] *= np.array(told) * width
-    pulls[1] *= _UNIT / total
-    pulls *= _STEP
-    np.maximum(pulls, _LEAST, out=pulls)
-    return np.rint(pulls, out=pulls)
+    total = wins.sum(1, keepdims=True)
+    found = np.empty((2, *mu.shape))
+    np.subtract(best.sum(1, keepdims=True) / total, mu, out=found[0])
+    spread = np.vecdot(excess, (1.0 / (wins + _TINY))[:, None, :])
+    np.multiply(spread, learnable * (width * width) * (UNIT / total), out=found[1])
+    found *= STEP
+    whole: FloatArray = np.rint(np.maximum(found, _LEAST, out=found), out=found)
+    return whole
 
 
-def _mix_few(pulls: list[_Pull], result: FloatArray) -> None:
-    """``_mixture_of_many`` in plain numbers, into ``result``, float64 (n,), at the arms' indices.
-
-    With j the cheaper arm of a pair and s = (r_i - r_j) / (v_i - v_j), the least ratio is 4 s (r_j - v_j s), and
-    q (r_i - r_j) = r_j - 2 v_j s. Either order of a pair counts. ``pulls`` are left sorted.
-    """
-    pulls.sort()
-    ratios = [r * r / v for r, v, _ in pulls]
-    alone = [1.0] * len(pulls)  # how often the best mixture of a pair is one arm
-    mixed, least = [], min(ratios)
-    for i, (r_i, v_i, _) in enumerate(pulls):
-        for j in range(i):
-            r_j, v_j, _ = pulls[j]
-            gap, more = r_i - r_j, v_i - v_j
-            if gap <= 1.0 and -1.0 <= more <= 1.0:  # alike, but for rounding
-                alone[i] += 1.0
-                alone[j] += 1.0
-            elif more > 0.0:
-                slope = gap / more
-                half = v_j * slope
-                ahead = r_j - half - half
-                if ahead >= gap:
-                    alone[i] += 2.0
-                elif ahead > 0.0:
-                    ratio = 4.0 * slope * (r_j - half)
-                    mixed.append((i, j, ahead / gap, ratio))
-                    if ratio < least:  # noqa: PLR1730  (a call of min takes longer)
-                        least = ratio
-                else:
-                    alone[j] += 2.0
-            else:  # j costs no more and tells no less
-                alone[j] += 2.0
-    scale = -1.0 / (SMOOTHING * least)
-    share = [alone[i] * math.exp(scale * ratio) for i, ratio in enumerate(ratios)]
-    for i, j, q, ratio in mixed:
-        weight = 2.0 * math.exp(scale * ratio)
-        share[i] += weight * q
-        share[j] += weight * (1.0 - q)
-    total = sum(share)
-    for i, (_, _, a) in enumerate(pulls):
-        result[a] = share[i] / total
-
-
-def _mixture_of_many(pulls: FloatArray) -> FloatArray:
-    """Share of each arm when every pair is mixed at its best and the pairs are mixed by their ratios: (m,), sum 1.
+def best_mixture(found: FloatArray, able: BoolArray) -> FloatArray:
+    """Share of each arm when every pair is mixed at its best and the pairs by their ratios: float64, rows sum to 1.
 
     For a pair (i, j) with share q of i the ratio (r_j + q (r_i - r_j))^2 / (v_j + q (v_i - v_j)) is convex in q and
     stationary at q = r_j / (r_i - r_j) - 2 v_j / (v_i - v_j). An arm with itself is a pair too. Where two arms differ
-    in nothing, or in one step, which rounding alone can do, each has half. By arrays, whose time grows less with the
-    number of arms than ``_mix_few``'s, but is more for a few.
+    in nothing, or in one step, which rounding alone can do, each has half.
 
-    pulls : (regret, information), float64 (2, m), in whole steps.
+    found : (regret, information), float64 (2, n_queries, n_arms), in whole steps. able : which count.
     """
-    more = pulls[:, :, None] - pulls[:, None, :]  # of i than of j: regret, information
-    gap = more[0]
-    tight = gap * more[1] <= 0.0  # one of the two costs no more and tells no less
-    parts = (pulls * _STATIONARY)[:, None, :] / np.where(tight, 1.0, more)
-    q = parts[0] + parts[1]
-    np.copyto(q, np.heaviside(more[1] - gap, 0.5), where=tight)
-    np.copyto(q, 0.5, where=np.abs(more).max(axis=0) <= 1.0)  # alike, but for rounding
-    np.maximum(q, 0.0, out=q)
-    np.minimum(q, 1.0, out=q)
-    more *= q
-    more += pulls[:, None, :]
-    gap *= gap
-    gap /= more[1]  # the ratio of every pair
-    gap *= -1.0 / (SMOOTHING * float(gap.min()))
+    more = found[..., :, None] - found[..., None, :]  # of i than of j: regret, information
+    gap, gain = more
+    tight = gap * gain <= 0.0  # one of the two costs no more and tells no less
+    safe = np.where(tight, 1.0, more)
+    q = found[0][:, None, :] / safe[0] - 2.0 * found[1][:, None, :] / safe[1]
+    q = np.where(tight, np.heaviside(gain - gap, 0.5), q)
+    q[np.abs(more).max(0) <= 1.0] = 0.5  # alike, but for rounding
+    np.minimum(np.maximum(q, 0.0, out=q), 1.0, out=q)
+    regret, gained = more * q + found[..., None, :]
+    ratio = np.where(able[:, :, None] & able[:, None, :], regret * regret / gained, np.inf)
+    ratio *= -1.0 / SMOOTHING / ratio.min((1, 2), keepdims=True)
     # Each pair stands there twice, with the same ratio and shares that sum to 1.
-    share: FloatArray = np.vecdot(np.exp(gap, out=gap), q)
-    share /= share.sum()
+    share: FloatArray = np.vecdot(np.exp(ratio, out=ratio), q)
+    share /= share.sum(1, keepdims=True)
     return share

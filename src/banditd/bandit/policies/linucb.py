@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from banditd.bandit.policies.base import Scores
+from banditd.bandit.policies.greedy import spread_over
 from banditd.bandit.policies.view import PolicyView
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +37,9 @@ class LinUCB:
         self._alpha = options.alpha
         self._epsilon = options.epsilon
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        moments = self._posterior.moments(context.x, arms, penalty)
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        moments = self._posterior.moments(contexts.x, penalty, allowed)
         deviation = np.sqrt(moments.variance)
-        bound = moments.mean - penalty + self._alpha * deviation
-        winners = bound >= bound.max() - 1e-9
-        probability = (1.0 - self._epsilon) * winners / winners.sum() + self._epsilon / arms.shape[0]
-        return Scores(moments.mean, deviation, probability)
+        bound = np.where(allowed, moments.utility + self._alpha * deviation, -np.inf)
+        winners = bound >= bound.max(1, keepdims=True) - 1e-9
+        return Scores(moments.mean, deviation, spread_over(winners, allowed, self._epsilon))

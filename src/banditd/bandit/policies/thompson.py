@@ -20,7 +20,8 @@ from banditd.bandit.policies.base import Scores
 from banditd.bandit.policies.information import directed_probabilities
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.bandit.policies.view import PolicyView
-from banditd.core.types import Context, FloatArray, IntArray
+from banditd.core.contexts import Contexts
+from banditd.core.types import BoolArray, FloatArray
 
 EXPLORATIONS: Final = ("directed", "sampled")
 
@@ -43,16 +44,16 @@ class Thompson:
     def __init__(self, view: PolicyView, options: ThompsonOptions) -> None:
         self._posterior = view.posterior
         self._curiosity = view.curiosity
-        self._scale = np.array(options.scale)  # as an array: numpy takes twice as long for a plain number
+        self._scale = options.scale
         self._directed = options.exploration == "directed"
 
-    def scores(self, context: Context, arms: IntArray, penalty: FloatArray) -> Scores:
-        moments = self._posterior.moments(context.x, arms, penalty)
+    def scores(self, contexts: Contexts, penalty: FloatArray, allowed: BoolArray) -> Scores:
+        moments = self._posterior.moments(contexts.x, penalty, allowed)
         utility, deviation = moments.utility, self._scale * np.sqrt(moments.contrast)
         if self._directed:
-            noise = self._posterior.noise[arms]
-            curiosity = None if self._curiosity is None else self._curiosity[arms]
-            probability = directed_probabilities(utility, deviation, moments.contrast, noise, curiosity)
+            probability = directed_probabilities(
+                utility, deviation, moments.contrast, self._posterior.noise, allowed, self._curiosity
+            )
         else:
-            probability = win_probabilities(utility, deviation)
+            probability = win_probabilities(utility, deviation, allowed)
         return Scores(moments.mean, np.sqrt(moments.variance), probability)

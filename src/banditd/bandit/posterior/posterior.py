@@ -13,32 +13,27 @@ by integrating delta_a out (a Schur complement of the joint precision). This is 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.blas import dgemv
 
-from banditd.core.types import FloatArray, IntArray
-
-STACK_AFTER: Final = 8  # queries that a snapshot serves before its matrices are stacked
-_ZERO: Final = np.array(0.0)  # as arrays: numpy takes twice as long for plain numbers
-_MINUS_TWO: Final = np.array(-2.0)
+from banditd.core.types import BoolArray, FloatArray
 
 
 class Moments(NamedTuple):
-    """Of the expected rewards of some arms on one context: float64, shape (n,) each.
+    """Of the expected rewards of all arms on some queries: float64, shape (n_queries, n_arms) each.
 
     mean : posterior mean. utility : mean less penalty. variance : posterior variance, everything included.
-    contrast : variance of the difference to the arm ``leader``, less the leader's own variance (for the
-        leader: its own variance). What all arms have in common cannot decide between them and is left out.
-    leader : index of the highest utility.
+    contrast : variance of the difference to the arm of the highest utility among the allowed, less that arm's own
+        variance (for itself: its own variance). What all arms have in common cannot decide between them and is left
+        out.
     """
 
     mean: FloatArray
     utility: FloatArray
     variance: FloatArray
     contrast: FloatArray
-    leader: int
 
 
 class Posterior:
@@ -49,9 +44,6 @@ class Posterior:
     shared_spread : V1^-1 Lambda^-1 V1^-1, float64 (d, d), or None
     for disjoint arms. shared_pull : V1^-1 m0, float64 (d,). counts : effective number of rewards per arm, (K,).
     """
-
-    __slots__ = ("_stacked", "_uses", "centre", "counts", "inverse", "noise", "own",
-                 "shared_pull", "shared_spread")  # fmt: skip
 
     def __init__(
         self,
@@ -71,57 +63,39 @@ class Posterior:
         self.shared_pull = shared_pull
         self.counts = counts
         self.noise = noise
-        self._stacked: FloatArray | None = None
-        self._uses = 0
 
-    def moments(self, x: FloatArray, arms: IntArray, penalty: FloatArray) -> Moments:
-        """Means and variances of ``arms`` on ``x``: O(n d^2).
+    @cached_property
+    def stacked(self) -> FloatArray:
+        """The inverses (symmetric) below each other, float64 (K d, d): one product in place of many."""
+        return np.concatenate([inverse.T for inverse in self.inverse])
+
+    def moments(self, x: FloatArray, penalty: FloatArray, allowed: BoolArray) -> Moments:
+        """Means and variances of all arms on every query: O(n K d^2).
 
         Parameters
         ----------
-        x : float64, shape (d,). arms : intp, shape (n,). penalty : float64, shape (n,).
+        x : float64, shape (n, d). penalty : float64, allowed : bool, at least one arm of each query; shape (n, K).
         """
-        rows = self._inverse_products(x, arms)
-        own_variance = rows.dot(x)
-        bias = x.item(0)
-        mean: FloatArray = self.own.dot(x)
-        mean += self.centre if bias == 1.0 else bias * self.centre  # mostly 1, and every array operation counts
-        mean = mean[arms]
+        n, d = x.shape
+        rows = (x @ self.stacked.T).reshape(n, -1, d)  # A_a^-1 x
+        variance = np.vecdot(rows, x[:, None, :])
+        mean = x @ self.own.T + x[:, :1] * self.centre
         if self.shared_spread is None:
-            utility = mean - penalty
-            return Moments(mean, utility, own_variance, own_variance, int(utility.argmax()))
-        mean += rows.dot(self.shared_pull)
+            return Moments(mean, mean - penalty, variance, variance)
+        mean += rows @ self.shared_pull
         utility = mean - penalty
-        leader = int(utility.argmax())
-        projected = rows.dot(self.shared_spread)
+        lead = np.arange(n), np.where(allowed, utility, -np.inf).argmax(1)
+        projected = rows @ self.shared_spread
         shared = np.vecdot(projected, rows)
-        variance: FloatArray = own_variance + shared
-        contrast = projected.dot(rows[leader])
-        contrast *= _MINUS_TWO
-        contrast += shared[leader]
-        contrast += variance
-        return Moments(mean, utility, variance, np.maximum(contrast, _ZERO, out=contrast), leader)
+        variance = variance + shared
+        contrast = variance + shared[lead][:, None] - 2.0 * np.vecdot(projected, rows[lead][:, None, :])
+        return Moments(mean, utility, variance, np.maximum(contrast, 0.0))
 
-    def _inverse_products(self, x: FloatArray, arms: IntArray) -> FloatArray:
-        """A_a^-1 x of each arm in ``arms``, float64 (n, d).
-
-        A snapshot that serves many queries stacks its matrices for one product in place of many; one that is
-        replaced after each query (a replay) never pays for the copy.
-        """
-        k, d = len(self.inverse), x.shape[0]
-        if self._stacked is None:
-            self._uses += 1
-            if self._uses > STACK_AFTER:
-                self._stacked = np.concatenate(self.inverse)
-        if self._stacked is not None and 2 * arms.shape[0] >= k:
-            products: FloatArray = self._stacked.dot(x).reshape(k, d)[arms]
-            return products
-        # Straight to BLAS: its call takes less than a product's of numpy, and by columns (trans) it is faster still.
-        rows, inverse, start = np.zeros(arms.shape[0] * d), self.inverse, 0
-        for arm in arms.tolist():
-            dgemv(1.0, inverse[arm], x, 1.0, rows, 0, 1, start, 1, 1, 1)  # offx, incx, offy, incy, trans, overwrite
-            start += d
-        return rows.reshape(-1, d)
+    def predict(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(mean, standard deviation) of the expected reward of every arm: float64 (n, K) each, for x (n, d)."""
+        shape = (x.shape[0], self.own.shape[0])
+        found = self.moments(x, np.zeros(shape), np.ones(shape, dtype=bool))
+        return found.mean, np.sqrt(found.variance)
 
     def coefficients(self) -> FloatArray:
         """Posterior mean of theta_a about its centre: float64, shape (K, d)."""

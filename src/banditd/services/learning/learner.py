@@ -32,10 +32,11 @@ from banditd.ports import (
     StoredSegment,
 )
 from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
+from banditd.services.learning.lease import LEASE
+from banditd.services.learning.progress import Progress
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
-LEASE = "learner"
 
 
 class Learner:
@@ -79,6 +80,8 @@ class Learner:
         self._next_poll = 0.0
         self._busy = asyncio.Lock()
         self.leader = False
+        self._schemas = {name: runtime.builder.schema.hash for name, runtime in runtimes.items()}
+        self.progress = Progress(store, self._schemas, lease_s=lease_s)
 
     # -------------------------------------------------------------- life
 
@@ -111,8 +114,7 @@ class Learner:
 
     async def drained(self) -> None:
         """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
-        schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
-        while await self._store.queue_depth(schemas) > 0:
+        while await self._store.queue_depth(self._schemas) > 0:
             self._wake.set()
             await asyncio.sleep(0.005)
         async with self._busy:
@@ -183,6 +185,7 @@ class Learner:
         if now_s >= self._next_poll:
             self._next_poll = now_s + self._poll_s
             await self._refresh_arms()
+            await self.progress.look()
             if not self.leader:
                 await self._follow()
         for name in sorted(self._stale):
@@ -244,8 +247,10 @@ class Learner:
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
 
     def _tell_foreign(self, item: FoldItem) -> None:
-        """Say once that rewards wait in the queue for a learner of another feature schema."""
-        if (item.policy, item.schema_hash) not in self._foreign:
+        """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
+        if item.damage:
+            logger.error("decision.damaged", extra={"decision_id": item.decision_id, "reason": item.damage})
+        elif (item.policy, item.schema_hash) not in self._foreign:
             self._foreign.add((item.policy, item.schema_hash))
             logger.warning(
                 "reward.schema_differs",

@@ -1,4 +1,4 @@
-"""Refold the whole log and compare with, or replace, the stored state of a policy."""
+"""Refold the whole log and compare with, or replace, the stored state of a policy, damaged rows of it included."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ import numpy as np
 from banditd.bandit.policies.base import PolicySettings
 from banditd.bandit.posterior.statistics import ArmSums
 from banditd.bandit.state import PolicyState
-from banditd.core.errors import ConflictError
+from banditd.core.errors import BanditdError, ConflictError
 from banditd.core.types import Contribution, FeatureSchema, FloatArray
 from banditd.ports import (
     PRUNED_CURSOR,
     Clock,
-    EstimateDelta,
     FoldCommit,
     FoldItem,
     JobStore,
     LearningStore,
     LeaseStore,
-    StatDelta,
     StoredLearning,
     StoredSegment,
 )
-from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
-from banditd.services.learning.learner import LEASE
+from banditd.services.learning.damage import Damage, Examined, examine
+from banditd.services.learning.folding import apply_contribution, contribution_of
+from banditd.services.learning.lease import LEASE, take_lease
+from banditd.services.learning.recount import Recount
+
+CHECKED_ROWS = 1000
+ALL_SNAPSHOTS = 1_000_000
+NAMED = 100
+"""So many differing contributions are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +42,9 @@ class RebuildReport:
 
     decisions : rewarded decisions in the log under this schema; skipped: under another one.
     queued : of those, still in the learner's queue, so not yet in the stored state.
-    largest_difference : of any entry of any arm's sums, relative to the largest entry of that arm's sums.
+    largest_difference : of any entry of any whole segment's sums, relative to the largest entry of those sums.
     contributions_differ : decisions whose stored contribution is not what their rewards give.
+    damages : rows that are not what was once stored, each with what becomes of it.
     complete_log : False when retention has deleted decisions; then the sums cannot agree.
     """
 
@@ -51,11 +57,12 @@ class RebuildReport:
     contributions_differ: int
     complete_log: bool
     written: bool
+    damages: tuple[Damage, ...] = ()
 
     @property
     def agrees(self) -> bool:
-        """Whether the stored state is the log's, to 1e-9."""
-        return self.largest_difference <= 1e-9 and self.contributions_differ == 0
+        """Whether the stored state is the log's, to 1e-9, and every row of both is whole."""
+        return self.largest_difference <= 1e-9 and self.contributions_differ == 0 and not self.damages
 
 
 async def rebuild(
@@ -69,6 +76,7 @@ async def rebuild(
     clock: Clock,
     holder: str,
     write: bool,
+    lease_s: float = 10.0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> RebuildReport:
     """Refold every rewarded decision of a policy from the log.
@@ -76,67 +84,139 @@ async def rebuild(
     Parameters
     ----------
     write : replace the stored state by the refolded one; needs the learner's lease, so a running daemon
-        must be stopped first.
+        must be stopped first. Where retention has deleted part of the log only damaged rows are replaced.
+    lease_s : how long the learner's lease lasts; ``write`` waits that long for one that nobody renews.
     progress : called with the number of decisions refolded so far.
 
     Raises
     ------
-    ConflictError : ``write`` while a learner is running, or after retention has deleted part of the log.
+    ConflictError : ``write`` while a learner is running, or on a whole state after retention has deleted part of the
+        log.
     """
     complete = await jobs.cursor(PRUNED_CURSOR) == 0
-    if write and not complete:
+
+    if write:
+        await take_lease(leases, clock, holder, lease_s=lease_s)
+    try:
+        stored = await store.load(policy, schema.hash)
+        found = examine(policy, schema, settings, stored, await store.snapshots(policy, ALL_SNAPSHOTS))
+        _refuse_forgetting(found, write=write, complete=complete)
+        refold = _Refold(_empty_like(schema, settings, found.whole), schema.hash, write=write)
+        async for batch in store.replay_log(policy):
+            for item in batch:
+                refold.add(item)
+            if write:
+                await take_lease(leases, clock, holder, lease_s=lease_s)
+            progress(refold.decisions)
+        damages = found.damages + refold.damages + await _damaged_rows(store, policy, refold)
+        difference = _largest_difference(refold.state, found.whole, without=found.segments)
+        if write:
+            commit = _replacement(policy, schema, refold, found, complete=complete, at_us=clock.now_us())
+            await store.commit(commit, holder=holder)
+    finally:
+        if write:
+            await leases.release(LEASE, holder)
+    return refold.report(
+        policy, segments=len(stored.segments), difference=difference, damages=damages, complete=complete
+    )
+
+
+def _refuse_forgetting(found: Examined, *, write: bool, complete: bool) -> None:
+    if write and not complete and not found.damages:
         raise ConflictError(
             "retention has deleted part of the log, so refolding it would forget what those decisions taught"
         )
-    stored = await store.load(policy, schema.hash)
-    refold = _Refold(_empty_like(schema, settings, stored), write=write)
-    async for batch in store.replay_log(policy):
-        for item in batch:
-            refold.add(item, schema.hash)
-        progress(refold.decisions)
-    difference = _largest_difference(refold.state, stored)
-    if write:
-        await _write(policy, schema, store, leases, clock, holder, refold, stored)
-    return RebuildReport(
-        policy=policy,
-        decisions=refold.decisions,
-        skipped=refold.skipped,
-        queued=refold.queued,
-        segments=len(stored.segments),
-        largest_difference=difference,
-        contributions_differ=len(refold.contributions),
-        complete_log=complete,
-        written=write,
-    )
 
 
 class _Refold:
     """Folds the log into an empty state, noting where the stored contributions differ."""
 
-    def __init__(self, state: PolicyState, *, write: bool) -> None:
+    def __init__(self, state: PolicyState, schema_hash: str, *, write: bool) -> None:
         self.state = state
         self.decisions = self.skipped = self.queued = 0
         self.contributions: dict[str, Contribution | None] = {}
-        self.deltas: list[StatDelta] = []
-        self.estimates: list[EstimateDelta] = []
+        self.recount = Recount()
         self.queue_ids: list[str] = []
+        self.damages: list[Damage] = []
+        self.damaged_decisions: set[str] = set()
+        self._schema_hash = schema_hash
         self._write = write
 
-    def add(self, item: FoldItem, schema_hash: str) -> None:
-        if item.schema_hash != schema_hash:
+    def add(self, item: FoldItem) -> None:
+        if item.damage is not None:
+            self._leave_out(item, Damage(table="decision", row=item.decision_id, reason=item.damage, from_log=False))
+            return
+        if item.schema_hash != self._schema_hash:
             self.skipped += 1
+            if item.contribution is not None:
+                self.recount.add(item, item.contribution, own=False, estimated=item.estimated)
+            return
+        try:
+            new = contribution_of(item)
+            # A queued decision is allowed to lag, unless we are to write.
+            counted = new if self._write or not item.queue_ids else item.contribution
+            apply_contribution(self.state, dataclasses.replace(item, contribution=None), counted)
+        except (BanditdError, ArithmeticError, TypeError, ValueError) as error:
+            reason = f"its rewards cannot be learned: {error}"
+            damage = Damage(
+                table="reward_event", row=f"of decision {item.decision_id}", reason=reason, from_log=False
+            )
+            self._leave_out(item, damage)
             return
         self.decisions += 1
         self.queued += bool(item.queue_ids)
         self.queue_ids.extend(item.queue_ids)
-        new = contribution_of(item)
-        # A queued decision is allowed to lag, unless we are to write.
-        counted = new if self._write or not item.queue_ids else item.contribution
-        if counted != item.contribution:
-            self.contributions[item.decision_id] = new
-            self.deltas.extend(stat_deltas(item, new))
-            self.estimates.extend(estimate_deltas(item, new))
-        apply_contribution(self.state, dataclasses.replace(item, contribution=None), counted)
+        differs = counted != item.contribution
+        if differs:
+            self._differ(item, new)
+        self.recount.add(item, counted, own=True, estimated=differs or item.estimated)
+
+    def report(
+        self, policy: str, *, segments: int, difference: float, damages: list[Damage], complete: bool
+    ) -> RebuildReport:
+        return RebuildReport(
+            policy=policy,
+            decisions=self.decisions,
+            skipped=self.skipped,
+            queued=self.queued,
+            segments=segments,
+            largest_difference=difference,
+            contributions_differ=len(self.contributions),
+            complete_log=complete,
+            written=self._write,
+            damages=tuple(damages),
+        )
+
+    def _differ(self, item: FoldItem, new: Contribution | None) -> None:
+        self.contributions[item.decision_id] = new
+        if not item.queue_ids and len(self.contributions) <= NAMED:
+            reason = f"it says {_said(item.contribution)}, its rewards give {_said(new)}"
+            self.damages.append(Damage(table="contribution", row=item.decision_id, reason=reason, from_log=True))
+
+    def _leave_out(self, item: FoldItem, damage: Damage) -> None:
+        """What a decision has taught cannot be refolded: it no longer counts."""
+        self.damages.append(damage)
+        self.damaged_decisions.add(item.decision_id)
+        if item.contribution is not None and self._write:
+            self.contributions[item.decision_id] = None
+
+
+def _said(put: Contribution | None) -> str:
+    return "nothing" if put is None else f"arm {put.arm}, weight {put.weight}, reward {put.reward}"
+
+
+async def _damaged_rows(store: LearningStore, policy: str, refold: _Refold) -> list[Damage]:
+    """Rows of the log whose checksum does not hold, beyond those that refolding met."""
+    found = []
+    after: str | None = ""
+    while after is not None:
+        damaged, after = await store.check_rows(policy, after, CHECKED_ROWS)
+        found += [
+            Damage(table="decision", row=decision_id, reason="its checksum does not hold", from_log=False)
+            for decision_id in damaged
+            if decision_id not in refold.damaged_decisions
+        ]
+    return found
 
 
 def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning) -> PolicyState:
@@ -153,11 +233,11 @@ def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredL
     )
 
 
-def _largest_difference(fresh: PolicyState, stored: StoredLearning) -> float:
+def _largest_difference(fresh: PolicyState, stored: StoredLearning, *, without: set[tuple[str, int]]) -> float:
     refolded = {(arm, epoch): sums for arm, epoch, sums in fresh.segments()}
     kept = {(s.arm, s.epoch): s.sums for s in stored.segments}
     largest = 0.0
-    for key in refolded.keys() | kept.keys():
+    for key in (refolded.keys() | kept.keys()) - without:
         a, b = _vector(refolded.get(key)), _vector(kept.get(key))
         size = max(a.size, b.size)
         a, b = _padded(a, size), _padded(b, size)
@@ -177,43 +257,35 @@ def _padded(vector: FloatArray, size: int) -> FloatArray:
     return vector if vector.size == size else np.zeros(size)
 
 
-async def _write(
-    policy: str,
-    schema: FeatureSchema,
-    store: LearningStore,
-    leases: LeaseStore,
-    clock: Clock,
-    holder: str,
-    refold: _Refold,
-    stored: StoredLearning,
-) -> None:
-    fresh = refold.state
-    if not await leases.acquire(LEASE, holder, ttl_s=60.0, now_us=clock.now_us()):
-        raise ConflictError("a learner is running on this database; stop the daemon before --write")
-    try:
-        version = stored.version + 1
-        segments = [
-            StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in fresh.segments()
-        ]
-        kept = {(s.arm, s.epoch) for s in segments}
-        await store.commit(
-            FoldCommit(
-                policy=policy,
-                schema_hash=schema.hash,
-                base_version=stored.version,
-                version=version,
-                epoch=fresh.epoch,
-                hyperparameters=fresh.hyperparameters_json(),
-                learner=fresh.learner_json(),
-                segments=segments,
-                dropped_segments=[(s.arm, s.epoch) for s in stored.segments if (s.arm, s.epoch) not in kept],
-                contributions=refold.contributions,
-                deltas=refold.deltas,
-                estimates=refold.estimates,
-                queue_ids=refold.queue_ids,
-                at_us=clock.now_us(),
-            ),
-            holder=holder,
-        )
-    finally:
-        await leases.release(LEASE, holder)
+def _replacement(
+    policy: str, schema: FeatureSchema, refold: _Refold, found: Examined, *, complete: bool, at_us: int
+) -> FoldCommit:
+    """What takes the place of everything that is stored of the policy under this schema."""
+    fresh, version = refold.state, found.newest_version + 1
+    segments = [
+        StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in fresh.segments()
+    ]
+    learner = fresh.learner_json()
+    if not complete:
+        # What pruned decisions taught is in the whole segments alone.
+        segments = [s for s in segments if (s.arm, s.epoch) in found.segments]
+        segments += [dataclasses.replace(s, version=version) for s in found.whole.segments]
+        learner = found.whole.learner or learner
+    return FoldCommit(
+        policy=policy,
+        schema_hash=schema.hash,
+        base_version=0,
+        version=version,
+        epoch=fresh.epoch,
+        hyperparameters=fresh.hyperparameters_json(),
+        learner=learner,
+        segments=segments,
+        replaces=True,
+        recounts=complete,
+        dropped_snapshots=found.snapshots,
+        contributions=refold.contributions if complete else {},
+        deltas=refold.recount.stats if complete else (),
+        estimates=refold.recount.estimates if complete else (),
+        queue_ids=refold.queue_ids if complete else (),
+        at_us=at_us,
+    )

@@ -11,11 +11,13 @@ from dataclasses import replace
 from functools import partial
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.usage import Settled, news_of
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
+from banditd.services.breakers import Breakers
 from banditd.services.bundle import RewardInput, UsageReceipt
-from banditd.services.eligibility import ArmGuards
 from banditd.services.learning.reward_rules import DEFAULT_IDENTITY, judge_reward
 from banditd.services.policy import PolicyRuntime, RewardRules, SourceRule
 
@@ -27,7 +29,7 @@ class RewardService:
         self,
         *,
         runtimes: Mapping[str, PolicyRuntime],
-        guards: Mapping[str, ArmGuards],
+        breakers: Mapping[str, Breakers],
         rewards: RewardLog,
         decisions: DecisionLog,
         clock: Clock,
@@ -35,7 +37,7 @@ class RewardService:
         wake_learner: Callable[[], None],
     ) -> None:
         self._runtimes = runtimes
-        self._guards = guards
+        self._breakers = breakers
         self._rewards = rewards
         self._decisions = decisions
         self._clock = clock
@@ -84,31 +86,36 @@ class RewardService:
         return outcome
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
-        """Settle what a decision really cost, once.
+        """Merge a report into what is known of its decision, and settle the difference, once.
+
+        What is news is said in one place (``core.usage``). Clients and calls of our own report alike.
 
         Raises
         ------
-        NotFoundError : no such decision or served arm. ConflictError : settled with other figures.
+        NotFoundError : no such decision or arm.
         """
         report = replace(report, received_at_us=self._clock.now_us())
-        priced: list[tuple[str, str]] = []
+        settled = await self._rewards.report_usage(report, cost_of)
+        outcome = "duplicate" if settled.duplicate else "revised" if settled.revision else "recorded"
+        self._metrics.count(self._metrics.usage_reports, outcome)
+        if not settled.duplicate:
+            self._settled(settled)
+        return UsageReceipt(
+            decision_id=report.decision_id,
+            duplicate=settled.duplicate,
+            revision=settled.revision,
+            cost_usd=settled.cost_usd,
+        )
 
-        def price(arm: Arm, usage: UsageReport) -> float | None:
-            priced.append((arm.policy, arm.arm))
-            return cost_of(arm, usage)
+    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+        """Activate a deferred decision and release its held rewards.
 
-        duplicate, cost_usd = await self._rewards.report_usage(report, price)
-        self._metrics.count(self._metrics.usage_reports, "duplicate" if duplicate else "recorded")
-        if not duplicate:
-            await self._settled(report, cost_usd, priced[-1] if priced else None)
-        return UsageReceipt(decision_id=report.decision_id, duplicate=duplicate, cost_usd=cost_usd)
-
-    async def activate(self, decision_id: str) -> bool:
-        """Activate a deferred decision and release its held rewards. False when it was active already."""
-        changed = await self._decisions.activate(decision_id, self._clock.now_us())
-        if changed:
+        Returns (False when it was active already, whether an earlier request under ``key`` was answered so).
+        """
+        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key)
+        if changed and not duplicate:
             self._wake_learner()
-        return changed
+        return changed, duplicate
 
     async def default(self, policy: str, decision_ids: Sequence[str], value: float) -> int:
         """Give decisions whose window closed without a reward the policy's default. Returns how many."""
@@ -134,22 +141,16 @@ class RewardService:
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
 
-    async def _settled(self, report: UsageReport, cost_usd: float | None, served: tuple[str, str] | None) -> None:
-        """A report was recorded just now: metrics, breaker and learner hear of it.
-
-        ``served``: policy and arm where its tokens were priced; a report in dollars leaves them to be read.
-        """
-        if served is None:
-            decision = await self._decisions.get(report.decision_id)
-            if decision is None:  # retention was faster
-                return
-            served = str(decision["policy"]), report.served_arm or str(decision["arm"])
-        policy, arm = served
-        self._metrics.settled(policy, arm, report, cost_usd)
-        guards = self._guards.get(policy)
-        if guards is not None:
-            guards.report(arm, error=report.error is not None, now_us=self._clock.now_us())
-        if report.served_arm is not None:
+    def _settled(self, settled: Settled) -> None:
+        """A report told something new: metrics, breakers and learner hear of it."""
+        news = news_of(settled.before, settled.after, settled.chosen_arm)
+        self._metrics.settled(settled, news)
+        breakers = self._breakers.get(settled.policy)
+        if breakers is not None:
+            now_us = self._clock.now_us()
+            for one in news:
+                breakers.count(one.arm, one.error, now_us=now_us, retry_after_s=one.retry_after_s)
+        if settled.after.served_arm is not None or (settled.before and settled.before.served_arm is not None):
             self._wake_learner()
 
     def _after(self, outcomes: Sequence[RewardReceipt | BanditdError]) -> None:
@@ -173,7 +174,9 @@ def cost_of(arm: Arm, usage: UsageReport) -> float | None:
         return usage.cost_usd
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
-    return arm.price.cost_usd(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_input_tokens or 0)
+    input_tokens = usage.input_tokens or 0
+    cached = min(usage.cached_input_tokens or 0, input_tokens)  # a correction may leave more than there now are
+    return arm.price.cost_usd(input_tokens, usage.output_tokens or 0, cached)
 
 
 def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:

@@ -19,6 +19,7 @@ from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
 REPORTS_USED: Final = 2000
+REPORTS_OF_EACH_ARM: Final = 50  # kept of an arm that has none among those: it is not forgotten what it takes
 FEWEST_NEW: Final = 10
 GROWTH: Final = 0.05  # of the reports used, from which a fit is made again
 # What an arm takes follows how long and of what kind a query is, not what it is about.
@@ -81,6 +82,11 @@ def _fit(
     return AmountModel(columns, exponents, factors, model.deviation(np.ones(len(index))), typical)
 
 
+def fit_is_due(reports: int, fitted: int) -> bool:
+    """Whether enough was reported since the last fit. reports : until now. fitted : until then."""
+    return reports - fitted >= max(FEWEST_NEW, GROWTH * min(fitted, REPORTS_USED))
+
+
 class AmountModels:
     """Keeps the models of every policy up to date; ``refresh`` is one run of a job on every replica."""
 
@@ -95,11 +101,10 @@ class AmountModels:
         for name, runtime in self._runtimes.items():
             reports = sum(usage.usage_reports for usage in runtime.usage.values())
             fitted, arms = self._fitted_at.get(name, (0, ()))
-            enough = max(FEWEST_NEW, GROWTH * min(fitted, REPORTS_USED))
-            if not reports or (reports - fitted < enough and arms == runtime.arms):
+            if not reports or (not fit_is_due(reports, fitted) and arms == runtime.arms):
                 continue
             self._fitted_at[name] = (reports, runtime.arms)
             schema = runtime.builder.schema
             outcomes = await self._recent.usage(name, schema.hash, REPORTS_USED)
-            prices = {arm.arm: await self._arms.price_history(name, arm.arm) for arm in runtime.arms}
+            prices = await self._arms.price_histories(name)
             runtime.adopt_amounts(await asyncio.to_thread(fit_amounts, outcomes, runtime.arms, schema, prices))

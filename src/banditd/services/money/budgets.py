@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from banditd.budget.pacer import CREDIT, Pacer
+from banditd.budget.pacer import Pacer
 from banditd.budget.windows import window_before, window_of
-from banditd.core.money import ALL, CHEAPEST, REJECT, AccountKey, AccountTotals, BudgetRule, Charge
+from banditd.core.money import ALL, AccountKey, AccountTotals, BudgetRule, Charge
 from banditd.core.types import FloatArray, IntArray, Query
+from banditd.deciding.account import LEAST_TARGET_USD, Account
+from banditd.deciding.decide import Case, Decided
+from banditd.deciding.money import price_per_usd
+from banditd.deciding.view import RouteView
 from banditd.ports import BudgetStore, RecentOutcomes
-from banditd.services.drawing import Drawn, Restraint
-from banditd.services.money.account import LEAST_TARGET_USD, Account, exhausted
 from banditd.services.money.guard import PolicyGuard
-from banditd.services.policy import RouteView
 
 # Accounts of keys and tags are many; of these many the prices are kept here.
 ACCOUNTS_KEPT: Final = 2000
@@ -34,36 +33,14 @@ class _Remembered(NamedTuple):
     """A decision that a pacer keeps, without its prices: its arms, and their predicted tokens."""
 
     arms: tuple[str, ...]
-    input_tokens: int
+    input_tokens: float
     output_tokens: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Which of the eligible arms money allows.
-
-    arms : their indices. excluded : index to the name of the budget. stopped : names of budgets that are used up and
-    go on with their arm of last resort.
-    """
-
-    arms: IntArray
-    excluded: Mapping[int, str] = field(default_factory=dict)
-    stopped: tuple[str, ...] = ()
-
-    def reasons(self, names: Sequence[str], drawn: Drawn) -> dict[str, str]:
-        """Arm to the reason why money, or after it the quality floor, took it out (``names`` : of all arms)."""
-        found = {names[i]: f"budget:{name}" for i, name in self.excluded.items()}
-        if drawn.arms.shape[0] < self.arms.shape[0]:
-            kept = set(drawn.arms.tolist())
-            found |= {names[i]: "quality_floor" for i in self.arms.tolist() if i not in kept}
-        return found
 
 
 class BudgetBook:
     """Every budget of a policy.
 
-    rules : with distinct names. store : where the accounts are. recent : what the guard judges by. stops : called
-    with (budget, what was done) when one is used up.
+    rules : with distinct names. store : where the accounts are. recent : what the guard judges by.
     """
 
     def __init__(
@@ -72,12 +49,10 @@ class BudgetBook:
         rules: Sequence[BudgetRule],
         store: BudgetStore,
         recent: RecentOutcomes,
-        stops: Callable[[str, str], None] = lambda _budget, _action: None,
     ) -> None:
         self.policy = policy
         self.rules = tuple(rules)
         self._store = store
-        self._stops = stops
         self._accounts: OrderedDict[AccountKey, Account] = OrderedDict()
         self._restored: dict[tuple[str, str], str] = {}
         self._view: RouteView | None = None
@@ -157,104 +132,45 @@ class BudgetBook:
 
     # -------------------------------------------------------------- a decision
 
-    @staticmethod
-    def price_per_usd(accounts: Iterable[Account]) -> float:
-        """What a dollar takes off the utility: the dearest price of the budgets that apply, for it keeps them all."""
-        return max((account.pacer.price_per_usd for account in accounts), default=0.0)
-
-    def admit(
-        self,
-        accounts: Sequence[Account],
-        arms: IntArray,
-        cost_usd: FloatArray,
-        spread_usd: FloatArray,
-        names: Sequence[str],
-        now_us: int,
-    ) -> Admission:
-        """The arms among ``arms`` that all budgets can pay for.
-
-        Parameters
-        ----------
-        arms : indices of eligible arms, not empty. cost_usd, spread_usd : float64, shape (n_arms,), predicted cost of
-        every arm and the standard deviation of a call's about it. names : of all arms.
-
-        Raises
-        ------
-        BudgetExhaustedError : one is used up and says ``reject``; carries the seconds until its window ends.
-        """
-        allowed = np.ones(arms.shape[0], dtype=bool)
-        excluded: dict[int, str] = {}
-        stopped: list[str] = []
-        cost, spread = cost_usd[arms], spread_usd[arms]
-        for account in accounts:
-            affordable = cost <= account.left_usd()
-            if not affordable.any():
-                affordable = self._stop(account, arms, cost, names, now_us)
-                stopped.append(account.rule.name)
-            elif not account.rule.is_rate:
-                affordable &= account.pacer.mask(np.where(affordable, cost, np.inf), spread)
-            else:
-                affordable = np.asarray(account.pacer.mask(cost, spread), dtype=bool)
-            for position in np.flatnonzero(allowed & ~affordable):
-                excluded[int(arms[position])] = account.rule.name
-            allowed = _both(allowed, affordable, cost)
-        kept = arms[allowed]
-        return Admission(kept, {i: name for i, name in excluded.items() if i not in kept}, tuple(stopped))
-
-    def _stop(
-        self, account: Account, arms: IntArray, cost: FloatArray, names: Sequence[str], now_us: int
-    ) -> NDArray[np.bool_]:
-        rule = account.rule
-        if rule.at_stop == REJECT:
-            self._stops(rule.name, REJECT)
-            raise exhausted(account, now_us)
-        last = np.zeros(arms.shape[0], dtype=bool)
-        named = [position for position, i in enumerate(arms) if names[int(i)] == rule.at_stop]
-        last[named[0] if named else int(cost.argmin())] = True
-        self._stops(rule.name, "named_arm" if named else CHEAPEST)
-        return last
-
-    def restraint(
+    def mixture(
         self, accounts: Sequence[Account], names: tuple[str, ...], arms: IntArray, cost_usd: FloatArray
-    ) -> Restraint:
-        """What the budgets ask of the draw among ``arms`` (cost_usd : of theirs, (n,))."""
+    ) -> FloatArray | None:
+        """The fixed-arm mixture that the strictest of the budgets would buy, over ``arms``: float64, shape (n,).
 
-        def cut(floors: FloatArray, cost: FloatArray) -> FloatArray:
-            for account in accounts:
-                floors = account.pacer.floors(floors, cost)
-            return floors
-
-        strictest = min(account.pacer.target_usd for account in accounts)
-        return Restraint(cut, self.guard.fixed(names, arms, cost_usd, strictest), self.guard.share)
-
-    def observe(
-        self,
-        accounts: Iterable[Account],
-        names: tuple[str, ...],
-        eligible: IntArray,
-        mean: FloatArray,
-        cost_usd: FloatArray,
-        probability: FloatArray,
-        output_tokens: FloatArray,
-        input_tokens: int,
-    ) -> None:
-        """Tell the prices what kind of decisions come, arms that money took away among them; see ``Pacer.observe``.
-
-        Parameters
-        ----------
-        eligible : indices (n,) among ``names``. mean, cost_usd, probability, output_tokens : of theirs, (n,) each;
-        probability 0 for those taken away.
+        For the record: nothing is drawn from it. None before it is known. cost_usd : of these arms, (n,).
         """
-        key = _Remembered(tuple(names[int(i)] for i in eligible), input_tokens, output_tokens)
-        for account in accounts:
+        return self.guard.fixed(names, arms, cost_usd, min(account.pacer.target_usd for account in accounts))
+
+    def charge(self, view: RouteView, case: Case, decided: Decided, row: int, now_us: int) -> tuple[Charge, ...]:
+        """Take note of a decision just drawn and hold its estimate until its commit; gives what the commit charges.
+
+        The prices learn what kind of decisions come, arms that money took away among them (``Pacer.observe``).
+
+        case : with its accounts. row : of the case in ``decided``, whose ``view`` it is.
+        """
+        if not case.accounts:
+            return ()
+        names, eligible = view.snapshot.arms, np.flatnonzero(decided.eligible[row])
+        mean, cost_usd = decided.scores.mean[row, eligible], decided.priced.cost_usd[row, eligible]
+        probability = decided.draw.probability[row, eligible]  # 0 for those taken away
+        key = _Remembered(
+            tuple(names[i] for i in eligible.tolist()),
+            case.input_tokens,
+            decided.priced.output_tokens[row, eligible],
+        )
+        for account in case.accounts:
             account.pacer.observe(mean, cost_usd, probability=probability, key=key)
         self.guard.observe(names, eligible, mean, cost_usd)
+        stopped = [name for name, _ in decided.admissions[row].stopped]
+        return self.reserve(
+            case.accounts, float(decided.priced.cost_usd[row, decided.draw.index[row]]), stopped, now_us
+        )
 
     def follow_prices(self, view: RouteView) -> None:
         """Put remembered decisions at the prices of today where they are others; called with every decision."""
-        if view is self._view:
+        before_arms, self._view = None if self._view is None else self._view.arms, view
+        if view.arms is before_arms:
             return
-        self._view = view
         prices = {
             arm.arm: (view.usd_per_request[i], view.usd_per_token_in[i], view.usd_per_token_out[i])
             for i, arm in enumerate(view.arms)
@@ -272,9 +188,12 @@ class BudgetBook:
         return cost
 
     def reserve(
-        self, accounts: Sequence[Account], cost_usd: float, admission: Admission, now_us: int
+        self, accounts: Sequence[Account], cost_usd: float, stopped: Collection[str], now_us: int
     ) -> tuple[Charge, ...]:
-        """Hold the estimate of a decision just drawn until its commit; gives what the commit charges."""
+        """Hold the estimate of a decision just drawn until its commit; gives what the commit charges.
+
+        stopped : names of budgets that are used up and go on with their arm of last resort.
+        """
         charges = []
         for account in accounts:
             rule = account.rule
@@ -283,13 +202,13 @@ class BudgetBook:
             if account.decisions % _RETARGET_EVERY == 0:
                 account.retarget(now_us)
             account.pacer.reserve(cost_usd)
-            holds = not rule.is_rate and rule.name not in admission.stopped
+            holds = not rule.is_rate and rule.name not in stopped
             charges.append(
                 Charge(
                     key=account.key,
                     usd=cost_usd,
                     planned_usd=rule.usd if rule.is_rate else 0.0,
-                    credit_usd=CREDIT * rule.usd if rule.is_rate else 0.0,
+                    credit_usd=account.pacer.credit_usd if rule.is_rate else 0.0,
                     limit_usd=rule.usd if holds else None,
                 )
             )
@@ -340,18 +259,9 @@ class BudgetBook:
 
     def general_price_per_usd(self) -> float:
         """The dearest price among the accounts of all decisions, for reports."""
-        return self.price_per_usd(self.of_all_decisions())
+        return price_per_usd(self.of_all_decisions())
 
     def of_all_decisions(self) -> list[Account]:
         """The accounts that are not of one key or tag, of the windows seen last."""
         newest = {account.rule.name: account for account in self._accounts.values() if account.key.account == ALL}
         return list(newest.values())
-
-
-def _both(allowed: NDArray[np.bool_], affordable: NDArray[np.bool_], cost: FloatArray) -> NDArray[np.bool_]:
-    """What both allow; where they leave nothing in common, the cheaper of what either allows."""
-    common = allowed & affordable
-    if not common.any():
-        common = np.zeros(allowed.shape[0], dtype=bool)
-        common[int(np.where(allowed | affordable, cost, np.inf).argmin())] = True
-    return common

@@ -1,4 +1,4 @@
-"""The guard of a policy's budgets: how much of its own vector is played, and what the rest is.
+"""The fixed-arm mixture beside a policy under budgets: logged with decisions, and compared with them.
 
 What the arms are worth on average is kept here, over the decisions of this process. Whether contexts pay is a
 function of the newest rewarded decisions in the log, so that replicas agree and a restart forgets nothing.
@@ -11,11 +11,14 @@ from typing import Final
 
 import numpy as np
 
+from banditd.budget.frontier import Mixture
 from banditd.budget.guard import Guard, Paired, mixture_vector
 from banditd.core.types import FloatArray, IntArray
 from banditd.ports import GuardedOutcome, RecentOutcomes
 
 OUTCOMES_USED: Final = 1000
+REMIX_EVERY: Final = 20  # decisions
+SAME_TARGET: Final = 0.02
 
 
 class PolicyGuard:
@@ -25,14 +28,16 @@ class PolicyGuard:
         self._policy = policy
         self._recent = recent
         self._arms: tuple[str, ...] = ()
+        self._mixture: tuple[int, float, Mixture] | None = None
+        self._observed = 0
         self._window = Guard(0)
         self._judged = Guard(0)
         self._judged_at = -1
 
     @property
-    def share(self) -> float:
-        """Of the policy's own vector in what is played, in (0, 1]."""
-        return self._judged.share
+    def alarm(self) -> bool:
+        """Whether contexts look worse than the mixture."""
+        return self._judged.alarm
 
     @property
     def advantage(self) -> tuple[float, float] | None:
@@ -48,7 +53,8 @@ class PolicyGuard:
         cost_usd : of theirs, (m,) each.
         """
         if arms != self._arms:
-            self._arms, self._window = arms, Guard(len(arms))
+            self._arms, self._window, self._mixture = arms, Guard(len(arms)), None
+        self._observed += 1
         every = np.full((2, len(arms)), np.nan)
         every[:, eligible] = mean, cost_usd
         self._window.observe(every[0], every[1])
@@ -60,11 +66,22 @@ class PolicyGuard:
     def fixed(
         self, arms: tuple[str, ...], among: IntArray, cost_usd: FloatArray, target_usd: float
     ) -> FloatArray | None:
-        """The mixture at that mean spend: probabilities of the arms ``among``, (n,); None before it is known."""
-        if arms != self._arms:
-            return None
-        mixture = self._window.mixture(target_usd)
+        """The mixture at that mean spend over the arms ``among``: float64 (n,); None before it is known."""
+        mixture = self._present(target_usd) if arms == self._arms else None
         return None if mixture is None else mixture_vector(mixture, among, cost_usd)
+
+    def _present(self, target_usd: float) -> Mixture | None:
+        """The mixture of the arms' recent means, which a few decisions and a slightly other target hardly move."""
+        found = self._mixture
+        if (
+            found is not None
+            and self._observed - found[0] < REMIX_EVERY
+            and abs(found[1] - target_usd) <= SAME_TARGET * target_usd
+        ):
+            return found[2]
+        mixture = self._window.mixture(target_usd)
+        self._mixture = None if mixture is None else (self._observed, target_usd, mixture)
+        return mixture
 
     async def refresh(self, version: int) -> None:
         """Judge anew, if rewards have been folded since (``version`` : of the policy's snapshot)."""

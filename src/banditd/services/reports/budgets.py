@@ -50,7 +50,8 @@ def _guard(book: BudgetBook) -> dict[str, object] | None:
     found = book.guard.advantage
     known = found is not None and math.isfinite(found[1])
     return {
-        "share": book.guard.share,
+        "share": 1.0,
+        "alarm": book.guard.alarm,
         "advantage": found[0] if found is not None and known else None,
         "standard_error": found[1] if found is not None and known else None,
     }

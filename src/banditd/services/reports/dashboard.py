@@ -16,11 +16,12 @@ from banditd.bandit.changes.change import ALARM
 from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.core.errors import NotFoundError
 from banditd.core.types import Context, FloatArray, Query
+from banditd.deciding.decide import Case, Decided, Situation, decide
+from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView
 from banditd.ports import ReportReader
 from banditd.ports.dashboard import DashboardReader
-from banditd.services.drawing import draw_arm
 from banditd.services.money.budgets import BudgetBook
-from banditd.services.policy import TYPICAL_INPUT_TOKENS, PolicyRuntime, RouteView
+from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
 from banditd.services.reports.onboarding import Estimate
 from banditd.services.reports.rows import iso_time, reward_of
@@ -166,51 +167,50 @@ class DashboardReads:
         return _Traffic(decisions, contexts)
 
     def _choose(self, runtime: PolicyRuntime, view: RouteView, traffic: _Traffic) -> list[dict[str, object]]:
+        """What routing would decide for a query that asks for nothing, on the mean context of each cluster seen."""
         usage = runtime.usage.values()
         tokens = ratio(sum(u.input_tokens for u in usage), sum(u.usage_reports for u in usage))
-        tokens = TYPICAL_INPUT_TOKENS if tokens is None else tokens
-        arms, query = view.enabled, Query(policy=runtime.name)
-        clusters: list[dict[str, object]] = []
-        for cluster in traffic.seen:
-            context = Context(x=traffic.contexts[cluster], cluster=cluster)
-            cost_usd, penalty = self._price(runtime, view, context, tokens)
-            drawn = draw_arm(
-                view, query, context, arms, penalty=penalty, cost_usd=cost_usd, session_arm=None,
-                exploration_floor=runtime.config.settings.floor, uniform=0.0,
-            )  # fmt: skip
-            mean, utility = drawn.mean, drawn.mean - penalty[arms]
-            columns = (mean, drawn.deviation, cost_usd[arms], penalty[arms], utility, drawn.probability)
-            names = ("mean", "deviation", "cost_usd", "penalty", "utility", "probability")
-            clusters.append(
-                {
-                    "cluster": cluster,
-                    "arm": view.arms[int(arms[int(drawn.probability.argmax())])].arm,
-                    "arms": [
-                        {
-                            "arm": view.arms[int(i)].arm,
-                            **{name: float(column[k]) for name, column in zip(names, columns, strict=True)},
-                        }
-                        for k, i in enumerate(arms)
-                    ],
-                }
+        query, config = Query(policy=runtime.name), runtime.config
+        cases = [
+            Case(
+                query=query,
+                context=Context(x=traffic.contexts[cluster], cluster=cluster),
+                input_tokens=TYPICAL_INPUT_TOKENS if tokens is None else tokens,
             )
-        return clusters
-
-    def _price(
-        self, runtime: PolicyRuntime, view: RouteView, context: Context, tokens: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Cost in dollars and the utility it takes away, as routing prices a query that says nothing of money."""
-        output_tokens = view.expected_output_tokens(context.x)
-        cost_usd = view.cost_usd(tokens, output_tokens)
-        penalty = view.penalty(
-            cost_usd,
-            tokens,
-            output_tokens,
-            weight=runtime.config.cost_weight,
+            for cluster in traffic.seen
+        ]
+        if not cases:
+            return []
+        situation = Situation(
+            view=view,
+            now_us=0,
+            exploration_floor=config.settings.floor,
+            cost_weight=config.cost_weight,
             price_per_usd=self._budgets[runtime.name].general_price_per_usd(),
-            resources=runtime.config.resources,
+            resources=config.resources,
         )
-        return cost_usd, penalty
+        decided = decide(situation, cases, np.zeros(len(cases)))
+        return [_choice(view, decided, row, traffic.seen[case]) for row, case in enumerate(decided.rows.tolist())]
+
+
+def _choice(view: RouteView, decided: Decided, row: int, cluster: int) -> dict[str, object]:
+    mean, penalty, probability = decided.scores.mean[row], decided.priced.penalty[row], decided.draw.probability[row]
+    columns = {
+        "mean": mean,
+        "deviation": decided.scores.deviation[row],
+        "cost_usd": decided.priced.cost_usd[row],
+        "penalty": penalty,
+        "utility": mean - penalty,
+        "probability": probability,
+    }
+    return {
+        "cluster": cluster,
+        "arm": view.arms[int(probability.argmax())].arm,
+        "arms": [
+            {"arm": view.arms[i].arm, **{name: float(column[i]) for name, column in columns.items()}}
+            for i in view.enabled.tolist()
+        ],
+    }
 
 
 def _expectations(view: RouteView, traffic: _Traffic) -> list[Estimate]:

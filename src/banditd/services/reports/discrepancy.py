@@ -50,7 +50,7 @@ def cell_deviation(mean: FloatArray, deviation: FloatArray, noise: FloatArray, c
 
     Parameters
     ----------
-    mean, deviation : float64, shape (n_clusters, n_arms), of ``Snapshot.cluster_means``.
+    mean, deviation : float64, shape (n_clusters, n_arms), of ``Snapshot.predict``.
     noise : float64, shape (n_arms,), variance s2 of a reward of weight 1, > 0.
 
     Returns

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
 from banditd.core.errors import BanditdError
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Encoder, JobStore, LeaseStore, Maintenance
-from banditd.services.learning.learner import LEASE, Learner
+from banditd.services.learning.learner import Learner
+from banditd.services.learning.lease import LEASE
 from banditd.services.policy import PolicyRuntime
 
+ANSWER_S = 2.0
 PROBE = "Is this encoder awake?"
 
 
@@ -39,7 +42,11 @@ class HealthService:
         self.draining = False
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
-        """(ready, parts). A failing job or a missing learner degrades learning, not routing: still ready."""
+        """(ready, parts). A failing job degrades learning, not routing: still ready.
+
+        Not ready while rewards wait and nobody learns (``Progress``), or while the database cannot store (``ping``).
+        ``failing`` of the parts names what keeps the process from being ready; it is all that strangers see.
+        """
         database = await self._database()
         encoder = await self._encoding()
         snapshots = self._snapshots()
@@ -49,25 +56,48 @@ class HealthService:
             "policies": snapshots,
             "draining": self.draining,
         }
+        learner: dict[str, object] = {"ok": True}  # without a database nobody can tell
         if database["ok"]:
-            parts["learner"] = {
-                "leader_here": self._learner.leader,
-                "holder": await self._leases.holder(LEASE),
-            }
-            parts["jobs"] = [dict(run) for run in await self._jobs.runs()]
-        ready = (
-            bool(database["ok"])
-            and bool(encoder["ok"])
-            and all(runtime.ready for runtime in self._runtimes.values())
-            and not self.draining
-        )
+            learner = await self._within(self._learning)
+            parts["learner"] = learner
+            parts["jobs"] = learner.pop("jobs", [])
+        named = (("database", database), ("learner", learner), ("encoder", encoder))
+        failing = [name for name, part in named if not part["ok"]]
+        if not all(runtime.ready for runtime in self._runtimes.values()):
+            failing.append("policies")
+        if self.draining:
+            failing.append("draining")
+        parts["failing"] = failing
+        ready = not failing
         self._metrics.up.set(1 if ready else 0)
         return ready, parts
 
     async def _database(self) -> dict[str, object]:
-        try:
+        async def look() -> dict[str, object]:
             await self._maintenance.ping()
             return {"ok": True, "revision": await self._maintenance.schema_revision()}
+
+        return await self._within(look)
+
+    async def _learning(self) -> dict[str, object]:
+        stalled = await self._learner.progress.stalled()
+        found: dict[str, object] = {
+            "ok": not stalled,
+            "leader_here": self._learner.leader,
+            "holder": await self._leases.holder(LEASE),
+            "jobs": [dict(run) for run in await self._jobs.runs()],
+        }
+        if stalled:
+            found["error"] = f"rewards wait and nobody has learned for 3 leases: {', '.join(stalled)}"
+        return found
+
+    async def _within(self, look: Callable[[], Awaitable[dict[str, object]]]) -> dict[str, object]:
+        """What a part answers; a probe has its own patience, so none of them may take long."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await look()
+        except TimeoutError:
+            return {"ok": False, "error": f"no answer within {ANSWER_S:g} s"}
         except BanditdError as error:
             return {"ok": False, "error": error.message}
 

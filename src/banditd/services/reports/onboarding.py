@@ -15,9 +15,10 @@ import numpy as np
 
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
+from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, is_onboarding
 from banditd.ports import ReportReader
 from banditd.services.money.budgets import BudgetBook
-from banditd.services.policy import TYPICAL_INPUT_TOKENS, PolicyRuntime, RouteView, is_onboarding
+from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
 from banditd.services.reports.summaries import Row, ratio
 
@@ -84,22 +85,18 @@ def assess(
     new[index] = weights @ contexts[seen]
     old[mix] = (weights[:, None] * _shares(decisions[np.ix_(seen, mix)])).T @ contexts[seen]
     posterior = view.snapshot.posterior
-    leads = contends = 0
-    enabled = view.enabled if index in view.enabled else np.append(view.enabled, index)
-    place = int(np.flatnonzero(enabled == index)[0])
-    for x in contexts[seen]:
-        moments = posterior.moments(x, enabled, penalty[enabled])
-        wins = win_probabilities(moments.mean - penalty[enabled], np.sqrt(moments.contrast))
-        leading = moments.leader == place
-        leads += leading
-        contends += leading or bool(wins[place] > CONTENDS_FROM)
+    allowed = np.zeros((seen.size, len(view.arms)), dtype=bool)
+    allowed[:, [*view.enabled, index]] = True
+    moments = posterior.moments(contexts[seen], np.broadcast_to(penalty, allowed.shape), allowed)
+    wins = win_probabilities(moments.utility, np.sqrt(moments.contrast), allowed)
+    leading = np.where(allowed, moments.utility, -np.inf).argmax(1) == index
     return Assessment(
         reward=Estimate.of(combination(posterior, new)),
         incumbents=Estimate.of(combination(posterior, old)),
         difference=Estimate.of(combination(posterior, new - old)),
         clusters=int(seen.size),
-        leads=leads,
-        contends=contends,
+        leads=int(leading.sum()),
+        contends=int((leading | (wins[:, index] > CONTENDS_FROM)).sum()),
     )
 
 

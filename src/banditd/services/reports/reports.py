@@ -50,7 +50,7 @@ class SnapshotLike(Protocol):
     @property
     def noise(self) -> FloatArray: ...
 
-    def cluster_means(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior (mean, deviation), shape (n_clusters, n_arms) each."""
 
 
@@ -306,7 +306,7 @@ class ReportService:
         snapshot, contexts = self._snapshot(policy), self._cluster_contexts(policy)
         if snapshot is None or contexts is None or not snapshot.arms:
             return {}
-        mean, deviation = snapshot.cluster_means(contexts)
+        mean, deviation = snapshot.predict(contexts)
         cells = posterior_cells(by_cluster, snapshot.arms, self._cluster_sums(policy), mean.shape)
         deviation = cell_deviation(mean, deviation, snapshot.noise, cells)
         return {

@@ -49,6 +49,9 @@ def public_decision(row: Mapping[str, object]) -> dict[str, object]:
         part = row.get(name)
         if isinstance(part, Mapping):
             shown[name] = with_times(part)
+    revisions = row.get("usage_revisions")
+    if isinstance(revisions, list):
+        shown["usage_revisions"] = [with_times(one) for one in revisions]
     events = row.get("rewards")
     if isinstance(events, list | tuple):
         shown["rewards"] = [with_times(event) for event in events]

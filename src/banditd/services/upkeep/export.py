@@ -64,8 +64,11 @@ async def export_log(
     *,
     policy: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    damaged: Callable[[str, str], None] = lambda _id, _reason: None,
 ) -> int:
     """Write every decision with its merged reward and usage, oldest first. Returns the number of rows.
+
+    ``damaged`` is told the id of each row that is not what was once stored, and why; it is left out.
 
     The file gets its name when it is whole: until then, and for good after a failure, what was there before stays.
 
@@ -77,8 +80,12 @@ async def export_log(
     count = 0
     with _once_whole(path) as unfinished, closing(make_writer(unfinished)) as writer:
         async for batch in _batches(decisions.stream(policy)):
-            writer.write(batch)
-            count += len(batch)
+            whole = [row for row in batch if "damage" not in row]
+            for row in batch:
+                if "damage" in row:
+                    damaged(str(row["decision_id"]), str(row["damage"]))
+            writer.write(whole)
+            count += len(whole)
             progress(count)
     return count
 

@@ -47,11 +47,13 @@ COLUMNS: Final[Mapping[str, str]] = {
     "facts": "json",
     "charges": "json",
     "mixture": "json",
+    "key_name": "string",
     "reward": "double",
     "reward_weight": "double",
     "spend_usd": "double",
     "served_arm": "string",
     "activated_at_us": "int64",
+    "attempts": "json",
 }
 
 

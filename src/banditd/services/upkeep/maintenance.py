@@ -32,6 +32,7 @@ BATCH = 500
 GAUGE_WINDOW_S = 3600
 # Decisions commit a little after their time stamp; looking back this far misses none of them.
 OVERLAP_US = 600 * 1_000_000
+CLOCK_SLACK_US = 60 * 1_000_000  # a clock that was set back by less than this was only corrected
 DAY_US = 86_400 * 1_000_000
 
 
@@ -67,6 +68,7 @@ class MaintenanceService:
         exploration: Exploration,
         ask_refit: Callable[[list[str]], None],
         retention_days: float,
+        idempotency_s: float,
         usage_window_s: float,
         integrity_sample: int,
     ) -> None:
@@ -84,8 +86,10 @@ class MaintenanceService:
         self._exploration = exploration
         self._ask_refit = ask_refit
         self._retention_us = int(retention_days * DAY_US)
+        self._idempotency_us = int(idempotency_s * 1e6)
         self._usage_window_us = int(usage_window_s * 1e6)
         self._integrity_sample = integrity_sample
+        self._checked_to: dict[str, str | None] = {}
 
     async def default_rewards(self) -> None:
         """Give decisions whose window closed without a reward their policy's default, where there is one."""
@@ -105,6 +109,10 @@ class MaintenanceService:
             # where even the look back does not reach before this moment.
             await self._jobs.set_cursor(cursor, now_us + OVERLAP_US)
             return
+        if reached_us > now_us + OVERLAP_US + CLOCK_SLACK_US:
+            # A clock that was ahead set it, and gave every default that was due by now; looking back finds the rest.
+            logger.warning("job.cursor_from_the_future", extra={"cursor": cursor})
+            reached_us = now_us
         while True:
             due = await self._rewards.unrewarded(policy, reached_us - OVERLAP_US, now_us, BATCH)
             given = await self._defaults.default(policy, [d.decision_id for d in due], value) if due else 0
@@ -121,7 +129,8 @@ class MaintenanceService:
         until_us = self._clock.now_us() - self._usage_window_us
         for name in self._runtimes:
             cursor = f"usage_silence:{name}"
-            since_us = max(0, await self._jobs.cursor(cursor) - OVERLAP_US)
+            # Not beyond now: a clock that was ahead may have set it.
+            since_us = max(0, min(await self._jobs.cursor(cursor), until_us) - OVERLAP_US)
             while True:
                 silent = await self._rewards.silent_usage(name, since_us, until_us, BATCH)
                 ids = [decision_id for decision_id, _, _ in silent]
@@ -137,7 +146,10 @@ class MaintenanceService:
         await self._maintenance.compact_rollups(self._clock.now_us())
 
     async def retention(self) -> None:
-        """Delete decisions older than the configured age; statistics and roll-ups stay."""
+        """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
+        kept_from_us = self._clock.now_us() - self._idempotency_us
+        while await self._maintenance.forget_keys(before_us=kept_from_us, limit=BATCH) == BATCH:
+            pass
         if not self._retention_us:
             return
         before_us = self._clock.now_us() - self._retention_us
@@ -152,17 +164,28 @@ class MaintenanceService:
     async def integrity(self) -> None:
         """Recompute a sample of contributions from their rewards; a difference is a bug and an alarm.
 
+        The rows of the log are read one stretch after the other, so that after some runs each was looked at.
+
         Raises
         ------
-        InvariantError : a stored contribution is not what its rewards give.
+        InvariantError : a stored contribution is not what its rewards give, or a row of the log is damaged.
         """
         for name, runtime in self._runtimes.items():
+            damaged, self._checked_to[name] = await self._learning.check_rows(
+                name, self._checked_to.get(name) or "", self._integrity_sample
+            )
+            if damaged:
+                raise InvariantError(
+                    f"policy {name}: the rows of {len(damaged)} decisions are damaged, first {damaged[0]}; "
+                    "run 'banditd rebuild'"
+                )
             sample = await self._learning.sample_contributions(name, self._integrity_sample)
             wrong = [
                 item.decision_id
                 for item in sample
                 # Queued decisions may lag, those of another feature schema wait for a learner of theirs.
                 if not item.queue_ids
+                and item.damage is None
                 and item.schema_hash == runtime.builder.schema.hash
                 and contribution_of(item) != item.contribution
             ]
@@ -183,6 +206,9 @@ class MaintenanceService:
     async def observe(self) -> None:
         """Bring the gauges of /metrics up to date."""
         self._metrics.set_rows(await self._reports.totals())
+        log_bytes = self._maintenance.log_bytes()
+        if log_bytes is not None:
+            self._metrics.wal_bytes.set(log_bytes)
         schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
         self._metrics.pending_decisions.set(await self._learning.queue_depth(schemas))
         now_us = self._clock.now_us()

@@ -5,7 +5,17 @@ blobs and mappings JSON text, so that both databases store and compare the same 
 replicas raise carry a ``writer``: each replica raises its own rows, readers add them up.
 """
 
-from banditd.storage.schema.arms import arm, arm_price, budget_account, budget_state, job_run, lease, policy, secret
+from banditd.storage.schema.arms import (
+    arm,
+    arm_price,
+    budget_account,
+    budget_correction,
+    budget_state,
+    job_run,
+    lease,
+    policy,
+    secret,
+)
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.learning import (
     CLUSTER_FLOAT_SUMS,
@@ -25,7 +35,16 @@ from banditd.storage.schema.learning import (
     segment,
     snapshot,
 )
-from banditd.storage.schema.log import activation, decision, reward_event, session, usage_report
+from banditd.storage.schema.log import (
+    activation,
+    attempt,
+    decision,
+    idempotency_key,
+    reward_event,
+    session,
+    usage_report,
+    usage_revision,
+)
 
 __all__ = [
     "CLUSTER_FLOAT_SUMS",
@@ -38,13 +57,16 @@ __all__ = [
     "arm",
     "arm_price",
     "arm_total",
+    "attempt",
     "budget_account",
+    "budget_correction",
     "budget_state",
     "cluster_stat",
     "contribution",
     "decision",
     "delay_count",
     "fold_queue",
+    "idempotency_key",
     "job_run",
     "learner_state",
     "lease",
@@ -58,4 +80,5 @@ __all__ = [
     "session",
     "snapshot",
     "usage_report",
+    "usage_revision",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
 
 from banditd.storage.schema.columns import metadata, text_column, time_column
 
@@ -45,6 +45,10 @@ arm: Final = Table(
     Column("min_share", Double, nullable=False, server_default=text("0")),
     Column("kwh_per_mtok_in", Double, nullable=False, server_default=text("0")),
     Column("kwh_per_mtok_out", Double, nullable=False, server_default=text("0")),
+    text_column("upstream", nullable=True),
+    Column("params", Text, nullable=False, server_default=text("'{}'")),
+    Column("rename_params", Text, nullable=False, server_default=text("'{}'")),
+    Column("first_token_s", Double),
 )
 
 arm_price: Final = Table(
@@ -105,4 +109,20 @@ secret: Final = Table(
     text_column("name", primary_key=True),
     Column("value", LargeBinary, nullable=False),
     time_column("created_at_us"),
+)
+
+# What an operator has put on an account or taken off it by hand.
+budget_correction: Final = Table(
+    "budget_correction",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("correction_id", primary_key=True),
+    text_column("budget"),
+    text_column("account"),
+    time_column("window_at_us"),
+    Column("usd", Double, nullable=False),
+    text_column("reason"),
+    text_column("key_name", nullable=True),
+    time_column("created_at_us"),
+    Index(None, "policy", "budget", "created_at_us"),
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, UniqueConstraint, text
 
-from banditd.storage.schema.columns import decision_key, metadata, text_column, time_column
+from banditd.storage.schema.columns import decision_key, dependent_key, metadata, text_column, time_column
 
 decision: Final = Table(
     "decision",
@@ -46,6 +46,8 @@ decision: Final = Table(
     text_column("facts", server_default=text("'{}'")),
     text_column("charges", server_default=text("'[]'")),
     text_column("mixture", nullable=True),
+    text_column("key_name", nullable=True),
+    Column("checksum", BigInteger),  # storage/checksum.py; null in rows of older releases
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
     Index(None, "policy", "expires_at_us"),
@@ -109,7 +111,42 @@ usage_report: Final = Table(
     text_column("body_hash"),
     time_column("received_at_us"),
     Column("cached_input_tokens", BigInteger),
+    Column("revision", Integer, nullable=False, server_default=text("0")),
+    # Dollars that a client told of the answer; null where they are those of its tokens.
+    Column("told_cost_usd", Double),
+    # Part of ``cost_usd``: what attempts beside the answer cost. Null is 0.
+    Column("attempts_usd", Double),
     Index(None, "policy", "decision_id"),
+)
+
+# What a report said before a later one completed or corrected it.
+usage_revision: Final = Table(
+    "usage_revision",
+    metadata,
+    dependent_key(),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    text_column("policy"),
+    Column("cost_usd", Double),
+    text_column("report"),
+    time_column("received_at_us"),
+)
+
+# Every call of an upstream that a decision took, where its usage report tells of them.
+attempt: Final = Table(
+    "attempt",
+    metadata,
+    dependent_key(),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    text_column("policy"),
+    text_column("arm"),
+    text_column("error", nullable=True),
+    Column("latency_ms", Double),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
+    Column("cost_usd", Double),
+    Column("told_cost_usd", Double),
+    Column("retry_after_s", Double),
 )
 
 session: Final = Table(
@@ -121,4 +158,20 @@ session: Final = Table(
     text_column("decision_id"),
     time_column("updated_at_us"),
     Index(None, "updated_at_us"),
+)
+
+idempotency_key: Final = Table(
+    "idempotency_key",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("key_name", primary_key=True),
+    text_column("operation", primary_key=True),
+    text_column("idempotency_key", primary_key=True),
+    Column("item", Integer, primary_key=True, autoincrement=False),
+    text_column("request_hash"),
+    text_column("decision_id", nullable=True),
+    text_column("answer", nullable=True),
+    time_column("created_at_us"),
+    Index(None, "created_at_us"),
+    sqlite_with_rowid=False,
 )

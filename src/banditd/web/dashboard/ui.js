@@ -182,6 +182,8 @@ export const REASONS = {
   context_window: "the query is longer than its context window",
   quality_floor: "its predicted reward is below the request's floor",
   breaker_open: "its breaker is open after upstream errors",
+  breaker_probe: "a probe after upstream errors is under way",
+  cooling_down: "its upstream asked to be left alone for a while",
   max_share: "it has reached its traffic cap",
   budget: "the budget does not allow it now",
 };

@@ -11,6 +11,7 @@ from banditd.services.bundle import ArmView
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name
+from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import iso_time, json_answer
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest
@@ -19,7 +20,7 @@ from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest
 _PLAIN = (
     "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth", "quality_tier",
     "expected_output_tokens", "expected_latency_ms", "min_share", "max_share", "kwh_per_mtok_in", "kwh_per_mtok_out",
-    "onboarding_decisions", "onboarding_usd",
+    "onboarding_decisions", "onboarding_usd", "upstream", "params", "rename_params", "first_token_s",
 )  # fmt: skip
 
 _PRICE = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
@@ -66,10 +67,16 @@ async def add(api: Api, request: web.Request) -> web.Response:
             kwh_per_mtok_out=asked.kwh_per_mtok_out,
             onboarding_decisions=asked.onboarding_decisions,
             onboarding_usd=asked.onboarding_usd,
-        )
+            upstream=asked.upstream,
+            params=asked.params,
+            rename_params=asked.rename_params,
+            first_token_s=asked.first_token_s,
+        ),
+        request_key(request, "add_arm", asked),
     )
     location = f"/v1/arms/{quote(asked.arm, safe='')}?policy={quote(policy, safe='')}"
-    return json_answer(arm_answer(view), status=201, headers={"Location": location})
+    headers = {"Location": location, **duplicate_header(duplicate=view.duplicate)}
+    return json_answer(arm_answer(view), status=201, headers=headers)
 
 
 async def patch(api: Api, request: web.Request) -> web.Response:
@@ -87,14 +94,22 @@ async def patch(api: Api, request: web.Request) -> web.Response:
         given_prices = asked.price.model_fields_set
         changes["price"] = {field: getattr(asked.price, field) for field in _PRICE if field in given_prices}
     valid_from_us = time_of("/price/valid_from", asked.price.valid_from)
-    return json_answer(arm_answer(await api.services.arms.patch(policy, name, changes, price_from_us=valid_from_us)))
+    view = await api.services.arms.patch(
+        policy,
+        name,
+        changes,
+        price_from_us=valid_from_us,
+        key=request_key(request, "patch_arm", asked, target=name),
+    )
+    return json_answer(arm_answer(view), headers=duplicate_header(duplicate=view.duplicate))
 
 
 async def delete(api: Api, request: web.Request) -> web.Response:
     """Take an arm out; its log and statistics stay."""
     policy = read_parameters(request, ArmParameters).policy
-    await api.services.arms.delete(policy, path_name(request, "arm"))
-    return web.Response(status=204)
+    name = path_name(request, "arm")
+    duplicate = await api.services.arms.delete(policy, name, request_key(request, "delete_arm", target=name))
+    return web.Response(status=204, headers=duplicate_header(duplicate=duplicate))
 
 
 def arm_answer(view: ArmView) -> dict[str, object]:
@@ -121,6 +136,10 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         "kwh_per_mtok_out": arm.kwh_per_mtok_out,
         "onboarding_decisions": arm.onboarding_decisions,
         "onboarding_usd": arm.onboarding_usd,
+        "upstream": arm.upstream,
+        "params": dict(arm.params),
+        "rename_params": dict(arm.rename_params),
+        "first_token_s": arm.first_token_s,
         "created_at": iso_time(arm.created_at_us),
         "updated_at": iso_time(arm.updated_at_us),
         "usage": {

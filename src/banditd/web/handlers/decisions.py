@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from aiohttp import web
 
+from banditd.core.attempts import Attempt, error_class_of
 from banditd.core.types import UsageReport
 from banditd.ports import DecisionFilter
 from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_id
+from banditd.web.idempotency import request_key
 from banditd.web.json import encode, json_answer
 from banditd.web.schemas.reports import DecisionParameters
-from banditd.web.schemas.rewards import UsageRequest
+from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
 
 UNKNOWN = "DECISION_NOT_FOUND"
 
@@ -45,33 +48,50 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     """What the decision really cost."""
     decision_id = path_id(request, UNKNOWN)
     asked = await read_model(request, UsageRequest)
-    said: tuple[object, ...] = (
-        asked.served_arm, asked.input_tokens, asked.output_tokens, asked.cost_usd, asked.latency_ms,
-        asked.error, asked.finish_reason,
-    )  # fmt: skip
-    if asked.cached_input_tokens is not None:
-        said = (*said, asked.cached_input_tokens)
-    receipt = await api.services.rewards.report_usage(
-        UsageReport(
-            decision_id=decision_id,
-            served_arm=asked.served_arm,
-            input_tokens=asked.input_tokens,
-            output_tokens=asked.output_tokens,
-            cached_input_tokens=asked.cached_input_tokens,
-            cost_usd=asked.cost_usd,
-            latency_ms=asked.latency_ms,
-            error=asked.error,
-            finish_reason=asked.finish_reason,
-            body_hash=hashlib.sha256(encode(said)).hexdigest(),
-        )
-    )
+    key = request_key(request, "usage", asked, target=decision_id)
+    receipt = await api.services.rewards.report_usage(replace(_report(decision_id, asked), request_key=key))
     return json_answer(
-        {"decision_id": receipt.decision_id, "duplicate": receipt.duplicate, "cost_usd": receipt.cost_usd}
+        {
+            "decision_id": receipt.decision_id,
+            "duplicate": receipt.duplicate,
+            "revision": receipt.revision,
+            "cost_usd": receipt.cost_usd,
+        }
+    )
+
+
+def _report(decision_id: str, asked: UsageRequest) -> UsageReport:
+    return UsageReport(
+        decision_id=decision_id,
+        served_arm=asked.served_arm,
+        input_tokens=asked.input_tokens,
+        output_tokens=asked.output_tokens,
+        cached_input_tokens=asked.cached_input_tokens,
+        cost_usd=asked.cost_usd,
+        latency_ms=asked.latency_ms,
+        error=asked.error,
+        finish_reason=asked.finish_reason,
+        attempts=tuple(_attempt(one) for one in asked.attempts or ()),
+        body_hash=hashlib.sha256(encode(asked.model_dump(exclude_none=True))).hexdigest(),
+    )
+
+
+def _attempt(asked: AttemptRequest) -> Attempt:
+    return Attempt(
+        arm=asked.arm,
+        error=None if asked.error is None else error_class_of(asked.error),
+        latency_ms=asked.latency_ms,
+        input_tokens=asked.input_tokens,
+        output_tokens=asked.output_tokens,
+        cached_input_tokens=asked.cached_input_tokens,
+        cost_usd=asked.cost_usd,
+        retry_after_s=asked.retry_after_s,
     )
 
 
 async def activate(api: Api, request: web.Request) -> web.Response:
     """Activate a deferred decision and release its held rewards."""
     decision_id = path_id(request, UNKNOWN)
-    activated = await api.services.rewards.activate(decision_id)
-    return json_answer({"decision_id": decision_id, "activated": activated})
+    key = request_key(request, "activate", target=decision_id)
+    activated, duplicate = await api.services.rewards.activate(decision_id, key)
+    return json_answer({"decision_id": decision_id, "activated": activated, "duplicate": duplicate})

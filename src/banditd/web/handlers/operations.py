@@ -12,6 +12,7 @@ from banditd.services.reports.rows import with_times
 from banditd.web import pages
 from banditd.web.api import Api
 from banditd.web.json import JSON_TYPE, json_answer
+from banditd.web.keys import SEES_DETAILS
 from banditd.web.problems import KINDS
 
 # A scrape must answer within the usual ten seconds, also when the database does not.
@@ -23,13 +24,15 @@ async def liveness(api: Api, _: web.Request) -> web.Response:
     return json_answer({"status": "ok", "version": api.config.version})
 
 
-async def readiness(api: Api, _: web.Request) -> web.Response:
-    """Whether this process should get traffic."""
+async def readiness(api: Api, request: web.Request) -> web.Response:
+    """Whether this process should get traffic: anybody hears yes or no and what fails, the scope read the details."""
     ready, parts = await api.services.health.readiness()
-    body: dict[str, object] = {**parts, "status": "ready" if ready else "not ready"}
-    jobs = parts.get("jobs")
-    if isinstance(jobs, list):
-        body["jobs"] = [with_times(job) for job in jobs]
+    body: dict[str, object] = {"status": "ready" if ready else "not ready", "failing": parts["failing"]}
+    if request.get(SEES_DETAILS):
+        body = {**parts, **body}
+        jobs = parts.get("jobs")
+        if isinstance(jobs, list):
+            body["jobs"] = [with_times(job) for job in jobs]
     return json_answer(body, status=200 if ready else 503)
 
 

@@ -13,31 +13,32 @@ from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.web.api import Api
-from banditd.web.body import parse_adapter, read_body
+from banditd.web.body import read_body, validated
+from banditd.web.idempotency import header_key
 from banditd.web.json import encode, json_answer
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.base import UUID_PATTERN
-from banditd.web.schemas.rewards import KEY_PATTERN, RewardRequest
+from banditd.web.schemas.rewards import RewardRequest
 
+_BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
 _ONE: Final = TypeAdapter(RewardRequest)
 _MANY: Final = TypeAdapter(list[RewardRequest])
-_KEY: Final = re.compile(KEY_PATTERN)
 _UUID: Final = re.compile(UUID_PATTERN)
 
 
 async def create(api: Api, request: web.Request) -> web.Response:
     """Record one reward, or a list of them in one transaction."""
     body = await read_body(request)
-    header_key = _header_key(request)
-    if body.lstrip()[:1] != b"[":
-        asked = parse_adapter(_ONE, RewardRequest, body)
-        key = _single_key(header_key, asked.idempotency_key)
+    in_header = header_key(request)
+    if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
+        asked = await validated(_ONE.validate_json, RewardRequest, body)
+        key = _single_key(in_header, asked.idempotency_key)
         [outcome] = await api.services.rewards.submit([to_input(asked, key)])
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
-    many = parse_adapter(_MANY, RewardRequest, body)
-    _check_list(many, header_key, api.config.max_batch)
+    many = await validated(_MANY.validate_json, RewardRequest, body)
+    _check_list(many, in_header, api.config.max_batch)
     outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key) for one in many])
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
@@ -88,18 +89,6 @@ def receipt_answer(receipt: RewardReceipt) -> dict[str, object]:
         "reward": receipt.reward,
         "late": receipt.late,
     }
-
-
-def _header_key(request: web.Request) -> str | None:
-    given = request.headers.getall("Idempotency-Key", None)
-    if given is None:
-        return None
-    if len(given) > 1 or not _KEY.fullmatch(given[0]) or len(given[0]) > 255:
-        message = "give it once: 1 to 255 visible ASCII characters"
-        raise InvalidFieldsError(
-            f"the header Idempotency-Key is not valid: {message}", errors=[("Idempotency-Key", message)]
-        )
-    return given[0]
 
 
 def _single_key(header: str | None, field: str | None) -> str | None:

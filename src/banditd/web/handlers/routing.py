@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
 from typing import Final
@@ -10,13 +11,14 @@ from typing import Final
 import numpy as np
 from aiohttp import web
 from multidict import CIMultiDict
-from pydantic import ValidationError
 from pydantic_core import to_json
 
 from banditd.core.errors import BanditdError
+from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
 from banditd.web.api import Api
-from banditd.web.body import invalid, read_body, read_model
+from banditd.web.body import read_body, read_model, validated
+from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, iso_time, json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
@@ -31,10 +33,11 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Route one query."""
     started = perf_counter()
     try:
-        asked = await _read(request)
-        decision = await api.services.routing.route(
-            to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
-        )
+        asked = await validated(RouteRequest.model_validate_json, RouteRequest, await read_body(request))
+        query = to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
+        if "Idempotency-Key" in request.headers:
+            query = replace(query, request_key=request_key(request, "route", asked))
+        decision = await api.services.routing.route(query)
     except BanditdError as error:
         api.metrics.count(api.metrics.route_errors, error.code)
         raise
@@ -51,32 +54,31 @@ async def create(api: Api, request: web.Request) -> web.Response:
                 ("x-banditd-propensity", repr(float(decision.propensity))),
                 ("x-banditd-explored", "true" if decision.explored else "false"),
                 ("x-banditd-overhead-ms", f"{elapsed_s * 1e3:.3f}"),
+                *duplicate_header(duplicate=decision.duplicate).items(),
             )
         ),
     )
 
 
-async def _read(request: web.Request) -> RouteRequest:
-    body = await read_body(request)
-    try:
-        return RouteRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid(error, RouteRequest, body) from None
-
-
 async def create_batch(api: Api, request: web.Request) -> web.Response:
     """Route several queries; their decisions share one commit."""
-    asked = (await read_model(request, RouteBatchRequest)).queries
+    batch = await read_model(request, RouteBatchRequest)
+    asked = batch.queries
     if len(asked) > api.config.max_batch:
         message = f"at most {api.config.max_batch} queries at once"
         raise InvalidFieldsError(message, errors=[("/queries", message)])
     limit = api.config.max_input_chars
     key_name = request.get(KEY_NAME)
     queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
+    key = request_key(request, "route_batch", batch)
+    if key is not None:
+        queries = [replace(query, request_key=replace(key, item=index)) for index, query in enumerate(queries)]
     outcomes = await api.services.routing.route_batch(queries)
-    results = [
-        _batch_item(index, one, outcome) for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True))
-    ]
+    results = []
+    pace = Pace()
+    for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True)):
+        results.append(_batch_item(index, one, outcome))
+        await pace.step()
     failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
     for failure in failures:
         api.metrics.count(api.metrics.route_errors, failure.code)
@@ -91,14 +93,13 @@ def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdErro
 
 
 def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
-    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit, or none."""
+    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
     text, turns = asked.input, 1
     if asked.messages is not None:
         text, turns = join_messages(asked.messages)
-        if text is None and asked.embedding is None:
-            message = "at least one text part must not be empty, or give an embedding"
-            raise InvalidFieldsError("the messages hold no text", errors=[(pointer + "/messages", message)])
-    if text is not None:
+    if not text:
+        text = None
+    else:
         if len(text) > max_input_chars:
             message = f"the text has {len(text)} characters; at most {max_input_chars} are taken"
             where = "/input" if asked.input is not None else "/messages"
@@ -124,19 +125,24 @@ def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_n
         key_name=key_name,
         cost_weight=asked.cost_weight,
         expected_output_tokens=asked.expected_output_tokens,
-        session_id=asked.session_id,
+        session_id=asked.session_id or None,
         new_session_arm=asked.new_session_arm,
-        tags=asked.tags or _NOTHING,
+        tags=_said(asked.tags) if asked.tags else _NOTHING,
         dry_run=asked.dry_run,
         explain=asked.explain,
         defer_activation=asked.defer_activation,
     )
 
 
+def _said(tags: dict[str, str]) -> dict[str, str]:
+    """The tags without empty ones: a client's variable that is not set is no value."""
+    return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
+
+
 def join_messages(messages: list[Message]) -> tuple[str | None, int]:
     """All text of a conversation, in order, one message per paragraph; and its number of user turns.
 
-    None instead of a text when there is none at all (only images, say): then the client has to give an embedding.
+    None instead of a text when there is none at all (only images, say).
     """
     parts: list[str] = []
     turns = 0
@@ -174,6 +180,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
         "expires_at": iso_time(decision.expires_at_us),
         "session_id": decision.session_id,
         "dry_run": dry_run,
+        "duplicate": decision.duplicate,
     }
     if explain:
         answer["arms"] = _scores(decision, utility, order)

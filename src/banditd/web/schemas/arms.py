@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from banditd.core.calls import MAX_PARAMS, check_params
 from banditd.core.types import QualityTier
 from banditd.web.schemas.base import (
     AnswerModel,
     Dollars,
-    Label,
+    ModelName,
     Name,
     OpenAnswerModel,
     ParameterModel,
@@ -20,6 +21,7 @@ from banditd.web.schemas.base import (
     UnitInterval,
 )
 
+_Parameter = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 _Latency = Annotated[float, Field(ge=0.0, le=1e9)]
 _Energy = Annotated[float, Field(ge=0.0, le=1e9)]
 _Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -71,6 +73,19 @@ class ArmFields(RequestModel):
     """A new arm gets its minimum share until it has served this many decisions. 0 switches it off."""
     onboarding_usd: Dollars = 1.0
     """... or until it has cost this much. US dollars."""
+    upstream: Name | None = None
+    """A configured upstream, by name: the gateway calls it. Null: only ``/v1/route`` gives this arm. Never a URL."""
+    params: Annotated[dict[str, JsonValue], Field(max_length=MAX_PARAMS)] = Field(default_factory=dict)
+    """Request parameters that the gateway sends for this arm, whatever the client says; null takes one out."""
+    rename_params: Annotated[dict[str, _Parameter], Field(max_length=MAX_PARAMS)] = Field(default_factory=dict)
+    """Parameters that this model calls by another name: the client's name to the model's."""
+    first_token_s: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    """Longest wait for its first token, in seconds; null: its upstream's."""
+
+    @model_validator(mode="after")
+    def _check_params(self) -> Self:
+        check_params(self.params, self.rename_params)
+        return self
 
 
 class ArmRequest(ArmFields):
@@ -83,7 +98,7 @@ class ArmRequest(ArmFields):
     )
 
     arm: Name
-    upstream_model: Label | None = None
+    upstream_model: ModelName | None = None
     """The name to call the model by; the arm's own name when left out."""
 
 
@@ -92,7 +107,7 @@ class ArmPatch(ArmFields):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    upstream_model: Label = ""
+    upstream_model: ModelName = ""
 
 
 class ArmParameters(ParameterModel):
@@ -203,6 +218,10 @@ class ArmAnswer(AnswerModel):
     kwh_per_mtok_out: float
     onboarding_decisions: int
     onboarding_usd: float
+    upstream: str | None
+    params: dict[str, JsonValue]
+    rename_params: dict[str, str]
+    first_token_s: float | None
     created_at: Time
     updated_at: Time
     usage: UsageTotals

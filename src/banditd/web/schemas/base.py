@@ -20,6 +20,8 @@ from pydantic import (
     StringConstraints,
 )
 
+from banditd.web.legible import REPLACEMENT, legible_label, legible_value
+
 MAX_TEXT_CHARS: Final = 1_000_000
 MAX_EMBEDDING: Final = 8192
 MAX_LIST: Final = 1000
@@ -33,14 +35,17 @@ MAX_TOKENS: Final = 1_000_000_000
 MAX_USD: Final = 1e9
 # Names end in URLs, SQL and metrics: no spaces, no control characters, nothing that needs escaping in JSON.
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
-LABEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
+MODEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 UUID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 TIME_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128)]
-Label: TypeAlias = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, min_length=1, max_length=256)]
+ModelName: TypeAlias = Annotated[str, StringConstraints(pattern=MODEL_PATTERN, min_length=1, max_length=256)]
+# A client's own words: control characters become U+FFFD, so that they never refuse a request.
+Label: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(legible_label)]
+OptionalLabel: TypeAlias = Annotated[str, StringConstraints(max_length=256), AfterValidator(legible_label)]
 Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
-Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS)]
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 UnitInterval: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Dollars: TypeAlias = Annotated[float, Field(ge=0.0, le=MAX_USD)]
 Tokens: TypeAlias = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
@@ -80,13 +85,11 @@ def _check_metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Finite numbers, no NUL (PostgreSQL stores none), and not more than a note."""
     if _size(value) > MAX_METADATA_CHARS:
         raise ValueError(f"metadata may hold {MAX_METADATA_CHARS} characters in all; send a reference instead")
-    return value
+    return {name.replace("\0", REPLACEMENT): legible_value(item) for name, item in value.items()}
 
 
 def _size(value: JsonValue) -> int:
     if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("a string may not hold the character NUL")
         return len(value) + 2
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("NaN and Infinity are not JSON; leave the field out")

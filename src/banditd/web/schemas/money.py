@@ -30,10 +30,12 @@ class BudgetAccount(AnswerModel):
 
 
 class GuardState(AnswerModel):
-    """How much of the policy's own vector is played beside the fixed-arm mixture, and why."""
+    """The policy's own vectors against the fixed-arm mixture, which is logged beside them and never drawn from."""
 
+    alarm: bool
+    """Contexts look worse than the mixture, by more than two standard errors."""
     share: float
-    """In (0, 1]: 1 unless contexts look worse than the mixture."""
+    """Always 1: the policy's own vector is what is drawn from. Goes with the next release."""
     advantage: float | None
     """Reward, less the price of money, of the policy's own vector over the mixture's: on the last 1,000 rewards."""
     standard_error: float | None

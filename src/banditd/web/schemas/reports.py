@@ -314,6 +314,8 @@ class SnapshotsAnswer(AnswerModel):
 
 
 class HealthAnswer(OpenAnswerModel):
-    """Liveness: the process answers. Readiness: and every part it needs does."""
+    """Liveness: the process answers. Readiness: and every part it needs does; more with the scope ``read``."""
 
     status: str
+    failing: Annotated[list[str], Field(default_factory=list)]
+    """Readiness: the parts that keep it from being ready: database, encoder, policies, draining."""

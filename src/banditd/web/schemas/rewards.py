@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, RootModel, StringConstraints, model_validator
 
+from banditd.core.attempts import MAX_ATTEMPTS
 from banditd.web.schemas.base import (
     MAX_BATCH,
     AnswerModel,
@@ -21,6 +22,9 @@ from banditd.web.schemas.problem import ItemError
 
 KEY_PATTERN = r"^[\x21-\x7e]+$"
 IdempotencyKey = Annotated[str, StringConstraints(pattern=KEY_PATTERN, min_length=1, max_length=255)]
+
+
+Milliseconds = Annotated[float, Field(ge=0.0, le=1e9)]
 
 
 class RewardRequest(RequestModel):
@@ -101,28 +105,72 @@ class RewardAnswer(RootModel[RewardReceiptAnswer | RewardListAnswer]):
     """A receipt for one reward, results for a list."""
 
 
+class AttemptRequest(RequestModel):
+    """One call of an upstream. Figures are those of this call alone."""
+
+    arm: Name
+    error: Label | None = None
+    """Why it failed; left out where it answered. ``transport``, ``timeout``, ``overload``, ``server``, ``auth``,
+    ``request``, ``context``, ``policy`` or ``client_gone``; other words are understood as one of these."""
+    latency_ms: Milliseconds | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cached_input_tokens: Tokens | None = None
+    cost_usd: Dollars | None = None
+    retry_after_s: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
+    """How long an overloaded upstream asked to be left alone: its arm is, for so long (at most an hour)."""
+
+    @model_validator(mode="after")
+    def _check_cached(self) -> Self:
+        _check_cached(self.input_tokens, self.cached_input_tokens)
+        return self
+
+
 class UsageRequest(RequestModel):
-    """What a decision really cost. Tokens are enough: the arm's price is applied."""
+    """What a decision really cost. Tokens are enough: the arm's price is applied.
+
+    Reports of a decision are merged: what one gives completes or corrects what was known, what it leaves out stays.
+    """
 
     served_arm: Name | None = None
-    """The arm that answered, when it was not the chosen one (a fallback)."""
+    """The arm that answered, when it was not the chosen one (a fallback). ``attempts`` say it better."""
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cached_input_tokens: Tokens | None = None
     """Of the input tokens, those that the provider had cached."""
     cost_usd: Dollars | None = None
-    """What was paid, if known. US dollars."""
-    latency_ms: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
-    """Time to the whole answer. Milliseconds."""
+    """What was paid for the answer, if known. US dollars."""
+    latency_ms: Milliseconds | None = None
+    """Time to the whole answer. With ``attempts``, that of the one that answered counts."""
     error: Label | None = None
-    """Kind of failure, such as ``timeout``. Availability is not quality: it teaches no reward."""
+    """Kind of failure, such as ``timeout``. Availability is not quality: it teaches no reward. Without tokens or
+    dollars a failed call costs nothing."""
     finish_reason: Label | None = None
+    attempts: Annotated[list[AttemptRequest], Field(min_length=1, max_length=MAX_ATTEMPTS)] | None = None
+    """Every call that the decision took, in order. The last one that answered has served, and the figures beside
+    ``attempts`` are its own. Failed ones count for their arms' breakers, and are charged for the tokens they tell."""
 
     @model_validator(mode="after")
-    def _check_cached(self) -> Self:
-        if self.cached_input_tokens is not None and self.cached_input_tokens > (self.input_tokens or 0):
-            raise ValueError("cached_input_tokens are a part of input_tokens, so not more than those")
+    def _check(self) -> Self:
+        if self.attempts is None:
+            _check_cached(self.input_tokens, self.cached_input_tokens)
+            return self
+        answered = [one for one in self.attempts if one.error is None]
+        main = answered[-1] if answered else self.attempts[-1]
+        served = answered[-1].arm if answered else None
+        if self.served_arm is not None and self.served_arm != served:
+            raise ValueError("served_arm must be the last of attempts that answered; leave it out")
+        if self.error is not None and answered:
+            raise ValueError("error stands for a call that nobody answered, but one of attempts did; leave it out")
+        for name in ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd"):
+            if None not in (ours := getattr(self, name), its := getattr(main, name)) and ours != its:
+                raise ValueError(f"{name} differs from that of the attempt it belongs to; give it once")
         return self
+
+
+def _check_cached(input_tokens: int | None, cached: int | None) -> None:
+    if cached is not None and cached > (input_tokens or 0):
+        raise ValueError("cached_input_tokens are a part of input_tokens, so not more than those")
 
 
 class UsageAnswer(AnswerModel):
@@ -130,8 +178,11 @@ class UsageAnswer(AnswerModel):
 
     decision_id: Identifier
     duplicate: bool
+    """It told nothing new; nothing was counted again."""
+    revision: Annotated[int, Field(ge=0)]
+    """0 for the first report, then one more for every one that told something new."""
     cost_usd: float | None
-    """Null when neither dollars nor tokens are known."""
+    """Of all attempts together. Null while neither dollars nor tokens of the answer are known."""
 
 
 class ActivateAnswer(AnswerModel):
@@ -140,3 +191,5 @@ class ActivateAnswer(AnswerModel):
     decision_id: Identifier
     activated: bool
     """False when it was active already."""
+    duplicate: bool
+    """It is the answer to an earlier request under the same ``Idempotency-Key``."""

@@ -16,9 +16,9 @@ from banditd.web.schemas.base import (
     AnswerModel,
     Dollars,
     Identifier,
-    Label,
     Name,
     Names,
+    OptionalLabel,
     RequestModel,
     Text,
     Time,
@@ -65,7 +65,7 @@ class RouteRequest(RequestModel):
 
     input: Text | None = None
     """The prompt. At most 1,000,000 characters."""
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_LIST)] | None = None
+    messages: Annotated[list[Message], Field(max_length=MAX_LIST)] | None = None
     """The conversation, as for OpenAI's chat completions. Not together with ``input``."""
     embedding: Annotated[list[_Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
     """Your own embedding of the prompt, of the encoder's dimension; it is normalised. Saves the encoding."""
@@ -92,11 +92,11 @@ class RouteRequest(RequestModel):
     answer of the dearest arm costs."""
     expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """How long an answer you expect, for the predicted cost. Tokens."""
-    session_id: Label | None = None
+    session_id: OptionalLabel | None = None
     """Requests of one session keep their arm."""
     new_session_arm: bool = False
     """Draw the session's arm afresh."""
-    tags: Annotated[dict[Name, Label], Field(max_length=MAX_TAGS)] | None = None
+    tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None
     """Your own labels, stored with the decision. At most 32."""
     features: Annotated[dict[Name, _Bounded], Field(max_length=MAX_FEATURES)] | None = None
     """Caller features by name, as configured. Unknown names are refused by the policy."""
@@ -172,6 +172,8 @@ class RouteAnswer(AnswerModel):
     expires_at: Time
     session_id: str | None
     dry_run: bool
+    duplicate: bool
+    """It was made before, for the same ``Idempotency-Key``; nothing was decided or charged again."""
     arms: list[ArmScore] | None = None
     """With ``explain``."""
     exclusions: dict[str, str] | None = None

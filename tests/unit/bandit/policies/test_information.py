@@ -5,21 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banditd.bandit.policies import quadrature
-from banditd.bandit.policies.information import (
-    _STEP,
-    _UNIT,
-    _few_pulls,
-    _mix_few,
-    _mixture_of_many,
-    _pulls,
-    directed_probabilities,
-)
-from banditd.bandit.policies.quadrature import contenders, win_sums
+from banditd.bandit.policies import information, quadrature
+from banditd.bandit.policies.information import STEP, UNIT, best_mixture, directed_probabilities, pulls
+from banditd.bandit.policies.quadrature import COARSE, Grid, contenders
 
 NOISE = 0.1
 DRAWS = 300_000
-FINE = quadrature._Grid(6.0, 6_000, 300)
+FINE = Grid(6.0, 6_000, 300)
 
 # Means, deviations, and by how much the grid in use may be out beyond sampling: E[max] in parts of the largest
 # deviation, information in parts of the arm's own variance. Few nodes are worst where all arms are twins: theirs
@@ -38,18 +30,21 @@ BELIEFS = [
 
 def directed(mean, deviation, noise: float = NOISE) -> np.ndarray:  # type: ignore[no-untyped-def]
     mean, deviation = np.array(mean, dtype=float), np.array(deviation, dtype=float)
-    return directed_probabilities(mean, deviation, deviation**2, np.full(mean.shape, noise))
+    return probabilities(mean, deviation, np.full(mean.shape, noise))
 
 
-def pulls_both_ways(
-    mean: np.ndarray, deviation: np.ndarray, told: np.ndarray, reach: float = quadrature._COARSE.reach
-) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """The m arms that can win, and (regret, information) of each in steps, (2, m): in plain numbers, by arrays."""
-    among = contenders(mean, deviation, reach)
-    active, sums = among[0], win_sums(among)
-    few = _few_pulls(among, sums, told[active].tolist())
-    assert [a for _, _, a in few] == active
-    return active, np.array([pull[:2] for pull in few]).T, _pulls(among, sums.copy(), told[active].tolist())
+def probabilities(mean: np.ndarray, deviation: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Of one query, whose arms all are allowed: (n,)."""
+    everyone = np.ones((1, mean.size), dtype=bool)
+    return directed_probabilities(mean[None, :], deviation[None, :], deviation[None, :] ** 2, noise, everyone)[0]
+
+
+def pulls_of(
+    mean: np.ndarray, deviation: np.ndarray, learnable: np.ndarray, grid: Grid = COARSE
+) -> tuple[np.ndarray, np.ndarray]:
+    """(regret, information) of each arm that can win in steps, (2, n), and which those are, (n,)."""
+    among = contenders(mean[None, :], deviation[None, :], np.ones((1, mean.size), dtype=bool), grid)
+    return pulls(among, learnable[None, :])[:, 0], among.able[0]
 
 
 def sampled(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
@@ -80,45 +75,23 @@ def test_regret_and_information_of_a_pull_agree_with_sampling(
     mean, deviation, regret_out: float, information_out: float, fine: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a fine grid to within what sampling is out by; on the one in use, to within what its few nodes add."""
+    grid = COARSE
     if fine:
-        monkeypatch.setattr(quadrature, "_COARSE", FINE)
+        grid = FINE
+        monkeypatch.setattr(information, "COARSE", FINE)
         monkeypatch.setattr(quadrature, "_MOST_NODES", 10_000)
         regret_out = information_out = 0.0
+    quadrature._nodes.cache_clear()
     mean, deviation = np.array(mean), np.array(deviation)
-    told = np.linspace(0.9, 0.2, mean.size)
-    regret, information, regret_chance, information_chance = sampled(mean, deviation)
-    active, *both = pulls_both_ways(mean, deviation, told, FINE.reach if fine else quadrature._COARSE.reach)
+    learnable = np.linspace(0.9, 0.2, mean.size)
+    regret, told, regret_chance, information_chance = sampled(mean, deviation)
+    steps, active = pulls_of(mean, deviation, learnable, grid)
+    quadrature._nodes.cache_clear()
     regret_within = regret_chance + regret_out * deviation.max()
-    information_within = told * (information_chance + information_out * deviation**2)
-    for steps in both:
-        assert (np.abs(steps[0] / _STEP - regret[active]) < regret_within).all()
-        off = np.abs(steps[1] / (_STEP * _UNIT) - (told * information)[active])
-        assert (off < information_within[active]).all()
-
-
-@pytest.mark.parametrize("twins", [False, True])
-@pytest.mark.parametrize("n", range(2, 21))
-def test_plain_numbers_and_arrays_give_the_same_pulls_and_the_same_mixture(n: int, twins: bool) -> None:
-    generator = np.random.default_rng([n, twins])
-    for _ in range(100):
-        mean, deviation = generator.normal(0.6, 0.05, n), generator.uniform(0.001, 0.1, n)
-        told = generator.uniform(0.01, 0.5, n)
-        if twins:
-            one, two = generator.choice(n, 2, replace=False)
-            for values in (mean, deviation, told):
-                values[two] = values[one]
-        active, few, many = pulls_both_ways(mean, deviation, told)
-        np.testing.assert_allclose(few, many, rtol=0.0, atol=1.0)  # rounding may fall to either side of one step
-        plain, arrays = mixed_both_ways(few, many)
-        assert plain.sum() == pytest.approx(1.0)
-        np.testing.assert_allclose(plain, arrays, rtol=0.0, atol=1e-9, err_msg=f"{len(active)} of {n} can win")
-
-
-def mixed_both_ways(few: np.ndarray, many: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (m,) in plain numbers, and by arrays, of pulls in steps, (2, m) each."""
-    plain = np.zeros(few.shape[1])
-    _mix_few([(regret, information, a) for a, (regret, information) in enumerate(few.T.tolist())], plain)
-    return plain, _mixture_of_many(many.copy())
+    information_within = learnable * (information_chance + information_out * deviation**2)
+    assert (np.abs(steps[0] / STEP - regret)[active] < regret_within).all()
+    off = np.abs(steps[1] / (STEP * UNIT) - learnable * told)
+    assert (off < information_within)[active].all()
 
 
 @given(
@@ -136,7 +109,7 @@ def test_arms_that_cannot_be_told_apart_are_treated_alike() -> None:
     np.testing.assert_allclose(directed([0.4] * 7, [0.2] * 7), np.full(7, 1 / 7), atol=1e-9)
 
 
-@pytest.mark.parametrize("n", [3, 6, 12, 20])  # in plain numbers, and by arrays
+@pytest.mark.parametrize("n", [3, 6, 12, 20])
 def test_twins_have_the_same_probability_whatever_rounding_makes_of_them(n: int) -> None:
     generator = np.random.default_rng(n)
     for _ in range(300):
@@ -145,7 +118,7 @@ def test_twins_have_the_same_probability_whatever_rounding_makes_of_them(n: int)
         one, two = generator.choice(n, 2, replace=False)
         for values in (mean, deviation, noise):
             values[two] = values[one]
-        p = directed_probabilities(mean, deviation, deviation**2, noise)
+        p = probabilities(mean, deviation, noise)
         assert p[one] == pytest.approx(p[two], abs=1e-6)
 
 
@@ -157,7 +130,7 @@ def test_one_certain_best_arm_is_taken_and_a_hopeless_one_never() -> None:
 def test_of_two_arms_alike_but_for_what_they_tell_the_one_that_tells_more_is_tried_more() -> None:
     mean, deviation = np.array([0.6, 0.5, 0.5]), np.array([0.05, 0.1, 0.1])
     noise = np.array([0.1, 0.02, 0.2])
-    probability = directed_probabilities(mean, deviation, deviation**2, noise)
+    probability = probabilities(mean, deviation, noise)
     assert probability[1] > probability[2]
 
 
@@ -180,6 +153,6 @@ def test_the_best_pair_is_the_best_that_a_fine_search_finds() -> None:
         pure = regret**2 / information
         weight = np.exp((1.0 - np.append(pure, [ratio.min()] * 2) / min(ratio.min(), pure.min())) / 0.5)
         expected = (weight[0] + (weight[2] + weight[3]) * wanted) / weight.sum()
-        steps = np.array([_STEP * regret, _STEP * _UNIT * information])
-        for shares in mixed_both_ways(steps, steps):
-            assert shares[0] == pytest.approx(expected, abs=1e-3)
+        steps = np.array([STEP * regret, STEP * UNIT * information])
+        shares = best_mixture(steps[:, None, :], np.ones((1, 2), dtype=bool))[0]
+        assert shares[0] == pytest.approx(expected, abs=1e-3)

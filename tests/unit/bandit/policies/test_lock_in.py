@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.one_query import choose
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.posterior.hyperparameters import Hyperparameters, expected_own
@@ -68,8 +69,8 @@ def test_a_neglected_specialist_is_found(schema, draw_context) -> None:
         everyone, nothing, found = np.arange(3), np.zeros(3), []
         for _ in range(1500):
             context, snapshot = draw_context(generator), state.snapshot()
-            choice = snapshot.choose(
-                context, arms=everyone, penalty=nothing, floors=nothing, uniform=float(generator.random())
+            choice = choose(
+                snapshot, context, arms=everyone, penalty=nothing, floors=nothing, uniform=float(generator.random())
             )
             if context.cluster == 3:
                 found.append(choice.index == 1)

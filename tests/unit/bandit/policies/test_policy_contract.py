@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests import one_query
 
 from banditd.bandit import POLICIES, ArmPrior, PolicySettings, PolicyState, Snapshot
+from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import Context, FeatureSchema
 
@@ -46,7 +48,8 @@ def everyone(snapshot: Snapshot) -> np.ndarray:
 
 def choose(snapshot: Snapshot, context: Context, uniform: float = 0.4, floor: float = 0.0):  # type: ignore[no-untyped-def]
     n = len(snapshot.arms)
-    return snapshot.choose(
+    return one_query.choose(
+        snapshot,
         context,
         arms=everyone(snapshot),
         penalty=np.linspace(0, 0.1, n),
@@ -60,7 +63,8 @@ def test_probabilities_are_a_distribution_that_respects_the_floors(taught, draw_
     generator = np.random.default_rng(1)
     for _ in range(50):
         context = draw_context(generator)
-        scores = snapshot.policy.scores(context, everyone(snapshot), np.zeros(4))
+        allowed = np.ones((1, 4), dtype=bool)
+        scores = snapshot.policy.scores(Contexts.of([context]), np.zeros((1, 4)), allowed)
         assert scores.probability.min() >= 0.0
         assert scores.probability.sum() == pytest.approx(1.0, abs=1e-12)
         choice = choose(snapshot, context, floor=0.02)
@@ -183,7 +187,8 @@ def test_draws_come_with_the_logged_frequency(taught, draw_context) -> None:
 
 def test_one_eligible_arm_is_always_chosen(taught, draw_context) -> None:
     snapshot = taught(rows=5).snapshot()
-    choice = snapshot.choose(
+    choice = one_query.choose(
+        snapshot,
         draw_context(np.random.default_rng(8)),
         arms=np.array([2], dtype=np.intp),
         penalty=np.zeros(1),

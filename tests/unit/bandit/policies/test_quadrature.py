@@ -3,7 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from banditd.bandit.policies.quadrature import HEIGHT, contenders, win_probabilities, win_sums
+from banditd.bandit.policies.quadrature import win_probabilities as many_at_once
+
+
+def win_probabilities(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return many_at_once(mean[None, :], deviation[None, :], np.ones((1, mean.size), dtype=bool))[0]
 
 
 def sampled(mean: np.ndarray, deviation: np.ndarray, n: int = 400_000) -> np.ndarray:
@@ -50,42 +54,14 @@ def test_one_certain_arm_among_uncertain_ones() -> None:
     np.testing.assert_allclose(win_probabilities(mean, deviation), sampled(mean, deviation), atol=0.01)
 
 
-def expected_where_each_wins(
-    mean: np.ndarray, deviation: np.ndarray
-) -> tuple[list[int], np.ndarray, np.ndarray, float]:
-    """The m that can win; P(b wins) (m,), sum 1; E[value_a - mean_a; b wins], row b, column a, (m, m); E[max]."""
-    among = contenders(mean, deviation)
-    active, from_low, width, low = among
-    *columns, own, wins = win_sums(among)
-    excess = np.array(columns).T * HEIGHT * np.array(width)
-    np.fill_diagonal(excess, own - np.array(from_low) * wins)
-    return active, wins / wins.sum(), excess / wins.sum(), low + float(own.sum() / wins.sum())
-
-
-@pytest.mark.parametrize(
-    ("mean", "deviation"),
-    [
-        ([0.5, 0.48], [0.05, 0.1]),
-        ([0.5, 0.52, 0.48, 0.45], [0.02, 0.05, 0.2, 0.1]),
-        (list(np.linspace(0.4, 0.6, 10)), list(np.linspace(0.12, 0.05, 10))),
-    ],
-)
-def test_conditional_means_agree_with_sampling(mean, deviation) -> None:
-    mean, deviation = np.array(mean), np.array(deviation)
-    active, probability, excess, maximum = expected_where_each_wins(mean, deviation)
-    draws = np.random.default_rng(0).normal(mean, deviation, size=(400_000, mean.size))
-    best = draws.argmax(axis=1)
-    shares = np.bincount(best, minlength=mean.size) / best.size
-    np.testing.assert_allclose(probability, shares[active], atol=0.01)
-    assert maximum == pytest.approx(draws.max(axis=1).mean(), abs=0.01 * deviation.max())
-    for row, chance, arm in zip(excess, probability, active, strict=True):
-        if shares[arm] > 0.01:
-            seen = (draws[best == arm] - mean).mean(axis=0)[active]
-            np.testing.assert_allclose(row / chance, seen, atol=0.06 * deviation.max())
-
-
-def test_what_the_winner_tells_averages_to_nothing() -> None:
-    """The law of total expectation: sum_b P(b wins) E[value_a - mean_a | b wins] = 0."""
-    mean, deviation = np.array([0.5, 0.49, 0.45, 0.4]), np.array([0.05, 0.08, 0.06, 0.1])
-    excess = expected_where_each_wins(mean, deviation)[2]
-    np.testing.assert_allclose(excess.sum(axis=0), 0.0, atol=0.003)
+def test_masked_arms_are_as_if_they_were_not_there() -> None:
+    rng = np.random.default_rng(4)
+    for n in (2, 3, 5, 12, 30):
+        mean, deviation = rng.normal(0.5, 0.1, (20, n)), rng.uniform(0.0, 0.2, (20, n))
+        allowed = rng.random((20, n)) < 0.6
+        allowed[np.arange(20), rng.integers(n, size=20)] = True
+        many = many_at_once(mean, deviation, allowed)
+        for row in range(20):
+            alone = win_probabilities(mean[row][allowed[row]], deviation[row][allowed[row]])
+            np.testing.assert_allclose(many[row][allowed[row]], alone, atol=1e-12)
+            assert not many[row][~allowed[row]].any()

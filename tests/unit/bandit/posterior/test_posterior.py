@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.one_query import predict
 
 from banditd.bandit import ArmPrior, Hyperparameters, PolicySettings, PolicyState
 from banditd.bandit.posterior.hyperparameters import CENTRE
+from banditd.bandit.posterior.posterior import Moments
 from banditd.services.reports.contrast import combination
 
 ARMS = ("a", "b", "c")
@@ -60,10 +62,11 @@ def test_means_variances_and_contrasts_are_those_of_the_joint_gaussian(schema, s
     query = draw_context(np.random.default_rng(1)).x
     lift = np.kron(np.eye(3), query)  # (3, 3d)
     cross = lift @ covariance @ lift.T
-    moments = posterior.moments(query, np.arange(3), np.array([0.0, 0.05, 0.0]))
+    penalty, allowed = np.array([[0.0, 0.05, 0.0]]), np.ones((1, 3), dtype=bool)
+    moments = Moments(*(part[0] for part in posterior.moments(query[None, :], penalty, allowed)))
     np.testing.assert_allclose(moments.mean, CENTRE + mean @ query, atol=1e-9)
     np.testing.assert_allclose(moments.variance, np.diag(cross), atol=1e-9)
-    lead = moments.leader
+    lead = int(moments.utility.argmax())
     for other in range(3):
         if other != lead:
             difference = cross[lead, lead] + cross[other, other] - 2 * cross[lead, other]
@@ -84,7 +87,7 @@ def test_a_quality_prior_counts_as_that_many_rewards(schema, draw_context) -> No
     context = draw_context(np.random.default_rng(2))
     arms = [ArmPrior("good", quality_prior=0.9, prior_worth=1000.0), ArmPrior("unknown")]
     snapshot = PolicyState(schema=schema, settings=PolicySettings(), arms=arms).snapshot()
-    mean, deviation = snapshot.predict(context, np.arange(2))
+    mean, deviation = predict(snapshot, context)
     assert mean[0] == pytest.approx(0.9, abs=0.02)
     assert 0.5 < mean[1] < mean[0]  # what the pool has in common rises with it
     assert deviation[0] < deviation[1]
@@ -97,7 +100,7 @@ def test_an_unseen_arm_is_expected_to_be_like_the_others(schema, draw_context) -
         state.fold(
             arm=ARMS[i % 2], epoch=0, x=draw_context(generator).x, weight=1.0, reward=float(generator.random() < 0.9)
         )
-    mean, deviation = state.snapshot().predict(draw_context(generator), np.arange(3))
+    mean, deviation = predict(state.snapshot(), draw_context(generator))
     assert 0.7 < mean[2] < 1.0
     assert deviation[2] > 1.2 * deviation[0]
 
@@ -110,10 +113,10 @@ def test_disjoint_arms_do_not_learn_from_each_other(schema, draw_context) -> Non
         arms=[ArmPrior(name) for name in ARMS],
     )
     context = draw_context(generator)
-    before = state.snapshot().predict(context, np.arange(3))
+    before = predict(state.snapshot(), context)
     for _ in range(50):
         state.fold(arm="a", epoch=0, x=draw_context(generator).x, weight=1.0, reward=1.0)
-    after = state.snapshot().predict(context, np.arange(3))
+    after = predict(state.snapshot(), context)
     np.testing.assert_array_equal(before[0][1:], after[0][1:])
     np.testing.assert_array_equal(before[1][1:], after[1][1:])
     assert after[0][0] > before[0][0] + 0.2
@@ -123,13 +126,13 @@ def test_a_dearer_arm_is_expected_to_be_a_little_better_until_rewards_say_otherw
     arms = [ArmPrior("cheap", cost_usd=1e-5), ArmPrior("dear", cost_usd=1e-3), ArmPrior("unknown")]
     state = PolicyState(schema=schema, settings=PolicySettings(), arms=arms)
     generator = np.random.default_rng(5)
-    mean, _ = state.snapshot().predict(draw_context(generator), np.arange(3))
+    mean, _ = predict(state.snapshot(), draw_context(generator))
     assert mean[0] < mean[2] < mean[1]
     assert mean[1] - mean[0] <= 0.1 + 1e-12
     for _ in range(100):
         state.fold(arm="cheap", epoch=0, x=draw_context(generator).x, weight=1.0, reward=0.8)
         state.fold(arm="dear", epoch=0, x=draw_context(generator).x, weight=1.0, reward=0.6)
-    mean, _ = state.snapshot().predict(draw_context(generator), np.arange(3))
+    mean, _ = predict(state.snapshot(), draw_context(generator))
     assert mean[0] > mean[1] + 0.1
 
 

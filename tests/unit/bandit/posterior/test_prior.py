@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests import one_query
 
 from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState, Prior
 from banditd.bandit.posterior.hyperparameters import CENTRE, PRICE_REACH, TIER_STEP, centres
@@ -42,7 +43,7 @@ def prior(schema, draw_context) -> Prior:
 
 
 def predict(state: PolicyState, context):  # type: ignore[no-untyped-def]
-    return state.snapshot().predict(context, np.arange(len(state.arms)))
+    return one_query.predict(state.snapshot(), context)
 
 
 def test_a_prior_survives_its_text_exactly(prior: Prior) -> None:

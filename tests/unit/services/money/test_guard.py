@@ -1,4 +1,4 @@
-"""The guard of a policy's budgets: what is blended, and what is concluded from logged decisions."""
+"""The guard of a policy's budgets: the mixture, and what is concluded from logged decisions."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def outcomes(n: int, *, own_reward: float, fixed_reward: float, share: float = 0
     return made
 
 
-async def test_the_share_falls_where_contexts_cost_reward_and_not_where_they_pay() -> None:
+async def test_it_is_an_alarm_where_contexts_cost_reward_and_none_where_they_pay() -> None:
     worse = PolicyGuard("default", Recent(outcomes(800, own_reward=0.3, fixed_reward=0.7)))
     better = PolicyGuard("default", Recent(outcomes(800, own_reward=0.7, fixed_reward=0.3)))
-    assert (worse.share, worse.advantage) == (1.0, None)
+    assert (worse.alarm, worse.advantage) == (False, None)
     await worse.refresh(1)
     await better.refresh(1)
-    assert worse.share < 0.2
-    assert better.share == 1.0
+    assert worse.alarm
+    assert not better.alarm
 
 
 def test_the_comparison_finds_the_difference_whatever_was_predicted() -> None:
@@ -62,7 +62,7 @@ async def test_a_restart_keeps_the_verdict() -> None:
     await before.refresh(7)
     await after.refresh(9)
     assert before.advantage is not None
-    assert (after.share, after.advantage) == (before.share, before.advantage)
+    assert (after.alarm, after.advantage) == (before.alarm, before.advantage)
 
 
 async def test_the_log_is_read_only_when_rewards_have_come() -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.unit.services.test_eligibility import SCHEMA, arm
+from tests.unit.deciding.test_eligible import SCHEMA, arm
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.core.types import ArmUsage, FloatArray
-from banditd.services.policy import RouteView, build_view
+from banditd.deciding.view import RouteView, build_view
 from banditd.services.reports.onboarding import Assessment, Estimate, assess, recommendation, state_of
 
 NAMES = ("old", "other", "new")

@@ -113,7 +113,7 @@ function Tiles({ s, newest }) {
     <${Tile} label="Saved" value=${usd(saved)} tone=${saved > 0 ? "good" : ""}
       sub=${dearest ? `against always ${dearest.arm}` : "no arm was eligible for all"}
       title="Predicted cost of the dearest arm for every decision, less what was predicted for the arms drawn" />
-    ${s.degraded > 0 && html`<${Tile} label="Without context" value=${count(s.degraded)} tone="bad" sub="the encoder failed or was late" />`}
+    ${s.degraded > 0 && html`<${Tile} label="Without context" value=${count(s.degraded)} tone="bad" sub="no text, or the encoder failed or was late" />`}
   </div>`;
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,16 +11,28 @@ from hypothesis import strategies as st
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Query
-from banditd.services.objectives import Profile, least_cost_above, with_profile
+from banditd.deciding.objectives import Profile, least_cost_above, with_profile
 
 MEAN, COST = np.array([0.6, 0.8, 0.9]), np.array([0.001, 0.002, 0.02])
 SURE, UNSURE = np.full(3, 0.01), np.full(3, 0.2)
 
 
 def choose(mean=MEAN, deviation=SURE, cost=COST, floor=0.7, confidence=0.9, exploration_floor=0.0):
-    return least_cost_above(
-        mean, deviation, cost, floor=floor, confidence=confidence, exploration_floor=exploration_floor
+    """Of one query: (index of the best, probabilities and indices of what is drawn from), or None."""
+    found = least_cost_above(
+        mean[None, :],
+        deviation[None, :],
+        cost[None, :],
+        np.ones((1, mean.size), dtype=bool),
+        floor=np.array([floor]),
+        confidence=np.array([confidence]),
+        exploration_floor=exploration_floor,
     )
+    if not found.clears[0]:
+        return None
+    positions = np.flatnonzero(found.arms[0])
+    assert not found.probability[0][~found.arms[0]].any()
+    return SimpleNamespace(best=int(found.best[0]), probability=found.probability[0, positions], positions=positions)
 
 
 def test_the_cheapest_arm_that_clears_the_floor_is_chosen():

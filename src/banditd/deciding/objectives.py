@@ -11,7 +11,7 @@ import numpy as np
 
 from banditd.bandit.policies.exploration import dollar_floors
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import FloatArray, Query
+from banditd.core.types import BoolArray, FloatArray, IntArray, Query
 
 DEFAULT_CONFIDENCE: Final = 0.9
 
@@ -77,49 +77,48 @@ def with_profile(query: Query, profiles: dict[str, Profile]) -> Query:
     return dataclasses.replace(query, **filled) if filled else query
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FloorChoice:
-    """Draw from ``probability`` over the arms at ``positions`` (of those given); ``best`` is the least cost.
+    """By query, for n of them.
 
-    ``positions`` are the arm of the least cost that clears the floor and the cheaper ones that may yet clear it.
+    clears : whether any arm clears the floor, bool (n,). best : the least cost among those that do, intp (n,).
+    arms : the best and the cheaper ones that may yet clear it, bool (n, n_arms). probability : to draw with,
+    float64 (n, n_arms).
     """
 
-    positions: np.ndarray
+    clears: BoolArray
+    best: IntArray
+    arms: BoolArray
     probability: FloatArray
-    best: int
 
 
 def least_cost_above(
     mean: FloatArray,
     deviation: FloatArray,
     cost_usd: FloatArray,
+    allowed: BoolArray,
     *,
-    floor: float,
-    confidence: float,
+    floor: FloatArray,
+    confidence: FloatArray,
     exploration_floor: float,
-) -> FloorChoice | None:
-    """The cheapest arm whose reward is at least ``floor`` with the stated confidence.
+) -> FloorChoice:
+    """The cheapest arm whose reward is at least the query's floor with the stated confidence.
+
+    Where no arm clears the floor the policy is to choose as if there were none, for quality.
 
     Parameters
     ----------
-    mean, deviation, cost_usd : float64, shape (n,), of the eligible arms. confidence : in [0.5, 1).
+    mean, deviation, cost_usd, allowed : (n, n_arms). floor : float64 (n,). confidence : float64 (n,), in [0.5, 1).
     exploration_floor : share of traffic in [0, 1) that cheaper arms get whose reward may be above the floor as well
         (not below it with that confidence): without it they would never be known.
-
-    Returns
-    -------
-    None when no arm clears the floor: then the policy chooses as if there were none, for quality.
     """
-    margin = NormalDist().inv_cdf(confidence) * deviation
-    clears = mean - margin >= floor
-    if not clears.any():
-        return None
-    best = int(np.where(clears, cost_usd, np.inf).argmin())
-    hopeful = (cost_usd < cost_usd[best]) & (mean + margin >= floor)
-    hopeful[best] = True
-    positions = np.flatnonzero(hopeful)
-    probability = dollar_floors(cost_usd[positions], exploration_floor)
-    at_best = int(np.flatnonzero(positions == best)[0])
-    probability[at_best] = 0.0
-    probability[at_best] = 1.0 - float(probability.sum())
-    return FloorChoice(positions, probability, best)
+    quantile = np.array([[NormalDist().inv_cdf(one)] for one in confidence.tolist()])
+    margin = quantile * deviation
+    clear: BoolArray = allowed & (mean - margin >= floor[:, None])
+    best, row = np.where(clear, cost_usd, np.inf).argmin(1), np.arange(mean.shape[0])
+    hopeful = allowed & (cost_usd < cost_usd[row, best][:, None]) & (mean + margin >= floor[:, None])
+    hopeful[row, best] = True
+    probability = dollar_floors(cost_usd, hopeful, exploration_floor)
+    probability[row, best] = 0.0
+    probability[row, best] = 1.0 - probability.sum(1)
+    return FloorChoice(np.any(clear, axis=1), best, hopeful, probability)

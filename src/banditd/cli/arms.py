@@ -1,0 +1,178 @@
+"""``banditd arms``: list them, and add, set and delete them; every field of the API can be set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.show import cell, echo_json
+from banditd.cli.tables import print_arms
+
+_ARM_OPTIONS = (
+    click.option("--upstream-model", help="The name to call the model by; default: the arm's name."),
+    click.option("--provider", help="Who serves it; for reading only."),
+    click.option("--usd-per-mtok-in", type=float, help="Price per million input tokens."),
+    click.option("--usd-per-mtok-out", type=float, help="Price per million output tokens."),
+    click.option("--usd-per-mtok-cached-in", type=float, help="Price per million input tokens that were cached."),
+    click.option("--usd-per-request", type=float, help="Price per request."),
+    click.option("--enable/--disable", "enabled", default=None, help="Whether it may be chosen."),
+    click.option("--capability", "capabilities", multiple=True, help="A tag such as vision; may be repeated."),
+    click.option("--context-window-tokens", type=int, help="Longer queries exclude the arm."),
+    click.option("--quality-prior", type=float, help="Expected reward before any data, in [0, 1]."),
+    click.option("--prior-worth", type=float, help="How many rewards that expectation is worth."),
+    click.option(
+        "--quality-tier",
+        type=click.Choice(("economy", "standard", "premium", "frontier")),
+        help="How good it is, roughly: a guess before any data, in place of the price's.",
+    ),
+    click.option("--expected-output-tokens", type=float, help="Assumed until usage reports tell."),
+    click.option("--expected-latency-ms", type=float, help="Assumed until usage reports tell."),
+    click.option("--min-share", type=float, help="Least probability where the arm may answer."),
+    click.option("--max-share", type=float, help="Cap on the arm's share of the traffic."),
+    click.option("--kwh-per-mtok-in", type=float, help="Energy per million input tokens."),
+    click.option("--kwh-per-mtok-out", type=float, help="Energy per million output tokens."),
+    click.option("--onboarding-decisions", type=int, help="Quota of a new arm, in decisions; 0: none."),
+    click.option("--onboarding-usd", type=float, help="Quota of a new arm, in US dollars."),
+)
+_PRICES: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in", "valid_from")
+_NULLABLE: Final = (
+    "context_window_tokens", "quality_prior", "quality_tier", "expected_latency_ms", "usd_per_mtok_cached_in",
+    "capabilities",
+)  # fmt: skip
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@daemon_options
+@policy_option
+@json_option
+def arms(context: click.Context, url: str, api_key: str | None, policy: str, as_json: bool) -> None:
+    """List the arms; subcommands add, set and delete them.
+
+    \b
+    Examples:
+      banditd arms
+      banditd arms add new-model --usd-per-mtok-in 0.2 --usd-per-mtok-out 0.8
+      banditd arms set new-model --disable
+      banditd arms --policy drafts delete new-model
+    """
+    context.obj = {"url": url, "api_key": api_key, "policy": policy, "as_json": as_json}
+    if context.invoked_subcommand is not None:
+        return
+    answer = with_daemon(url, api_key, lambda client: client.call("GET", "/v1/arms", query={"policy": policy}))
+    if as_json:
+        echo_json(answer)
+        return
+    print_arms(answer)
+
+
+def _arm_options(command: Any) -> Any:
+    for option in reversed(_ARM_OPTIONS):
+        command = option(command)
+    return command
+
+
+def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The JSON of the options that were given; ``unset`` names fields that go back to "not known"."""
+    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None and value != ()}
+    if "capabilities" in said:
+        said["capabilities"] = list(said["capabilities"])
+    for name in unset:
+        if name in said:
+            raise click.UsageError(f"give --{name.replace('_', '-')} or --unset {name}, not both")
+        said[name] = [] if name == "capabilities" else None
+    price = {name: said.pop(name) for name in _PRICES if name in said}
+    return {**said, **({"price": price} if price else {})}
+
+
+def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
+    """Per field that was asked for, what it was and what it is."""
+    lines = []
+    for name, asked in body.items():
+        if name == "price":
+            since = asked.get("valid_from")
+            for part in (part for part in asked if part != "valid_from"):
+                now = asked[part] if since else after["price"][part]
+                lines.append(_line(part, before["price"][part], now) + (f" from {since}" if since else ""))
+        else:
+            lines.append(_line(name, before[name], after[name]))
+    return lines
+
+
+def _line(name: str, old: object, new: object) -> str:
+    return f"  {name}: {cell(old)} -> {cell(new)}" if old != new else f"  {name}: {cell(new)}, as before"
+
+
+def _call(context: click.Context, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    shared = context.obj
+    return with_daemon(
+        shared["url"],
+        shared["api_key"],
+        lambda client: client.call(method, path, body=body, query={"policy": shared["policy"]}),
+    )
+
+
+def _tell(context: click.Context, answer: Any, *lines: str) -> None:
+    if context.obj["as_json"]:
+        echo_json(answer)
+    else:
+        click.echo("\n".join(lines))
+
+
+@arms.command("add")
+@click.argument("arm")
+@_arm_options
+@click.pass_context
+def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
+    """Add ARM to the policy; it is explored from its first query on.
+
+    \b
+    Examples:
+      banditd arms add new-model --usd-per-mtok-in 0.2 --usd-per-mtok-out 0.8
+      banditd arms --policy drafts add vendor/vision-1 --capability vision --quality-tier premium
+    """
+    answer = _call(context, "POST", "/v1/arms", {"arm": arm, **arm_body(given)})
+    _tell(context, answer, f"arm {arm} added")
+
+
+@arms.command("set")
+@click.argument("arm")
+@_arm_options
+@click.option("--valid-from", help="When the price begins: a time to come, such as 2026-12-31T00:00:00Z.")
+@click.option(
+    "--unset", multiple=True, type=click.Choice(_NULLABLE), help="A field that is not known again; may be repeated."
+)
+@click.pass_context
+def set_arm(context: click.Context, /, arm: str, unset: tuple[str, ...], **given: Any) -> None:
+    """Change what is given of ARM, keep the rest; prints old and new values.
+
+    \b
+    Examples:
+      banditd arms set new-model --usd-per-mtok-out 0.6
+      banditd arms set new-model --disable
+      banditd arms set new-model --min-share 0.05 --unset quality_tier
+    """
+    body = arm_body(given, unset)
+    if not body:
+        raise click.UsageError("nothing to change: give at least one option, such as --disable")
+    path = f"/v1/arms/{quote(arm, safe='')}"
+    before = _call(context, "GET", path)
+    after = _call(context, "PATCH", path, body)
+    _tell(context, after, f"arm {arm} changed", *changed_lines(before, after, body))
+
+
+@arms.command("delete")
+@click.argument("arm")
+@click.pass_context
+def delete_arm(context: click.Context, arm: str) -> None:
+    """Delete ARM; what it has learned stays and comes back when it is added again.
+
+    \b
+    Example:
+      banditd arms delete new-model
+    """
+    _tell(context, _call(context, "DELETE", f"/v1/arms/{quote(arm, safe='')}"), f"arm {arm} deleted")

@@ -1,0 +1,54 @@
+"""Long work on the event loop in pieces: nobody else waits longer than a piece."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Final
+
+HOLD_S: Final = 0.003
+"""How long one piece may hold the event loop before others get a turn."""
+
+
+class Pace:
+    """For one piece of work that is many small steps; ``step`` stands between them."""
+
+    __slots__ = ("_since",)
+
+    def __init__(self) -> None:
+        self._since = perf_counter()
+
+    async def step(self) -> None:
+        """Let others run, if this work has held the loop for ``HOLD_S``."""
+        if perf_counter() - self._since > HOLD_S:
+            await asyncio.sleep(0)
+            self._since = perf_counter()
+
+
+class SharedPace:
+    """For one kind of work that many tasks do: together they hold each turn of the loop for ``HOLD_S``, and one step.
+
+    A task that finds the turn used up waits for the next one.
+    """
+
+    __slots__ = ("_loop", "_spent_s")
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._spent_s = 0.0
+
+    async def turn(self) -> None:
+        """Wait until this turn of the loop has time left."""
+        loop = asyncio.get_running_loop()
+        while self._loop is loop and self._spent_s > HOLD_S:  # noqa: ASYNC110 - the turn of the loop is what is waited for
+            await asyncio.sleep(0)
+        if self._loop is not loop:
+            self._loop, self._spent_s = loop, 0.0
+            loop.call_soon(self._next_turn)
+
+    def spent(self, seconds: float) -> None:
+        """Say how long the step took."""
+        self._spent_s += seconds
+
+    def _next_turn(self) -> None:
+        self._loop = None

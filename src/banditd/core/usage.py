@@ -1,0 +1,153 @@
+"""Usage reports of one decision as a state that revisions complete and correct. No I/O.
+
+This is the one place that says whether a report is news: a report is *merged* into what is known, field by field, and
+what changes nothing is a duplicate, however often and in whatever order it comes.
+
+* A field that a report gives replaces what was known of it; one that it leaves out stays.
+* ``attempts`` replace the attempts before, and with them who served and what failed.
+* ``served_arm`` or ``error`` without ``attempts`` replace attempts that say something else.
+* Told dollars outrank those that tokens cost at the price list.
+
+An ``Idempotency-Key`` is the concern of the layer above: the same key and body is answered before it comes here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Final, NamedTuple
+
+from banditd.core.attempts import Attempt, attempts_of, error_class_of
+from banditd.core.types import UsageReport
+
+_FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
+_NOT_SAID: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key"})
+_MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_SAID)
+
+
+class Settled(NamedTuple):
+    """A report merged into what was known of its decision.
+
+    duplicate : it told nothing new, nothing was written. cost_usd : of the whole decision, failed attempts included;
+    None while neither tokens nor dollars of the answer are known. revision : 0 for the first report, then one more
+    for every one that told something new. arm : served, or was to serve. before, after : all that is known, in normal
+    form; before and cost_before_usd are None for the first report.
+    """
+
+    duplicate: bool
+    cost_usd: float | None
+    revision: int
+    policy: str
+    chosen_arm: str
+    arm: str
+    before: UsageReport | None
+    after: UsageReport
+    cost_before_usd: float | None
+
+
+def repeated(report: UsageReport, *, cost_usd: float | None, revision: int) -> Settled:
+    """The answer that a request gets again under its ``Idempotency-Key``: nothing is looked at, nothing is news."""
+    return Settled(
+        duplicate=True,
+        cost_usd=cost_usd,
+        revision=revision,
+        policy="",
+        chosen_arm="",
+        arm="",
+        before=report,
+        after=report,
+        cost_before_usd=cost_usd,
+    )
+
+
+def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
+    """The same report in one form: ``served_arm`` None where the chosen arm served, figures those of the answer.
+
+    Attempts tell who served: the last that answered, else nobody, and then the last one's failure is ``error``. What
+    an older client says with ``served_arm`` and ``error`` becomes two attempts. The attempt that answered (or failed
+    last) has the figures of the report, and gives those that the report leaves out.
+    """
+    attempts = report.attempts
+    if not attempts and report.error is not None and report.served_arm not in (None, chosen_arm):
+        attempts = attempts_of((), chosen_arm=chosen_arm, served_arm=report.served_arm, error=report.error)
+    if not attempts:
+        served = None if report.served_arm == chosen_arm else report.served_arm
+        return replace(report, served_arm=served)
+    index = main_attempt(attempts)
+    main = attempts[index]
+    told = {name: getattr(report, name) for name in _FIGURES}
+    if main.latency_ms is not None:  # the arm's own; the report's is what the caller waited for
+        told["latency_ms"] = main.latency_ms
+    told = {name: getattr(main, name) if value is None else value for name, value in told.items()}
+    answered = main.error is None
+    return replace(
+        report,
+        served_arm=main.arm if answered and main.arm != chosen_arm else None,
+        error=None if answered else _failure(report.error, main),
+        attempts=(*attempts[:index], replace(main, **told), *attempts[index + 1 :]),
+        **told,
+    )
+
+
+def main_attempt(attempts: tuple[Attempt, ...]) -> int:
+    """Which attempt the figures of a report belong to: the last that answered, else the last."""
+    answered = [i for i, one in enumerate(attempts) if one.error is None]
+    return answered[-1] if answered else len(attempts) - 1
+
+
+def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageReport:
+    """What is known after ``report``, given what was known (``before`` : normalised). Normalised.
+
+    Equal to ``before`` in all that a client says where the report is no news (see ``says_the_same``).
+    """
+    new = normalised(report, chosen_arm)
+    given = {name: value for name in _MERGED if (value := getattr(new, name)) not in (None, ())}
+    if new.attempts:
+        return normalised(replace(before, **{"served_arm": None, "error": None, **given}), chosen_arm)
+    if report.served_arm is not None:  # the chosen arm too, which is None in normal form
+        given["served_arm"] = report.served_arm
+    if before.attempts and not _agrees(before, report, chosen_arm):
+        before = replace(before, attempts=(), error=None)
+    elif before.attempts:
+        index = main_attempt(before.attempts)
+        main = replace(before.attempts[index], **{name: given[name] for name in _FIGURES if name in given})
+        given["attempts"] = (*before.attempts[:index], main, *before.attempts[index + 1 :])
+        given.pop("served_arm", None)
+        given.pop("error", None)
+    return normalised(replace(before, **given), chosen_arm)
+
+
+def says_the_same(one: UsageReport, other: UsageReport) -> bool:
+    """Whether two normalised reports tell the same of a decision."""
+    return all(getattr(one, name) == getattr(other, name) for name in _MERGED)
+
+
+def news_of(before: UsageReport | None, after: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
+    """The attempts of ``after`` that ``before`` did not tell of, for breakers: each call counts once."""
+    told = _told(after, chosen_arm)
+    if before is None:
+        return told
+    known = [(one.arm, one.error) for one in _told(before, chosen_arm)]
+    first = 0
+    while first < min(len(known), len(told)) and known[first] == (told[first].arm, told[first].error):
+        first += 1
+    return told[first:]
+
+
+def _told(report: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
+    return attempts_of(report.attempts, chosen_arm=chosen_arm, served_arm=report.served_arm, error=report.error)
+
+
+def _failure(said: str | None, last: Attempt) -> str | None:
+    """How a decision that nobody answered failed: in the client's words, where they fit its last attempt."""
+    return said if said is not None and error_class_of(said) == last.error else last.error
+
+
+def _agrees(before: UsageReport, report: UsageReport, chosen_arm: str) -> bool:
+    """Whether ``served_arm`` and ``error`` of a report without attempts fit the attempts that are known."""
+    if report.served_arm is not None and report.served_arm != (before.served_arm or chosen_arm):
+        return False
+    if report.error is None:
+        return True
+    if before.error is not None:
+        return error_class_of(report.error) == error_class_of(before.error)
+    return error_class_of(report.error) in {one.error for one in before.attempts}

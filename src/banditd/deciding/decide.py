@@ -1,0 +1,215 @@
+"""One decision, for many queries of one policy at once: price, masks, admission, floors, probabilities, draw.
+
+The only place where a decision is made. Routing, batches, replay and the dashboard call ``decide``; none of them
+decides anything before or after it. Pure: no clock, no I/O, no counters; the accounts of budgets are only read.
+A batch is decided as its queries would be one by one: who needs the effect of one on the next (a budget's charge,
+a session's first arm, a traffic cap) calls again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from banditd.bandit.policies.base import Scores
+from banditd.core.contexts import Contexts
+from banditd.core.errors import BanditdError
+from banditd.core.types import BoolArray, Context, FloatArray, IntArray, Query
+from banditd.deciding.account import Account
+from banditd.deciding.draw import Draw, draw_arms, held_arms, least_probabilities
+from banditd.deciding.eligible import eligible_arms
+from banditd.deciding.money import Admission, admit, price_per_usd
+from banditd.deciding.objectives import ResourcePrices, cost_weight_of
+from banditd.deciding.view import RouteView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Situation:
+    """A policy at one moment.
+
+    exploration_floor : of all arms together, in [0, 1). cost_weight : where the query says none. price_per_usd : what
+    a dollar takes off the utility at least, beside what the budgets ask. soft : arms that a breaker or a cap takes
+    out, with the reason; they give way when nothing else is left.
+    """
+
+    view: RouteView
+    now_us: int
+    exploration_floor: float
+    cost_weight: float = 0.0
+    price_per_usd: float = 0.0
+    resources: ResourcePrices = field(default_factory=ResourcePrices)
+    soft: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """A query with all that had to be read for it: the arm its session keeps, the accounts it is charged to."""
+
+    query: Query
+    context: Context
+    input_tokens: float
+    session_arm: str | None = None
+    accounts: tuple[Account, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Priced:
+    """What every arm would cost, and the utility that takes away: float64 (n, n_arms); cost_weight (n, 1)."""
+
+    output_tokens: FloatArray
+    cost_usd: FloatArray
+    cost_weight: FloatArray
+    penalty: FloatArray
+
+    def take(self, rows: IntArray) -> Priced:
+        return Priced(self.output_tokens[rows], self.cost_usd[rows], self.cost_weight[rows], self.penalty[rows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decided:
+    """What became of a batch.
+
+    refused : index of a query to its error. stopped : budgets that were found used up, and what was done.
+    rows : intp (n,), indices of the other queries, in order; all else is aligned with them and the arms of the view.
+    eligible : bool (n, n_arms), before money has its say. exclusions : by query, arm to reason, money's and the
+    quality floor's among them.
+    """
+
+    refused: Mapping[int, BanditdError]
+    stopped: Sequence[tuple[str, str]]
+    rows: IntArray
+    priced: Priced
+    eligible: BoolArray
+    exclusions: Sequence[Mapping[str, str]]
+    admissions: Sequence[Admission]
+    scores: Scores
+    draw: Draw
+
+
+def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) -> Decided:
+    """Decide for every query which arm answers.
+
+    Parameters
+    ----------
+    cases : at least one. uniforms : float64 (len(cases),), in [0, 1); each is used for its query alone.
+    """
+    view, queries = situation.view, [case.query for case in cases]
+    contexts = Contexts.of([case.context for case in cases])
+    tokens = np.array([[case.input_tokens] for case in cases], dtype=np.float64)
+    priced = _price(situation, cases, contexts, tokens)
+    latency_ms = view.expected_latency_ms(contexts.x)
+    eligible = eligible_arms(
+        view, queries, cost_usd=priced.cost_usd, latency_ms=latency_ms, input_tokens=tokens, soft=situation.soft
+    )
+    refused = dict(eligible.refused)
+    admissions = _admit(situation, cases, priced, eligible.arms, refused)
+    stopped = [stop for admission in admissions for stop in admission.stopped]
+    rows = np.array([i for i in range(len(cases)) if i not in refused], dtype=np.intp)
+    if rows.size < len(cases):
+        cases, queries, contexts = [cases[i] for i in rows], [queries[i] for i in rows], contexts.take(rows)
+        priced, uniforms, admissions = priced.take(rows), uniforms[rows], [admissions[i] for i in rows]
+    if not rows.size:
+        return _nothing(refused, stopped, priced)
+    allowed = np.array([admission.arms for admission in admissions])
+    floor = situation.exploration_floor
+    floors = least_probabilities(view, allowed, priced.cost_usd, [case.accounts for case in cases], floor)
+    scores = view.snapshot.scores(
+        contexts,
+        penalty=priced.penalty,
+        allowed=allowed,
+        floors=floors,
+        least=np.where(allowed, view.min_share, 0.0),
+    )
+    held = held_arms(view, [case.session_arm for case in cases], allowed)
+    draw = draw_arms(queries, held, scores, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
+    exclusions = [
+        _all_exclusions(view, eligible.exclusions[i], admission, draw.arms[row])
+        for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
+    ]
+    return Decided(
+        refused=refused,
+        stopped=stopped,
+        rows=rows,
+        priced=priced,
+        eligible=eligible.arms[rows],
+        exclusions=exclusions,
+        admissions=admissions,
+        scores=scores,
+        draw=draw,
+    )
+
+
+def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, tokens: FloatArray) -> Priced:
+    """What every arm would cost, and the utility that takes away. tokens : of the input, (n, 1)."""
+    view = situation.view
+    output_tokens = view.expected_output_tokens(contexts.x)
+    named = [i for i, case in enumerate(cases) if case.query.expected_output_tokens is not None]
+    if named:
+        output_tokens = output_tokens.copy()
+        output_tokens[named] = [[cases[i].query.expected_output_tokens] for i in named]
+    cost_usd = view.cost_usd(tokens, output_tokens)
+    weight = np.array([[cost_weight_of(case.query, situation.cost_weight)] for case in cases])
+    price = np.array([[max(situation.price_per_usd, price_per_usd(case.accounts))] for case in cases])
+    penalty = view.penalty(
+        cost_usd, tokens, output_tokens, weight=weight, price_per_usd=price, resources=situation.resources
+    )
+    return Priced(output_tokens, cost_usd, weight, penalty)
+
+
+def _admit(
+    situation: Situation,
+    cases: Sequence[Case],
+    priced: Priced,
+    eligible: BoolArray,
+    refused: dict[int, BanditdError],
+) -> list[Admission]:
+    """By query, the eligible arms that its budgets can pay for; adds queries that one rejects to ``refused``."""
+    view = situation.view
+    if not any(case.accounts for case in cases):
+        return [Admission(arms) for arms in eligible]
+    spread_usd = view.cost_spread_usd(priced.output_tokens)
+    found = []
+    for i, case in enumerate(cases):
+        if i in refused or not case.accounts:
+            found.append(Admission(eligible[i]))
+            continue
+        found.append(
+            admit(case.accounts, eligible[i], priced.cost_usd[i], spread_usd[i], view.snapshot.arms, situation.now_us)
+        )
+        error = found[-1].refused
+        if error is not None:
+            refused[i] = error
+    return found
+
+
+def _all_exclusions(
+    view: RouteView, before: Mapping[str, str], admission: Admission, listed: BoolArray
+) -> Mapping[str, str]:
+    """Arm to the reason why it could not answer: of ``before``, then money's, then the quality floor's."""
+    names = view.snapshot.arms
+    found = dict(before)
+    for i, name in admission.excluded.items():
+        found[names[i]] = f"budget:{name}"
+    for i in np.flatnonzero(admission.arms & ~listed).tolist():
+        found[names[i]] = "quality_floor"
+    return found
+
+
+def _nothing(refused: Mapping[int, BanditdError], stopped: Sequence[tuple[str, str]], priced: Priced) -> Decided:
+    """Every query was refused."""
+    none, empty, index = np.zeros(priced.cost_usd.shape), np.zeros(0), np.zeros(0, dtype=np.intp)
+    no_arms = np.zeros(priced.cost_usd.shape, dtype=bool)
+    draw = Draw(no_arms, none, index, empty, empty, np.zeros(0, dtype=bool), [])
+    return Decided(
+        refused=refused,
+        stopped=stopped,
+        rows=index,
+        priced=priced,
+        eligible=no_arms,
+        exclusions=[],
+        admissions=[],
+        scores=Scores(none, none, none),
+        draw=draw,
+    )

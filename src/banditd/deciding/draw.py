@@ -1,0 +1,125 @@
+"""The vectors that arms are drawn from: the policy's with its floors, a session's arm, the least cost above a floor.
+
+Pure: the uniform numbers are an argument. Arrays are (n_queries, n_arms) unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.policies.base import Scores
+from banditd.bandit.policies.exploration import draw, least_shares, onehot
+from banditd.core.types import BoolArray, FloatArray, IntArray, Query
+from banditd.deciding.account import Account
+from banditd.deciding.money import cut_floors
+from banditd.deciding.objectives import DEFAULT_CONFIDENCE, least_cost_above
+from banditd.deciding.view import RouteView
+
+# Utilities closer than this are tied: drawing either is greedy.
+TIE: Final = 1e-12
+
+
+@dataclass(slots=True, eq=False)
+class Draw:
+    """One draw for each query.
+
+    arms : the arms that the vector is over. probability : 0 elsewhere. index, propensity, uniform, explored :
+    (n_queries,). reason : ``policy``, ``session`` or ``quality_floor``.
+    """
+
+    arms: BoolArray
+    probability: FloatArray
+    index: IntArray
+    propensity: FloatArray
+    uniform: FloatArray
+    explored: BoolArray
+    reason: list[str]
+
+
+def least_probabilities(
+    view: RouteView,
+    allowed: BoolArray,
+    cost_usd: FloatArray,
+    accounts: Sequence[Sequence[Account]],
+    exploration_floor: float,
+) -> FloatArray:
+    """Exploration, probes of changed arms, grants of new ones; the largest of each arm's.
+
+    Probes are not cut by budgets: they are short, a dear arm's are rare already, and a recovery must be found.
+
+    accounts : of each query.
+    """
+    probes = view.snapshot.probe_share
+    floors = np.maximum(
+        least_shares(cost_usd, allowed, exploration_floor, probes), np.where(allowed, view.onboarding_share, 0.0)
+    )
+    charged = [i for i, mine in enumerate(accounts) if mine]
+    if charged:
+        uncut = least_shares(cost_usd[charged], allowed[charged], 0.0, probes)
+        for row, i in enumerate(charged):
+            floors[i] = np.maximum(cut_floors(accounts[i], floors[i], cost_usd[i], allowed[i]), uncut[row])
+    total = floors.sum(1, keepdims=True)  # shares that sum up to less than 1 by themselves, but not together
+    return np.where(total > 1.0, floors / np.maximum(total, 1.0), floors)
+
+
+def draw_arms(
+    queries: Sequence[Query],
+    held: IntArray,
+    scores: Scores,
+    allowed: BoolArray,
+    cost_usd: FloatArray,
+    penalty: FloatArray,
+    exploration_floor: float,
+    uniforms: FloatArray,
+) -> Draw:
+    """Draw an arm for each query.
+
+    held : intp (n_queries,), the arm that the session keeps, -1 for none. scores : of the policy, with floors.
+    uniforms : float64 (n_queries,), in [0, 1).
+    """
+    n, row = len(queries), np.arange(len(queries))
+    arms, probability = allowed, scores.probability
+    reason = ["policy"] * n
+    utility = np.where(allowed, scores.mean - penalty, -np.inf)
+    best = utility.argmax(1)
+    floored = [i for i, query in enumerate(queries) if query.quality_floor is not None and held[i] < 0]
+    kept = np.flatnonzero(held >= 0)
+    if floored or kept.size:
+        arms, probability, uniforms = arms.copy(), probability.copy(), uniforms.copy()
+    probability[kept], uniforms[kept] = onehot(held[kept], allowed.shape[1]), 0.0
+    above = np.zeros(n, dtype=bool)
+    if floored:
+        found = least_cost_above(
+            scores.mean[floored],
+            scores.deviation[floored],
+            cost_usd[floored],
+            allowed[floored],
+            floor=np.array([queries[i].quality_floor for i in floored], dtype=np.float64),
+            confidence=np.array([_confidence(queries[i]) for i in floored]),
+            exploration_floor=exploration_floor,
+        )
+        clear = np.array(floored, dtype=np.intp)[found.clears]
+        probability[clear], best[clear] = found.probability[found.clears], found.best[found.clears]
+        arms[clear] = found.arms[found.clears]
+        above[clear] = True
+    index = draw(probability, uniforms)
+    for i in kept.tolist():
+        reason[i] = "session"
+    for i in np.flatnonzero(above).tolist():
+        reason[i] = "quality_floor"
+    explored = np.where(above, index != best, utility[row, index] < utility[row, best] - TIE)
+    return Draw(arms, probability, index, probability[row, index], uniforms, explored, reason)
+
+
+def _confidence(query: Query) -> float:
+    return DEFAULT_CONFIDENCE if query.quality_confidence is None else query.quality_confidence
+
+
+def held_arms(view: RouteView, session_arms: Sequence[str | None], allowed: BoolArray) -> IntArray:
+    """Index of the arm that each session keeps; -1 without one, or where it may not answer: intp (n_queries,)."""
+    held = [-1 if arm is None else view.index.get(arm, -1) for arm in session_arms]
+    return np.array([i if i >= 0 and allowed[row, i] else -1 for row, i in enumerate(held)], dtype=np.intp)

@@ -1,0 +1,129 @@
+"""Which arms may answer: masks come before the probabilities, never after. Pure.
+
+Hard exclusions (disabled, not a candidate, too dear, too slow, ...) always hold. Soft ones (an open breaker, a
+traffic cap) give way when they would leave nothing: serving something beats serving nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from banditd.core.errors import BanditdError, InvalidInputError, NoEligibleArmError
+from banditd.core.types import BoolArray, FloatArray, Query
+from banditd.deciding.view import RouteView
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eligible:
+    """arms : bool (n, n_arms), who may answer. exclusions : by query, arm to reason. refused : query to its error."""
+
+    arms: BoolArray
+    exclusions: list[dict[str, str]]
+    refused: dict[int, BanditdError]
+
+
+def eligible_arms(
+    view: RouteView,
+    queries: Sequence[Query],
+    *,
+    cost_usd: FloatArray,
+    latency_ms: FloatArray,
+    input_tokens: FloatArray,
+    soft: Mapping[str, str],
+) -> Eligible:
+    """The arms that may answer each query, and the reason of every exclusion.
+
+    A query that no arm may answer, or that names an unknown one, is refused (NoEligibleArmError, InvalidInputError).
+
+    Parameters
+    ----------
+    cost_usd, latency_ms : float64 (n, n_arms). input_tokens : float64 (n, 1). soft : arm to reason.
+    """
+    arms: BoolArray = view.serves & (input_tokens <= view.window_tokens)
+    free: list[bool] = np.all(arms, axis=1).tolist()
+    exclusions: list[dict[str, str]] = [{} for _ in queries]
+    refused: dict[int, BanditdError] = {}
+    for i, query in enumerate(queries):
+        if free[i] and not soft and is_plain(query) and view.arms:
+            continue
+        try:
+            exclusions[i] = _exclusions(view, query, cost_usd[i], latency_ms[i], float(input_tokens[i, 0]), soft)
+        except BanditdError as error:
+            refused[i] = error
+            continue
+        arms[i] = [arm.arm not in exclusions[i] for arm in view.arms]
+    return Eligible(arms, exclusions, refused)
+
+
+def is_plain(query: Query) -> bool:
+    """Whether the query constrains nothing: the fast path."""
+    return (
+        query.candidates is None
+        and not query.excluded_arms
+        and not query.capabilities
+        and query.max_cost_usd is None
+        and query.max_latency_ms is None
+    )
+
+
+def _exclusions(
+    view: RouteView,
+    query: Query,
+    cost_usd: FloatArray,
+    latency_ms: FloatArray,
+    input_tokens: float,
+    soft: Mapping[str, str],
+) -> dict[str, str]:
+    _require_known(view, query)
+    hard: dict[str, str] = {}
+    for i, arm in enumerate(view.arms):
+        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens, float(latency_ms[i]))
+        if reason is not None:
+            hard[arm.arm] = reason
+    left = [arm.arm for arm in view.arms if arm.arm not in hard]
+    if not left:
+        raise NoEligibleArmError(
+            "no arm may answer this query: "
+            + ("; ".join(f"{arm}: {why}" for arm, why in hard.items()) or "the policy has no arms")
+            + ". Relax the constraints, or add or enable an arm.",
+            exclusions=hard,
+        )
+    if all(arm in soft for arm in left):
+        return hard
+    return hard | {arm: soft[arm] for arm in left if arm in soft}
+
+
+def _reason(
+    view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: float, latency_ms: float
+) -> str | None:
+    arm = view.arms[i]
+    if not arm.enabled:
+        return "disabled"
+    if query.candidates is not None and arm.arm not in query.candidates:
+        return "not_a_candidate"
+    if arm.arm in query.excluded_arms:
+        return "excluded_by_request"
+    if not query.capabilities <= arm.capabilities:
+        return "capability_missing"
+    if arm.context_window_tokens is not None and input_tokens > arm.context_window_tokens:
+        return "context_window"
+    if query.max_cost_usd is not None and cost_usd > query.max_cost_usd:
+        return "max_cost_usd"
+    if query.max_latency_ms is not None and latency_ms > query.max_latency_ms:
+        return "max_latency_ms"
+    return None
+
+
+def _require_known(view: RouteView, query: Query) -> None:
+    for field, names in (("candidates", query.candidates or ()), ("excluded_arms", query.excluded_arms)):
+        unknown = sorted(name for name in names if name not in view.index)
+        if unknown:
+            raise InvalidInputError(
+                f"no such arm: {', '.join(unknown)}; arms of policy {query.policy} are "
+                f"{', '.join(view.index) or '(none)'}",
+                code="ARM_UNKNOWN",
+                field=f"/{field}",
+            )

@@ -1,0 +1,99 @@
+"""What budgets say in a decision: the price of a dollar, and the arms they can pay for. Pure: accounts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from banditd.core.errors import BudgetExhaustedError
+from banditd.core.money import CHEAPEST, REJECT
+from banditd.core.types import BoolArray, FloatArray
+from banditd.deciding.account import Account, exhausted
+
+NAMED_ARM = "named_arm"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Admission:
+    """Which of the eligible arms money allows.
+
+    arms : bool (n_arms,). excluded : index to the name of the budget. stopped : budgets that are used up, and what
+    is done (``cheapest``, ``named_arm``, ``reject``). refused : the error where one of them rejects.
+    """
+
+    arms: BoolArray
+    excluded: Mapping[int, str] = field(default_factory=dict)
+    stopped: tuple[tuple[str, str], ...] = ()
+    refused: BudgetExhaustedError | None = None
+
+
+def price_per_usd(accounts: Iterable[Account]) -> float:
+    """What a dollar takes off the utility: the dearest price of the budgets that apply, for it keeps them all."""
+    return max((account.pacer.price_per_usd for account in accounts), default=0.0)
+
+
+def admit(
+    accounts: Sequence[Account],
+    eligible: BoolArray,
+    cost_usd: FloatArray,
+    spread_usd: FloatArray,
+    names: Sequence[str],
+    now_us: int,
+) -> Admission:
+    """The eligible arms that all budgets can pay for.
+
+    Parameters
+    ----------
+    eligible : bool (n_arms,), not empty. cost_usd, spread_usd : float64 (n_arms,), predicted cost of every arm and
+    the standard deviation of a call's about it. names : of the arms.
+    """
+    allowed, cost = eligible.copy(), np.where(eligible, cost_usd, np.inf)
+    excluded: dict[int, str] = {}
+    stopped: list[tuple[str, str]] = []
+    for account in accounts:
+        rule = account.rule
+        affordable = eligible & (cost <= account.left_usd())
+        if not affordable.any():
+            if rule.at_stop == REJECT:
+                stopped.append((rule.name, REJECT))
+                return Admission(allowed, excluded, tuple(stopped), exhausted(account, now_us))
+            affordable, done = _last_resort(rule.at_stop, eligible, cost, names)
+            stopped.append((rule.name, done))
+        else:
+            affordable &= account.pacer.mask(np.where(affordable, cost, np.inf), spread_usd)
+        for index in np.flatnonzero(allowed & ~affordable).tolist():
+            excluded[index] = rule.name
+        allowed = _both(allowed, affordable, cost)
+    return Admission(allowed, {i: name for i, name in excluded.items() if not allowed[i]}, tuple(stopped))
+
+
+def _last_resort(
+    at_stop: str, eligible: BoolArray, cost_usd: FloatArray, names: Sequence[str]
+) -> tuple[BoolArray, str]:
+    """The one arm of a budget that is used up: the one it names, or the cheapest; and which it was."""
+    last = np.zeros(eligible.shape[0], dtype=bool)
+    named = [i for i in np.flatnonzero(eligible).tolist() if names[i] == at_stop]
+    last[named[0] if named else int(cost_usd.argmin())] = True
+    return last, NAMED_ARM if named else CHEAPEST
+
+
+def _both(allowed: BoolArray, affordable: BoolArray, cost_usd: FloatArray) -> BoolArray:
+    """The arms that both allow; where they have none in common, the cheaper of what either allows."""
+    common = allowed & affordable
+    if not common.any():
+        common[int(np.where(allowed | affordable, cost_usd, np.inf).argmin())] = True
+    return common
+
+
+def cut_floors(
+    accounts: Sequence[Account], floors: FloatArray, cost_usd: FloatArray, allowed: BoolArray
+) -> FloatArray:
+    """Least probabilities cut to what the budgets let exploration spend: float64 (n_arms,), as all arguments are."""
+    cut, cost = floors[allowed], cost_usd[allowed]
+    for account in accounts:
+        cut = account.pacer.floors(cut, cost)
+    found = np.zeros(floors.shape)
+    found[allowed] = cut
+    return found

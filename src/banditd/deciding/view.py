@@ -1,0 +1,185 @@
+"""What the arms of a policy cost, do and may, aligned with one snapshot: all that a decision reads of a policy.
+
+``RouteView`` is immutable; whoever publishes another replaces it by one reference assignment, so a decision never
+sees half a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from banditd.bandit.snapshot import Snapshot
+from banditd.budget.amounts import AmountModel, Amounts
+from banditd.core.types import Arm, ArmUsage, BoolArray, FloatArray, IntArray
+from banditd.deciding.objectives import ResourcePrices
+
+TYPICAL_INPUT_TOKENS = 300.0
+# An assumed latency is worth this many usage reports.
+ASSUMPTION_WORTH = 10.0
+# A new arm's guaranteed share of the traffic, and that of all new arms together.
+ONBOARDING_SHARE = 0.20
+ONBOARDING_TOTAL = 0.30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RouteView:
+    """Snapshot and arms, aligned: every vector has shape (n_arms,) in the order of ``arms``.
+
+    serves : which are enabled. capped : those whose share of the traffic has a cap.
+    window_tokens : longest input, infinite where nobody said.
+    cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
+    output_tokens, latency_ms : means over queries; the models know them by query, where usage was reported.
+    kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
+    """
+
+    snapshot: Snapshot
+    arms: tuple[Arm, ...]
+    index: Mapping[str, int]
+    enabled: IntArray
+    serves: BoolArray
+    capped: tuple[Arm, ...]
+    window_tokens: FloatArray
+    usd_per_token_in: FloatArray
+    usd_per_token_out: FloatArray
+    usd_per_request: FloatArray
+    output_tokens: FloatArray
+    latency_ms: FloatArray
+    tokens_model: AmountModel | None
+    latency_model: AmountModel | None
+    cost_scale_usd: float
+    onboarding_share: FloatArray
+    min_share: FloatArray
+    kwh_per_token_in: FloatArray
+    kwh_per_token_out: FloatArray
+
+    def with_snapshot(self, snapshot: Snapshot) -> RouteView:
+        """The same beside a newer snapshot of the same arms."""
+        return replace(self, snapshot=snapshot)
+
+    def expected_output_tokens(self, x: FloatArray) -> FloatArray:
+        """Output tokens of every arm on each query: float64 (n, n_arms), for x (n, n_features)."""
+        if self.tokens_model is None:
+            return np.broadcast_to(self.output_tokens, (x.shape[0], len(self.arms)))
+        return self.tokens_model.predict(x)
+
+    def expected_latency_ms(self, x: FloatArray) -> FloatArray:
+        """Latency of every arm on each query, (n, n_arms); NaN where nothing is known."""
+        if self.latency_model is None:
+            return np.broadcast_to(self.latency_ms, (x.shape[0], len(self.arms)))
+        return self.latency_model.predict(x)
+
+    def cost_usd(self, input_tokens: float | FloatArray, output_tokens: FloatArray) -> FloatArray:
+        """Cost of every arm in dollars. input_tokens : (n, 1) or one number. output_tokens : (n, n_arms)."""
+        return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * output_tokens
+
+    def cost_spread_usd(self, output_tokens: FloatArray) -> FloatArray:
+        """Standard deviation of a call's cost about what is predicted for an answer of this length."""
+        spread = 1.0 if self.tokens_model is None else self.tokens_model.spread
+        deviation: FloatArray = self.usd_per_token_out * output_tokens * spread
+        return deviation
+
+    def energy_kwh(self, input_tokens: float | FloatArray, output_tokens: FloatArray) -> FloatArray:
+        """Energy of every arm in kilowatt-hours; shapes as in ``cost_usd``."""
+        return self.kwh_per_token_in * input_tokens + self.kwh_per_token_out * output_tokens
+
+    def penalty(
+        self,
+        cost_usd: FloatArray,
+        input_tokens: FloatArray,
+        output_tokens: FloatArray,
+        *,
+        weight: FloatArray,
+        price_per_usd: FloatArray,
+        resources: ResourcePrices,
+    ) -> FloatArray:
+        """Utility that money takes away: weight x cost / scale + price of the budgets x cost, (n, n_arms).
+
+        Energy and carbon count for the weight, not for the budgets: nobody is billed for them.
+
+        input_tokens, weight, price_per_usd : (n, 1). cost_usd, output_tokens : (n, n_arms).
+        """
+        per_usd = weight / self.cost_scale_usd if self.cost_scale_usd > 0 else np.zeros(weight.shape)
+        penalty = cost_usd * (per_usd + price_per_usd)
+        if resources.per_kwh > 0.0:
+            penalty += self.energy_kwh(input_tokens, output_tokens) * (resources.per_kwh * per_usd)
+        return penalty
+
+
+def expected_latency_ms(arm: Arm, usage: ArmUsage | None) -> float:
+    """Mean latency in ms, NaN when nothing is known of it."""
+    reports = usage.latency_reports if usage is not None else 0
+    total = usage.latency_ms_sum if usage is not None else 0.0
+    if arm.expected_latency_ms is None:
+        return total / reports if reports else float("nan")
+    return (ASSUMPTION_WORTH * arm.expected_latency_ms + total) / (ASSUMPTION_WORTH + reports)
+
+
+def is_onboarding(arm: Arm, usage: ArmUsage | None, first_created_at_us: int) -> bool:
+    """Whether a later added arm still has some of its onboarding quota left."""
+    if arm.onboarding_decisions == 0 or arm.created_at_us <= first_created_at_us:
+        return False
+    if usage is None:
+        return True
+    return usage.decisions < arm.onboarding_decisions and (
+        arm.onboarding_usd == 0 or usage.cost_usd < arm.onboarding_usd
+    )
+
+
+def build_view(
+    snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmUsage], amounts: Amounts | None = None
+) -> RouteView:
+    """Align the arms with the snapshot. Arms that the snapshot does not know yet are left for the next one."""
+    by_name = {arm.arm: arm for arm in arms}
+    ordered = tuple(by_name[name] for name in snapshot.arms if name in by_name)
+    if len(ordered) != len(snapshot.arms):
+        raise ValueError("the snapshot holds arms that the policy does not have")
+    reports = sum(u.usage_reports for u in usage.values())
+    tokens_in = sum(u.input_tokens for u in usage.values()) / reports if reports else TYPICAL_INPUT_TOKENS
+    vector = _column(ordered)
+    assumed = np.array([arm.expected_output_tokens for arm in ordered])
+    tokens_model = _aligned(amounts, "output_tokens", ordered, assumed)
+    out = assumed if tokens_model is None else tokens_model.typical
+    per_in, per_out = vector("usd_per_mtok_in") / 1e6, vector("usd_per_mtok_out") / 1e6
+    typical = vector("usd_per_request") + per_in * tokens_in + per_out * out
+    latency = np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered])
+    enabled = np.array([i for i, a in enumerate(ordered) if a.enabled], dtype=np.intp)
+    first = min((a.created_at_us for a in ordered), default=0)
+    new = np.array([a.enabled and is_onboarding(a, usage.get(a.arm), first) for a in ordered], dtype=float)
+    share = min(ONBOARDING_SHARE, ONBOARDING_TOTAL / new.sum()) if new.any() else 0.0
+    return RouteView(
+        snapshot=snapshot,
+        arms=ordered,
+        index={a.arm: i for i, a in enumerate(ordered)},
+        enabled=enabled,
+        serves=np.array([a.enabled for a in ordered], dtype=bool),
+        capped=tuple(a for a in ordered if a.max_share < 1.0),
+        window_tokens=np.array(
+            [np.inf if a.context_window_tokens is None else a.context_window_tokens for a in ordered]
+        ),
+        usd_per_token_in=per_in,
+        usd_per_token_out=per_out,
+        usd_per_request=vector("usd_per_request"),
+        output_tokens=out,
+        latency_ms=latency,
+        tokens_model=tokens_model,
+        latency_model=_aligned(amounts, "latency_ms", ordered, latency),
+        cost_scale_usd=float(typical[enabled].max()) if enabled.size else 0.0,
+        onboarding_share=new * share,
+        min_share=np.array([a.min_share for a in ordered]),
+        kwh_per_token_in=np.array([a.kwh_per_mtok_in for a in ordered]) / 1e6,
+        kwh_per_token_out=np.array([a.kwh_per_mtok_out for a in ordered]) / 1e6,
+    )
+
+
+def _aligned(amounts: Amounts | None, name: str, arms: Sequence[Arm], otherwise: FloatArray) -> AmountModel | None:
+    model: AmountModel | None = None if amounts is None else getattr(amounts, name)
+    if amounts is None or model is None:
+        return None
+    return model.aligned(amounts.arms, [arm.arm for arm in arms], otherwise)
+
+
+def _column(arms: Sequence[Arm]):  # type: ignore[no-untyped-def]
+    return lambda name: np.array([getattr(a.price, name) for a in arms], dtype=float)

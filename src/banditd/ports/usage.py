@@ -1,0 +1,10 @@
+"""What the log asks of the services when a usage report comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from banditd.core.types import Arm, UsageReport
+
+PriceCost = Callable[[Arm, UsageReport], float | None]
+"""Dollars of one call: as told, else of its tokens at the arm's price; None without either."""

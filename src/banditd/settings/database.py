@@ -1,0 +1,37 @@
+"""Where the log and the state are, and how long anybody waits for them."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, model_validator
+
+from banditd.settings.base import Section
+
+
+class DatabaseSettings(Section):
+    """The log and the state."""
+
+    url: SecretStr = Field(
+        SecretStr("sqlite:///var/banditd.db"),
+        description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
+    )
+    readers: int = Field(2, ge=1, le=32, description="threads for reading")
+    transaction_s: float = Field(
+        10.0, ge=1, le=600, description="longest wait for one transaction, and in the queue before it; then 503"
+    )
+    lock_s: float = Field(5.0, ge=0.1, le=600, description="longest wait for a lock of another process; then 503")
+    silence_s: float = Field(
+        3.0,
+        ge=0.5,
+        le=600,
+        description="PostgreSQL ends the transaction of a replica that is silent this long",
+    )
+    report_s: float = Field(60.0, ge=1, le=3600, description="longest wait for a report or a stretch of the log")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DatabaseSettings:
+        if not self.silence_s <= self.lock_s <= self.transaction_s:
+            raise ValueError(
+                f"silence_s is {self.silence_s:g}, lock_s {self.lock_s:g}, transaction_s {self.transaction_s:g}: "
+                "none may be below the one before: who waits for a frozen replica's lock must outwait its silence"
+            )
+        return self

@@ -1,0 +1,161 @@
+"""The endpoints that models stand behind, and the gateway that calls them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from banditd.settings.arms import ArmSettings
+from banditd.settings.base import NAME_PATTERN, Section
+
+LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+# These carry credentials, or the framing of the call: not from a file that people read, and not from the client.
+RESERVED_HEADERS: Final = frozenset(
+    {
+        "authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "host", "connection", "keep-alive",
+        "te", "trailer", "transfer-encoding", "upgrade", "content-length", "content-encoding", "accept-encoding",
+        "expect", "content-type", "accept", "user-agent",
+    }
+)  # fmt: skip
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+
+
+class TimeoutSettings(Section):
+    """How long to wait for an upstream, in seconds."""
+
+    connect_s: float = Field(5.0, gt=0, description="for a connection")
+    headers_s: float = Field(30.0, gt=0, description="for the head of a stream")
+    first_token_s: float = Field(60.0, gt=0, description="for its first token; an arm may have its own")
+    idle_s: float = Field(60.0, gt=0, description="between two reads of a stream that has begun")
+    answer_s: float = Field(300.0, gt=0, description="for an answer that is not streamed")
+    total_s: float = Field(600.0, gt=0, description="for one call, to its last byte")
+
+
+class UpstreamSettings(Section):
+    """An endpoint that models stand behind. URLs and keys come from here only, never from a request."""
+
+    kind: Literal["openai", "echo"] = Field(
+        "openai", description="openai: speaks OpenAI's chat completions; echo: no model, answers with the question"
+    )
+    base_url: str = Field("", description="up to and including the version, such as https://api.openai.com/v1")
+    api_key_env: str | None = Field(None, min_length=1, description="environment variable that holds its key")
+    api_key_file: Path | None = Field(None, description="file that holds its key, instead")
+    api_key_header: str = Field("authorization", description="header for the key; authorization sends it as Bearer")
+    headers: dict[str, str] = Field(default_factory=dict, description="sent with every call; no secrets here")
+    forward_headers: tuple[str, ...] = Field((), description="headers of clients that it gets beyond the usual ones")
+    timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="how long to wait")
+    max_concurrent: int = Field(1000, ge=1, description="calls at once; above it other arms are asked")
+    keepalive_s: float = Field(4.0, ge=0, description="idle time of a connection; below the upstream's own")
+    max_event_bytes: int = Field(1_048_576, ge=1024, description="largest event of a stream")
+    max_answer_bytes: int = Field(67_108_864, ge=1024, description="largest answer that is not streamed")
+    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's; PEM")
+    insecure: bool = Field(False, description="send the key over plain http to another host; think twice")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> UpstreamSettings:
+        if self.kind == "echo":
+            if self.base_url or self.api_key_env or self.api_key_file:
+                raise ValueError("kind echo is inside the daemon: it has no base_url and no key")
+            return self
+        check_url(self.base_url)
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("give api_key_env or api_key_file, not both")
+        parts = urlsplit(self.base_url)
+        has_key = self.api_key_env is not None or self.api_key_file is not None
+        if has_key and parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS and not self.insecure:
+            raise ValueError(
+                f"base_url {self.base_url} would send the key unencrypted: use https, or set insecure: true"
+            )
+        check_headers(self.api_key_header, self.headers, self.forward_headers)
+        return self
+
+
+class GatewaySettings(Section):
+    """The gateway: calls the chosen arm itself, in the providers' own forms."""
+
+    enabled: bool | None = Field(None, description="null: on when there are upstreams")
+    aliases: dict[str, str] = Field(
+        default_factory=dict, description="names for models, such as {gpt-4o: banditd/auto}"
+    )
+    max_body_bytes: int = Field(33_554_432, ge=1024, description="largest request body of the gateway; 413 above it")
+    deadline_s: float = Field(600.0, gt=0, description="for one request with all its attempts")
+    max_attempts: int = Field(3, ge=1, le=16, description="arms that are called for one request at most")
+    keepalive_s: float = Field(15.0, gt=0, description="a stream that says nothing for so long gets a comment")
+    max_streams_per_key: int = Field(1000, ge=1, description="requests at once of one key (or peer); 429 above it")
+    fallback_on_policy: bool = Field(False, description="ask another arm where one refuses for its content policy")
+    response_id: Literal["upstream", "decision"] = Field(
+        "upstream", description="id of an answer: the upstream's own, or chatcmpl-<decision_id>"
+    )
+
+    @model_validator(mode="after")
+    def _aliases_make_sense(self) -> GatewaySettings:
+        for alias, target in self.aliases.items():
+            if not re.match(NAME_PATTERN, alias) or len(alias) > 128:
+                raise ValueError(f"aliases: {alias!r} cannot be the name of a model")
+            if alias.startswith("banditd/"):
+                raise ValueError(f"aliases: {alias} has a meaning of its own; choose a name without banditd/")
+            if not target.startswith("banditd/"):
+                raise ValueError(
+                    f"aliases: {alias} must stand for banditd/auto, banditd/<policy>, banditd/<policy>:<profile>, "
+                    f"banditd/arm/<arm> or banditd/<policy>/arm/<arm>, not {target!r}"
+                )
+        return self
+
+
+def check_url(url: str) -> None:
+    """Refuse what cannot be a base URL. Raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"base_url must be an http or https URL such as https://api.openai.com/v1, not {url!r}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("base_url must not hold credentials; use api_key_env or api_key_file")
+    if parts.query or parts.fragment:
+        raise ValueError("base_url must not have a query or a fragment")
+
+
+def check_headers(key_header: str, headers: dict[str, str], forward: tuple[str, ...]) -> None:
+    """Refuse headers that cannot be sent, or must not. Raises ValueError."""
+    for name in (key_header, *headers, *forward):
+        if not _HEADER.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of a header")
+    for name, value in headers.items():
+        if not _VALUE.fullmatch(value):
+            raise ValueError(f"headers: the value of {name} must be printable ASCII")
+    for name in (*headers, *forward):
+        if name.lower() in RESERVED_HEADERS or name.lower().startswith("x-banditd-"):
+            raise ValueError(f"the header {name} is the daemon's own business; for a key there is api_key_env")
+
+
+def check_upstreams(
+    upstreams: Mapping[str, UpstreamSettings], gateway: GatewaySettings, arms: Mapping[str, Sequence[ArmSettings]]
+) -> None:
+    """Refuse arms that name an upstream that is not there, and names for what is not there. Raises ValueError.
+
+    arms : of every policy.
+    """
+    for name in upstreams:
+        if not re.match(NAME_PATTERN, name) or len(name) > 128:
+            raise ValueError(f"upstreams: {name!r} cannot be a name: letters, digits and . _ : / @ + -")
+    for policy, its_arms in arms.items():
+        for arm in its_arms:
+            if arm.upstream is not None and arm.upstream not in upstreams:
+                raise ValueError(
+                    f"policies.{policy}: the arm {arm.arm} names the upstream {arm.upstream}; upstreams has "
+                    f"{', '.join(upstreams) or 'none'}"
+                )
+    if gateway.enabled and not upstreams:
+        raise ValueError("gateway.enabled is true, and there is no upstream to call: name one below upstreams")
+    for alias, target in gateway.aliases.items():
+        policy = target.removeprefix("banditd/").split("/arm/")[0].split(":")[0]
+        if not target.startswith("banditd/arm/") and policy not in {"auto", *arms}:
+            raise ValueError(f"gateway.aliases: {alias} stands for {target}, and there is no policy {policy}")

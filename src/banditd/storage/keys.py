@@ -1,0 +1,257 @@
+"""Request keys: what each was used for, committed together with what it did.
+
+A key's row is inserted in the transaction that it belongs to. Of two replicas that race on one key the primary key
+refuses the second, whose transaction runs again and then finds the row of the first: so whatever breaks, either both
+the deed and its key are there or neither. What was refused keeps no key: it may be tried again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
+
+from banditd.core.errors import BanditdError, ConflictError
+from banditd.core.request_keys import RequestKey
+from banditd.core.types import Context, Decision
+from banditd.ports import Committed
+from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.schema import decision, idempotency_key
+
+T = TypeVar("T")
+Name = tuple[str, str, str, str]
+"""(policy, name of the API key, operation, key): what one request, or one batch, is known by."""
+_CHUNK: Final = 200
+
+
+def name_of(policy: str, key: RequestKey) -> Name:
+    return policy, key.key_name, key.operation, key.key
+
+
+def reused(key: RequestKey) -> ConflictError:
+    return ConflictError(
+        f"the Idempotency-Key {key.key!r} was used for another request; use a new key for a new request, "
+        "and the same body to repeat one",
+        code="IDEMPOTENCY_KEY_REUSED",
+        field="Idempotency-Key",
+    )
+
+
+def once(
+    connection: Connection,
+    policy: str,
+    key: RequestKey | None,
+    at_us: int,
+    work: Callable[[], T | BanditdError],
+    *,
+    pack: Callable[[T], object],
+    again: Callable[[Any], T],
+) -> T | BanditdError:
+    """Do ``work`` and keep its answer under the key; or, where the key was used before, only give that answer again.
+
+    pack, again : from the answer to the JSON that is kept of it, and from that to the answer of a repeat.
+    """
+    if key is None:
+        return work()
+    stored = _stored(connection, [name_of(policy, key)])
+    for row in stored:
+        if row.request_hash != key.request_hash:
+            return reused(key)
+        return again(json.loads(row.answer))
+    made = work()
+    if not isinstance(made, BanditdError):
+        answer = json.dumps(pack(made), separators=(",", ":"))
+        connection.execute(insert(idempotency_key), _row(policy, key, at_us) | {"answer": answer})
+    return made
+
+
+def once_for_decision(
+    connection: Connection,
+    decision_id: str,
+    key: RequestKey | None,
+    at_us: int,
+    work: Callable[[], T | BanditdError],
+    *,
+    pack: Callable[[T], object],
+    again: Callable[[Any], T],
+) -> T | BanditdError:
+    """``once`` for what is done to a decision: the key is one of its policy's."""
+    policy = None
+    if key is not None:
+        query = select(decision.c.policy).where(decision.c.decision_id == decision_id)
+        policy = connection.execute(query).scalar_one_or_none()
+    if policy is None:  # no key, or no such decision: ``work`` says so
+        return work()
+    return once(connection, policy, key, at_us, work, pack=pack, again=again)
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def find_decisions(
+    connection: Connection, keys: Sequence[tuple[str, RequestKey]]
+) -> list[Decision | BanditdError | None]:
+    """What each (policy, key) decided before, a conflict for another request, None for a new key."""
+    held = _held(_stored(connection, [name_of(policy, key) for policy, key in keys]))
+    claims = [_look(held, name_of(policy, key), key) for policy, key in keys]
+    made = load_decisions(connection, [claim for claim in claims if isinstance(claim, str)])
+    return [made.get(claim) if isinstance(claim, str) else claim for claim in claims]
+
+
+def take_repeated(
+    connection: Connection, batches: Sequence[Sequence[Decision]]
+) -> tuple[Sequence[Sequence[Decision]], dict[str, Decision | BanditdError]]:
+    """(the batches without decisions whose key was used before, what it was used for by the id of those).
+
+    Of two in hand with the same key the first is made, and the other repeats it.
+    """
+    keyed = [made for batch in batches for made in batch if made.request_key is not None]
+    if not keyed:
+        return batches, {}
+    held = _held(_stored(connection, [name_of(made.policy, made.request_key) for made in keyed if made.request_key]))
+    first: dict[str, Decision] = {}
+    repeated: dict[str, Decision | BanditdError] = {}
+    waiting: dict[str, str] = {}
+    for made in keyed:
+        key = made.request_key
+        if key is None:
+            continue
+        name = name_of(made.policy, key)
+        found = _look(held, name, key)
+        if found is None:
+            held.setdefault(name, (key.request_hash, {}))[1][key.item] = made.decision_id
+            first[made.decision_id] = made
+        elif isinstance(found, BanditdError):
+            repeated[made.decision_id] = found
+        else:
+            waiting[made.decision_id] = found
+    stored = load_decisions(connection, [one for one in waiting.values() if one not in first])
+    for decision_id, found_id in waiting.items():
+        repeated[decision_id] = first[found_id] if found_id in first else stored[found_id]
+    kept = [[made for made in batch if made.decision_id not in repeated] for batch in batches]
+    return kept, repeated
+
+
+def with_repeated(
+    batches: Sequence[Sequence[Decision]],
+    answers: Sequence[Committed],
+    repeated: Mapping[str, Decision | BanditdError],
+) -> list[Committed]:
+    """Each batch's answer, with what became of its decisions whose key was used before."""
+    if not repeated:
+        return list(answers)
+    refused = {decision_id: account for answer in answers for decision_id, account in answer.refused.items()}
+    whole = []
+    for batch, answer in zip(batches, answers, strict=True):
+        mine = {made.decision_id: repeated[made.decision_id] for made in batch if made.decision_id in repeated}
+        # The one in hand that it would repeat was refused itself: then this one was not made either.
+        ids = {one: first.decision_id for one, first in mine.items() if isinstance(first, Decision)}
+        also = {one: refused[first] for one, first in ids.items() if first in refused}
+        before = {one: _as_duplicate(first) for one, first in mine.items() if one not in also}
+        whole.append(Committed({**answer.refused, **also}, before, answer.accounts))
+    return whole
+
+
+def _as_duplicate(made: Decision | BanditdError) -> Decision | BanditdError:
+    return replace(made, duplicate=True) if isinstance(made, Decision) else made
+
+
+def keep_keys(connection: Connection, decisions: Sequence[Decision]) -> None:
+    """Insert the keys of decisions that are being committed."""
+    rows = [
+        _row(made.policy, made.request_key, made.created_at_us) | {"decision_id": made.decision_id}
+        for made in decisions
+        if made.request_key is not None
+    ]
+    if rows:  # in one order, so that two replicas never wait for each other in a circle
+        rows.sort(key=lambda row: tuple(row[column.name] for column in idempotency_key.primary_key.columns))
+        connection.execute(insert(idempotency_key), rows)
+
+
+def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Decision]:
+    """Decisions as they were answered, by id."""
+    wanted = sorted(set(decision_ids))
+    found: dict[str, Decision] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(decision).where(decision.c.decision_id.in_(wanted[start : start + _CHUNK]))
+        for row in connection.execute(query).mappings():
+            found[row["decision_id"]] = _decision(row)
+    return found
+
+
+def forget_keys(connection: Connection, before_us: int, limit: int | None = None) -> int:
+    """Drop keys of requests older than that, at most ``limit``, the oldest first. Returns how many."""
+    c = idempotency_key.c
+    names = tuple_(*idempotency_key.primary_key.columns)
+    oldest = select(*idempotency_key.primary_key.columns).where(c.created_at_us < before_us)
+    going = oldest.order_by(c.created_at_us).limit(limit)
+    return connection.execute(delete(idempotency_key).where(names.in_(going))).rowcount
+
+
+_Held = dict[Name, tuple[str, dict[int, str]]]
+"""Per name the hash of its request and, by item, the decision that was made."""
+
+
+def _held(rows: Sequence[Row[Any]]) -> _Held:
+    held: _Held = {}
+    for row in rows:
+        name = (row.policy, row.key_name, row.operation, row.idempotency_key)
+        held.setdefault(name, (row.request_hash, {}))[1][row.item] = row.decision_id
+    return held
+
+
+def _look(held: _Held, name: Name, key: RequestKey) -> str | BanditdError | None:
+    if name not in held:
+        return None
+    request_hash, items = held[name]
+    return items.get(key.item) if request_hash == key.request_hash else reused(key)
+
+
+def _stored(connection: Connection, names: Sequence[Name]) -> list[Row[Any]]:
+    c = idempotency_key.c
+    wanted = sorted(set(names))
+    found: list[Row[Any]] = []
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        named = tuple_(c.policy, c.key_name, c.operation, c.idempotency_key).in_(chunk)
+        found.extend(connection.execute(select(idempotency_key).where(named)))
+    return found
+
+
+def _row(policy: str, key: RequestKey, at_us: int) -> dict[str, object]:
+    return {
+        "policy": policy,
+        "key_name": key.key_name,
+        "operation": key.operation,
+        "idempotency_key": key.key,
+        "item": key.item,
+        "request_hash": key.request_hash,
+        "decision_id": None,
+        "answer": None,
+        "created_at_us": at_us,
+    }
+
+
+def _decision(row: RowMapping) -> Decision:
+    values: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    values |= {name: np.array(unpack_vector(row[name])) for name in _VECTORS}
+    return Decision(
+        **values,
+        arms=unpack_names(row["arms"]),
+        exclusions=unpack_mapping(row["exclusions"]),
+        tags=unpack_mapping(row["tags"]),
+        context=Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"])),
+        duplicate=True,
+    )
+
+
+_PLAIN: Final = (
+    "decision_id", "policy", "policy_kind", "created_at_us", "expires_at_us", "arm", "upstream_model", "propensity",
+    "uniform", "explored", "reason", "degraded", "schema_hash", "snapshot_version", "epoch", "cost_weight",
+    "input_tokens", "input_hash", "input_text", "session_id", "deferred", "key_name",
+)  # fmt: skip
+_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")

@@ -1,0 +1,159 @@
+"""How transactions of PostgreSQL begin and end: deadlines that the server keeps, and what became of a lost COMMIT.
+
+Everything that must hold is said by the statement that begins the transaction (``SET LOCAL``), so nothing depends on
+the session, and a proxy that pools by transaction may stand between. A replica that is frozen or gone keeps no lock
+for longer than ``silence_s``: the server ends its transaction.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event, text
+
+from banditd.core.errors import InvariantError
+from banditd.storage.watch import Deadlines, Line, Watch
+
+READ: Final = "READ"
+WRITE: Final = "WRITE"
+MODE: Final = "banditd_begin"
+_BEGIN: Final = "begin"
+_LINE: Final = "line"
+_TRANSACTION: Final = "transaction_id"
+_POLL_S: Final = 0.05
+
+
+def connect_arguments(deadlines: Deadlines) -> dict[str, Any]:
+    """What the driver is told: it gives up connecting, and notices a peer that is gone."""
+    return {
+        "autocommit": True,  # we write BEGIN, see ``prepare``
+        "connect_timeout": max(2, round(deadlines.lock_s)),
+        "keepalives": 1,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(deadlines.transaction_s * 1000),
+    }
+
+
+def prepare(engine: Engine, deadlines: Deadlines | None, watch: Watch | None) -> None:
+    """Set up every connection and every BEGIN of an engine. Without ``deadlines`` only silence ends a transaction."""
+    begin = {mode: _begin_text(mode, deadlines) for mode in (READ, WRITE)}
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, record: Any, arguments: Any, parameters: Any) -> Any:
+        connection = dialect.connect(*arguments, **parameters)
+        connection.cursor_factory = _stepwise(dialect.loaded_dbapi.Cursor)
+        line = record.info[_LINE] = Line(connection.fileno())
+        if watch is not None:
+            watch.adopt(line)
+        _set_up(connection)
+        return connection
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(_connection: Any, record: Any, _proxy: Any) -> None:
+        if watch is not None:
+            watch.adopt(record.info.get(_LINE))
+
+    @event.listens_for(engine, "close")
+    def _close(_connection: Any, record: Any) -> None:
+        line = record.info.pop(_LINE, None)
+        if line is not None:
+            line.close()
+
+    @event.listens_for(engine, "begin")
+    def _choose(connection: Connection) -> None:
+        mode = connection.get_execution_options().get(MODE, WRITE)
+        connection.info[_BEGIN] = begin[mode]
+
+    def do_begin(connection: Any) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(connection.info[_BEGIN])
+            while cursor.nextset():
+                pass
+            connection.info[_TRANSACTION] = cursor.fetchone()[0] if cursor.description else None
+        finally:
+            cursor.close()
+
+    engine.dialect.use_insertmanyvalues_wo_returning = True  # many rows of an insert are one statement
+    # Not in the event: what fails here is treated like any statement, so a dead connection is replaced.
+    engine.dialect.do_begin = do_begin  # type: ignore[assignment,method-assign]
+
+
+@functools.cache
+def _stepwise(cursor: Any) -> Any:
+    """The driver's cursor, which waits for the server after every statement.
+
+    Its own ``executemany`` streams statements in pipeline mode, and the server counts no time of silence before the
+    end of a pipeline: a replica frozen in the middle of one would keep its locks.
+    """
+
+    class Stepwise(cursor):  # type: ignore[misc]
+        def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
+            if returning:
+                raise InvariantError("rows come back by way of one statement, not of many")
+            for parameters in params_seq:
+                self.execute(query, parameters)
+
+    return Stepwise
+
+
+def _begin_text(mode: str, deadlines: Deadlines | None) -> str:
+    silence_s = 60.0 if deadlines is None else deadlines.silence_s
+    parts = ["BEGIN ISOLATION LEVEL " + ("REPEATABLE READ, READ ONLY" if mode == READ else "READ COMMITTED")]
+    parts.append(f"SET LOCAL idle_in_transaction_session_timeout = {_ms(silence_s)}")
+    if deadlines is not None:
+        parts.append(f"SET LOCAL lock_timeout = {_ms(deadlines.lock_s)}")
+        longest_s = deadlines.report_s if mode == READ else deadlines.transaction_s
+        parts.append(f"SET LOCAL statement_timeout = {_ms(longest_s)}")
+    if mode == WRITE:
+        parts.append("SELECT pg_current_xact_id()")
+    return "; ".join(parts)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _set_up(connection: Any) -> None:
+    """Behind a proxy: keep nothing in the session. Else: the server, too, shall notice when we are gone."""
+    [found] = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if found != connection.info.backend_pid:
+        # The next transaction may run on another connection of the server, which has not prepared anything.
+        connection.prepare_threshold = None
+        return
+    for name, value in (("idle", 10), ("interval", 5), ("count", 3)):
+        connection.execute(f"SET tcp_keepalives_{name} = {value}")
+
+
+def adopt(connection: Connection, watch: Watch) -> None:
+    """Put a connection that was kept under the limit of this thread."""
+    watch.adopt(connection.info.get(_LINE))
+
+
+def transaction_id(connection: Connection) -> str | None:
+    """Of the write transaction that runs on this connection."""
+    return connection.info.get(_TRANSACTION)
+
+
+def outcome(engine: Engine, transaction: str, until_s: float) -> bool | None:
+    """Whether a transaction was committed; None where the server cannot be asked or has forgotten.
+
+    Waits until ``until_s`` (of ``time.monotonic``) for the server to answer and for one that still runs to end.
+    """
+    query = text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))")
+    while True:
+        status: Any = "unreachable"
+        try:
+            with engine.connect() as connection:
+                status = connection.execute(query, {"id": transaction}).scalar()
+        except Exception:  # noqa: S110 - whatever it is, the answer is not known yet
+            pass
+        if status in {"committed", "aborted"}:
+            return bool(status == "committed")
+        if status is None or time.monotonic() >= until_s:
+            return None
+        time.sleep(_POLL_S)

@@ -1,0 +1,34 @@
+"""Making room for a state that replaces what is stored of a policy under a schema, damaged rows included."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, delete, update
+
+from banditd.ports import FoldCommit
+from banditd.storage.schema import arm_total, cluster_stat, learner_state, rollup, segment, snapshot
+
+_CHUNK: Final = 500
+
+
+def clear_state(
+    connection: Connection, fold: FoldCommit, sums: tuple[str, ...], cluster_sums: tuple[str, ...]
+) -> None:
+    """Delete the state, its segments and the snapshots to drop; where all is recounted, set the sums to zero.
+
+    sums : those columns of roll-ups and totals that folds raise; ``cluster_sums`` : of the clusters.
+    """
+    for table in (learner_state, segment):
+        mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
+        connection.execute(delete(table).where(mine))
+    c = snapshot.c
+    for start in range(0, len(fold.dropped_snapshots), _CHUNK):
+        chunk = fold.dropped_snapshots[start : start + _CHUNK]
+        mine = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash) & c.version.in_(chunk)
+        connection.execute(delete(snapshot).where(mine))
+    if fold.recounts:
+        for table in (rollup, arm_total):
+            connection.execute(update(table).where(table.c.policy == fold.policy).values(dict.fromkeys(sums, 0)))
+        mine = (cluster_stat.c.policy == fold.policy) & (cluster_stat.c.schema_hash == fold.schema_hash)
+        connection.execute(update(cluster_stat).where(mine).values(dict.fromkeys(cluster_sums, 0)))

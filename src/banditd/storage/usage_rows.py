@@ -1,0 +1,262 @@
+"""A usage report as rows and back: its own, those of its attempts, and what it replaced.
+
+``cost_usd`` of a row is what the decision cost with all its attempts, ``attempts_usd`` of it is not the answer's. A
+failed call that tells no figures cost nothing; an answer that tells none leaves the estimate standing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import bindparam as parameter
+
+from banditd.core.attempts import Attempt
+from banditd.core.types import Arm, Price, UsageReport, price_at
+from banditd.core.usage import main_attempt, normalised
+from banditd.ports import PriceCost
+from banditd.storage import dialect
+from banditd.storage.schema import attempt, decision, usage_report, usage_revision
+from banditd.storage.sums import Increments, bucket_of
+
+Row = Mapping[str, Any]
+Arms = Mapping[tuple[str, str], Arm]
+Prices = Mapping[tuple[str, str], Sequence[tuple[int, Price]]]
+_TOLD: Final = ("latency_ms", "input_tokens", "output_tokens", "cached_input_tokens", "retry_after_s")
+_ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_TOLD, "cost_usd", "told_cost_usd")
+
+
+class Pricing:
+    """What calls cost at the prices in force when their decision was made."""
+
+    def __init__(self, arms: Arms, prices: Prices, price_cost: PriceCost) -> None:
+        self._arms, self._prices, self._price_cost = arms, prices, price_cost
+
+    def cost_usd(self, policy: str, arm: str, at_us: int, report: UsageReport) -> float | None:
+        """Dollars as told, else of the tokens; None where there is neither, or no such arm."""
+        if report.cost_usd is not None:
+            return float(report.cost_usd)
+        found = self._arms.get((policy, arm))
+        if found is None:
+            return None
+        price = price_at(self._prices.get((policy, arm), ()), at_us) or found.price
+        cost = self._price_cost(replace(found, price=price), report)
+        return None if cost is None else float(cost)
+
+    def of_attempt(self, made: Any, one: Attempt) -> float:
+        """What one attempt cost; nothing where it tells no figures."""
+        if not one.has_figures:
+            return 0.0
+        report = UsageReport(
+            decision_id=made.decision_id,
+            input_tokens=one.input_tokens,
+            output_tokens=one.output_tokens,
+            cached_input_tokens=one.cached_input_tokens,
+            cost_usd=one.cost_usd,
+        )
+        return self.cost_usd(made.policy, one.arm, made.created_at_us, report) or 0.0
+
+
+def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) -> dict[str, Any]:
+    """The row of a normalised report; its attempts are under ``attempts``, which is no column."""
+    server = report.served_arm or made.arm
+    own = pricing.cost_usd(made.policy, server, made.created_at_us, report)
+    if own is None and report.error is not None:
+        own = 0.0
+    attempts = [_attempt_row(made, i, one, pricing) for i, one in enumerate(report.attempts)]
+    main = main_attempt(report.attempts) if attempts else -1
+    if attempts:
+        attempts[main]["cost_usd"] = own
+    others_usd = math.fsum(row["cost_usd"] for i, row in enumerate(attempts) if i != main)
+    return {
+        "decision_id": report.decision_id,
+        "policy": made.policy,
+        "arm": server,
+        "served_arm": report.served_arm,
+        "input_tokens": report.input_tokens,
+        "output_tokens": report.output_tokens,
+        "cached_input_tokens": report.cached_input_tokens,
+        "cost_usd": None if own is None else own + others_usd,
+        "told_cost_usd": None if report.cost_usd is None else float(report.cost_usd),
+        "attempts_usd": others_usd,
+        "latency_ms": None if report.latency_ms is None else float(report.latency_ms),
+        "error": report.error,
+        "finish_reason": report.finish_reason,
+        "estimated": False,
+        "body_hash": report.body_hash,
+        "received_at_us": report.received_at_us,
+        "revision": revision,
+        "attempts": attempts,
+    }
+
+
+def _attempt_row(made: Any, ordinal: int, one: Attempt, pricing: Pricing) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(one).items() if name in _ATTEMPT}
+    cost_usd = pricing.of_attempt(made, one)
+    row = {"decision_id": made.decision_id, "ordinal": ordinal, "policy": made.policy}
+    return row | told | {"cost_usd": cost_usd, "told_cost_usd": one.cost_usd}
+
+
+def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
+    """What is known by a stored row, normalised."""
+    told_usd = row["told_cost_usd"]
+    report = UsageReport(
+        decision_id=row["decision_id"],
+        served_arm=row["served_arm"],
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cached_input_tokens=row["cached_input_tokens"],
+        cost_usd=told_usd,
+        latency_ms=row["latency_ms"],
+        error=row["error"],
+        finish_reason=row["finish_reason"],
+        attempts=tuple(_attempt_of(one) for one in row["attempts"]),
+        body_hash=row["body_hash"],
+        received_at_us=row["received_at_us"],
+    )
+    if told_usd is None and row["cost_usd"] is not None and not row["revision"] and not row["attempts"]:
+        # An older replica wrote it, perhaps: dollars that its tokens do not explain were told.
+        priced = pricing.cost_usd(made.policy, row["arm"], made.created_at_us, report)
+        priced = 0.0 if priced is None and report.error is not None else priced
+        if priced is None or not math.isclose(priced, row["cost_usd"], rel_tol=1e-9, abs_tol=1e-15):
+            report = replace(report, cost_usd=row["cost_usd"])
+    return normalised(report, made.arm)
+
+
+def _attempt_of(row: Row) -> Attempt:
+    told = {name: row[name] for name in _TOLD}
+    return Attempt(arm=row["arm"], error=row["error"], cost_usd=row["told_cost_usd"], **told)
+
+
+def charged_usd(row: Row | None, made: Any) -> float:
+    """What stands on the accounts for a decision: what was reported, or its estimate."""
+    if row is None:
+        return float(made.predicted_cost_usd)
+    if row["cost_usd"] is not None:
+        return float(row["cost_usd"])
+    return float(made.predicted_cost_usd + (row["attempts_usd"] or 0.0))
+
+
+# ---------------------------------------------------------------- the database
+
+
+def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
+    c = decision.c
+    query = select(
+        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges
+    )
+    rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
+    return {row.decision_id: row for row in rows}
+
+
+def read_rows(connection: Connection, engine: Engine, decision_ids: Sequence[str]) -> dict[str, Row]:
+    """Stored reports with their attempts, locked: two replicas never settle the same difference."""
+    c = usage_report.c
+    query = select(usage_report).where(c.decision_id.in_(sorted(set(decision_ids)))).order_by(c.decision_id)
+    rows: dict[str, dict[str, Any]] = {
+        row["decision_id"]: {**row, "attempts": []}
+        for row in connection.execute(dialect.lock_exclusive(engine, query)).mappings()
+    }
+    if rows:
+        of = select(attempt).where(attempt.c.decision_id.in_(sorted(rows)))
+        for one in connection.execute(of.order_by(attempt.c.decision_id, attempt.c.ordinal)).mappings():
+            rows[one["decision_id"]]["attempts"].append(dict(one))
+    return dict(rows)
+
+
+def write_rows(connection: Connection, rows: Sequence[Row], stored: Mapping[str, Row]) -> int:
+    """Store rows, in place of those in ``stored``. Returns how many are new."""
+    changed = [row for row in rows if row["decision_id"] in stored]
+    new = [row for row in rows if row["decision_id"] not in stored]
+    if new:
+        connection.execute(insert(usage_report), [_columns(row) for row in new])
+    if changed:
+        key = usage_report.c.decision_id == parameter("key")
+        values: dict[str, Any] = {
+            name: parameter(f"new_{name}") for name in _columns(changed[0]) if name != "decision_id"
+        }
+        connection.execute(
+            update(usage_report).where(key).values(values),
+            [{"key": row["decision_id"]} | {f"new_{name}": row[name] for name in values} for row in changed],
+        )
+        had = [row["decision_id"] for row in changed if stored[row["decision_id"]]["attempts"]]
+        if had:
+            connection.execute(delete(attempt).where(attempt.c.decision_id.in_(had)))
+    attempts = [{name: one[name] for name in _ATTEMPT} for row in rows for one in row["attempts"]]
+    if attempts:
+        connection.execute(insert(attempt), attempts)
+    return len(new)
+
+
+def keep_revisions(connection: Connection, replaced: Sequence[tuple[Row, UsageReport]]) -> None:
+    """Keep what reports said that others have replaced."""
+    if replaced:
+        connection.execute(
+            insert(usage_revision),
+            [
+                {
+                    "decision_id": row["decision_id"],
+                    "revision": row["revision"],
+                    "policy": row["policy"],
+                    "cost_usd": row["cost_usd"],
+                    "report": _text(report),
+                    "received_at_us": row["received_at_us"],
+                }
+                for row, report in replaced
+            ],
+        )
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "attempts"}
+
+
+def _text(report: UsageReport) -> str:
+    ours = {"decision_id", "body_hash", "received_at_us", "request_key"}
+    said = {name: value for name, value in asdict(report).items() if name not in ours and value not in (None, ())}
+    if "attempts" in said:
+        said["attempts"] = [{k: v for k, v in one.items() if v is not None} for one in said["attempts"]]
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+
+
+def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
+    """Add (or with -1 take back) one usage row to the sums: ``usage.USAGE_SUMS``, ``usage.CLUSTER_SUMS``.
+
+    An answer without tokens and dollars leaves the estimate standing, here as on the accounts. Attempts beside it
+    are counted for their own arms.
+    """
+    own_usd = charged_usd(row, made) - (row["attempts_usd"] or 0.0)
+    _count(increments, made, row["arm"], row, own_usd, sign, reports=not row["estimated"])
+    report_attempts = row["attempts"]
+    if report_attempts:
+        main = main_attempt(tuple(_attempt_of(one) for one in report_attempts))
+        for ordinal, one in enumerate(report_attempts):
+            if ordinal != main:
+                _count(increments, made, one["arm"], {**one, "latency_ms": None}, one["cost_usd"], sign)
+
+
+def _count(
+    increments: Increments, made: Any, arm: str, row: Row, cost_usd: float, sign: int, *, reports: bool = False
+) -> None:
+    latency = sign * (row["latency_ms"] or 0.0)
+    timed = sign * (row["latency_ms"] is not None)
+    changes = (
+        sign * reports,
+        sign * (row["input_tokens"] or 0),
+        sign * (row["output_tokens"] or 0),
+        timed,
+        sign * (row["error"] is not None),
+        sign * (row["cached_input_tokens"] or 0),
+        sign * cost_usd,
+        latency,
+    )
+    sums = increments.bucket(made.policy, bucket_of(made.created_at_us), arm)
+    for index, change in enumerate(changes):
+        sums[index] += change
+    sums = increments.cluster(made.policy, made.schema_hash, made.cluster, arm)
+    for index, change in enumerate((timed, sign * cost_usd, latency)):
+        sums[index] += change

@@ -1,0 +1,63 @@
+"""What one kind of endpoint speaks on one surface: how a call is written, and how its answer is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
+from banditd.upstreams.sse import Frame
+
+
+class MalformedEventError(ValueError):
+    """An event that is not what the dialect says. The message is a short code."""
+
+
+class ErrorEventError(ValueError):
+    """The upstream says in its stream that it has failed; ``error`` is what it says."""
+
+    def __init__(self, error: object) -> None:
+        super().__init__("error_event")
+        self.error = error
+
+
+class StreamReader(Protocol):
+    """Reads one stream, event by event."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the upstream has said that nothing more follows."""
+
+    def read(self, frame: Frame) -> StreamEvent:
+        """Raises MalformedEventError or ErrorEventError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is read of a whole answer; ``body`` is what the client gets."""
+
+    body: bytes
+    response_id: str | None
+    model: str | None
+    finish_reason: str | None
+    usage: TokenUsage | None
+    characters: int
+
+
+class Dialect(Protocol):
+    """How one kind of upstream is spoken to for one surface. Stateless."""
+
+    path: str
+
+    def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
+        """The body of the call."""
+
+    def reader(self, call: UpstreamCall) -> StreamReader:
+        """A new reader for one stream."""
+
+    def read(self, body: bytes, call: UpstreamCall) -> Answer:
+        """A whole answer. Raises MalformedEventError, or ErrorEventError for an error under a good status."""

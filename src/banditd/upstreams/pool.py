@@ -1,0 +1,80 @@
+"""All configured upstreams: opened together, found by name, closed together. A new kind is a line in ``_KINDS``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, Protocol, Self
+
+from banditd.core.errors import InvariantError
+from banditd.ports.upstreams import Surface, UpstreamCall, UpstreamReply, UpstreamStream
+from banditd.upstreams.chat import ChatDialect
+from banditd.upstreams.config import UpstreamConfig
+from banditd.upstreams.echo import EchoUpstream
+from banditd.upstreams.http import HttpUpstream
+
+logger = logging.getLogger(__name__)
+
+
+class Upstream(Protocol):
+    """One upstream of any kind."""
+
+    @property
+    def surfaces(self) -> frozenset[Surface]: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def complete(self, call: UpstreamCall) -> UpstreamReply: ...
+
+    async def stream(self, call: UpstreamCall) -> UpstreamStream: ...
+
+
+def _openai(config: UpstreamConfig) -> Upstream:
+    return HttpUpstream(config, {"chat": ChatDialect()})
+
+
+_KINDS: Final[Mapping[str, Callable[[UpstreamConfig], Upstream]]] = {"openai": _openai, "echo": EchoUpstream}
+
+
+class UpstreamPool:
+    """``ports.Upstreams`` over what is configured."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+        self._upstreams = upstreams
+
+    def names(self) -> Sequence[str]:
+        """Every configured upstream."""
+        return tuple(self._upstreams)
+
+    def serving(self, surface: Surface) -> frozenset[str]:
+        """The names of those that can answer on this surface."""
+        return frozenset(name for name, upstream in self._upstreams.items() if surface in upstream.surfaces)
+
+    async def complete(self, call: UpstreamCall) -> UpstreamReply:
+        """The whole answer. Raises UpstreamError."""
+        return await self._of(call).complete(call)
+
+    async def stream(self, call: UpstreamCall) -> UpstreamStream:
+        """An answer that has begun. Raises UpstreamError."""
+        return await self._of(call).stream(call)
+
+    def _of(self, call: UpstreamCall) -> Upstream:
+        upstream = self._upstreams.get(call.upstream)
+        if upstream is None or call.surface not in upstream.surfaces:
+            raise InvariantError(f"no upstream {call.upstream} for {call.surface}: its arms are not eligible")
+        return upstream
+
+
+@asynccontextmanager
+async def open_upstreams(configs: Sequence[UpstreamConfig]) -> AsyncIterator[UpstreamPool]:
+    """Open a session per upstream. Nothing is called yet."""
+    async with AsyncExitStack() as stack:
+        opened: dict[str, Upstream] = {}
+        for config in configs:
+            if config.kind == "echo":
+                logger.warning("upstream.echo", extra={"upstream": config.name, "note": "answers with the question"})
+            opened[config.name] = await stack.enter_async_context(_KINDS[config.kind](config))
+        yield UpstreamPool(opened)

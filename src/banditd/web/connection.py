@@ -1,0 +1,124 @@
+"""One connection: how long a client may take over a head and over its answer, and what becomes of broken HTTP.
+
+Bodies have their own time-out (``intake.py``). The library's protocol does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from banditd.web.problems import BadRequestError, problem_answer
+
+logger = logging.getLogger("banditd.web")
+_BROKEN: Final = "the request breaks HTTP: its first line or its headers cannot be read"
+_TOO_LONG: Final = "the first line or a header of the request is longer than 8190 bytes"
+
+
+class Connection(web.RequestHandler):
+    """The library's protocol with time-outs, and without its own words in the log."""
+
+    __slots__ = ("_head_timer", "_header_timeout_s", "_unsent_bytes", "_write_timeout_s", "_write_timer")
+
+    def __init__(self, server: web.Server, *, header_timeout_s: float, write_timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._header_timeout_s = header_timeout_s
+        self._write_timeout_s = write_timeout_s
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        waiter = self._waiter
+        # The first bytes may come before the library waits for any.
+        incomplete = self._request_count == 0 if waiter is None else not waiter.done()
+        if not incomplete:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif self._head_timer is None and data:
+            self._head_timer = self._loop.call_later(self._header_timeout_s, self._give_up)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        self._forget_writing()
+        super().resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._forget_writing()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what never reached the middleware. Only the kind of error is logged: its text quotes the client."""
+        if status == 400:
+            logger.info("request.malformed", extra={"error": type(exc).__name__})
+            detail = _TOO_LONG if isinstance(exc, LineTooLong) else _BROKEN
+            answer = problem_answer(BadRequestError(detail, code="MALFORMED_REQUEST"), "none")
+        else:
+            logger.error("request.failed", exc_info=exc)
+            answer = problem_answer(exc or RuntimeError(), "none")
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        answer.force_close()
+        return answer
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        logger.info("connection.head_timeout")
+        self.force_close()
+
+    def _watch_writing(self) -> None:
+        if self.transport is not None:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._write_timer = self._loop.call_later(self._write_timeout_s, self._look_at_writing)
+
+    def _look_at_writing(self) -> None:
+        """A slow client may go on; one that has taken nothing since the last look is left."""
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size() < self._unsent_bytes:
+            self._watch_writing()
+            return
+        logger.info("connection.write_timeout")
+        self.transport.abort()
+
+    def _forget_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+
+class ConnectionServer(web.Server):
+    """Makes our connections."""
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """The library's runner over our connections; takes ``header_timeout_s`` and ``write_timeout_s`` besides."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return ConnectionServer(
+            made.request_handler,
+            request_factory=made.request_factory,
+            **made._kwargs,  # noqa: SLF001 - what the application adds to ours
+        )

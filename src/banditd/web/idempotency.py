@@ -1,0 +1,56 @@
+"""The header ``Idempotency-Key``: reading it, what it stands for, and how an answer says that it is a repeat."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Final
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from banditd.core.request_keys import RequestKey
+from banditd.web.keys import KEY_NAME
+from banditd.web.problems import InvalidFieldsError
+from banditd.web.schemas.rewards import KEY_PATTERN
+
+DUPLICATE_HEADER: Final = "x-banditd-duplicate"
+MAX_KEY_CHARS: Final = 255
+_KEY: Final = re.compile(KEY_PATTERN)
+
+
+def header_key(request: web.Request) -> str | None:
+    """The key as it was sent, None without one. Raises InvalidFieldsError for one that is no key."""
+    given = request.headers.getall("Idempotency-Key", None)
+    if given is None:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]) or len(given[0]) > MAX_KEY_CHARS:
+        message = f"give it once: 1 to {MAX_KEY_CHARS} visible ASCII characters"
+        raise InvalidFieldsError(
+            f"the header Idempotency-Key is not valid: {message}", errors=[("Idempotency-Key", message)]
+        )
+    return given[0]
+
+
+def request_key(
+    request: web.Request, operation: str, body: BaseModel | None = None, *, target: str = ""
+) -> RequestKey | None:
+    """What the request's key stands for; None without one.
+
+    target : what in the path the operation is about (a decision, an arm). The body counts by what it says: other
+    spaces, or another order of its fields, make no other request.
+    """
+    key = header_key(request)
+    if key is None:
+        return None
+    said = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
+    hashed = hashlib.sha256(json.dumps([target, said], sort_keys=True).encode())
+    return RequestKey(
+        key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()
+    )
+
+
+def duplicate_header(*, duplicate: bool) -> dict[str, str]:
+    """What the head of an answer that repeats an earlier one has beside the rest."""
+    return {DUPLICATE_HEADER: "true"} if duplicate else {}

@@ -1,0 +1,107 @@
+"""The class of an error is what is to be done about it, however a provider words it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from banditd.upstreams.errors import from_answer, from_event, retry_after_s
+
+NOW_S = 1_790_000_000.0
+
+
+def _error(status: int, error: object, headers: dict[str, str] | None = None, secret: str | None = None):  # type: ignore[no-untyped-def]
+    body = json.dumps({"error": error}).encode()
+    return from_answer("up", status, headers or {}, body, now_s=NOW_S, secret=secret)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        (400, {"message": "bad temperature", "type": "invalid_request_error"}, "request"),
+        (422, {"message": "no"}, "request"),
+        (413, {"message": "Request too large"}, "request"),
+        (400, {"message": "This model's maximum context length is 8192 tokens", "code": None}, "context"),
+        (400, {"code": "context_length_exceeded", "message": "no"}, "context"),
+        (400, {"type": "exceed_context_size_error", "code": 400, "message": "too big"}, "context"),
+        (400, {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000"}, "context"),
+        (413, {"message": "input is too long for requested model"}, "context"),
+        (500, {"message": "the request exceeds the available context size"}, "context"),
+        (400, {"code": "content_filter", "message": "filtered"}, "policy"),
+        (403, {"message": "flagged", "code": "content_policy_violation"}, "policy"),
+        (400, {"message": "Your credit balance is too low to access the API"}, "auth"),
+        (429, {"type": "insufficient_quota", "message": "You exceeded your current quota"}, "auth"),
+        (400, {"message": "API key not valid. Please pass a valid API key."}, "auth"),
+        (401, {"message": "no"}, "auth"),
+        (402, {"message": "no"}, "auth"),
+        (403, {"message": "no"}, "auth"),
+        (429, {"message": "Rate limit reached for the context window tier"}, "overload"),
+        (503, {"message": "no"}, "overload"),
+        (529, {"type": "overloaded_error", "message": "Overloaded"}, "overload"),
+        (500, {"message": "no"}, "server"),
+        (502, {"message": "no"}, "server"),
+        (404, {"code": "model_not_found", "message": "no"}, "server"),
+        (409, {"message": "no"}, "server"),
+        (307, {"message": "no"}, "server"),
+    ],
+)
+def test_the_class_of_an_answer(status: int, error: object, expected: str) -> None:
+    assert _error(status, error).error_class == expected
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'"text"', b'{"error": 7}', b"[1]", b"\xff"])
+def test_any_body_will_do(body: bytes) -> None:
+    assert from_answer("up", 500, {}, body, now_s=NOW_S, secret=None).error_class == "server"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"code": 429, "message": "Rate limit"}, "overload"),
+        ({"code": "rate_limit_exceeded", "message": "slow down"}, "overload"),
+        ({"type": "insufficient_quota", "message": "pay"}, "auth"),
+        ({"code": "context_length_exceeded", "message": "long"}, "context"),
+        ({"code": 400, "message": "bad"}, "request"),
+        ({"code": 502, "message": "broke"}, "server"),
+        ("something broke", "server"),
+        ({}, "server"),
+        (None, "server"),
+    ],
+)
+def test_the_class_of_an_error_in_a_stream(error: object, expected: str) -> None:
+    assert from_event("up", error, secret=None).error_class == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Mon, 21 Sep 2026 14:13:50 GMT"}, 30.0),
+        ({"retry-after": "Mon, 21 Sep 2020 14:13:50 GMT"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "999999"}, 3600.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": ""}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait(headers: dict[str, str], expected: float | None) -> None:
+    assert retry_after_s(headers, NOW_S) == expected
+
+
+def test_a_key_is_in_no_message_and_no_code() -> None:
+    quoted = _error(400, {"message": "you sent sk-secret-1 in a field", "code": "sk-secret-1"}, secret="sk-secret-1")
+    assert "sk-secret-1" not in quoted.message + quoted.code
+    assert "sk-secret" not in _error(401, {"message": "Incorrect API key: sk-secret-1*"}, secret="other").message
+    event = from_event("up", {"message": "sk-secret-1", "code": "sk-secret-1"}, secret="sk-secret-1")
+    assert "sk-secret-1" not in event.message + event.code
+
+
+def test_only_a_failing_server_is_asked_again() -> None:
+    assert [_error(status, {}).retry_same for status in (500, 502, 404, 307, 429, 401, 400)] == [
+        True, True, False, False, False, False, False
+    ]  # fmt: skip

@@ -1,0 +1,200 @@
+"""Bodies: refused before they are read, inflated within their limit, and bounded in what they cost to check."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import zlib
+from typing import Any
+
+import pytest
+from tests.web.test_walls import ID, QUERY, key
+
+from banditd.web import intake
+
+JSON = {"Content-Type": "application/json"}
+
+
+def bomb(megabytes: int) -> bytes:
+    """A text of so many megabytes, as gzip."""
+    engine = zlib.compressobj(9, zlib.DEFLATED, 31)
+    pieces = [engine.compress(b'{"input":"')]
+    pieces += [engine.compress(b"a" * 1_000_000) for _ in range(megabytes)]
+    return b"".join([*pieces, engine.compress(b'"}'), engine.flush()])
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": ""}], ids=str)
+async def test_a_body_needs_its_type_on_every_route(client: Any, headers: dict[str, str]) -> None:
+    asked = [
+        ("POST", "/v1/route"),
+        ("POST", "/v1/arms"),
+        ("POST", f"/v1/decisions/{ID}/activate"),
+        ("GET", "/v1/arms"),
+    ]
+    for method, path in asked:
+        answer = await client.request(method, path, data=b"{}", headers=headers, skip_auto_headers=["Content-Type"])
+        assert (answer.status, answer.headers["Connection"]) == (415, "close"), path
+    assert (await client.post(f"/v1/decisions/{ID}/activate")).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP", "raw"])
+async def test_an_honest_compressed_body_is_read(client: Any, encoding: str) -> None:
+    plain = json.dumps(QUERY).encode()
+    raw = zlib.compressobj(wbits=-15)
+    body = {"gzip": gzip.compress, "deflate": zlib.compress, "GZIP": gzip.compress}.get(
+        encoding, lambda data: raw.compress(data) + raw.flush()
+    )(plain)
+    headers = {**JSON, "Content-Encoding": "deflate" if encoding == "raw" else encoding}
+    assert (await client.post("/v1/route", data=body, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"no gzip", "gzip", 400), (gzip.compress(b"{}")[:-9], "gzip", 400), (gzip.compress(b"{}") * 2, "gzip", 400),
+        (b"", "gzip", 400), (b"{}", "br", 415), (b"{}", "zstd", 415), (b"{}", "gzip, gzip", 415),
+        (b"{}", "nonsense", 415), (bomb(5), "gzip", 413), (zlib.compress(b"a" * 5_000_000), "deflate", 413),
+    ],
+)  # fmt: skip
+async def test_other_encodings_and_broken_ones_are_the_clients_fault(
+    client: Any, body: bytes, encoding: str, status: int
+) -> None:
+    answer = await client.post("/v1/route", data=body, headers={**JSON, "Content-Encoding": encoding})
+    assert answer.status == status
+
+
+async def test_a_bomb_is_never_inflated_beyond_the_limit_and_not_at_all_for_strangers(
+    serve: Any, daemon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inflated = 0
+
+    class Counting:
+        def __init__(self, bits: int) -> None:
+            self._engine = zlib.decompressobj(bits)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal inflated
+            piece = self._engine.decompress(data, most)
+            inflated += len(piece)
+            return piece
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._engine, name)
+
+    class Zlib:
+        MAX_WBITS, error = zlib.MAX_WBITS, zlib.error
+        decompressobj = Counting
+
+    monkeypatch.setattr(intake, "zlib", Zlib)
+    client = await serve(daemon, api_keys=(key("route", "route"),))
+    sent = {**JSON, "Content-Encoding": "gzip"}
+    body = bomb(200)
+    for method, path, known, status in (
+        ("POST", "/v1/route", {}, 401), ("POST", "/nowhere", {}, 404), ("PUT", "/v1/route", {}, 405),
+        ("POST", "/v1/arms", {"x-api-key": "secret-route"}, 403), ("GET", "/health/liveness", {}, 200),
+        ("POST", "/v1/route", {"Host": "localhost", "Origin": "http://evil.example"}, 403),
+    ):  # fmt: skip
+        answer = await client.request(method, path, data=body, headers={**sent, **known})
+        assert (answer.status, inflated) == (status, 0), path
+    answer = await client.post("/v1/route", data=body, headers={**sent, "x-api-key": "secret-route"})
+    assert answer.status == 413
+    assert 0 < inflated <= 2_097_153
+
+
+async def test_a_body_that_is_refused_is_not_read_and_closes_its_connection(client: Any) -> None:
+    for head in (b"Content-Length: 3000000", b"Content-Length: 20\r\nContent-Encoding: br"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + head)
+        writer.write(b"\r\nExpect: 100-continue\r\n\r\n")
+        answer = await reader.read()  # ends although not one byte of the body was sent
+        assert answer.split()[1] in {b"413", b"415"}
+        assert b"Connection: close" in answer
+        writer.close()
+
+
+async def test_a_client_that_waits_is_told_to_go_on_once_it_is_let_in(client: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    body = json.dumps(QUERY).encode()
+    writer.write(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+    writer.write(b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
+
+
+async def test_half_a_body_is_given_up(serve: Any, daemon: Any) -> None:
+    client = await serve(daemon, body_timeout_s=0.05)
+    for length in (b"Content-Length: 100", b"Transfer-Encoding: chunked"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + length)
+        writer.write(b"\r\n\r\n1\r\n{\r\n")
+        answer = await reader.read()
+        assert answer.split()[1] == b"408"
+        assert b"BODY_TIMEOUT" in answer
+        writer.close()
+
+
+MANY = 150_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"input":"x",%s}' % b",".join(b'"f%d":1' % n for n in range(MANY)),
+        b'{"input":"x",%s}' % b",".join(b'"%d\\\\" :1' % n for n in range(MANY)),
+        b'{"input":"x","tags":{%s}}' % b",".join(b'"f%d":1' % n for n in range(MANY)),
+        b'{"messages":[{"role":"user","content":"x",%s}]}' % b",".join(b'"f%d":[]' % n for n in range(MANY)),
+        b'{"input":"x","tools":[%s]}' % b",".join([b"1"] * 900_000),
+        b'{"queries":[%s]}' % b",".join([b"{}"] * 600_000),
+    ],
+    ids=["unknown fields", "with escapes", "tags", "message fields", "list", "empty queries"],
+)
+async def test_more_values_than_a_model_may_cost_to_check_are_refused_unchecked(
+    client: Any, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    from banditd.web.schemas.routing import RouteRequest
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(RouteRequest, "model_validate_json", never)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    answer = await client.post("/v1/route", data=io.BytesIO(body), headers=JSON)
+    beside.cancel()
+    problem = await answer.json()
+    assert (answer.status, problem["code"]) == (422, "INVALID_INPUT")
+    assert "30000 fields" in problem["detail"]
+    assert turns > 5
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2]}, ' * 60_000, '\\":,' * 200_000, ":" * 500_000, "[{" * 300_000])
+async def test_a_long_text_that_looks_like_code_is_routed(client: Any, text: str) -> None:
+    answer = await client.post("/v1/route", data=io.BytesIO(json.dumps({"input": text}).encode()), headers=JSON)
+    assert answer.status == 200, await answer.text()
+
+
+@pytest.mark.parametrize("tail", [b'"' * 900_001, b'"' + b'\\"' * 700_000, b'"' + b"\\" * 900_001, b'":,' * 300_000])
+async def test_counting_takes_one_look_at_every_byte(tail: bytes) -> None:
+    body = b":" * (intake.MAX_MEMBERS - 1) + b'"' + b":" * 100 + b'"' + tail
+    tokens = list(intake._TOKEN.finditer(body))
+    assert sum(token.end() - token.start() for token in tokens) <= len(body)
+
+
+async def test_a_list_of_errors_is_bounded(client: Any) -> None:
+    few: dict[str, object] = {"input": "x", **{f"f{n}": 1 for n in range(100)}}
+    assert len((await (await client.post("/v1/route", json=few)).json())["errors"]) == 20
+    many: dict[str, object] = {"input": "x", **{f"f{n}": 1 for n in range(20_000)}}
+    problem = await (await client.post("/v1/route", json=many)).json()
+    assert problem["detail"].startswith("20000 things are wrong")
+    assert len(problem["errors"]) == 1

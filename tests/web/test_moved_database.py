@@ -1,0 +1,170 @@
+"""A database that was moved, or restored from a backup, answers as the one it was made from."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from banditd.daemon.open import SystemClock, open_services, open_workbench
+from banditd.services.learning.rebuild import rebuild
+from banditd.settings import Settings
+from banditd.storage.archive import backup, copy_database, restore
+from banditd.web.app import WebSettings, create_app
+from banditd.web.routes import ROUTES
+
+ARMS = [
+    {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
+    {"arm": "vendor/large", "price": {"usd_per_mtok_in": 3.0, "usd_per_mtok_out": 15.0}},
+]
+# These tell of the process, or are files of the package.
+NOT_OF_THE_DATABASE = {"/metrics", "/openapi.json", "/docs", "/", "/dashboard/{file}", "/problems/{slug}"}
+NOT_OF_THE_DATABASE |= {"/health/liveness", "/health/readiness"}
+
+
+def quiet(_what: str, _done: int, _total: int | None) -> None:
+    """Nobody watches."""
+
+
+def settings_of(url: str) -> Settings:
+    return Settings(
+        database={"url": url},
+        privacy={"store_input": True},
+        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        policies={
+            "default": {"arms": ARMS, "budgets": [{"name": "daily", "usd": 5.0, "per": "day"}]},
+            "even": {"kind": "uniform", "arms": ARMS},
+        },
+    )
+
+
+def serving(url: str) -> TestClient[Any, Any]:
+    app = create_app(lambda: open_services(settings_of(url), start_jobs=False), WebSettings(access_log=False))
+    return TestClient(TestServer(app))
+
+
+async def fill(client: Any) -> str:
+    """Decisions with texts, tags and sessions; rewards, a correction, a retraction, usage; changed arms."""
+    ids = []
+    for number in range(24):
+        query: dict[str, Any] = {
+            "input": f"What is 17 times {number}? ä🎲",
+            "policy": "even" if number % 3 == 0 else "default",
+            "tags": {"team": f"t{number % 2}"},
+        }
+        if number % 4 == 0:
+            query["session_id"] = f"s{number % 8}"
+        decision = await (await client.post("/v1/route", json=query)).json()
+        ids.append(decision["decision_id"])
+        if number % 2:
+            usage = {"input_tokens": 100 + number, "output_tokens": 50, "latency_ms": 40.5}
+            assert (await client.post(f"/v1/decisions/{ids[-1]}/usage", json=usage)).status == 200
+        reward = {"decision_id": ids[-1], "value": 0.1 * (number % 10), "source": "judge"}
+        given = await (await client.post("/v1/rewards", json=reward)).json()
+        if number % 5 == 0:
+            assert (await client.post("/v1/rewards", json=reward | {"value": 0.33})).status == 200
+        if number % 7 == 6:
+            assert (await client.delete(f"/v1/rewards/{given['reward_id']}")).status == 200
+    assert (await client.patch("/v1/arms/small", json={"price": {"usd_per_mtok_in": 0.2}})).status == 200
+    assert (await client.post("/v1/arms", json={"arm": "late"})).status == 201
+    assert (await client.delete("/v1/arms/late")).status == 204
+    return str(ids[-1])
+
+
+async def until_learned(client: Any) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            stats = [await (await client.get(f"/v1/stats?policy={name}")).json() for name in ("default", "even")]
+            if sum(one["rewards"] for one in stats) == 21:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def answers(client: Any, decision_id: str) -> dict[str, Any]:
+    """What every GET of the API says, for both policies."""
+    places = {"id": decision_id, "arm": "vendor/large"}
+    found = {}
+    for route in ROUTES:
+        if route.method != "GET" or route.path in NOT_OF_THE_DATABASE:
+            continue
+        for policy in ("default", "even"):
+            path = route.path.format(**places, policy=policy) + f"?policy={policy}"
+            answer = await client.get(
+                path if route.parameters and "{policy}" not in route.path else path.split("?")[0]
+            )
+            assert answer.status == 200, (path, await answer.text())
+            found[path] = await answer.json()
+    return found
+
+
+def assert_alike(one: Any, other: Any, path: str) -> None:
+    """Equal, but for the last digits of sums that a database adds up in an order of its own."""
+    assert type(one) is type(other), path
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key, value in one.items():
+            assert_alike(value, other[key], f"{path}/{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), path
+        for index, value in enumerate(one):
+            assert_alike(value, other[index], f"{path}/{index}")
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-12), path
+    else:
+        assert one == other, path
+
+
+async def refolded(url: str) -> list[bool]:
+    async with open_workbench(settings_of(url)) as bench:
+        return [
+            (
+                await rebuild(
+                    policy=name,
+                    schema=runtime.builder.schema,
+                    settings=runtime.config.settings,
+                    store=bench.storage.learning,
+                    leases=bench.storage.leases,
+                    jobs=bench.storage.jobs,
+                    clock=bench.clock,
+                    holder="test",
+                    write=False,
+                )
+            ).agrees
+            for name, runtime in bench.runtimes.items()
+        ]
+
+
+@pytest.mark.parametrize("target", ["sqlite", "postgres"])
+@pytest.mark.parametrize("way", ["copy", "backup"])
+async def test_every_endpoint_answers_as_before(
+    database_url: str,
+    target: str,
+    way: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(database_url) as client:
+        decision_id = await fill(client)
+        await until_learned(client)
+    # Ages and windows of statistics are told by the clock.
+    now_us = SystemClock().now_us()
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: now_us)
+    async with serving(database_url) as client:
+        before = await answers(client, decision_id)
+    to = str(request.getfixturevalue(f"empty_{target}_url"))
+    if way == "copy":
+        await asyncio.to_thread(copy_database, database_url, to, progress=quiet)
+    else:
+        await asyncio.to_thread(backup, database_url, tmp_path / "file.db", progress=quiet)
+        await asyncio.to_thread(restore, tmp_path / "file.db", to, progress=quiet)
+    async with serving(to) as client:
+        after = await answers(client, decision_id)
+        assert len(after) >= 20
+        for path, answer in before.items():
+            assert_alike(after[path], answer, path)
+        assert (await client.post("/v1/route", json={"input": "and it goes on"})).status == 200
+    assert await refolded(to) == await refolded(database_url) == [True, True]
