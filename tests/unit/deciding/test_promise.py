@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import FeatureGroup, FeatureSchema, FloatArray
 from banditd.deciding.promise import (
+    COLD,
     CREDIT,
     LEAST_SHARE,
     WINDOW,
@@ -50,7 +51,7 @@ def context(generator: np.random.Generator) -> FloatArray:
     return x
 
 
-def watched(keep: float, mean: list[float], *, n: int = 200, played: FloatArray | None = None) -> Promise:
+def watched(keep: float, mean: list[float], *, n: int = 80, played: FloatArray | None = None) -> Promise:
     """A promise that has seen ``n`` decisions, drawn from ``played`` (the baseline unless said otherwise)."""
     generator = np.random.default_rng(0)
     promise = Promise(n_arms=len(mean), n_features=D, baseline=BASELINE, keep=keep)
@@ -106,6 +107,7 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
     assert terms.share == LEAST_SHARE
 
 
+@settings(deadline=None)
 @given(st.floats(0.8, 0.99), st.lists(st.floats(0.05, 0.95), min_size=3, max_size=3), st.floats(1e-4, 0.3))
 def test_the_share_is_a_share_and_never_below_half_the_allowed_loss(
     keep: float, mean: list[float], deviation: float
@@ -118,6 +120,7 @@ def test_the_share_is_a_share_and_never_below_half_the_allowed_loss(
         assert terms.share >= min(1.0, 0.5 * (1.0 - keep) * mean[BASELINE] / certain_loss)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.2), st.floats(1.1, 4.0))
 def test_the_less_is_known_the_less_may_leave(deviation: float, times: float) -> None:
     mean = [0.75, 0.1, 0.8]
@@ -125,6 +128,7 @@ def test_the_less_is_known_the_less_may_leave(deviation: float, times: float) ->
     assert known.saves_usd >= unknown.saves_usd - 1e-12
 
 
+@settings(deadline=None)
 @given(st.floats(0.85, 0.99), st.floats(0.001, 0.1))
 def test_a_laxer_promise_never_saves_less(keep: float, more: float) -> None:
     mean = [0.6, 0.7, 0.8]
@@ -132,7 +136,8 @@ def test_a_laxer_promise_never_saves_less(keep: float, more: float) -> None:
 
 
 def test_without_rewards_no_more_leaves_than_may_be_lost() -> None:
-    terms = watched(0.95, [0.8, 0.1, 0.8]).solve(posterior([0.8, 0.1, 0.8], deviation=1e-4), Misses(), silence=200)
+    promise = watched(0.95, [0.8, 0.1, 0.8], n=COLD + 1)
+    terms = promise.solve(posterior([0.8, 0.1, 0.8], deviation=1e-4), Misses(), silence=COLD + 1)
     assert terms.state == "no_rewards"
     assert terms.share == pytest.approx(0.05)
     silent = watched(0.95, [0.8, 0.1, 0.8]).solve(posterior([0.8, 0.1, 0.8], deviation=1e-4), rated(50), silence=301)
@@ -165,7 +170,7 @@ def test_what_was_lost_is_made_good_and_what_was_gained_is_spent_within_bounds()
     mean = [0.7, 0.1, 0.8]
     belief, misses = posterior(mean, deviation=1e-4), rated(1000)
     even = watched(0.95, mean, played=np.array([0.4, 0.0, 0.6])).solve(belief, misses, silence=0)
-    lost = watched(0.95, mean, played=np.array([1.0, 0.0, 0.0])).solve(belief, misses, silence=0)
+    lost = watched(0.95, mean, n=60, played=np.array([1.0, 0.0, 0.0])).solve(belief, misses, silence=0)
     gained = watched(0.95, mean)
     more = gained.solve(belief, misses, silence=0)
     assert lost.share < even.share < more.share
@@ -224,6 +229,7 @@ def test_the_window_keeps_the_newest() -> None:
     assert promise.window.size == WINDOW
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 0.5), st.booleans(), st.floats(0.0, 1.0))
 def test_the_reference_share_is_always_left_to_the_baseline(configured: float, precise: bool, share: float) -> None:
     reference = reference_share(configured, precise=precise)
