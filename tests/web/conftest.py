@@ -223,6 +223,11 @@ class MemoryBudgets:
         return {"policy": policy, "budgets": [], "guard": None}
 
 
+class MemoryCorrections:
+    async def correct(self, asked: Any) -> dict[str, object]:
+        return {"correction_id": asked.correction_id or "c"}
+
+
 @dataclass
 class MemoryDaemon:
     """What ``create_app`` opens in these tests."""
@@ -242,6 +247,7 @@ class MemoryDaemon:
             arms=self.arms,
             reports=MemoryReports(),
             budgets=MemoryBudgets(),
+            corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
             health=self.health,
         )

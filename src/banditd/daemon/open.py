@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
 from banditd.services.money.budgets import BudgetBook
+from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
@@ -53,6 +54,7 @@ from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, ope
 logger = logging.getLogger(__name__)
 KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
+SUMS_S = 1.0
 AMOUNTS_S = 5.0
 OBSERVE_S = 15.0
 PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
@@ -140,7 +142,7 @@ async def open_services(
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
-            make_jobs(settings, maintenance, prices, amounts),
+            make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up),
             leases=bench.storage.leases,
             store=bench.storage.jobs,
             clock=bench.clock,
@@ -161,6 +163,7 @@ async def open_services(
                 arms=services.arms,
                 reports=services.reports,
                 budgets=services.budgets,
+                corrections=services.corrections,
                 dashboard=services.dashboard,
                 health=services.health,
             ),
@@ -216,6 +219,7 @@ class _Made:
     arms: ArmService
     reports: ReportService
     budgets: BudgetReports
+    corrections: BudgetCorrections
     dashboard: DashboardReads
     health: HealthService
 
@@ -264,6 +268,7 @@ def _make_services(
             decisions=decisions,
             clock=clock,
             metrics=metrics,
+            alone=bench.tracing is not None,
         ),
         rewards=RewardService(
             runtimes=runtimes,
@@ -277,6 +282,7 @@ def _make_services(
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
+        corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=make_dashboard(runtimes, storage, learner, budgets),
         health=HealthService(
             runtimes=runtimes,
@@ -346,13 +352,18 @@ def _make_maintenance(
 
 
 def make_jobs(
-    settings: Settings, maintenance: MaintenanceService, prices: PriceFileWatcher, amounts: AmountModels
+    settings: Settings,
+    maintenance: MaintenanceService,
+    prices: PriceFileWatcher,
+    amounts: AmountModels,
+    add_up: Callable[[], Awaitable[None]],
 ) -> list[Job]:
     """The daemon's background work."""
     jobs = settings.jobs
     return [
         Job(name="default_rewards", run=maintenance.default_rewards, interval_s=jobs.default_rewards_s),
         Job(name="usage_silence", run=maintenance.usage_silence, interval_s=jobs.usage_silence_s),
+        Job(name="sums", run=add_up, interval_s=SUMS_S, everywhere=True),
         Job(name="rollup", run=maintenance.compact_rollups, interval_s=jobs.rollup_s),
         Job(name="retention", run=maintenance.retention, interval_s=jobs.retention_s),
         Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),

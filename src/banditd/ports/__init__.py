@@ -23,7 +23,7 @@ from banditd.core.types import (
 )
 from banditd.core.usage import Settled
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
-from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, JobStore, LeaseStore, Maintenance
+from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
 from banditd.ports.usage import PriceCost
@@ -34,6 +34,7 @@ __all__ = [
     "ArmStore",
     "BudgetStore",
     "Check",
+    "CorrectionStore",
     "GuardedOutcome",
     "JobStore",
     "LeaseStore",

@@ -13,6 +13,7 @@ from banditd.core.errors import BanditdError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
+from banditd.services.money.corrections import CorrectionInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,11 @@ class Budgets(Protocol):
         """Every budget with its accounts. Raises NotFoundError."""
 
 
+class Corrections(Protocol):
+    async def correct(self, asked: CorrectionInput) -> Mapping[str, object]:
+        """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
+
+
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
@@ -166,5 +172,6 @@ class Services:
     arms: Arms
     reports: Reports
     budgets: Budgets
+    corrections: Corrections
     dashboard: Dashboard
     health: Health

@@ -140,6 +140,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         parameters=report_schemas.PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
+    Route(
+        method="POST", path="/v1/budgets/{budget}/corrections", handler=reports.correct_budget,
+        operation="correctBudget", summary="Correct what is charged to an account by hand", tag="looking",
+        scope="admin", idempotency_key=True, path_parameters={"budget": (_NAME, "Name of the budget.")},
+        body=money_schemas.CorrectionRequest, answers={200: money_schemas.CorrectionAnswer},
+        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
     _look(
         "/v1/stats/map", dashboard.map_, "statsMap", "Where recent queries lie, and what answered them",
         parameters=dashboard_schemas.MapParameters, answers={200: dashboard_schemas.MapAnswer},

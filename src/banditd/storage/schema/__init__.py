@@ -34,6 +34,7 @@ from banditd.storage.schema.learning import (
     row_count,
     segment,
     snapshot,
+    sum_entry,
 )
 from banditd.storage.schema.log import (
     activation,
@@ -79,6 +80,7 @@ __all__ = [
     "segment",
     "session",
     "snapshot",
+    "sum_entry",
     "usage_report",
     "usage_revision",
 ]
