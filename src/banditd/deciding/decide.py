@@ -123,7 +123,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     least = np.where(allowed, view.min_share, 0.0)
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
-    held = held_arms(view, [case.session_arm for case in cases], allowed)
+    held = held_arms(view, [_kept(case) for case in cases], allowed)
     draw = draw_arms(queries, held, played, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
     exclusions = [
         _all_exclusions(view, eligible.exclusions[i], wanted[i], admission, draw.arms[row])
@@ -153,6 +153,12 @@ def _with_baseline(
     budgets = np.array([max(situation.price_per_usd, price_per_usd(case.accounts)) for case in cases])
     share = shares(pledges, allowed, budgets)
     return share, Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, share, least))
+
+
+def _kept(case: Case) -> str | None:
+    """The arm that is not drawn: the only candidate of a pinned query, or the one that the session has."""
+    query = case.query
+    return query.candidates[0] if query.pinned and query.candidates else case.session_arm
 
 
 def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, tokens: FloatArray) -> Priced:

@@ -18,6 +18,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
+from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
@@ -33,7 +34,7 @@ from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import read_decision, read_page, read_stream
-from banditd.storage.schema import activation, decision, fold_queue, reward_event, session, usage_report
+from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, bucket_of
 
@@ -145,30 +146,41 @@ class SqlDecisionLog:
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._sessions.arm(policy, session_id)
 
-    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
             return once_for_decision(
                 connection,
                 decision_id,
                 key,
                 at_us,
-                lambda: self._activate(connection, decision_id, at_us),
+                lambda: self._activate(connection, decision_id, at_us, owner),
                 pack=lambda answer: answer[0],
                 again=lambda activated: (activated, True),
             )
 
         return await self._database.write(work)
 
-    def _activate(self, connection: Connection, decision_id: str, at_us: int) -> tuple[bool, bool] | BanditdError:
+    def _activate(
+        self, connection: Connection, decision_id: str, at_us: int, owner: str | None
+    ) -> tuple[bool, bool] | BanditdError:
         # The lock keeps a reward that is being judged as held out of the gap between here and the update.
         found = connection.execute(
             dialect.lock_exclusive(
                 self._database.engine,
-                select(decision.c.policy, decision.c.deferred).where(decision.c.decision_id == decision_id),
+                select(decision.c.policy, decision.c.deferred, decision.c.key_name).where(
+                    decision.c.decision_id == decision_id
+                ),
             )
         ).one_or_none()
         if found is None:
             return NotFoundError(f"No decision {decision_id}.", code="DECISION_NOT_FOUND")
+        marked = select(exists().where(abandonment.c.decision_id == decision_id))
+        abandoned = bool(connection.execute(marked).scalar())
+        refused = refusal_of(decision_id, key_name=found.key_name, abandoned=abandoned, owner=owner)
+        if refused is not None:
+            return refused
         if not found.deferred:
             return False, False
         if connection.execute(select(exists().where(activation.c.decision_id == decision_id))).scalar():

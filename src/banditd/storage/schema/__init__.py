@@ -37,6 +37,7 @@ from banditd.storage.schema.learning import (
     sum_entry,
 )
 from banditd.storage.schema.log import (
+    abandonment,
     activation,
     attempt,
     decision,
@@ -54,6 +55,7 @@ __all__ = [
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "SUMS",
+    "abandonment",
     "activation",
     "arm",
     "arm_price",
