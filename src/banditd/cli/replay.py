@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from banditd.replay import ReplayOptions, ReplayReport
 
 
+def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | None) -> Path | None:
+    """Before the replay, which may take long."""
+    if plot is not None:
+        from banditd.replay import check_plots
+
+        check_plots()
+    return plot
+
+
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
@@ -26,6 +35,14 @@ if TYPE_CHECKING:
     "--cost-weight", type=click.FloatRange(min=0), help="Utility = score - L * mean cost / dearest mean cost."
 )
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Mean dollars per query to hold.")
+@click.option(
+    "--keep", type=click.FloatRange(min=0.5, max=1.0), metavar="K",
+    help="Keep this share of the baseline's quality at the least cost; excludes --cost-weight and --budget.",
+)  # fmt: skip
+@click.option(
+    "--baseline", default="dearest", show_default=True, metavar="ARM|dearest|best",
+    help="What --keep is about: the model that would answer without a router.",
+)  # fmt: skip
 @click.option(
     "--price", multiple=True, metavar="ARM=IN,OUT",
     help="List price in dollars per million tokens, known in advance; may be repeated.",
@@ -79,7 +96,10 @@ if TYPE_CHECKING:
     "--off-policy", is_flag=True,
     help="Show what the log says of every fixed arm and of uniform play, beside the truth (also in the JSON).",
 )  # fmt: skip
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the learning curves as PNG.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), callback=_drawable,
+    help="Write the learning curves as PNG.",
+)  # fmt: skip
 @click.option("--url", help="Replay against this live daemon instead of in process.")
 @click.option(
     "--api-key",
@@ -109,6 +129,7 @@ def replay(
     Examples:
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
+      banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
@@ -116,6 +137,8 @@ def replay(
     """
     if given["cost_weight"] is not None and given["budget"] is not None:
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
+    if given["keep"] is not None and (given["cost_weight"] is not None or given["budget"] is not None):
+        raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
     if url is not None and given["feedback"]:
         raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
     if url is not None and (given["prior"] or save_prior):
@@ -124,10 +147,8 @@ def replay(
         )
     if given["prior_worth"] is not None and given["prior"] is None:
         raise click.UsageError("--prior-worth says what --prior is worth: give that too")
-    from banditd.replay import check_plots, off_policy_table, report_table
+    from banditd.replay import off_policy_table, report_table
 
-    if plot is not None:
-        check_plots()
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
         task = bar.add_task("replaying", total=None)
@@ -192,6 +213,12 @@ def _live(
     from banditd.replay import make_plan, run_with
 
     plan = make_plan(options)
+    if options.keep is not None:
+        click.echo(
+            f"note: the daemon keeps the promise of its configuration (policies.{policy}.promise); the report "
+            f"compares with {options.keep} of {options.baseline}",
+            err=True,
+        )
     if options.budget_usd is not None:
         click.echo(
             f"note: the daemon holds the budget of its configuration (policies.{policy}.budget_usd_per_decision); "

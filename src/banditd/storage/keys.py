@@ -12,16 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-import numpy as np
 from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
 
 from banditd.core.errors import BanditdError, ConflictError, DecisionDamagedError
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Context, Decision
+from banditd.core.types import Decision
 from banditd.ports import Committed
 from banditd.storage.checksum import is_damaged
-from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import decision, idempotency_key
+from banditd.storage.schema.record import decision_of
 
 T = TypeVar("T")
 Name = tuple[str, str, str, str]
@@ -241,31 +240,6 @@ def _whole(row: RowMapping) -> Decision | BanditdError:
     if is_damaged(row):
         return DecisionDamagedError(row["decision_id"], "its checksum does not hold")
     try:
-        return _decision(row)
+        return replace(decision_of(row), duplicate=True)
     except (TypeError, ValueError) as error:
         return DecisionDamagedError(row["decision_id"], f"it cannot be read: {error}")
-
-
-def _decision(row: RowMapping) -> Decision:
-    values: dict[str, Any] = {name: row[name] for name in _PLAIN}
-    vectors = {name: np.array(unpack_vector(row[name])) for name in _VECTORS}
-    arms = unpack_names(row["arms"])
-    if row["arm"] not in arms or any(vector.size != len(arms) for vector in vectors.values()):
-        raise ValueError("its vectors do not fit its arms")
-    return Decision(
-        **values,
-        **vectors,
-        arms=arms,
-        exclusions=unpack_mapping(row["exclusions"]),
-        tags=unpack_mapping(row["tags"]),
-        context=Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"])),
-        duplicate=True,
-    )
-
-
-_PLAIN: Final = (
-    "decision_id", "policy", "policy_kind", "created_at_us", "expires_at_us", "arm", "upstream_model", "propensity",
-    "uniform", "explored", "reason", "degraded", "schema_hash", "snapshot_version", "epoch", "cost_weight",
-    "input_tokens", "input_hash", "input_text", "session_id", "deferred", "key_name",
-)  # fmt: skip
-_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
