@@ -7,7 +7,7 @@ on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from banditd.core.attempts import Attempt
 from banditd.core.money import Charge
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 
 FloatArray = NDArray[np.float64]
@@ -182,6 +183,7 @@ class Query:
     quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
+    reference : what the client calls the decision by later, under the same API key.
     """
 
     policy: str = DEFAULT_POLICY
@@ -208,6 +210,7 @@ class Query:
     explain: bool = False
     defer_activation: bool = False
     request_key: RequestKey | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,6 +253,7 @@ class Decision:
         they would have cost.
     mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
     key_name : of the API key that asked, None without API keys.
+    reference : what its client calls it by, under ``key_name``.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
 
@@ -289,6 +293,7 @@ class Decision:
     key_name: str | None = None
     request_key: RequestKey | None = None
     duplicate: bool = False
+    reference: str | None = None
 
     @property
     def chosen_index(self) -> int:
@@ -303,6 +308,7 @@ class RewardSubmission:
     """One reward as it was posted.
 
     identity : ``key:<Idempotency-Key>``, or ``src:<decision>/<metric>/<source>`` without a key.
+    reference : given instead of the decision's id, which is empty until the storing transaction has found it.
     body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
     value : on the source's own scale; None for a thumb or a retraction.
     thumb : ``up`` | ``down``: the ends of the source's scale.
@@ -319,6 +325,17 @@ class RewardSubmission:
     metadata: Mapping[str, object]
     received_at_us: int
     thumb: str | None = None
+    reference: Reference | None = None
+
+    def about(self, decision_id: str) -> RewardSubmission:
+        """The same for the decision that its reference was found to mean."""
+        identity = self.identity if self.keyed else source_identity(decision_id, self.metric, self.source)
+        return replace(self, decision_id=decision_id, identity=identity)
+
+
+def source_identity(decision_id: str, metric: str, source: str) -> str:
+    """What makes a reward without a key the only word of a source on a metric of a decision."""
+    return f"src:{decision_id}/{metric}/{source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +355,7 @@ class RewardReceipt:
 class UsageReport:
     """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
 
+    response_id : what the upstream called its answer.
     attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
     ``served_arm``, and the figures of the report are its own.
     """
@@ -351,6 +369,7 @@ class UsageReport:
     latency_ms: float | None = None
     error: str | None = None
     finish_reason: str | None = None
+    response_id: str | None = None
     attempts: tuple[Attempt, ...] = ()
     body_hash: str = ""
     received_at_us: int = 0

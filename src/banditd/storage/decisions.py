@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, 
 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import new_id
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
@@ -32,6 +33,7 @@ from banditd.storage.codec import (
 from banditd.storage.engine import Database
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import read_decision, read_page, read_stream
+from banditd.storage.references import find_reference
 from banditd.storage.schema import activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
@@ -153,6 +155,9 @@ class SqlDecisionLog:
 
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._sessions.arm(policy, session_id)
+
+    async def find_reference(self, reference: Reference) -> str | None:
+        return await self._database.read(lambda connection: find_reference(connection, reference))
 
     async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
         def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
@@ -306,4 +311,5 @@ def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
         pack_charges(made.charges),
         pack_blend(made.mixture),
         made.key_name,
+        clean_text(made.reference),
     )

@@ -252,6 +252,6 @@ def _decision(row: RowMapping) -> Decision:
 _PLAIN: Final = (
     "decision_id", "policy", "policy_kind", "created_at_us", "expires_at_us", "arm", "upstream_model", "propensity",
     "uniform", "explored", "reason", "degraded", "schema_hash", "snapshot_version", "epoch", "cost_weight",
-    "input_tokens", "input_hash", "input_text", "session_id", "deferred", "key_name",
+    "input_tokens", "input_hash", "input_text", "session_id", "deferred", "key_name", "reference",
 )  # fmt: skip
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exis
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
+from banditd.core.references import Reference
 from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
@@ -21,6 +22,7 @@ from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
+from banditd.storage.references import find_reference
 from banditd.storage.schema import activation, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.usage import UsageLog
@@ -47,6 +49,7 @@ class SqlRewardLog:
     def _record(
         self, connection: Connection, batches: Sequence[tuple[Sequence[RewardSubmission], Judge]]
     ) -> list[list[Answer]]:
+        batches = [(_resolved(connection, submissions), judge) for submissions, judge in batches]
         everything = [submission for submissions, _ in batches for submission in submissions]
         facts = self._facts(connection, {submission.decision_id for submission in everything})
         newest = _newest(connection, {submission.identity for submission in everything})
@@ -136,6 +139,29 @@ class SqlRewardLog:
 
     async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
         return await self._usage.release(decision_ids, at_us)
+
+
+def _resolved(connection: Connection, submissions: Sequence[RewardSubmission]) -> Sequence[RewardSubmission]:
+    """Submissions by reference as submissions for the decision that it means now.
+
+    A retry under a key is for the decision of its first try, whatever the reference means by now.
+    """
+    asked = [one for one in submissions if one.reference is not None]
+    if not asked:
+        return submissions
+    first = _newest(connection, {one.identity for one in asked if one.keyed})
+    found: dict[Reference, str | None] = {}
+    resolved = []
+    for one in submissions:
+        reference = one.reference
+        if reference is not None and one.keyed and one.identity in first:
+            one = one.about(first[one.identity].decision_id)  # noqa: PLW2901
+        elif reference is not None:
+            if reference not in found:
+                found[reference] = find_reference(connection, reference)
+            one = one.about(found[reference] or "")  # noqa: PLW2901
+        resolved.append(one)
+    return resolved
 
 
 def _chunks(values: Iterable[str]) -> list[list[str]]:

@@ -47,6 +47,7 @@ decision: Final = Table(
     text_column("charges", server_default=text("'[]'")),
     text_column("mixture", nullable=True),
     text_column("key_name", nullable=True),
+    text_column("reference", nullable=True),
     Column("checksum", BigInteger),  # storage/checksum.py; null in rows of older releases
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
@@ -58,6 +59,14 @@ decision: Final = Table(
         "decision_id",
         sqlite_where=text("session_id IS NOT NULL"),
         postgresql_where=text("session_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_decision_reference_key_name_decision_id",
+        "reference",
+        "key_name",
+        "decision_id",
+        sqlite_where=text("reference IS NOT NULL"),
+        postgresql_where=text("reference IS NOT NULL"),
     ),
 )
 
@@ -116,7 +125,15 @@ usage_report: Final = Table(
     Column("told_cost_usd", Double),
     # Part of ``cost_usd``: what attempts beside the answer cost. Null is 0.
     Column("attempts_usd", Double),
+    # What the upstream called its answer.
+    text_column("response_id", nullable=True),
     Index(None, "policy", "decision_id"),
+    Index(
+        "ix_usage_report_response_id",
+        "response_id",
+        sqlite_where=text("response_id IS NOT NULL"),
+        postgresql_where=text("response_id IS NOT NULL"),
+    ),
 )
 
 # What a report said before a later one completed or corrected it.

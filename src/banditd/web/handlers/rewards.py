@@ -10,19 +10,24 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.web.api import Api
 from banditd.web.body import read_body, validated
 from banditd.web.idempotency import header_key
 from banditd.web.json import encode, json_answer
+from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
-from banditd.web.schemas.base import UUID_PATTERN
+from banditd.web.schemas.base import UUID_PATTERN, Label
 from banditd.web.schemas.rewards import RewardRequest
 
 _BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
 _ONE: Final = TypeAdapter(RewardRequest)
 _MANY: Final = TypeAdapter(list[RewardRequest])
+_REFERENCE: Final = TypeAdapter(Label)
+UNKNOWN_DECISION: Final = "DECISION_NOT_FOUND"
+BY_REFERENCE: Final = "reference:"
 _UUID: Final = re.compile(UUID_PATTERN)
 
 
@@ -33,13 +38,15 @@ async def create(api: Api, request: web.Request) -> web.Response:
     if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
         asked = await validated(_ONE.validate_json, RewardRequest, body)
         key = _single_key(in_header, asked.idempotency_key)
-        [outcome] = await api.services.rewards.submit([to_input(asked, key)])
+        [outcome] = await api.services.rewards.submit([to_input(asked, key, request.get(KEY_NAME))])
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
     many = await validated(_MANY.validate_json, RewardRequest, body)
     _check_list(many, in_header, api.config.max_batch)
-    outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key) for one in many])
+    outcomes = await api.services.rewards.submit(
+        [to_input(one, one.idempotency_key, request.get(KEY_NAME)) for one in many]
+    )
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
     return json_answer({"results": results}, status=207 if failed else 200)
@@ -59,14 +66,30 @@ def path_id(request: web.Request, code: str) -> str:
     return given
 
 
-def to_input(asked: RewardRequest, key: str | None) -> RewardInput:
-    """The reward that the services understand."""
-    said = (
+async def path_decision(api: Api, request: web.Request) -> str:
+    """The decision in the path: by its id, by an answer's id made of it, or ``reference:`` and what it is called by."""
+    given = request.match_info["id"]
+    if given.startswith(BY_REFERENCE):
+        try:
+            text = _REFERENCE.validate_python(given.removeprefix(BY_REFERENCE))
+        except ValueError:
+            raise NotFoundError("a reference has 1 to 256 characters", code=UNKNOWN_DECISION) from None
+        return await api.services.rewards.decision_of(Reference(text, request.get(KEY_NAME)))
+    return decision_id_in(given) or path_id(request, UNKNOWN_DECISION)
+
+
+def to_input(asked: RewardRequest, key: str | None, key_name: str | None = None) -> RewardInput:
+    """The reward that the services understand. key_name : of the API key, whose references count."""
+    reference = None if asked.reference is None else Reference(asked.reference, key_name)
+    said: tuple[object, ...] = (
         asked.decision_id, asked.value, asked.thumb, asked.metric, asked.source, asked.retract,
         sorted(asked.metadata.items()) if asked.metadata else None,
     )  # fmt: skip
+    if reference is not None:
+        said = (*said, reference.text, reference.key_name)
     return RewardInput(
-        decision_id=asked.decision_id,
+        decision_id=asked.decision_id or "",
+        reference=reference,
         value=asked.value,
         thumb=asked.thumb,
         metric=asked.metric,
