@@ -109,7 +109,7 @@ class MemoryRewards:
             reward=reward.value,
         )
 
-    async def retract(self, reward_id: str) -> RewardReceipt:
+    async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         if reward_id == UNKNOWN:
             raise NotFoundError("no such reward", code="REWARD_NOT_FOUND")
         return RewardReceipt(
@@ -125,7 +125,14 @@ class MemoryRewards:
         self.usage.append(report)
         return UsageReceipt(decision_id=report.decision_id, duplicate=False, cost_usd=report.cost_usd)
 
-    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        return decision_id != UNKNOWN, False
+
+    async def abandon(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         return decision_id != UNKNOWN, False
 
 

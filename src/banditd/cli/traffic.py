@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -117,7 +118,11 @@ def reward(
       banditd reward 0198c2f0-... --retract
       banditd reward --reference ticket-4711 down
     """
-    body: dict[str, Any] = {"reference" if reference else "decision_id": decision_id, "source": source, "metric": metric}
+    body: dict[str, Any] = {
+        "reference" if reference else "decision_id": decision_id,
+        "source": source,
+        "metric": metric,
+    }
     if retract == (value is not None):
         raise click.UsageError("give either a VALUE (a number, up or down) or --retract")
     body |= {"retract": True} if value is None else _value(value)
@@ -126,6 +131,25 @@ def reward(
         echo_json(receipt)
         return
     print_table(None, ("", ""), list(receipt.items()))
+
+
+@click.command()
+@click.argument("decision_id")
+@daemon_options
+@json_option
+def abandon(decision_id: str, url: str, api_key: str | None, as_json: bool) -> None:
+    """Say that a decision was never served: its estimate is released, nothing is learned of it.
+
+    \b
+    Example:
+      banditd abandon 0198c2f0-...
+    """
+    path = f"/v1/decisions/{quote(decision_id, safe='')}/abandon"
+    answer = with_daemon(url, api_key, lambda client: client.call("POST", path))
+    if as_json:
+        echo_json(answer)
+    else:
+        click.echo(f"decision {decision_id} {'abandoned' if answer['abandoned'] else 'was abandoned already'}")
 
 
 def _is_said(value: object) -> bool:

@@ -24,6 +24,6 @@ class Reference:
 
 
 def decision_id_in(text: str) -> str | None:
-    """The decision's id in an answer's id that was made of it (``chatcmpl-<decision id>``); None in any other text."""
+    """The decision's id in an answer's id that was made of it (``chatcmpl-<decision id>``), else None."""
     found = _OWN.fullmatch(text)
     return None if found is None else found[1].lower()

@@ -14,15 +14,17 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exis
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
 from banditd.core.references import Reference
-from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.request_keys import RequestKey
+from banditd.core.types import DEFAULT_POLICY, RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
 from banditd.storage import dialect
+from banditd.storage.abandonments import is_abandoned
 from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
-from banditd.storage.references import find_reference
+from banditd.storage.references import find_references
 from banditd.storage.schema import activation, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.usage import UsageLog
@@ -52,19 +54,21 @@ class SqlRewardLog:
         batches = [(_resolved(connection, submissions), judge) for submissions, judge in batches]
         everything = [submission for submissions, _ in batches for submission in submissions]
         facts = self._facts(connection, {submission.decision_id for submission in everything})
-        newest = _newest(connection, {submission.identity for submission in everything})
+        identities = Identities(connection, everything, facts)
+        newest = identities.newest
         events: list[dict[str, Any]] = []
         answers: list[list[Answer]] = []
         for submissions, judge in batches:
             batch: list[Answer] = []
             for submission in submissions:
                 known = facts.get(submission.decision_id)
-                verdict = judge(submission, known, newest.get(submission.identity))
+                identity = identities.of(submission, known)
+                verdict = judge(submission, known, newest.get(identity))
                 if verdict.error is None and verdict.duplicate_of is None and known is not None:
-                    event = _event(submission, verdict, known)
+                    event = _event(submission, verdict, known) | {"identity": identity}
                     events.append(event)
-                    newest[submission.identity] = _stored(event)
-                    batch.append(_receipt(newest[submission.identity], duplicate=False))
+                    newest[identity] = _stored(event)
+                    batch.append(_receipt(newest[identity], duplicate=False))
                 else:
                     batch.append(_answer(verdict))
             answers.append(batch)
@@ -79,10 +83,11 @@ class SqlRewardLog:
         found: dict[str, DecisionFacts] = {}
         for chunk in _chunks(decision_ids):
             among = decision.c.decision_id.in_(chunk)
-            # A deferred decision must not be activated between this look and our commit.
+            # No decision may be activated or abandoned between this look and our commit. The lock is the one that
+            # the foreign key of the event takes anyway.
             lock = dialect.lock_shared(
                 self._database.engine,
-                select(decision.c.decision_id).where(among, decision.c.deferred).order_by("decision_id"),
+                select(decision.c.decision_id).where(among).order_by("decision_id"),
             )
             if lock is not None:
                 connection.execute(lock)
@@ -128,6 +133,11 @@ class SqlRewardLog:
     async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
         return await self._usage.report(report, price_cost)
 
+    async def abandon(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        return await self._usage.abandon(decision_id, at_us, key, owner)
+
     async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
         return await self._usage.silent(policy, from_us, to_us, limit)
 
@@ -146,22 +156,61 @@ def _resolved(connection: Connection, submissions: Sequence[RewardSubmission]) -
 
     A retry under a key is for the decision of its first try, whatever the reference means by now.
     """
-    asked = [one for one in submissions if one.reference is not None]
-    if not asked:
-        return submissions
-    first = _newest(connection, {one.identity for one in asked if one.keyed})
-    found: dict[Reference, str | None] = {}
+    found: dict[Reference, list[tuple[str, str]]] = {}
     resolved = []
     for one in submissions:
         reference = one.reference
-        if reference is not None and one.keyed and one.identity in first:
-            one = one.about(first[one.identity].decision_id)  # noqa: PLW2901
-        elif reference is not None:
-            if reference not in found:
-                found[reference] = find_reference(connection, reference)
-            one = one.about(found[reference] or "")  # noqa: PLW2901
-        resolved.append(one)
+        if reference is None:
+            resolved.append(one)
+            continue
+        if reference not in found:
+            found[reference] = find_references(connection, reference)
+        first = _first_try(connection, one, {policy for _, policy in found[reference]}) if one.keyed else None
+        newest = found[reference][0][0] if found[reference] else ""
+        resolved.append(one.about(newest if first is None else first))
     return resolved
+
+
+def _first_try(connection: Connection, submission: RewardSubmission, policies: Iterable[str]) -> str | None:
+    """The decision that the same submission was for when it came first, None for a new one."""
+    known = _newest(connection, {_scoped(submission, policy) for policy in policies})
+    return next((one.decision_id for one in known.values() if one.body_hash == submission.body_hash), None)
+
+
+class Identities:
+    """Under what each submission is stored, and what is stored there.
+
+    A key is one of its API key and policy. Rows from before keys were scoped, and those without API keys under the
+    default policy, have the key alone: such a row of the same decision is the one that is meant.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        submissions: Sequence[RewardSubmission],
+        facts: Mapping[str, DecisionFacts],
+    ) -> None:
+        names = {submission.identity for submission in submissions}
+        names |= {_scoped(one, _policy(facts.get(one.decision_id))) for one in submissions}
+        self.newest = _newest(connection, names)
+
+    def of(self, submission: RewardSubmission, known: DecisionFacts | None) -> str:
+        scoped = _scoped(submission, _policy(known))
+        plain = self.newest.get(submission.identity)
+        if scoped not in self.newest and plain is not None and plain.decision_id == submission.decision_id:
+            return submission.identity
+        return scoped
+
+
+def _policy(known: DecisionFacts | None) -> str | None:
+    return None if known is None else known.policy
+
+
+def _scoped(submission: RewardSubmission, policy: str | None) -> str:
+    """``key:<API key> <policy> <key>``: neither a policy nor a key has a space."""
+    if submission.scope is None or policy is None or (not submission.scope and policy == DEFAULT_POLICY):
+        return submission.identity
+    return f"key:{submission.scope} {policy} {submission.identity.removeprefix('key:')}"
 
 
 def _chunks(values: Iterable[str]) -> list[list[str]]:
@@ -173,6 +222,7 @@ def _unrewarded_query(policy: str) -> Select[Any]:
     return _facts_query().where(
         decision.c.policy == policy,
         not_(_has_reward()),
+        not_(is_abandoned()),
         # A call that failed says nothing of the arm's quality, not even by default.
         not_(exists().where(_of_decision(usage_report), usage_report.c.error.is_not(None))),
     )
@@ -208,6 +258,8 @@ def _facts_query() -> Select[Any]:
         c.expires_at_us,
         c.deferred,
         activation.c.decision_id.is_not(None).label("activated"),
+        c.key_name,
+        is_abandoned().label("abandoned"),
     ).select_from(decision.outerjoin(activation, activation.c.decision_id == c.decision_id))
 
 

@@ -21,6 +21,7 @@ from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.base import UUID_PATTERN, Label
 from banditd.web.schemas.rewards import RewardRequest
+from banditd.web.security import OWNER
 
 _BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
 _ONE: Final = TypeAdapter(RewardRequest)
@@ -38,15 +39,13 @@ async def create(api: Api, request: web.Request) -> web.Response:
     if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
         asked = await validated(_ONE.validate_json, RewardRequest, body)
         key = _single_key(in_header, asked.idempotency_key)
-        [outcome] = await api.services.rewards.submit([to_input(asked, key, request.get(KEY_NAME))])
+        [outcome] = await api.services.rewards.submit([to_input(asked, key, request)])
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
     many = await validated(_MANY.validate_json, RewardRequest, body)
     _check_list(many, in_header, api.config.max_batch)
-    outcomes = await api.services.rewards.submit(
-        [to_input(one, one.idempotency_key, request.get(KEY_NAME)) for one in many]
-    )
+    outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key, request) for one in many])
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
     return json_answer({"results": results}, status=207 if failed else 200)
@@ -54,7 +53,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
 
 async def retract(api: Api, request: web.Request) -> web.Response:
     """Take a reward back."""
-    receipt = await api.services.rewards.retract(path_id(request, "REWARD_NOT_FOUND"))
+    receipt = await api.services.rewards.retract(path_id(request, "REWARD_NOT_FOUND"), request.get(OWNER))
     return json_answer(receipt_answer(receipt))
 
 
@@ -67,7 +66,7 @@ def path_id(request: web.Request, code: str) -> str:
 
 
 async def path_decision(api: Api, request: web.Request) -> str:
-    """The decision in the path: by its id, by an answer's id made of it, or ``reference:`` and what it is called by."""
+    """The decision in the path: its id, an answer's id made of it, or ``reference:`` and what it is called by."""
     given = request.match_info["id"]
     if given.startswith(BY_REFERENCE):
         try:
@@ -78,9 +77,9 @@ async def path_decision(api: Api, request: web.Request) -> str:
     return decision_id_in(given) or path_id(request, UNKNOWN_DECISION)
 
 
-def to_input(asked: RewardRequest, key: str | None, key_name: str | None = None) -> RewardInput:
-    """The reward that the services understand. key_name : of the API key, whose references count."""
-    reference = None if asked.reference is None else Reference(asked.reference, key_name)
+def to_input(asked: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
+    """The reward that the services understand."""
+    reference = None if asked.reference is None else Reference(asked.reference, request.get(KEY_NAME))
     said: tuple[object, ...] = (
         asked.decision_id, asked.value, asked.thumb, asked.metric, asked.source, asked.retract,
         sorted(asked.metadata.items()) if asked.metadata else None,
@@ -98,6 +97,8 @@ def to_input(asked: RewardRequest, key: str | None, key_name: str | None = None)
         idempotency_key=key,
         metadata=asked.metadata,
         body_hash=hashlib.sha256(encode(said)).hexdigest(),
+        key_name=request.get(KEY_NAME),
+        owner=request.get(OWNER),
     )
 
 

@@ -50,7 +50,8 @@ OptionalLabel: TypeAlias = Annotated[str, StringConstraints(max_length=256), Aft
 Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
 # An answer's id may be made of the decision's, behind the prefix of its surface.
 DecisionName: TypeAlias = Annotated[
-    str, BeforeValidator(lambda value: decision_id_in(value) or value if isinstance(value, str) else value),
+    str,
+    BeforeValidator(lambda value: decision_id_in(value) or value if isinstance(value, str) else value),
     StringConstraints(pattern=UUID_PATTERN),
     WithJsonSchema({"type": "string", "pattern": DECISION_PATTERN}),
 ]

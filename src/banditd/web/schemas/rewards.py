@@ -30,7 +30,8 @@ Milliseconds = Annotated[float, Field(ge=0.0, le=1e9)]
 
 class RewardRequest(RequestModel):
     """One reward for one decision: exactly one of ``value``, ``thumb`` and ``retract: true``, and one of
-    ``decision_id`` and ``reference``."""
+    ``decision_id`` and ``reference``.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -136,6 +137,8 @@ class AttemptRequest(RequestModel):
     cost_usd: Dollars | None = None
     retry_after_s: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """How long an overloaded upstream asked to be left alone: its arm is, for so long (at most an hour)."""
+    first_token_ms: Milliseconds | None = None
+    """Time to its first token."""
 
     @model_validator(mode="after")
     def _check_cached(self) -> Self:
@@ -210,5 +213,15 @@ class ActivateAnswer(AnswerModel):
     decision_id: Identifier
     activated: bool
     """False when it was active already."""
+    duplicate: bool
+    """It is the answer to an earlier request under the same ``Idempotency-Key``."""
+
+
+class AbandonAnswer(AnswerModel):
+    """The decision counts as never served."""
+
+    decision_id: Identifier
+    abandoned: bool
+    """False when it was abandoned already."""
     duplicate: bool
     """It is the answer to an earlier request under the same ``Idempotency-Key``."""
