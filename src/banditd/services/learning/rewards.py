@@ -13,7 +13,8 @@ from functools import partial
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport, source_identity
+from banditd.core.rewards import source_identity
+from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled, news_of
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
