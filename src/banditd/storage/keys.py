@@ -246,6 +246,7 @@ def _decision(row: RowMapping) -> Decision:
         tags=unpack_mapping(row["tags"]),
         context=Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"])),
         duplicate=True,
+        generations={} if row["generations"] is None else unpack_mapping(row["generations"]),
     )
 
 

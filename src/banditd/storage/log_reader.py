@@ -177,6 +177,8 @@ def _decode(row: RowMapping) -> dict[str, object]:
     for name in _MAPPINGS:
         if name in whole:
             whole[name] = unpack_mapping(whole[name])
+    if "generations" in whole:
+        whole["generations"] = {} if whole["generations"] is None else unpack_mapping(whole["generations"])
     if "charges" in whole:
         accounts = unpack_charges(str(whole["policy"]), whole["charges"])
         whole["charges"] = [{"budget": a.budget, "account": a.account} for a in accounts]

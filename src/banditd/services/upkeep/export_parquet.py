@@ -48,6 +48,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "charges": "json",
     "mixture": "json",
     "key_name": "string",
+    "generations": "json",
     "reward": "double",
     "reward_weight": "double",
     "spend_usd": "double",

@@ -47,6 +47,7 @@ decision: Final = Table(
     text_column("charges", server_default=text("'[]'")),
     text_column("mixture", nullable=True),
     text_column("key_name", nullable=True),
+    text_column("generations", nullable=True),
     Column("checksum", BigInteger),  # storage/checksum.py; null in rows of older releases
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
