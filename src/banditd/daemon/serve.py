@@ -25,7 +25,7 @@ from banditd.daemon.stopping import LastResort
 from banditd.obs.logs import configure_logging, flush_logs, log_uncaught
 from banditd.obs.tracing import tracing_from
 from banditd.settings import Settings
-from banditd.web.api import WebSettings
+from banditd.web.api import GatewayWebSettings, WebSettings
 from banditd.web.app import create_app
 from banditd.web.connection import Runner
 from banditd.web.security import ApiKey
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def web_settings(settings: Settings) -> WebSettings:
     """The part of the settings that the web layer needs, as plain values."""
-    server = settings.server
+    server, gateway = settings.server, settings.gateway
     return WebSettings(
         api_keys=tuple(
             ApiKey(name=k.name, sha256=k.sha256.get_secret_value(), scopes=frozenset(k.scopes))
@@ -54,6 +54,13 @@ def web_settings(settings: Settings) -> WebSettings:
         body_timeout_s=server.body_timeout_s,
         header_timeout_s=server.header_timeout_s,
         write_timeout_s=server.write_timeout_s,
+        gateway=GatewayWebSettings(
+            aliases=gateway.aliases,
+            max_body_bytes=gateway.max_body_bytes,
+            keepalive_s=gateway.keepalive_s,
+            max_streams_per_key=gateway.max_streams_per_key,
+            own_ids=gateway.response_id == "decision",
+        ),
     )
 
 

@@ -56,6 +56,7 @@ class Metrics:
         self.registry.register(_LogCollector())
         self._define_requests()
         self._define_usage()
+        self._define_gateway()
         self._define_learning()
         self._define_operations()
         self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(1)
@@ -91,6 +92,30 @@ class Metrics:
         self.upstream_errors = self._counter(
             "banditd_upstream_errors", "Calls of a model that were reported as failed.", "policy", "arm"
         )
+
+    def _define_gateway(self) -> None:
+        """The calls that the daemon makes itself."""
+        self.gateway_requests = self._counter(
+            "banditd_gateway_requests", "Requests to the gateway by how they ended.", "surface", "outcome"
+        )
+        self.gateway_attempts = self._counter(
+            "banditd_gateway_attempts",
+            "Calls of upstreams: ok, or the class of their failure.",
+            "policy",
+            "arm",
+            "outcome",
+        )
+        self.gateway_first_token = self._histogram(
+            "banditd_gateway_first_token_seconds",
+            "Time from a call to its first token.",
+            _UPSTREAM_S,
+            "policy",
+            "arm",
+        )
+        self.gateway_usage_estimated = self._counter(
+            "banditd_gateway_usage_estimated", "Answers whose usage was counted here: their upstream did not say."
+        )
+        self.gateway_open = self._gauge("banditd_gateway_open_requests", "Requests to the gateway that are running.")
 
     def _define_learning(self) -> None:
         self.reward_delay = self._histogram(
@@ -188,6 +213,10 @@ class Metrics:
     def count(self, metric: Counter, *labels: str, by: float = 1) -> None:
         """Add ``by`` (>= 0) to a counter's child (see ``child``)."""
         self.child(metric, *labels).inc(by)  # type: ignore[union-attr]  # a counter's child is a counter
+
+    def observe(self, metric: Histogram, value: float, *labels: str) -> None:
+        """Add a value to a histogram's child (see ``child``)."""
+        self.child(metric, *labels).observe(value)  # type: ignore[union-attr]  # a histogram's child is one
 
     def settled(self, settled: Settled, news: Sequence[Attempt]) -> None:
         """Count what a usage report told that was new. ``news`` : the attempts that were not known.

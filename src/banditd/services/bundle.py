@@ -13,6 +13,8 @@ from banditd.core.errors import BanditdError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
+from banditd.services.gateway.call import GatewayCall
+from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
 
 
@@ -176,9 +178,17 @@ class Health(Protocol):
         """Whether this process should get traffic, and every part's state."""
 
 
+class Gateway(Protocol):
+    def exchange(self, call: GatewayCall) -> Exchange:
+        """One request and its answer; nothing has happened yet."""
+
+    def policies(self) -> Mapping[str, Mapping[str, bool]]:
+        """Every policy with the names of its arms, and whether the gateway can call them now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a request handler may call."""
+    """Everything that a request handler may call. ``gateway``: None where it is off."""
 
     routing: Routing
     rewards: Rewards
@@ -188,3 +198,4 @@ class Services:
     corrections: Corrections
     dashboard: Dashboard
     health: Health
+    gateway: Gateway | None = None

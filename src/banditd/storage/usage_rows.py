@@ -29,7 +29,14 @@ from banditd.storage.sums import Increments, bucket_of
 Row = Mapping[str, Any]
 Arms = Mapping[tuple[str, str], Arm]
 Prices = Mapping[tuple[str, str], Sequence[tuple[int, Price]]]
-_TOLD: Final = ("latency_ms", "input_tokens", "output_tokens", "cached_input_tokens", "retry_after_s")
+_TOLD: Final = (
+    "latency_ms",
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "retry_after_s",
+    "first_token_ms",
+)
 _ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_TOLD, "cost_usd", "told_cost_usd")
 
 

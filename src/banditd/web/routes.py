@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
-from banditd.web.api import Route
-from banditd.web.handlers import arms, dashboard, decisions, operations, reports, rewards, routing
+from banditd.web.api import BodyRule, Route
+from banditd.web.gateway.forms import chat_failure
+from banditd.web.handlers import arms, chat, dashboard, decisions, operations, reports, rewards, routing
 from banditd.web.problems import (
     BUDGET,
     CONFLICT,
@@ -19,6 +21,7 @@ from banditd.web.problems import (
     UNAVAILABLE,
 )
 from banditd.web.schemas import arms as arm_schemas
+from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import dashboard as dashboard_schemas
 from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import reports as report_schemas
@@ -70,6 +73,20 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Take a reward back; what it taught is unlearned", tag="rewards", scope="reward",
         path_parameters=_ID, answers={200: reward_schemas.RewardReceiptAnswer},
         problems=(NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/chat/completions", handler=chat.create, operation="chat",
+        summary="Answer a chat: decide, call the arm's upstream, stream it through, settle", tag="gateway",
+        scope="chat", body=chat_schemas.ChatRequest, answers={200: chat_schemas.ChatAnswer},
+        takes=BodyRule(most_bytes=attrgetter("gateway.max_body_bytes"), bounded=False),
+        failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer,
+        problems=(MALFORMED, TOO_LARGE, MEDIA, NOT_FOUND, BUDGET, UNAVAILABLE),
+    ),
+    Route(
+        method="GET", path="/v1/models", handler=chat.models, operation="listModels",
+        summary="The names that requests to the gateway may use", tag="gateway", scope="chat",
+        answers={200: chat_schemas.ModelList}, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer,
+        problems=(NOT_FOUND,),
     ),
     _look(
         "/v1/decisions", decisions.page, "listDecisions", "The decision log, newest first", tag="decisions",

@@ -156,6 +156,7 @@ attempt: Final = Table(
     Column("cost_usd", Double),
     Column("told_cost_usd", Double),
     Column("retry_after_s", Double),
+    Column("first_token_ms", Double),
 )
 
 session: Final = Table(

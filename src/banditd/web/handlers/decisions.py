@@ -89,6 +89,7 @@ def _attempt(asked: AttemptRequest) -> Attempt:
         cached_input_tokens=asked.cached_input_tokens,
         cost_usd=asked.cost_usd,
         retry_after_s=asked.retry_after_s,
+        first_token_ms=asked.first_token_ms,
     )
 
 
