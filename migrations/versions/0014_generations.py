@@ -1,6 +1,6 @@
 """Generations of arms: one that is added under a deleted one's name begins anew.
 
-Revision 0013, after 0012. Safe before the code: every arm is of the first generation until one is added again.
+Revision 0014, after 0013. Safe before the code: every arm is of the first generation until one is added again.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
