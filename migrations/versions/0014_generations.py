@@ -16,7 +16,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("arm", sa.Column("generation", sa.Integer(), nullable=False, server_default=sa.text("1")))
-    op.add_column("decision", sa.Column("generations", sa.Text(), nullable=True))
+    nothing = sa.text("'{}'")
+    op.add_column("decision", sa.Column("generations", sa.Text(), nullable=False, server_default=nothing))
 
 
 def downgrade() -> None:

@@ -173,7 +173,7 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         estimated=bool(row.put_estimated),
         retracted=retracted,
         damage=damage,
-        generations={} if row.generations is None else unpack_mapping(row.generations),
+        generations=unpack_mapping(row.generations),
     )
 
 

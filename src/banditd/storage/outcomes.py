@@ -67,12 +67,11 @@ class SqlRecentOutcomes:
         return await self._database.read(work, report=True)
 
 
-def _shown(arm: str, generations: str | None, present: Mapping[str, int]) -> str:
+def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str:
     """The arm's name, or for an earlier generation one that no present arm has."""
     if not present:
         return arm
-    then = {} if generations is None else unpack_mapping(generations)
-    return shown_as(learned_as(arm, then.get(arm, 1)), present)
+    return shown_as(learned_as(arm, unpack_mapping(generations).get(arm, 1)), present)
 
 
 def _guarded(row: Any) -> GuardedOutcome:

@@ -253,8 +253,7 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
 def _count(
     increments: Increments, made: Any, arm: str, row: Row, cost_usd: float, sign: int, *, reports: bool = False
 ) -> None:
-    if made.generations is not None:
-        arm = learned_as(arm, unpack_mapping(made.generations).get(arm, 1))
+    arm = learned_as(arm, unpack_mapping(made.generations).get(arm, 1))
     latency = sign * (row["latency_ms"] or 0.0)
     timed = sign * (row["latency_ms"] is not None)
     changes = (
