@@ -1,6 +1,6 @@
 """Decisions have a reference of their client's, usage reports the id that the upstream gave its answer.
 
-Revision 0014, after 0013. Safe before the code: older replicas write rows without them.
+Revision 0015, after 0014. Safe before the code: older replicas write rows without them.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
