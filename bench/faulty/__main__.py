@@ -25,7 +25,7 @@ def main() -> None:
         for name, fault in FAULTS.items():
             print(f"{name:18} {fault.ending:7} {fault.says}")
         print(
-            "once-NAME          the first call of this model gets NAME, the later ones ok; NAME~x: another such model"
+            "once-NAME          the first call of this model gets NAME, the later ones ok; NAME@x: another such model"
         )
         return
     try:

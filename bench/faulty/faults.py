@@ -312,8 +312,8 @@ ONCE = re.compile(r"once[:-](?P<fault>.+)")
 def fault_of(model: str) -> tuple[str, bool]:
     """(name of the fault, whether only the first call has it). ``once-500`` fails once and is well afterwards.
 
-    What stands behind a last ``~`` only tells arms apart: ``500~a`` and ``500~b`` are two models that fail alike.
+    What stands behind a last ``@`` only tells arms apart: ``500@a`` and ``500@b`` are two models that fail alike.
     """
-    model = model.split("~", maxsplit=1)[0]
+    model = model.split("@", maxsplit=1)[0]
     once = ONCE.fullmatch(model)
     return (once["fault"], True) if once else (model, False)

@@ -285,3 +285,20 @@ async def test_a_reward_that_cannot_be_learned_is_named(open_daemon: OpenDaemon,
     )
     report = await refold(database_url, write=False)
     assert [d.row for d in report.damages if d.table == "reward_event"] == [f"of decision {ids[1]}"]
+
+
+async def test_a_reward_taken_back_that_waits_in_the_queue_still_counts_until_it_is_folded(
+    open_daemon: OpenDaemon, database_url: str
+) -> None:
+    async with open_daemon() as daemon:
+        decision_id = await route(daemon)
+        receipt = await reward(daemon, decision_id, 0.5)
+        await daemon.learner.drained()
+        await daemon.learner.stop()
+        await daemon.services.rewards.retract(receipt.reward_id)
+    report = await refold(database_url, write=False)
+    assert (report.agrees, report.queued) == (True, 1)
+    await refold(database_url, write=True)
+    assert (await refold(database_url, write=False)).agrees
+    rewards = [row[4] if len(row) == 3 + len(CLUSTER_SUMS) else row[3] for row in counted(database_url)]
+    assert set(rewards) == {0.0}

@@ -247,7 +247,7 @@ async def test_metrics_count_routes_by_their_template(client: Any) -> None:
 async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
     stream = io.StringIO()
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("banditd").level
     switches = logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile
     try:
         configure_logging("INFO", "json", stream)
@@ -262,6 +262,7 @@ async def test_the_access_line_has_no_content(serve: Any, daemon: Any) -> None:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.getLogger("banditd").setLevel(ours)
         logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging._srcfile = switches
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     answered = [line for line in lines if line["event"] == "request.answered"]

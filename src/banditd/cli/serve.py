@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,13 +18,20 @@ from banditd.cli.options import config_option, read_settings
 def serve(config: Path | None, host: str | None, port: int | None, database: str | None) -> None:
     """Serve until SIGTERM or SIGINT. Brings the database to the newest schema first.
 
+    SIGHUP reads the log level and the price files again.
+
     \b
     Examples:
       banditd serve
       banditd serve -c config.yaml --port 9000
       BANDITD_DATABASE__URL=postgresql://me@db/banditd banditd serve
     """
-    settings = read_settings(config, {"server.host": host, "server.port": port, "database.url": database})
+    overrides = {"server.host": host, "server.port": port, "database.url": database}
+    settings = read_settings(config, overrides)
     from banditd.daemon.serve import run
 
-    run(settings, started=lambda url: click.echo(f"banditd serves on {url} (stop with Ctrl-C)"))
+    run(
+        settings,
+        started=lambda url: click.echo(f"banditd serves on {url} (stop with Ctrl-C)"),
+        read_again=partial(read_settings, config, overrides),
+    )

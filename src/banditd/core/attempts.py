@@ -35,9 +35,9 @@ _PATTERNS: Final = {kind: re.compile(words, re.IGNORECASE) for kind, words in _W
 class Attempt:
     """One call of an arm's upstream. ``error`` None: it answered.
 
-    latency_ms : from its request to its last token, or to its failure. The tokens and ``cost_usd`` are those of this
-    call alone; a failed one may have used some. retry_after_s : how long an overloaded upstream asked to be left
-    alone.
+    latency_ms : from its request to its last token, or to its failure. first_token_ms : to its first, of a stream.
+    The tokens and ``cost_usd`` are those of this call alone; a failed one may have used some. retry_after_s : how
+    long an overloaded upstream asked to be left alone.
     """
 
     arm: str
@@ -48,6 +48,7 @@ class Attempt:
     cached_input_tokens: int | None = None
     cost_usd: float | None = None
     retry_after_s: float | None = None
+    first_token_ms: float | None = None
 
     @property
     def has_figures(self) -> bool:

@@ -182,6 +182,8 @@ class Query:
     quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
+    upstreams : only arms behind one of these may answer; None: any arm. pinned : the query itself names its arm, the
+    only one of ``candidates``.
     """
 
     policy: str = DEFAULT_POLICY
@@ -207,6 +209,8 @@ class Query:
     dry_run: bool = False
     explain: bool = False
     defer_activation: bool = False
+    upstreams: frozenset[str] | None = None
+    pinned: bool = False
     request_key: RequestKey | None = None
 
 
@@ -241,7 +245,8 @@ class Decision:
 
     explored : another eligible arm has a higher ``mean - penalty``.
     reason : ``policy`` (drawn by the policy), ``quality_floor`` (least cost above the request's floor),
-        ``session`` (kept by its session: propensity 1, left out of off-policy estimates).
+        ``session`` (kept by its session) or ``pinned`` (named by the query): propensity 1, and left out of off-policy
+        estimates.
     degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).
     epoch : the segment this decision's reward will be folded into.
     deferred : the client will activate it; until then rewards are held.
@@ -306,6 +311,8 @@ class RewardSubmission:
     body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
     value : on the source's own scale; None for a thumb or a retraction.
     thumb : ``up`` | ``down``: the ends of the source's scale.
+    scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
+    owner : the API key that may reward its own decisions only; None: any decision.
     """
 
     decision_id: str
@@ -319,6 +326,8 @@ class RewardSubmission:
     metadata: Mapping[str, object]
     received_at_us: int
     thumb: str | None = None
+    scope: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,6 +364,7 @@ class UsageReport:
     body_hash: str = ""
     received_at_us: int = 0
     request_key: RequestKey | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

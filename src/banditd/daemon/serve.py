@@ -20,11 +20,12 @@ from aiohttp import web
 from banditd import __version__
 from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.reload import Reloader
 from banditd.daemon.stopping import LastResort
-from banditd.obs.logs import configure_logging
+from banditd.obs.logs import configure_logging, flush_logs, log_uncaught
 from banditd.obs.tracing import tracing_from
 from banditd.settings import Settings
-from banditd.web.api import WebSettings
+from banditd.web.api import GatewayWebSettings, WebSettings
 from banditd.web.app import create_app
 from banditd.web.connection import Runner
 from banditd.web.security import ApiKey
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def web_settings(settings: Settings) -> WebSettings:
     """The part of the settings that the web layer needs, as plain values."""
-    server = settings.server
+    server, gateway = settings.server, settings.gateway
     return WebSettings(
         api_keys=tuple(
             ApiKey(name=k.name, sha256=k.sha256.get_secret_value(), scopes=frozenset(k.scopes))
@@ -53,26 +54,47 @@ def web_settings(settings: Settings) -> WebSettings:
         body_timeout_s=server.body_timeout_s,
         header_timeout_s=server.header_timeout_s,
         write_timeout_s=server.write_timeout_s,
+        gateway=GatewayWebSettings(
+            aliases=gateway.aliases,
+            max_body_bytes=gateway.max_body_bytes,
+            keepalive_s=gateway.keepalive_s,
+            max_streams_per_key=gateway.max_streams_per_key,
+            own_ids=gateway.response_id == "decision",
+        ),
     )
 
 
-def run(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until a signal ends it. ``started`` is told the base URL once requests are answered."""
+def run(
+    settings: Settings,
+    *,
+    started: Callable[[str], None] = lambda _: None,
+    read_again: Callable[[], Settings] | None = None,
+) -> None:
+    """Serve until a signal ends it. ``started`` is told the base URL once requests are answered.
+
+    ``read_again`` gives the settings anew at SIGHUP; without it nothing is read again.
+    """
     configure_logging(settings.logging.level, settings.logging.format)
+    log_uncaught()
     _warn_of_names(settings)
     # A thread that has just committed waits for the interpreter at most this long, not the default 5 ms.
     sys.setswitchinterval(0.0005)
     try:
         import uvloop  # noqa: PLC0415 - absent on some platforms
     except ImportError:
-        asyncio.run(serve(settings, started=started))
+        asyncio.run(serve(settings, started=started, read_again=read_again))
     else:
-        uvloop.run(serve(settings, started=started))
+        uvloop.run(serve(settings, started=started, read_again=read_again))
 
 
-async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    started: Callable[[str], None] = lambda _: None,
+    read_again: Callable[[], Settings] | None = None,
+) -> None:
     """Run the daemon in the current event loop until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
+    stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     last_resort = LastResort(settings.server)
 
@@ -82,6 +104,7 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     opened: list[Daemon] = []
     tracing = tracing_from(os.environ, version=__version__)
 
@@ -93,15 +116,7 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
 
     outside = [] if tracing is None else [traced(tracing)]
     app = create_app(open_daemon, web_settings(settings), outside=outside)
-    runner = Runner(
-        app,
-        header_timeout_s=settings.server.header_timeout_s,
-        write_timeout_s=settings.server.write_timeout_s,
-        handle_signals=False,
-        access_log=None,
-        keepalive_timeout=settings.server.keepalive_s,
-        shutdown_timeout=settings.server.shutdown_timeout_s,
-    )
+    runner = _runner(app, settings)
     # The port first: a daemon that cannot serve has not touched the database.
     listener = await bind(runner, settings)
     try:
@@ -111,8 +126,12 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
         gc.collect()
         gc.freeze()
         logger.info("server.started", extra={"url": url, "settings": settings.model_dump(mode="json")})
+        flush_logs()  # so that the line for people comes last
         started(url)
+        reloader = Reloader(settings, read_again or (lambda: settings), opened[0].jobs)
+        reloading = asyncio.create_task(reloader.run(hangup))
         await stop.wait()
+        reloading.cancel()
         logger.info("server.draining", extra={"drain_s": settings.server.drain_s})
         opened[0].health.draining = True
         if settings.server.drain_s:
@@ -125,6 +144,19 @@ async def serve(settings: Settings, *, started: Callable[[str], None] = lambda _
             await asyncio.to_thread(tracing.close)
         last_resort.call_off()
         logger.info("server.stopped")
+
+
+def _runner(app: web.Application, settings: Settings) -> Runner:
+    server = settings.server
+    return Runner(
+        app,
+        header_timeout_s=server.header_timeout_s,
+        write_timeout_s=server.write_timeout_s,
+        handle_signals=False,
+        access_log=None,
+        keepalive_timeout=server.keepalive_s,
+        shutdown_timeout=server.shutdown_timeout_s,
+    )
 
 
 class BoundSite(web.BaseSite):

@@ -7,6 +7,7 @@ import os
 import threading
 from typing import Final
 
+from banditd.obs.logs import flush_logs
 from banditd.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -39,4 +40,5 @@ class LastResort:
 
     def _end(self) -> None:
         logger.error("server.stop_forced", extra={"seconds": self._seconds})
+        flush_logs()  # a thread writes them, and it ends here too
         os._exit(FORCED)

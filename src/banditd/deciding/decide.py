@@ -122,7 +122,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
         floors=floors,
         least=np.where(allowed, view.min_share, 0.0),
     )
-    held = held_arms(view, [case.session_arm for case in cases], allowed)
+    held = held_arms(view, [_kept(case) for case in cases], allowed)
     draw = draw_arms(queries, held, scores, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
     exclusions = [
         _all_exclusions(view, eligible.exclusions[i], admission, draw.arms[row])
@@ -139,6 +139,12 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
         scores=scores,
         draw=draw,
     )
+
+
+def _kept(case: Case) -> str | None:
+    """The arm that is not drawn: the only candidate of a pinned query, or the one that the session has."""
+    query = case.query
+    return query.candidates[0] if query.pinned and query.candidates else case.session_arm
 
 
 def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, tokens: FloatArray) -> Priced:

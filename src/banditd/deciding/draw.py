@@ -28,7 +28,7 @@ class Draw:
     """One draw for each query.
 
     arms : the arms that the vector is over. probability : 0 elsewhere. index, propensity, uniform, explored :
-    (n_queries,). reason : ``policy``, ``session`` or ``quality_floor``.
+    (n_queries,). reason : ``policy``, ``session``, ``pinned`` or ``quality_floor``.
     """
 
     arms: BoolArray
@@ -78,8 +78,8 @@ def draw_arms(
 ) -> Draw:
     """Draw an arm for each query.
 
-    held : intp (n_queries,), the arm that the session keeps, -1 for none. scores : of the policy, with floors.
-    uniforms : float64 (n_queries,), in [0, 1).
+    held : intp (n_queries,), the arm that the session keeps or the query names, -1 for none. scores : of the policy,
+    with floors. uniforms : float64 (n_queries,), in [0, 1).
     """
     n, row = len(queries), np.arange(len(queries))
     arms, probability = allowed, scores.probability
@@ -108,7 +108,7 @@ def draw_arms(
         above[clear] = True
     index = draw(probability, uniforms)
     for i in kept.tolist():
-        reason[i] = "session"
+        reason[i] = "pinned" if queries[i].pinned else "session"
     for i in np.flatnonzero(above).tolist():
         reason[i] = "quality_floor"
     explored = np.where(above, index != best, utility[row, index] < utility[row, best] - TIE)
@@ -120,6 +120,6 @@ def _confidence(query: Query) -> float:
 
 
 def held_arms(view: RouteView, session_arms: Sequence[str | None], allowed: BoolArray) -> IntArray:
-    """Index of the arm that each session keeps; -1 without one, or where it may not answer: intp (n_queries,)."""
+    """Index of the arm that each session keeps or query names; -1 without one, or where it may not answer."""
     held = [-1 if arm is None else view.index.get(arm, -1) for arm in session_arms]
     return np.array([i if i >= 0 and allowed[row, i] else -1 for row, i in enumerate(held)], dtype=np.intp)

@@ -64,6 +64,7 @@ def is_plain(query: Query) -> bool:
         query.candidates is None
         and not query.excluded_arms
         and not query.capabilities
+        and query.upstreams is None
         and query.max_cost_usd is None
         and query.max_latency_ms is None
     )
@@ -102,6 +103,8 @@ def _reason(
     arm = view.arms[i]
     if not arm.enabled:
         return "disabled"
+    if query.upstreams is not None and arm.upstream not in query.upstreams:
+        return "no_upstream"
     if query.candidates is not None and arm.arm not in query.candidates:
         return "not_a_candidate"
     if arm.arm in query.excluded_arms:

@@ -2,7 +2,8 @@
 
 Event names are ``noun.verb`` and are the message; everything else travels in ``extra``. What a request is
 about (``request_id``, ``decision_id``, ``policy``) is held in context variables and added to every line.
-Not a place for content: prompt text, request headers and API keys are never passed to a logger.
+Not a place for content: prompt text, request headers and API keys are never passed to a logger of ours. What
+libraries log passes one filter (``outline.py``) that keeps none of its text. Writing never waits (``log_writer.py``).
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TextIO
+
+from banditd.obs.log_writer import LogHandler
+from banditd.obs.outline import LIBRARY_EVENT, OURS, is_ours, outline_exception, outline_record
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 decision_id: ContextVar[str | None] = ContextVar("decision_id", default=None)
@@ -49,6 +54,8 @@ def event_fields(record: logging.LogRecord) -> dict[str, object]:
         value = variable.get()
         if value is not None:
             fields[name] = value
+    if not is_ours(record.name):
+        return fields | outline_record(record)
     extras = record.__dict__
     for name in sorted(extras.keys() - _STANDARD):
         if name.lower() not in _NEVER:
@@ -74,8 +81,8 @@ class JsonFormatter(LineFormatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = event_fields(record)
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return self.line(record.created, record.levelname, record.name, record.getMessage(), fields)
+            fields["exception"] = outline_exception(record.exc_info[1])
+        return self.line(record.created, record.levelname, record.name, _event(record), fields)
 
 
 class TextFormatter(LineFormatter):
@@ -86,8 +93,8 @@ class TextFormatter(LineFormatter):
         return f"{_timestamp(at_s)} {level:<7} {_one_line(event)} {shown}".rstrip()
 
     def format(self, record: logging.LogRecord) -> str:
-        line = self.line(record.created, record.levelname, record.name, record.getMessage(), event_fields(record))
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = self.line(record.created, record.levelname, record.name, _event(record), event_fields(record))
+        return f"{line}\n{outline_exception(record.exc_info[1])}" if record.exc_info else line
 
 
 def write_events(
@@ -109,11 +116,8 @@ def write_events(
     name = logging.getLevelName(level)
     for handler in logging.getLogger().handlers:
         formatter = handler.formatter
-        if isinstance(handler, logging.StreamHandler) and isinstance(formatter, LineFormatter):
-            lines = [formatter.line(at_s, name, logger.name, event, fields) for at_s, fields in entries]
-            with handler.lock or nullcontext():
-                handler.stream.write("\n".join(lines) + "\n")
-                handler.flush()
+        if isinstance(handler, LogHandler) and isinstance(formatter, LineFormatter):
+            handler.write_lines([formatter.line(at_s, name, logger.name, event, fields) for at_s, fields in entries])
             continue
         for _, fields in entries:  # somebody else's handler: records as usual
             handler.handle(logger.makeRecord(logger.name, level, "", 0, event, (), None, extra=fields))
@@ -136,24 +140,66 @@ def configure_logging(level: str = "INFO", format: str = "json", stream: TextIO 
     ValueError
         For an unknown level or format.
     """
-    formatters: dict[str, type[logging.Formatter]] = {"json": JsonFormatter, "text": TextFormatter}
+    formatters: dict[str, type[LineFormatter]] = {"json": JsonFormatter, "text": TextFormatter}
     if format not in formatters:
         raise ValueError(f"the log format is json or text, not {format!r}")
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(formatters[format]())
+    formatter = formatters[format]()
+
+    def tell_dropped(lines: int) -> str:
+        return formatter.line(time.time(), "WARNING", __name__, "log.dropped", {"lines": lines})
+
+    set_level(level)
+    handler = LogHandler(stream if stream is not None else sys.stderr, tell_dropped=tell_dropped)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
-    root.setLevel(level.upper())
+    # What libraries say below a warning would be nothing but its level, without its text.
+    root.setLevel(logging.WARNING)
     for former in list(root.handlers):
         root.removeHandler(former)
+        if isinstance(former, LogHandler):
+            former.close()
     root.addHandler(handler)
     # What no formatter of ours shows need not be looked up for each line: it is half of a line's cost.
     # (The standard library's own recipe: its logging how-to, "Optimization".)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - the recipe's name for "no caller"
-    # We write our own access line; the library's would carry the query string and cost a format per request.
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    # Two lines for every run of every job, several a second: job_run and /metrics have them, failures are logged.
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """The lowest level of our own events, any case. Raises ValueError for an unknown one."""
+    logging.getLogger(OURS).setLevel(level.upper())
+
+
+def log_uncaught() -> None:
+    """What ends a thread or a finaliser is logged as everything else is, without its text, not printed."""
+    crashes = logging.getLogger(__name__)
+
+    def thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            crashes.error("thread.crashed", exc_info=args.exc_value)
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        if args.exc_value is not None:
+            crashes.error("finaliser.crashed", exc_info=args.exc_value)
+
+    logging.captureWarnings(True)
+    threading.excepthook = thread
+    sys.unraisablehook = unraisable
+
+
+def flush_logs() -> None:
+    """Wait, for a second at most, until what was logged is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def dropped_lines() -> int:
+    """Lines of the log that nobody took, since the start of the process."""
+    return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, LogHandler))
+
+
+def _event(record: logging.LogRecord) -> str:
+    return record.getMessage() if is_ours(record.name) else LIBRARY_EVENT
 
 
 def _timestamp(seconds: float) -> str:

@@ -7,15 +7,18 @@ templates; never ids, users or tags of requests. Not a store: it forgets at rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
+from banditd.obs.logs import dropped_lines
 
 _FAST_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
@@ -25,6 +28,16 @@ _DELAY_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2
 # A client may invent policy names; a label value must not follow it for ever.
 _MAX_CHILDREN: Final = 4000
 _OTHER: Final = "_other"
+
+
+class _LogCollector(Collector):
+    """Reads what the log's own thread has counted."""
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """One counter."""
+        yield CounterMetricFamily(
+            "banditd_log_dropped_lines", "Lines of the log that found no room: nobody read it.", value=dropped_lines()
+        )
 
 
 class Metrics:
@@ -40,8 +53,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
+        self.registry.register(_LogCollector())
         self._define_requests()
         self._define_usage()
+        self._define_gateway()
         self._define_learning()
         self._define_operations()
         self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(1)
@@ -77,6 +92,30 @@ class Metrics:
         self.upstream_errors = self._counter(
             "banditd_upstream_errors", "Calls of a model that were reported as failed.", "policy", "arm"
         )
+
+    def _define_gateway(self) -> None:
+        """The calls that the daemon makes itself."""
+        self.gateway_requests = self._counter(
+            "banditd_gateway_requests", "Requests to the gateway by how they ended.", "surface", "outcome"
+        )
+        self.gateway_attempts = self._counter(
+            "banditd_gateway_attempts",
+            "Calls of upstreams: ok, or the class of their failure.",
+            "policy",
+            "arm",
+            "outcome",
+        )
+        self.gateway_first_token = self._histogram(
+            "banditd_gateway_first_token_seconds",
+            "Time from a call to its first token.",
+            _UPSTREAM_S,
+            "policy",
+            "arm",
+        )
+        self.gateway_usage_estimated = self._counter(
+            "banditd_gateway_usage_estimated", "Answers whose usage was counted here: their upstream did not say."
+        )
+        self.gateway_open = self._gauge("banditd_gateway_open_requests", "Requests to the gateway that are running.")
 
     def _define_learning(self) -> None:
         self.reward_delay = self._histogram(
@@ -174,6 +213,10 @@ class Metrics:
     def count(self, metric: Counter, *labels: str, by: float = 1) -> None:
         """Add ``by`` (>= 0) to a counter's child (see ``child``)."""
         self.child(metric, *labels).inc(by)  # type: ignore[union-attr]  # a counter's child is a counter
+
+    def observe(self, metric: Histogram, value: float, *labels: str) -> None:
+        """Add a value to a histogram's child (see ``child``)."""
+        self.child(metric, *labels).observe(value)  # type: ignore[union-attr]  # a histogram's child is one
 
     def settled(self, settled: Settled, news: Sequence[Attempt]) -> None:
         """Count what a usage report told that was new. ``news`` : the attempts that were not known.

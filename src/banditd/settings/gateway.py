@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from banditd.core.model_names import PREFIX, RESERVED, readings
 from banditd.settings.arms import ArmSettings
 from banditd.settings.base import NAME_PATTERN, Section
 
@@ -98,9 +99,9 @@ class GatewaySettings(Section):
         for alias, target in self.aliases.items():
             if not re.match(NAME_PATTERN, alias) or len(alias) > 128:
                 raise ValueError(f"aliases: {alias!r} cannot be the name of a model")
-            if alias.startswith("banditd/"):
+            if alias.startswith(PREFIX):
                 raise ValueError(f"aliases: {alias} has a meaning of its own; choose a name without banditd/")
-            if not target.startswith("banditd/"):
+            if not target.startswith(PREFIX):
                 raise ValueError(
                     f"aliases: {alias} must stand for banditd/auto, banditd/<policy>, banditd/<policy>:<profile>, "
                     f"banditd/arm/<arm> or banditd/<policy>/arm/<arm>, not {target!r}"
@@ -155,7 +156,11 @@ def check_upstreams(
                 )
     if gateway.enabled and not upstreams:
         raise ValueError("gateway.enabled is true, and there is no upstream to call: name one below upstreams")
+    if upstreams and (taken := sorted(RESERVED & set(arms))):
+        raise ValueError(f"policies: {taken[0]} means something else as a model's name; call the policy otherwise")
     for alias, target in gateway.aliases.items():
-        policy = target.removeprefix("banditd/").split("/arm/")[0].split(":")[0]
-        if not target.startswith("banditd/arm/") and policy not in {"auto", *arms}:
-            raise ValueError(f"gateway.aliases: {alias} stands for {target}, and there is no policy {policy}")
+        if not any(readings(target, arms)):
+            raise ValueError(
+                f"gateway.aliases: {alias} stands for {target}, and there is no such policy: policies are "
+                f"{', '.join(arms)}"
+            )

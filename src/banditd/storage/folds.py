@@ -24,7 +24,8 @@ from banditd.storage.schema import contribution, decision, fold_queue, reward_ev
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
 DAMAGED: Final = "damaged"  # in place of a schema: nobody learns from such a row, and its rewards are set aside
-KEPT_BY_SESSION: Final = "session"
+# Reasons of decisions for which nothing was drawn: they say nothing about what another arm would have earned.
+NOT_DRAWN: Final = frozenset({"session", "pinned"})
 _MILLISECOND_HEX: Final = 12
 
 
@@ -185,6 +186,6 @@ def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, floa
 
 
 def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:
-    if row.reason == KEPT_BY_SESSION:
+    if row.reason in NOT_DRAWN:
         return ()
     return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), strict=True))

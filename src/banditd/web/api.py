@@ -6,7 +6,7 @@ lookups in the application per request.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +19,9 @@ from pydantic import BaseModel
 from banditd import __version__
 from banditd.obs.metrics import Metrics
 from banditd.services.bundle import Services
-from banditd.web.problems import Kind
+from banditd.web.gateway.places import Places
+from banditd.web.gateway.watch import ClientWatch
+from banditd.web.problems import Kind, problem_answer
 from banditd.web.security import ApiKey
 
 
@@ -33,6 +35,21 @@ class DaemonLike(Protocol):
 
 
 OpenServices: TypeAlias = Callable[[], AbstractAsyncContextManager[DaemonLike]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayWebSettings:
+    """What the surfaces of the gateway need.
+
+    aliases : other names of models to names of ours. keepalive_s : silence after which a stream gets a comment.
+    max_streams_per_key : requests of one caller at once. own_ids : the decision's id stands for the upstream's.
+    """
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    max_body_bytes: int = 33_554_432
+    keepalive_s: float = 15.0
+    max_streams_per_key: int = 1000
+    own_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +76,7 @@ class WebSettings:
     body_timeout_s: float = 30.0
     header_timeout_s: float = 10.0
     write_timeout_s: float = 30.0
+    gateway: GatewayWebSettings = GatewayWebSettings()
     version: str = __version__
 
 
@@ -88,6 +106,8 @@ class Api:
 
     def __init__(self, config: WebSettings, describe: Callable[[], bytes]) -> None:
         self.config = config
+        self.watch = ClientWatch(config.gateway.keepalive_s)
+        self.places = Places(config.gateway.max_streams_per_key)
         self._describe = describe
 
     @cached_property
@@ -96,7 +116,9 @@ class Api:
         return self._describe()
 
 
-Handler: TypeAlias = Callable[[Api, web.Request], Awaitable[web.Response]]
+Handler: TypeAlias = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
+Failed: TypeAlias = Callable[[BaseException, str], web.Response]
+"""From an error and the request's id to the whole answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +133,7 @@ class Route:
     media : content type of an answer that is not JSON.
     takes : what is taken as a body: types, limit.
     by_any_name : answered whatever name the request asks for: health checks come by address.
+    failed : how errors are answered where that is not as problem details; ``error_model`` describes it.
     details : the scope that sees more of the answer of a public path (``keys.SEES_DETAILS``).
     """
 
@@ -132,4 +155,6 @@ class Route:
     takes: BodyRule = JSON_BODY
     by_any_name: bool = False
     details: str | None = None
+    failed: Failed = problem_answer
+    error_model: type[BaseModel] | None = None
     pattern: str | None = None  # aiohttp's form of the path where it differs from OpenAPI's

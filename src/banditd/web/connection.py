@@ -35,7 +35,9 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         waiter = self._waiter
-        if waiter is None or waiter.done():  # a head is complete
+        # The first bytes may come before the library waits for any.
+        incomplete = self._request_count == 0 if waiter is None else not waiter.done()
+        if not incomplete:
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None

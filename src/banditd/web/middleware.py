@@ -22,7 +22,7 @@ from banditd.core.errors import BanditdError, BudgetExhaustedError
 from banditd.obs import logs
 from banditd.obs.metrics import Metrics
 from banditd.web.access import AccessLog
-from banditd.web.api import Route
+from banditd.web.api import Failed, Route
 from banditd.web.intake import Intake
 from banditd.web.keys import INTAKE, KEY_NAME, SEES_DETAILS
 from banditd.web.origin import Doorman
@@ -49,6 +49,7 @@ class Entry:
     details: str | None = None
     intake: Intake | None = None
     wants_body: bool = False
+    failed: Failed = problem_answer
     seconds: Histogram | None = None
     counters: dict[int, Counter] = field(default_factory=dict)
 
@@ -82,6 +83,7 @@ class Walk:
             details=route.details,
             intake=intake,
             wants_body=route.body is not None,
+            failed=route.failed,
         )
 
     def measure(self, metrics: Metrics) -> None:
@@ -114,13 +116,13 @@ class Walk:
                 response = await handler(request)
             except (BanditdError, web.HTTPException) as raised:
                 error = raised
-                response = problem_answer(raised, request_id)
+                response = entry.failed(raised, request_id)
                 if response.status == 500:  # one of ours, but a bug all the same
                     logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
             except Exception as raised:
                 error = raised
                 logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
-                response = problem_answer(raised, request_id)
+                response = entry.failed(raised, request_id)
             headers = response.headers
             headers["x-request-id"] = request_id
             headers["Server"] = self._server

@@ -39,7 +39,7 @@ _ROUTE_HEADERS: Final = {
 
 def describe(routes: Sequence[Route], *, version: str) -> bytes:
     """The whole description as JSON bytes."""
-    models = {Problem} | {m for r in routes for m in (r.body, *r.answers.values()) if m is not None}
+    models = {Problem} | {m for r in routes for m in (r.body, r.error_model, *r.answers.values()) if m is not None}
     pairs = [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)]
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]  # the mode is a literal
     paths: dict[str, Json] = {}
@@ -132,7 +132,7 @@ def _responses(route: Route) -> Json:
             answer["headers"] |= {name: _header(text) for name, text in _ROUTE_HEADERS.items()}
         answers[str(status)] = answer
     for kind in (*route.problems, *_common(route)):
-        _add_problem(answers, kind)
+        _add_problem(answers, kind, route)
     return dict(sorted(answers.items()))
 
 
@@ -145,8 +145,11 @@ def _common(route: Route) -> tuple[Kind, ...]:
     return (*guarded, *limited, *checked, CROSS_ORIGIN, *named, *timed, INTERNAL)
 
 
-def _add_problem(answers: Json, kind: Kind) -> None:
-    content = {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+def _add_problem(answers: Json, kind: Kind, route: Route) -> None:
+    if route.error_model is not None:
+        content = {"application/json": {"schema": {"$ref": _ref(route.error_model)}}}
+    else:
+        content = {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
     answer = answers.setdefault(str(kind.status), {"description": kind.title, "content": {}})
     if kind.title not in answer["description"]:
         answer["description"] += f"; or: {kind.title}"

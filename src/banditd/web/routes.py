@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
-from banditd.web.api import Route
-from banditd.web.handlers import arms, dashboard, decisions, operations, reports, rewards, routing
+from banditd.web.api import BodyRule, Route
+from banditd.web.gateway.forms import chat_failure
+from banditd.web.handlers import arms, chat, dashboard, decisions, operations, reports, rewards, routing
 from banditd.web.problems import (
     BUDGET,
     CONFLICT,
@@ -19,6 +21,7 @@ from banditd.web.problems import (
     UNAVAILABLE,
 )
 from banditd.web.schemas import arms as arm_schemas
+from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import dashboard as dashboard_schemas
 from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import reports as report_schemas
@@ -71,6 +74,20 @@ ROUTES: Final[tuple[Route, ...]] = (
         path_parameters=_ID, answers={200: reward_schemas.RewardReceiptAnswer},
         problems=(NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
     ),
+    Route(
+        method="POST", path="/v1/chat/completions", handler=chat.create, operation="chat",
+        summary="Answer a chat: decide, call the arm's upstream, stream it through, settle", tag="gateway",
+        scope="chat", body=chat_schemas.ChatRequest, answers={200: chat_schemas.ChatAnswer},
+        takes=BodyRule(most_bytes=attrgetter("gateway.max_body_bytes"), bounded=False),
+        failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer,
+        problems=(MALFORMED, TOO_LARGE, MEDIA, NOT_FOUND, BUDGET, UNAVAILABLE),
+    ),
+    Route(
+        method="GET", path="/v1/models", handler=chat.models, operation="listModels",
+        summary="The names that requests to the gateway may use", tag="gateway", scope="chat",
+        answers={200: chat_schemas.ModelList}, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer,
+        problems=(NOT_FOUND,),
+    ),
     _look(
         "/v1/decisions", decisions.page, "listDecisions", "The decision log, newest first", tag="decisions",
         parameters=report_schemas.DecisionParameters, answers={200: report_schemas.DecisionPage},
@@ -90,6 +107,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/decisions/{id}/activate", handler=decisions.activate,
         operation="activateDecision", summary="Activate a deferred decision", tag="decisions",
         scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
+        problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/decisions/{id}/abandon", handler=decisions.abandon,
+        operation="abandonDecision", summary="Say that a decision was never served", tag="decisions",
+        scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.AbandonAnswer},
         problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(
@@ -139,6 +162,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
         parameters=report_schemas.PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/budgets/{budget}/corrections", handler=reports.correct_budget,
+        operation="correctBudget", summary="Correct what is charged to an account by hand", tag="looking",
+        scope="admin", idempotency_key=True, path_parameters={"budget": (_NAME, "Name of the budget.")},
+        body=money_schemas.CorrectionRequest, answers={200: money_schemas.CorrectionAnswer},
+        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(
         "/v1/stats/map", dashboard.map_, "statsMap", "Where recent queries lie, and what answered them",

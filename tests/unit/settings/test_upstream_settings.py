@@ -97,7 +97,8 @@ def test_an_arm_that_cannot_be_called_is_refused(arm: dict[str, Any], says: str)
     ("gateway", "says"),
     [
         ({"aliases": {"gpt-4o": "gpt-5"}}, "must stand for"),
-        ({"aliases": {"gpt-4o": "banditd/nobody"}}, "no policy nobody"),
+        ({"aliases": {"gpt-4o": "banditd/nobody"}}, "no such policy"),
+        ({"aliases": {"gpt-4o": "banditd/nobody/arm/a"}}, "no such policy"),
         ({"aliases": {"banditd/auto": "banditd/default"}}, "meaning of its own"),
         ({"aliases": {"a b": "banditd/auto"}}, "name of a model"),
     ],
@@ -112,6 +113,13 @@ def test_aliases_that_lead_nowhere_are_refused(gateway: dict[str, Any], says: st
 )
 def test_aliases_for_what_is_there(target: str) -> None:
     assert _settings(gateway={"aliases": {"gpt-4o": target}}).gateway.aliases == {"gpt-4o": target}
+
+
+def test_reserved_names_are_no_policies_of_a_gateway() -> None:
+    for name in ("auto", "arm"):
+        with pytest.raises(ValueError, match="means something else"):
+            Settings(upstreams={"up": {"kind": "echo"}}, policies={"default": {}, name: {}})  # type: ignore[dict-item]
+        Settings(policies={"default": {}, name: {}})  # type: ignore[dict-item]
 
 
 def test_a_gateway_needs_something_to_call() -> None:

@@ -16,6 +16,7 @@ from banditd.services.learning.folding import estimate_deltas, stat_deltas
 _STRETCH_US: Final = 300 * 1_000_000
 """Decisions of the same five minutes are counted together: memory grows with time and arms, not with the log."""
 
+_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 _StatKey = tuple[str, int | None, int]
 
 
@@ -36,16 +37,19 @@ class Recount:
         if put is None:
             return
         start_us = item.created_at_us - item.created_at_us % _STRETCH_US
-        anew = dataclasses.replace(item, contribution=None)
-        for whole in stat_deltas(anew, put):
-            delta = whole if own else dataclasses.replace(whole, cluster=None)
-            if item.queue_ids and item.contribution is None and delta.delay_s is not None:
-                self._new.append(delta)  # nobody has counted its delay yet
-                continue
-            self._add_stat(dataclasses.replace(delta, created_at_us=start_us, delay_s=None))
+        if item.queue_ids and item.contribution is None:
+            # Nobody has counted its delay yet.
+            self._new.extend(stat_deltas(item, put))
+        else:
+            # What taking it out would change, the other way round: its rewards may have been taken back since.
+            for delta in stat_deltas(dataclasses.replace(item, contribution=put), None):
+                sums = {name: -getattr(delta, name) for name in _SUMS}
+                cluster = delta.cluster if own else None
+                self._add_stat(dataclasses.replace(delta, cluster=cluster, created_at_us=start_us, **sums))
         if estimated:
-            for estimate in estimate_deltas(anew, put):
-                self._add_estimate(dataclasses.replace(estimate, created_at_us=start_us))
+            for estimate in estimate_deltas(dataclasses.replace(item, contribution=put, estimated=True), None):
+                terms = tuple(-term for term in estimate.sums)
+                self._add_estimate(EstimateDelta(estimate.arm, start_us, terms))
 
     @property
     def stats(self) -> list[StatDelta]:
@@ -59,10 +63,7 @@ class Recount:
         key = (delta.arm, delta.cluster, delta.created_at_us)
         before = self._stats.get(key)
         if before is not None:
-            sums = {
-                name: getattr(before, name) + getattr(delta, name)
-                for name in ("rewards", "weight", "weighted_reward", "weighted_square")
-            }
+            sums = {name: getattr(before, name) + getattr(delta, name) for name in _SUMS}
             delta = dataclasses.replace(delta, **sums)
         self._stats[key] = delta
 

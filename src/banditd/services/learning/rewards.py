@@ -56,7 +56,7 @@ class RewardService:
         self._after(outcomes)
         return outcomes
 
-    async def retract(self, reward_id: str) -> RewardReceipt:
+    async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         """Take back the reward with this id (any revision of it).
 
         Raises
@@ -78,6 +78,7 @@ class RewardService:
             retract=True,
             metadata={},
             received_at_us=self._clock.now_us(),
+            owner=owner,
         )
         [outcome] = await self._rewards.record([submission], partial(judge_reward, rules_by_policy=self.rules))
         if isinstance(outcome, BanditdError):
@@ -85,8 +86,10 @@ class RewardService:
         self._after([outcome])
         return outcome
 
-    async def report_usage(self, report: UsageReport) -> UsageReceipt:
+    async def report_usage(self, report: UsageReport, *, breakers_told: bool = False) -> UsageReceipt:
         """Merge a report into what is known of its decision, and settle the difference, once.
+
+        breakers_told : whoever made the calls has told the breakers already, when each of them ended.
 
         What is news is said in one place (``core.usage``). Clients and calls of our own report alike.
 
@@ -99,7 +102,7 @@ class RewardService:
         outcome = "duplicate" if settled.duplicate else "revised" if settled.revision else "recorded"
         self._metrics.count(self._metrics.usage_reports, outcome)
         if not settled.duplicate:
-            self._settled(settled)
+            self._settled(settled, breakers_told=breakers_told)
         return UsageReceipt(
             decision_id=report.decision_id,
             duplicate=settled.duplicate,
@@ -107,15 +110,30 @@ class RewardService:
             cost_usd=settled.cost_usd,
         )
 
-    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards.
 
         Returns (False when it was active already, whether an earlier request under ``key`` was answered so).
         """
-        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key)
+        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key, owner)
         if changed and not duplicate:
             self._wake_learner()
         return changed, duplicate
+
+    async def abandon(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        """Say that a decision was never served: its estimate leaves every account, nothing of it is learned.
+
+        Returns (False when it was said before, whether an earlier request under ``key`` was answered so).
+
+        Raises
+        ------
+        NotFoundError : no such decision. ConflictError : it has a reward. ForbiddenError : ``owner`` did not make it.
+        """
+        return await self._rewards.abandon(decision_id, self._clock.now_us(), key, owner)
 
     async def default(self, policy: str, decision_ids: Sequence[str], value: float) -> int:
         """Give decisions whose window closed without a reward the policy's default. Returns how many."""
@@ -141,12 +159,12 @@ class RewardService:
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
 
-    def _settled(self, settled: Settled) -> None:
+    def _settled(self, settled: Settled, *, breakers_told: bool) -> None:
         """A report told something new: metrics, breakers and learner hear of it."""
         news = news_of(settled.before, settled.after, settled.chosen_arm)
         self._metrics.settled(settled, news)
         breakers = self._breakers.get(settled.policy)
-        if breakers is not None:
+        if breakers is not None and not breakers_told:
             now_us = self._clock.now_us()
             for one in news:
                 breakers.count(one.arm, one.error, now_us=now_us, retry_after_s=one.retry_after_s)
@@ -196,4 +214,6 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
         retract=reward.retract,
         metadata=reward.metadata,
         received_at_us=now_us,
+        scope=None if reward.idempotency_key is None else reward.key_name or "",
+        owner=reward.owner,
     )

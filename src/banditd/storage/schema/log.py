@@ -70,6 +70,14 @@ activation: Final = Table(
     Index(None, "policy", "activated_at_us"),
 )
 
+abandonment: Final = Table(
+    "abandonment",
+    metadata,
+    decision_key(primary_key=True),
+    text_column("policy"),
+    time_column("abandoned_at_us"),
+)
+
 reward_event: Final = Table(
     "reward_event",
     metadata,
@@ -147,6 +155,7 @@ attempt: Final = Table(
     Column("cost_usd", Double),
     Column("told_cost_usd", Double),
     Column("retry_after_s", Double),
+    Column("first_token_ms", Double),
 )
 
 session: Final = Table(

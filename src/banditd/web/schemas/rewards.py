@@ -119,6 +119,8 @@ class AttemptRequest(RequestModel):
     cost_usd: Dollars | None = None
     retry_after_s: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """How long an overloaded upstream asked to be left alone: its arm is, for so long (at most an hour)."""
+    first_token_ms: Milliseconds | None = None
+    """Time to its first token."""
 
     @model_validator(mode="after")
     def _check_cached(self) -> Self:
@@ -191,5 +193,15 @@ class ActivateAnswer(AnswerModel):
     decision_id: Identifier
     activated: bool
     """False when it was active already."""
+    duplicate: bool
+    """It is the answer to an earlier request under the same ``Idempotency-Key``."""
+
+
+class AbandonAnswer(AnswerModel):
+    """The decision counts as never served."""
+
+    decision_id: Identifier
+    abandoned: bool
+    """False when it was abandoned already."""
     duplicate: bool
     """It is the answer to an earlier request under the same ``Idempotency-Key``."""

@@ -28,7 +28,7 @@ from banditd.web.schemas.problem import ItemError
 
 _PartText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 # A client's own number: bounded so that no sum of squares overflows.
-_Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
+Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class ContentPart(RequestModel):
@@ -67,7 +67,7 @@ class RouteRequest(RequestModel):
     """The prompt. At most 1,000,000 characters."""
     messages: Annotated[list[Message], Field(max_length=MAX_LIST)] | None = None
     """The conversation, as for OpenAI's chat completions. Not together with ``input``."""
-    embedding: Annotated[list[_Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
+    embedding: Annotated[list[Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
     """Your own embedding of the prompt, of the encoder's dimension; it is normalised. Saves the encoding."""
     policy: Name = "default"
     """Which policy decides."""
@@ -98,7 +98,7 @@ class RouteRequest(RequestModel):
     """Draw the session's arm afresh."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None
     """Your own labels, stored with the decision. At most 32."""
-    features: Annotated[dict[Name, _Bounded], Field(max_length=MAX_FEATURES)] | None = None
+    features: Annotated[dict[Name, Bounded], Field(max_length=MAX_FEATURES)] | None = None
     """Caller features by name, as configured. Unknown names are refused by the policy."""
     tools: Annotated[int, Field(ge=0, le=10_000)] | Annotated[list[JsonValue], Field(max_length=MAX_LIST)] | None = (
         None

@@ -66,7 +66,7 @@ function Log({ page, arms, clusters, id, open }) {
       return html`<tr key=${one.decision_id} data-id=${one.decision_id} class=${one.decision_id === id ? "chosen" : ""} onClick=${() => open(one.decision_id)}>
         <td><button type="button" class="link num" aria-label=${`Open the decision of ${moment(one.created_at)}`} onClick=${(e) => { e.stopPropagation(); open(one.decision_id); }}>${moment(one.created_at)}</button></td>
         <td><${Arm} arms=${arms} name=${one.arm} /></td><td class="words">${one.cluster < 0 ? html`<span class="warn">no context</span>` : words.get(one.cluster) || `cluster ${one.cluster}`}</td>
-        <td class="num right">${percent(one.propensity)}</td><td>${one.reason === "session" ? html`<span class="badge">session</span>` : one.explored ? html`<span class="badge">explored</span>` : html`<span class="muted">greedy</span>`}</td>
+        <td class="num right">${percent(one.propensity)}</td><td>${["session", "pinned"].includes(one.reason) ? html`<span class="badge">${one.reason}</span>` : one.explored ? html`<span class="badge">explored</span>` : html`<span class="muted">greedy</span>`}</td>
         <td class="num right">${reward(drawn?.mean)}</td><td class="num right">${one.reward === null ? html`<span class="muted">waiting</span>` : html`<b>${reward(one.reward)}</b>`}</td>
         <td class="num right" title=${one.spend_usd === null ? "predicted" : "as reported"}>${one.spend_usd === null ? html`<span class="muted">≈ ${usd(one.predicted_cost_usd)}</span>` : usd(one.spend_usd)}</td></tr>`;
     })}</tbody></table></div>
@@ -92,13 +92,13 @@ function Body({ d, arms, clusters }) {
   const cluster = clusters.find((one) => one.cluster === d.cluster);
   return html`
     <p class="idline"><code>${d.decision_id}</code> <${Copy} text=${d.decision_id} label="Copy id" /></p>
-    <p class="verdict"><${Arm} arms=${arms} name=${d.arm} /> was ${d.reason === "session" ? "kept by its session" : html`drawn with probability <b class="num">${percent(d.propensity, 2)}</b>`}${d.explored ? ", exploring" : ""}, ${ago(d.created_at)} <span class="muted">(${moment(d.created_at)}, policy version ${d.policy_version})</span></p>
+    <p class="verdict"><${Arm} arms=${arms} name=${d.arm} /> was ${d.reason === "session" ? "kept by its session" : d.reason === "pinned" ? "named by the request" : html`drawn with probability <b class="num">${percent(d.propensity, 2)}</b>`}${d.explored ? ", exploring" : ""}, ${ago(d.created_at)} <span class="muted">(${moment(d.created_at)}, policy version ${d.policy_version})</span></p>
     ${d.degraded && html`<p class="outcome bad">Made without a context: ${d.degraded.replaceAll("_", " ")}.</p>`}
     ${d.input_text ? html`<blockquote class="query" tabindex="0" aria-label="The query">${d.input_text}</blockquote>` : html`<p class="muted">The text is not stored (privacy.store_input is off). ${cluster ? `Its cluster: ${cluster.words.slice(0, 6).join(", ")}.` : ""} About ${plural(d.input_tokens, "token")}.</p>`}
     <${Thumbs} id=${d.decision_id} merged=${d.contribution?.reward} onDone=${refreshAll} />
     <h3>The draw</h3>
-    ${d.reason === "session" ? html`<p class="muted">Nothing was drawn: a session keeps its arm.</p>` : html`<${DrawLine} rows=${d.arms} arms=${arms} uniform=${d.uniform} chosen=${d.arm} />`}
-    <p class="why">${because(d.arms)}${d.explored && d.reason !== "session" ? ` This time the draw fell on ${d.arm}: what it earns here is worth knowing.` : ""}</p>
+    ${["session", "pinned"].includes(d.reason) ? html`<p class="muted">Nothing was drawn: ${d.reason === "session" ? "a session keeps its arm" : "the request named its arm"}.</p>` : html`<${DrawLine} rows=${d.arms} arms=${arms} uniform=${d.uniform} chosen=${d.arm} />`}
+    <p class="why">${because(d.arms)}${d.explored && !["session", "pinned"].includes(d.reason) ? ` This time the draw fell on ${d.arm}: what it earns here is worth knowing.` : ""}</p>
     <${Scores} rows=${d.arms} arms=${arms} chosen=${d.arm} exclusions=${d.exclusions} />
     <h3>Rewards</h3><${Rewards} d=${d} />
     <h3>Usage</h3><${Usage} d=${d} />

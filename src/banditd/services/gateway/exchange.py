@@ -1,0 +1,327 @@
+"""One request and its answer: attempts up to the commit point, the stream after it, and one settlement.
+
+The *commit point* is the first event with content (text, reasoning, a tool call) or a finish reason. Before it the
+events are held back and another arm may be asked; after it nothing is ever switched: the client sees a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from banditd.core.attempts import Attempt, ErrorClass
+from banditd.core.types import Arm, Decision, UsageReport
+from banditd.ports.upstreams import (
+    StreamEvent,
+    TokenUsage,
+    UpstreamCall,
+    UpstreamError,
+    UpstreamReply,
+    Upstreams,
+    UpstreamStream,
+)
+from banditd.services.gateway.call import GatewayCall, GatewayRules
+from banditd.services.gateway.fallbacks import Fallbacks, Step, order_of
+
+logger = logging.getLogger(__name__)
+# What is held back before the commit point; with more than this it is passed on, and the arm is committed to.
+MAX_HELD_EVENTS: Final = 64
+MAX_HELD_BYTES: Final = 262_144
+CHARACTERS_PER_TOKEN: Final = 4.0
+MAX_REASON: Final = 64
+
+
+class Surroundings(Protocol):
+    """What an exchange needs of its gateway."""
+
+    upstreams: Upstreams
+    rules: GatewayRules
+
+    async def route(self, call: GatewayCall) -> Decision: ...
+    def arm(self, policy: str, arm: str) -> Arm: ...
+    def left_alone(self, policy: str) -> Mapping[str, str]: ...
+    def jitter(self) -> float: ...
+    def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None: ...
+    def settle(self, report: UsageReport, *, estimated: bool) -> asyncio.Task[None]: ...
+
+
+@dataclass(slots=True)
+class _Running:
+    """The call of an arm that is under way, and what was seen of its answer."""
+
+    arm: Arm
+    began_s: float
+    first_token_s: float | None = None
+    last_s: float | None = None
+    usage: TokenUsage | None = None
+    finish_reason: str | None = None
+    characters: int = 0
+    deltas: int = 0
+    response_id: str | None = None
+    model: str | None = None
+
+
+class Exchange:
+    """Made by ``Gateway.exchange``. Call ``begin``, then give ``reply`` or ``events``, and ``finish`` in any case."""
+
+    def __init__(self, surroundings: Surroundings, call: GatewayCall) -> None:
+        self._around = surroundings
+        self.call = call
+        self.decision: Decision | None = None
+        self.attempts: list[Attempt] = []
+        self.reply: UpstreamReply | None = None
+        self.headers: Mapping[str, str] = {}
+        self._running: _Running | None = None
+        self._stream: UpstreamStream | None = None
+        self._held: list[StreamEvent] = []
+        self._settling: asyncio.Task[None] | None = None
+        self._whole = False
+        self._now: Callable[[], float] = asyncio.get_running_loop().time
+
+    @property
+    def served(self) -> Arm | None:
+        """The arm that answers, from the commit point on."""
+        return None if self._running is None else self._running.arm
+
+    @property
+    def response_id(self) -> str | None:
+        """The answer's id as the upstream gave it."""
+        return None if self._running is None else self._running.response_id
+
+    @property
+    def told(self) -> tuple[Attempt, ...]:
+        """Every call so far; the one that runs as if it ended well now."""
+        if self._running is None or self._settling is not None or self.decision is None:
+            return tuple(self.attempts)
+        return (*self.attempts, self._attempt(self._running, None, self.decision))
+
+    @property
+    def model(self) -> str | None:
+        """The model's name as the upstream gave it."""
+        return None if self._running is None else self._running.model
+
+    @property
+    def calls(self) -> int:
+        """How often upstreams were called so far, the call that runs included."""
+        return len(self.attempts) + (self._running is not None and self._settling is None)
+
+    async def begin(self) -> None:
+        """Route, and call arms until one answers: then ``reply`` is there, or ``events`` may be read.
+
+        Raises
+        ------
+        UpstreamError : nobody answered; of the last call. And whatever ``RoutingService.route`` raises.
+        """
+        until_s = self._now() + self._around.rules.deadline_s
+        self.decision = decision = await self._around.route(self.call)
+        order = order_of(decision)
+        arms = {name: self._around.arm(decision.policy, name) for name in order}
+        rules = self._around.rules
+        fallbacks = Fallbacks(
+            order,
+            {name: arm.context_window_tokens for name, arm in arms.items()},
+            max_attempts=rules.max_attempts,
+            on_policy=rules.fallback_on_policy,
+        )
+        step: Step | None = fallbacks.first()
+        while step is not None:
+            failed = await self._try(arms[step.arm], until_s)
+            if failed is None:
+                return
+            avoid = self._around.left_alone(decision.policy)
+            following = fallbacks.after(step.arm, failed, jitter=self._around.jitter(), avoid=avoid)
+            if following is None or self._now() + following.wait_s >= until_s:
+                raise failed
+            if following.wait_s:
+                await asyncio.sleep(following.wait_s)
+            step = following
+
+    async def events(self) -> AsyncIterator[Sequence[StreamEvent]]:
+        """The events of a stream, one read at a time, the ones held back first.
+
+        Raises
+        ------
+        UpstreamError : it did not finish. What came before has been given.
+        """
+        stream, running = self._stream, self._running
+        if stream is None or running is None:
+            return
+        held, self._held = self._held, []
+        yield held
+        try:
+            async for events in stream:
+                self._note(running, events)
+                yield events
+            self._whole = True
+        except UpstreamError as error:
+            self._close(error)
+            raise
+
+    def finish(self) -> asyncio.Task[None] | None:
+        """Hang up where something still runs, and settle, once: later calls give the same settlement.
+
+        An answer that was not read to its end counts as ``client_gone``. None is returned where nothing was decided.
+        """
+        if self._settling is not None or self.decision is None:
+            return self._settling
+        if self._stream is not None:
+            self._stream.close()
+        if self._running is not None:
+            ended: ErrorClass | None = None if self._whole else "client_gone"
+            self._attempted(self._running, ended, code=ended or "")
+        estimated = self._running is not None and self._running.usage is None
+        self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
+        return self._settling
+
+    # ---------------------------------------------------------------- one call
+
+    async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
+        """Call one arm up to its commit point; the error where it failed."""
+        running = self._running = _Running(arm, self._now())
+        call = self._upstream_call(arm, max(0.001, until_s - self._now()))
+        try:
+            if self.call.stream:
+                await self._open(running, call)
+            else:
+                await self._complete(running, call)
+        except UpstreamError as error:
+            self._close(error)
+            return error
+        return None
+
+    async def _complete(self, running: _Running, call: UpstreamCall) -> None:
+        reply = await self._around.upstreams.complete(call)
+        running.last_s = self._now()
+        running.usage, running.finish_reason = reply.usage, reply.finish_reason
+        running.characters = reply.characters
+        running.response_id, running.model = reply.response_id, reply.model
+        self.reply, self.headers = reply, reply.headers
+        self._whole = True
+
+    async def _open(self, running: _Running, call: UpstreamCall) -> None:
+        self._held = []
+        self._stream = stream = await self._around.upstreams.stream(call)
+        size = 0
+        async for events in stream:
+            self._note(running, events)
+            self._held += events
+            size += sum(len(event.raw) for event in events)
+            if any(event.content or event.finish_reason is not None for event in events):
+                break
+            told = sum(not event.raw.startswith(b":") for event in self._held)
+            if told > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
+                break
+        self.headers = stream.headers
+
+    def _note(self, running: _Running, events: Sequence[StreamEvent]) -> None:
+        now_s = running.last_s = self._now()
+        for event in events:
+            if event.content:
+                running.deltas += 1
+                running.characters += event.characters
+                if running.first_token_s is None:
+                    running.first_token_s = now_s
+            if event.finish_reason is not None:
+                running.finish_reason = event.finish_reason
+            if event.usage is not None:
+                running.usage = event.usage
+            if running.response_id is None and event.response_id is not None:
+                running.response_id, running.model = event.response_id, event.model
+
+    def _upstream_call(self, arm: Arm, left_s: float) -> UpstreamCall:
+        call = self.call
+        return UpstreamCall(
+            upstream=arm.upstream or "",
+            surface=call.surface,
+            model=arm.upstream_model,
+            body=call.body,
+            headers=call.headers,
+            params=arm.params,
+            rename_params=arm.rename_params,
+            first_token_s=arm.first_token_s,
+            deadline_s=left_s,
+        )
+
+    def _close(self, error: UpstreamError) -> None:
+        """A call has failed: it becomes an attempt of its class."""
+        running, self._running = self._running, None
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        if running is None:
+            return
+        if error.usage is not None:
+            running.usage = error.usage
+        self._attempted(running, error.error_class, code=error.code, error=error)
+
+    def _attempted(
+        self, running: _Running, ended: ErrorClass | None, *, code: str, error: UpstreamError | None = None
+    ) -> None:
+        """A call has ended: it is kept for the settlement, and breakers and metrics hear of it."""
+        decision = self.decision
+        if decision is None:
+            return
+        attempt = self._attempt(running, ended, decision)
+        if error is not None:
+            attempt = replace(attempt, retry_after_s=error.retry_after_s)
+        self.attempts.append(attempt)
+        self._around.tell(decision.policy, attempt, calls=error is None or not error.local)
+        if ended is not None:
+            logger.info(
+                "gateway.attempt_failed",
+                extra={
+                    "decision_id": decision.decision_id,
+                    "policy": decision.policy,
+                    "arm": attempt.arm,
+                    "upstream": running.arm.upstream,
+                    "error_class": ended,
+                    "code": code,
+                    "status": None if error is None else error.status,
+                },
+            )
+
+    def _attempt(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> Attempt:
+        last_s = self._now() if running.last_s is None or ended is not None else running.last_s
+        tokens = self._tokens(running, ended, decision)
+        first_s = running.first_token_s
+        return Attempt(
+            arm=running.arm.arm,
+            error=ended,
+            latency_ms=(last_s - running.began_s) * 1e3,
+            input_tokens=None if tokens is None else tokens.input_tokens,
+            output_tokens=None if tokens is None else tokens.output_tokens,
+            cached_input_tokens=None if tokens is None else tokens.cached_input_tokens,
+            cost_usd=None if tokens is None else tokens.cost_usd,
+            first_token_ms=None if first_s is None else (first_s - running.began_s) * 1e3,
+        )
+
+    def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
+        """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
+        if running.usage is not None:
+            return running.usage
+        if ended is not None and ended != "client_gone" and not running.deltas:
+            return None
+        counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
+        return TokenUsage(decision.input_tokens, round(counted))
+
+    def _report(self, decision: Decision) -> UsageReport:
+        """The settlement: every attempt, and the figures of the one that answered, or failed last."""
+        last = self.attempts[-1] if self.attempts else None
+        reason = None if self._running is None else self._running.finish_reason
+        reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
+        report = UsageReport(decision_id=decision.decision_id, attempts=tuple(self.attempts), finish_reason=reason)
+        if last is None:  # broken off before the first call
+            return replace(report, error="client_gone")
+        return replace(
+            report,
+            served_arm=last.arm if last.error is None and last.arm != decision.arm else None,
+            error=last.error,
+            latency_ms=last.latency_ms,
+            input_tokens=last.input_tokens,
+            output_tokens=last.output_tokens,
+            cached_input_tokens=last.cached_input_tokens,
+            cost_usd=last.cost_usd,
+        )

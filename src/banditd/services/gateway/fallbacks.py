@@ -1,0 +1,108 @@
+"""Whom to call after a call has failed, and whom first. Pure.
+
+The arms stand in the policy's own order: the drawn one, then by the probability they had, then by utility.
+
+| class | the same arm again | the next arm |
+|---|---|---|
+| transport | once, where a kept connection was stale | yes |
+| timeout | no | yes |
+| overload | once, where it asks for two seconds at most | yes |
+| server | once, after 0.2 to 0.6 s, where it answered with a status of 500 or more | yes |
+| auth | no | yes |
+| context | no | only arms with a larger window |
+| policy | no | only where it is configured |
+| request, client_gone | no | no |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from banditd.core.types import Decision
+from banditd.ports.upstreams import UpstreamError
+
+SHORT_WAIT_S: Final = 2.0
+JITTER_S: Final = (0.2, 0.6)
+_NEXT: Final = frozenset({"transport", "timeout", "overload", "server", "auth"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Call this arm after so many seconds."""
+
+    arm: str
+    wait_s: float = 0.0
+
+
+class Fallbacks:
+    """The rest of the way of one request. ``windows``: arm to its context window in tokens, None where unsaid."""
+
+    def __init__(
+        self, order: Sequence[str], windows: Mapping[str, int | None], *, max_attempts: int, on_policy: bool
+    ) -> None:
+        self._waiting = list(order)
+        self._windows = windows
+        self._left = max_attempts
+        self._on_policy = on_policy
+        self._again: set[str] = set()
+
+    def first(self) -> Step:
+        """The drawn arm."""
+        self._left -= 1
+        return Step(self._waiting.pop(0))
+
+    def after(self, arm: str, error: UpstreamError, *, jitter: float, avoid: Mapping[str, str]) -> Step | None:
+        """What follows a failed call of ``arm``; None: the request has failed.
+
+        Parameters
+        ----------
+        jitter : in [0, 1). avoid : arms that are left alone now; they are called only where nobody else is left.
+        """
+        if self._left <= 0:
+            return None
+        step = self._same(arm, error, jitter) or self._next(arm, error, avoid)
+        if step is not None:
+            self._left -= 1
+        return step
+
+    def _same(self, arm: str, error: UpstreamError, jitter: float) -> Step | None:
+        if arm in self._again or error.local:
+            return None
+        wait_s: float | None = None
+        if error.error_class == "overload":
+            told = error.retry_after_s
+            wait_s = told if told is not None and told <= SHORT_WAIT_S else None
+        elif error.retry_same:
+            low, high = JITTER_S
+            wait_s = 0.0 if error.error_class == "transport" else low + (high - low) * jitter
+        if wait_s is None:
+            return None
+        self._again.add(arm)
+        return Step(arm, wait_s)
+
+    def _next(self, arm: str, error: UpstreamError, avoid: Mapping[str, str]) -> Step | None:
+        named = error.error_class
+        if named == "context":
+            self._waiting = [other for other in self._waiting if self._larger(other, arm)]
+        elif named not in _NEXT and not (named == "policy" and self._on_policy):
+            return None
+        well = [other for other in self._waiting if other not in avoid] or self._waiting
+        if not well:
+            return None
+        self._waiting.remove(well[0])
+        return Step(well[0])
+
+    def _larger(self, other: str, arm: str) -> bool:
+        """Whether a prompt that was too long for ``arm`` may fit. A window that nobody has told may be any."""
+        window, failed = self._windows.get(other), self._windows.get(arm)
+        return failed is not None and (window is None or window > failed)
+
+
+def order_of(decision: Decision) -> list[str]:
+    """The arms that may answer, in the order in which they are asked."""
+    utility = decision.mean - decision.penalty
+    rest = [index for index, arm in enumerate(decision.arms) if arm != decision.arm]
+    rest.sort(key=lambda index: (-float(decision.probability[index]), -float(utility[index])))
+    return [decision.arm, *(decision.arms[index] for index in rest)]

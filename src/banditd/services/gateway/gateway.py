@@ -1,0 +1,134 @@
+"""The gateway: makes exchanges, tells breakers and metrics how calls ended, and owns the settlements under way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from banditd.core.attempts import Attempt
+from banditd.core.errors import InvariantError, UnavailableError
+from banditd.core.types import Arm, Decision, Query, UsageReport
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock
+from banditd.ports.upstreams import Upstreams
+from banditd.services.breakers import Breakers
+from banditd.services.gateway.call import GatewayCall, GatewayRules
+from banditd.services.gateway.exchange import Exchange
+from banditd.services.policy import PolicyRuntime
+
+logger = logging.getLogger(__name__)
+# A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
+SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
+
+Route = Callable[[Query], Awaitable[Decision]]
+Report = Callable[[UsageReport], Awaitable[object]]
+
+
+class Gateway:
+    """Calls arms for clients."""
+
+    def __init__(
+        self,
+        *,
+        route: Route,
+        report: Report,
+        runtimes: Mapping[str, PolicyRuntime],
+        breakers: Mapping[str, Breakers],
+        upstreams: Upstreams,
+        rules: GatewayRules,
+        clock: Clock,
+        metrics: Metrics,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.upstreams = upstreams
+        self.rules = rules
+        self._route = route
+        self._report = report
+        self._runtimes = runtimes
+        self._breakers = breakers
+        self._clock = clock
+        self._metrics = metrics
+        self._rng = rng or random.Random()
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def exchange(self, call: GatewayCall) -> Exchange:
+        """One request and its answer. Nothing has happened yet."""
+        return Exchange(self, call)
+
+    def policies(self) -> Mapping[str, Mapping[str, bool]]:
+        """Every policy with the names of its arms, and whether the gateway can call them now."""
+        names = set(self.upstreams.names())
+        return {
+            name: {arm.arm: arm.enabled and arm.upstream in names for arm in runtime.arms}
+            for name, runtime in self._runtimes.items()
+        }
+
+    async def close(self) -> None:
+        """Wait for the settlements under way."""
+        while self._settling:
+            await asyncio.gather(*self._settling, return_exceptions=True)
+
+    # ---------------------------------------------------------------- what an exchange needs
+
+    async def route(self, call: GatewayCall) -> Decision:
+        """Decide who answers, among the arms that can be called on this surface."""
+        serving = self.upstreams.serving(call.surface)
+        runtime = self._runtimes.get(call.query.policy)
+        arms = () if runtime is None else runtime.arms
+        known = frozenset().union(*(arm.capabilities for arm in arms if arm.upstream in serving))
+        capabilities = call.query.capabilities | (call.wanted & known)
+        return await self._route(replace(call.query, upstreams=serving, capabilities=capabilities))
+
+    def arm(self, policy: str, arm: str) -> Arm:
+        """An arm as it is now."""
+        found = next((one for one in self._runtimes[policy].arms if one.arm == arm), None)
+        if found is None:
+            raise InvariantError(f"policy {policy} has decided for an arm {arm} that it does not have")
+        return found
+
+    def left_alone(self, policy: str) -> Mapping[str, str]:
+        """Arms whose breakers say that they had better not be called now."""
+        return self._breakers[policy].exclusions(self._clock.now_us())
+
+    def jitter(self) -> float:
+        """In [0, 1)."""
+        return self._rng.random()
+
+    def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None:
+        """A call has ended: breakers and metrics hear of it at once. calls : whether the upstream was called."""
+        outcome = attempt.error or "ok"
+        self._metrics.count(self._metrics.gateway_attempts, policy, attempt.arm, outcome)
+        if attempt.first_token_ms is not None:
+            self._metrics.observe(
+                self._metrics.gateway_first_token, attempt.first_token_ms / 1e3, policy, attempt.arm
+            )
+        if calls:
+            self._breakers[policy].count(
+                attempt.arm, attempt.error, now_us=self._clock.now_us(), retry_after_s=attempt.retry_after_s
+            )
+
+    def settle(self, report: UsageReport, *, estimated: bool) -> asyncio.Task[None]:
+        """Report usage in a task of the gateway's own, which outlives a request that is cancelled."""
+        if estimated:
+            self._metrics.gateway_usage_estimated.inc()
+        task = asyncio.get_running_loop().create_task(self._settle(report))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        return task
+
+    async def _settle(self, report: UsageReport) -> None:
+        for wait_s in (*SETTLE_AGAIN_S, None):
+            try:
+                await self._report(report)
+            except UnavailableError as error:
+                if wait_s is None:
+                    extra = {"decision_id": report.decision_id, "code": error.code}
+                    logger.error("gateway.not_settled", extra=extra)  # noqa: TRY400 - the place tells nothing
+                    return
+                await asyncio.sleep(wait_s)
+            else:
+                return

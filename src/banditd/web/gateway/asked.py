@@ -1,0 +1,135 @@
+"""What routing has to know of a chat request: its text, turns, tools, and what an arm must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from banditd.core.errors import InvalidInputError
+from banditd.web.legible import legible_json
+from banditd.web.problems import BadRequestError
+
+# Type of a part of a message to the capability that it needs.
+_MEDIA: Final = {"image_url": "vision", "input_image": "vision", "image": "vision", "input_audio": "audio"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of the gateway, read. ``body`` is what the upstream gets, ``options`` the object ``banditd``."""
+
+    model: str
+    stream: bool
+    show_usage: bool
+    text: str | None
+    turns: int
+    tools: int
+    wanted: frozenset[str]
+    body: dict[str, Any]
+    options: object
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises BadRequestError."""
+    if not body:
+        raise BadRequestError("the body is empty; send a JSON object", code="EMPTY_BODY")
+    try:
+        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        legible = legible_json(body)
+        try:
+            if legible is None:
+                raise
+            value = from_json(legible, allow_inf_nan=False, cache_strings="keys")
+        except ValueError:
+            raise BadRequestError(f"the body is not valid JSON in UTF-8: {error}", code="MALFORMED_JSON") from None
+    if not isinstance(value, dict):
+        raise BadRequestError("the body must be a JSON object", code="MALFORMED_JSON")
+    return value
+
+
+def read_chat(body: bytes) -> Asked:
+    """A chat completion request. What is not read here is the upstream's to judge.
+
+    Raises BadRequestError, InvalidInputError.
+    """
+    said = parse_object(body)
+    options = said.pop("banditd", None)
+    model = said.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidInputError("model is required: banditd/auto, or a name of GET /v1/models", field="/model")
+    messages = said.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidInputError("messages must be a list of at least one message", field="/messages")
+    stream = said.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise InvalidInputError("stream must be true or false", field="/stream")
+    streaming = said.get("stream_options")
+    text, turns, media = _read_messages(messages)
+    tools = said.get("tools") or said.get("functions")
+    tools_count = len(tools) if isinstance(tools, list) else 0
+    return Asked(
+        model=model,
+        stream=bool(stream),
+        show_usage=isinstance(streaming, dict) and streaming.get("include_usage") is True,
+        text=text,
+        turns=turns,
+        tools=tools_count,
+        wanted=frozenset(media) | frozenset(_wanted(said, tools_count)),
+        body=said,
+        options=options,
+    )
+
+
+def _read_messages(messages: list[Any]) -> tuple[str | None, int, set[str]]:
+    """All text in order (None without any), the number of user turns, and what its other parts need."""
+    texts: list[str] = []
+    needs: set[str] = set()
+    turns = 0
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidInputError("every message must be an object", field=f"/messages/{index}")
+        role = message.get("role")
+        if not isinstance(role, str):
+            raise InvalidInputError("every message needs a role", field=f"/messages/{index}/role")
+        turns += role == "user"
+        content = message.get("content")
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            for part in content:
+                _read_part(part, texts, needs)
+        elif content is not None:
+            raise InvalidInputError(
+                "the content of a message must be a text, a list of parts, or null",
+                field=f"/messages/{index}/content",
+            )
+    return "\n\n".join(one for one in texts if one) or None, max(1, turns), needs
+
+
+def _read_part(part: Any, texts: list[str], needs: set[str]) -> None:
+    if not isinstance(part, dict):
+        return
+    kind, text = part.get("type"), part.get("text")
+    if isinstance(text, str):
+        texts.append(text)
+    elif isinstance(kind, str) and kind in _MEDIA:
+        needs.add(_MEDIA[kind])
+
+
+def _wanted(said: Mapping[str, Any], tools: int) -> Iterator[str]:
+    if tools:
+        yield "tools"
+    form = said.get("response_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        yield "json_schema"
+    if said.get("logprobs") is True:
+        yield "logprobs"
+    n = said.get("n")
+    if isinstance(n, int) and n > 1:
+        yield "n"
+    modalities = said.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        yield "audio"

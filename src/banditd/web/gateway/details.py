@@ -1,0 +1,19 @@
+"""What ``explain`` adds to an answer: the decision with every arm's score, the attempts and what they took."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from banditd.services.gateway.exchange import Exchange
+from banditd.web.handlers.routing import decision_answer
+
+
+def details_of(exchange: Exchange) -> dict[str, object]:
+    """The object ``banditd`` of an answer."""
+    details: dict[str, object] = {}
+    if exchange.decision is not None:
+        details |= decision_answer(exchange.decision, dry_run=False, explain=True)
+    served = exchange.served
+    details["served_arm"] = None if served is None else served.arm
+    details["attempts"] = [asdict(attempt) for attempt in exchange.told]
+    return details

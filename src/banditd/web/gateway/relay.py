@@ -1,0 +1,241 @@
+"""From an exchange to the client: the same for every surface.
+
+A stream's bytes are passed on as they came, in whole events, one write for every read: a slow client slows its
+upstream. What was not finished never ends cleanly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from banditd.core.errors import BanditdError, UnavailableError
+from banditd.core.types import Decision
+from banditd.obs import logs
+from banditd.obs.metrics import Metrics
+from banditd.ports.upstreams import StreamEvent
+from banditd.services.gateway.exchange import Exchange
+from banditd.web.gateway.details import details_of
+from banditd.web.gateway.forms import Failure, Form, failure_of
+from banditd.web.gateway.watch import ClientWatch, Watched
+from banditd.web.json import JSON_TYPE, encode
+
+logger = logging.getLogger(__name__)
+GONE_STATUS: Final = 499
+SETTLE_WAIT_S: Final = 0.25
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9._:-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """How one request is answered.
+
+    show_usage : whether the client asked for the usage of its stream. explain : it asked for details.
+    own_ids : the decision's id stands for the upstream's.
+    """
+
+    form: Form
+    watch: ClientWatch
+    metrics: Metrics
+    surface: str
+    stream: bool
+    show_usage: bool = False
+    explain: bool = False
+    own_ids: bool = False
+
+    async def answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        """The whole answer, settled when this returns, whatever happens."""
+        outcome = "failed"
+        self.metrics.gateway_open.inc()
+        try:
+            with self.watch.watching(request, self.form.keep_alive) as watched:
+                try:
+                    response, outcome = await self._answer(watched, exchange)
+                except asyncio.CancelledError:
+                    if not watched.gone:
+                        await self._shut_down(watched, exchange)
+                        raise
+                    watched.task.uncancel()
+                    outcome = "client_gone"
+                    response = watched.response or web.Response(status=GONE_STATUS)
+                except ConnectionError:
+                    outcome = "client_gone"
+                    response = watched.response or web.Response(status=GONE_STATUS)
+            return response
+        finally:
+            exchange.finish()  # no harm where it was done; in a task of the gateway's own
+            self.metrics.gateway_open.dec()
+            self.metrics.count(self.metrics.gateway_requests, self.surface, outcome)
+
+    async def _answer(self, watched: Watched, exchange: Exchange) -> tuple[web.StreamResponse, str]:
+        try:
+            await self._begin(watched, exchange)
+        except BanditdError as error:
+            await _settled(exchange)
+            return await self._refuse(watched, exchange, failure_of(error)), _outcome(error)
+        if exchange.reply is not None:
+            await _settled(exchange)
+            return self._whole(exchange), "ok"
+        return await self._stream(watched, exchange)
+
+    async def _begin(self, watched: Watched, exchange: Exchange) -> None:
+        """Wait for the first content; a stream that has to wait long for it begins with comments."""
+        if not self.stream:
+            await exchange.begin()
+            return
+        begun = asyncio.ensure_future(exchange.begin())
+        try:
+            done, _ = await asyncio.wait({begun}, timeout=self.watch.keepalive_s)
+            if not done:
+                await self._prepare(watched, exchange)
+                await self._write(watched, self.form.keep_alive)
+                await asyncio.wait({begun})
+            begun.result()
+        finally:
+            if not begun.done():
+                begun.cancel()
+                await asyncio.wait({begun})
+
+    async def _stream(self, watched: Watched, exchange: Exchange) -> tuple[web.StreamResponse, str]:
+        response = await self._prepare(watched, exchange)
+        outcome = "ok"
+        try:
+            async for events in exchange.events():
+                data = self._bytes(exchange, events)
+                if data:
+                    await self._write(watched, data)
+        except BanditdError as error:
+            outcome = _outcome(error)
+            await self._write(watched, self.form.error_event(failure_of(error)))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:  # a bug: a second answer in the middle of this one would hide it
+            logger.exception("request.failed", extra={"route": self.surface})
+            outcome = "failed"
+            await self._write(watched, self.form.error_event(failure_of(error)))
+        await _settled(exchange)
+        watched.response = None  # no comments behind the end
+        await response.write_eof()
+        return response, outcome
+
+    def _bytes(self, exchange: Exchange, events: Sequence[StreamEvent]) -> bytes:
+        """What the client gets of one read."""
+        shown = [event.raw for event in events if self.show_usage or not event.usage_only]
+        if self.explain:
+            for place, raw in enumerate(shown):
+                if self.form.is_last(raw):
+                    details = details_of(exchange)
+                    shown.insert(place, self.form.details_event(details, exchange.response_id, exchange.model))
+                    break
+        data = b"".join(shown)
+        return self._with_id(exchange, data) if self.own_ids else data
+
+    def _with_id(self, exchange: Exchange, data: bytes) -> bytes:
+        given, decision = exchange.response_id, exchange.decision
+        if decision is None or given is None or not _PLAIN_ID.fullmatch(given):
+            return data
+        return data.replace(b'"%s"' % given.encode(), b'"chatcmpl-%s"' % decision.decision_id.encode())
+
+    def _whole(self, exchange: Exchange) -> web.Response:
+        reply = exchange.reply
+        assert reply is not None  # noqa: S101 - asked before
+        body = reply.body
+        if self.own_ids:
+            body = self._with_id(exchange, body)
+        if self.explain:
+            body = body.rstrip()
+            body = body[:-1] + b',"banditd":' + encode(details_of(exchange)) + b"}"
+        headers = _headers(exchange, shown=True)
+        headers["Content-Type"] = reply.content_type or JSON_TYPE
+        return web.Response(body=body, headers=headers)
+
+    async def _refuse(self, watched: Watched, exchange: Exchange, failure: Failure) -> web.StreamResponse:
+        """Nobody has answered: an error with its status, or as an event where the stream has begun."""
+        if watched.response is None:
+            answer = self.form.error_answer(failure)
+            answer.headers.extend(_headers(exchange, shown=False))
+            return answer
+        response = watched.response
+        await self._write(watched, self.form.error_event(failure))
+        watched.response = None
+        await response.write_eof()
+        return response
+
+    async def _prepare(self, watched: Watched, exchange: Exchange) -> web.StreamResponse:
+        if watched.response is not None:
+            return watched.response
+        headers = _headers(exchange, shown=exchange.served is not None)
+        headers["Content-Type"] = "text/event-stream; charset=utf-8"
+        headers["Cache-Control"] = "no-cache"
+        headers["X-Accel-Buffering"] = "no"
+        headers["x-request-id"] = logs.request_id.get() or ""
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(watched.request)
+        watched.last_write_s = asyncio.get_running_loop().time()
+        watched.response = response
+        return response
+
+    async def _write(self, watched: Watched, data: bytes) -> None:
+        response = watched.response
+        assert response is not None  # noqa: S101 - prepared before
+        watched.last_write_s = asyncio.get_running_loop().time()
+        await response.write(data)
+
+    async def _shut_down(self, watched: Watched, exchange: Exchange) -> None:
+        """The daemon ends before the answer does: the client is told, and what was used is settled."""
+        exchange.finish()
+        response = watched.response
+        if response is None:
+            return
+        watched.response = None
+        stopping = UnavailableError("the daemon is stopping; ask again", code="SHUTTING_DOWN")
+        try:
+            await response.write(self.form.error_event(failure_of(stopping)))
+            await response.write_eof()
+        except ConnectionError:
+            return
+
+
+async def _settled(exchange: Exchange) -> None:
+    """Wait until what the answer took is durable, but not for a database that is away: the gateway settles on."""
+    settling = exchange.finish()
+    if settling is not None:
+        await asyncio.wait({settling}, timeout=SETTLE_WAIT_S)
+
+
+def _headers(exchange: Exchange, *, shown: bool) -> CIMultiDict[str]:
+    """What is told in headers; whose answer it is only where that is known (``shown``)."""
+    headers: CIMultiDict[str] = CIMultiDict(exchange.headers if shown else {})
+    decision = exchange.decision
+    if decision is None:
+        return headers
+    headers["x-banditd-decision-id"] = decision.decision_id
+    headers["x-banditd-policy-version"] = str(decision.snapshot_version)
+    headers["x-banditd-propensity"] = repr(float(decision.propensity))
+    headers["x-banditd-explored"] = "true" if decision.explored else "false"
+    headers.extend(_served(exchange, decision) if shown else {})
+    return headers
+
+
+def _served(exchange: Exchange, decision: Decision) -> Mapping[str, str]:
+    served = exchange.served
+    if served is None:
+        return {}
+    return {
+        "x-banditd-arm": served.arm,
+        "x-banditd-model": exchange.model or served.upstream_model,
+        "x-banditd-attempts": str(exchange.calls),
+        "x-banditd-fallback": "true" if served.arm != decision.arm else "false",
+    }
+
+
+def _outcome(error: BanditdError) -> str:
+    named = getattr(error, "error_class", None)
+    return str(named) if named is not None else "refused"

@@ -1,0 +1,77 @@
+"""One ticker for all running answers: notices clients that have gone, and keeps quiet connections alive.
+
+The library tells a handler nothing when its client goes, and a timer for every answer would cost more than a look at
+all of them four times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+TICK_S: Final = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One running answer. ``response``: the stream, once it has begun. ``gone``: its client is."""
+
+    request: web.Request
+    task: asyncio.Task[object]
+    keep_alive: bytes
+    response: web.StreamResponse | None = None
+    last_write_s: float = 0.0
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class ClientWatch:
+    """Cancels the handler of a client that has gone. keepalive_s : silence after which a stream gets a comment."""
+
+    keepalive_s: float
+    _watched: set[Watched] = field(default_factory=set)
+    _ticker: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def watching(self, request: web.Request, keep_alive: bytes) -> Iterator[Watched]:
+        """The calling task is cancelled when the client goes; ``gone`` tells that from a shutdown."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers run in tasks
+        watched = Watched(request, task, keep_alive)
+        self._watched.add(watched)
+        if self._ticker is None or self._ticker.done():
+            self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        try:
+            yield watched
+        finally:
+            self._watched.discard(watched)
+
+    @property
+    def open(self) -> int:
+        """Answers that are running."""
+        return len(self._watched)
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._watched:
+            await asyncio.sleep(TICK_S)
+            now_s = loop.time()
+            for watched in list(self._watched):
+                transport = watched.request.transport
+                if transport is None or transport.is_closing():
+                    watched.gone = True
+                    self._watched.discard(watched)
+                    watched.task.cancel()
+                elif (
+                    watched.response is not None
+                    and now_s - watched.last_write_s >= self.keepalive_s
+                    and transport.get_write_buffer_size() == 0  # else it is not quiet, but slow
+                ):
+                    watched.last_write_s = now_s
+                    with suppress(ConnectionError):
+                        await watched.response.write(watched.keep_alive)

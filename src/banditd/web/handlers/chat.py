@@ -1,0 +1,125 @@
+"""``POST /v1/chat/completions`` and ``GET /v1/models``: the gateway in OpenAI's form."""
+
+from __future__ import annotations
+
+import numpy as np
+from aiohttp import web
+
+from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.model_names import AUTO, PREFIX, Named
+from banditd.core.types import Query
+from banditd.ports.upstreams import Surface
+from banditd.services.bundle import Gateway
+from banditd.services.gateway.call import GatewayCall
+from banditd.web.api import Api
+from banditd.web.body import read_body
+from banditd.web.gateway.asked import Asked, read_chat
+from banditd.web.gateway.forms import CHAT_FORM
+from banditd.web.gateway.names import listed, resolve
+from banditd.web.gateway.options import read_options
+from banditd.web.gateway.relay import Relay
+from banditd.web.json import json_answer
+from banditd.web.keys import KEY_NAME
+from banditd.web.schemas.chat import GatewayOptions
+
+
+async def create(api: Api, request: web.Request) -> web.StreamResponse:
+    """Answer a chat: decide, call, stream through, settle."""
+    gateway = gateway_of(api)
+    with api.places.taken(request.get(KEY_NAME) or request.remote or ""):
+        asked = read_chat(await read_body(request))
+        options = read_options(request, asked.options)
+        call = gateway_call(api, request, gateway, asked, options, "chat")
+        relay = Relay(
+            form=CHAT_FORM,
+            watch=api.watch,
+            metrics=api.metrics,
+            surface="chat",
+            stream=asked.stream,
+            show_usage=asked.show_usage,
+            explain=options.explain,
+            own_ids=api.config.gateway.own_ids,
+        )
+        return await relay.answer(request, gateway.exchange(call))
+
+
+async def models(api: Api, request: web.Request) -> web.Response:
+    """Every name that a request may use. From memory: clients ask at their start and do not wait long."""
+    gateway = gateway_of(api)
+    names = listed(api.config.gateway.aliases, gateway.policies())
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": "banditd"} for name in names]
+    return json_answer({"object": "list", "data": data})
+
+
+def gateway_of(api: Api) -> Gateway:
+    """The gateway. Raises NotFoundError where it is off."""
+    gateway = api.services.gateway
+    if gateway is None:
+        raise NotFoundError(
+            "the gateway is off: name an upstream below 'upstreams' in the configuration, and arms that use it",
+            code="GATEWAY_OFF",
+        )
+    return gateway
+
+
+def gateway_call(
+    api: Api, request: web.Request, gateway: Gateway, asked: Asked, options: GatewayOptions, surface: Surface
+) -> GatewayCall:
+    """What the services understand. Raises NotFoundError for an unknown model, InvalidInputError."""
+    named = resolve(asked.model, api.config.gateway.aliases, gateway.policies())
+    _check_pinned(named, options)
+    most = api.config.max_input_chars
+    length = 0 if asked.text is None else len(asked.text)
+    if length > most:
+        raise InvalidInputError(
+            f"the messages have {length} characters; at most {most} are taken (server.max_input_chars)",
+            code="STRING_ABOVE_MAX_LENGTH",
+            field="/messages",
+        )
+    return GatewayCall(
+        query=_query(asked, options, named, request.get(KEY_NAME)),
+        surface=surface,
+        body=asked.body,
+        stream=asked.stream,
+        wanted=asked.wanted,
+        headers={name.lower(): value for name, value in request.headers.items()},
+    )
+
+
+def _check_pinned(named: Named, options: GatewayOptions) -> None:
+    if named.arm is None:
+        return
+    for field in ("policy", "candidates"):
+        if getattr(options, field) is not None:
+            raise InvalidInputError(
+                f"the model names the arm {named.arm} already, so {field} has no say: leave it out, or ask for "
+                f"{PREFIX}{AUTO}",
+                field=f"/banditd/{field}",
+            )
+
+
+def _query(asked: Asked, options: GatewayOptions, named: Named, key_name: str | None) -> Query:
+    candidates = (named.arm,) if named.arm is not None else options.candidates
+    return Query(
+        policy=options.policy or named.policy,
+        text=None if asked.text is None else asked.text.replace("\0", "\ufffd"),
+        embedding=None if options.embedding is None else np.array(options.embedding, dtype=np.float64),
+        turns=asked.turns,
+        tools=asked.tools,
+        features=options.features or {},
+        candidates=None if candidates is None else tuple(candidates),
+        excluded_arms=frozenset(options.excluded_arms or ()),
+        capabilities=frozenset(options.capabilities or ()),
+        max_cost_usd=options.max_cost_usd,
+        max_latency_ms=options.max_latency_ms,
+        quality_floor=options.quality_floor,
+        quality_confidence=options.quality_confidence,
+        cost_weight=options.cost_weight,
+        profile=options.profile or named.profile,
+        key_name=key_name,
+        expected_output_tokens=options.expected_output_tokens,
+        session_id=options.session_id,
+        new_session_arm=options.new_session_arm,
+        tags=options.tags or {},
+        pinned=named.arm is not None,
+    )
