@@ -17,6 +17,7 @@ from bench.chaos.kept import Kept, Row, grouped
 EXPECTED_REFUSALS = {
     "route": {"BUDGET_EXHAUSTED", "BUDGET_SHORT"},
     "abandon": {"DECISION_REWARDED"},  # the default reward was faster
+    "correction": {"INVALID_INPUT"},  # nothing was charged yet that could be taken off
 }
 
 

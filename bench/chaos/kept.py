@@ -21,8 +21,8 @@ Rows = Sequence[Row]
 class Kept:
     """Rows by table, without blobs; JSON columns are parsed.
 
-    usage : by decision. limits : budgets as configured, (policy, name) -> (dollars per window, what happens at the
-    stop). read : what /v1 said at the end, by replica.
+    usage : by decision. queued : decisions that wait for the learner. limits : budgets as configured, by (policy,
+    name): dollars per window, and what happens at the stop. read : what /v1 said at the end, by replica.
     """
 
     decisions: Rows = ()
@@ -40,7 +40,7 @@ class Kept:
     row_counts: Rows = ()
     arms: Rows = ()
     prices: Rows = ()
-    queued: int = 0
+    queued: Sequence[str] = ()
     limits: Mapping[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
     read: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ def read_kept(
         usage={row["decision_id"]: row for row in rows["usage_report"]},
         revisions=rows["usage_revision"],
         attempts=rows["attempt"],
-        abandoned=rows.get("abandonment", []),
+        abandoned=rows["abandonment"],
         contributions=rows["contribution"],
         accounts=rows["budget_account"],
         corrections=rows["budget_correction"],
@@ -76,7 +76,7 @@ def read_kept(
         row_counts=rows["row_count"],
         arms=rows["arm"],
         prices=rows["arm_price"],
-        queued=len(rows["fold_queue"]),
+        queued=[row["decision_id"] for row in rows["fold_queue"]],
         limits=limits,
         read=read,
     )

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 
 from banditd.simulate.families import draw
-from banditd.storage.schema import metadata
 from bench.chaos.config import API_KEYS, ARMS, POLICIES, TEAMS
 from bench.chaos.history import MARKER_TAG, History, Operation, Outcome
 from bench.chaos.requests import TIMEOUT_S, Endpoint, Request
@@ -98,6 +97,7 @@ class Load:
         number = 0
         while not self._stopping:
             number += 1
+            await self._correct(endpoint, f"{self._seed}/correct/{number}", rng)
             policy, arm = rng.choice(sorted(POLICIES)), rng.choice(sorted(ARMS))
             marker = f"{self._seed}/patch/{number}"
             # Of the size of the arm's own price and number of tokens, so that budgets behave as before.
@@ -117,6 +117,23 @@ class Load:
             )
             await endpoint.perform(request, rng.randrange(len(self._urls)), rng)
             await asyncio.sleep(PATCH_PAUSE_S)
+
+    async def _correct(self, endpoint: Endpoint, marker: str, rng: random.Random) -> None:
+        """An operator puts some dollars on an account, or takes them off."""
+        budget, account = rng.choice((("month", "all"), ("team", rng.choice(TEAMS)), ("mean", "all")))
+        body = {"usd": round(rng.uniform(-1e-4, 1e-4), 9), "account": account, "reason": marker}
+        key = marker if rng.random() < 0.5 else None
+        request = Request(
+            marker=marker,
+            kind="correction",
+            policy="default",
+            path=f"/v1/budgets/{budget}/corrections",
+            body=body,
+            key=key,
+            subject=f"{budget}/{account}",
+            repeatable=key is not None,
+        )
+        await endpoint.perform(request, rng.randrange(len(self._urls)), rng)
 
     def worst_gap_s(self, replica: int, from_s: float, to_s: float) -> float:
         """Longest time in which this replica answered no probe that it was sent, within that stretch."""
@@ -294,7 +311,7 @@ class _Worker:
         await self._tell("usage", of, of.decision_id, path, {**body, "finish_reason": marker}, key)
 
     async def _abandon(self, of: Decided) -> None:
-        if of.told or "abandonment" not in metadata.tables:
+        if of.told:
             return
         self.decided.remove(of)
         marker = self._marker()

@@ -366,7 +366,7 @@ def lose_account(kept: Kept) -> None:
 
 
 def leave_a_queue(kept: Kept) -> None:
-    kept.queued = 2
+    kept.queued = ["d-a", "d-b"]
 
 
 def show_other_counts(kept: Kept) -> None:
@@ -393,7 +393,7 @@ MISCOUNTED: list[tuple[str, Callable[[Kept], None], str]] = [
     ("epoch", miscount("contributions", "epoch", 1), "its rewards merge to"),
     ("contribution lost", lose_contribution, "decision d-a contributes None"),
     ("contribution invented", invent_contribution, "decision d-b contributes"),
-    ("queue", leave_a_queue, "2 rows of the learner's queue were never folded"),
+    ("queue", leave_a_queue, "2 decisions in the learner's queue were never folded, d-a"),
     ("rows", miscount("row_counts", "rows", 1), "4 rows of decision are counted, 3 are there"),
     ("statistics shown", show_other_counts, "replica 1 counts 99 decisions of p"),
     ("decision shown", show_other_decision, "replica 1 shows decision d-a as large"),
