@@ -125,8 +125,11 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
     draw = draw_arms(queries, held, played, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
+    whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
-        _all_exclusions(view, eligible.exclusions[i], wanted[i], admission, draw.arms[row])
+        _all_exclusions(
+            view, eligible.exclusions[i], wanted[i], admission, admission.arms if whole else draw.arms[row]
+        )
         for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
     ]
     return Decided(
@@ -214,6 +217,8 @@ def _all_exclusions(
     view: RouteView, before: Mapping[str, str], wanted: BoolArray, admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
     """Arm to the reason why it could not answer: of ``before``, the promise's, money's, then the quality floor's."""
+    if not admission.excluded and listed is admission.arms and wanted.all():
+        return before
     names = view.snapshot.arms
     found = dict(before)
     for i in np.flatnonzero(~wanted).tolist():
