@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from banditd.core.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from banditd.replay.report import ReplayReport
+from banditd.replay.report import ReplayReport
 
 
 def check_plots() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from banditd.core.generations import learned_as, shown_as
 from banditd.ports import GuardedOutcome, UsageOutcome
-from banditd.storage.codec import readable_context, unpack_blend, unpack_names, unpack_vector
+from banditd.storage.arms import present_generations
+from banditd.storage.codec import readable_context, unpack_blend, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.engine import Database
 from banditd.storage.schema import contribution, decision, usage_report
 
@@ -29,6 +32,7 @@ class SqlRecentOutcomes:
                 u.output_tokens,
                 u.cost_usd,
                 u.latency_ms,
+                d.generations,
             )
             .select_from(usage_report.join(decision, d.decision_id == u.decision_id))
             .where(u.policy == policy, u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)
@@ -38,10 +42,12 @@ class SqlRecentOutcomes:
 
         def work(connection: Connection) -> list[UsageOutcome]:
             rows = connection.execute(query).all()
+            present = present_generations(connection, policy)
             return [
-                UsageOutcome(row[0], x, *row[2:])
+                UsageOutcome(arm, x, *row[2:-1])
                 for row in reversed(rows)
                 if (x := readable_context(row[1])) is not None
+                and (arm := _shown(row[0], row[-1], present)) is not None
             ]
 
         return await self._database.read(work, report=True)
@@ -62,6 +68,16 @@ class SqlRecentOutcomes:
             return [one for row in blended if (one := _guarded(row)) is not None]
 
         return await self._database.read(work, report=True)
+
+
+def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str | None:
+    """The arm's name, or for an earlier generation one that no present arm has; None where the row is damaged."""
+    if not present:
+        return arm
+    try:
+        return shown_as(learned_as(arm, unpack_mapping(generations).get(arm, 1)), present)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _guarded(row: Any) -> GuardedOutcome | None:
