@@ -299,6 +299,11 @@ class Decision:
     def chosen_index(self) -> int:
         return self.arms.index(self.arm)
 
+    @property
+    def predicted_cost_usd(self) -> float:
+        """Of the arm that was drawn."""
+        return float(self.cost_usd[self.chosen_index])
+
 
 # ---------------------------------------------------------------- the reward walk
 

@@ -18,12 +18,14 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError, InvariantError
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
+from banditd.deciding.keeper import PromiseRule
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.decider import Decider, InProcessDecider, Row, Served
 from banditd.replay.feedback import Feedback
 from banditd.replay.options import ReplayOptions
 from banditd.replay.prices import Tariff
+from banditd.replay.promise import ReplayPromise, baseline_arm
 from banditd.replay.report import ReplayReport, SeedRun, make_report
 
 Progress = Callable[[int, int], None]  # (decisions played, decisions in all)
@@ -95,6 +97,12 @@ def make_plan(options: ReplayOptions) -> Plan:
         raise InvalidInputError(
             f"There is no arm {unknown[0]!r} to price; arms: {', '.join(data.arms)}.", field="/price"
         )
+    if options.keep is not None and options.baseline not in {"dearest", "best", *data.arms}:
+        raise InvalidInputError(
+            f"There is no arm {options.baseline!r} to be the baseline; dearest, best or one of: "
+            f"{', '.join(data.arms)}.",
+            field="/baseline",
+        )
     for source in options.feedback:
         source.check_arm(data.arms)
     if scored.size == 0:
@@ -129,7 +137,8 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
             runs.append(_play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
     else:
         runs = _in_processes(plan, schema, contexts, workers, progress)
-    return make_report(plan, runs)
+    x = None if options.keep is None else np.stack([context.x for context in contexts])
+    return make_report(plan, runs, x)
 
 
 async def run_with(
@@ -182,6 +191,7 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
         update_us=_median(decider.update_us),
         rewards=desk.rewards,
         probability=_stacked(vectors),
+        verdict=decider.verdict() if isinstance(decider, InProcessDecider) else None,
     )
 
 
@@ -241,11 +251,23 @@ def _play_seed(
         tariff=plan.tariff(),
         cost_weight=plan.options.cost_weight or 0.0,
         budget_usd=budget,
+        promise=_promise(plan, schema),
     )
     played = asyncio.run(play(plan, decider, seed, progress))
     if seed == 0 and plan.options.keep_prior:
         return replace(played, prior=decider.prior(_provenance(plan)))
     return played
+
+
+def _promise(plan: Plan, schema: FeatureSchema) -> ReplayPromise | None:
+    if plan.options.keep is None:
+        return None
+    return ReplayPromise(
+        PromiseRule(keep=plan.options.keep),
+        n_arms=len(plan.data.arms),
+        n_features=len(schema.names),
+        baseline=baseline_arm(plan),
+    )
 
 
 def _provenance(plan: Plan) -> str:

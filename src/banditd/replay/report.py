@@ -18,7 +18,9 @@ import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.types import FloatArray, IntArray
+from banditd.ope.reference import Verdict
 from banditd.replay.off_policy import off_policy
+from banditd.replay.promise import promise_report
 from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class SeedRun:
     rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
     rewards : how many the learner got, in the warm-up too. prior : what it knew at the end, where asked for.
     probability : the vectors that ``chosen`` was drawn from, float64 (n, K), or None when they are unknown.
+    verdict : what the promise's own evidence says, None without a promise.
     """
 
     seed: int
@@ -42,6 +45,7 @@ class SeedRun:
     rewards: int
     prior: Prior | None = None
     probability: FloatArray | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +78,11 @@ class ReplayReport:
         plot_curve(self, path)
 
 
-def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
-    """Compare the runs with the references, each on the rows that it was scored on."""
+def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None) -> ReplayReport:
+    """Compare the runs with the references, each on the rows that it was scored on.
+
+    x : contexts of all rows, float64 (n, d), for a promise's contextual reference; None where they are not known.
+    """
     data = plan.data
     utility = data.score - plan.penalty
     refs = _references_by_run(plan, utility, runs)
@@ -100,6 +107,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         "reward": {"mean": _mean_of(per_seed, "reward")},
         "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
         "budget": None if budget is None else _held(plan, runs, per_seed, budget),
+        "promise": promise_report(plan, runs, x),
         "references": _reference_means(plan, refs, runs, max(spend, budget or 0.0)),
         "headroom_score": {name: _mean_headroom(per_seed, name) for name in ("all", "first_500", "last_third")},
         "microseconds_per_decision": {
