@@ -94,12 +94,12 @@ async def _acknowledged(storage: Storage, ledger: Ledger) -> list[str]:
 
 async def _counted(storage: Storage) -> list[str]:
     """The counters beside the log: each decision and each rewarded decision is in them once."""
+    await storage.journal.add_up()
     decisions = (await _rows(storage, select(func.count()).select_from(decision)))[0][0]
     rewarded = (await _rows(storage, select(func.count(func.distinct(reward_event.c.decision_id)))))[0][0]
     folded = (await _rows(storage, select(func.count()).select_from(contribution)))[0][0]
     events = (await _rows(storage, select(func.count()).select_from(reward_event)))[0][0]
     rows = dict(await _rows(storage, select(row_count.c.name, func.sum(row_count.c.rows)).group_by(row_count.c.name)))
-    await storage.journal.add_up()
     sums = (await _rows(storage, select(func.sum(arm_total.c.decisions), func.sum(arm_total.c.rewards))))[0]
     clusters = (await _rows(storage, select(func.sum(cluster_stat.c.decisions), func.sum(cluster_stat.c.rewards))))[0]
     pairs = {

@@ -199,6 +199,7 @@ class TurnDecider:
             charges=charges,
             mixture=self._mixture(situation, decided, row, case),
             key_name=query.key_name,
+            generations=view.generations,
             request_key=query.request_key,
             unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
         )

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
@@ -230,7 +231,8 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
 
     Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
     """
-    policy, arms, chosen = made.policy, made.arms, made.arm
+    policy, chosen = made.policy, _learned(made, made.arm)
+    arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
     bucket = bucket_of(made.created_at_us)
     eligible = fixed.get((policy, bucket, arms))
     if eligible is None:
@@ -239,7 +241,7 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
         eligible[0] += 1
         eligible[1] = eligible[1] + made.cost_usd
     for arm, unaffordable_usd in made.unaffordable_usd.items():
-        sums = increments.bucket(policy, bucket, arm)
+        sums = increments.bucket(policy, bucket, _learned(made, arm))
         sums[3] += 1
         sums[7] += unaffordable_usd
     sums = increments.bucket(policy, bucket, chosen)
@@ -255,6 +257,10 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     if made.degraded is not None:
         sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
+
+
+def _learned(made: Decision, arm: str) -> str:
+    return learned_as(arm, made.generations.get(arm, 1)) if made.generations else arm
 
 
 def _count_fixed(increments: Increments, fixed: _Fixed) -> None:

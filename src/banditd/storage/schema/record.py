@@ -135,6 +135,7 @@ RECORD: Final = (
     Stored("charges", CHARGES, default="'[]'"),
     Stored("mixture", BLEND, nullable=True),
     Stored("key_name", TEXT, nullable=True),
+    Stored("generations", MAPPING, default="'{}'"),
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
