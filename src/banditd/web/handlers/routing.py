@@ -19,8 +19,8 @@ from banditd.core.types import Decision, Query
 from banditd.web.answers import decision_answer
 from banditd.web.api import Api
 from banditd.web.body import read_body, read_model, validated
-from banditd.web.idempotency import duplicate_header, request_key
-from banditd.web.json import JSON_TYPE, json_answer
+from banditd.web.idempotency import batch_key, duplicate_header, request_key
+from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import ContentPart, Message, RouteBatchRequest, RouteRequest
@@ -71,19 +71,19 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     limit = api.config.max_input_chars
     key_name = request.get(KEY_NAME)
     queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
-    key = request_key(request, "route_batch", batch)
+    key = await batch_key(request, "route_batch", asked)
     if key is not None:
         queries = [replace(query, request_key=replace(key, item=index)) for index, query in enumerate(queries)]
     outcomes = await api.services.routing.route_batch(queries)
     results = []
     pace = Pace()
     for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True)):
-        results.append(_batch_item(index, one, outcome))
+        results.append(encode(_batch_item(index, one, outcome)))
         await pace.step()
     failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
     for failure in failures:
         api.metrics.count(api.metrics.route_errors, failure.code)
-    return json_answer({"results": results}, status=207 if failures else 200)
+    return raw_answer(b'{"results":[' + b",".join(results) + b"]}", status=207 if failures else 200)
 
 
 def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
