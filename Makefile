@@ -42,10 +42,11 @@ run: $(RUN_OK) ## set up .venv and serve on 127.0.0.1:8484 (PORT=..., CONFIG=...
 test: $(DEV_OK) ## set up .venv and run every test (ARGS="-k name" for some, WORKERS=0 in one process)
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(DEV_OK) ## ruff, format check, mypy strict
+lint: $(DEV_OK) ## ruff, format check, mypy strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(DEV_OK) ## let ruff format and mend what it can
 	$(BIN)/ruff format .
@@ -72,7 +73,7 @@ bench-learning: $(BENCH_OK) ## banditd and the published routers side by side (A
 bench-budget: $(BENCH_OK) ## budgets that hold and prices that move, beside ParetoBandit (ARGS="--seeds 4", "--write")
 	$(BENCH_VENV)/bin/python -m bench.budget $(ARGS)
 
-chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kept (ARGS="--kills 5")
+chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)
 
 migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve does it by itself)

@@ -28,7 +28,7 @@ SPEED_MODELS = ("ok", "ok-slow", "ok-long", "stall")
 ARMS = 5
 LITELLM_WAIT_S = 180.0
 PRICE = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 1000.0}
-SHORT = {"connect_s": 2.0, "headers_s": 1.0, "first_token_s": 1.0, "idle_s": 1.0, "answer_s": 1.5, "total_s": 5.0}
+SHORT = {"connect_s": 2.0, "headers_s": 2.0, "first_token_s": 2.0, "idle_s": 2.0, "answer_s": 3.0, "total_s": 8.0}
 
 
 @dataclass(frozen=True, slots=True)

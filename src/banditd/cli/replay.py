@@ -146,7 +146,9 @@ def replay(
 
         report = _in_process(options, show) if url is None else _live(options, show, url, api_key, live_policy)
     if plot is not None:
-        report.plot(plot)
+        from banditd.replay.plot import plot_curve
+
+        plot_curve(report, plot)
     if save_prior is not None and report.prior is not None:
         from banditd.daemon.prior_file import write_prior
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
 from banditd.cli.show import echo_json, print_table
 
 
@@ -27,6 +27,7 @@ from banditd.cli.show import echo_json, print_table
 @click.option("--cost-weight", type=float, help="Price of money instead of the policy's own.")
 @click.option("--expected-output-tokens", type=float, help="How long an answer you expect.")
 @click.option("--session", "session_id", help="Requests of one session keep their arm.")
+@click.option("--reference", help="What you will call the decision by when you reward it.")
 @click.option("--new-session-arm", is_flag=True, help="Draw the session's arm afresh.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label of yours; may be repeated.")
 @click.option(
@@ -61,8 +62,10 @@ def route(
       banditd route "Translate 'cat'." --tag team=search --quality-floor 0.8
     """
     optional: dict[str, Any] = {n: list(value) if isinstance(value, tuple) else value for n, value in said.items()}
-    optional["tags"] = dict(_pair(one, "--tag") for one in tags)
-    optional["features"] = {name: _number(text, name) for name, text in (_pair(one, "--feature") for one in features)}
+    optional["tags"] = dict(pair_of(one, "--tag") for one in tags)
+    optional["features"] = {
+        name: _number(text, name) for name, text in (pair_of(one, "--feature") for one in features)
+    }
     body: dict[str, Any] = {
         "input": sys.stdin.read() if text == "-" else text,
         "policy": policy,
@@ -89,6 +92,7 @@ def route(
 @click.command()
 @click.argument("decision_id")
 @click.argument("value", required=False)
+@click.option("--reference", is_flag=True, help="DECISION_ID is what the query was called by, or its answer's id.")
 @daemon_options
 @click.option("--source", default="human", show_default=True, help="Who says so: human, judge, metric, implicit.")
 @click.option("--metric", default="quality", show_default=True, help="What was measured.")
@@ -98,6 +102,7 @@ def route(
 def reward(
     decision_id: str,
     value: str | None,
+    reference: bool,
     url: str,
     api_key: str | None,
     source: str,
@@ -113,8 +118,13 @@ def reward(
       banditd reward 0198c2f0-... 0.8 --source judge
       banditd reward 0198c2f0-... up
       banditd reward 0198c2f0-... --retract
+      banditd reward --reference ticket-4711 down
     """
-    body: dict[str, Any] = {"decision_id": decision_id, "source": source, "metric": metric}
+    body: dict[str, Any] = {
+        "reference" if reference else "decision_id": decision_id,
+        "source": source,
+        "metric": metric,
+    }
     if retract == (value is not None):
         raise click.UsageError("give either a VALUE (a number, up or down) or --retract")
     body |= {"retract": True} if value is None else _value(value)
@@ -147,13 +157,6 @@ def abandon(decision_id: str, url: str, api_key: str | None, as_json: bool) -> N
 def _is_said(value: object) -> bool:
     """Whether an option was given: a 0 was, an empty list was not."""
     return value is not None and value is not False and value not in ([], {})
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"{text!r} is no NAME=VALUE, such as team=search", param_hint=option)
-    return name, value
 
 
 def _number(text: str, name: str) -> float:

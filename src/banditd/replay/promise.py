@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -18,11 +18,8 @@ from banditd.deciding.decide import Case, Decided
 from banditd.deciding.keeper import Keeper, PromiseRule
 from banditd.deciding.pledge import Pledge
 from banditd.ope.reference import RatedDecision, Verdict
+from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.references import column_means
-
-if TYPE_CHECKING:
-    from banditd.replay.engine import Plan
-    from banditd.replay.report import SeedRun
 
 FOLDS: Final = 5
 RIDGE: Final = 3.0

@@ -12,40 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.types import FloatArray, IntArray
-from banditd.ope.reference import Verdict
 from banditd.replay.off_policy import off_policy
+from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.promise import promise_report
 from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
-
-if TYPE_CHECKING:
-    from banditd.replay.engine import Plan
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SeedRun:
-    """One pass.
-
-    rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
-    rewards : how many the learner got, in the warm-up too. prior : what it knew at the end, where asked for.
-    probability : the vectors that ``chosen`` was drawn from, float64 (n, K), or None when they are unknown.
-    verdict : what the promise's own evidence says, None without a promise.
-    """
-
-    seed: int
-    rows: IntArray
-    chosen: IntArray
-    choose_us: float | None
-    update_us: float | None
-    rewards: int
-    prior: Prior | None = None
-    probability: FloatArray | None = None
-    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,12 +45,6 @@ class ReplayReport:
 
     def write_json(self, path: Path) -> None:
         path.write_text(self.to_json(), encoding="utf-8")
-
-    def plot(self, path: Path) -> None:
-        """Write the learning curves as PNG (needs matplotlib)."""
-        from banditd.replay.plot import plot_curve  # noqa: PLC0415  (matplotlib is an extra, and slow to load)
-
-        plot_curve(self, path)
 
 
 def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None) -> ReplayReport:

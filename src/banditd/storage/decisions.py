@@ -13,7 +13,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
@@ -28,6 +30,7 @@ from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
+from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.schema.record import ARROW_TYPES, row_of
 from banditd.storage.sessions import SessionReader
@@ -143,6 +146,10 @@ class SqlDecisionLog:
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._sessions.arm(policy, session_id)
 
+    async def find_reference(self, reference: Reference) -> str | None:
+        found = await self._database.read(lambda connection: find_references(connection, reference))
+        return found[0][0] if found else None
+
     async def activate(
         self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
     ) -> tuple[bool, bool]:
@@ -230,7 +237,8 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
 
     Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
     """
-    policy, arms, chosen = made.policy, made.arms, made.arm
+    policy, chosen = made.policy, _learned(made, made.arm)
+    arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
     bucket = bucket_of(made.created_at_us)
     eligible = fixed.get((policy, bucket, arms))
     if eligible is None:
@@ -239,7 +247,7 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
         eligible[0] += 1
         eligible[1] = eligible[1] + made.cost_usd
     for arm, unaffordable_usd in made.unaffordable_usd.items():
-        sums = increments.bucket(policy, bucket, arm)
+        sums = increments.bucket(policy, bucket, _learned(made, arm))
         sums[3] += 1
         sums[7] += unaffordable_usd
     sums = increments.bucket(policy, bucket, chosen)
@@ -255,6 +263,10 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     if made.degraded is not None:
         sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
+
+
+def _learned(made: Decision, arm: str) -> str:
+    return learned_as(arm, made.generations.get(arm, 1)) if made.generations else arm
 
 
 def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
