@@ -52,7 +52,7 @@ format: $(DEV_OK) ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo: $(RUN_OK) ## simulated traffic through a running daemon (or one of its own), then what it learned
+demo: $(RUN_OK) ## simulated traffic through a daemon, then what it learned (ARGS=--gateway: a first chat call)
 	@$(BIN)/banditd simulate --config $(CONFIG) $(if $(PORT),--url http://127.0.0.1:$(PORT)) \
 	  --start-if-absent --requests 3000 --report $(ARGS)
 
