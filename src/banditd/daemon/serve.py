@@ -54,11 +54,13 @@ def web_settings(settings: Settings) -> WebSettings:
         body_timeout_s=server.body_timeout_s,
         header_timeout_s=server.header_timeout_s,
         write_timeout_s=server.write_timeout_s,
+        shutdown_timeout_s=server.shutdown_timeout_s,
         gateway=GatewayWebSettings(
             aliases=gateway.aliases,
             max_body_bytes=gateway.max_body_bytes,
             keepalive_s=gateway.keepalive_s,
             max_streams_per_key=gateway.max_streams_per_key,
+            prompt_cache_s=gateway.prompt_cache_s,
             own_ids=gateway.response_id == "decision",
         ),
     )

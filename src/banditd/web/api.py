@@ -43,6 +43,7 @@ class GatewayWebSettings:
 
     aliases : other names of models to names of ours. keepalive_s : silence after which a stream gets a comment.
     max_streams_per_key : requests of one caller at once. own_ids : the decision's id stands for the upstream's.
+    prompt_cache_s : how long a model is believed to have a conversation in its prompt cache.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class GatewayWebSettings:
     keepalive_s: float = 15.0
     max_streams_per_key: int = 1000
     own_ids: bool = False
+    prompt_cache_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class WebSettings:
     allowed_hosts, bound_host : names that the daemon answers to, see ``origin.Doorman``.
     body_timeout_s : longest time for a body to arrive; header_timeout_s : for a head.
     write_timeout_s : longest time in which a client may take nothing of its answer.
+    shutdown_timeout_s : longest wait for running requests at the end.
     """
 
     api_keys: tuple[ApiKey, ...] = ()
@@ -76,6 +79,7 @@ class WebSettings:
     body_timeout_s: float = 30.0
     header_timeout_s: float = 10.0
     write_timeout_s: float = 30.0
+    shutdown_timeout_s: float = 20.0
     gateway: GatewayWebSettings = GatewayWebSettings()
     version: str = __version__
 

@@ -144,6 +144,8 @@ class ArmScore(AnswerModel):
     """Cost term and preferences, in units of reward."""
     utility: float | None
     """``mean - penalty``."""
+    cache_loss_usd: float | None = None
+    """Only in a conversation: what is lost with the prompt cache that another arm has; part of ``penalty``."""
     probability: float
     """With which it could have been drawn."""
     eligible: bool
@@ -165,7 +167,8 @@ class RouteAnswer(AnswerModel):
     explored: bool
     """The arm is not the one of the highest utility."""
     reason: str
-    """``policy`` (drawn), ``quality_floor`` (least cost above the floor) or ``session`` (kept by its session)."""
+    """``policy`` (drawn), ``quality_floor`` (least cost above the floor), ``session`` (kept by its session), or, by
+    the gateway, ``pinned`` (named by the request)."""
     degraded: str | None
     """Why there is no context, or null."""
     fallbacks: list[str]
