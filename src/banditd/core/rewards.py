@@ -66,7 +66,7 @@ class RewardReceipt:
 class UsageReport:
     """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
 
-    response_id : what the upstream called its answer.
+    response_id : what the upstream called its answer. session_key : of a session that goes on with the serving arm.
     attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
     ``served_arm``, and the figures of the report are its own.
     """
@@ -81,6 +81,7 @@ class UsageReport:
     error: str | None = None
     finish_reason: str | None = None
     response_id: str | None = None
+    session_key: str | None = None
     attempts: tuple[Attempt, ...] = ()
     body_hash: str = ""
     received_at_us: int = 0

@@ -20,7 +20,7 @@ from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, Rewar
 __all__ = [
     "DEFAULT_POLICY", "MICROSECONDS_PER_SECOND", "QUALITY_TIERS", "Arm", "ArmUsage", "Blend", "BoolArray", "Context",
     "Contribution", "Decision", "FeatureGroup", "FeatureSchema", "Float32Array", "FloatArray", "IntArray", "Price",
-    "QualityTier", "Query", "RewardEvent", "RewardReceipt", "RewardSubmission", "UsageReport", "price_at",
+    "QualityTier", "Query", "RewardEvent", "RewardReceipt", "RewardSubmission", "Turn", "UsageReport", "price_at",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -184,6 +184,21 @@ class ArmUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Where a query stands in its conversation.
+
+    conversation : under which its arm is kept. open : tools or thinking are under way, so the arm goes on; else the
+    arm is drawn afresh. sent_share : of the input, in [0, 1], what the conversation has sent before. cache_s : how
+    long a model's cache of that is believed to live.
+    """
+
+    conversation: str
+    open: bool
+    sent_share: float = 0.0
+    cache_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
@@ -191,6 +206,7 @@ class Query:
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
     reference : what the client calls the decision by later, under the same API key.
+    turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.
     upstreams : only arms behind one of these may answer; None: any arm. pinned : the query itself names its arm, the
     only one of ``candidates``.
     """
@@ -222,6 +238,12 @@ class Query:
     pinned: bool = False
     request_key: RequestKey | None = None
     reference: str | None = None
+    turn: Turn | None = None
+
+    @property
+    def session_key(self) -> str | None:
+        """Under which the session's arm is kept, None without a session."""
+        return self.session_id if self.turn is None else self.turn.conversation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,6 +289,8 @@ class Decision:
     key_name : of the API key that asked, None without API keys.
     generations : of the policy's arms that have had more than one.
     reference : what its client calls it by, under ``key_name``.
+    session_key : under which the session's arm is kept, where that is not ``session_id``.
+    cache_loss_usd : what each arm would lose of a prompt cache that the session's arm has; None without one.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
 
@@ -308,6 +332,8 @@ class Decision:
     duplicate: bool = False
     generations: Mapping[str, int] = field(default_factory=dict)
     reference: str | None = None
+    session_key: str | None = None
+    cache_loss_usd: FloatArray | None = None
 
     @property
     def chosen_index(self) -> int:

@@ -20,7 +20,7 @@ from banditd.core.attempts import Attempt, attempts_of, error_class_of
 from banditd.core.types import UsageReport
 
 _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
-_NOT_SAID: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key"})
+_NOT_SAID: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key", "session_key"})
 _MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_SAID)
 
 

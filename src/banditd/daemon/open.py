@@ -33,6 +33,7 @@ from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
+from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import ArmGuards, TrafficCaps
 from banditd.services.input_hash import InputHash
@@ -166,7 +167,7 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway),
+            services=replace(offered, gateway=gateway, conversations=ConversationNames(bench.secrets)),
             metrics=metrics,
             learner=learner,
             jobs=jobs,

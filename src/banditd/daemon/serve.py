@@ -60,6 +60,7 @@ def web_settings(settings: Settings) -> WebSettings:
             max_body_bytes=gateway.max_body_bytes,
             keepalive_s=gateway.keepalive_s,
             max_streams_per_key=gateway.max_streams_per_key,
+            prompt_cache_s=gateway.prompt_cache_s,
             own_ids=gateway.response_id == "decision",
         ),
     )

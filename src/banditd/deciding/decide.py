@@ -46,7 +46,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise."""
+    """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
+
+    session_arm : that the query keeps. cached_arm : that has ``cached_tokens`` of the input in its prompt cache.
+    """
 
     query: Query
     context: Context
@@ -54,19 +57,32 @@ class Case:
     session_arm: str | None = None
     accounts: tuple[Account, ...] = ()
     pledge: Pledge | None = None
+    cached_arm: str | None = None
+    cached_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priced:
-    """What every arm would cost, and the utility that takes away: float64 (n, n_arms); cost_weight (n, 1)."""
+    """What every arm would cost, and the utility that takes away: float64 (n, n_arms); cost_weight (n, 1).
+
+    cache_loss_usd : what is lost with a prompt cache that another arm has, beside ``cost_usd`` and in ``penalty``;
+    None where no query has one.
+    """
 
     output_tokens: FloatArray
     cost_usd: FloatArray
     cost_weight: FloatArray
     penalty: FloatArray
+    cache_loss_usd: FloatArray | None = None
+
+    @property
+    def whole_usd(self) -> FloatArray:
+        """Cost and loss together: what a least cost is the least of."""
+        return self.cost_usd if self.cache_loss_usd is None else self.cost_usd + self.cache_loss_usd
 
     def take(self, rows: IntArray) -> Priced:
-        return Priced(self.output_tokens[rows], self.cost_usd[rows], self.cost_weight[rows], self.penalty[rows])
+        loss = None if self.cache_loss_usd is None else self.cache_loss_usd[rows]
+        return Priced(self.output_tokens[rows], self.cost_usd[rows], self.cost_weight[rows], self.penalty[rows], loss)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +140,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
-    draw = draw_arms(queries, held, played, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
+    draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms)
     whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
         _all_exclusions(
@@ -175,10 +191,25 @@ def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, toke
     cost_usd = view.cost_usd(tokens, output_tokens)
     weight = np.array([[cost_weight_of(case.query, situation.cost_weight)] for case in cases])
     price = np.array([[_price_per_usd(situation, case)] for case in cases])
+    loss_usd = _cache_loss_usd(view, cases)
+    spent_usd = cost_usd if loss_usd is None else cost_usd + loss_usd
     penalty = view.penalty(
-        cost_usd, tokens, output_tokens, weight=weight, price_per_usd=price, resources=situation.resources
+        spent_usd, tokens, output_tokens, weight=weight, price_per_usd=price, resources=situation.resources
     )
-    return Priced(output_tokens, cost_usd, weight, penalty)
+    return Priced(output_tokens, cost_usd, weight, penalty, loss_usd)
+
+
+def _cache_loss_usd(view: RouteView, cases: Sequence[Case]) -> FloatArray | None:
+    """What a query saves by staying with the arm that has its prompt cached, as a loss of the other arms."""
+    loss = None
+    for row, case in enumerate(cases):
+        index = -1 if case.cached_arm is None else view.index.get(case.cached_arm, -1)
+        saving_usd = view.usd_saved_per_cached_token[index] * case.cached_tokens if index >= 0 else 0.0
+        if saving_usd > 0.0:
+            loss = np.zeros((len(cases), len(view.arms))) if loss is None else loss
+            loss[row] = saving_usd
+            loss[row, index] = 0.0
+    return loss
 
 
 def _price_per_usd(situation: Situation, case: Case) -> float:

@@ -48,6 +48,7 @@ class RouteView:
     usd_per_token_in: FloatArray
     usd_per_token_out: FloatArray
     usd_per_request: FloatArray
+    usd_saved_per_cached_token: FloatArray
     output_tokens: FloatArray
     latency_ms: FloatArray
     tokens_model: AmountModel | None
@@ -169,6 +170,7 @@ def build_view(
         usd_per_token_in=per_in,
         usd_per_token_out=per_out,
         usd_per_request=vector("usd_per_request"),
+        usd_saved_per_cached_token=np.array([_saved_per_mtok(arm) for arm in ordered]) / 1e6,
         output_tokens=out,
         latency_ms=latency,
         tokens_model=tokens_model,
@@ -180,6 +182,12 @@ def build_view(
         kwh_per_token_out=np.array([a.kwh_per_mtok_out for a in ordered]) / 1e6,
         generations={a.arm: a.generation for a in ordered if a.generation > 1},
     )
+
+
+def _saved_per_mtok(arm: Arm) -> float:
+    """Dollars less for a million tokens of input that the provider has cached; 0 where nobody said."""
+    cached = arm.price.usd_per_mtok_cached_in
+    return 0.0 if cached is None else max(0.0, arm.price.usd_per_mtok_in - cached)
 
 
 def _aligned(amounts: Amounts | None, name: str, arms: Sequence[Arm], otherwise: FloatArray) -> AmountModel | None:

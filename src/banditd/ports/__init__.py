@@ -89,6 +89,14 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionArm:
+    """The arm that a session was given last, and when."""
+
+    arm: str
+    updated_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """What became of decisions that were to be committed.
 
@@ -125,6 +133,9 @@ class DecisionLog(Protocol):
 
     async def find_reference(self, reference: Reference) -> str | None:
         """The id of the newest decision that the reference means, None without one."""
+
+    async def session(self, policy: str, session_id: str) -> SessionArm | None:
+        """The same with the time of it."""
 
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         """The arm that this session was given last (with sessions written by ``append``)."""

@@ -14,6 +14,7 @@ from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
+from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
@@ -205,3 +206,4 @@ class Services:
     dashboard: Dashboard
     health: Health
     gateway: Gateway | None = None
+    conversations: ConversationNames | None = None

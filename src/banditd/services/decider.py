@@ -40,9 +40,18 @@ class Prepared:
     def session(self) -> tuple[str, str] | None:
         """The session whose arm the query keeps, None where it keeps none."""
         query = self.case.query
-        if query.session_id is None or query.new_session_arm or not self.runtime.config.session_sticky:
+        keeps = self.runtime.config.session_sticky if query.turn is None else query.turn.open
+        if query.session_key is None or query.new_session_arm or not keeps:
             return None
-        return self.runtime.name, query.session_id
+        return self.runtime.name, query.session_key
+
+    @property
+    def cache(self) -> tuple[str, str] | None:
+        """The session whose arm may have the query's beginning in its prompt cache, None where that is no matter."""
+        turn = self.case.query.turn
+        if turn is None or turn.open or turn.sent_share <= 0.0 or turn.cache_s <= 0.0:
+            return None
+        return self.runtime.name, turn.conversation
 
 
 class TurnDecider:
@@ -96,8 +105,8 @@ class TurnDecider:
         """What the query's decision changes for others: accounts, its session, caps and probes of the policy."""
         policy, query = one.runtime.name, one.case.query
         keys: list[Hashable] = [account.key for account in one.case.accounts] if one.case.accounts else []
-        if query.session_id is not None:
-            keys.append((policy, query.session_id))
+        if query.session_key is not None:
+            keys.append((policy, query.session_key))
         if self._guards[policy].counts(one.runtime.view, now_us):
             keys.append(policy)
         return keys
@@ -194,6 +203,8 @@ class TurnDecider:
             input_hash=None if query.text is None else self._hash_input(query.text),
             input_text=query.text if self._store_input else None,
             session_id=query.session_id,
+            session_key=query.session_key,
+            cache_loss_usd=None if priced.cache_loss_usd is None else priced.cache_loss_usd[row][listed],
             tags=query.tags,
             deferred=query.defer_activation,
             charges=charges,
@@ -239,8 +250,9 @@ def _sessions(
     """(policy, session) and the decision of those that will be stored with a session."""
     for i in indices:
         one = made[i]
-        if isinstance(one, Decision) and one.session_id is not None and _is_durable(prepared[i], one):
-            yield (one.policy, one.session_id), one
+        key = prepared[i].case.query.session_key
+        if isinstance(one, Decision) and key is not None and _is_durable(prepared[i], one):
+            yield (one.policy, key), one
 
 
 def _keeping(one: Prepared, drawn: Mapping[tuple[str, str], str]) -> Case:

@@ -152,10 +152,22 @@ class RoutingService:
         # Looked up every time: another replica, or an earlier query, may have drawn the session's arm afresh since.
         session, query = prepared.session, prepared.case.query
         session_arm = None if session is None else await self._decisions.session_arm(*session)
+        prepared = await self._with_cache(prepared)
         accounts = await self._budgets[prepared.runtime.name].accounts(query, self._clock.now_us())
         if session_arm is None and not accounts and prepared.case.session_arm is None:
             return prepared
         return replace(prepared, case=replace(prepared.case, session_arm=session_arm, accounts=accounts))
+
+    async def _with_cache(self, prepared: Prepared) -> Prepared:
+        """With the arm that may have the beginning of the query in its prompt cache."""
+        turn = prepared.case.query.turn
+        if turn is None or prepared.cache is None:
+            return prepared
+        found = await self._decisions.session(*prepared.cache)
+        if found is None or self._clock.now_us() - found.updated_at_us > turn.cache_s * 1e6:
+            return prepared
+        tokens = prepared.case.input_tokens * turn.sent_share
+        return replace(prepared, case=replace(prepared.case, cached_arm=found.arm, cached_tokens=tokens))
 
     async def _again(self, prepared: Prepared, full: AccountKey) -> Decision:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""

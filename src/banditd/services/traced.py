@@ -17,7 +17,7 @@ from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
 from banditd.obs.tracing import Attribute, Tracing
-from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder
+from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder, SessionArm
 from banditd.services.bundle import RewardInput, Rewards, Routing, UsageReceipt
 
 
@@ -91,6 +91,9 @@ class TracedDecisionLog:
 
     async def find_reference(self, reference: Reference) -> str | None:
         return await self._inner.find_reference(reference)
+
+    async def session(self, policy: str, session_id: str) -> SessionArm | None:
+        return await self._inner.session(policy, session_id)
 
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._inner.session_arm(policy, session_id)

@@ -90,6 +90,9 @@ class GatewaySettings(Section):
     keepalive_s: float = Field(15.0, gt=0, description="a stream that says nothing for so long gets a comment")
     max_streams_per_key: int = Field(1000, ge=1, description="requests at once of one key (or peer); 429 above it")
     fallback_on_policy: bool = Field(False, description="ask another arm where one refuses for its content policy")
+    prompt_cache_s: float = Field(
+        300.0, ge=0, description="how long a model's prompt cache of a conversation is counted on; 0: never"
+    )
     response_id: Literal["upstream", "decision"] = Field(
         "upstream", description="id of an answer: the upstream's own, or chatcmpl-<decision_id>"
     )

@@ -18,7 +18,7 @@ from banditd.core.ids import new_id
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
-from banditd.ports import Committed, DecisionFilter
+from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import Ledger
@@ -92,9 +92,10 @@ class SqlDecisionLog:
                 _count(made, increments, fixed)
                 row = row_of(made)
                 rows.append((*row, _checksum(row)))
-                if made.session_id is not None:
+                session_key = made.session_key or made.session_id
+                if session_key is not None:
                     # One row per session and statement; the last decision of the group is the newest.
-                    key = (made.policy, made.session_id)
+                    key = (made.policy, session_key)
                     sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
         _count_fixed(increments, fixed)
         self._insert.run(connection, rows)
@@ -144,7 +145,11 @@ class SqlDecisionLog:
             last = str(rows[-1]["decision_id"])
 
     async def session_arm(self, policy: str, session_id: str) -> str | None:
-        return await self._sessions.arm(policy, session_id)
+        found = await self._sessions.find(policy, session_id)
+        return None if found is None else found.arm
+
+    async def session(self, policy: str, session_id: str) -> SessionArm | None:
+        return await self._sessions.find(policy, session_id)
 
     async def find_reference(self, reference: Reference) -> str | None:
         found = await self._database.read(lambda connection: find_references(connection, reference))

@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, select, tuple_, update
 
+from banditd.ports import SessionArm
 from banditd.storage.engine import Database
 from banditd.storage.schema import session
 
@@ -25,13 +26,13 @@ class SessionReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[_Key, asyncio.Future[str | None]]] = []
+        self._waiting: list[tuple[_Key, asyncio.Future[SessionArm | None]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def arm(self, policy: str, session_id: str) -> str | None:
-        """The arm that this session was given last."""
+    async def find(self, policy: str, session_id: str) -> SessionArm | None:
+        """The arm that this session was given last, None without one."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[str | None] = loop.create_future()
+        future: asyncio.Future[SessionArm | None] = loop.create_future()
         self._waiting.append(((policy, session_id), future))
         if self._task is None:
             self._task = loop.create_task(self._read())
@@ -46,7 +47,7 @@ class SessionReader:
         finally:
             self._task = None
 
-    async def _answer(self, asked: Sequence[tuple[_Key, asyncio.Future[str | None]]]) -> None:
+    async def _answer(self, asked: Sequence[tuple[_Key, asyncio.Future[SessionArm | None]]]) -> None:
         keys = sorted({key for key, _ in asked})
         try:
             found = await self._database.read(lambda connection: _arms(connection, keys))
@@ -60,13 +61,20 @@ class SessionReader:
                 future.set_result(found.get(key))
 
 
-def _arms(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, str]:
-    query = select(session.c.policy, session.c.session_id, session.c.arm)
+def _arms(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, SessionArm]:
+    query = select(session.c.policy, session.c.session_id, session.c.arm, session.c.updated_at_us)
     if len(keys) == 1:
         query = query.where(session.c.policy == keys[0][0], session.c.session_id == keys[0][1])
     else:
         query = query.where(tuple_(session.c.policy, session.c.session_id).in_(keys))
-    return {(row.policy, row.session_id): row.arm for row in connection.execute(query)}
+    return {(row[0], row[1]): SessionArm(row[2], row[3]) for row in connection.execute(query)}
+
+
+def hand_over(connection: Connection, policy: str, session_id: str, decision_id: str, arm: str) -> None:
+    """Let a session go on with the arm that served its newest decision, where another than the chosen one did."""
+    c = session.c
+    newest = (c.policy == policy) & (c.session_id == session_id) & (c.decision_id == decision_id)
+    connection.execute(update(session).where(newest).values(arm=arm))
 
 
 def forget_sessions(connection: Connection, before_us: int) -> int:

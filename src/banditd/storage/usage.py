@@ -27,6 +27,7 @@ from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.keys import once_for_decision
 from banditd.storage.schema import activation, decision, usage_report
+from banditd.storage.sessions import hand_over
 from banditd.storage.sums import RowCounter, SumWriter
 from banditd.storage.usage_rows import (
     Pricing,
@@ -95,6 +96,7 @@ class UsageLog:
         rows: dict[str, Row] = {}
         replaced: list[tuple[Row, UsageReport]] = []
         rerouted: set[str] = set()
+        handed: dict[str, str] = {}
         answers: list[Answer] = []
         for report, price_cost in payloads:
             made = decisions.get(report.decision_id)
@@ -115,6 +117,8 @@ class UsageLog:
             _correct(changes, made, before, row)
             if row["arm"] != (made.arm if before is None else before["arm"]):
                 rerouted.add(report.decision_id)
+                if report.session_key is not None:
+                    handed[report.decision_id] = report.session_key
             rows[report.decision_id] = row
         if rows:
             at_us = max(report.received_at_us for report, _ in payloads)
@@ -126,6 +130,8 @@ class UsageLog:
             # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
             queue_decisions(connection, [(one, decisions[one].policy) for one in sorted(rerouted)], at_us)
+            for one, session_key in sorted(handed.items()):
+                hand_over(connection, decisions[one].policy, session_key, one, rows[one]["arm"])
         return answers
 
     async def abandon(

@@ -229,7 +229,7 @@ def _columns(row: Row) -> dict[str, Any]:
 
 
 def _text(report: UsageReport) -> str:
-    ours = {"decision_id", "body_hash", "received_at_us", "request_key"}
+    ours = {"decision_id", "body_hash", "received_at_us", "request_key", "session_key"}
     said = {name: value for name, value in asdict(report).items() if name not in ours and value not in (None, ())}
     if "attempts" in said:
         said["attempts"] = [{k: v for k, v in one.items() if v is not None} for one in said["attempts"]]

@@ -39,6 +39,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
 
 def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[dict[str, object]]:
     """Every arm, best utility first, the excluded ones last."""
+    lost = decision.cache_loss_usd
     eligible: list[dict[str, object]] = [
         {
             "arm": decision.arms[i],
@@ -47,6 +48,7 @@ def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[
             "cost_usd": float(decision.cost_usd[i]),
             "penalty": float(decision.penalty[i]),
             "utility": utility[i],
+            **({} if lost is None else {"cache_loss_usd": float(lost[i])}),
             "probability": float(decision.probability[i]),
             "eligible": True,
         }

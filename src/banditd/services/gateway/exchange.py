@@ -33,6 +33,7 @@ MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 262_144
 CHARACTERS_PER_TOKEN: Final = 4.0
 MAX_REASON: Final = 64
+MAX_REFERENCE: Final = 256
 
 
 class Surroundings(Protocol):
@@ -318,7 +319,13 @@ class Exchange:
         last = self.attempts[-1] if self.attempts else None
         reason = None if self._running is None else self._running.finish_reason
         reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
-        report = UsageReport(decision_id=decision.decision_id, attempts=tuple(self.attempts), finish_reason=reason)
+        report = UsageReport(
+            decision_id=decision.decision_id,
+            attempts=tuple(self.attempts),
+            finish_reason=reason,
+            response_id=_reference(self.response_id),
+            session_key=decision.session_key,
+        )
         if last is None:  # broken off before the first call
             return replace(report, error="client_gone")
         return replace(
@@ -331,3 +338,10 @@ class Exchange:
             cached_input_tokens=last.cached_input_tokens,
             cost_usd=last.cost_usd,
         )
+
+
+def _reference(response_id: str | None) -> str | None:
+    """An answer's id, where a client may give it as a reference."""
+    if not response_id or len(response_id) > MAX_REFERENCE or not response_id.isprintable():
+        return None
+    return response_id

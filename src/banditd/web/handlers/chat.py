@@ -18,6 +18,7 @@ from banditd.web.gateway.forms import CHAT_FORM
 from banditd.web.gateway.names import listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.relay import Relay
+from banditd.web.gateway.sessions import in_conversation
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.schemas.chat import GatewayOptions
@@ -76,13 +77,17 @@ def gateway_call(
             code="STRING_ABOVE_MAX_LENGTH",
             field="/messages",
         )
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    query = _query(asked, options, named, request.get(KEY_NAME))
     return GatewayCall(
-        query=_query(asked, options, named, request.get(KEY_NAME)),
+        query=in_conversation(
+            query, headers, asked.body, api.services.conversations, cache_s=api.config.gateway.prompt_cache_s
+        ),
         surface=surface,
         body=asked.body,
         stream=asked.stream,
         wanted=asked.wanted,
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=headers,
     )
 
 
@@ -118,7 +123,8 @@ def _query(asked: Asked, options: GatewayOptions, named: Named, key_name: str | 
         profile=options.profile or named.profile,
         key_name=key_name,
         expected_output_tokens=options.expected_output_tokens,
-        session_id=options.session_id,
+        session_id=options.session_id or None,
+        reference=options.reference or None,
         new_session_arm=options.new_session_arm,
         tags=options.tags or {},
         pinned=named.arm is not None,

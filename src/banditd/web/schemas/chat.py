@@ -17,6 +17,7 @@ from banditd.web.schemas.base import (
     Name,
     Names,
     OpenAnswerModel,
+    OptionalLabel,
     RequestModel,
     UnitInterval,
 )
@@ -50,8 +51,11 @@ class GatewayOptions(RequestModel):
     """Price of money instead of the policy's own."""
     expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """How long an answer you expect, for the predicted cost. Tokens."""
-    session_id: Label | None = None
-    """Requests of one session keep their arm. As a header: ``x-banditd-session``."""
+    session_id: OptionalLabel | None = None
+    """Requests of one session keep their arm while tools or thinking are open. As a header: ``x-banditd-session``.
+    Without it the session is told from what the request says anyway."""
+    reference: OptionalLabel | None = None
+    """What you will call the decision by when you reward it. As a header: ``x-banditd-reference``."""
     new_session_arm: bool = False
     """Draw the session's arm afresh."""
     tags: Annotated[dict[Name, Label], Field(max_length=MAX_TAGS)] | None = None

@@ -144,6 +144,8 @@ class ArmScore(AnswerModel):
     """Cost term and preferences, in units of reward."""
     utility: float | None
     """``mean - penalty``."""
+    cache_loss_usd: float | None = None
+    """Only in a conversation: what is lost with the prompt cache that another arm has; part of ``penalty``."""
     probability: float
     """With which it could have been drawn."""
     eligible: bool

@@ -1,0 +1,27 @@
+"""Names for conversations that nobody has named: the same for the same beginning, and telling nothing of it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from banditd.ports import Secrets
+
+PREFIX: Final = "conversation-"
+
+
+class ConversationNames:
+    """A keyed hash of what does not change from turn to turn."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._key = secrets.key("conversation")
+
+    def name(self, key_name: str | None, told: str, setting: bytes, opening: bytes) -> str:
+        """``conversation-`` and 32 hexadecimal digits.
+
+        key_name : of the API key. told : what the client calls it, or perhaps many. setting, opening : how it began.
+        """
+        mac = hmac.new(self._key, digestmod="sha256")
+        for part in ((key_name or "").encode(), told.encode("utf-8", "surrogatepass"), setting, opening):
+            mac.update(len(part).to_bytes(8, "big") + part)
+        return PREFIX + mac.hexdigest()[:32]

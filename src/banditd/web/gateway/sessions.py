@@ -1,0 +1,113 @@
+"""Which session a request of the gateway belongs to, and what its client calls it by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pydantic_core import to_json
+
+from banditd.core.types import Query, Turn
+from banditd.services.conversation_names import ConversationNames
+from banditd.web.gateway.conversations import Conversation, read_conversation
+from banditd.web.legible import legible_label
+
+MAX_LABEL: Final = 256
+# Headers in which clients tell their conversation, in the order in which they are believed.
+SESSION_HEADERS: Final = ("x-openwebui-chat-id", "x-claude-code-session-id", "x-librechat-conversation-id")
+MESSAGE_HEADERS: Final = ("x-openwebui-message-id",)
+_USER_ID: Final = re.compile(r"_session_([A-Za-z0-9-]{8,})$")
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+
+
+def in_conversation(
+    query: Query,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any],
+    names: ConversationNames | None,
+    *,
+    cache_s: float,
+) -> Query:
+    """The query with its session, its turn and its reference, from all that the request tells of them.
+
+    headers : names in lower case. cache_s : how long a model is believed to have a conversation in its prompt cache.
+    """
+    reference = reference_of(query.reference, headers, body)
+    if names is None:
+        return replace(query, reference=reference)
+    conversation = read_conversation(body)
+    session = session_of(query.session_id, headers, body, conversation, names, query.key_name)
+    turn = Turn(
+        conversation=session.conversation,
+        open=conversation.open,
+        sent_share=conversation.sent_share,
+        cache_s=cache_s,
+    )
+    return replace(query, reference=reference, session_id=session.session_id, turn=turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """session_id : as the log shows it. conversation : under which its arm is kept."""
+
+    session_id: str
+    conversation: str
+
+
+def session_of(
+    said: str | None,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any],
+    conversation: Conversation,
+    names: ConversationNames,
+    key_name: str | None,
+) -> Session:
+    """The session that a client names to us is taken at its word. What it tells others (a chat's id, a cache key) may
+    stand for several conversations at once, such as those of sub-agents: each of them keeps an arm of its own.
+
+    headers : names in lower case. said : ``banditd.session_id`` or ``x-banditd-session``.
+    """
+    if said:
+        return Session(said, said)
+    told = _told(headers, body)
+    users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
+    setting = b"" if told else conversation.setting + to_json(users)
+    name = names.name(key_name, told or "", setting, conversation.opening)
+    return Session(told or name, name)
+
+
+def reference_of(said: str | None, headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+    """What the client calls the decision by: as it says to us, else its message's id, else its trace's."""
+    given = said or _label(_metadata(body).get("banditd_reference"))
+    if given:
+        return given
+    for name in MESSAGE_HEADERS:
+        if message := _label(headers.get(name)):
+            return message
+    trace = _TRACE.fullmatch(headers.get("traceparent", "").strip())
+    return trace[1] if trace is not None and trace[1] != "0" * 32 else None
+
+
+def _told(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+    for name in SESSION_HEADERS:
+        if given := _label(headers.get(name)):
+            return given
+    if given := _label(body.get("prompt_cache_key")):
+        return given
+    user_id = _metadata(body).get("user_id")
+    found = _USER_ID.search(user_id) if isinstance(user_id, str) else None
+    return None if found is None else _label(found[1])
+
+
+def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = body.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _label(value: object) -> str | None:
+    """A text that may stand in the log; what is too long names nothing."""
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_LABEL:
+        return None
+    return legible_label(value.strip())

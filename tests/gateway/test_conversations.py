@@ -1,0 +1,279 @@
+"""Whole conversations over HTTP, on both databases: when an arm is kept, when it is drawn afresh, at what price."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from bench.faulty.app import Faulty
+from tests.gateway.conftest import KEY, Served, serve_daemon
+
+from banditd.settings import Settings
+
+CACHED = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 100.0, "usd_per_mtok_cached_in": 10.0}
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+SYSTEM = {"role": "system", "content": "You are helpful. " * 40}
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def answer(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "42"}
+ASKED = [SYSTEM, user("What is in the box?")]
+OPEN = [*ASKED, CALL, RESULT]
+CLOSED = [*OPEN, answer("There is 42 in it."), user("And in the other?")]
+THOUGHT = {
+    "role": "assistant",
+    "content": [
+        {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+        {"type": "text", "text": "Let me see."},
+    ],
+}
+
+
+class Talk:
+    """Sends turns to a daemon and tells what was decided."""
+
+    def __init__(self, served: Served, http: aiohttp.ClientSession) -> None:
+        self.served = served
+        self.http = http
+
+    async def turn(
+        self, messages: list[Any], *, headers: dict[str, str] | None = None, model: str = "banditd/auto", **more: Any
+    ) -> dict[str, Any]:
+        body = {"model": model, "messages": messages, "tools": TOOLS, **more}
+        async with self.http.post(f"{self.served.base}/chat/completions", json=body, headers=headers) as got:
+            assert got.status == 200, await got.text()
+            said = await got.read()
+            decision = await self.served.decision(got.headers["x-banditd-decision-id"])
+            return {**decision, "served": got.headers["x-banditd-arm"], "answer": json.loads(said)}
+
+
+@asynccontextmanager
+async def talking(
+    faulty: Faulty,
+    url: str,
+    arms: list[dict[str, Any]] | None = None,
+    gateway: dict[str, Any] | None = None,
+    **policy: Any,
+) -> AsyncIterator[Talk]:
+    made = arms or [{"arm": name, "upstream": "up", "upstream_model": "ok", "price": CACHED} for name in ("a", "b")]
+    settings = Settings(
+        database={"url": url},  # type: ignore[arg-type]
+        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
+        upstreams={"up": {"base_url": faulty.url, "api_key_env": "UPSTREAM_KEY"}},  # type: ignore[dict-item]
+        gateway=gateway or {},  # type: ignore[arg-type]
+        policies={"default": {"arms": made, "exploration_floor": 0.5, **policy}},  # type: ignore[dict-item]
+    )
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(serve_daemon(settings))
+        yield Talk(served, await stack.enter_async_context(aiohttp.ClientSession()))
+
+
+@pytest.fixture
+async def talk(faulty: Faulty, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Talk]:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    async with talking(faulty, database_url) as opened:
+        yield opened
+
+
+def was_kept(made: dict[str, Any], arm: str) -> bool:
+    return (made["reason"], made["propensity"], made["arm"]) == ("session", 1.0, arm)
+
+
+def logged(made: dict[str, Any]) -> float:
+    """The probability of the chosen arm in the vector of the log."""
+    [found] = [one["probability"] for one in made["arms"] if one["arm"] == made["arm"]]
+    return float(found)
+
+
+async def test_a_conversation_keeps_its_arm_while_tools_are_open_and_is_drawn_afresh_after(talk: Talk) -> None:
+    arms = set()
+    for _ in range(16):
+        asked = await talk.turn(ASKED)
+        assert asked["reason"] == "policy"
+        assert 0.0 < asked["propensity"] < 1.0
+        assert asked["propensity"] == logged(asked)
+        for messages in (OPEN, [*OPEN, CALL, RESULT], [*OPEN, answer("so far:")]):
+            assert was_kept(await talk.turn(messages), asked["arm"])
+        closed = await talk.turn(CLOSED)
+        assert (closed["reason"], closed["session_id"]) == ("policy", asked["session_id"])
+        assert was_kept(await talk.turn([*CLOSED, CALL, RESULT]), closed["arm"])
+        arms |= {asked["arm"], closed["arm"]}
+    assert arms == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        THOUGHT,
+        {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]},
+        {"role": "assistant", "content": "Let me see.", "thinking_blocks": [{"type": "thinking"}]},
+        {"role": "assistant", "content": "Let me see.", "reasoning_details": [{"type": "reasoning.encrypted"}]},
+    ],
+)
+async def test_signed_thoughts_stay_with_the_model_that_had_them(talk: Talk, thought: dict[str, Any]) -> None:
+    for n in range(6):
+        asked = await talk.turn([user(f"Think {n}")])
+        thinking = [user(f"Think {n}"), thought, user("Go on.")]
+        assert was_kept(await talk.turn(thinking), asked["arm"])
+        assert was_kept(await talk.turn([*thinking, answer("Done."), user("More.")]), asked["arm"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "more", "session_id"),
+    [
+        ({"x-banditd-session": "s-1"}, {}, "s-1"),
+        ({"x-banditd-session": "s-1"}, {"banditd": {"session_id": "s-2"}}, "s-2"),
+        ({"X-OpenWebUI-Chat-Id": "chat-1"}, {"prompt_cache_key": "p-1"}, "chat-1"),
+        ({}, {"prompt_cache_key": "p-1"}, "p-1"),
+        ({}, {"metadata": {"user_id": "user_1_account_2_session_0123-abcd"}}, "0123-abcd"),
+        ({"x-banditd-session": ""}, {"metadata": {"user_id": "somebody"}}, None),
+    ],
+)
+async def test_where_the_session_is_found(
+    talk: Talk, headers: dict[str, str], more: dict[str, Any], session_id: str | None
+) -> None:
+    asked = await talk.turn(ASKED, headers=headers, **more)
+    kept = await talk.turn(OPEN, headers=headers, **more)
+    assert was_kept(kept, asked["arm"])
+    assert kept["session_id"] == asked["session_id"]
+    if session_id is None:
+        assert asked["session_id"].startswith("conversation-")
+    else:
+        assert asked["session_id"] == session_id
+
+
+async def test_conversations_under_one_cache_key_do_not_take_each_others_arm(talk: Talk) -> None:
+    """Sub-agents and titles share their client's session: each is a conversation of its own."""
+    for n in range(12):
+        first = await talk.turn(ASKED, prompt_cache_key="app")
+        await talk.turn([SYSTEM, user(f"Another {n}")], prompt_cache_key="app")
+        assert was_kept(await talk.turn(OPEN, prompt_cache_key="app"), first["arm"])
+
+
+async def test_an_unnamed_conversation_is_told_by_its_beginning_and_by_its_user(talk: Talk) -> None:
+    same = {(await talk.turn(messages))["session_id"] for messages in (ASKED, OPEN, CLOSED)}
+    others = [
+        await talk.turn([SYSTEM, user("Something else")]),
+        await talk.turn([{**SYSTEM, "content": "Be brief."}, *ASKED[1:]]),
+        await talk.turn(ASKED, user="somebody"),
+        await talk.turn(ASKED, tools=[]),
+    ]
+    assert len(same) == 1
+    assert len(same | {one["session_id"] for one in others}) == 5
+
+
+async def test_a_client_may_ask_for_another_arm(talk: Talk) -> None:
+    asked = await talk.turn(ASKED)
+    seen = {(await talk.turn(OPEN, banditd={"new_session_arm": True}))["reason"] for _ in range(3)}
+    assert seen == {"policy"}
+    pinned = await talk.turn(ASKED, model="banditd/arm/b")
+    assert pinned["reason"] == "pinned"
+    assert was_kept(await talk.turn(OPEN), "b")
+    assert asked["session_id"] == pinned["session_id"]
+
+
+async def test_the_arm_that_served_goes_on_where_another_was_chosen(
+    faulty: Faulty, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    arms = [{"arm": name, "upstream": "up", "upstream_model": name} for name in ("500", "ok")]
+    async with talking(
+        faulty, database_url, arms, kind="fixed", options={"arm": "500"}, exploration_floor=0.0
+    ) as talk:
+        asked = await talk.turn(ASKED)
+        assert (asked["arm"], asked["served"]) == ("500", "ok")
+        kept = await talk.turn(OPEN)
+        assert was_kept(kept, "ok")
+        assert [attempt["arm"] for attempt in kept["attempts"]] == ["ok"]
+
+
+async def test_the_price_of_a_lost_cache_is_part_of_the_choice(talk: Talk) -> None:
+    asked = await talk.turn(ASKED)
+    closed = await talk.turn(CLOSED, banditd={"explain": True, "cost_weight": 1.0})
+    told = {one["arm"]: one for one in closed["answer"]["banditd"]["arms"]}
+    stays, leaves = told[asked["arm"]], told["b" if asked["arm"] == "a" else "a"]
+    assert stays["cache_loss_usd"] == 0.0
+    # 90 dollars per million tokens less for what was sent before: most of the input, not all of it.
+    assert 0.7 < leaves["cache_loss_usd"] / (closed["input_tokens"] * 90e-6) < 1.0
+    assert leaves["cost_usd"] == pytest.approx(stays["cost_usd"], rel=0.2)
+    assert leaves["penalty"] > stays["penalty"]
+    assert closed["reason"] == "policy"
+    assert closed["propensity"] == logged(closed)
+    first = await talk.turn([user("A new one")], banditd={"explain": True})
+    assert all("cache_loss_usd" not in one for one in first["answer"]["banditd"]["arms"])
+
+
+async def test_above_a_quality_floor_the_least_cost_counts_the_cache(
+    faulty: Faulty, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other arm is a little cheaper, but not as much as the cache is worth."""
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    cheaper = {**CACHED, "usd_per_mtok_in": 95.0}
+    arms = [
+        {
+            "arm": name,
+            "upstream": "up",
+            "upstream_model": "ok",
+            "price": price,
+            "quality_prior": 0.9,
+            "prior_worth": 1e6,
+        }
+        for name, price in (("a", CACHED), ("b", cheaper))
+    ]
+    floor = {"quality_floor": 0.1, "quality_confidence": 0.5}
+    async with talking(faulty, database_url, arms, exploration_floor=0.0) as talk:
+        await talk.turn(ASKED, model="banditd/arm/a")
+        stays = await talk.turn(CLOSED, banditd=floor)
+        assert (stays["reason"], stays["arm"]) == ("quality_floor", "a")
+        assert (await talk.turn([user("New")], banditd=floor))["arm"] == "b"
+
+
+async def test_a_cache_that_nobody_counts_on_has_no_price(
+    faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    async with talking(faulty, sqlite_url, gateway={"prompt_cache_s": 0.0}) as talk:
+        await talk.turn(ASKED)
+        closed = await talk.turn(CLOSED, banditd={"explain": True})
+        assert all("cache_loss_usd" not in one for one in closed["answer"]["banditd"]["arms"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "more", "reference"),
+    [
+        ({"x-banditd-reference": "r-1", "traceparent": f"00-{'a1' * 16}-{'b2' * 8}-01"}, {}, "r-1"),
+        ({"x-banditd-reference": "r-1"}, {"banditd": {"reference": "r-2"}}, "r-2"),
+        ({}, {"metadata": {"banditd_reference": "r-3"}}, "r-3"),
+        ({"X-OpenWebUI-Message-Id": "m-1"}, {}, "m-1"),
+        ({"traceparent": f"00-{'a1' * 16}-{'b2' * 8}-01"}, {}, "a1" * 16),
+        ({"traceparent": f"00-{'0' * 32}-{'b2' * 8}-01"}, {}, None),
+        ({"traceparent": "nonsense"}, {}, None),
+        ({}, {}, None),
+    ],
+)
+async def test_what_a_call_is_called_by(
+    talk: Talk, headers: dict[str, str], more: dict[str, Any], reference: str | None
+) -> None:
+    made = await talk.turn(ASKED, headers=headers, **more)
+    assert made["reference"] == reference
+    assert made["usage"]["response_id"] == made["answer"]["id"]
+    for given in filter(None, (reference, made["answer"]["id"])):
+        body = {"reference": given, "thumb": "up"}
+        async with talk.http.post(f"{talk.served.base}/rewards", json=body) as got:
+            assert (got.status, (await got.json())["decision_id"]) == (200, made["decision_id"])
