@@ -36,6 +36,7 @@ from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import ArmGuards, TrafficCaps
+from banditd.services.feedback import FeedbackService
 from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
@@ -167,7 +168,18 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, conversations=ConversationNames(bench.secrets)),
+            services=replace(
+                offered,
+                gateway=gateway,
+                conversations=ConversationNames(bench.secrets),
+                feedback=FeedbackService(
+                    secrets=bench.secrets,
+                    decisions=bench.storage.decisions,
+                    rewards=offered.rewards,
+                    runtimes=bench.runtimes,
+                    clock=bench.clock,
+                ),
+            ),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
