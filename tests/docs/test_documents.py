@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -152,3 +153,34 @@ def test_pictures_are_small_whole_and_readable_without_seeing(path: Path) -> Non
         half = (2.8 if small else 3.7) * len(text.text or "")  # half of what its letters take at this size
         assert half <= float(text.attrib["x"]) <= width - half, text.text
         assert 0 <= float(text.attrib["y"]) <= height
+
+
+# ------------------------------------------------------------------ architecture
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Functions, classes and methods (``Class.method``) of a module."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            members = [m for m in node.body if isinstance(m, ast.FunctionDef | ast.AsyncFunctionDef)]
+            found |= {node.name, *(f"{node.name}.{member.name}" for member in members)}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+    return found
+
+
+def test_every_place_that_the_architecture_names_is_there() -> None:
+    text = read("architecture.md")
+    package = ROOT / "src" / "banditd"
+    places = re.findall(r"`([\w/]+\.py)(?:: ([\w.]+))?`", text)
+    assert len(places) > 40
+    for path, name in places:
+        assert (package / path).is_file(), path
+        if name:
+            assert name in _defined(ast.parse((package / path).read_text(encoding="utf-8"))), f"{path}: {name}"
+    for folder in re.findall(r"`((?:\w+/)+)`", text):
+        assert (package / folder).is_dir(), folder
+    # The numbered table of the walk of a query is what the text promises.
+    assert re.findall(r"^\| (\d+) \| `\w+/[\w/]+\.py: ", text, re.MULTILINE) == [str(n) for n in range(1, 13)]
+    assert "a reader needs twelve files" in text

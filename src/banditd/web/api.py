@@ -64,6 +64,7 @@ class WebSettings:
     body_timeout_s : longest time for a body to arrive; header_timeout_s : for a head.
     write_timeout_s : longest time in which a client may take nothing of its answer.
     public_url : where people reach the daemon; links begin with it.
+    shutdown_timeout_s : longest wait for running requests at the end.
     """
 
     api_keys: tuple[ApiKey, ...] = ()
@@ -79,6 +80,7 @@ class WebSettings:
     body_timeout_s: float = 30.0
     header_timeout_s: float = 10.0
     write_timeout_s: float = 30.0
+    shutdown_timeout_s: float = 20.0
     gateway: GatewayWebSettings = GatewayWebSettings()
     public_url: str | None = None
     version: str = __version__

@@ -167,7 +167,8 @@ class RouteAnswer(AnswerModel):
     explored: bool
     """The arm is not the one of the highest utility."""
     reason: str
-    """``policy`` (drawn), ``quality_floor`` (least cost above the floor) or ``session`` (kept by its session)."""
+    """``policy`` (drawn), ``quality_floor`` (least cost above the floor), ``session`` (kept by its session), or, by
+    the gateway, ``pinned`` (named by the request)."""
     degraded: str | None
     """Why there is no context, or null."""
     fallbacks: list[str]
