@@ -20,7 +20,7 @@ from banditd.web.api import Api, BodyRule
 from banditd.web.body import read_body, read_model
 from banditd.web.handlers.rewards import path_decision
 from banditd.web.json import iso_time, json_answer
-from banditd.web.problems import kind_of
+from banditd.web.problems import CrossOriginError, HostUnknownError, kind_of, problem_answer
 from banditd.web.schemas.rewards import FeedbackLinkRequest
 from banditd.web.security import OWNER
 
@@ -67,8 +67,10 @@ async def vote(api: Api, request: web.Request) -> web.Response:
     return _page(_buttons(link, _THANKS[thumb]))
 
 
-def failed(error: BaseException, _request_id: str) -> web.Response:
-    """What went wrong, as a page for people."""
+def failed(error: BaseException, request_id: str) -> web.Response:
+    """What went wrong, as a page for people; the doorman speaks as everywhere."""
+    if isinstance(error, CrossOriginError | HostUnknownError):
+        return problem_answer(error, request_id)
     kind = kind_of(error)
     told = error.message if isinstance(error, BanditdError) and kind.status < 500 else kind.title
     answer = _page(f"<h1>{escape(told[:1].upper() + told[1:])}.</h1>", status=kind.status)
