@@ -169,7 +169,6 @@ async def open_services(
             jobs.start()
         yield Daemon(
             services=replace(offered, gateway=gateway),
-            ),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
