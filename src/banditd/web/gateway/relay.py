@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,7 +37,7 @@ class Relay:
     """How one request is answered.
 
     show_usage : whether the client asked for the usage of its stream. explain : it asked for details.
-    own_ids : the decision's id stands for the upstream's.
+    own_ids : the decision's id stands for the upstream's. link : makes the feedback link that the client asked for.
     """
 
     form: Form
@@ -48,6 +48,7 @@ class Relay:
     show_usage: bool = False
     explain: bool = False
     own_ids: bool = False
+    link: Callable[[Decision], str | None] | None = None
 
     async def answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         """The whole answer. Its settlement has begun when this returns, whatever happens."""
@@ -157,7 +158,7 @@ class Relay:
         if self.explain:
             body = body.rstrip()
             body = body[:-1] + b',"banditd":' + encode(details_of(exchange)) + b"}"
-        headers = _headers(exchange, shown=True)
+        headers = self._headers(exchange, shown=True)
         headers["Content-Type"] = reply.content_type or JSON_TYPE
         return web.Response(body=body, headers=headers)
 
@@ -165,7 +166,7 @@ class Relay:
         """Nobody has answered: an error with its status, or as an event where the stream has begun."""
         if watched.response is None:
             answer = self.form.error_answer(failure)
-            answer.headers.extend(_headers(exchange, shown=False))
+            answer.headers.extend(self._headers(exchange, shown=False))
             return answer
         response = watched.response
         await self._write(watched, self.form.error_event(failure))
@@ -176,7 +177,7 @@ class Relay:
     async def _prepare(self, watched: Watched, exchange: Exchange) -> web.StreamResponse:
         if watched.response is not None:
             return watched.response
-        headers = _headers(exchange, shown=exchange.served is not None)
+        headers = self._headers(exchange, shown=exchange.served is not None)
         headers["Content-Type"] = "text/event-stream; charset=utf-8"
         headers["Cache-Control"] = "no-cache"
         headers["X-Accel-Buffering"] = "no"
@@ -192,6 +193,13 @@ class Relay:
         assert response is not None  # noqa: S101 - prepared before
         watched.last_write_s = asyncio.get_running_loop().time()
         await response.write(data)
+
+    def _headers(self, exchange: Exchange, *, shown: bool) -> CIMultiDict[str]:
+        headers = _headers(exchange, shown=shown)
+        url = None if self.link is None or exchange.decision is None else self.link(exchange.decision)
+        if url is not None:
+            headers["x-banditd-feedback-url"] = url
+        return headers
 
 
 def _stopping() -> BanditdError:
