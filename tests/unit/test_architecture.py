@@ -21,9 +21,21 @@ WANTED_FILE_LINES = 350
 WANTED_PARAMETERS = 8
 # Files and constructors above what is wanted. They may only shrink: lower a number when you can, add none.
 LONG_FILES = {
-FILES}
+    "bandit/state.py": 399,
+    "daemon/open.py": 379,
+    "services/learning/learner.py": 389,
+    "settings/__init__.py": 397,
+    "storage/archive/moves.py": 376,
+    "storage/arms.py": 392,
+    "storage/dialect.py": 399,
+}
 LONG_CONSTRUCTORS = {
-CTORS}
+    "replay/decider.py: InProcessDecider": 10,
+    "services/gateway/gateway.py: Gateway": 9,
+    "services/learning/learner.py: Learner": 11,
+    "services/upkeep/maintenance.py: MaintenanceService": 17,
+    "upstreams/stream.py: HttpStream": 10,
+}
 
 THIRD_PARTY: dict[str, set[str]] = {
     "core": {"numpy"},

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.leaks import Leaks
 
 from banditd.daemon.open import Daemon, SystemClock, open_services
 from banditd.settings import Settings
@@ -31,7 +33,13 @@ def make_settings(url: str, *, max_batch: int = 256, **policy: Any) -> Settings:
 
 
 @pytest.fixture
-def open_daemon(database_url: str) -> OpenDaemon:
+def leaks(tmp_path: Path) -> Leaks:
+    """Fails a test whose daemons leave a task, a thread or an open file behind."""
+    return Leaks(tmp_path)
+
+
+@pytest.fixture
+def open_daemon(database_url: str, leaks: Leaks) -> OpenDaemon:
     """``async with open_daemon(default_reward=...)``: the same database every time within a test."""
 
     @asynccontextmanager
@@ -41,8 +49,9 @@ def open_daemon(database_url: str) -> OpenDaemon:
         settings = make_settings(database_url, **policy)
         if upstreams is not None:
             settings = Settings(**{**dict(settings), "upstreams": upstreams})
-        async with open_services(settings, start_jobs=start_jobs) as daemon:
-            yield daemon
+        with leaks.around():
+            async with open_services(settings, start_jobs=start_jobs) as daemon:
+                yield daemon
 
     return opened
 

@@ -252,7 +252,7 @@ class Learner:
             self._fits[name] = asyncio.create_task(self._fit(name, state, state.tuning()), name=f"fit {name}")
 
     async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
-        """Fit on a copy of the sums while folding goes on, and adopt the scales if the state is still the same one."""
+        """Fit on a copy of the sums while folding goes on; adopt the scales if the state is still the same one."""
         started = perf_counter()
         begun = state.version
         try:
