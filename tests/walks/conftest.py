@@ -24,10 +24,13 @@ ARMS = [
 OpenDaemon = Callable[..., AbstractAsyncContextManager[Daemon]]
 
 
-def make_settings(url: str, *, max_batch: int = 256, **policy: Any) -> Settings:
+def make_settings(
+    url: str, *, max_batch: int = 256, upstreams: dict[str, Any] | None = None, **policy: Any
+) -> Settings:
     return Settings(
         database={"url": url},
         learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2, "max_batch": max_batch},
+        upstreams=upstreams or {},
         policies={"default": {"arms": ARMS, **policy}, "other": {"kind": "uniform", "arms": ARMS[:2]}},
     )
 
@@ -46,9 +49,7 @@ def open_daemon(database_url: str, leaks: Leaks) -> OpenDaemon:
     async def opened(
         *, start_jobs: bool = False, upstreams: dict[str, Any] | None = None, **policy: Any
     ) -> AsyncIterator[Daemon]:
-        settings = make_settings(database_url, **policy)
-        if upstreams is not None:
-            settings = Settings(**{**dict(settings), "upstreams": upstreams})
+        settings = make_settings(database_url, upstreams=upstreams, **policy)
         with leaks.around():
             async with open_services(settings, start_jobs=start_jobs) as daemon:
                 yield daemon
