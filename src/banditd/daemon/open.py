@@ -274,14 +274,7 @@ def _make_services(
     breakers = {
         name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
-    reports = ReportService(
-        runtimes=runtimes,
-        reader=storage.reports,
-        decisions=storage.decisions,
-        learning=storage.learning,
-        arms=storage.arms,
-        clock=clock,
-    )
+    reports = _make_reports(bench)
     return _Made(
         breakers=breakers,
         routing=RoutingService(
@@ -329,6 +322,18 @@ def _make_services(
             clock=clock,
             metrics=metrics,
         ),
+    )
+
+
+def _make_reports(bench: Workbench) -> ReportService:
+    storage = bench.storage
+    return ReportService(
+        runtimes=bench.runtimes,
+        reader=storage.reports,
+        decisions=storage.decisions,
+        learning=storage.learning,
+        arms=storage.arms,
+        clock=bench.clock,
     )
 
 
