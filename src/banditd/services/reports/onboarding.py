@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,10 +140,7 @@ def recommendation(
 
 
 class OnboardingReports:
-    """Graduation reports of a policy's later added arms.
-
-    cluster_contexts : policy to the mean context of every cluster, float64 (n_clusters, n_features), or None.
-    """
+    """Graduation reports of a policy's later added arms."""
 
     def __init__(
         self,
@@ -151,12 +148,10 @@ class OnboardingReports:
         runtimes: Mapping[str, PolicyRuntime],
         budgets: Mapping[str, BudgetBook],
         reader: ReportReader,
-        cluster_contexts: Callable[[str], FloatArray | None],
     ) -> None:
         self._runtimes = runtimes
         self._budgets = budgets
         self._reader = reader
-        self._cluster_contexts = cluster_contexts
 
     async def reports(
         self, policy: str, arms: Sequence[Arm], usage: Mapping[str, ArmUsage]
@@ -168,7 +163,7 @@ class OnboardingReports:
         if not granted or not runtime.ready:
             return {}
         rows = await self._reader.contexts(policy)
-        contexts = self._cluster_contexts(policy)
+        contexts = runtime.cluster_contexts
         left = {arm.arm for arm in granted if is_onboarding(arm, usage.get(arm.arm), first)}
         names = [arm.arm for arm in granted]
         # Milliseconds of linear algebra, on immutable values: off the event loop.
