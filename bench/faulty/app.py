@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from bench.faulty.faults import FAULTS, Cut, Fault, Refusal, Step, Wait, fault_of
-from bench.faulty.shapes import TEXT, Asked, ChatShape, Shape
+from bench.faulty.shapes import TEXT, ChatShape, ParsedRequest, Shape
 
 HALF = 0.6  # of a whole answer is sent where a script would break off
 
@@ -57,7 +57,7 @@ class Faulty:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         options = body.get("stream_options") or {}
-        asked = Asked(
+        asked = ParsedRequest(
             model=str(body["model"]),
             stream=bool(body.get("stream")),
             n=int(body.get("n") or 1),
@@ -67,7 +67,7 @@ class Faulty:
         )
         return await self._answer(request, asked, ChatShape())
 
-    async def _answer(self, request: web.Request, asked: Asked, shape: Shape) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, asked: ParsedRequest, shape: Shape) -> web.StreamResponse:
         call = Call(asked.model, asked.stream, {k.lower(): v for k, v in asked.headers.items()}, dict(asked.body))
         self.calls.append(call)
         name, once = fault_of(asked.model)
@@ -102,7 +102,7 @@ class Faulty:
         return web.json_response({"calls": kept})
 
 
-def _steps(fault: Fault, shape: Shape, asked: Asked) -> Iterator[Step]:
+def _steps(fault: Fault, shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     assert fault.script is not None
     return fault.script(shape, asked)
 
@@ -145,7 +145,7 @@ async def _stream(request: web.Request, call: Call, name: str, steps: Iterator[S
 
 
 async def _whole(
-    request: web.Request, call: Call, name: str, fault: Fault, shape: Shape, asked: Asked
+    request: web.Request, call: Call, name: str, fault: Fault, shape: Shape, asked: ParsedRequest
 ) -> web.StreamResponse:
     """An answer in one piece: half of it where a stream would break off."""
     body = json.dumps(shape.whole(asked, TEXT), ensure_ascii=False).encode()

@@ -44,8 +44,8 @@ def request_key(
     key = header_key(request)
     if key is None:
         return None
-    said = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
-    hashed = hashlib.sha256(json.dumps([target, said], sort_keys=True).encode())
+    stated = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
+    hashed = hashlib.sha256(json.dumps([target, stated], sort_keys=True).encode())
     return RequestKey(
         key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()
     )

@@ -95,7 +95,7 @@ class Exchange:
         return None if self._running is None else self._running.response_id
 
     @property
-    def told(self) -> tuple[Attempt, ...]:
+    def attempts_now(self) -> tuple[Attempt, ...]:
         """Every call so far; the one that runs as if it ended well now."""
         if self._running is None or self._settling is not None or self.decision is None:
             return tuple(self.attempts)
@@ -218,8 +218,8 @@ class Exchange:
             size += sum(len(event.raw) for event in events)
             if any(event.content or event.finish_reason is not None for event in events):
                 break
-            told = sum(not event.raw.startswith(b":") for event in self._held)
-            if told > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
+            attempts_now = sum(not event.raw.startswith(b":") for event in self._held)
+            if attempts_now > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
                 break
         self.headers = stream.headers
 
