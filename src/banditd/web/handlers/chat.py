@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from aiohttp import web
 
@@ -19,6 +21,7 @@ from banditd.web.gateway.names import listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
+from banditd.web.handlers.feedback import link_of
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.schemas.chat import GatewayOptions
@@ -40,6 +43,7 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
             show_usage=asked.show_usage,
             explain=options.explain,
             own_ids=api.config.gateway.own_ids,
+            link=partial(link_of, api, request) if options.feedback_link else None,
         )
         return await relay.answer(request, gateway.exchange(call))
 
