@@ -50,7 +50,7 @@ def _old_row(connection, name):
     for column, kind in columns.items():
         python = kind.python_type
         values[column] = {str: "text", bytes: b"\x00" * 8, bool: False, int: 3, float: 0.5}[python]
-    known = {"decision_id": "d1", "policy": "default", "arms": "[]"}
+    known = {"decision_id": "d1", "policy": "default", "arms": '["text"]'}
     known |= dict.fromkeys(("tags", "exclusions", "metadata"), "{}")
     return values | {column: value for column, value in known.items() if column in columns}
 

@@ -71,10 +71,11 @@ class SqlLearningStore:
     async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
         return await self._database.read(lambda connection: _load(connection, policy, schema_hash, since_version))
 
-    async def versions(self) -> Mapping[str, int]:
-        """Of a policy with state under several schemas, the version of the one that was written last."""
+    async def versions(self, schemas: Mapping[str, str] | None = None) -> Mapping[str, int]:
         s = learner_state.c
         query = select(s.policy, s.version).order_by(s.updated_at_us, s.version)
+        if schemas is not None:
+            query = query.where(tuple_(s.policy, s.schema_hash).in_(list(schemas.items())))
         return await self._database.read(
             lambda connection: {row.policy: row.version for row in connection.execute(query)}
         )

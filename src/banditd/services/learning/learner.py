@@ -343,12 +343,13 @@ class Learner:
         self._publish(name)
 
     async def _follow(self) -> None:
-        versions = await self._store.versions()
+        schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
+        versions = await self._store.versions(schemas)
         for name, runtime in self._runtimes.items():
             state = runtime.learned
             if versions.get(name, 0) == state.version or name in self._stale:
                 continue
-            stored = await self._store.load(name, runtime.builder.schema.hash, since_version=state.version)
+            stored = await self._store.load(name, schemas[name], since_version=state.version)
             state.apply_segments(
                 [(s.arm, s.epoch, s.sums) for s in stored.segments],
                 version=stored.version,

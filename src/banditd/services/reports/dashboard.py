@@ -17,7 +17,7 @@ from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.core.errors import NotFoundError
 from banditd.core.types import Context, FloatArray, Query
 from banditd.deciding.decide import Case, Decided, Situation, decide
-from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView
+from banditd.deciding.view import RouteView
 from banditd.ports import ReportReader
 from banditd.ports.dashboard import DashboardReader
 from banditd.services.learning.changes import evidence_of_changes
@@ -82,7 +82,7 @@ class DashboardReads:
                 "position": row.x[plane].tolist(),
             }
             for row in rows
-            if row.degraded is None
+            if row.degraded is None and row.x.size == schema.n_features
         ]
         return {"policy": policy, "points": points}
 
@@ -159,14 +159,12 @@ class DashboardReads:
 
     def _choose(self, runtime: PolicyRuntime, view: RouteView, traffic: _Traffic) -> list[dict[str, object]]:
         """What routing would decide for a query that asks for nothing, on the mean context of each cluster seen."""
-        usage = runtime.usage.values()
-        tokens = ratio(sum(u.input_tokens for u in usage), sum(u.usage_reports for u in usage))
         query, config = Query(policy=runtime.name), runtime.config
         cases = [
             Case(
                 query=query,
                 context=Context(x=traffic.contexts[cluster], cluster=cluster),
-                input_tokens=TYPICAL_INPUT_TOKENS if tokens is None else tokens,
+                input_tokens=view.typical_input_tokens,
             )
             for cluster in traffic.seen
         ]

@@ -161,15 +161,21 @@ class ReportService:
         """A page of the log, newest first.
 
         No index serves the filters by cluster and by exploration: such a page looks through ``_SEARCHED`` decisions
-        at most, and its cursor says how far it came, though it be short.
+        at most, and its cursor says how far it came, though it be short. What cannot be read stands in ``damaged``.
         """
         end = None
         if filters.cluster is not None or filters.explored is not None:
             end = await self._reader.search_end(filters, _SEARCHED)
         rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
-        page = [public_decision(row) for row in rows[: filters.limit]]
+        page = rows[: filters.limit]
         more = len(rows) > filters.limit
-        return {"decisions": page, "next_before_id": page[-1]["decision_id"] if more else end}
+        return {
+            "decisions": [public_decision(row) for row in page if "damage" not in row],
+            "damaged": [
+                {"decision_id": row["decision_id"], "reason": row["damage"]} for row in page if "damage" in row
+            ],
+            "next_before_id": page[-1]["decision_id"] if more else end,
+        }
 
     async def decision(self, decision_id: str) -> dict[str, object]:
         """One decision whole. Raises NotFoundError."""
