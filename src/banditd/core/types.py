@@ -182,7 +182,8 @@ class Query:
     quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
-    upstreams : only arms behind one of these may answer; None: any arm. pinned : the query itself names its arm, the
+    upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
+    None: any arm. pinned : the query itself names its arm, the
     only one of ``candidates``.
     """
 
@@ -209,7 +210,7 @@ class Query:
     dry_run: bool = False
     explain: bool = False
     defer_activation: bool = False
-    upstreams: frozenset[str] | None = None
+    upstreams: Mapping[str, str | None] | None = None
     pinned: bool = False
     request_key: RequestKey | None = None
 

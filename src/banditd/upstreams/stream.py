@@ -129,6 +129,8 @@ class HttpStream:
                 data = b""
                 self._expired(self._clock.expired)
             events = self._events(data)
+            if self._over:
+                events += self._reader.rest()
             if events:
                 return events
         self.close()
@@ -180,7 +182,7 @@ class HttpStream:
             events.pop()
             self._fail("server", "no_finish_reason", "ended its stream without a finish reason")
             return
-        if event.finish_reason is not None and self._reader.finished:
+        if self._reader.finished and (event.finish_reason is not None or self._reader.ended):
             self._clock.say_goodbye()
 
     def _end(self) -> None:

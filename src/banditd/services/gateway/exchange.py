@@ -172,7 +172,8 @@ class Exchange:
         if self._running is not None:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
-        estimated = self._running is not None and self._running.usage is None
+        usage = None if self._running is None else self._running.usage
+        estimated = self._running is not None and (usage is None or usage.partial)
         self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
         return self._settling
 
@@ -268,7 +269,7 @@ class Exchange:
         if error is not None:
             attempt = replace(attempt, retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
-        self._around.tell(decision.policy, attempt, calls=error is None or not error.local)
+        self._around.tell(decision.policy, attempt, calls=error is None or not (error.local or error.healthy))
         if ended is not None:
             logger.info(
                 "gateway.attempt_failed",
@@ -300,11 +301,14 @@ class Exchange:
 
     def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
         """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
-        if running.usage is not None:
-            return running.usage
-        if ended is not None and ended != "client_gone" and not running.deltas:
+        told = running.usage
+        if told is not None and not told.partial:
+            return told
+        if told is None and ended is not None and ended != "client_gone" and not running.deltas:
             return None
         counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
+        if told is not None:
+            return replace(told, output_tokens=max(told.output_tokens, round(counted)), partial=False)
         return TokenUsage(decision.input_tokens, round(counted))
 
     def _report(self, decision: Decision) -> UsageReport:

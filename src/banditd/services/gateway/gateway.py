@@ -76,12 +76,15 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
-        serving = self.upstreams.serving(call.surface)
+        unable = self.upstreams.unable(call.surface, call.body)
+        upstreams = {name: unable.get(name) for name in self.upstreams.names()}
         runtime = self._runtimes.get(call.query.policy)
         arms = () if runtime is None else runtime.arms
-        known = frozenset().union(*(arm.capabilities for arm in arms if arm.upstream in serving))
+        known = frozenset().union(
+            *(arm.capabilities for arm in arms if upstreams.get(arm.upstream or "", "") is None)
+        )
         capabilities = call.query.capabilities | (call.wanted & known)
-        return await self._route(replace(call.query, upstreams=serving, capabilities=capabilities))
+        return await self._route(replace(call.query, upstreams=upstreams, capabilities=capabilities))
 
     def arm(self, policy: str, arm: str) -> Arm:
         """An arm as it is now."""

@@ -38,6 +38,10 @@ _STATUS_TYPES: Final = {
 }  # fmt: skip
 
 
+# Why an arm has no part in a request, however short that may be.
+_ELSEWHERE: Final = ("disabled", "no_upstream", "surface_unsupported", "untranslatable", "not_a_candidate")
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What a client is told, whatever its form."""
@@ -146,7 +150,7 @@ def _of_upstream(error: UpstreamError) -> Failure:
 
 def _code_of(error: e.BanditdError) -> str:
     if isinstance(error, e.NoEligibleArmError):
-        reasons = set(error.exclusions.values()) - {"disabled", "no_upstream", "not_a_candidate"}
+        reasons = {one for one in error.exclusions.values() if not one.startswith(_ELSEWHERE)}
         # Programs that shorten their conversation on this code had better be told.
         return "context_length_exceeded" if reasons == {"context_window"} else "no_eligible_arm"
     if isinstance(error, BodyTooLargeError):
