@@ -99,6 +99,7 @@ async def _counted(storage: Storage) -> list[str]:
     folded = (await _rows(storage, select(func.count()).select_from(contribution)))[0][0]
     events = (await _rows(storage, select(func.count()).select_from(reward_event)))[0][0]
     rows = dict(await _rows(storage, select(row_count.c.name, func.sum(row_count.c.rows)).group_by(row_count.c.name)))
+    await storage.journal.add_up()
     sums = (await _rows(storage, select(func.sum(arm_total.c.decisions), func.sum(arm_total.c.rewards))))[0]
     clusters = (await _rows(storage, select(func.sum(cluster_stat.c.decisions), func.sum(cluster_stat.c.rewards))))[0]
     pairs = {

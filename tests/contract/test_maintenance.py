@@ -65,6 +65,7 @@ async def test_totals_of_writers_that_are_gone_are_merged(storage, open_replica,
     for i in range(10):
         async with open_replica(f"writer-{i}") as one:
             await one.decisions.append([make.decision(make.now_us + i)])
+            await one.journal.add_up()
     before = (
         await storage.reports.arm_totals("default", None),
         await storage.reports.contexts("default"),

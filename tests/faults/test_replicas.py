@@ -98,6 +98,28 @@ async def test_a_frozen_replica_does_not_stop_the_others(start: Start, client_of
     assert (await first_client.route({"input": "a question"}))["decision_id"]
 
 
+async def test_a_replica_that_is_cut_off_does_not_stop_the_others(
+    start: Start, client_of: Any, postgres_url: str
+) -> None:
+    with Proxy.before(postgres_url) as proxy:
+        (first_url, _), (second_url, _) = start(proxy.url), start(postgres_url)
+        first_client, second_client = await client_of(first_url), await client_of(second_url)
+        stop = asyncio.Event()
+        busy = [asyncio.ensure_future(load(first_client, stop)) for _ in range(6)]
+        worst_s = 0.0
+        for _ in range(4):
+            await asyncio.sleep(0.3)
+            proxy.black_hole(new=True)
+            began_s = time.monotonic()
+            await second_client.route({"input": "a question"})  # no 503: it waits, and is answered
+            worst_s = max(worst_s, time.monotonic() - began_s)
+            proxy.heal()
+            proxy.drop()
+        stop.set()
+        await asyncio.gather(*busy)
+        print(f"longest wait of the other replica: {worst_s:.2f} s")
+
+
 async def test_a_replica_whose_network_is_gone_answers_and_stops(
     start: Start, client_of: Any, postgres_url: str
 ) -> None:

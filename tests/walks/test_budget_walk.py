@@ -211,8 +211,7 @@ async def test_usage_for_what_is_unknown_or_settled_changes_nothing(open_daemon:
     async with open_daemon(budgets=[budget(1.0)]) as daemon:
         decision = await ask(daemon)
         await settle(daemon, decision, 0.25)
-        with pytest.raises(Exception, match="another usage report"):
-            await settle(daemon, decision, 0.5)
+        await settle(daemon, decision, 0.25)
         unknown = UsageReport(decision_id="00000000-0000-7000-8000-000000000000", cost_usd=1.0, body_hash="x")
         with pytest.raises(NotFoundError):
             await daemon.services.rewards.report_usage(unknown)
@@ -399,3 +398,24 @@ async def test_what_a_dear_arm_would_have_cost_counts_where_a_budget_took_it_out
                 assert arm["saved_usd_per_decision"] is not None
         [large] = [arm for arm in stats["arms"] if arm["arm"] == "large"]
         assert large["fixed"]["on_decisions"] == 12
+
+
+@pytest.mark.parametrize("spent", [1.0, 1.000001, 5.0])
+async def test_a_free_arm_answers_when_nothing_is_left(open_daemon: OpenDaemon, spent: float) -> None:
+    arms = [{"arm": "free", "price": {}}, {"arm": "large", "price": {"usd_per_mtok_out": 15.0}}]
+    async with open_daemon(arms=arms, budgets=[budget(1.0, at_stop="reject")]) as daemon:
+        await settle(daemon, await ask(daemon), spent)
+        for _ in range(3):
+            assert (await ask(daemon)).arm == "free"
+        with pytest.raises(BudgetExhaustedError, match="is used up") as caught:
+            await ask(daemon, candidates=("large",))
+        assert caught.value.code == "BUDGET_EXHAUSTED"
+
+
+async def test_used_up_means_charged(open_daemon: OpenDaemon) -> None:
+    """What one call costs is more than the whole budget: nothing is charged, and nobody says otherwise."""
+    async with open_daemon(budgets=[budget(0.000001, at_stop="reject")]) as daemon:
+        with pytest.raises(BudgetExhaustedError, match="0 dollars are charged") as caught:
+            await ask(daemon)
+        assert caught.value.code == "BUDGET_SHORT"
+        assert "used up" not in caught.value.message

@@ -109,7 +109,7 @@ class MemoryRewards:
             reward=reward.value,
         )
 
-    async def retract(self, reward_id: str) -> RewardReceipt:
+    async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         if reward_id == UNKNOWN:
             raise NotFoundError("no such reward", code="REWARD_NOT_FOUND")
         return RewardReceipt(
@@ -125,7 +125,14 @@ class MemoryRewards:
         self.usage.append(report)
         return UsageReceipt(decision_id=report.decision_id, duplicate=False, cost_usd=report.cost_usd)
 
-    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        return decision_id != UNKNOWN, False
+
+    async def abandon(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         return decision_id != UNKNOWN, False
 
 
@@ -223,6 +230,11 @@ class MemoryBudgets:
         return {"policy": policy, "budgets": [], "guard": None}
 
 
+class MemoryCorrections:
+    async def correct(self, asked: Any) -> dict[str, object]:
+        return {"correction_id": asked.correction_id or "c"}
+
+
 @dataclass
 class MemoryDaemon:
     """What ``create_app`` opens in these tests."""
@@ -242,6 +254,7 @@ class MemoryDaemon:
             arms=self.arms,
             reports=MemoryReports(),
             budgets=MemoryBudgets(),
+            corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
             health=self.health,
         )

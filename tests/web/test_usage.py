@@ -17,7 +17,11 @@ ARMS = [{"arm": "small", "price": {"usd_per_mtok_out": 0.4}}, {"arm": "large", "
 
 @pytest.fixture
 async def live(sqlite_url: str) -> AsyncIterator[Any]:
-    settings = Settings(database={"url": sqlite_url}, policies={"default": {"arms": ARMS}})
+    budgets = [
+        {"name": "day", "usd": 1.0, "per": "day"},
+        {"name": "team", "usd": 1.0, "per": "day", "of": "tag:team"},
+    ]
+    settings = Settings(database={"url": sqlite_url}, policies={"default": {"arms": ARMS, "budgets": budgets}})
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
     async with TestClient(TestServer(app)) as client:
         yield client
@@ -87,3 +91,40 @@ async def test_an_attempt_of_an_arm_that_never_was_is_refused_and_stores_nothing
     status, problem = await report(live, decision_id, {"attempts": [{"arm": "nobody"}], "cost_usd": 5})
     assert (status, problem["code"]) == (404, "ARM_UNKNOWN")
     assert (await (await live.get(f"/v1/decisions/{decision_id}")).json())["usage"] is None
+
+
+async def correct(live: Any, body: dict[str, Any], name: str = "day", **headers: str) -> tuple[int, dict[str, Any]]:
+    answer = await live.post(f"/v1/budgets/{name}/corrections", json=body, headers=headers)
+    return answer.status, await answer.json()
+
+
+async def test_an_account_can_be_corrected_by_hand_once_per_id(live: Any) -> None:
+    await report(live, await routed(live), {"cost_usd": 100.0})
+    wanted = {"usd": -99.5, "reason": "a wrong report", "correction_id": "c-1"}
+    for duplicate in (False, True):
+        status, answer = await correct(live, wanted)
+        assert (status, answer["duplicate"], answer["charged_usd"]) == (200, duplicate, pytest.approx(0.5))
+    assert (await correct(live, {"usd": -99.5, "reason": "x"}, **{"Idempotency-Key": "c-1"}))[1]["duplicate"]
+    assert (await correct(live, {**wanted, "usd": 1.0}))[1]["code"] == "CORRECTION_CONFLICT"
+    [day, *_] = (await (await live.get("/v1/budgets")).json())["budgets"]
+    assert (day["charged_usd"], day["remaining_usd"]) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "place"),
+    [
+        ("day", {"usd": -1e6, "reason": "x"}, 422, "/usd"),
+        ("day", {"usd": 1.0}, 422, "/reason"),
+        ("day", {"usd": 1e300, "reason": "x"}, 422, "/usd"),
+        ("day", {"usd": 1.0, "reason": "x", "account": "red"}, 422, "/account"),
+        ("team", {"usd": 1.0, "reason": "x"}, 422, "/account"),
+        ("nothing", {"usd": 1.0, "reason": "x"}, 404, None),
+        ("day", {"usd": 1.0, "reason": "x", "policy": "nobody"}, 404, "/policy"),
+    ],
+)
+async def test_a_wrong_correction_says_what_is_wrong(
+    live: Any, name: str, body: dict[str, Any], status: int, place: str | None
+) -> None:
+    got, problem = await correct(live, body, name)
+    assert got == status
+    assert [one["pointer"] for one in problem.get("errors", [])] == ([place] if place else [])

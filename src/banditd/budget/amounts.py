@@ -53,8 +53,12 @@ class AmountModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Amounts:
-    """The models of one policy for its arms in this order; None where nothing was reported yet."""
+    """The models of one policy for its arms in this order; None where nothing was reported yet.
+
+    input_tokens : of a typical query.
+    """
 
     arms: tuple[str, ...]
     output_tokens: AmountModel | None
     latency_ms: AmountModel | None
+    input_tokens: float | None = None

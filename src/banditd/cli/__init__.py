@@ -17,6 +17,7 @@ from banditd.cli.archive import backup, copy_database, restore
 from banditd.cli.arms import arms
 from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
+from banditd.cli.correct_budget import correct_budget
 from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
 from banditd.cli.fit_prior import fit_prior
@@ -25,7 +26,7 @@ from banditd.cli.replay import replay
 from banditd.cli.serve import serve
 from banditd.cli.simulate import simulate
 from banditd.cli.top import top
-from banditd.cli.traffic import reward, route
+from banditd.cli.traffic import abandon, reward, route
 from banditd.core.errors import BanditdError, ConfigurationError, InvalidInputError
 
 # One thread each: our matrices are small, and spinning threads would take the cores from the event loop.
@@ -44,8 +45,8 @@ def commands() -> None:
 
 
 for command in (
-    serve, migrate, check_config, route, reward, decision, arms, stats, top, simulate, replay, fit_prior, encoder,
-    rebuild, apply, backup, restore, copy_database, export, keys, completion,
+    serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay, fit_prior,
+    encoder, rebuild, apply, correct_budget, backup, restore, copy_database, export, keys, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

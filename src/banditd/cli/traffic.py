@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -122,6 +123,25 @@ def reward(
         echo_json(receipt)
         return
     print_table(None, ("", ""), list(receipt.items()))
+
+
+@click.command()
+@click.argument("decision_id")
+@daemon_options
+@json_option
+def abandon(decision_id: str, url: str, api_key: str | None, as_json: bool) -> None:
+    """Say that a decision was never served: its estimate is released, nothing is learned of it.
+
+    \b
+    Example:
+      banditd abandon 0198c2f0-...
+    """
+    path = f"/v1/decisions/{quote(decision_id, safe='')}/abandon"
+    answer = with_daemon(url, api_key, lambda client: client.call("POST", path))
+    if as_json:
+        echo_json(answer)
+    else:
+        click.echo(f"decision {decision_id} {'abandoned' if answer['abandoned'] else 'was abandoned already'}")
 
 
 def _is_said(value: object) -> bool:

@@ -111,6 +111,10 @@ class AsyncClient:
         """Release the rewards of a deferred decision."""
         return await self._run(calls.activate(decision_id))
 
+    async def abandon(self, decision_id: str) -> bool:
+        """Say that a decision was never served (see ``Client.abandon``)."""
+        return await self._run(calls.abandon(decision_id))
+
     async def arms(self, policy: str | None = None) -> list[ArmView]:
         """The arms of a policy."""
         return await self._run(calls.arms(policy or self._policy))

@@ -140,6 +140,12 @@ class Client:
         """Release the rewards of a decision made with ``defer_activation=True``. False when it was active."""
         return self._run(calls.activate(decision_id))
 
+    def abandon(self, decision_id: str) -> bool:
+        """Say that a decision was never served: its estimate is released and nothing is learned of it. False when it
+        was abandoned already. Raises WriteConflictError once it has a reward.
+        """
+        return self._run(calls.abandon(decision_id))
+
     def arms(self, policy: str | None = None) -> list[ArmView]:
         """The arms of a policy."""
         return self._run(calls.arms(policy or self._policy))

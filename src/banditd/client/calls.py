@@ -114,6 +114,12 @@ def activate(decision_id: str) -> Call[bool]:
     return Call(method="POST", path=path, read=lambda answer: bool(answer["activated"]))
 
 
+def abandon(decision_id: str) -> Call[bool]:
+    """``POST /v1/decisions/{id}/abandon``; False when it was abandoned already."""
+    path = f"/v1/decisions/{quote(decision_id, safe='')}/abandon"
+    return Call(method="POST", path=path, read=lambda answer: bool(answer["abandoned"]))
+
+
 def arms(policy: str) -> Call[list[ArmView]]:
     """``GET /v1/arms``."""
     return Call(

@@ -10,7 +10,7 @@ BanditdError                  everything below; ``code`` is the problem's stable
     ├── WriteConflictError    409: the same key with another body, another usage report
     ├── WindowClosedError     410: the reward came too late
     ├── TooManyRequestsError  429; ``retry_after_s``
-        │   └── BudgetUsedUpError 429 BUDGET_EXHAUSTED: a budget that rejects, until its window ends
+        │   └── BudgetUsedUpError 429 BUDGET_EXHAUSTED, BUDGET_SHORT: a budget that rejects, until its window ends
     └── TroubleError          500 and above; ``retry_after_s`` where the daemon named it
 """
 
@@ -110,6 +110,7 @@ _BY_STATUS: dict[int, type[RefusedError]] = {
 _BY_CODE: dict[str, type[RefusedError]] = {
     "NO_ELIGIBLE_ARM": NoArmError,
     "BUDGET_EXHAUSTED": BudgetUsedUpError,
+    "BUDGET_SHORT": BudgetUsedUpError,
 }
 
 

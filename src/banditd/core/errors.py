@@ -92,7 +92,7 @@ class RateLimitedError(BanditdError):
 
 
 class BudgetExhaustedError(RateLimitedError):
-    """A budget is used up and its policy rejects; ``retry_after_s`` until its window ends."""
+    """A budget is used up, or too short for one call, and rejects; ``retry_after_s`` until its window ends."""
 
     default_code = "BUDGET_EXHAUSTED"
 

@@ -100,7 +100,7 @@ class Charge:
 
     def exceeds(self, before: AccountTotals | None) -> bool:
         """Whether the account's limit would be exceeded. before : what stands on it, None for nothing."""
-        if self.limit_usd is None:
+        if self.limit_usd is None or self.usd <= 0.0:  # what costs nothing exceeds nothing
             return False
         charged = 0.0 if before is None else before.charged_usd
         return charged + self.usd > self.limit_usd + ROUNDING_USD
@@ -114,3 +114,18 @@ class Charge:
             owed_usd=max(before.owed_usd, -self.credit_usd) + self.usd - self.planned_usd,
             opened_at_us=before.opened_at_us,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """What an operator puts on an account by hand (negative: takes off it), and why.
+
+    correction_id : one id, one correction. key_name : of the API key that asked, None where there are no keys.
+    """
+
+    correction_id: str
+    key: AccountKey
+    usd: float
+    reason: str
+    key_name: str | None
+    created_at_us: int

@@ -312,6 +312,8 @@ class RewardSubmission:
     body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
     value : on the source's own scale; None for a thumb or a retraction.
     thumb : ``up`` | ``down``: the ends of the source's scale.
+    scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
+    owner : the API key that may reward its own decisions only; None: any decision.
     """
 
     decision_id: str
@@ -325,6 +327,8 @@ class RewardSubmission:
     metadata: Mapping[str, object]
     received_at_us: int
     thumb: str | None = None
+    scope: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +365,7 @@ class UsageReport:
     body_hash: str = ""
     received_at_us: int = 0
     request_key: RequestKey | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

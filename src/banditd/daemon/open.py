@@ -19,13 +19,14 @@ import numpy as np
 
 from banditd import __version__
 from banditd.core.ids import new_id
+from banditd.daemon.background import make_jobs
 from banditd.daemon.differences import warn_of_differences
 from banditd.daemon.gateway import open_gateway
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
 from banditd.encoders.factory import open_encoder
-from banditd.jobs.scheduler import Job, JobScheduler
+from banditd.jobs.scheduler import JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder, Secrets
@@ -39,6 +40,7 @@ from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
 from banditd.services.money.budgets import BudgetBook
+from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
@@ -52,10 +54,6 @@ from banditd.settings import Settings
 from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
 
 logger = logging.getLogger(__name__)
-KEEP_BUDGETS_S = 2.0
-PRICES_S = 2.0
-AMOUNTS_S = 5.0
-OBSERVE_S = 15.0
 PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
 
 
@@ -141,7 +139,7 @@ async def open_services(
         prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
-            make_jobs(settings, maintenance, prices, amounts),
+            make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up),
             leases=bench.storage.leases,
             store=bench.storage.jobs,
             clock=bench.clock,
@@ -153,11 +151,11 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         stack.push_async_callback(maintenance.keep_budgets)
         stack.push_async_callback(jobs.close)
-        routing = services.routing if tracing is None else TracedRouting(services.routing, tracing)
+        offered = _offered(services, tracing)
         gateway = await stack.enter_async_context(
             open_gateway(
                 settings,
-                route=routing.route,
+                route=offered.routing.route,
                 rewards=services.rewards,
                 runtimes=bench.runtimes,
                 breakers=services.breakers,
@@ -168,16 +166,7 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=Services(
-                routing=routing,
-                rewards=services.rewards if tracing is None else TracedRewards(services.rewards, tracing),
-                arms=services.arms,
-                reports=services.reports,
-                budgets=services.budgets,
-                dashboard=services.dashboard,
-                health=services.health,
-                gateway=gateway,
-            ),
+            services=replace(offered, gateway=gateway),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -230,9 +219,24 @@ class _Made:
     arms: ArmService
     reports: ReportService
     budgets: BudgetReports
+    corrections: BudgetCorrections
     dashboard: DashboardReads
     health: HealthService
     breakers: Mapping[str, Breakers]
+
+
+def _offered(made: _Made, tracing: Tracing | None) -> Services:
+    """What requests may call; with ``tracing`` both walks write spans."""
+    return Services(
+        routing=made.routing if tracing is None else TracedRouting(made.routing, tracing),
+        rewards=made.rewards if tracing is None else TracedRewards(made.rewards, tracing),
+        arms=made.arms,
+        reports=made.reports,
+        budgets=made.budgets,
+        corrections=made.corrections,
+        dashboard=made.dashboard,
+        health=made.health,
+    )
 
 
 def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
@@ -280,6 +284,7 @@ def _make_services(
             decisions=decisions,
             clock=clock,
             metrics=metrics,
+            alone=bench.tracing is not None,
         ),
         rewards=RewardService(
             runtimes=runtimes,
@@ -293,6 +298,7 @@ def _make_services(
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
+        corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=make_dashboard(runtimes, storage, learner, budgets),
         health=HealthService(
             runtimes=runtimes,
@@ -359,25 +365,6 @@ def _make_maintenance(
         usage_window_s=section.usage_window_s,
         integrity_sample=section.integrity_sample,
     )
-
-
-def make_jobs(
-    settings: Settings, maintenance: MaintenanceService, prices: PriceFileWatcher, amounts: AmountModels
-) -> list[Job]:
-    """The daemon's background work."""
-    jobs = settings.jobs
-    return [
-        Job(name="default_rewards", run=maintenance.default_rewards, interval_s=jobs.default_rewards_s),
-        Job(name="usage_silence", run=maintenance.usage_silence, interval_s=jobs.usage_silence_s),
-        Job(name="rollup", run=maintenance.compact_rollups, interval_s=jobs.rollup_s),
-        Job(name="retention", run=maintenance.retention, interval_s=jobs.retention_s),
-        Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),
-        Job(name="integrity", run=maintenance.integrity, interval_s=jobs.integrity_s),
-        Job(name="amounts", run=amounts.refresh, interval_s=AMOUNTS_S, everywhere=True),
-        Job(name="prices", run=prices.look, interval_s=PRICES_S, everywhere=True),
-        Job(name="budgets", run=maintenance.keep_budgets, interval_s=KEEP_BUDGETS_S, everywhere=True),
-        Job(name="observe", run=maintenance.observe, interval_s=OBSERVE_S, everywhere=True),
-    ]
 
 
 async def _open_budgets(bench: Workbench) -> dict[str, BudgetBook]:

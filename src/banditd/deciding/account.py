@@ -12,6 +12,8 @@ from banditd.core.errors import BudgetExhaustedError
 from banditd.core.money import ALL, AccountKey, AccountTotals, BudgetRule
 
 LEAST_TARGET_USD: Final = 1e-12
+# Sums of dollars carry rounding errors.
+ROUNDING_USD: Final = 1e-9
 
 
 @dataclass(slots=True)
@@ -26,6 +28,11 @@ class Account:
     pacer: Pacer
     pending_usd: float = 0.0
     decisions: int = 0  # of this process, since the target was set
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Budget and account, whatever the window."""
+        return self.rule.name, self.key.account
 
     def left_usd(self) -> float:
         """What a window still has; infinite for a budget per decision."""
@@ -53,12 +60,24 @@ class Account:
         self.pacer.retarget(max(target, LEAST_TARGET_USD))
 
 
-def exhausted(account: Account, now_us: int) -> BudgetExhaustedError:
-    """The error of a budget that is used up and rejects."""
+def exhausted(account: Account, now_us: int, cheapest_usd: float | None = None) -> BudgetExhaustedError:
+    """The error of a budget that rejects: used up, or with too little left for what is asked.
+
+    cheapest_usd : predicted cost of the cheapest arm that might have answered, where it is known.
+    """
     rule = account.rule
     whose = "" if account.key.account == ALL else f" of {account.key.account}"
+    budget = f"the budget {rule.name}{whose} of {rule.usd:g} dollars per {rule.per}"
+    retry_after_s = max(1.0, (account.ends_at_us - now_us) / 1e6)
+    if account.totals.charged_usd >= rule.usd - ROUNDING_USD:
+        return BudgetExhaustedError(
+            f"{budget} is used up; raise it, or come back when its window ends", retry_after_s=retry_after_s
+        )
+    price = "" if cheapest_usd is None else f", and the cheapest arm is predicted to cost {cheapest_usd:g}"
     return BudgetExhaustedError(
-        f"the budget {rule.name}{whose} of {rule.usd:g} dollars per {rule.per} is used up; "
-        "raise it, or come back when its window ends",
-        retry_after_s=max(1.0, (account.ends_at_us - now_us) / 1e6),
+        f"{budget} has too little left for this decision: {account.totals.charged_usd:g} dollars are charged and "
+        f"{account.pending_usd:g} are reserved for decisions on their way{price}. Raise it, allow a cheaper arm, or "
+        "come back when its window ends",
+        retry_after_s=retry_after_s,
+        code="BUDGET_SHORT",
     )

@@ -54,11 +54,14 @@ def admit(
     stopped: list[tuple[str, str]] = []
     for account in accounts:
         rule = account.rule
-        affordable = eligible & (cost <= account.left_usd())
+        # What costs nothing may always be had, also after an answer cost more than was left.
+        affordable = eligible & (cost <= max(account.left_usd(), 0.0))
         if not affordable.any():
             if rule.at_stop == REJECT:
                 stopped.append((rule.name, REJECT))
-                return Admission(allowed, excluded, tuple(stopped), exhausted(account, now_us))
+                return Admission(
+                    allowed, excluded, tuple(stopped), exhausted(account, now_us, float(cost[eligible].min()))
+                )
             affordable, done = _last_resort(rule.at_stop, eligible, cost, names)
             stopped.append((rule.name, done))
         else:

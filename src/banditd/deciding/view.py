@@ -19,6 +19,8 @@ from banditd.deciding.objectives import ResourcePrices
 TYPICAL_INPUT_TOKENS = 300.0
 # An assumed latency is worth this many usage reports.
 ASSUMPTION_WORTH = 10.0
+# And is believed to be right within this factor.
+ASSUMED_WITHIN = 3.0
 # A new arm's guaranteed share of the traffic, and that of all new arms together.
 ONBOARDING_SHARE = 0.20
 ONBOARDING_TOTAL = 0.30
@@ -114,7 +116,10 @@ def expected_latency_ms(arm: Arm, usage: ArmUsage | None) -> float:
     total = usage.latency_ms_sum if usage is not None else 0.0
     if arm.expected_latency_ms is None:
         return total / reports if reports else float("nan")
-    return (ASSUMPTION_WORTH * arm.expected_latency_ms + total) / (ASSUMPTION_WORTH + reports)
+    mean = (ASSUMPTION_WORTH * arm.expected_latency_ms + total) / (ASSUMPTION_WORTH + reports)
+    # The models of amounts know better as soon as there are any; until then no report moves it far.
+    low, high = arm.expected_latency_ms / ASSUMED_WITHIN, arm.expected_latency_ms * ASSUMED_WITHIN
+    return min(max(mean, low), high)
 
 
 def is_onboarding(arm: Arm, usage: ArmUsage | None, first_created_at_us: int) -> bool:
@@ -136,8 +141,8 @@ def build_view(
     ordered = tuple(by_name[name] for name in snapshot.arms if name in by_name)
     if len(ordered) != len(snapshot.arms):
         raise ValueError("the snapshot holds arms that the policy does not have")
-    reports = sum(u.usage_reports for u in usage.values())
-    tokens_in = sum(u.input_tokens for u in usage.values()) / reports if reports else TYPICAL_INPUT_TOKENS
+    learned_in = None if amounts is None else amounts.input_tokens
+    tokens_in = TYPICAL_INPUT_TOKENS if learned_in is None else learned_in
     vector = _column(ordered)
     assumed = np.array([arm.expected_output_tokens for arm in ordered])
     tokens_model = _aligned(amounts, "output_tokens", ordered, assumed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from banditd.core.money import AccountKey, AccountTotals
+from banditd.core.money import AccountKey, AccountTotals, Correction
 
 PRUNED_CURSOR: Final = "retention:pruned_before_us"
 """Job cursor that tells how far retention has deleted the log: from then on ``rebuild`` would forget."""
@@ -51,6 +51,14 @@ class BudgetStore(Protocol):
         self, policy: str, budget: str, window_at_us: int, limit: int
     ) -> Sequence[tuple[AccountKey, AccountTotals]]:
         """The accounts of one budget and window that most was charged to."""
+
+
+class CorrectionStore(Protocol):
+    async def correct(self, correction: Correction) -> tuple[bool, AccountTotals]:
+        """Correct an account and keep the correction, in one transaction: (it was made already, what stands).
+
+        Raises ConflictError (another correction has this id) and InvalidInputError (less than nothing would stand).
+        """
 
 
 class Maintenance(Protocol):

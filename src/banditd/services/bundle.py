@@ -15,6 +15,7 @@ from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardRece
 from banditd.ports import DecisionFilter
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.money.corrections import CorrectionInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class RewardInput:
 
     Exactly one of ``value``, ``thumb`` (``up`` | ``down``) and ``retract`` is given.
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
+    key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
     """
 
     decision_id: str
@@ -34,6 +36,8 @@ class RewardInput:
     idempotency_key: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
     body_hash: str = ""
+    key_name: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +83,23 @@ class Rewards(Protocol):
     async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
         """One result per reward, in order, after all of them are durable."""
 
-    async def retract(self, reward_id: str) -> RewardReceipt:
+    async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         """Take a reward back; what it taught is unlearned. Raises NotFoundError."""
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
         """Complete or correct what is known of a decision. Raises NotFoundError."""
 
-    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def abandon(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        """(whether it was not abandoned before, whether an earlier request under ``key`` was answered so).
+
+        Raises NotFoundError, ConflictError (it has a reward), ForbiddenError.
+        """
+
+    async def activate(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         """(whether it was inactive before, whether an earlier request under ``key`` was answered so).
 
         Raises NotFoundError, ConflictError.
@@ -146,6 +160,11 @@ class Budgets(Protocol):
         """Every budget with its accounts. Raises NotFoundError."""
 
 
+class Corrections(Protocol):
+    async def correct(self, asked: CorrectionInput) -> Mapping[str, object]:
+        """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
+
+
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
@@ -176,6 +195,7 @@ class Services:
     arms: Arms
     reports: Reports
     budgets: Budgets
+    corrections: Corrections
     dashboard: Dashboard
     health: Health
     gateway: Gateway | None = None

@@ -23,6 +23,7 @@ from banditd.services.decider import Prepared, TurnDecider, turn_size
 from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.turns import Turns
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
@@ -30,7 +31,10 @@ NO_TEXT = "no_text"
 
 
 class RoutingService:
-    """Decides which arm answers, and logs it before saying so."""
+    """Decides which arm answers, and logs it before saying so.
+
+    alone : decide and commit every query in its own task, so that traces show who waited for what.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class RoutingService:
         decisions: DecisionLog,
         clock: Clock,
         metrics: Metrics,
+        alone: bool = False,
     ) -> None:
         self._runtimes = runtimes
         self._decider = decider
@@ -50,6 +55,8 @@ class RoutingService:
         self._decisions = decisions
         self._clock = clock
         self._metrics = metrics
+        self._alone = alone
+        self._turns = Turns(decider.decide, self._commit)
 
     async def route(self, query: Query) -> Decision:
         """Route one query.
@@ -63,13 +70,18 @@ class RoutingService:
         ConflictError : its request key was used for another request.
         StorageUnavailableError : the decision could not be made durable; nothing was decided.
         """
-        if key_of(query) is not None:
-            return answered((await self.route_batch([query]))[0])
+        key = key_of(query)
+        if key is not None:
+            [before] = await self._decisions.repeated([(query.policy, key)])
+            if before is not None:
+                return answered(before)
         prepared = await self._prepare(query)
-        decision = self._decide_one(prepared)
         if query.dry_run:
-            return decision
-        return await self._settle(prepared, decision, await self._commit([decision]))
+            return self._decide_one(prepared)
+        if self._alone:
+            decision = self._decide_one(prepared)
+            return await self._settle(prepared, decision, await self._commit([decision]))
+        return await self._settle(prepared, *await self._turns.join(prepared))
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""

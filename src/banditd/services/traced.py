@@ -87,8 +87,10 @@ class TracedDecisionLog:
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._inner.session_arm(policy, session_id)
 
-    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
-        return await self._inner.activate(decision_id, at_us, key)
+    async def activate(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        return await self._inner.activate(decision_id, at_us, key, owner)
 
 
 class TracedRouting:
@@ -137,9 +139,9 @@ class TracedRewards:
             span.set_attributes({"banditd.duplicates": duplicates, "banditd.failures": _failures(outcomes)})
             return outcomes
 
-    async def retract(self, reward_id: str) -> RewardReceipt:
+    async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         with self._tracing.span("banditd.retract") as span:
-            receipt = await self._inner.retract(reward_id)
+            receipt = await self._inner.retract(reward_id, owner)
             span.set_attribute("banditd.decision_id", receipt.decision_id)
             return receipt
 
@@ -147,9 +149,17 @@ class TracedRewards:
         with self._tracing.span("banditd.usage", {"banditd.decision_id": report.decision_id}):
             return await self._inner.report_usage(report)
 
-    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         with self._tracing.span("banditd.activate", {"banditd.decision_id": decision_id}):
-            return await self._inner.activate(decision_id, key)
+            return await self._inner.activate(decision_id, key, owner)
+
+    async def abandon(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        with self._tracing.span("banditd.abandon", {"banditd.decision_id": decision_id}):
+            return await self._inner.abandon(decision_id, key, owner)
 
 
 def traced_ports(encoder: Encoder, decisions: DecisionLog, tracing: Tracing | None) -> tuple[Encoder, DecisionLog]:

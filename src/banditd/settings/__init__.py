@@ -39,7 +39,7 @@ ENVIRONMENT_PREFIX = "BANDITD_"
 OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
-Scope = Literal["route", "reward", "read", "chat", "admin"]
+Scope = Literal["route", "reward", "reward:own", "read", "chat", "admin"]
 
 
 HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
@@ -51,7 +51,7 @@ class ApiKeySettings(Section):
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
     scopes: tuple[Scope, ...] = Field(
-        min_length=1, description="what the key may do: route, reward, read, chat, admin"
+        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, admin"
     )
 
 

@@ -14,6 +14,7 @@ from banditd.storage.arms import SqlArmStore
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.jobs import SqlJobStore
+from banditd.storage.journal import SumJournal
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance
@@ -44,6 +45,7 @@ class Storage:
     recent: SqlRecentOutcomes
     reports: SqlReportReader
     dashboard: SqlDashboardReader
+    journal: SumJournal
 
 
 @asynccontextmanager
@@ -65,17 +67,19 @@ async def open_storage(
     """
     async with Database(url, deadlines=deadlines, readers=readers) as database:
         await database.read(check_revision)
+        journal = SumJournal(database, writer_name=writer_name)
         yield Storage(
             database=database,
-            decisions=SqlDecisionLog(database, writer_name=writer_name),
+            decisions=SqlDecisionLog(database, journal, writer_name=writer_name),
             rewards=SqlRewardLog(database, writer_name=writer_name),
             learning=SqlLearningStore(database, writer_name=writer_name),
-            arms=SqlArmStore(database),
+            arms=SqlArmStore(database, journal),
             leases=SqlLeaseStore(database),
             jobs=SqlJobStore(database),
             budgets=SqlBudgetStore(database),
             maintenance=SqlMaintenance(database, writer_name=writer_name),
             recent=SqlRecentOutcomes(database),
-            reports=SqlReportReader(database),
+            reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
+            journal=journal,
         )

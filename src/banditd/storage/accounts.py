@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, select, tuple_
+from sqlalchemy import Connection, Engine, delete, insert, select
 
-from banditd.core.money import AccountKey, AccountTotals, Charge
+from banditd.core.errors import BanditdError, ConflictError, InvalidInputError
+from banditd.core.money import ROUNDING_USD, AccountKey, AccountTotals, Charge, Correction
 from banditd.storage import dialect
 from banditd.storage.engine import Database
-from banditd.storage.schema import budget_account, budget_state
+from banditd.storage.schema import budget_account, budget_correction, budget_state
 
 _SUMS: Final = ("decisions", "charged_usd", "owed_usd", "updated_at_us")
-_KEY: Final = (
-    budget_account.c.policy,
-    budget_account.c.budget,
-    budget_account.c.account,
-    budget_account.c.window_at_us,
-)
 _CHUNK: Final = 200
 NO_CHARGES: Final = "[]"
 
@@ -67,7 +63,7 @@ class Ledger:
             for charge in charges:
                 totals[charge.key] = charge.on(totals.get(charge.key), made_at_us)
                 raised.add(charge.key)
-        self._store(connection, {key: totals[key] for key in raised}, latest_us)
+        self.put(connection, {key: totals[key] for key in raised}, latest_us)
         return refused, totals
 
     def correct(self, connection: Connection, changes: Mapping[AccountKey, float], at_us: int) -> None:
@@ -78,9 +74,10 @@ class Ledger:
         dialect.lock_accounts(connection)
         totals = read_accounts(connection, changes)
         corrected = {key: before.corrected(changes[key]) for key, before in totals.items()}
-        self._store(connection, corrected, at_us)
+        self.put(connection, corrected, at_us)
 
-    def _store(self, connection: Connection, totals: Mapping[AccountKey, AccountTotals], at_us: int) -> None:
+    def put(self, connection: Connection, totals: Mapping[AccountKey, AccountTotals], at_us: int) -> None:
+        """Write what stands on these accounts, under their lock."""
         rows = [
             (*key, t.decisions, float(t.charged_usd), float(t.owed_usd), t.opened_at_us, at_us)
             for key, t in sorted(totals.items())
@@ -90,13 +87,17 @@ class Ledger:
 
 def read_accounts(connection: Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountTotals]:
     """What stands on these accounts; those that nothing was charged to are left out."""
-    ordered = sorted(keys)
+    # By account alone within a budget's window: SQLite would scan the table for a list of rows (`IN (VALUES ...)`).
+    windows: dict[tuple[str, str, int], list[str]] = {}
+    for key in sorted(set(keys)):
+        windows.setdefault((key.policy, key.budget, key.window_at_us), []).append(key.account)
     found: dict[AccountKey, AccountTotals] = {}
-    for start in range(0, len(ordered), _CHUNK):
-        query = select(budget_account).where(tuple_(*_KEY).in_(ordered[start : start + _CHUNK]))
-        for row in connection.execute(query):
-            key = AccountKey(row.policy, row.budget, row.account, row.window_at_us)
-            found[key] = _totals(row)
+    c = budget_account.c
+    for (policy, budget, window_at_us), accounts in windows.items():
+        one = select(budget_account).where(c.policy == policy, c.budget == budget, c.window_at_us == window_at_us)
+        for start in range(0, len(accounts), _CHUNK):
+            for row in connection.execute(one.where(c.account.in_(accounts[start : start + _CHUNK]))):
+                found[AccountKey(row.policy, row.budget, row.account, row.window_at_us)] = _totals(row)
     return found
 
 
@@ -120,6 +121,7 @@ class SqlBudgetStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._ledger = Ledger(database.engine)
 
     async def load(self, policy: str) -> str | None:
         query = select(budget_state.c.state).where(budget_state.c.policy == policy)
@@ -135,6 +137,50 @@ class SqlBudgetStore:
 
     async def accounts(self, keys: Sequence[AccountKey]) -> Mapping[AccountKey, AccountTotals]:
         return await self._database.read(lambda connection: read_accounts(connection, keys))
+
+    async def correct(self, correction: Correction) -> tuple[bool, AccountTotals]:
+        return await self._database.write(lambda connection: self._correct(connection, correction))
+
+    def _correct(self, connection: Connection, correction: Correction) -> tuple[bool, AccountTotals] | BanditdError:
+        dialect.lock_accounts(connection)
+        key, c = correction.key, budget_correction.c
+        before = read_accounts(connection, [key]).get(key, AccountTotals(opened_at_us=correction.created_at_us))
+        kept = connection.execute(
+            select(budget_correction).where(c.policy == key.policy, c.correction_id == correction.correction_id)
+        ).one_or_none()
+        if kept is not None:
+            same = (kept.budget, kept.account, kept.usd) == (key.budget, key.account, correction.usd)
+            return (
+                (True, before)
+                if same
+                else ConflictError(
+                    f"the correction {correction.correction_id} was made already, with other figures; "
+                    "use a new id for a new correction",
+                    code="CORRECTION_CONFLICT",
+                    field="/correction_id",
+                )
+            )
+        after_usd = before.charged_usd + correction.usd
+        if after_usd < -ROUNDING_USD:
+            return InvalidInputError(
+                f"{before.charged_usd:g} dollars are charged to {key.account}: {correction.usd:g} would leave less "
+                "than nothing",
+                field="/usd",
+            )
+        after = replace(before, charged_usd=max(after_usd, 0.0), owed_usd=before.owed_usd + correction.usd)
+        self._ledger.put(connection, {key: after}, correction.created_at_us)
+        connection.execute(
+            insert(budget_correction),
+            {
+                **key._asdict(),
+                "correction_id": correction.correction_id,
+                "usd": correction.usd,
+                "reason": correction.reason,
+                "key_name": correction.key_name,
+                "created_at_us": correction.created_at_us,
+            },
+        )
+        return False, after
 
     async def dearest(
         self, policy: str, budget: str, window_at_us: int, limit: int

@@ -16,6 +16,7 @@ from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.journal import SumJournal
 from banditd.storage.keys import once
 from banditd.storage.schema import arm as arm_table
 from banditd.storage.schema import arm_price, arm_total
@@ -62,8 +63,9 @@ _USAGE: Final = (
 class SqlArmStore:
     """``ports.ArmStore`` over one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, journal: SumJournal) -> None:
         self._database = database
+        self._journal = journal
 
     async def policies(self) -> list[str]:
         query = select(policy_table.c.policy).order_by(policy_table.c.created_at_us, policy_table.c.policy)
@@ -80,6 +82,7 @@ class SqlArmStore:
         def work(connection: Connection) -> dict[str, ArmUsage]:
             return {row.arm: _usage(row) for row in connection.execute(query)}
 
+        await self._journal.add_up()
         return await self._database.read(work)
 
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:

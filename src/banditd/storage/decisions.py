@@ -18,6 +18,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
+from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
@@ -30,24 +31,15 @@ from banditd.storage.codec import (
     pack_vector,
 )
 from banditd.storage.engine import Database
+from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import read_decision, read_page, read_stream
-from banditd.storage.schema import activation, decision, fold_queue, reward_event, session, usage_report
+from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.sessions import SessionReader
-from banditd.storage.sums import Increments, RowCounter, SumWriter, bucket_of
+from banditd.storage.sums import Increments, RowCounter, bucket_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
 _checksum: Final = RowChecksum(_COLUMNS)
-_ROUTE_SUMS: Final = (
-    "decisions",
-    "explored",
-    "greedy",
-    "fixed_decisions",
-    "degraded",
-    "entropy_sum",
-    "predicted_spend_usd",
-    "fixed_cost_usd",
-)
 _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
@@ -59,11 +51,11 @@ _Fixed = dict[tuple[str, int, tuple[str, ...]], list[Any]]
 class SqlDecisionLog:
     """``ports.DecisionLog`` over one database."""
 
-    def __init__(self, database: Database, *, writer_name: str) -> None:
+    def __init__(self, database: Database, journal: SumJournal, *, writer_name: str) -> None:
         engine = database.engine
         self._database = database
         self._insert = dialect.Prepared(engine, insert(decision), _COLUMNS)
-        self._sums = SumWriter(engine, writer_name, _ROUTE_SUMS, ("decisions",))
+        self._journal = journal
         self._rows = RowCounter(engine, writer_name)
         self._ledger = Ledger(engine)
         self._sessions = SessionReader(database)
@@ -91,7 +83,7 @@ class SqlDecisionLog:
     def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
         batches, repeated = take_repeated(connection, batches_in_hand)
         made_by_batch, answers = self._charge(connection, batches)
-        increments = self._sums.start()
+        increments = self._journal.start()
         fixed: _Fixed = {}
         rows = []
         sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
@@ -106,9 +98,9 @@ class SqlDecisionLog:
                     sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
         _count_fixed(increments, fixed)
         self._insert.run(connection, rows)
-        self._sums.flush(connection, increments)
+        if rows:
+            self._journal.enter(connection, increments, len(rows), made.created_at_us)
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
-        self._rows.add(connection, "decision", len(rows))
         keep_keys(connection, [made for batch in made_by_batch for made in batch])
         return with_repeated(batches_in_hand, answers, repeated)
 
@@ -154,30 +146,41 @@ class SqlDecisionLog:
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._sessions.arm(policy, session_id)
 
-    async def activate(self, decision_id: str, at_us: int, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
             return once_for_decision(
                 connection,
                 decision_id,
                 key,
                 at_us,
-                lambda: self._activate(connection, decision_id, at_us),
+                lambda: self._activate(connection, decision_id, at_us, owner),
                 pack=lambda answer: answer[0],
                 again=lambda activated: (activated, True),
             )
 
         return await self._database.write(work)
 
-    def _activate(self, connection: Connection, decision_id: str, at_us: int) -> tuple[bool, bool] | BanditdError:
+    def _activate(
+        self, connection: Connection, decision_id: str, at_us: int, owner: str | None
+    ) -> tuple[bool, bool] | BanditdError:
         # The lock keeps a reward that is being judged as held out of the gap between here and the update.
         found = connection.execute(
             dialect.lock_exclusive(
                 self._database.engine,
-                select(decision.c.policy, decision.c.deferred).where(decision.c.decision_id == decision_id),
+                select(decision.c.policy, decision.c.deferred, decision.c.key_name).where(
+                    decision.c.decision_id == decision_id
+                ),
             )
         ).one_or_none()
         if found is None:
             return NotFoundError(f"No decision {decision_id}.", code="DECISION_NOT_FOUND")
+        marked = select(exists().where(abandonment.c.decision_id == decision_id))
+        abandoned = bool(connection.execute(marked).scalar())
+        refused = refusal_of(decision_id, key_name=found.key_name, abandoned=abandoned, owner=owner)
+        if refused is not None:
+            return refused
         if not found.deferred:
             return False, False
         if connection.execute(select(exists().where(activation.c.decision_id == decision_id))).scalar():
@@ -228,7 +231,7 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
 def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:
     """Collect the increments of one decision; returns the predicted cost of the chosen arm.
 
-    Order of the sums: ``_ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
+    Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
     """
     policy, arms, chosen = made.policy, made.arms, made.arm
     bucket = bucket_of(made.created_at_us)

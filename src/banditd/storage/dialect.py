@@ -289,8 +289,8 @@ def replace_row(engine: Engine, table: Table, columns: Iterable[str]) -> Any:
 
 
 def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
-    """The select with a shared row lock, or None where the whole database is locked by the writer."""
-    return None if is_sqlite(engine.url) else statement.with_for_update(read=True)
+    """The select with the row lock of a foreign key, or None where the whole database is locked by the writer."""
+    return None if is_sqlite(engine.url) else statement.with_for_update(read=True, key_share=True)
 
 
 def lock_exclusive(engine: Engine, statement: Select[Any]) -> Select[Any]:

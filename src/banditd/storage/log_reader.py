@@ -17,6 +17,7 @@ from banditd.storage.accounts import unpack_charges
 from banditd.storage.checksum import COLUMN, is_damaged
 from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import (
+    abandonment,
     activation,
     attempt,
     contribution,
@@ -127,10 +128,12 @@ def _with_outcome(columns: list[Any], decision_id: str | None) -> Select[Any]:
         usage_report.c.cost_usd.label("spend_usd"),
         usage_report.c.served_arm.label("served_arm"),
         activation.c.activated_at_us.label("activated_at_us"),
+        abandonment.c.abandoned_at_us.label("abandoned_at_us"),
     ).select_from(
         decision.outerjoin(contribution, contribution.c.decision_id == decision.c.decision_id)
         .outerjoin(usage_report, usage_report.c.decision_id == decision.c.decision_id)
         .outerjoin(activation, activation.c.decision_id == decision.c.decision_id)
+        .outerjoin(abandonment, abandonment.c.decision_id == decision.c.decision_id)
     )
     return query if decision_id is None else query.where(decision.c.decision_id == decision_id)
 

@@ -23,6 +23,7 @@ from banditd.storage.migrate import current_revision
 from banditd.storage.schema import (
     CLUSTER_SUMS,
     SUMS,
+    abandonment,
     activation,
     arm_total,
     attempt,
@@ -52,7 +53,7 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    fold_queue, contribution, reward_event, usage_revision, attempt, usage_report, activation, decision,
+    fold_queue, contribution, reward_event, usage_revision, attempt, usage_report, activation, abandonment, decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
 

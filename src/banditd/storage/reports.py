@@ -11,6 +11,7 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import DecisionFilter
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
+from banditd.storage.journal import SumJournal
 from banditd.storage.log_reader import read_search_end
 from banditd.storage.schema import (
     CLUSTER_INTEGER_SUMS,
@@ -35,8 +36,9 @@ Rows = list[Mapping[str, float | str]]
 class SqlReportReader:
     """``ports.ReportReader`` over one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, journal: SumJournal) -> None:
         self._database = database
+        self._journal = journal
 
     async def arm_totals(self, policy: str, since_us: int | None) -> Rows:
         """With ``since_us``, every bucket that ends after it counts whole."""
@@ -92,6 +94,7 @@ class SqlReportReader:
             totals = {name: rows.get(name, 0) for name in _COUNTED}
             return totals | {"queue": connection.execute(queued).scalar_one()}
 
+        await self._journal.add_up()
         return await self._database.read(work, report=True)
 
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
@@ -107,6 +110,7 @@ class SqlReportReader:
                 for row in connection.execute(query).mappings()
             ]
 
+        await self._journal.add_up()
         return await self._database.read(work, report=True)
 
 

@@ -13,10 +13,12 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exis
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
-from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.request_keys import RequestKey
+from banditd.core.types import DEFAULT_POLICY, RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
 from banditd.storage import dialect
+from banditd.storage.abandonments import is_abandoned
 from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
@@ -49,19 +51,21 @@ class SqlRewardLog:
     ) -> list[list[Answer]]:
         everything = [submission for submissions, _ in batches for submission in submissions]
         facts = self._facts(connection, {submission.decision_id for submission in everything})
-        newest = _newest(connection, {submission.identity for submission in everything})
+        identities = Identities(connection, everything, facts)
+        newest = identities.newest
         events: list[dict[str, Any]] = []
         answers: list[list[Answer]] = []
         for submissions, judge in batches:
             batch: list[Answer] = []
             for submission in submissions:
                 known = facts.get(submission.decision_id)
-                verdict = judge(submission, known, newest.get(submission.identity))
+                identity = identities.of(submission, known)
+                verdict = judge(submission, known, newest.get(identity))
                 if verdict.error is None and verdict.duplicate_of is None and known is not None:
-                    event = _event(submission, verdict, known)
+                    event = _event(submission, verdict, known) | {"identity": identity}
                     events.append(event)
-                    newest[submission.identity] = _stored(event)
-                    batch.append(_receipt(newest[submission.identity], duplicate=False))
+                    newest[identity] = _stored(event)
+                    batch.append(_receipt(newest[identity], duplicate=False))
                 else:
                     batch.append(_answer(verdict))
             answers.append(batch)
@@ -76,10 +80,11 @@ class SqlRewardLog:
         found: dict[str, DecisionFacts] = {}
         for chunk in _chunks(decision_ids):
             among = decision.c.decision_id.in_(chunk)
-            # A deferred decision must not be activated between this look and our commit.
+            # No decision may be activated or abandoned between this look and our commit. The lock is the one that
+            # the foreign key of the event takes anyway.
             lock = dialect.lock_shared(
                 self._database.engine,
-                select(decision.c.decision_id).where(among, decision.c.deferred).order_by("decision_id"),
+                select(decision.c.decision_id).where(among).order_by("decision_id"),
             )
             if lock is not None:
                 connection.execute(lock)
@@ -125,6 +130,11 @@ class SqlRewardLog:
     async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
         return await self._usage.report(report, price_cost)
 
+    async def abandon(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        return await self._usage.abandon(decision_id, at_us, key, owner)
+
     async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
         return await self._usage.silent(policy, from_us, to_us, limit)
 
@@ -138,6 +148,38 @@ class SqlRewardLog:
         return await self._usage.release(decision_ids, at_us)
 
 
+class Identities:
+    """Under what each submission is stored, and what is stored there.
+
+    A key is one of its API key and policy. Rows from before keys were scoped, and those without API keys under the
+    default policy, have the key alone: such a row of the same decision is the one that is meant.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        submissions: Sequence[RewardSubmission],
+        facts: Mapping[str, DecisionFacts],
+    ) -> None:
+        names = {submission.identity for submission in submissions}
+        names |= {_scoped(submission, facts.get(submission.decision_id)) for submission in submissions}
+        self.newest = _newest(connection, names)
+
+    def of(self, submission: RewardSubmission, known: DecisionFacts | None) -> str:
+        scoped = _scoped(submission, known)
+        plain = self.newest.get(submission.identity)
+        if scoped not in self.newest and plain is not None and plain.decision_id == submission.decision_id:
+            return submission.identity
+        return scoped
+
+
+def _scoped(submission: RewardSubmission, known: DecisionFacts | None) -> str:
+    """``key:<API key> <policy> <key>``: neither a policy nor a key has a space."""
+    if submission.scope is None or known is None or (not submission.scope and known.policy == DEFAULT_POLICY):
+        return submission.identity
+    return f"key:{submission.scope} {known.policy} {submission.identity.removeprefix('key:')}"
+
+
 def _chunks(values: Iterable[str]) -> list[list[str]]:
     ordered = sorted(values)
     return [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
@@ -147,6 +189,7 @@ def _unrewarded_query(policy: str) -> Select[Any]:
     return _facts_query().where(
         decision.c.policy == policy,
         not_(_has_reward()),
+        not_(is_abandoned()),
         # A call that failed says nothing of the arm's quality, not even by default.
         not_(exists().where(_of_decision(usage_report), usage_report.c.error.is_not(None))),
     )
@@ -182,6 +225,8 @@ def _facts_query() -> Select[Any]:
         c.expires_at_us,
         c.deferred,
         activation.c.decision_id.is_not(None).label("activated"),
+        c.key_name,
+        is_abandoned().label("abandoned"),
     ).select_from(decision.outerjoin(activation, activation.c.decision_id == c.decision_id))
 
 

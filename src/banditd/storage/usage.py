@@ -14,10 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Select, insert, not_, select
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, UsageReport
 from banditd.core.usage import Settled, merged, normalised, repeated, says_the_same
 from banditd.ports import PriceCost
 from banditd.storage import dialect
+from banditd.storage.abandonments import abandon, refusal_of
 from banditd.storage.accounts import NO_CHARGES, Ledger, unpack_charges
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.decisions import queue_decisions
@@ -82,8 +84,9 @@ class UsageLog:
 
     def _report(self, connection: Connection, payloads: Sequence[tuple[UsageReport, PriceCost]]) -> list[Answer]:
         ids = [report.decision_id for report, _ in payloads]
-        decisions = read_decisions(connection, ids)
+        # Locked first and looked at after: an abandonment that comes now either waits or is seen.
         stored = read_rows(connection, self._database.engine, ids)
+        decisions = read_decisions(connection, ids)
         named = _named_arms(payloads, decisions, stored)
         arms, prices = load_arms(connection, named), load_prices(connection, named)
         increments = self._sums.start()
@@ -123,6 +126,46 @@ class UsageLog:
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
             queue_decisions(connection, [(one, decisions[one].policy) for one in sorted(rerouted)], at_us)
         return answers
+
+    async def abandon(
+        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
+            return once_for_decision(
+                connection,
+                decision_id,
+                key,
+                at_us,
+                lambda: self._abandon(connection, decision_id, at_us, owner),
+                pack=lambda answer: answer[0],
+                again=lambda abandoned: (abandoned, True),
+            )
+
+        return await self._database.write(work)
+
+    def _abandon(
+        self, connection: Connection, decision_id: str, at_us: int, owner: str | None
+    ) -> tuple[bool, bool] | BanditdError:
+        """Mark a decision and take its estimate off every account; what was reported to be spent stays charged."""
+        marked: bool | BanditdError = abandon(connection, self._database.engine, decision_id, at_us, owner)
+        if isinstance(marked, BanditdError):
+            return marked
+        if not marked:
+            return False, False
+        before = read_rows(connection, self._database.engine, [decision_id]).get(decision_id)
+        if before is None:
+            self._presume(connection, [decision_id], at_us, served=False)
+        elif before["estimated"]:
+            [made] = read_decisions(connection, [decision_id]).values()
+            row = dict(before) | {"cost_usd": 0.0, "received_at_us": at_us}
+            increments, changes = self._sums.start(), dict[AccountKey, float]()
+            count_row(increments, made, before, -1)
+            count_row(increments, made, row, +1)
+            _correct(changes, made, before, row)
+            write_rows(connection, [row], {decision_id: before})
+            self._sums.flush(connection, increments)
+            self._ledger.correct(connection, changes, at_us)
+        return True, False
 
     async def silent(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
         made = _unreported(policy, limit).where(*_created(from_us, to_us), not_(decision.c.deferred))
@@ -232,6 +275,9 @@ def _named_arms(
 def _refusal(report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm]) -> BanditdError | None:
     if made is None:
         return NotFoundError(f"No decision {report.decision_id}.", code="DECISION_NOT_FOUND")
+    refused = refusal_of(report.decision_id, key_name=made.key_name, abandoned=made.abandoned, owner=report.owner)
+    if refused is not None:
+        return refused
     named = [("/served_arm", report.served_arm)]
     named += [(f"/attempts/{i}/arm", one.arm) for i, one in enumerate(report.attempts)]
     for field, arm in named:

@@ -20,6 +20,7 @@ from banditd.core.types import Arm, Price, UsageReport, price_at
 from banditd.core.usage import main_attempt, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect
+from banditd.storage.abandonments import is_abandoned
 from banditd.storage.schema import attempt, decision, usage_report, usage_revision
 from banditd.storage.sums import Increments, bucket_of
 
@@ -154,8 +155,9 @@ def charged_usd(row: Row | None, made: Any) -> float:
 def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
     c = decision.c
     query = select(
-        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges
-    )
+        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges,
+        c.key_name, is_abandoned().label("abandoned"),
+    )  # fmt: skip
     rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
     return {row.decision_id: row for row in rows}
 

@@ -109,6 +109,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
         problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
+    Route(
+        method="POST", path="/v1/decisions/{id}/abandon", handler=decisions.abandon,
+        operation="abandonDecision", summary="Say that a decision was never served", tag="decisions",
+        scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.AbandonAnswer},
+        problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
     _look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",
         parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmListAnswer},
@@ -156,6 +162,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
         parameters=report_schemas.PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/budgets/{budget}/corrections", handler=reports.correct_budget,
+        operation="correctBudget", summary="Correct what is charged to an account by hand", tag="looking",
+        scope="admin", idempotency_key=True, path_parameters={"budget": (_NAME, "Name of the budget.")},
+        body=money_schemas.CorrectionRequest, answers={200: money_schemas.CorrectionAnswer},
+        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(
         "/v1/stats/map", dashboard.map_, "statsMap", "Where recent queries lie, and what answered them",

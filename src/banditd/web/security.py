@@ -19,7 +19,10 @@ from aiohttp import web
 
 from banditd.core.errors import ConfigurationError, ForbiddenError, RateLimitedError, UnauthenticatedError
 
-SCOPES: Final = frozenset({"route", "reward", "read", "chat", "admin"})
+SCOPES: Final = frozenset({"route", "reward", "reward:own", "read", "chat", "admin"})
+OWN_REWARDS: Final = "reward:own"
+OWNER = web.RequestKey("owner", str)
+"""Name of the API key that may reward, settle and abandon its own decisions only; not there for others."""
 _MAX_NETWORKS: Final = 10_000
 _CROWD: Final = "everybody else"
 
@@ -67,6 +70,9 @@ class KeyRing:
         key = self._find(presented)
         if key is None:
             raise UnauthenticatedError("this API key is not known", code="API_KEY_UNKNOWN")
+        if scope == "reward" and not _may(key, scope) and OWN_REWARDS in key.scopes:
+            request[OWNER] = key.name
+            return key.name
         if not _may(key, scope):
             raise ForbiddenError(f"the key {key.name!r} has not the scope {scope!r}")
         return key.name

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from banditd.core.errors import BanditdError, ConflictError, GoneError, InvalidInputError, NotFoundError
+from banditd.core.errors import (
+    BanditdError,
+    ConflictError,
+    ForbiddenError,
+    GoneError,
+    InvalidInputError,
+    NotFoundError,
+)
 from banditd.core.types import RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward, Verdict
 from banditd.services.policy import RewardRules, SourceRule
@@ -32,6 +39,10 @@ def judge_reward(
     stored : newest revision under the same identity, None when there is none.
     rules_by_policy : the operator's rules.
     """
+    if facts is not None:
+        refused = _judge_owner(submission, facts)
+        if refused is not None:
+            return refused
     if stored is not None:
         repeated = _judge_repeated(submission, stored)
         if repeated is not None:
@@ -44,12 +55,34 @@ def judge_reward(
                 field="/decision_id",
             )
         )
+    if facts.abandoned:
+        return _refuse(
+            ConflictError(
+                f"decision {submission.decision_id} was abandoned: it counts as never served and teaches nothing",
+                code="DECISION_ABANDONED",
+                field="/decision_id",
+            )
+        )
     rules = rules_by_policy.get(facts.policy)
     if rules is None:
         return _refuse(NotFoundError(f"policy {facts.policy} is not configured any more", code="POLICY_UNKNOWN"))
     if submission.retract:
         return _judge_retraction(submission, stored)
     return _judge_new(submission, facts, stored, rules)
+
+
+def _judge_owner(submission: RewardSubmission, facts: DecisionFacts) -> Verdict | None:
+    """Another tenant's decision, for a key that may reward its own only. What nobody's key made is anybody's."""
+    if submission.owner is None or facts.key_name in {None, submission.owner}:
+        return None
+    return _refuse(
+        ForbiddenError(
+            f"decision {submission.decision_id} was made with another API key, and this one has the scope "
+            "reward:own; the scope reward is for every decision",
+            code="DECISION_OF_ANOTHER_KEY",
+            field="/decision_id",
+        )
+    )
 
 
 def _judge_repeated(submission: RewardSubmission, stored: StoredReward) -> Verdict | None:

@@ -56,7 +56,7 @@ class RewardService:
         self._after(outcomes)
         return outcomes
 
-    async def retract(self, reward_id: str) -> RewardReceipt:
+    async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         """Take back the reward with this id (any revision of it).
 
         Raises
@@ -78,6 +78,7 @@ class RewardService:
             retract=True,
             metadata={},
             received_at_us=self._clock.now_us(),
+            owner=owner,
         )
         [outcome] = await self._rewards.record([submission], partial(judge_reward, rules_by_policy=self.rules))
         if isinstance(outcome, BanditdError):
@@ -109,15 +110,30 @@ class RewardService:
             cost_usd=settled.cost_usd,
         )
 
-    async def activate(self, decision_id: str, key: RequestKey | None = None) -> tuple[bool, bool]:
+    async def activate(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards.
 
         Returns (False when it was active already, whether an earlier request under ``key`` was answered so).
         """
-        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key)
+        changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key, owner)
         if changed and not duplicate:
             self._wake_learner()
         return changed, duplicate
+
+    async def abandon(
+        self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
+    ) -> tuple[bool, bool]:
+        """Say that a decision was never served: its estimate leaves every account, nothing of it is learned.
+
+        Returns (False when it was said before, whether an earlier request under ``key`` was answered so).
+
+        Raises
+        ------
+        NotFoundError : no such decision. ConflictError : it has a reward. ForbiddenError : ``owner`` did not make it.
+        """
+        return await self._rewards.abandon(decision_id, self._clock.now_us(), key, owner)
 
     async def default(self, policy: str, decision_ids: Sequence[str], value: float) -> int:
         """Give decisions whose window closed without a reward the policy's default. Returns how many."""
@@ -198,4 +214,6 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
         retract=reward.retract,
         metadata=reward.metadata,
         received_at_us=now_us,
+        scope=None if reward.idempotency_key is None else reward.key_name or "",
+        owner=reward.owner,
     )

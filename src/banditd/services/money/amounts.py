@@ -25,6 +25,11 @@ GROWTH: Final = 0.05  # of the reports used, from which a fit is made again
 # What an arm takes follows how long and of what kind a query is, not what it is about.
 GROUPS: Final = frozenset({"bias", "lexical", "cluster"})
 _LEAST_ASSUMED: Final = 1.0
+# Beyond these a report is not believed: nobody answers within a millisecond, or works on one answer for an hour.
+LEAST_LATENCY_MS: Final = 1.0
+MOST_LATENCY_MS: Final = 3_600_000.0
+MOST_TOKENS: Final = 2_000_000  # of an arm whose context window is not known
+WILD_INPUT: Final = 20.0  # times the median: input of no typical query
 
 
 Prices = Mapping[str, Sequence[tuple[int, Price]]]
@@ -36,12 +41,23 @@ def fit_amounts(
 ) -> Amounts:
     """Fit both models.
 
-    A report that gives dollars but no tokens tells the tokens that cost so much at the price of its time. An arm
-    whose latency nobody has assumed or reported has none: NaN.
+    What is learned survives wrong numbers: what neither the context window nor the price explains is left out here,
+    and of the rest a few may be anything (``LogLinear.fit``). A report that gives dollars but no tokens tells the
+    tokens that cost so much at the price of its time. An arm whose latency nobody has assumed or reported has none:
+    NaN.
     """
     columns = np.concatenate([np.arange(g.start, g.stop) for g in schema.groups if g.name in GROUPS]).astype(np.intp)
-    tokens = [(one.arm, one.x, n) for one in outcomes if (n := _output_tokens(one, prices or {})) is not None]
-    latency = [(one.arm, one.x, float(one.latency_ms)) for one in outcomes if one.latency_ms is not None]
+    windows = {arm.arm: arm.context_window_tokens or MOST_TOKENS for arm in arms}
+    tokens = [
+        (one.arm, one.x, n)
+        for one in outcomes
+        if (n := _output_tokens(one, prices or {})) is not None and 0.0 < n <= windows.get(one.arm, MOST_TOKENS)
+    ]
+    latency = [
+        (one.arm, one.x, float(one.latency_ms))
+        for one in outcomes
+        if one.latency_ms is not None and LEAST_LATENCY_MS <= one.latency_ms <= MOST_LATENCY_MS
+    ]
     typical_ms = float(np.median([amount for _, _, amount in latency])) if latency else _LEAST_ASSUMED
     reported = {arm for arm, _, _ in latency}
     unknown = frozenset(a.arm for a in arms if a.expected_latency_ms is None and a.arm not in reported)
@@ -49,7 +65,16 @@ def fit_amounts(
         arms=tuple(arm.arm for arm in arms),
         output_tokens=_fit(tokens, {arm.arm: arm.expected_output_tokens for arm in arms}, columns),
         latency_ms=_fit(latency, {arm.arm: arm.expected_latency_ms or typical_ms for arm in arms}, columns, unknown),
+        input_tokens=_typical_input(outcomes),
     )
+
+
+def _typical_input(outcomes: Sequence[UsageOutcome]) -> float | None:
+    """Mean input tokens of the queries, without those far from the rest; None without any."""
+    told = np.array([float(one.input_tokens) for one in outcomes if one.input_tokens > 0])
+    if not told.size:
+        return None
+    return float(told[told <= WILD_INPUT * np.median(told)].mean())
 
 
 def _output_tokens(outcome: UsageOutcome, prices: Prices) -> float | None:
@@ -59,7 +84,7 @@ def _output_tokens(outcome: UsageOutcome, prices: Prices) -> float | None:
     if outcome.cost_usd is None or price is None or price.usd_per_mtok_out <= 0.0:
         return None
     rest_usd = outcome.cost_usd - price.cost_usd(outcome.input_tokens, 0.0)
-    return max(0.0, rest_usd / price.usd_per_mtok_out * 1e6)
+    return rest_usd / price.usd_per_mtok_out * 1e6
 
 
 def _fit(
@@ -94,17 +119,34 @@ class AmountModels:
         self._runtimes = runtimes
         self._recent = recent
         self._arms = arms
-        self._fitted_at: dict[str, tuple[int, tuple[Arm, ...]]] = {}
+        self._fitted_at: dict[str, tuple[int, tuple[Arm, ...], tuple[float, ...]]] = {}
 
     async def refresh(self) -> None:
         """Fit where enough was reported since the last time, or the arms are others."""
         for name, runtime in self._runtimes.items():
             reports = sum(usage.usage_reports for usage in runtime.usage.values())
-            fitted, arms = self._fitted_at.get(name, (0, ()))
-            if not reports or (not fit_is_due(reports, fitted) and arms == runtime.arms):
+            totals = _totals(runtime)
+            fitted, arms, before = self._fitted_at.get(name, (0, (), totals))
+            new = fit_is_due(reports, fitted) or arms != runtime.arms or _moved(before, totals)
+            if not reports or not new:
                 continue
-            self._fitted_at[name] = (reports, runtime.arms)
+            self._fitted_at[name] = (reports, runtime.arms, totals)
             schema = runtime.builder.schema
             outcomes = await self._recent.usage(name, schema.hash, REPORTS_USED)
             prices = await self._arms.price_histories(name)
             runtime.adopt_amounts(await asyncio.to_thread(fit_amounts, outcomes, runtime.arms, schema, prices))
+
+
+def _totals(runtime: PolicyRuntime) -> tuple[float, ...]:
+    usage = runtime.usage.values()
+    return (
+        sum(one.cost_usd for one in usage),
+        sum(one.input_tokens for one in usage),
+        sum(one.output_tokens for one in usage),
+        sum(one.latency_ms_sum for one in usage),
+    )
+
+
+def _moved(before: tuple[float, ...], now: tuple[float, ...]) -> bool:
+    """Whether a total has moved by so much that more must be behind it than a few reports: a correction, say."""
+    return any(abs(b - a) > GROWTH * max(abs(a), abs(b)) for a, b in zip(before, now, strict=True))

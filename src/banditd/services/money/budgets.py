@@ -54,6 +54,8 @@ class BudgetBook:
         self.rules = tuple(rules)
         self._store = store
         self._accounts: OrderedDict[AccountKey, Account] = OrderedDict()
+        # Of every budget and owner the account of the window seen last: nothing here walks through them all.
+        self._newest: dict[tuple[str, str], Account] = {}
         self._restored: dict[tuple[str, str], str] = {}
         self._view: RouteView | None = None
         self._prices: dict[str, tuple[float, float, float]] = {}
@@ -77,14 +79,24 @@ class BudgetBook:
         if missing:
             await self._read(missing, now_us)
             for key, account in held.items():  # others may have pushed it out meanwhile
-                self._accounts.setdefault(key, account)
+                if key not in self._accounts:
+                    self._keep(account)
         accounts = []
         for _, key in keys:
             self._accounts.move_to_end(key)
             accounts.append(self._accounts[key])
         while len(self._accounts) > max(ACCOUNTS_KEPT, len(accounts)):
-            self._accounts.popitem(last=False)
+            self._drop(next(iter(self._accounts)))
         return tuple(accounts)
+
+    def _keep(self, account: Account) -> None:
+        self._accounts[account.key] = account
+        self._newest[account.owner] = account
+
+    def _drop(self, key: AccountKey) -> None:
+        account = self._accounts.pop(key)
+        if self._newest.get(account.owner) is account:
+            del self._newest[account.owner]
 
     def _keys(self, query: Query, now_us: int) -> list[tuple[BudgetRule, AccountKey]]:
         found = []
@@ -116,14 +128,14 @@ class BudgetBook:
             )
             account.adopt(totals.get(key, AccountTotals()))
             account.retarget(now_us)
-            self._accounts[key] = account
+            self._keep(account)
 
     def _pacer(self, rule: BudgetRule, key: AccountKey) -> Pacer:
         """Continues the prices of the window before, or those of before a restart."""
-        for other in reversed(self._accounts.values()):
-            if other.key[:3] == key[:3] and other.key != key:
-                other.pacer.open_account()
-                return other.pacer
+        other = self._newest.get((rule.name, key.account))
+        if other is not None:
+            other.pacer.open_account()
+            return other.pacer
         usd = rule.usd if rule.is_rate else LEAST_TARGET_USD
         pacer = Pacer.restore(usd, self._restored.pop((rule.name, key.account), None))
         if rule.is_rate:
@@ -232,11 +244,11 @@ class BudgetBook:
 
     async def refresh(self, now_us: int) -> None:
         """Look at the accounts again: other replicas spend, and usage corrects estimates."""
-        live = [
-            key for key, account in self._accounts.items() if not account.ends_at_us or account.ends_at_us > now_us
-        ]
-        for key in self._accounts.keys() - set(live):
-            if any(key[:3] == other[:3] for other in live):
+        live = []
+        for key, account in list(self._accounts.items()):
+            if not account.ends_at_us or account.ends_at_us > now_us:
+                live.append(key)
+            elif self._newest.get(account.owner) is not account:  # its owner has a later one, with its prices
                 del self._accounts[key]
         if self._view is not None:
             await self.guard.refresh(self._view.snapshot.version)
@@ -245,11 +257,7 @@ class BudgetBook:
 
     async def save(self, now_us: int) -> None:
         """Keep the prices of the accounts of all decisions for a restart."""
-        pacers = {
-            account.rule.name: json.loads(account.pacer.to_json())
-            for account in self._accounts.values()
-            if account.key.account == ALL
-        }
+        pacers = {account.rule.name: json.loads(account.pacer.to_json()) for account in self.of_all_decisions()}
         if pacers:
             await self._store.save(self.policy, json.dumps({"pacers": pacers}), now_us)
 
@@ -263,5 +271,5 @@ class BudgetBook:
 
     def of_all_decisions(self) -> list[Account]:
         """The accounts that are not of one key or tag, of the windows seen last."""
-        newest = {account.rule.name: account for account in self._accounts.values() if account.key.account == ALL}
-        return list(newest.values())
+        found = (self._newest.get((rule.name, ALL)) for rule in self.rules)
+        return [account for account in found if account is not None]

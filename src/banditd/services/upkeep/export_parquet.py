@@ -53,6 +53,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "spend_usd": "double",
     "served_arm": "string",
     "activated_at_us": "int64",
+    "abandoned_at_us": "int64",
     "attempts": "json",
 }
 

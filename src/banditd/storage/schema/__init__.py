@@ -34,8 +34,10 @@ from banditd.storage.schema.learning import (
     row_count,
     segment,
     snapshot,
+    sum_entry,
 )
 from banditd.storage.schema.log import (
+    abandonment,
     activation,
     attempt,
     decision,
@@ -53,6 +55,7 @@ __all__ = [
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "SUMS",
+    "abandonment",
     "activation",
     "arm",
     "arm_price",
@@ -79,6 +82,7 @@ __all__ = [
     "segment",
     "session",
     "snapshot",
+    "sum_entry",
     "usage_report",
     "usage_revision",
 ]

@@ -111,6 +111,14 @@ snapshot: Final = Table(
 
 # ---------------------------------------------------------------- sums for reports
 
+sum_entry: Final = Table(
+    "sum_entry",
+    metadata,
+    text_column("entry_id", primary_key=True),
+    text_column("sums"),
+    sqlite_with_rowid=False,
+)
+
 rollup: Final = Table(
     "rollup",
     metadata,

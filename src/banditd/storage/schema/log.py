@@ -70,6 +70,14 @@ activation: Final = Table(
     Index(None, "policy", "activated_at_us"),
 )
 
+abandonment: Final = Table(
+    "abandonment",
+    metadata,
+    decision_key(primary_key=True),
+    text_column("policy"),
+    time_column("abandoned_at_us"),
+)
+
 reward_event: Final = Table(
     "reward_event",
     metadata,

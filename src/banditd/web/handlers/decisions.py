@@ -17,6 +17,7 @@ from banditd.web.idempotency import request_key
 from banditd.web.json import encode, json_answer
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
+from banditd.web.security import OWNER
 
 UNKNOWN = "DECISION_NOT_FOUND"
 
@@ -49,7 +50,9 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     decision_id = path_id(request, UNKNOWN)
     asked = await read_model(request, UsageRequest)
     key = request_key(request, "usage", asked, target=decision_id)
-    receipt = await api.services.rewards.report_usage(replace(_report(decision_id, asked), request_key=key))
+    receipt = await api.services.rewards.report_usage(
+        replace(_report(decision_id, asked), request_key=key, owner=request.get(OWNER))
+    )
     return json_answer(
         {
             "decision_id": receipt.decision_id,
@@ -94,5 +97,13 @@ async def activate(api: Api, request: web.Request) -> web.Response:
     """Activate a deferred decision and release its held rewards."""
     decision_id = path_id(request, UNKNOWN)
     key = request_key(request, "activate", target=decision_id)
-    activated, duplicate = await api.services.rewards.activate(decision_id, key)
+    activated, duplicate = await api.services.rewards.activate(decision_id, key, request.get(OWNER))
     return json_answer({"decision_id": decision_id, "activated": activated, "duplicate": duplicate})
+
+
+async def abandon(api: Api, request: web.Request) -> web.Response:
+    """The decision was never served: release its estimate, learn nothing of it."""
+    decision_id = path_id(request, UNKNOWN)
+    key = request_key(request, "abandon", target=decision_id)
+    abandoned, duplicate = await api.services.rewards.abandon(decision_id, key, request.get(OWNER))
+    return json_answer({"decision_id": decision_id, "abandoned": abandoned, "duplicate": duplicate})

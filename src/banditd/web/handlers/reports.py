@@ -8,10 +8,15 @@ from typing import Final
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
+from banditd.services.money.corrections import CorrectionInput
 from banditd.web.api import Api
-from banditd.web.body import check_limit, read_parameters, time_of
+from banditd.web.body import check_limit, read_model, read_parameters, time_of
+from banditd.web.idempotency import header_key
 from banditd.web.json import json_answer
+from banditd.web.keys import KEY_NAME
+from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.base import NAME_PATTERN
+from banditd.web.schemas.money import CorrectionRequest
 from banditd.web.schemas.reports import (
     PolicyParameters,
     SnapshotParameters,
@@ -41,6 +46,28 @@ async def timeseries(api: Api, request: web.Request) -> web.Response:
 async def budgets(api: Api, request: web.Request) -> web.Response:
     asked = read_parameters(request, PolicyParameters)
     return json_answer(await api.services.budgets.budgets(asked.policy))
+
+
+async def correct_budget(api: Api, request: web.Request) -> web.Response:
+    """Put dollars on an account, or take them off."""
+    name = path_name(request, "budget")
+    asked = await read_model(request, CorrectionRequest)
+    key = header_key(request)
+    if None not in (key, asked.correction_id) and key != asked.correction_id:
+        message = "differs from the header Idempotency-Key; give one of them"
+        raise InvalidFieldsError(f"correction_id {message}", errors=[("/correction_id", message)])
+    corrected = await api.services.corrections.correct(
+        CorrectionInput(
+            policy=asked.policy,
+            budget=name,
+            account=asked.account,
+            usd=asked.usd,
+            reason=asked.reason,
+            correction_id=asked.correction_id or key,
+            key_name=request.get(KEY_NAME),
+        )
+    )
+    return json_answer(corrected)
 
 
 async def policies(api: Api, _: web.Request) -> web.Response:

@@ -16,9 +16,11 @@ from banditd.web.api import Api
 from banditd.web.body import read_body, validated
 from banditd.web.idempotency import header_key
 from banditd.web.json import encode, json_answer
+from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.base import UUID_PATTERN
 from banditd.web.schemas.rewards import RewardRequest
+from banditd.web.security import OWNER
 
 _BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
 _ONE: Final = TypeAdapter(RewardRequest)
@@ -33,13 +35,13 @@ async def create(api: Api, request: web.Request) -> web.Response:
     if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
         asked = await validated(_ONE.validate_json, RewardRequest, body)
         key = _single_key(in_header, asked.idempotency_key)
-        [outcome] = await api.services.rewards.submit([to_input(asked, key)])
+        [outcome] = await api.services.rewards.submit([to_input(asked, key, request)])
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
     many = await validated(_MANY.validate_json, RewardRequest, body)
     _check_list(many, in_header, api.config.max_batch)
-    outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key) for one in many])
+    outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key, request) for one in many])
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
     return json_answer({"results": results}, status=207 if failed else 200)
@@ -47,7 +49,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
 
 async def retract(api: Api, request: web.Request) -> web.Response:
     """Take a reward back."""
-    receipt = await api.services.rewards.retract(path_id(request, "REWARD_NOT_FOUND"))
+    receipt = await api.services.rewards.retract(path_id(request, "REWARD_NOT_FOUND"), request.get(OWNER))
     return json_answer(receipt_answer(receipt))
 
 
@@ -59,7 +61,7 @@ def path_id(request: web.Request, code: str) -> str:
     return given
 
 
-def to_input(asked: RewardRequest, key: str | None) -> RewardInput:
+def to_input(asked: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
     """The reward that the services understand."""
     said = (
         asked.decision_id, asked.value, asked.thumb, asked.metric, asked.source, asked.retract,
@@ -75,6 +77,8 @@ def to_input(asked: RewardRequest, key: str | None) -> RewardInput:
         idempotency_key=key,
         metadata=asked.metadata,
         body_hash=hashlib.sha256(encode(said)).hexdigest(),
+        key_name=request.get(KEY_NAME),
+        owner=request.get(OWNER),
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from banditd.web.schemas.base import AnswerModel, Time
+from typing import Annotated
+
+from pydantic import Field
+
+from banditd.web.schemas.base import MAX_USD, AnswerModel, Label, Name, RequestModel, Time
 
 
 class BudgetAccount(AnswerModel):
@@ -27,6 +31,37 @@ class BudgetAccount(AnswerModel):
     at_stop: str | None
     stopped: bool
     """Used up: what ``at_stop`` says happens."""
+
+
+class CorrectionRequest(RequestModel):
+    """Dollars to put on an account by hand, or to take off it."""
+
+    usd: Annotated[float, Field(ge=-MAX_USD, le=MAX_USD)]
+    """Added to what is charged in the present window; negative takes off."""
+    reason: Label
+    """Why; kept with the correction."""
+    account: Label | None = None
+    """An API key's name or a tag's value; ``all``, or left out, for a budget of all decisions."""
+    policy: Name = "default"
+    correction_id: Label | None = None
+    """One id, one correction: a repeat with the same figures changes nothing. A new one where left out; the header
+    ``Idempotency-Key`` does the same."""
+
+
+class CorrectionAnswer(AnswerModel):
+    """The correction is durable."""
+
+    correction_id: str
+    duplicate: bool
+    """It was made already; nothing was changed."""
+    policy: str
+    budget: str
+    account: str
+    usd: float
+    charged_usd: float
+    """What stands on the account now."""
+    remaining_usd: float | None
+    """Of the window; null for a mean."""
 
 
 class GuardState(AnswerModel):

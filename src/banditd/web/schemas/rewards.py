@@ -195,3 +195,13 @@ class ActivateAnswer(AnswerModel):
     """False when it was active already."""
     duplicate: bool
     """It is the answer to an earlier request under the same ``Idempotency-Key``."""
+
+
+class AbandonAnswer(AnswerModel):
+    """The decision counts as never served."""
+
+    decision_id: Identifier
+    abandoned: bool
+    """False when it was abandoned already."""
+    duplicate: bool
+    """It is the answer to an earlier request under the same ``Idempotency-Key``."""

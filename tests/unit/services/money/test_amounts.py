@@ -114,3 +114,46 @@ def test_reported_tokens_replace_the_assumption_gradually() -> None:
     # Assumed are 400 of both; the terse arm says 100 on average, the chatty one 500.
     assert 100 < few.typical[0] < 400
     assert many.typical[:2] == pytest.approx([100 * np.exp(0.125), 500 * np.exp(0.125)], rel=0.12)
+
+
+def wild(**changes: object) -> list[UsageOutcome]:
+    """Forty-two honest reports, and one in the middle that is not."""
+    made = outcomes(43)
+    return [*made[:20], dataclasses.replace(made[20], **changes), *made[21:]]  # type: ignore[arg-type]
+
+
+PRICED = {arm.arm: [(0, Price(1.0, 10.0))] for arm in ARMS}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"output_tokens": 10**9}, {"output_tokens": 100_000}, {"output_tokens": 0}, {"output_tokens": 1},
+        {"output_tokens": None, "cost_usd": 1e6}, {"output_tokens": None, "cost_usd": 0.2},
+        {"output_tokens": None, "cost_usd": 0.0}, {"output_tokens": None, "cost_usd": 1e-9},
+        {"latency_ms": 1e9}, {"latency_ms": 0.0}, {"latency_ms": 1e-6}, {"latency_ms": 3e6},
+        {"input_tokens": 10**9}, {"input_tokens": 0}, {"input_tokens": 1},
+        {"output_tokens": None, "cost_usd": 0.01, "input_tokens": 10**9},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_one_wild_report_moves_no_amount_far(changes: dict[str, object]) -> None:
+    honest, moved = (fit_amounts(some, ARMS, SCHEMA, PRICED) for some in (outcomes(43), wild(**changes)))
+    for name in ("output_tokens", "latency_ms"):
+        before, after = getattr(honest, name).typical, getattr(moved, name).typical
+        ratio = (after / before)[np.isfinite(before)]
+        assert (ratio > 0.7).all(), name
+        assert (ratio < 1.45).all(), name
+    assert honest.input_tokens is not None
+    assert moved.input_tokens == pytest.approx(honest.input_tokens, rel=0.1)
+
+
+def test_a_first_report_is_not_believed_alone() -> None:
+    """What a call is assumed to take moves by a small factor, whatever its first report says."""
+    [one] = outcomes(1)
+    for said in ({"output_tokens": 10**9}, {"output_tokens": 20_000}, {"output_tokens": 0}, {"latency_ms": 1e9}):
+        amounts = fit_amounts([dataclasses.replace(one, **said)], ARMS, SCHEMA)  # type: ignore[arg-type]
+        if amounts.output_tokens is not None:
+            assert 400 / 3 < amounts.output_tokens.typical[0] < 400 * 4
+        if amounts.latency_ms is not None:
+            assert 300 < amounts.latency_ms.typical[0] < 4000

@@ -1,6 +1,6 @@
 """Time to the first token of an attempt.
 
-Revision 0011, after 0010. Safe before the code: the new column may be null.
+Revision 0013, after 0012. Safe before the code: the new column may be null.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

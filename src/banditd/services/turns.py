@@ -1,0 +1,109 @@
+"""Queries that are ready in the same turn of the event loop are decided and committed together.
+
+A query joins the turn that is being gathered. As long as the loop brings more, the turn waits for them (an idle
+loop has nothing to bring: it waits for nobody); then all are decided at once, committed in one write, and answered.
+At most ``UNDER_WAY`` turns are on their way to the disk: what arrives meanwhile makes the next one larger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from banditd.core.errors import BanditdError
+from banditd.core.types import Decision
+from banditd.ports import Committed
+from banditd.services.decider import Prepared, turn_size
+
+UNDER_WAY: Final = 2
+
+Outcome = tuple[Decision, Committed]
+Decide = Callable[[Sequence[Prepared]], list[Decision | BanditdError]]
+Commit = Callable[[Sequence[Decision]], Awaitable[Committed]]
+
+
+class _Waiting(NamedTuple):
+    prepared: Prepared
+    answer: asyncio.Future[Outcome]
+
+
+class Turns:
+    """decide : without waiting, one answer a query. commit : of those that were decided; raising refuses the turn."""
+
+    def __init__(self, decide: Decide, commit: Commit) -> None:
+        self._decide = decide
+        self._commit = commit
+        self._waiting: deque[_Waiting] = deque()
+        self._seen = 0  # of those that wait, when the loop was last asked for more
+        self._gathering = False
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def join(self, prepared: Prepared) -> asyncio.Future[Outcome]:
+        """The decision, and what its commit found; its error where it cannot be decided or committed."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
+        self._waiting.append(_Waiting(prepared, answer))
+        if not self._gathering:
+            self._gathering, self._seen = True, 0
+            loop.call_soon(self._gather, loop)
+        return answer
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a turn, unless the loop's last turn brought more queries: then there may be more still."""
+        if len(self._under_way) >= UNDER_WAY:
+            self._gathering = False  # the end of a turn starts the next
+            return
+        size = turn_size([one.prepared for one in self._waiting])
+        if self._seen < len(self._waiting) < size:
+            self._seen = len(self._waiting)
+            loop.call_soon(self._gather, loop)
+            return
+        taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
+        turn = [one for one in taken if not one.answer.done()]  # who has gone away is not decided for
+        if turn:
+            task = loop.create_task(self._finish(turn, self._decided(turn)))
+            self._under_way.add(task)
+            task.add_done_callback(lambda done: self._ended(done, loop))
+        self._gathering = bool(self._waiting)
+        if self._gathering:
+            self._seen = 0
+            loop.call_soon(self._gather, loop)
+
+    def _ended(self, task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
+        self._under_way.discard(task)
+        if self._waiting and not self._gathering:
+            self._gathering, self._seen = True, 0
+            loop.call_soon(self._gather, loop)
+
+    def _decided(self, turn: Sequence[_Waiting]) -> list[Decision | Exception]:
+        try:
+            return list(self._decide([one.prepared for one in turn]))
+        except Exception as error:
+            if len(turn) == 1:
+                return [error]
+        # One of them cannot be decided, in a way that nobody foresaw: the others do not share its fate.
+        return [answer for one in turn for answer in self._decided([one])]
+
+    async def _finish(self, turn: Sequence[_Waiting], made: Sequence[Decision | Exception]) -> None:
+        decisions = [one for one in made if isinstance(one, Decision)]
+        failure: BaseException | None = None
+        committed = Committed()
+        try:
+            if decisions:
+                committed = await self._commit(decisions)
+        except BaseException as error:
+            failure = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for one, answer in zip(turn, made, strict=True):
+                if one.answer.done():
+                    continue
+                if isinstance(answer, Exception):
+                    one.answer.set_exception(answer)
+                elif failure is not None:
+                    one.answer.set_exception(failure)
+                else:
+                    one.answer.set_result((answer, committed))

@@ -1,0 +1,88 @@
+"""Counters behind the log: what a commit adds to them is one row, and a job adds the rows up.
+
+A commit of decisions raises some dozens of counters (roll-ups, totals per arm, clusters). It writes them as one row
+of ``sum_entry`` instead, in the transaction that stores the decisions. Whoever adds an entry up deletes it in the
+transaction that raises the counters: an entry that is there is not counted, one that is gone is. So no kill counts
+twice or not at all, no clock and no order of ids matters, and any replica may finish what a dead one has left.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, exists, insert, select
+
+from banditd.core.ids import new_id
+from banditd.storage import dialect
+from banditd.storage.engine import Database
+from banditd.storage.schema import sum_entry
+from banditd.storage.sums import Increments, RowCounter, SumWriter
+
+ROUTE_SUMS: Final = (
+    "decisions",
+    "explored",
+    "greedy",
+    "fixed_decisions",
+    "degraded",
+    "entropy_sum",
+    "predicted_spend_usd",
+    "fixed_cost_usd",
+)
+_CLUSTER_SUMS: Final = ("decisions",)
+_ENTRIES: Final = 200  # added up in one transaction
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
+
+
+class SumJournal:
+    """The entries of one database. ``writer_name`` : whose counters this process raises."""
+
+    def __init__(self, database: Database, *, writer_name: str) -> None:
+        engine = database.engine
+        self._database = database
+        self._insert = dialect.Prepared(engine, insert(sum_entry), ("entry_id", "sums"))
+        self._sums = SumWriter(engine, writer_name, ROUTE_SUMS, _CLUSTER_SUMS)
+        self._rows = RowCounter(engine, writer_name)
+        # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
+        oldest = select(sum_entry.c.entry_id).order_by(sum_entry.c.entry_id).limit(_ENTRIES)
+        self._oldest = oldest.with_for_update(skip_locked=True)
+
+    def start(self) -> Increments:
+        """Increments of one commit, over ``ROUTE_SUMS``."""
+        return self._sums.start()
+
+    def enter(self, connection: Connection, increments: Increments, rows: int, at_us: int) -> None:
+        """Write down what a commit of so many decisions adds; they are counted later."""
+        entry = {
+            "rows": rows,
+            "buckets": [[*key, *sums] for key, sums in increments.buckets.items()],
+            "clusters": [[*key, *sums] for key, sums in increments.clusters.items()],
+        }
+        self._insert.run(connection, [(new_id(at_us), _encode(entry))])
+
+    async def add_up(self) -> None:
+        """Count every entry that is there. One run of a job; readers that must not lag call it before."""
+        waiting = select(exists(select(sum_entry.c.entry_id)))
+        while await self._database.read(lambda connection: connection.execute(waiting).scalar()):
+            if await self._database.write(self._add_up) < _ENTRIES:
+                return
+
+    def _add_up(self, connection: Connection) -> int:
+        ids = list(connection.execute(self._oldest).scalars())
+        taken = delete(sum_entry).where(sum_entry.c.entry_id.in_(ids)).returning(sum_entry.c.sums)
+        entries = [json.loads(text) for text in connection.execute(taken).scalars()] if ids else []
+        increments = self.start()
+        for entry in entries:
+            for policy, bucket_at_us, arm, *sums in entry["buckets"]:
+                _raise(increments.bucket(policy, bucket_at_us, arm), sums)
+            for policy, schema_hash, cluster, arm, *sums in entry["clusters"]:
+                _raise(increments.cluster(policy, schema_hash, cluster, arm), sums)
+        self._sums.flush(connection, increments)
+        self._rows.add(connection, "decision", sum(entry["rows"] for entry in entries))
+        return len(ids)
+
+
+def _raise(sums: list[Any], by: list[Any]) -> None:
+    for i, value in enumerate(by):
+        sums[i] += value
