@@ -36,10 +36,7 @@ class ResponsesShape:
 
     def begin(self, asked: Asked) -> list[bytes]:
         response = self._response(asked, "in_progress", output=[])
-        return [
-            self._event("response.created", response=response),
-            self._event("response.in_progress", response=response),
-        ]
+        return [self._event(f"response.{kind}", response=response) for kind in ("created", "in_progress")]
 
     def _open(self) -> bytes:
         if self._began:

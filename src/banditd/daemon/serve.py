@@ -60,6 +60,7 @@ def web_settings(settings: Settings) -> WebSettings:
             keepalive_s=gateway.keepalive_s,
             max_streams_per_key=gateway.max_streams_per_key,
             own_ids=gateway.response_id == "decision",
+            embeddings=gateway.embeddings,
         ),
     )
 

@@ -120,7 +120,8 @@ class UpstreamReply:
 class StreamEvent:
     """One event of a stream, exactly as it came.
 
-    raw : its bytes, blank line included; where a translation gives them it may hold several events or none. content : it carries text, reasoning or a tool call: an answer has begun.
+    raw : its bytes, blank line included; where a translation gives them it may hold several events or none.
+    content : it carries text, reasoning or a tool call: an answer has begun.
     finish_reason : the answer (one choice of it) ends here. usage_only : it says nothing but usage, which the client
     may not have asked for. characters : length of the content, for an estimate where no usage comes.
     """

@@ -43,8 +43,7 @@ class UpstreamSettings(Section):
 
     kind: Literal["openai", "anthropic", "echo"] = Field(
         "openai",
-        description="openai: speaks OpenAI's forms; anthropic: Anthropic's messages; echo: no model, answers with the "
-        "question",
+        description="openai: speaks OpenAI's forms; anthropic: Anthropic's messages; echo: answers with the question",
     )
     base_url: str = Field("", description="up to and including the version, such as https://api.openai.com/v1")
     api_key_env: str | None = Field(None, min_length=1, description="environment variable that holds its key")
@@ -104,6 +103,9 @@ class GatewaySettings(Section):
     keepalive_s: float = Field(15.0, gt=0, description="a stream that says nothing for so long gets a comment")
     max_streams_per_key: int = Field(1000, ge=1, description="requests at once of one key (or peer); 429 above it")
     fallback_on_policy: bool = Field(False, description="ask another arm where one refuses for its content policy")
+    embeddings: str | None = Field(
+        None, description="the arm of /v1/embeddings where a request names none, such as banditd/arm/embed-small"
+    )
     response_id: Literal["upstream", "decision"] = Field(
         "upstream", description="id of an answer: the upstream's own, or chatcmpl-<decision_id>"
     )
@@ -183,6 +185,11 @@ def check_upstreams(
         raise ValueError("gateway.enabled is true, and there is no upstream to call: name one below upstreams")
     if upstreams and (taken := sorted(RESERVED & set(arms))):
         raise ValueError(f"policies: {taken[0]} means something else as a model's name; call the policy otherwise")
+    if gateway.embeddings is not None and not any(one.arm for one in readings(gateway.embeddings, arms)):
+        raise ValueError(
+            "gateway.embeddings must name one arm, as banditd/arm/<arm> or banditd/<policy>/arm/<arm>, not "
+            f"{gateway.embeddings!r}"
+        )
     for alias, target in gateway.aliases.items():
         if not any(readings(target, arms)):
             raise ValueError(

@@ -17,6 +17,8 @@ VERSION_HEADER: Final = "anthropic-version"
 PASSED: Final = frozenset({VERSION_HEADER, "anthropic-beta"})
 """Headers of the client that its upstream gets byte for byte."""
 
+_NO_CONTENT: Final = frozenset({"type", "id", "tool_use_id", "signature"})
+
 
 class MessagesDialect:
     """``POST /messages`` of an endpoint that speaks Anthropic's form."""
@@ -49,11 +51,7 @@ class MessagesDialect:
             text_or_none(answer.get("model")),
             text_or_none(answer.get("stop_reason")),
             merged_usage(None, answer.get("usage")),
-            sum(
-                size_of({k: v for k, v in block.items() if k != "type"})
-                for block in content
-                if isinstance(block, dict)
-            ),
+            sum(_length(block) for block in content if isinstance(block, dict)),
         )
 
 
@@ -142,17 +140,18 @@ def _block(block: object, event: StreamEvent) -> None:
     if not isinstance(block, dict):
         return
     kind = block.get("type")
-    size = size_of({name: value for name, value in block.items() if name not in {"type", "id", "tool_use_id"}})
-    event.content = size > 0 or kind == "redacted_thinking"
-    event.characters = size
+    event.characters = _length(block)
+    event.content = event.characters > 0 or kind == "redacted_thinking"
 
 
 def _delta(delta: object, event: StreamEvent) -> None:
     if isinstance(delta, dict):
-        event.characters = size_of(
-            {name: value for name, value in delta.items() if name not in {"type", "signature"}}
-        )
+        event.characters = _length(delta)
         event.content = event.characters > 0
+
+
+def _length(part: Mapping[str, Any]) -> int:
+    return size_of({name: value for name, value in part.items() if name not in _NO_CONTENT})
 
 
 def merged_usage(before: TokenUsage | None, usage: object) -> TokenUsage | None:

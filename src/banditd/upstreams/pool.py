@@ -55,9 +55,8 @@ def _anthropic(config: UpstreamConfig) -> Upstream:
 
 def _spoken(native: Mapping[Surface, Dialect], config: UpstreamConfig) -> dict[Surface, Dialect]:
     """What the endpoint speaks, of what its kind can."""
-    return {
-        surface: dialect for surface, dialect in native.items() if not config.surfaces or surface in config.surfaces
-    }
+    wanted = config.surfaces or native
+    return {surface: dialect for surface, dialect in native.items() if surface in wanted}
 
 
 _KINDS: Final[Mapping[str, Callable[[UpstreamConfig], Upstream]]] = {

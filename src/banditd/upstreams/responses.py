@@ -74,9 +74,8 @@ class ResponsesReader:
             raise ErrorEventError(said.get("error") or said)
         response = said.get("response")
         if kind == "response.failed":
-            raise ErrorEventError(
-                (response.get("error") if isinstance(response, dict) else None) or {"code": "failed"}
-            )
+            error = response.get("error") if isinstance(response, dict) else None
+            raise ErrorEventError(error or {"code": "failed"})
         if isinstance(response, dict):
             event.response_id, event.model = text_or_none(response.get("id")), text_or_none(response.get("model"))
             if kind in {"response.completed", "response.incomplete"}:
@@ -86,8 +85,8 @@ class ResponsesReader:
                 self.finished = self.ended = True
         elif kind == "response.output_item.added":
             item = said.get("item")
-            called = isinstance(item, dict) and str(item.get("type", "")).endswith("_call")
-            event.content, event.characters = called, len(str(item.get("name") or "")) if called else 0
+            if isinstance(item, dict) and str(item.get("type", "")).endswith("_call"):
+                event.content, event.characters = True, len(str(item.get("name") or ""))
         elif kind and not kind.endswith(_REPEATED):
             event.characters = size_of(said.get("delta"))
             event.content = event.characters > 0

@@ -129,8 +129,7 @@ class HttpStream:
                 data = b""
                 self._expired(self._clock.expired)
             events = self._events(data)
-            if self._over:
-                events += self._reader.rest()
+            events += self._rest()
             if events:
                 return events
         self.close()
@@ -184,6 +183,10 @@ class HttpStream:
             return
         if self._reader.finished and (event.finish_reason is not None or self._reader.ended):
             self._clock.say_goodbye()
+
+    def _rest(self) -> Sequence[StreamEvent]:
+        """What a translation still has to say, once, behind a whole answer."""
+        return self._reader.rest() if self._over else ()
 
     def _end(self) -> None:
         """The connection ended cleanly; whether the answer did is another question."""

@@ -43,6 +43,7 @@ class GatewayWebSettings:
 
     aliases : other names of models to names of ours. keepalive_s : silence after which a stream gets a comment.
     max_streams_per_key : requests of one caller at once. own_ids : the decision's id stands for the upstream's.
+    embeddings : name of the arm that embeds where a request names none.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class GatewayWebSettings:
     keepalive_s: float = 15.0
     max_streams_per_key: int = 1000
     own_ids: bool = False
+    embeddings: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,7 @@ class Exchange:
         self.reply: UpstreamReply | None = None
         self.headers: Mapping[str, str] = {}
         self._running: _Running | None = None
+        self._failed: _Running | None = None
         self._stream: UpstreamStream | None = None
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
@@ -89,7 +90,8 @@ class Exchange:
     @property
     def response_id(self) -> str | None:
         """The answer's id as the upstream gave it."""
-        return None if self._running is None else self._running.response_id
+        answered = self._running or self._failed
+        return None if answered is None else answered.response_id
 
     @property
     def told(self) -> tuple[Attempt, ...]:
@@ -101,7 +103,8 @@ class Exchange:
     @property
     def model(self) -> str | None:
         """The model's name as the upstream gave it."""
-        return None if self._running is None else self._running.model
+        answered = self._running or self._failed
+        return None if answered is None else answered.model
 
     @property
     def calls(self) -> int:
@@ -249,6 +252,7 @@ class Exchange:
     def _close(self, error: UpstreamError) -> None:
         """A call has failed: it becomes an attempt of its class."""
         running, self._running = self._running, None
+        self._failed = running
         if self._stream is not None:
             self._stream.close()
             self._stream = None

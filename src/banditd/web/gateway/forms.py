@@ -64,8 +64,8 @@ class Form(Protocol):
     def error_answer(self, failure: Failure) -> web.Response:
         """The whole answer, where none has begun."""
 
-    def error_event(self, failure: Failure) -> bytes:
-        """The end of a stream that has begun: clients raise on it."""
+    def error_event(self, failure: Failure, response_id: str | None = None, model: str | None = None) -> bytes:
+        """The end of a stream that has begun: clients raise on it. The answer's id and model, as far as known."""
 
     def details_event(self, details: Mapping[str, object], response_id: str | None, model: str | None) -> bytes:
         """An event that carries what was asked for with ``explain``."""
@@ -83,7 +83,7 @@ class ChatForm:
         """``{"error": {...}}`` under the failure's status."""
         return json_answer(_openai(failure), status=failure.status, headers=dict(failure.headers))
 
-    def error_event(self, failure: Failure) -> bytes:
+    def error_event(self, failure: Failure, response_id: str | None = None, model: str | None = None) -> bytes:
         """The same as one event; no ``[DONE]`` follows, for nothing was done."""
         return b"data: " + encode(_openai(failure)) + b"\n\n"
 
