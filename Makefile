@@ -39,10 +39,11 @@ run: $(RUN_OK) ## set up .venv and serve on 127.0.0.1:8484 (PORT=..., CONFIG=...
 test: $(DEV_OK) ## set up .venv and run every test (ARGS="-k name" for some, WORKERS=0 in one process)
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(DEV_OK) ## ruff, format check, mypy strict
+lint: $(DEV_OK) ## ruff, format check, mypy strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(DEV_OK) ## let ruff format and mend what it can
 	$(BIN)/ruff format .

@@ -8,9 +8,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from banditd.bandit.policies.base import PolicySettings
+from banditd.replay import make_plan
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import InProcessDecider
-from banditd.replay.engine import make_plan, play
+from banditd.replay.engine import play
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import make_report
 from banditd.replay.scenario_report import Figures, summary

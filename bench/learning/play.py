@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from banditd.core.types import FloatArray, IntArray
-from banditd.replay.engine import Plan, play
+from banditd.replay import Plan
+from banditd.replay.engine import play
 from banditd.replay.references import known_mean, phases, references
 from bench.learning.policies import PolicySpec
 from bench.learning.prepared import Prepared

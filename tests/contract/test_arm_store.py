@@ -62,9 +62,25 @@ async def test_a_deleted_arm_is_gone_and_comes_back_with_its_totals(storage, mak
     assert [arm.arm for arm in await storage.arms.arms("default")] == ["dear"]
     with pytest.raises(NotFoundError):
         await storage.arms.update("default", "cheap", lambda one, _: ArmChange(replace(one, enabled=False)))
-    await storage.arms.add(make.arm("cheap", enabled=False))
-    assert [arm.arm for arm in await storage.arms.arms("default")] == ["cheap", "dear"]
+    await storage.arms.add(make.arm("cheap", enabled=False), anew=False)
+    assert [(arm.arm, arm.generation) for arm in await storage.arms.arms("default")] == [("cheap", 1), ("dear", 1)]
     assert (await storage.arms.usage("default"))["cheap"].decisions == 1
+
+
+async def test_an_arm_under_a_deleted_ones_name_counts_from_nothing(storage, make):
+    await storage.arms.add(make.arm("cheap"))
+    await storage.decisions.append([make.decision()])
+    for generation in (2, 3):
+        await storage.arms.delete("default", "cheap", make.now_us + generation)
+        await storage.arms.add(make.arm("cheap"))
+        [arm] = await storage.arms.arms("default")
+        assert arm.generation == generation
+        assert "cheap" not in await storage.arms.usage("default")
+        await storage.decisions.append([make.decision(make.now_us + 9, generations={"cheap": generation})])
+        usage = await storage.arms.usage("default")
+        assert {name: one.decisions for name, one in usage.items() if name.startswith("cheap")} == {
+            "cheap": 1, **{f"cheap ({before})": 1 for before in range(1, generation)},
+        }  # fmt: skip
 
 
 async def test_replicas_that_add_the_same_arm_add_it_once(storage, open_replica, make):

@@ -12,7 +12,7 @@ from banditd.core.errors import ConfigurationError, StorageUnavailableError
 from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Blend, Contribution, UsageReport
 from banditd.services.upkeep import export
-from banditd.services.upkeep.export_parquet import COLUMNS, ParquetWriter
+from banditd.services.upkeep.export_parquet import ParquetWriter
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ async def test_both_formats_hold_every_row_of_the_log_alike(storage, make, tmp_p
         assert await export.export_log(storage.decisions, tmp_path / name) == 5
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     table = pyarrow.parquet.read_table(tmp_path / "log.parquet").to_pylist()
-    texts = {name for name, kind in COLUMNS.items() if kind == "json"}
+    texts = {name for name, kind in storage.decisions.columns.items() if kind == "json"}
     parsed = [
         {name: json.loads(value) if name in texts and value is not None else value for name, value in row.items()}
         for row in table
@@ -73,13 +73,15 @@ async def test_parquet_knows_exactly_the_columns_of_the_log(storage, make, tmp_p
     await _log(storage, make)
     [row] = [row async for row in storage.decisions.stream("default", batch_rows=1)][:1]
     assert (empty.num_rows, set(empty.column_names)) == (0, set(row))
-    assert set(COLUMNS) == set(row)
+    assert set(storage.decisions.columns) == set(row)
 
 
 async def test_a_failed_export_leaves_what_was_there_and_nothing_else(storage, make, tmp_path):
     await _log(storage, make)
 
     class Broken:
+        columns = storage.decisions.columns
+
         async def stream(self, policy):
             async for row in storage.decisions.stream(policy):
                 yield row
@@ -116,7 +118,7 @@ async def test_a_place_that_cannot_be_written_to_is_said(storage, tmp_path):
 
 
 def test_a_column_without_a_type_is_not_left_out_in_silence(tmp_path):
-    writer = ParquetWriter(tmp_path / "log.parquet")
+    writer = ParquetWriter(tmp_path / "log.parquet", {"arm": "string"})
     with pytest.raises(ValueError, match="no Parquet type for invented"):
         writer.write([{"invented": 1}])
     writer.close()

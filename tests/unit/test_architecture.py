@@ -1,12 +1,10 @@
-"""The shape of the house: floors, third-party packages per floor, sizes, no cycles.
-
-Imports only go down; siblings on floors 1 and 4 do not know each other. Every import counts, also those
-inside functions and under TYPE_CHECKING: a hidden dependency is still one.
-"""
+"""The shape of the house: floors and circles (import-linter's contracts), third-party packages per floor, sizes."""
 
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,32 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "banditd"
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
-
-FLOORS: dict[str, int] = {
-    "core": 0,
-    "bandit": 1,
-    "features": 1,
-    "budget": 1,
-    "ope": 1,
-    "obs": 1,
-    "ports": 2,
-    "deciding": 2,
-    "services": 3,
-    "storage": 4,
-    "encoders": 4,
-    "upstreams": 4,
-    "jobs": 4,
-    "web": 5,
-    "settings": 6,
-    "replay": 6,
-    "simulate": 6,
-    "cli": 6,
-    "client": 6,
-    "daemon": 6,
-    "__main__": 6,
-    "__init__": 0,
-}
-SEPARATE_SIBLINGS = {1, 4}
 
 THIRD_PARTY: dict[str, set[str]] = {
     "core": {"numpy"},
@@ -150,31 +122,34 @@ def _executed_on_import(tree: ast.Module) -> Iterator[ast.AST]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
-def _own_part(target: str) -> str | None:
-    pieces = target.split(".")
-    if pieces[0] != "banditd":
-        return None
-    return pieces[1] if len(pieces) > 1 and pieces[1] in FLOORS else "__init__"
-
-
 MODULES = _modules()
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_imports_only_go_down_and_separate_siblings_stay_strangers(path: Path) -> None:
-    part = _part(path)
-    assert part in FLOORS, f"{part} has no floor: give it one in FLOORS"
-    wrong = []
-    for item in _imports(path):
-        other = _own_part(item.target)
-        if other is None or other in {part, "__init__"}:
-            continue
-        up = FLOORS[other] > FLOORS[part]
-        across = FLOORS[other] == FLOORS[part] and FLOORS[part] in SEPARATE_SIBLINGS
-        if up or across:
-            wrong.append(f"line {item.line}: {part} imports {item.target} ({'up' if up else 'across'})")
-    assert not wrong, "\n".join(wrong)
+def lint_imports(config: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--config", str(config)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+
+
+def test_imports_go_down_and_in_no_circle() -> None:
+    """The contracts stand in pyproject.toml; lazy imports count, and those for types alone."""
+    checked = lint_imports(ROOT / "pyproject.toml")
+    assert checked.returncode == 0, checked.stdout
+    assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", checked.stdout)
+
+
+def test_the_contracts_notice_an_import_that_goes_up(tmp_path: Path) -> None:
+    """A control: with the floors upside down the very same tree fails."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    upside_down = text.replace('  "services",\n', "").replace('  "core",\n]', '  "core",\n  "services",\n]')
+    assert upside_down != text
+    (tmp_path / "pyproject.toml").write_text(upside_down, encoding="utf-8")
+    assert lint_imports(tmp_path / "pyproject.toml").returncode == 1
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
@@ -195,43 +170,6 @@ def test_each_floor_uses_only_its_third_party_packages(path: Path) -> None:
         if item.target.startswith("aiohttp.web") and part not in {"web", "daemon"}:
             wrong.append(f"line {item.line}: the HTTP server belongs in web/ and daemon/serve.py")
     assert not wrong, "\n".join(wrong)
-
-
-def test_there_are_no_import_cycles() -> None:
-    names = {_module_name(path): path for path in MODULES}
-    graph = {
-        name: {
-            target
-            for item in _imports(path)
-            if not item.lazy
-            for target in [_longest_module(item.target, names)]
-            if target and target != name
-        }
-        for name, path in names.items()
-    }
-    seen: dict[str, str] = {}
-
-    def visit(name: str, trail: list[str]) -> None:
-        if seen.get(name) == "done":
-            return
-        assert seen.get(name) != "open", f"cycle: {' -> '.join([*trail[trail.index(name) :], name])}"
-        seen[name] = "open"
-        for target in sorted(graph[name]):
-            visit(target, [*trail, name])
-        seen[name] = "done"
-
-    for name in sorted(graph):
-        visit(name, [])
-
-
-def _longest_module(target: str, names: dict[str, Path]) -> str | None:
-    pieces = target.split(".")
-    for end in range(len(pieces), 0, -1):
-        candidate = ".".join(pieces[:end])
-        # A package's __init__ that gathers its own modules is no cycle by itself: only real modules count.
-        if candidate in names and names[candidate].name != "__init__.py":
-            return candidate
-    return None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
@@ -311,7 +249,5 @@ def test_the_checks_see_what_is_there() -> None:
     assert not server["banditd.daemon.open.open_services"].lazy
     assert server["aiohttp.web"].target == "aiohttp.web"
     assert server["uvloop"].lazy
-    assert _own_part("banditd.web.app.create_app") == "web"
-    downwards = [FLOORS[name] for name in ("daemon", "web", "storage", "services", "ports", "bandit", "core")]
-    assert downwards == sorted(set(downwards), reverse=True)
     assert len(MODULES) > 50
+    assert {_part(path) for path in MODULES} - {"__init__"} == THIRD_PARTY.keys() - {"__init__"}

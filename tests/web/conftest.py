@@ -148,7 +148,7 @@ class MemoryArms:
             raise NotFoundError(f"policy {policy} has no arm {arm}", code="ARM_UNKNOWN")
         return self._view(self.arms[arm])
 
-    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
+    async def add(self, arm: Arm, key: RequestKey | None = None, *, anew: bool = True) -> ArmView:
         if arm.arm in self.arms:
             raise ConflictError("it exists", code="ARM_EXISTS", field="/arm")
         self.arms[arm.arm] = arm

@@ -96,7 +96,7 @@ class PolicyState:
 
     def cluster_sums(self) -> dict[str, FloatArray]:
         """Per arm float64 (2, n_clusters): the weight and the weighted reward that count in each cluster today."""
-        found = cluster_sums([self._total(arm.arm) for arm in self._arms], self.schema)
+        found = cluster_sums([self._total(arm.learned_as) for arm in self._arms], self.schema)
         pairs = zip(found.weight[:, :-1], found.reward[:, :-1], strict=True)
         return {arm.arm: np.stack(pair) for arm, pair in zip(self._arms, pairs, strict=True)}
 
@@ -132,7 +132,7 @@ class PolicyState:
         if tuple(arms) == self._arms:
             return
         self._arms = tuple(arms)
-        self._index = {name: i for i, name in enumerate(names)}
+        self._index = {arm.learned_as: i for i, arm in enumerate(arms)}
         # An arm with a quality prior of its own needs no guess from its price or tier.
         guessed = [arm.quality_prior is None for arm in arms]
         self._centres = centres(
@@ -147,7 +147,7 @@ class PolicyState:
 
         Parameters
         ----------
-        arm : whose reward it is; an arm that is not (or no longer) here keeps its sums all the same.
+        arm : whose reward it is (``ArmPrior.learned_as``); one that is not, or no longer, here keeps its sums too.
         epoch : the decision's; a newer one than the current advances to it.
         x : float64, shape (n_features,). weight : not 0. reward : in [0, 1].
         first : its decision had no reward before; corrections say nothing about whether the arm has changed.
@@ -214,7 +214,7 @@ class PolicyState:
         self._refresh()
         arms = tuple(
             ArmEvidence(
-                arm=prior.arm,
+                arm=prior.learned_as,
                 sums=total.copy(),
                 centre=float(centre),
                 prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
@@ -350,14 +350,15 @@ class PolicyState:
         return Evidence(
             self._totals[index],
             centre=float(self._centres[index]),
-            noise=self._hyperparameters.noise_of(prior.arm),
+            noise=self._hyperparameters.noise_of(prior.learned_as),
             prior_reward=CENTRE if prior.quality_prior is None else prior.quality_prior,
             prior_worth=self._prior_worth(prior),
         )
 
     def _prior_worth(self, prior: ArmPrior) -> float:
         """Rewards that the operator's expectation of an arm is worth: less once the arm has changed."""
-        return 0.0 if prior.quality_prior is None else prior.prior_worth * self._ledger.oldest_factor(prior.arm)
+        worth = 0.0 if prior.quality_prior is None else prior.prior_worth
+        return worth * self._ledger.oldest_factor(prior.learned_as)
 
     def _evidence(self) -> list[Evidence]:
         return [self._evidence_of(index) for index in range(len(self._arms))]
@@ -367,7 +368,7 @@ class PolicyState:
         if not self._stale and self._ridge.updates < REFACTOR_AFTER:
             return
         if self._stale:
-            self._totals = [self._total(arm.arm) for arm in self._arms]
+            self._totals = [self._total(arm.learned_as) for arm in self._arms]
             if any(total.n_features != self.schema.n_features for total in self._totals):
                 raise InvariantError("Stored sums belong to another feature schema.")
             self._ridge = self._new_ridge()
@@ -376,18 +377,17 @@ class PolicyState:
 
     def _make_snapshot(self) -> Snapshot:
         posterior = self._ridge.posterior()
-        names = tuple(arm.arm for arm in self._arms)
+        names, learned = (tuple(arm.arm for arm in self._arms), tuple(arm.learned_as for arm in self._arms))
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
         watching = self.settings.change_detection and self.regimes.changed
-        curiosity = self.regimes.curiosity(names, self._folded) if watching else None
-        policy = self._factory.bind(PolicyView(posterior, names, clusters, curiosity))
+        curious = self.regimes.curiosity(learned, self._folded) if watching else None
         return Snapshot(
             version=self.version,
             epoch=self.epoch,
             arms=names,
-            policy=policy,
+            policy=self._factory.bind(PolicyView(posterior, names, clusters, curious)),
             posterior=posterior,
-            probe_share=self.regimes.probes(names, self._folded) if watching else None,
+            probe_share=self.regimes.probes(learned, self._folded) if watching else None,
         )
 
 

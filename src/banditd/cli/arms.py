@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
 from banditd.cli.show import cell, echo_json
 from banditd.cli.tables import print_arms
 
@@ -37,12 +38,20 @@ _ARM_OPTIONS = (
     click.option("--kwh-per-mtok-out", type=float, help="Energy per million output tokens."),
     click.option("--onboarding-decisions", type=int, help="Quota of a new arm, in decisions; 0: none."),
     click.option("--onboarding-usd", type=float, help="Quota of a new arm, in US dollars."),
+    click.option("--upstream", help="A configured upstream: the gateway calls it."),
+    click.option("--first-token-s", type=float, help="Longest wait for its first token."),
+    click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="What the gateway sends; repeatable."),
+    click.option(
+        "--rename-param", "rename_params", multiple=True, metavar="NAME=NAME", help="Client's to model's; repeatable."
+    ),
 )
 _PRICES: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in", "valid_from")
 _NULLABLE: Final = (
     "context_window_tokens", "quality_prior", "quality_tier", "expected_latency_ms", "usd_per_mtok_cached_in",
-    "capabilities",
+    "capabilities", "upstream", "first_token_s", "params", "rename_params",
 )  # fmt: skip
+
+_EMPTY: Final[Mapping[str, object]] = {"capabilities": [], "params": {}, "rename_params": {}}
 
 
 @click.group(invoke_without_command=True)
@@ -81,12 +90,24 @@ def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str,
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None and value != ()}
     if "capabilities" in said:
         said["capabilities"] = list(said["capabilities"])
+    if "params" in said:
+        said["params"] = {name: _json(text) for name, text in (pair_of(one, "--param") for one in said["params"])}
+    if "rename_params" in said:
+        said["rename_params"] = dict(pair_of(one, "--rename-param") for one in said["rename_params"])
     for name in unset:
         if name in said:
             raise click.UsageError(f"give --{name.replace('_', '-')} or --unset {name}, not both")
-        said[name] = [] if name == "capabilities" else None
+        said[name] = _EMPTY.get(name)
     price = {name: said.pop(name) for name in _PRICES if name in said}
     return {**said, **({"price": price} if price else {})}
+
+
+def _json(text: str) -> Any:
+    """The value of a parameter: JSON, or a text that needs no quotes."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
@@ -126,6 +147,9 @@ def _tell(context: click.Context, answer: Any, *lines: str) -> None:
 @arms.command("add")
 @click.argument("arm")
 @_arm_options
+@click.option(
+    "--keep-statistics", is_flag=True, default=None, help="Go on with what a deleted arm of that name has learned."
+)
 @click.pass_context
 def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
     """Add ARM to the policy; it is explored from its first query on.
@@ -169,7 +193,7 @@ def set_arm(context: click.Context, /, arm: str, unset: tuple[str, ...], **given
 @click.argument("arm")
 @click.pass_context
 def delete_arm(context: click.Context, arm: str) -> None:
-    """Delete ARM; what it has learned stays and comes back when it is added again.
+    """Delete ARM; its log and statistics stay. Added again it begins anew, unless with --keep-statistics.
 
     \b
     Example:

@@ -60,3 +60,11 @@ def with_daemon(
             return await work(client)
 
     return asyncio.run(run())
+
+
+def pair_of(text: str, option: str) -> tuple[str, str]:
+    """The two sides of NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is no NAME=VALUE, such as team=search", param_hint=option)
+    return name, value

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 )
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Mean dollars per query to hold.")
 @click.option(
+    "--keep", type=click.FloatRange(min=0.5, max=1.0), metavar="K",
+    help="Keep this share of the baseline's quality at the least cost; excludes --cost-weight and --budget.",
+)  # fmt: skip
+@click.option(
+    "--baseline", default="dearest", show_default=True, metavar="ARM|dearest|best",
+    help="What --keep is about: the model that would answer without a router.",
+)  # fmt: skip
+@click.option(
     "--price", multiple=True, metavar="ARM=IN,OUT",
     help="List price in dollars per million tokens, known in advance; may be repeated.",
 )  # fmt: skip
@@ -109,6 +117,7 @@ def replay(
     Examples:
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
+      banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
@@ -116,6 +125,8 @@ def replay(
     """
     if given["cost_weight"] is not None and given["budget"] is not None:
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
+    if given["keep"] is not None and (given["cost_weight"] is not None or given["budget"] is not None):
+        raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
     if url is not None and given["feedback"]:
         raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
     if url is not None and (given["prior"] or save_prior):
@@ -135,7 +146,9 @@ def replay(
 
         report = _in_process(options, show) if url is None else _live(options, show, url, api_key, live_policy)
     if plot is not None:
-        report.plot(plot)
+        from banditd.replay.plot import plot_curve
+
+        plot_curve(report, plot)
     if save_prior is not None and report.prior is not None:
         from banditd.daemon.prior_file import write_prior
 
@@ -190,6 +203,12 @@ def _live(
     from banditd.replay import make_plan, run_with
 
     plan = make_plan(options)
+    if options.keep is not None:
+        click.echo(
+            f"note: the daemon keeps the promise of its configuration (policies.{policy}.promise); the report "
+            f"compares with {options.keep} of {options.baseline}",
+            err=True,
+        )
     if options.budget_usd is not None:
         click.echo(
             f"note: the daemon holds the budget of its configuration (policies.{policy}.budget_usd_per_decision); "

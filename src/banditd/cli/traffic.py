@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
 from banditd.cli.show import echo_json, print_table
 
 
@@ -61,8 +61,10 @@ def route(
       banditd route "Translate 'cat'." --tag team=search --quality-floor 0.8
     """
     optional: dict[str, Any] = {n: list(value) if isinstance(value, tuple) else value for n, value in said.items()}
-    optional["tags"] = dict(_pair(one, "--tag") for one in tags)
-    optional["features"] = {name: _number(text, name) for name, text in (_pair(one, "--feature") for one in features)}
+    optional["tags"] = dict(pair_of(one, "--tag") for one in tags)
+    optional["features"] = {
+        name: _number(text, name) for name, text in (pair_of(one, "--feature") for one in features)
+    }
     body: dict[str, Any] = {
         "input": sys.stdin.read() if text == "-" else text,
         "policy": policy,
@@ -147,13 +149,6 @@ def abandon(decision_id: str, url: str, api_key: str | None, as_json: bool) -> N
 def _is_said(value: object) -> bool:
     """Whether an option was given: a 0 was, an empty list was not."""
     return value is not None and value is not False and value not in ([], {})
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"{text!r} is no NAME=VALUE, such as team=search", param_hint=option)
-    return name, value
 
 
 def _number(text: str, name: str) -> float:

@@ -125,6 +125,7 @@ class Arm:
         served this many decisions or cost this much, whichever comes first. 0 switches it off.
     min_share, max_share : least probability of the arm where it is eligible, and cap on its share of the traffic.
     kwh_per_mtok_in, kwh_per_mtok_out : energy, for policies that price it.
+    generation : 1, and one more whenever it began anew under the name of a deleted arm.
     upstream : the configured upstream that the gateway calls; None: clients call the model themselves.
     params, rename_params : what the gateway changes in a request (``core.calls``). first_token_s : its patience.
     """
@@ -154,6 +155,7 @@ class Arm:
     first_token_s: float | None = None
     created_at_us: int = 0
     updated_at_us: int = 0
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +258,7 @@ class Decision:
         they would have cost.
     mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
     key_name : of the API key that asked, None without API keys.
+    generations : of the policy's arms that have had more than one.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
 
@@ -295,10 +298,16 @@ class Decision:
     key_name: str | None = None
     request_key: RequestKey | None = None
     duplicate: bool = False
+    generations: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def chosen_index(self) -> int:
         return self.arms.index(self.arm)
+
+    @property
+    def predicted_cost_usd(self) -> float:
+        """Of the arm that was drawn."""
+        return float(self.cost_usd[self.chosen_index])
 
 
 # ---------------------------------------------------------------- the reward walk

@@ -22,6 +22,7 @@ from banditd.deciding.draw import Draw, draw_arms, held_arms, least_probabilitie
 from banditd.deciding.eligible import eligible_arms
 from banditd.deciding.money import Admission, admit, price_per_usd
 from banditd.deciding.objectives import ResourcePrices, cost_weight_of
+from banditd.deciding.pledge import DEARER, Pledge, blended, shares, without_dearer
 from banditd.deciding.view import RouteView
 
 
@@ -45,13 +46,14 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """A query with all that had to be read for it: the arm its session keeps, the accounts it is charged to."""
+    """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise."""
 
     query: Query
     context: Context
     input_tokens: float
     session_arm: str | None = None
     accounts: tuple[Account, ...] = ()
+    pledge: Pledge | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +75,9 @@ class Decided:
 
     refused : index of a query to its error. stopped : budgets that were found used up, and what was done.
     rows : intp (n,), indices of the other queries, in order; all else is aligned with them and the arms of the view.
-    eligible : bool (n, n_arms), before money has its say. exclusions : by query, arm to reason, money's and the
-    quality floor's among them.
+    eligible : bool (n, n_arms), before budgets have their say. exclusions : by query, arm to reason, money's and the
+    quality floor's among them. scores : the policy's own. own_share : of its vectors in what was drawn from, float64
+    (n,), below 1 under a promise; the rest is the baseline's.
     """
 
     refused: Mapping[int, BanditdError]
@@ -85,6 +88,7 @@ class Decided:
     exclusions: Sequence[Mapping[str, str]]
     admissions: Sequence[Admission]
     scores: Scores
+    own_share: FloatArray
     draw: Draw
 
 
@@ -104,7 +108,8 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
         view, queries, cost_usd=priced.cost_usd, latency_ms=latency_ms, input_tokens=tokens, soft=situation.soft
     )
     refused = dict(eligible.refused)
-    admissions = _admit(situation, cases, priced, eligible.arms, refused)
+    wanted = without_dearer([case.pledge for case in cases], eligible.arms, priced.cost_usd)
+    admissions = _admit(situation, cases, priced, wanted, refused)
     stopped = [stop for admission in admissions for stop in admission.stopped]
     rows = np.array([i for i in range(len(cases)) if i not in refused], dtype=np.intp)
     if rows.size < len(cases):
@@ -115,17 +120,16 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     allowed = np.array([admission.arms for admission in admissions])
     floor = situation.exploration_floor
     floors = least_probabilities(view, allowed, priced.cost_usd, [case.accounts for case in cases], floor)
-    scores = view.snapshot.scores(
-        contexts,
-        penalty=priced.penalty,
-        allowed=allowed,
-        floors=floors,
-        least=np.where(allowed, view.min_share, 0.0),
-    )
+    least = np.where(allowed, view.min_share, 0.0)
+    scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
+    own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
-    draw = draw_arms(queries, held, scores, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
+    draw = draw_arms(queries, held, played, allowed, priced.cost_usd, priced.penalty, floor, uniforms)
+    whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
-        _all_exclusions(view, eligible.exclusions[i], admission, draw.arms[row])
+        _all_exclusions(
+            view, eligible.exclusions[i], wanted[i], admission, admission.arms if whole else draw.arms[row]
+        )
         for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
     ]
     return Decided(
@@ -137,8 +141,21 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
         exclusions=exclusions,
         admissions=admissions,
         scores=scores,
+        own_share=own_share,
         draw=draw,
     )
+
+
+def _with_baseline(
+    situation: Situation, cases: Sequence[Case], scores: Scores, allowed: BoolArray, least: FloatArray
+) -> tuple[FloatArray, Scores]:
+    """(the policy's own share of each vector, the scores with the vectors that are drawn from)."""
+    pledges = [case.pledge for case in cases]
+    if not any(pledges):
+        return np.ones(len(cases)), scores
+    budgets = np.array([max(situation.price_per_usd, price_per_usd(case.accounts)) for case in cases])
+    share = shares(pledges, allowed, budgets)
+    return share, Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, share, least))
 
 
 def _kept(case: Case) -> str | None:
@@ -157,11 +174,17 @@ def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, toke
         output_tokens[named] = [[cases[i].query.expected_output_tokens] for i in named]
     cost_usd = view.cost_usd(tokens, output_tokens)
     weight = np.array([[cost_weight_of(case.query, situation.cost_weight)] for case in cases])
-    price = np.array([[max(situation.price_per_usd, price_per_usd(case.accounts))] for case in cases])
+    price = np.array([[_price_per_usd(situation, case)] for case in cases])
     penalty = view.penalty(
         cost_usd, tokens, output_tokens, weight=weight, price_per_usd=price, resources=situation.resources
     )
     return Priced(output_tokens, cost_usd, weight, penalty)
+
+
+def _price_per_usd(situation: Situation, case: Case) -> float:
+    """What a dollar takes off the utility at least: the highest that the budgets, or a promise, ask."""
+    promised = 0.0 if case.pledge is None else case.pledge.price_per_usd
+    return max(situation.price_per_usd, price_per_usd(case.accounts), promised)
 
 
 def _admit(
@@ -191,11 +214,15 @@ def _admit(
 
 
 def _all_exclusions(
-    view: RouteView, before: Mapping[str, str], admission: Admission, listed: BoolArray
+    view: RouteView, before: Mapping[str, str], wanted: BoolArray, admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
-    """Arm to the reason why it could not answer: of ``before``, then money's, then the quality floor's."""
+    """Arm to the reason why it could not answer: of ``before``, the promise's, money's, then the quality floor's."""
+    if not admission.excluded and listed is admission.arms and wanted.all():
+        return before
     names = view.snapshot.arms
     found = dict(before)
+    for i in np.flatnonzero(~wanted).tolist():
+        found.setdefault(names[i], DEARER)
     for i, name in admission.excluded.items():
         found[names[i]] = f"budget:{name}"
     for i in np.flatnonzero(admission.arms & ~listed).tolist():
@@ -217,5 +244,6 @@ def _nothing(refused: Mapping[int, BanditdError], stopped: Sequence[tuple[str, s
         exclusions=[],
         admissions=[],
         scores=Scores(none, none, none),
+        own_share=empty,
         draw=draw,
     )

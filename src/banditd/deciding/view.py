@@ -35,6 +35,7 @@ class RouteView:
     cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
     output_tokens, latency_ms : means over queries; the models know them by query, where usage was reported.
     kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
+    generations : of the arms that have had more than one.
     """
 
     snapshot: Snapshot
@@ -56,6 +57,7 @@ class RouteView:
     min_share: FloatArray
     kwh_per_token_in: FloatArray
     kwh_per_token_out: FloatArray
+    generations: Mapping[str, int]
 
     def with_snapshot(self, snapshot: Snapshot) -> RouteView:
         """The same beside a newer snapshot of the same arms."""
@@ -176,6 +178,7 @@ def build_view(
         min_share=np.array([a.min_share for a in ordered]),
         kwh_per_token_in=np.array([a.kwh_per_mtok_in for a in ordered]) / 1e6,
         kwh_per_token_out=np.array([a.kwh_per_mtok_out for a in ordered]) / 1e6,
+        generations={a.arm: a.generation for a in ordered if a.generation > 1},
     )
 
 

@@ -103,10 +103,12 @@ class Committed:
 
 
 class DecisionLog(Protocol):
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Every column of ``stream``, and its Arrow type or ``json``."""
+
     async def append(self, decisions: Sequence[Decision]) -> Committed:
-        """Commit decisions (with their roll-up increments, charges and request keys) durably; concurrent calls share
-        a commit.
-        """
+        """Commit decisions (what they add to counters, charges, keys) durably; concurrent calls share a commit."""
 
     async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
         """What each (policy, key) was used for before, as ``Committed.repeated`` has it; None for a new key."""

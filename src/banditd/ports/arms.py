@@ -37,11 +37,13 @@ class ArmStore(Protocol):
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:
         """Add those arms that were never there, all at once and as of one time. Returns how many."""
 
-    async def add(self, arm: Arm, check: Check | None = None, key: RequestKey | None = None) -> tuple[Arm, bool]:
+    async def add(
+        self, arm: Arm, check: Check | None = None, key: RequestKey | None = None, *, anew: bool = True
+    ) -> tuple[Arm, bool]:
         """Returns (the arm as it was stored, whether that was done before under ``key``).
 
-        Raises ConflictError when it exists. A deleted arm of the same name comes back with its state, but without
-        the prices that were scheduled for it.
+        Raises ConflictError when it exists. Under the name of a deleted arm it is the next generation: a new arm
+        with nothing learned; without ``anew`` that one comes back with its state. Scheduled prices are gone.
         """
 
     async def update(

@@ -18,6 +18,7 @@ class FoldItem:
     queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
     predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
         them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
+    generations : of the arms of its policy when it was made, where they had had more than one.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
@@ -38,6 +39,7 @@ class FoldItem:
     estimated: bool = False
     retracted: bool = False
     damage: str | None = None
+    generations: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
 """Replay of recorded outcomes: any policy against the truth, through the classes that the daemon runs."""
 
 from banditd.replay.decider import Decider, Row, Served
-from banditd.replay.engine import Plan, make_plan, run, run_with
+from banditd.replay.engine import run, run_with
 from banditd.replay.evaluation import evaluated_arms, evaluation_prior
 from banditd.replay.feedback import FeedbackSource
 from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import Plan, make_plan
 from banditd.replay.report import ReplayReport
 from banditd.replay.table import off_policy_table, report_table
 

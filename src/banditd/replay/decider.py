@@ -17,7 +17,9 @@ from banditd.bandit.state import PolicyState, Snapshot
 from banditd.core.types import Arm, ArmUsage, Context, FeatureSchema, FloatArray, Query
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.view import RouteView, build_view, is_onboarding
+from banditd.ope.reference import Verdict
 from banditd.replay.prices import OUTPUT_TOKENS, Tariff, scaled_price
+from banditd.replay.promise import Promised, ReplayPromise
 from banditd.replay.spending import Charged, Spending
 
 POLICY: Final = "replay"
@@ -75,14 +77,15 @@ class _Token:
     row: int
     epoch: int
     charged: Charged | None
+    promised: Promised | None = None
 
 
 class InProcessDecider:
     """The daemon's decision, learner and budgets, without HTTP and database.
 
     contexts : one per row of the data. tariff : what is told of costs in advance. cost_weight : of the dearest arm's
-    cost, in rewards. budget_usd : mean spend per decision to hold, or None. absent : indices of arms that are not
-    there yet (``add_arm``).
+    cost, in rewards. budget_usd : mean spend per decision to hold, or None. promise : to be kept, or None. absent :
+    indices of arms that are not there yet (``add_arm``).
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class InProcessDecider:
         tariff: Tariff,
         cost_weight: float = 0.0,
         budget_usd: float | None = None,
+        promise: ReplayPromise | None = None,
         absent: frozenset[int] = frozenset(),
     ) -> None:
         self.choose_us: list[float] = []
@@ -117,6 +121,7 @@ class InProcessDecider:
         self._view: RouteView | None = None  # None: to be built anew
         self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._present])
         self._spending = None if budget_usd is None else Spending(budget_usd, schema)
+        self._promise = promise
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
         """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
@@ -151,6 +156,7 @@ class InProcessDecider:
             context=context,
             input_tokens=float(self._input_tokens[row.index]),
             accounts=accounts,
+            pledge=None if self._promise is None else self._promise.pledge,
         )
         situation = Situation(
             view=view, now_us=0, exploration_floor=self._settings.floor, cost_weight=self._cost_weight
@@ -160,7 +166,8 @@ class InProcessDecider:
         for error in decided.refused.values():
             raise error
         charged = None if self._spending is None else self._spending.charge(view, case, decided)
-        return self._served(row, view, decided, charged)
+        promised = None if self._promise is None else self._promise.observe(case, decided, snapshot.posterior)
+        return self._served(row, view, decided, charged, promised)
 
     def _newest(self, snapshot: Snapshot) -> RouteView:
         """The view of the newest snapshot; built anew only where more than that has changed."""
@@ -172,7 +179,9 @@ class InProcessDecider:
             self._view = self._view.with_snapshot(snapshot)
         return self._view
 
-    def _served(self, row: Row, view: RouteView, decided: Decided, charged: Charged | None) -> Served:
+    def _served(
+        self, row: Row, view: RouteView, decided: Decided, charged: Charged | None, promised: Promised | None
+    ) -> Served:
         chosen = self._present[int(decided.draw.index[0])]
         name = self._names[chosen]
         if name in self._decisions:
@@ -182,7 +191,7 @@ class InProcessDecider:
                 self._view = None
         logged = np.zeros(len(self._names))
         logged[self._present] = decided.draw.probability[0]
-        return Served(chosen, _Token(row.index, view.snapshot.epoch, charged), logged)
+        return Served(chosen, _Token(row.index, view.snapshot.epoch, charged, promised), logged)
 
     async def _serve(self, row: Row, arm: int, snapshot: Snapshot) -> Served:
         """A decision that was made elsewhere; its cost is reserved like that of any other."""
@@ -213,6 +222,8 @@ class InProcessDecider:
         )
         self.state.snapshot()
         self.update_us.append(1e6 * (perf_counter() - started))
+        if self._promise is not None and token.promised is not None:
+            self._promise.learn(token.promised, reward)
         if self.state.tune_due():
             started = perf_counter()
             self.state.adopt(self.state.tuning().run())
@@ -221,6 +232,10 @@ class InProcessDecider:
     def prior(self, source: str) -> Prior:
         """What was learned so far, for another start."""
         return self.state.to_prior(source)
+
+    def verdict(self) -> Verdict | None:
+        """What was kept of the baseline's quality, None without a promise."""
+        return None if self._promise is None else self._promise.verdict()
 
     async def begin_scoring(self) -> None:
         if self._spending is not None:

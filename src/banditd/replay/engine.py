@@ -11,101 +11,24 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
 
-from banditd.core.errors import InvalidInputError, InvariantError
-from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
+from banditd.core.errors import InvariantError
+from banditd.core.types import Context, FeatureSchema, FloatArray
+from banditd.deciding.keeper import PromiseRule
 from banditd.replay.contexts import build_contexts
-from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.decider import Decider, InProcessDecider, Row, Served
 from banditd.replay.feedback import Feedback
 from banditd.replay.options import ReplayOptions
-from banditd.replay.prices import Tariff
-from banditd.replay.report import ReplayReport, SeedRun, make_report
+from banditd.replay.plan import Plan, SeedRun, make_plan
+from banditd.replay.promise import ReplayPromise, baseline_arm
+from banditd.replay.report import ReplayReport, make_report
 
 Progress = Callable[[int, int], None]  # (decisions played, decisions in all)
 _BATCH = 200  # decisions between two reports of progress
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
-    """A folder cut to what the options ask for.
-
-    warmup, scored : row indices into ``data`` in source order; ``warmup_rows`` of the scored are played
-    unscored all the same, others in every seed. penalty : float64 (K,), utility taken off
-    each arm, known in advance; zeros under a budget. price : utility per dollar behind it.
-    """
-
-    options: ReplayOptions
-    data: ReplayData
-    warmup: IntArray
-    scored: IntArray
-    penalty: FloatArray
-    price: float
-
-    @property
-    def decisions(self) -> int:
-        return (self.warmup.size + self.scored.size) * self.options.seeds
-
-    def order(self, seed: int) -> tuple[IntArray, IntArray]:
-        """(warm-up rows, scored rows) in the order of a seed; ``warmup_rows`` end the warm-up."""
-        warmup, scored = self.warmup, self.scored
-        if self.options.order != "source":
-            generator = np.random.default_rng(seed)
-            scored = generator.permutation(scored)
-            warmup = generator.permutation(warmup)
-        first = int(self.options.warmup_rows * scored.size)
-        return np.concatenate([warmup, scored[:first]]), scored[first:]
-
-    def tariff(self) -> Tariff:
-        """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""
-        budget_usd = self.options.budget_usd
-        if budget_usd is None:
-            return Tariff.of_means(self.data.cost_usd[self.scored].mean(axis=0), self.data.n_rows)
-        prices = {**self.data.prices, **self.options.prices}
-        return Tariff.of_list(prices, self.data.arms, self.data.prompts, budget_usd)
-
-    def warmup_arms(self, seed: int) -> dict[int, int]:
-        """Position in a seed's order -> arm that serves there: the randomised part of its warm-up."""
-        if self.options.warmup_policy != "uniform":
-            return {}
-        first = int(self.options.warmup_rows * self.scored.size)
-        drawn = np.random.default_rng([seed, 3]).integers(len(self.data.arms), size=first)
-        return {self.warmup.size + position: int(arm) for position, arm in enumerate(drawn)}
-
-
-def make_plan(options: ReplayOptions) -> Plan:
-    """Read the folder and choose rows.
-
-    Raises
-    ------
-    InvalidInputError : the folder, pool or split cannot be used.
-    """
-    data = load_dataset(options.directory, options.pool)
-    everything = np.arange(data.n_rows, dtype=np.intp)
-    scored = everything if options.split is None else data.rows_of(options.split)
-    warmup = np.zeros(0, dtype=np.intp)
-    if options.warmup_split is not None:
-        warmup = data.rows_of(options.warmup_split)
-        scored = scored[~np.isin(scored, warmup)]
-    if unknown := sorted(set(options.prices) - set(data.arms)):
-        raise InvalidInputError(
-            f"There is no arm {unknown[0]!r} to price; arms: {', '.join(data.arms)}.", field="/price"
-        )
-    for source in options.feedback:
-        source.check_arm(data.arms)
-    if scored.size == 0:
-        raise InvalidInputError("No row is left to score: the warm-up split takes them all.", field="/split")
-    if options.limit is not None and options.limit < scored.size:
-        drawn = np.random.default_rng(0).permutation(scored.size)[: options.limit]
-        scored = scored[np.sort(drawn)]
-    mean_cost = data.cost_usd[scored].mean(axis=0)
-    dearest = float(mean_cost.max())
-    price = (options.cost_weight or 0.0) / dearest if dearest > 0 else 0.0
-    return Plan(options=options, data=data, warmup=warmup, scored=scored, penalty=price * mean_cost, price=price)
 
 
 def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -> ReplayReport:
@@ -129,7 +52,8 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
             runs.append(_play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
     else:
         runs = _in_processes(plan, schema, contexts, workers, progress)
-    return make_report(plan, runs)
+    x = None if options.keep is None else np.stack([context.x for context in contexts])
+    return make_report(plan, runs, x)
 
 
 async def run_with(
@@ -182,6 +106,7 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
         update_us=_median(decider.update_us),
         rewards=desk.rewards,
         probability=_stacked(vectors),
+        verdict=decider.verdict() if isinstance(decider, InProcessDecider) else None,
     )
 
 
@@ -241,11 +166,23 @@ def _play_seed(
         tariff=plan.tariff(),
         cost_weight=plan.options.cost_weight or 0.0,
         budget_usd=budget,
+        promise=_promise(plan, schema),
     )
     played = asyncio.run(play(plan, decider, seed, progress))
     if seed == 0 and plan.options.keep_prior:
         return replace(played, prior=decider.prior(_provenance(plan)))
     return played
+
+
+def _promise(plan: Plan, schema: FeatureSchema) -> ReplayPromise | None:
+    if plan.options.keep is None:
+        return None
+    return ReplayPromise(
+        PromiseRule(keep=plan.options.keep),
+        n_arms=len(plan.data.arms),
+        n_features=len(schema.names),
+        baseline=baseline_arm(plan),
+    )
 
 
 def _provenance(plan: Plan) -> str:

@@ -26,6 +26,8 @@ class ReplayOptions:
     policy : kind; policy_options, floor, forgetting : its settings.
     cost_weight : L of utility = score - L * mean cost / dearest mean cost. budget_usd : per decision.
         At most one of both.
+    keep : share of the baseline's quality to be kept at the least cost, in [0.5, 1]; excludes both. baseline :
+        ``dearest``, ``best`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
@@ -53,6 +55,8 @@ class ReplayOptions:
     forgetting: float | None = None
     cost_weight: float | None = None
     budget_usd: float | None = None
+    keep: float | None = None
+    baseline: str = "dearest"
     prices: Mapping[str, Price] = field(default_factory=dict)
     limit: int | None = None
     seeds: int = 1
@@ -68,12 +72,7 @@ class ReplayOptions:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.cost_weight is not None and self.budget_usd is not None:
-            raise InvalidInputError("Give a cost weight or a budget, not both.", field="/budget")
-        if self.cost_weight is not None and self.cost_weight < 0:
-            raise InvalidInputError("A cost weight must not be negative.", field="/cost_weight")
-        if self.budget_usd is not None and not self.budget_usd > 0:
-            raise InvalidInputError("A budget must be positive.", field="/budget")
+        self._check_objective()
         if self.seeds < 1 or self.reward_delay < 0 or (self.limit is not None and self.limit < 1):
             raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
         if self.order not in ORDERS:
@@ -93,6 +92,22 @@ class ReplayOptions:
         if self.warmup_policy not in WARMUP_POLICIES:
             raise InvalidInputError(f"warmup_policy is one of {', '.join(WARMUP_POLICIES)}.", field="/warmup_policy")
 
+    def _check_objective(self) -> None:
+        if self.cost_weight is not None and self.budget_usd is not None:
+            raise InvalidInputError("Give a cost weight or a budget, not both.", field="/budget")
+        if self.keep is not None and (self.cost_weight is not None or self.budget_usd is not None):
+            raise InvalidInputError("A promise replaces a cost weight and a budget: give only --keep.", field="/keep")
+        if self.keep is not None and not 0.5 <= self.keep <= 1.0:
+            raise InvalidInputError(
+                "keep is the share of the baseline's quality to be kept: 0.5 to 1.", field="/keep"
+            )
+        if self.keep is None and self.baseline != "dearest":
+            raise InvalidInputError("A baseline is what a promise is about: give --keep with it.", field="/baseline")
+        if self.cost_weight is not None and self.cost_weight < 0:
+            raise InvalidInputError("A cost weight must not be negative.", field="/cost_weight")
+        if self.budget_usd is not None and not self.budget_usd > 0:
+            raise InvalidInputError("A budget must be positive.", field="/budget")
+
     def settings(self) -> PolicySettings:
         """Settings of the policy; what is not given here is the daemon's default."""
         defaults = PolicySettings()
@@ -108,6 +123,8 @@ class ReplayOptions:
         return None if self.prior is None else self.prior.rescaled(self.prior_worth, half_life=self.forgetting)
 
     def objective(self) -> dict[str, object]:
+        if self.keep is not None:
+            return {"kind": "promise", "keep": self.keep, "baseline": self.baseline}
         if self.budget_usd is not None:
             return {"kind": "budget", "budget_usd": self.budget_usd}
         return {"kind": "cost_weight", "cost_weight": self.cost_weight or 0.0}

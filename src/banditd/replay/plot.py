@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from banditd.core.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from banditd.replay.report import ReplayReport
+from banditd.replay.report import ReplayReport
 
 
 def plot_curve(report: ReplayReport, path: Path) -> None:

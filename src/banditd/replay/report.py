@@ -12,36 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.off_policy import off_policy
+from banditd.replay.plan import Plan, SeedRun
+from banditd.replay.promise import promise_report
 from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
-
-if TYPE_CHECKING:
-    from banditd.replay.engine import Plan
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SeedRun:
-    """One pass.
-
-    rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
-    rewards : how many the learner got, in the warm-up too. prior : what it knew at the end, where asked for.
-    probability : the vectors that ``chosen`` was drawn from, float64 (n, K), or None when they are unknown.
-    """
-
-    seed: int
-    rows: IntArray
-    chosen: IntArray
-    choose_us: float | None
-    update_us: float | None
-    rewards: int
-    prior: Prior | None = None
-    probability: FloatArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,15 +46,12 @@ class ReplayReport:
     def write_json(self, path: Path) -> None:
         path.write_text(self.to_json(), encoding="utf-8")
 
-    def plot(self, path: Path) -> None:
-        """Write the learning curves as PNG (needs matplotlib)."""
-        from banditd.replay.plot import plot_curve  # noqa: PLC0415  (matplotlib is an extra, and slow to load)
 
-        plot_curve(self, path)
+def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None) -> ReplayReport:
+    """Compare the runs with the references, each on the rows that it was scored on.
 
-
-def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
-    """Compare the runs with the references, each on the rows that it was scored on."""
+    x : contexts of all rows, float64 (n, d), for a promise's contextual reference; None where they are not known.
+    """
     data = plan.data
     utility = data.score - plan.penalty
     refs = _references_by_run(plan, utility, runs)
@@ -100,6 +76,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun]) -> ReplayReport:
         "reward": {"mean": _mean_of(per_seed, "reward")},
         "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
         "budget": None if budget is None else _held(plan, runs, per_seed, budget),
+        "promise": promise_report(plan, runs, x),
         "references": _reference_means(plan, refs, runs, max(spend, budget or 0.0)),
         "headroom_score": {name: _mean_headroom(per_seed, name) for name in ("all", "first_500", "last_third")},
         "microseconds_per_decision": {

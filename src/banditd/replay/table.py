@@ -51,9 +51,31 @@ def report_table(report: ReplayReport) -> Table:
         table.add_row("cost over budget", _number(cost["over_budget"], 3))
     if isinstance(held, dict):
         table.add_row("the same, worst seed", _number(held["worst_over_budget"], 3))
+    if isinstance(content["promise"], dict):
+        _add_promise(table, content["promise"])
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
+
+
+def _add_promise(table: Table, promise: Mapping[str, object]) -> None:
+    """What was kept and what was saved, beside what hindsight could have had."""
+    quality, cost = _mapping(promise["quality_ratio"]), _mapping(promise["cost_share"])
+    references = _mapping(promise["references"])
+    table.add_section()
+    table.add_row(
+        f"quality kept of {promise['baseline']} (promised {promise['keep']}; held: {promise['held']})",
+        f"{_number(quality['mean'], 3)} (worst seed {_number(quality['worst_seed'], 3)})",
+        f"{_number(quality['first_500_worst_seed'], 3)} (worst)",
+        _number(quality["last_third"], 3),
+    )
+    table.add_row("cost, share of the baseline's", _number(cost["mean"], 3), "", _number(cost["last_third"], 3))
+    for name, words in (
+        ("single", "one arm"),
+        ("mixture", "a coin toss between two"),
+        ("contextual", "a linear model"),
+    ):
+        table.add_row(f"the same, possible in hindsight with {words}", _number(references[name], 3))
 
 
 def off_policy_table(report: ReplayReport) -> Table:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(
     field.name
     for field in dataclasses.fields(Arm)
-    if field.name not in {"policy", "arm", "created_at_us", "updated_at_us"}
+    if field.name not in {"policy", "arm", "created_at_us", "updated_at_us", "generation"}
 )
 # What the graduation report says of an arm that was never granted a quota.
 NO_QUOTA: Mapping[str, object] = dict.fromkeys(
@@ -82,16 +82,17 @@ class ArmService:
                 return view
         raise _unknown_arm(policy, arm)
 
-    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
+    async def add(self, arm: Arm, key: RequestKey | None = None, *, anew: bool = True) -> ArmView:
         """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy).
 
         key : of the request; under one that was used for the same request before, nothing is added again.
+        anew : under the name of a deleted arm: a new arm, that learns from nothing; False: that one goes on.
         """
         self._require_policy(arm.policy)
         self._require_upstream(arm.upstream)
         now_us = self._clock.now_us()
         made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
-        return await self._stored(*await self._store.add(made, check_shares, key))
+        return await self._stored(*await self._store.add(made, check_shares, key, anew=anew))
 
     async def patch(
         self,

@@ -113,7 +113,7 @@ class Arms(Protocol):
     async def get(self, policy: str, arm: str) -> ArmView:
         """Raises NotFoundError."""
 
-    async def add(self, arm: Arm, key: RequestKey | None = None) -> ArmView:
+    async def add(self, arm: Arm, key: RequestKey | None = None, *, anew: bool = True) -> ArmView:
         """Raises ConflictError when it exists, NotFoundError for an unknown policy."""
 
     async def patch(

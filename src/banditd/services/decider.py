@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -95,7 +95,7 @@ class TurnDecider:
     def _touched(self, one: Prepared, now_us: int) -> list[Hashable]:
         """What the query's decision changes for others: accounts, its session, caps and probes of the policy."""
         policy, query = one.runtime.name, one.case.query
-        keys: list[Hashable] = [account.key for account in one.case.accounts]
+        keys: list[Hashable] = [account.key for account in one.case.accounts] if one.case.accounts else []
         if query.session_id is not None:
             keys.append((policy, query.session_id))
         if self._guards[policy].counts(one.runtime.view, now_us):
@@ -153,12 +153,18 @@ class TurnDecider:
         runtime, query, view, draw = one.runtime, case.query, situation.view, decided.draw
         config, priced, scores = runtime.config, decided.priced, decided.scores
         chosen = view.arms[int(draw.index[row])]
-        listed = draw.arms[row]
+        names = view.snapshot.arms
+        # All arms, mostly: then rows are taken as they are, which costs a fraction of a selection.
+        listed: Any = draw.arms[row]
+        arms = names
+        if listed.all():
+            listed = slice(None)
+        else:
+            arms = tuple(names[i] for i in np.flatnonzero(listed).tolist())
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
             self._guards[runtime.name].drawn(view, chosen.arm, situation.now_us)
             charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
-        names = view.snapshot.arms
         return Decision(
             decision_id=new_id(situation.now_us),
             policy=runtime.name,
@@ -172,7 +178,7 @@ class TurnDecider:
             explored=bool(draw.explored[row]),
             reason=draw.reason[row],
             degraded=one.degraded,
-            arms=names if listed.all() else tuple(names[i] for i in np.flatnonzero(listed).tolist()),
+            arms=arms,
             probability=draw.probability[row][listed],
             mean=scores.mean[row][listed],
             deviation=scores.deviation[row][listed],
@@ -193,6 +199,7 @@ class TurnDecider:
             charges=charges,
             mixture=self._mixture(situation, decided, row, case),
             key_name=query.key_name,
+            generations=view.generations,
             request_key=query.request_key,
             unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
         )
@@ -243,6 +250,8 @@ def _keeping(one: Prepared, drawn: Mapping[tuple[str, str], str]) -> Case:
 
 def _waves(touched: Sequence[Sequence[Hashable]]) -> list[list[int]]:
     """Indices in waves, so that a query comes after those whose decision changes something that it touches."""
+    if not any(touched):
+        return [list(range(len(touched)))]
     waves: list[list[int]] = []
     last: dict[Hashable, int] = {}
     for i, keys in enumerate(touched):

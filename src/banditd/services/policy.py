@@ -113,6 +113,7 @@ class PolicyRuntime:
         return [
             ArmPrior(
                 arm=a.arm,
+                generation=a.generation,
                 quality_prior=a.quality_prior,
                 prior_worth=a.prior_worth,
                 quality_tier=a.quality_tier,

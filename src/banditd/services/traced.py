@@ -63,6 +63,10 @@ class TracedDecisionLog:
         self._inner = inner
         self._tracing = tracing
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return self._inner.columns
+
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         write_decide(self._tracing)
         with self._tracing.span("banditd.commit", {"banditd.decisions": len(decisions)}):

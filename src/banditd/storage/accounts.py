@@ -6,7 +6,6 @@ charged is decided here and not where the decision was made: there the sums may 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -21,7 +20,6 @@ from banditd.storage.schema import budget_account, budget_correction, budget_sta
 
 _SUMS: Final = ("decisions", "charged_usd", "owed_usd", "updated_at_us")
 _CHUNK: Final = 200
-NO_CHARGES: Final = "[]"
 
 
 class Ledger:
@@ -103,17 +101,6 @@ def read_accounts(connection: Connection, keys: Iterable[AccountKey]) -> dict[Ac
 
 def _totals(row: Any) -> AccountTotals:
     return AccountTotals(int(row.decisions), float(row.charged_usd), float(row.owed_usd), int(row.opened_at_us))
-
-
-def pack_charges(charges: Sequence[Charge]) -> str:
-    """The accounts of a decision, as its row keeps them."""
-    if not charges:
-        return NO_CHARGES
-    return json.dumps([charge.key[1:] for charge in charges], separators=(",", ":"))
-
-
-def unpack_charges(policy: str, text: str) -> list[AccountKey]:
-    return [] if text == NO_CHARGES else [AccountKey(policy, *key) for key in json.loads(text)]
 
 
 class SqlBudgetStore:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
+from banditd.core.generations import shown_as
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
@@ -45,6 +46,7 @@ _PLAIN: Final = (
     "first_token_s",
     "created_at_us",
     "updated_at_us",
+    "generation",
 )
 _JSON: Final = ("params", "rename_params")
 _USAGE: Final = (
@@ -80,7 +82,9 @@ class SqlArmStore:
         query = select(t.arm, *columns).where(t.policy == policy).group_by(t.arm)
 
         def work(connection: Connection) -> dict[str, ArmUsage]:
-            return {row.arm: _usage(row) for row in connection.execute(query)}
+            present = present_generations(connection, policy)
+            rows = [_usage(row) for row in connection.execute(query)]
+            return {name: replace(row, arm=name) for row in rows for name in [shown_as(row.arm, present)]}
 
         await self._journal.add_up()
         return await self._database.read(work)
@@ -100,15 +104,19 @@ class SqlArmStore:
             _raise_version(connection, policy)
         return len(missing)
 
-    async def add(self, arm: Arm, check: Check | None = None, key: RequestKey | None = None) -> tuple[Arm, bool]:
+    async def add(
+        self, arm: Arm, check: Check | None = None, key: RequestKey | None = None, *, anew: bool = True
+    ) -> tuple[Arm, bool]:
         def work(connection: Connection) -> tuple[Arm, bool] | BanditdError:
             self._open(connection, arm.policy, arm.created_at_us)
-            made = partial(self._add, connection, arm, check)
+            made = partial(self._add, connection, arm, check, anew)
             return once(connection, arm.policy, key, arm.created_at_us, made, pack=_pack_arm, again=_arm_again)
 
         return await self._database.write(work)
 
-    def _add(self, connection: Connection, arm: Arm, check: Check | None) -> tuple[Arm, bool] | BanditdError:
+    def _add(
+        self, connection: Connection, arm: Arm, check: Check | None, anew: bool
+    ) -> tuple[Arm, bool] | BanditdError:
         before = _stored(connection, arm.policy, arm.arm)
         if before is not None and before.deleted_at_us is None:
             return ConflictError(f"Policy {arm.policy} has an arm {arm.arm} already.", code="ARM_EXISTS")
@@ -121,6 +129,10 @@ class SqlArmStore:
             self._insert(connection, arm)
         else:
             since_us = arm.updated_at_us or arm.created_at_us
+            if anew:
+                arm = replace(arm, generation=before.generation + 1)
+            else:
+                arm = replace(arm, generation=before.generation, created_at_us=before.created_at_us)
             _overwrite(connection, arm, deleted_at_us=None)
             # The history goes on, but not with what was planned for the arm of before.
             _forget_prices_after(connection, arm.policy, arm.arm, since_us)
@@ -241,6 +253,13 @@ class SqlArmStore:
     def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
         row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
         connection.execute(dialect.replace_row(self._database.engine, arm_price, _PRICE), row | _price_values(price))
+
+
+def present_generations(connection: Connection, policy: str) -> dict[str, int]:
+    """The generation of every arm of a policy that has had more than one."""
+    t = arm_table.c
+    query = select(t.arm, t.generation).where(t.policy == policy, t.generation > 1)
+    return {row.arm: row.generation for row in connection.execute(query)}
 
 
 def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Price]:

@@ -7,18 +7,20 @@ JSON text. No SQL here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
 
+from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Blend, FloatArray
 
 _FLOAT64: Final = np.dtype("<f8")
 _FLOAT32: Final = np.dtype("<f4")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 EMPTY_OBJECT: Final = "{}"
+NO_CHARGES: Final = "[]"
 
 
 def pack_vector(vector: FloatArray) -> bytes:
@@ -71,6 +73,26 @@ def pack_blend(blend: Blend | None) -> str | None:
     if blend is None:
         return None
     return _encode([blend.share, *blend.fixed.tolist()])
+
+
+def show_blend(stored: str) -> dict[str, object]:
+    """A mixture as readers get it."""
+    blend = unpack_blend(stored)
+    return {"share": blend.share, "fixed": blend.fixed.tolist()}
+
+
+def pack_charges(charges: Sequence[Charge]) -> str:
+    """The accounts of a decision, as its row keeps them."""
+    return _encode([charge.key[1:] for charge in charges]) if charges else NO_CHARGES
+
+
+def unpack_charges(policy: str, stored: str) -> list[AccountKey]:
+    return [] if stored == NO_CHARGES else [AccountKey(policy, *key) for key in json.loads(stored)]
+
+
+def show_charges(stored: str) -> list[dict[str, str]]:
+    """The accounts as readers get them."""
+    return [{"budget": key.budget, "account": key.account} for key in unpack_charges("", stored)]
 
 
 def unpack_blend(text: str) -> Blend:

@@ -13,28 +13,24 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
-from banditd.storage.accounts import Ledger, pack_charges, unpack_charges
+from banditd.storage.accounts import Ledger
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
-    clean_text,
-    pack_blend,
-    pack_context,
-    pack_facts,
-    pack_mapping,
-    pack_names,
-    pack_vector,
+    unpack_charges,
 )
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
-from banditd.storage.log_reader import read_decision, read_page, read_stream
+from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
+from banditd.storage.schema.record import ARROW_TYPES, row_of
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, bucket_of
 
@@ -74,6 +70,8 @@ class SqlDecisionLog:
             _SESSION_COLUMNS,
         )
 
+    columns: Final[Mapping[str, str]] = ARROW_TYPES | OUTCOME_TYPES
+
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         if not decisions:
             return Committed()
@@ -89,8 +87,8 @@ class SqlDecisionLog:
         sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
         for batch in made_by_batch:
             for made in batch:
-                predicted_cost_usd = _count(made, increments, fixed)
-                row = _row(made, predicted_cost_usd)
+                _count(made, increments, fixed)
+                row = row_of(made)
                 rows.append((*row, _checksum(row)))
                 if made.session_id is not None:
                     # One row per session and statement; the last decision of the group is the newest.
@@ -228,14 +226,14 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
         )
 
 
-def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:
-    """Collect the increments of one decision; returns the predicted cost of the chosen arm.
+def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
+    """Collect the increments of one decision.
 
     Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
     """
-    policy, arms, chosen = made.policy, made.arms, made.arm
+    policy, chosen = made.policy, _learned(made, made.arm)
+    arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
     bucket = bucket_of(made.created_at_us)
-    cost_usd = float(made.cost_usd[arms.index(chosen)])
     eligible = fixed.get((policy, bucket, arms))
     if eligible is None:
         fixed[policy, bucket, arms] = [1, made.cost_usd]
@@ -243,7 +241,7 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:
         eligible[0] += 1
         eligible[1] = eligible[1] + made.cost_usd
     for arm, unaffordable_usd in made.unaffordable_usd.items():
-        sums = increments.bucket(policy, bucket, arm)
+        sums = increments.bucket(policy, bucket, _learned(made, arm))
         sums[3] += 1
         sums[7] += unaffordable_usd
     sums = increments.bucket(policy, bucket, chosen)
@@ -255,11 +253,14 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> float:
     else:
         sums[2] += 1
     sums[5] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
-    sums[6] += cost_usd
+    sums[6] += made.predicted_cost_usd
     if made.degraded is not None:
         sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
-    return cost_usd
+
+
+def _learned(made: Decision, arm: str) -> str:
+    return learned_as(arm, made.generations.get(arm, 1)) if made.generations else arm
 
 
 def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
@@ -268,45 +269,3 @@ def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
             sums = increments.bucket(policy, bucket, arm)
             sums[3] += times
             sums[7] += cost
-
-
-def _row(made: Decision, predicted_cost_usd: float) -> tuple[Any, ...]:
-    """The decision in the order of ``_COLUMNS`` but for its checksum (the last); numpy's become plain numbers."""
-    return (
-        made.decision_id,
-        made.policy,
-        made.policy_kind,
-        made.created_at_us,
-        made.expires_at_us,
-        made.arm,
-        made.upstream_model,
-        float(made.propensity),
-        float(made.uniform),
-        bool(made.explored),
-        made.reason,
-        made.degraded,
-        pack_names(made.arms),
-        pack_vector(made.probability),
-        pack_vector(made.mean),
-        pack_vector(made.deviation),
-        pack_vector(made.cost_usd),
-        pack_vector(made.penalty),
-        predicted_cost_usd,
-        pack_mapping(made.exclusions),
-        pack_context(made.context.x),
-        int(made.context.cluster),
-        made.schema_hash,
-        int(made.snapshot_version),
-        int(made.epoch),
-        float(made.cost_weight),
-        int(made.input_tokens),
-        made.input_hash,
-        clean_text(made.input_text),
-        made.session_id,
-        pack_mapping(made.tags),
-        bool(made.deferred),
-        pack_facts(made.context.facts),
-        pack_charges(made.charges),
-        pack_blend(made.mixture),
-        made.key_name,
-    )

@@ -18,7 +18,7 @@ from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 from banditd.ports import FoldItem
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
-from banditd.storage.codec import unpack_context, unpack_names, unpack_vector
+from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
 
 _CHUNK: Final = 500
@@ -91,6 +91,7 @@ def _query() -> Any:
     return select(
         *(d[name] for name in (*TEXTS, *NUMBERS, *BLOBS, COLUMN)),
         usage_report.c.served_arm,
+        d.generations,
         contribution.c.arm.label("put_arm"),
         contribution.c.epoch.label("put_epoch"),
         contribution.c.weight.label("put_weight"),
@@ -172,6 +173,7 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         estimated=bool(row.put_estimated),
         retracted=retracted,
         damage=damage,
+        generations=unpack_mapping(row.generations),
     )
 
 

@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-import numpy as np
-from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, delete, insert, select, tuple_
 
 from banditd.core.errors import BanditdError, ConflictError
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Context, Decision
+from banditd.core.types import Decision
 from banditd.ports import Committed
-from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import decision, idempotency_key
+from banditd.storage.schema.record import decision_of
 
 T = TypeVar("T")
 Name = tuple[str, str, str, str]
@@ -179,7 +178,7 @@ def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[
     for start in range(0, len(wanted), _CHUNK):
         query = select(decision).where(decision.c.decision_id.in_(wanted[start : start + _CHUNK]))
         for row in connection.execute(query).mappings():
-            found[row["decision_id"]] = _decision(row)
+            found[row["decision_id"]] = replace(decision_of(row), duplicate=True)
     return found
 
 
@@ -234,24 +233,3 @@ def _row(policy: str, key: RequestKey, at_us: int) -> dict[str, object]:
         "answer": None,
         "created_at_us": at_us,
     }
-
-
-def _decision(row: RowMapping) -> Decision:
-    values: dict[str, Any] = {name: row[name] for name in _PLAIN}
-    values |= {name: np.array(unpack_vector(row[name])) for name in _VECTORS}
-    return Decision(
-        **values,
-        arms=unpack_names(row["arms"]),
-        exclusions=unpack_mapping(row["exclusions"]),
-        tags=unpack_mapping(row["tags"]),
-        context=Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"])),
-        duplicate=True,
-    )
-
-
-_PLAIN: Final = (
-    "decision_id", "policy", "policy_kind", "created_at_us", "expires_at_us", "arm", "upstream_model", "propensity",
-    "uniform", "explored", "reason", "degraded", "schema_hash", "snapshot_version", "epoch", "cost_weight",
-    "input_tokens", "input_hash", "input_text", "session_id", "deferred", "key_name",
-)  # fmt: skip
-_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")

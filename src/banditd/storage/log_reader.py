@@ -13,9 +13,8 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 from banditd.core.errors import InvariantError
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
-from banditd.storage.accounts import unpack_charges
 from banditd.storage.checksum import COLUMN, is_damaged
-from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.codec import unpack_mapping
 from banditd.storage.schema import (
     abandonment,
     activation,
@@ -26,10 +25,18 @@ from banditd.storage.schema import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.record import HEAVY, shown
 
-_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
-_MAPPINGS: Final = ("exclusions", "tags", "facts")
-_HEAVY: Final = frozenset({"x", "facts", "input_text", COLUMN})
+OUTCOME_TYPES: Final = {
+    "reward": "double",
+    "reward_weight": "double",
+    "spend_usd": "double",
+    "served_arm": "string",
+    "activated_at_us": "int64",
+    "abandoned_at_us": "int64",
+    "attempts": "json",
+}
+"""What is read beside a decision's own columns, and its Arrow type."""
 _ATTEMPT_OURS: Final = frozenset({"decision_id", "policy", "ordinal", "told_cost_usd"})
 _ID_SLACK_US: Final = 60_000_000
 """An id lies within seconds of its decision's time (``core.ids``): ranges over time use the ids' index."""
@@ -60,7 +67,7 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
 
 
 def read_page(connection: Connection, filters: DecisionFilter) -> list[dict[str, object]]:
-    columns = [column for column in decision.columns if column.name not in _HEAVY]
+    columns = [column for column in decision.columns if column.name not in HEAVY | {COLUMN}]
     query = _with_outcome(columns, None).where(*_conditions(filters))
     query = query.order_by(decision.c.decision_id.desc()).limit(filters.limit)
     return [_decode(row) for row in connection.execute(query).mappings()]
@@ -89,8 +96,8 @@ def _attempts(connection: Connection, decision_ids: list[str]) -> dict[str, list
     query = select(attempt).where(c.decision_id.in_(decision_ids)).order_by(c.decision_id, c.ordinal)
     found: dict[str, list[dict[str, object]]] = {}
     for row in connection.execute(query).mappings():
-        shown = {name: value for name, value in row.items() if name not in _ATTEMPT_OURS}
-        found.setdefault(row["decision_id"], []).append(shown)
+        mine = {name: value for name, value in row.items() if name not in _ATTEMPT_OURS}
+        found.setdefault(row["decision_id"], []).append(mine)
     return found
 
 
@@ -169,20 +176,6 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
 
 
 def _decode(row: RowMapping) -> dict[str, object]:
-    whole = dict(row)
-    whole.pop(COLUMN, None)
-    whole["arms"] = list(unpack_names(whole["arms"]))
-    for name in _VECTORS:
-        whole[name] = unpack_vector(whole[name])
-    for name in _MAPPINGS:
-        if name in whole:
-            whole[name] = unpack_mapping(whole[name])
-    if "charges" in whole:
-        accounts = unpack_charges(str(whole["policy"]), whole["charges"])
-        whole["charges"] = [{"budget": a.budget, "account": a.account} for a in accounts]
-    if whole.get("mixture") is not None:
-        blend = unpack_blend(whole["mixture"])
-        whole["mixture"] = {"share": blend.share, "fixed": blend.fixed.tolist()}
-    if "x" in whole:
-        whole["x"] = unpack_context(whole["x"]).tolist()
-    return whole
+    found = shown(row)
+    found.pop(COLUMN, None)
+    return found

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from banditd.core.generations import learned_as, shown_as
 from banditd.ports import GuardedOutcome, UsageOutcome
-from banditd.storage.codec import unpack_blend, unpack_context, unpack_names, unpack_vector
+from banditd.storage.arms import present_generations
+from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.engine import Database
 from banditd.storage.schema import contribution, decision, usage_report
 
@@ -29,6 +32,7 @@ class SqlRecentOutcomes:
                 u.output_tokens,
                 u.cost_usd,
                 u.latency_ms,
+                d.generations,
             )
             .select_from(usage_report.join(decision, d.decision_id == u.decision_id))
             .where(u.policy == policy, u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)
@@ -38,7 +42,11 @@ class SqlRecentOutcomes:
 
         def work(connection: Connection) -> list[UsageOutcome]:
             rows = connection.execute(query).all()
-            return [UsageOutcome(row[0], unpack_context(row[1]), *row[2:]) for row in reversed(rows)]
+            present = present_generations(connection, policy)
+            return [
+                UsageOutcome(_shown(row[0], row[-1], present), unpack_context(row[1]), *row[2:-1])
+                for row in reversed(rows)
+            ]
 
         return await self._database.read(work, report=True)
 
@@ -57,6 +65,13 @@ class SqlRecentOutcomes:
             return [_guarded(row) for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
 
         return await self._database.read(work, report=True)
+
+
+def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str:
+    """The arm's name, or for an earlier generation one that no present arm has."""
+    if not present:
+        return arm
+    return shown_as(learned_as(arm, unpack_mapping(generations).get(arm, 1)), present)
 
 
 def _guarded(row: Any) -> GuardedOutcome:

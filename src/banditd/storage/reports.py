@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
 
+from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import DecisionFilter
+from banditd.storage.arms import present_generations
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
@@ -50,13 +52,13 @@ class SqlReportReader:
             query = _summed(rollup, SUMS, [c.arm]).where(
                 c.policy == policy, c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us
             )
-        return await self._rows(query, INTEGER_SUMS)
+        return await self._rows(query, INTEGER_SUMS, policy)
 
     async def contexts(self, policy: str) -> Rows:
         """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""
         c = cluster_stat.c
         query = _summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
-        rows = await self._rows(query.where(c.policy == policy), CLUSTER_INTEGER_SUMS)
+        rows = await self._rows(query.where(c.policy == policy), CLUSTER_INTEGER_SUMS, policy)
         newest = await self._database.read(lambda connection: _newest_schema(connection, policy), report=True)
         return [
             {name: value for name, value in row.items() if name != "schema_hash"}
@@ -73,7 +75,7 @@ class SqlReportReader:
         query = _summed(rollup, SUMS, [start, c.arm]).where(
             c.policy == policy, c.bucket_at_us >= first_us, c.bucket_at_us < until_us
         )
-        return await self._rows(query, INTEGER_SUMS)
+        return await self._rows(query, INTEGER_SUMS, policy)
 
     async def delays(self, policy: str) -> list[tuple[float, int]]:
         query = (
@@ -100,13 +102,15 @@ class SqlReportReader:
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
         return await self._database.read(lambda connection: read_search_end(connection, filters, rows), report=True)
 
-    async def _rows(self, query: Select[Any], integers: Sequence[str]) -> Rows:
+    async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
         whole = frozenset(integers)
 
         def work(connection: Connection) -> Rows:
+            present = present_generations(connection, policy)
             # PostgreSQL sums bigints as decimals.
             return [
                 {name: int(value) if name in whole else value for name, value in row.items()}
+                | {"arm": shown_as(row["arm"], present)}
                 for row in connection.execute(query).mappings()
             ]
 

@@ -20,8 +20,9 @@ from banditd.core.usage import Settled, merged, normalised, repeated, says_the_s
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import abandon, refusal_of
-from banditd.storage.accounts import NO_CHARGES, Ledger, unpack_charges
+from banditd.storage.accounts import Ledger
 from banditd.storage.arms import load_arms, load_prices
+from banditd.storage.codec import NO_CHARGES, unpack_charges
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.keys import once_for_decision

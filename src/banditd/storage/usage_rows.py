@@ -16,11 +16,13 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy import bindparam as parameter
 
 from banditd.core.attempts import Attempt
+from banditd.core.generations import learned_as
 from banditd.core.types import Arm, Price, UsageReport, price_at
 from banditd.core.usage import main_attempt, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
+from banditd.storage.codec import unpack_mapping
 from banditd.storage.schema import attempt, decision, usage_report, usage_revision
 from banditd.storage.sums import Increments, bucket_of
 
@@ -156,7 +158,7 @@ def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[
     c = decision.c
     query = select(
         c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges,
-        c.key_name, is_abandoned().label("abandoned"),
+        c.key_name, c.generations, is_abandoned().label("abandoned"),
     )  # fmt: skip
     rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
     return {row.decision_id: row for row in rows}
@@ -251,6 +253,7 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
 def _count(
     increments: Increments, made: Any, arm: str, row: Row, cost_usd: float, sign: int, *, reports: bool = False
 ) -> None:
+    arm = learned_as(arm, unpack_mapping(made.generations).get(arm, 1))
     latency = sign * (row["latency_ms"] or 0.0)
     timed = sign * (row["latency_ms"] is not None)
     changes = (

@@ -10,6 +10,7 @@ from banditd.bandit import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
 from banditd.core.types import Price
 from banditd.replay import FeedbackSource, ReplayOptions, Row, Served, make_plan, report_table, run, run_with
+from banditd.replay.plot import plot_curve
 from banditd.replay.prices import Tariff
 
 KEYS = {
@@ -60,7 +61,7 @@ def test_the_report_has_the_keys_of_the_contract(two_topics: Path, tmp_path: Pat
     assert seen == sorted(seen)
     assert seen[-1] == 1200
     report.write_json(tmp_path / "report.json")
-    report.plot(tmp_path / "plot.png")
+    plot_curve(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "report.json").read_text()) == content
     assert report_table(report).row_count > 5

@@ -23,6 +23,7 @@ from typing import Protocol
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
+from banditd.core.generations import learned_as
 from banditd.core.types import QUALITY_TIERS, BoolArray, FloatArray
 
 
@@ -77,6 +78,7 @@ class ArmPrior:
     cost_usd : typical cost of a call, or None when unknown. Only its ratio to the other arms' matters: dearer
         models are expected to be a little better until rewards say otherwise.
     quality_tier : one of ``QUALITY_TIERS``, in place of the guess from the cost; None when nobody said.
+    generation : >= 1; each has sums of its own (``core.generations``).
 
     Raises
     ------
@@ -88,6 +90,12 @@ class ArmPrior:
     prior_worth: float = 10.0
     cost_usd: float | None = None
     quality_tier: str | None = None
+    generation: int = 1
+
+    @property
+    def learned_as(self) -> str:
+        """The name that its sums stand under."""
+        return learned_as(self.arm, self.generation)
 
     def __post_init__(self) -> None:
         if self.quality_tier is not None and self.quality_tier not in QUALITY_TIERS:

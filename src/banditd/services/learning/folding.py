@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from banditd.bandit.state import PolicyState
+from banditd.core.generations import learned_as
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
@@ -56,10 +57,17 @@ def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | N
     """Replace what a decision has put into the statistics by ``new``."""
     old = item.contribution
     if old is not None:
-        state.fold(arm=old.arm, epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
+        state.fold(arm=_learned(item, old.arm), epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
     if new is not None:
         first = _is_first(item)
-        state.fold(arm=new.arm, epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=first)
+        state.fold(
+            arm=_learned(item, new.arm), epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=first
+        )
+
+
+def _learned(item: FoldItem, arm: str) -> str:
+    """Under what the arm's sums stand: a decision teaches the generation that it was made with, however late."""
+    return learned_as(arm, item.generations.get(arm, 1))
 
 
 def _is_first(item: FoldItem) -> bool:
@@ -95,13 +103,15 @@ def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDe
         for arm, mean in item.predicted:
             drawn = item.propensity if arm == item.chosen_arm else None
             terms = fixed_arm_terms(mean, put.reward, drawn)
-            deltas.append(EstimateDelta(arm, item.created_at_us, tuple(sign * term for term in terms)))
+            deltas.append(
+                EstimateDelta(_learned(item, arm), item.created_at_us, tuple(sign * term for term in terms))
+            )
     return deltas
 
 
 def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None) -> StatDelta:
     return StatDelta(
-        arm=c.arm,
+        arm=_learned(item, c.arm),
         cluster=item.cluster,
         created_at_us=item.created_at_us,
         rewards=sign,

@@ -31,6 +31,7 @@ from banditd.ports import (
     StatDelta,
     StoredSegment,
 )
+from banditd.services.learning.changes import changes_of, evidence_of_changes, tell_changes
 from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
 from banditd.services.learning.lease import LEASE
 from banditd.services.learning.progress import Progress
@@ -133,12 +134,12 @@ class Learner:
     def watch(self, policy: str) -> dict[str, tuple[float, float]]:
         """Per arm (evidence of a change in nats, rewards that it was tested on)."""
         state = self._states.get(policy)
-        return {} if state is None else state.regimes.watched
+        return {} if state is None else evidence_of_changes(state)
 
     def changes(self, policy: str) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
         """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
         state = self._states.get(policy)
-        return ({}, ()) if state is None else (dict(state.regimes.changed), state.regimes.history)
+        return ({}, ()) if state is None else changes_of(state)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -243,7 +244,7 @@ class Learner:
                     self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)  # type: ignore[union-attr]
         news = state.regimes.stamp(self._clock.now_us())
         await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
-        self._tell_changes(name, news)
+        tell_changes(self._metrics, state, name, news)
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
 
     def _tell_foreign(self, item: FoldItem) -> None:
@@ -256,26 +257,6 @@ class Learner:
                 "reward.schema_differs",
                 extra={"policy": item.policy, "decision_id": item.decision_id, "schema": item.schema_hash},
             )
-
-    def _tell_changes(self, name: str, events: Iterable[ChangeEvent]) -> None:
-        """Log and count what has changed, once it is committed."""
-        for event in events:
-            level = logging.WARNING if event.kind == "changed" else logging.INFO
-            logger.log(
-                level,
-                "arm.changed" if event.kind == "changed" else "arm.recovered",
-                extra={
-                    "policy": name,
-                    "arm": event.arm,
-                    "direction": event.direction,
-                    "old_level": round(event.old_level, 4),
-                    "new_level": round(event.new_level, 4),
-                    "rewards": event.rewards,
-                    "queries_moved": event.queries_moved,
-                },
-            )
-            if event.kind == "changed":
-                self._metrics.count(self._metrics.change_alarms, name, event.arm, event.direction)
 
     async def _tune(self, name: str) -> None:
         """Refit prior scales and noise off the event loop when the data has grown enough."""
@@ -393,5 +374,5 @@ class Learner:
         self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
         self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)  # type: ignore[union-attr]
         for arm in state.arms:
-            changed = arm.arm in state.regimes.changed
+            changed = arm.learned_as in state.regimes.changed
             self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,15 +45,15 @@ class JsonLinesWriter:
         self._file.close()
 
 
-def writer_of(path: Path) -> Callable[[Path], RowWriter]:
-    """The kind of writer by the file's ending: .parquet, or .jsonl.
+def writer_of(path: Path, columns: Mapping[str, str]) -> Callable[[Path], RowWriter]:
+    """The kind of writer by the file's ending: .parquet, or .jsonl. columns : those of the log.
 
     Raises
     ------
     ConfigurationError : another ending.
     """
     if path.suffix == ".parquet":
-        return ParquetWriter
+        return partial(ParquetWriter, columns=columns)
     if path.suffix in {".jsonl", ".ndjson"}:
         return JsonLinesWriter
     raise ConfigurationError(f"cannot tell the format of {path.name}; name it .jsonl or .parquet")
@@ -76,7 +77,7 @@ async def export_log(
     ------
     ConfigurationError : an unknown ending, Parquet without pyarrow, or a place that cannot be written to.
     """
-    make_writer = writer_of(path)
+    make_writer = writer_of(path, decisions.columns)
     count = 0
     with _once_whole(path) as unfinished, closing(make_writer(unfinished)) as writer:
         async for batch in _batches(decisions.stream(policy)):

@@ -5,63 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from banditd.core.errors import ConfigurationError
 
-# Every column of ``DecisionLog.stream`` and its Arrow type. Types are never guessed from rows: of a column that is
-# null at first (no reward, no budget yet) they would say nothing.
-COLUMNS: Final[Mapping[str, str]] = {
-    "decision_id": "string",
-    "policy": "string",
-    "policy_kind": "string",
-    "created_at_us": "int64",
-    "expires_at_us": "int64",
-    "arm": "string",
-    "upstream_model": "string",
-    "propensity": "double",
-    "uniform": "double",
-    "explored": "bool",
-    "reason": "string",
-    "degraded": "string",
-    "arms": "list<string>",
-    "probability": "list<double>",
-    "mean": "list<double>",
-    "deviation": "list<double>",
-    "cost_usd": "list<double>",
-    "penalty": "list<double>",
-    "predicted_cost_usd": "double",
-    "exclusions": "json",
-    "x": "list<double>",
-    "cluster": "int64",
-    "schema_hash": "string",
-    "snapshot_version": "int64",
-    "epoch": "int64",
-    "cost_weight": "double",
-    "input_tokens": "int64",
-    "input_hash": "string",
-    "input_text": "string",
-    "session_id": "string",
-    "tags": "json",
-    "deferred": "bool",
-    "facts": "json",
-    "charges": "json",
-    "mixture": "json",
-    "key_name": "string",
-    "reward": "double",
-    "reward_weight": "double",
-    "spend_usd": "double",
-    "served_arm": "string",
-    "activated_at_us": "int64",
-    "abandoned_at_us": "int64",
-    "attempts": "json",
-}
-
 
 class ParquetWriter:
-    """One row group per batch; vectors are lists, mappings and lists of them are JSON text."""
+    """One row group per batch; vectors are lists, mappings and lists of them are JSON text.
 
-    def __init__(self, path: Path) -> None:
+    columns : name to Arrow type (``DecisionLog.columns``). Types are never guessed from rows: of a column that is
+    null at first (no reward, no budget yet) they would say nothing.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
         try:
             import pyarrow as pa  # noqa: PLC0415 - an optional dependency
             import pyarrow.parquet as pq  # noqa: PLC0415
@@ -78,8 +34,9 @@ class ParquetWriter:
             "list<string>": pa.list_(pa.string()),
             "list<double>": pa.list_(pa.float64()),
         }
-        self._schema = pa.schema([pa.field(name, types[kind]) for name, kind in COLUMNS.items()])
+        self._schema = pa.schema([pa.field(name, types[kind]) for name, kind in columns.items()])
         self._table = pa.Table
+        self._columns = columns
         self._writer: Any = pq.ParquetWriter(path, self._schema)
 
     def write(self, rows: list[Mapping[str, Any]]) -> None:
@@ -89,19 +46,20 @@ class ParquetWriter:
         ------
         ValueError : a column that has no type here; left out, it would be missed too late.
         """
-        unknown = {name for row in rows for name in row} - COLUMNS.keys()
+        unknown = {name for row in rows for name in row} - self._columns.keys()
         if unknown:
             raise ValueError(f"no Parquet type for {', '.join(sorted(unknown))}")
         if rows:
-            self._writer.write_table(self._table.from_pylist([_flat(row) for row in rows], schema=self._schema))
+            self._writer.write_table(self._table.from_pylist([self._flat(row) for row in rows], schema=self._schema))
 
     def close(self) -> None:
         """Write the footer; an empty log gives an empty table with all columns."""
         self._writer.close()
 
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: json.dumps(value, ensure_ascii=False) if COLUMNS[name] == "json" and value is not None else value
-        for name, value in row.items()
-    }
+    def _flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: json.dumps(value, ensure_ascii=False)
+            if self._columns[name] == "json" and value is not None
+            else value
+            for name, value in row.items()
+        }

@@ -45,6 +45,7 @@ arm: Final = Table(
     Column("min_share", Double, nullable=False, server_default=text("0")),
     Column("kwh_per_mtok_in", Double, nullable=False, server_default=text("0")),
     Column("kwh_per_mtok_out", Double, nullable=False, server_default=text("0")),
+    Column("generation", Integer, nullable=False, server_default=text("1")),
     text_column("upstream", nullable=True),
     Column("params", Text, nullable=False, server_default=text("'{}'")),
     Column("rename_params", Text, nullable=False, server_default=text("'{}'")),

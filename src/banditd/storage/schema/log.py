@@ -4,49 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
 
 from banditd.storage.schema.columns import decision_key, dependent_key, metadata, text_column, time_column
+from banditd.storage.schema.record import RECORD
 
 decision: Final = Table(
     "decision",
     metadata,
-    text_column("decision_id", primary_key=True),
-    text_column("policy"),
-    text_column("policy_kind"),
-    time_column("created_at_us"),
-    time_column("expires_at_us"),
-    text_column("arm"),
-    text_column("upstream_model"),
-    Column("propensity", Double, nullable=False),
-    Column("uniform", Double, nullable=False),
-    Column("explored", Boolean, nullable=False),
-    text_column("reason"),
-    text_column("degraded", nullable=True),
-    text_column("arms"),
-    Column("probability", LargeBinary, nullable=False),
-    Column("mean", LargeBinary, nullable=False),
-    Column("deviation", LargeBinary, nullable=False),
-    Column("cost_usd", LargeBinary, nullable=False),
-    Column("penalty", LargeBinary, nullable=False),
-    Column("predicted_cost_usd", Double, nullable=False),
-    text_column("exclusions"),
-    Column("x", LargeBinary, nullable=False),
-    Column("cluster", Integer, nullable=False),
-    text_column("schema_hash"),
-    Column("snapshot_version", BigInteger, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("cost_weight", Double, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    text_column("input_hash", nullable=True),
-    text_column("input_text", nullable=True),
-    text_column("session_id", nullable=True),
-    text_column("tags"),
-    Column("deferred", Boolean, nullable=False),
-    text_column("facts", server_default=text("'{}'")),
-    text_column("charges", server_default=text("'[]'")),
-    text_column("mixture", nullable=True),
-    text_column("key_name", nullable=True),
+    *[one.column() for one in RECORD],
     Column("checksum", BigInteger),  # storage/checksum.py; null in rows of older releases
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from banditd.services.gateway.exchange import Exchange
-from banditd.web.handlers.routing import decision_answer
+from banditd.web.answers import decision_answer
 
 
 def details_of(exchange: Exchange) -> dict[str, object]:

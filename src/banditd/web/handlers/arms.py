@@ -73,6 +73,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
             first_token_s=asked.first_token_s,
         ),
         request_key(request, "add_arm", asked),
+        anew=not asked.keep_statistics,
     )
     location = f"/v1/arms/{quote(asked.arm, safe='')}?policy={quote(policy, safe='')}"
     headers = {"Location": location, **duplicate_header(duplicate=view.duplicate)}
@@ -140,6 +141,7 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         "params": dict(arm.params),
         "rename_params": dict(arm.rename_params),
         "first_token_s": arm.first_token_s,
+        "generation": arm.generation,
         "created_at": iso_time(arm.created_at_us),
         "updated_at": iso_time(arm.updated_at_us),
         "usage": {

@@ -16,10 +16,11 @@ from pydantic_core import to_json
 from banditd.core.errors import BanditdError
 from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
+from banditd.web.answers import decision_answer
 from banditd.web.api import Api
 from banditd.web.body import read_body, read_model, validated
 from banditd.web.idempotency import duplicate_header, request_key
-from banditd.web.json import JSON_TYPE, iso_time, json_answer
+from banditd.web.json import JSON_TYPE, json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import Message, RouteBatchRequest, RouteRequest
@@ -155,53 +156,3 @@ def join_messages(messages: list[Message]) -> tuple[str | None, int]:
             parts.extend(part.text for part in content if part.text is not None)
     text = "\n\n".join(part for part in parts if part)
     return text or None, max(1, turns)
-
-
-def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
-    """The JSON of a decision."""
-    chosen = decision.chosen_index
-    utility: list[float] = (decision.mean - decision.penalty).tolist()
-    order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
-    arms = decision.arms
-    answer: dict[str, object] = {
-        "decision_id": None if dry_run else decision.decision_id,
-        "policy": decision.policy,
-        "arm": decision.arm,
-        "upstream_model": decision.upstream_model,
-        "propensity": float(decision.propensity),
-        "predicted_reward": float(decision.mean[chosen]),
-        "predicted_cost_usd": float(decision.cost_usd[chosen]),
-        "explored": bool(decision.explored),
-        "reason": decision.reason,
-        "degraded": decision.degraded,
-        "fallbacks": [arms[i] for i in order if i != chosen],
-        "policy_version": decision.snapshot_version,
-        "policy_kind": decision.policy_kind,
-        "expires_at": iso_time(decision.expires_at_us),
-        "session_id": decision.session_id,
-        "dry_run": dry_run,
-        "duplicate": decision.duplicate,
-    }
-    if explain:
-        answer["arms"] = _scores(decision, utility, order)
-        answer["exclusions"] = dict(decision.exclusions)
-    return answer
-
-
-def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[dict[str, object]]:
-    """Every arm, best utility first, the excluded ones last."""
-    eligible: list[dict[str, object]] = [
-        {
-            "arm": decision.arms[i],
-            "mean": float(decision.mean[i]),
-            "deviation": float(decision.deviation[i]),
-            "cost_usd": float(decision.cost_usd[i]),
-            "penalty": float(decision.penalty[i]),
-            "utility": utility[i],
-            "probability": float(decision.probability[i]),
-            "eligible": True,
-        }
-        for i in order
-    ]
-    nothing = dict.fromkeys(("mean", "deviation", "cost_usd", "penalty", "utility"))
-    return eligible + [{"arm": arm, **nothing, "probability": 0.0, "eligible": False} for arm in decision.exclusions]

@@ -100,6 +100,8 @@ class ArmRequest(ArmFields):
     arm: Name
     upstream_model: ModelName | None = None
     """The name to call the model by; the arm's own name when left out."""
+    keep_statistics: bool = False
+    """Under the name of a deleted arm: go on with what that one has learned, instead of beginning anew."""
 
 
 class ArmPatch(ArmFields):
@@ -222,6 +224,8 @@ class ArmAnswer(AnswerModel):
     params: dict[str, JsonValue]
     rename_params: dict[str, str]
     first_token_s: float | None
+    generation: int
+    """1, and one more whenever it began anew under the name of a deleted arm."""
     created_at: Time
     updated_at: Time
     usage: UsageTotals

@@ -1,0 +1,133 @@
+"""One promise over one stream of decisions: what it pledges now, what it saw, what it learned. Pure.
+
+The daemon and ``replay`` run this very class: it holds the window and the debt (``promise.py``), the evidence
+about the baseline (``ope/reference.py``) and decides when the reference share may taper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from banditd.bandit.posterior.posterior import Posterior
+from banditd.core.types import BoolArray, FloatArray
+from banditd.deciding.pledge import Pledge
+from banditd.deciding.promise import (
+    BIAS_PRIOR,
+    DOUBT,
+    THIN,
+    Misses,
+    Promise,
+    Terms,
+    blended_share,
+    reference_share,
+)
+from banditd.ope.reference import BaselineEvidence, RatedDecision, Verdict
+
+# Once known precisely enough, the difference is taken for known until it is this much less precise.
+SLACKER = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseRule:
+    """What the operator promises.
+
+    baseline : ``dearest`` or an arm's name. keep : share of its quality to be kept, in [0.5, 1]. reference_share : of
+    the traffic that goes to the baseline until the difference is known to ``precision`` (half-width of the 95 %
+    interval of its mean reward), in [0, 1).
+    """
+
+    baseline: str = "dearest"
+    keep: float = 0.95
+    reference_share: float = 0.05
+    precision: float = 0.02
+
+
+class Keeper:
+    """A promise about ``baseline``, an index into the K arms of a fixed order."""
+
+    def __init__(self, rule: PromiseRule, *, n_arms: int, n_features: int, baseline: int) -> None:
+        self.rule = rule
+        self.baseline = baseline
+        self.promise = Promise(n_arms=n_arms, n_features=n_features, baseline=baseline, keep=rule.keep)
+        self.misses = Misses()
+        self.evidence = BaselineEvidence(rule.keep)
+        self._silence = 0  # decisions since the last reward
+        self._precise = False
+
+    @property
+    def terms(self) -> Terms:
+        return self.promise.terms
+
+    @property
+    def reference_share(self) -> float:
+        """Least share of the baseline now."""
+        return reference_share(self.rule.reference_share, precise=self._precise)
+
+    def pledge(self) -> Pledge:
+        """What is asked of the next decision."""
+        share = blended_share(self.terms, self.reference_share)
+        return Pledge(self.baseline, self.terms.price_per_usd, share)
+
+    def observe(
+        self,
+        x: FloatArray,
+        *,
+        cost_usd: FloatArray,
+        eligible: BoolArray,
+        own: FloatArray,
+        mean: FloatArray,
+        played: FloatArray,
+    ) -> None:
+        """Note a decision under this promise; shapes as in ``Promise.observe``."""
+        bias = self.misses.bias(BIAS_PRIOR)
+        self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own, mean=mean, played=played, bias=bias)
+        self._silence += 1
+
+    def learn(self, one: RatedDecision) -> None:
+        """Note the reward of a decision under this promise."""
+        self._silence = 0
+        self.evidence.add(one)
+        self.misses.add(one)
+        if self.evidence.since_alarm == 0:
+            self.misses.forget()
+        calm = self.evidence.since_alarm is None or self.evidence.since_alarm > DOUBT
+        limit = self.rule.precision * (SLACKER if self._precise else 1.0)
+        self._precise = calm and self.evidence.away >= THIN and self.evidence.half_width <= limit
+
+    def relearn(self, rated: Sequence[RatedDecision]) -> None:
+        """Learn these and nothing else, oldest first: what the log says, after a restart or on another replica."""
+        news = len(rated) > self.evidence.rated + self.evidence.unsupported
+        silence = 0 if news else self._silence
+        self.misses, self.evidence, self._precise = Misses(), BaselineEvidence(self.rule.keep), False
+        for one in rated:
+            self.learn(one)
+        self._silence = silence
+
+    @property
+    def due(self) -> bool:
+        """Whether terms should be solved for anew, by the count of decisions."""
+        return self.promise.due
+
+    def solve(self, posterior: Posterior) -> Terms:
+        """New terms from today's beliefs, see ``Promise.solve``."""
+        return self.promise.solve(
+            posterior, self.misses, silence=self._silence, since_alarm=self.evidence.since_alarm
+        )
+
+    def verdict(self) -> Verdict:
+        """What was kept, by the rated decisions."""
+        return self.evidence.verdict()
+
+
+def baseline_index(rule: PromiseRule, arms: Sequence[str], cost_usd: FloatArray, enabled: BoolArray) -> int | None:
+    """The arm that a rule names: index, or None where there is no such arm (yet).
+
+    cost_usd : expected of each arm on a typical query, float64 (K,). ``dearest`` is the dearest that is enabled.
+    """
+    if rule.baseline == "dearest":
+        return int(np.where(enabled, cost_usd, -math.inf).argmax()) if enabled.any() else None
+    return arms.index(rule.baseline) if rule.baseline in arms else None

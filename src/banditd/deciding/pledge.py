@@ -1,0 +1,84 @@
+"""What a promise asks of single decisions: no arm dearer than the baseline, and the baseline's share of the vector.
+
+Pure. Arrays are (n_queries, n_arms) unless said otherwise; ``promise.py`` says where a pledge comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from banditd.bandit.policies.exploration import apply_floors
+from banditd.core.types import Blend, BoolArray, FloatArray
+
+DEARER: str = "dearer_than_baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Pledge:
+    """A promise as it stands for one query.
+
+    baseline : index of the arm. price_per_usd : what a dollar of predicted cost takes off the reward. share : of the
+    traffic that the policy may decide, in [0, 1]; the rest is the baseline's.
+    """
+
+    baseline: int
+    price_per_usd: float
+    share: float
+
+
+def without_dearer(pledges: Sequence[Pledge | None], eligible: BoolArray, cost_usd: FloatArray) -> BoolArray:
+    """The eligible arms that a promise can want: none that costs more than its baseline, where that may answer."""
+    kept = eligible
+    for row, pledge in enumerate(pledges):
+        if pledge is None or not eligible[row, pledge.baseline]:
+            continue
+        if kept is eligible:
+            kept = eligible.copy()
+        kept[row] &= cost_usd[row] <= cost_usd[row, pledge.baseline] * (1.0 + 1e-9)
+    return kept
+
+
+def shares(pledges: Sequence[Pledge | None], allowed: BoolArray, budget_price_per_usd: FloatArray) -> FloatArray:
+    """The policy's own share of each vector, float64 (n_queries,): 1 without a promise, or where money rules.
+
+    A budget is the harder limit: where its price is above the promise's, or the baseline cannot be paid for or may
+    not answer, the promise has no say.
+
+    budget_price_per_usd : float64 (n_queries,).
+    """
+    found = np.ones(len(pledges))
+    for row, pledge in enumerate(pledges):
+        if pledge is None or not allowed[row, pledge.baseline] or budget_price_per_usd[row] > pledge.price_per_usd:
+            continue
+        found[row] = pledge.share
+    return found
+
+
+def blended(
+    probability: FloatArray, pledges: Sequence[Pledge | None], share: FloatArray, least: FloatArray
+) -> FloatArray:
+    """Share x the policy's own vectors + (1 - share) x the baseline, then the operator's least shares on top.
+
+    share : float64 (n_queries,), from ``shares``. least : what ``min_share`` grants, 0 where an arm may not answer.
+    """
+    rows = np.array([row for row, pledge in enumerate(pledges) if pledge is not None], dtype=np.intp)
+    if not rows.size:
+        return probability
+    mixed = probability.copy()
+    mixed[rows] *= share[rows, None]
+    columns = np.array([pledge.baseline for pledge in pledges if pledge is not None], dtype=np.intp)
+    mixed[rows, columns] += 1.0 - share[rows]
+    mixed[rows] = apply_floors(mixed[rows], least[rows])
+    return mixed
+
+
+def blend_of(pledge: Pledge, share: float, listed: BoolArray) -> Blend | None:
+    """What is logged of a promise's part in a vector over the ``listed`` arms, bool (n_arms,); None without one."""
+    if share >= 1.0 or share <= 0.0:
+        return None
+    fixed = np.zeros(listed.shape[0])
+    fixed[pledge.baseline] = 1.0
+    return Blend(share, fixed[listed])

@@ -1,0 +1,307 @@
+"""Keep a share of the baseline's quality at the least cost: what may be played, re-solved off the request path.
+
+The baseline b is the arm that would answer without a router; ``keep`` says that the mean reward is to stay at least
+keep x its own. With today's posterior, on the contexts x_t of the window, the policy at a price l (reward per
+dollar) plays a_t = argmax mu(x_t, a) - l c_t(a). Leaving the baseline for it may lose
+
+    loss(l) = mean_t [mu(x_t, b) - mu(x_t, a_t)] - bias f(l) + excess + z sd(l)
+
+sd is exact in the model, since the loss is linear in the coefficients of all arms; f is the share of the window with
+a_t != b, bias what answers of other arms earned beyond their predictions lately, excess what exploring costs.
+(1 - keep) of the baseline's mean may be lost, steered against what was lost so far (slack), so a share
+
+    g(l) = min(1, slack / loss(l))
+
+of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played:
+p = g policy(l) + (1 - g) onehot(b). Rewards lie in [0, 1], so g never falls much below (1 - keep) / 2: that much may
+always leave the baseline, whatever the others are worth. It is the dual of a budget's pacer with quality for money
+(Agrawal and Devanur 2016); the margin is conservative in the sense of Kazerouni et al. 2017, but of a mean, not of
+every step, which would save nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from banditd.bandit.posterior.posterior import Posterior
+from banditd.core.types import FloatArray, IntArray
+from banditd.ope.reference import RatedDecision
+
+WINDOW: Final = 500  # recent decisions that are solved on
+RESOLVE_EVERY: Final = 20  # decisions
+LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
+CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
+EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards): a young model errs more than it believes
+HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
+CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
+STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
+PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
+MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
+BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
+DOUBTED_PRIOR: Final = 0.3  # the same after an alarm: the predictions have just been proved wrong
+DOUBT: Final = 300  # rated decisions that an alarm is remembered for
+SILENCE: Final = 300  # decisions without any reward after which nothing is known any more
+COLD: Final = 100  # decisions before which the lack of rewards says nothing
+THIN: Final = 300  # rated decisions that mostly left the baseline before its reference share may taper
+TAPERED: Final = 0.1  # of the reference share that is left once the difference is known ...
+TAPERED_LEAST: Final = 0.005  # ... and at least this much of the traffic
+
+BoolArray = NDArray[np.bool_]
+State = Literal["learning", "keeping", "nothing_to_save", "no_rewards", "broken", "baseline_away"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the promise asks of the next decisions.
+
+    price_per_usd : what a dollar of predicted cost takes off the reward. share : of the traffic that may leave the
+    baseline, in [0, 1]. loss, error : predicted mean loss of the policy at that price and its standard error. slack :
+    mean loss that is allowed now. saves_usd : expected per decision. baseline_reward : predicted mean.
+    """
+
+    price_per_usd: float = 0.0
+    share: float = 0.0
+    loss: float = 0.0
+    error: float = 0.0
+    slack: float = 0.0
+    saves_usd: float = 0.0
+    baseline_reward: float = 0.0
+    state: State = "learning"
+
+
+class Misses:
+    """By how much answers that leave the baseline earn more than predicted; doubly robust, fading, shrunk to 0."""
+
+    __slots__ = ("_away", "_square", "_total", "rewards")
+
+    def __init__(self) -> None:
+        self.rewards = 0
+        self._away = self._total = self._square = 0.0
+
+    def add(self, one: RatedDecision) -> None:
+        """Add a rated decision, oldest first."""
+        self.rewards += 1
+        residual = one.reward - one.predicted
+        p = one.baseline_probability
+        # Of what was played less the baseline: nothing where only the baseline could answer.
+        missed = residual * (1.0 - 1.0 / max(p, 1e-6)) if one.is_baseline else residual
+        fade = 1.0 - 1.0 / MEMORY
+        self._away = fade * self._away + 1.0 - p
+        self._total = fade * self._total + missed
+        self._square = fade * self._square + missed * missed
+
+    def forget(self) -> None:
+        """Start anew, but for the count of rewards."""
+        self._away = self._total = self._square = 0.0
+
+    def bias(self, prior_deviation: float) -> float:
+        """Posterior mean of the bias under a normal prior about 0."""
+        if self._away < 5.0:
+            return 0.0
+        error2 = max(self._square, 1e-3) / self._away**2
+        return self._total / self._away * prior_deviation**2 / (prior_deviation**2 + error2)
+
+
+class Window:
+    """The recent decisions over K arms in a fixed order: a ring of ``WINDOW`` rows."""
+
+    def __init__(self, n_arms: int, n_features: int) -> None:
+        self.size = self._next = 0
+        self._x = np.zeros((WINDOW, n_features))
+        self._cost = np.zeros((WINDOW, n_arms))
+        self._eligible = np.zeros((WINDOW, n_arms), dtype=bool)
+        self._own = np.zeros((WINDOW, n_arms))
+
+    def add(self, x: FloatArray, cost_usd: FloatArray, eligible: BoolArray, own: FloatArray) -> None:
+        row = self._next
+        self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
+        self._next = (row + 1) % WINDOW
+        self.size = min(self.size + 1, WINDOW)
+
+    def reprice(self, factor: FloatArray) -> None:
+        """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
+        self._cost *= factor
+
+    @property
+    def x(self) -> FloatArray:
+        return self._x[: self.size]
+
+    @property
+    def cost_usd(self) -> FloatArray:
+        return self._cost[: self.size]
+
+    @property
+    def eligible(self) -> BoolArray:
+        return self._eligible[: self.size]
+
+    @property
+    def own(self) -> FloatArray:
+        return self._own[: self.size]
+
+    def was_eligible(self, arm: int) -> bool:
+        """Whether the arm was eligible at the newest decision."""
+        return bool(self._eligible[(self._next - 1) % WINDOW, arm])
+
+
+class Promise:
+    """One promise over K arms in a fixed order: it notes what was drawn and solves for ``terms``."""
+
+    def __init__(self, *, n_arms: int, n_features: int, baseline: int, keep: float) -> None:
+        self.baseline, self.keep = baseline, keep
+        self.terms = Terms()
+        self.decisions = 0
+        self.debt = 0.0  # expected reward lost below keep x the baseline, so far
+        self.window = Window(n_arms, n_features)
+
+    def observe(
+        self,
+        x: FloatArray,
+        *,
+        cost_usd: FloatArray,
+        eligible: BoolArray,
+        own: FloatArray,
+        mean: FloatArray,
+        played: FloatArray,
+        bias: float = 0.0,
+    ) -> None:
+        """Note a decision that was drawn from ``played``.
+
+        Parameters
+        ----------
+        x : float64 (d,). cost_usd : predicted, (K,). eligible : bool (K,). own : the policy's vector before the
+        baseline was blended in, (K,). mean : predicted rewards, (K,). played : (K,). bias : ``Misses.bias``.
+        """
+        self.window.add(x, cost_usd, eligible, own)
+        self.decisions += 1
+        base = float(mean[self.baseline])
+        value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
+        self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
+
+    @property
+    def due(self) -> bool:
+        """Whether terms should be solved for anew, by the count of decisions."""
+        return self.decisions <= RESOLVE_EVERY or self.decisions % RESOLVE_EVERY == 0
+
+    def solve(self, posterior: Posterior, misses: Misses, *, silence: int, since_alarm: int | None = None) -> Terms:
+        """New terms from today's beliefs: O(prices x (n K + K d^2)).
+
+        Parameters
+        ----------
+        silence : decisions since the last reward. since_alarm : rated decisions since the shortfall test's last
+        alarm, None for none.
+        """
+        if self.window.size == 0:
+            return self.terms
+        doubted = since_alarm is not None and since_alarm < DOUBT
+        candidates = _Candidates(self.window, posterior, self.baseline)
+        allowed = (1.0 - self.keep) * candidates.baseline_reward
+        slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
+        caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.rewards, 1))
+        bias = misses.bias(DOUBTED_PRIOR if doubted else BIAS_PRIOR)
+        excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
+        steepest = max(STEEPEST * allowed, 0.02)
+        away = not self.window.was_eligible(self.baseline)
+        best = Terms(
+            share=1.0 if away else LEAST_SHARE,
+            slack=slack,
+            saves_usd=-math.inf if away else 0.0,
+            baseline_reward=candidates.baseline_reward,
+            state="baseline_away" if away else "nothing_to_save",
+        )
+        for price, arms in candidates.ladder(steepest):
+            gap, error, off = candidates.loss(arms)
+            loss = gap - bias * off + excess + caution * error
+            share = 1.0 if loss <= slack else max(slack / loss, LEAST_SHARE)
+            if away and share < 1.0 and price > 0.0:
+                continue  # nothing to fall back to: the highest price that still holds, else the best there is
+            share = 1.0 if away else share
+            saves = share * candidates.saving_usd(arms)
+            if saves > best.saves_usd + 1e-12:
+                state: State = "baseline_away" if away else "keeping"
+                best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
+        self.terms = best if away else self._held_back(best, misses, silence=silence, doubted=doubted)
+        return self.terms
+
+    def _held_back(self, best: Terms, misses: Misses, *, silence: int, doubted: bool) -> Terms:
+        """The terms with the share that may leave the baseline cut where the predictions cannot be trusted."""
+        state = best.state
+        if (misses.rewards == 0 and self.decisions > COLD) or silence > SILENCE:
+            state = "no_rewards"
+        elif doubted:
+            state = "broken"
+        elif misses.rewards < EARLY_REWARDS and state == "keeping":
+            state = "learning"
+        share = min(best.share, 1.0 - self.keep) if state in {"no_rewards", "broken"} else best.share
+        return replace(best, share=max(share, LEAST_SHARE), state=state)
+
+
+def reference_share(configured: float, *, precise: bool) -> float:
+    """Least share of the baseline, whatever money says: the comparison lives from it.
+
+    configured : in [0, 1). precise : the difference is known as precisely as asked for.
+    """
+    return min(configured, max(configured * TAPERED, TAPERED_LEAST)) if precise else configured
+
+
+def blended_share(terms: Terms, reference: float) -> float:
+    """Of the policy's own vector in what is played, in [0, 1]."""
+    return min(terms.share, 1.0 - reference)
+
+
+class _Candidates:
+    """The window under today's posterior: what each price would play, lose and save."""
+
+    def __init__(self, window: Window, posterior: Posterior, baseline: int) -> None:
+        self._x, self._cost, self._eligible, self._own = window.x, window.cost_usd, window.eligible, window.own
+        mean = self._x @ posterior.coefficients().T + posterior.centre * self._x[:, :1]
+        self._mean = np.clip(mean, 0.0, 1.0)
+        self._rows = np.arange(self._mean.shape[0])
+        self._inverse = np.stack(posterior.inverse)
+        self._spread = posterior.shared_spread
+        self._baseline = baseline
+        self._x_mean = self._x.mean(axis=0)
+        self.baseline_reward = float(self._mean[:, baseline].mean())
+        self.baseline_usd = max(float(self._cost[:, baseline].mean()), 1e-300)
+
+    def _greedy(self, price: float) -> IntArray:
+        arms: IntArray = np.where(self._eligible, self._mean - price * self._cost, -np.inf).argmax(axis=1)
+        return arms
+
+    def exploration_loss(self, price: float) -> float:
+        """What the policy's own vectors lose on its greedy arms at today's beliefs."""
+        greedy = self._greedy(price)
+        return float(self._mean[self._rows, greedy].mean() - (self._own * self._mean).sum(axis=1).mean())
+
+    def ladder(self, steepest: float) -> Sequence[tuple[float, IntArray]]:
+        """(price, arm of each row) for every price that plays something new; steepest : highest relative price."""
+        steps: list[tuple[float, IntArray]] = []
+        for relative in PRICES[steepest >= PRICES].tolist():
+            arms = self._greedy(relative / self.baseline_usd)
+            if not steps or not np.array_equal(arms, steps[-1][1]):
+                steps.append((relative / self.baseline_usd, arms))
+        return steps
+
+    def loss(self, arms: IntArray) -> tuple[float, float, float]:
+        """(mean loss against the baseline, its standard error, share of rows off the baseline)."""
+        n, k = self._mean.shape
+        played = np.zeros((n, k))
+        played[self._rows, arms] = 1.0 / n
+        moved = played.T @ self._x
+        moved[self._baseline] -= self._x_mean
+        pulled = np.matmul(self._inverse, moved[:, :, None])[:, :, 0]
+        variance = float((pulled * moved).sum())
+        if self._spread is not None:
+            total = pulled.sum(axis=0)
+            variance += float(total @ self._spread @ total)
+        gap = self.baseline_reward - float(self._mean[self._rows, arms].mean())
+        return gap, math.sqrt(max(variance, 0.0)), float((arms != self._baseline).mean())
+
+    def saving_usd(self, arms: IntArray) -> float:
+        """Mean saving of a decision against the baseline."""
+        return self.baseline_usd - float(self._cost[self._rows, arms].mean())

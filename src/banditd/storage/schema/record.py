@@ -1,0 +1,174 @@
+"""The stored columns of a decision: one table, from which the SQL table, insert, reading and export are made.
+
+A new column is a field of ``Decision``, a line here and a migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, Text, text
+
+from banditd.core.types import Context, Decision
+from banditd.storage.codec import (
+    clean_text,
+    pack_blend,
+    pack_charges,
+    pack_context,
+    pack_facts,
+    pack_mapping,
+    pack_names,
+    pack_vector,
+    show_blend,
+    show_charges,
+    unpack_context,
+    unpack_mapping,
+    unpack_names,
+    unpack_vector,
+)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How values of a kind are kept.
+
+    sql : type. arrow : type in an export (``json``: text of it). pack : to the stored form; numpy's become plain.
+    show : from the stored form to what readers get, of JSON alone. load : from it to the field of ``Decision``.
+    """
+
+    sql: Any
+    arrow: str
+    pack: Callable[[Any], Any] = _same
+    show: Callable[[Any], Any] = _same
+    load: Callable[[Any], Any] = _same
+
+
+def _to_array(blob: bytes) -> Any:
+    return np.array(unpack_vector(blob))
+
+
+TEXT: Final = Kind(Text, "string")
+PROMPT: Final = Kind(Text, "string", clean_text)
+NUMBER: Final = Kind(Double, "double", float)
+WHOLE: Final = Kind(BigInteger, "int64", int)
+SMALL: Final = Kind(Integer, "int64", int)
+FLAG: Final = Kind(Boolean, "bool", bool)
+NAMES: Final = Kind(Text, "list<string>", pack_names, lambda stored: list(unpack_names(stored)), unpack_names)
+VECTOR: Final = Kind(LargeBinary, "list<double>", pack_vector, unpack_vector, _to_array)
+FEATURES: Final = Kind(
+    LargeBinary, "list<double>", pack_context, lambda blob: unpack_context(blob).tolist(), unpack_context
+)
+MAPPING: Final = Kind(Text, "json", pack_mapping, unpack_mapping, unpack_mapping)
+FACTS: Final = Kind(Text, "json", pack_facts, unpack_mapping, unpack_mapping)
+CHARGES: Final = Kind(Text, "json", pack_charges, show_charges)
+BLEND: Final = Kind(Text, "json", pack_blend, show_blend)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One column.
+
+    field : of ``Decision`` (dots go into its parts); the column's name unless given. heavy : left out of pages.
+    """
+
+    name: str
+    kind: Kind
+    field: str = ""
+    nullable: bool = False
+    default: str | None = None
+    primary_key: bool = False
+    heavy: bool = False
+
+    def column(self) -> Column[Any]:
+        default = None if self.default is None else text(self.default)
+        return Column(
+            self.name,
+            self.kind.sql,
+            nullable=self.nullable,
+            server_default=default,
+            primary_key=self.primary_key,
+        )
+
+
+RECORD: Final = (
+    Stored("decision_id", TEXT, primary_key=True),
+    Stored("policy", TEXT),
+    Stored("policy_kind", TEXT),
+    Stored("created_at_us", WHOLE),
+    Stored("expires_at_us", WHOLE),
+    Stored("arm", TEXT),
+    Stored("upstream_model", TEXT),
+    Stored("propensity", NUMBER),
+    Stored("uniform", NUMBER),
+    Stored("explored", FLAG),
+    Stored("reason", TEXT),
+    Stored("degraded", TEXT, nullable=True),
+    Stored("arms", NAMES),
+    Stored("probability", VECTOR),
+    Stored("mean", VECTOR),
+    Stored("deviation", VECTOR),
+    Stored("cost_usd", VECTOR),
+    Stored("penalty", VECTOR),
+    Stored("predicted_cost_usd", NUMBER),
+    Stored("exclusions", MAPPING),
+    Stored("x", FEATURES, "context.x", heavy=True),
+    Stored("cluster", SMALL, "context.cluster"),
+    Stored("schema_hash", TEXT),
+    Stored("snapshot_version", WHOLE),
+    Stored("epoch", WHOLE),
+    Stored("cost_weight", NUMBER),
+    Stored("input_tokens", WHOLE),
+    Stored("input_hash", TEXT, nullable=True),
+    Stored("input_text", PROMPT, nullable=True, heavy=True),
+    Stored("session_id", TEXT, nullable=True),
+    Stored("tags", MAPPING),
+    Stored("deferred", FLAG),
+    Stored("facts", FACTS, "context.facts", default="'{}'", heavy=True),
+    Stored("charges", CHARGES, default="'[]'"),
+    Stored("mixture", BLEND, nullable=True),
+    Stored("key_name", TEXT, nullable=True),
+    Stored("generations", MAPPING, default="'{}'"),
+)
+HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
+ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
+
+_fields = attrgetter(*(one.field or one.name for one in RECORD))
+_packers: Final = tuple(one.kind.pack for one in RECORD)
+_shown: Final = {one.name: one.kind.show for one in RECORD if one.kind.show is not _same}
+# Charges and the mixture are of the moment of the decision; who is answered again needs neither.
+_loaded: Final = {
+    one.name: one.kind.load
+    for one in RECORD
+    if "." not in one.field and one.name not in {"charges", "mixture", "predicted_cost_usd"}
+}
+
+
+def row_of(made: Decision) -> tuple[Any, ...]:
+    """The decision's values in the order of ``RECORD``."""
+    pairs = zip(_packers, _fields(made), strict=True)
+    return tuple([value if pack is _same else pack(value) for pack, value in pairs])
+
+
+def shown(row: Mapping[Any, Any]) -> dict[str, object]:
+    """A row as readers get it: plain values, lists and mappings. Columns that are not the decision's stay."""
+    found = dict(row)
+    for name, show in _shown.items():
+        value = found.get(name)
+        if value is not None:
+            found[name] = show(value)
+    return found
+
+
+def decision_of(row: Mapping[Any, Any]) -> Decision:
+    """The decision again, without its charges and mixture."""
+    values: dict[str, Any] = {name: load(row[name]) for name, load in _loaded.items()}
+    context = Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"]))
+    return Decision(context=context, **values)

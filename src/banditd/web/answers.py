@@ -1,0 +1,56 @@
+"""The JSON of a decision, on every surface that shows one."""
+
+from __future__ import annotations
+
+from banditd.core.types import Decision
+from banditd.web.json import iso_time
+
+
+def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
+    """The JSON of a decision."""
+    chosen = decision.chosen_index
+    utility: list[float] = (decision.mean - decision.penalty).tolist()
+    order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
+    arms = decision.arms
+    answer: dict[str, object] = {
+        "decision_id": None if dry_run else decision.decision_id,
+        "policy": decision.policy,
+        "arm": decision.arm,
+        "upstream_model": decision.upstream_model,
+        "propensity": float(decision.propensity),
+        "predicted_reward": float(decision.mean[chosen]),
+        "predicted_cost_usd": float(decision.cost_usd[chosen]),
+        "explored": bool(decision.explored),
+        "reason": decision.reason,
+        "degraded": decision.degraded,
+        "fallbacks": [arms[i] for i in order if i != chosen],
+        "policy_version": decision.snapshot_version,
+        "policy_kind": decision.policy_kind,
+        "expires_at": iso_time(decision.expires_at_us),
+        "session_id": decision.session_id,
+        "dry_run": dry_run,
+        "duplicate": decision.duplicate,
+    }
+    if explain:
+        answer["arms"] = _scores(decision, utility, order)
+        answer["exclusions"] = dict(decision.exclusions)
+    return answer
+
+
+def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[dict[str, object]]:
+    """Every arm, best utility first, the excluded ones last."""
+    eligible: list[dict[str, object]] = [
+        {
+            "arm": decision.arms[i],
+            "mean": float(decision.mean[i]),
+            "deviation": float(decision.deviation[i]),
+            "cost_usd": float(decision.cost_usd[i]),
+            "penalty": float(decision.penalty[i]),
+            "utility": utility[i],
+            "probability": float(decision.probability[i]),
+            "eligible": True,
+        }
+        for i in order
+    ]
+    nothing = dict.fromkeys(("mean", "deviation", "cost_usd", "penalty", "utility"))
+    return eligible + [{"arm": arm, **nothing, "probability": 0.0, "eligible": False} for arm in decision.exclusions]

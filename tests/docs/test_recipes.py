@@ -1,0 +1,99 @@
+"""What the documents say of the gateway runs as it is written, against a daemon whose upstream is the echo."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from banditd.cli.process import own_daemon
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE = Path(__file__).parent / "node"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+_EXAMPLE = re.compile(r"<!-- gateway: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+EXAMPLES = [
+    pytest.param(kind, code, id=f"{page.name}-{kind}-{number}")
+    for page in PAGES
+    for number, (kind, code) in enumerate(_EXAMPLE.findall(page.read_text(encoding="utf-8")))
+]
+CONFIG: dict[str, Any] = {
+    "upstreams": {"echo": {"kind": "echo"}},
+    "gateway": {"aliases": {"gpt-5": "banditd/auto"}},
+    "policies": {"default": {"arms": [{"arm": name, "upstream": "echo"} for name in ("small", "large")]}},
+}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("recipes")
+    config = folder / "echo.yaml"
+    config.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    with own_daemon(database=f"sqlite:///{folder}/recipes.db", config=config) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the clients of package.json."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed here")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copy(NODE / "package.json", folder)
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    done = subprocess.run([npm, "install", *quiet], cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install the clients here: {done.stderr[-300:]}")
+    return folder
+
+
+def decisions(url: str) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{url}/v1/decisions?limit=500") as answer:
+        found: list[dict[str, Any]] = json.load(answer)["decisions"]
+    return found
+
+
+@pytest.mark.parametrize(("kind", "code"), EXAMPLES)
+def test_an_example_answers_and_is_recorded(
+    kind: str, code: str, url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "bash" and shutil.which("curl") is None:
+        pytest.skip("curl is not installed here")
+    code = code.replace("http://127.0.0.1:8484", url)
+    folder = request.getfixturevalue("node_folder") if kind == "node" else tmp_path
+    script = folder / ("example.mjs" if kind == "node" else "example")
+    script.write_text(code, encoding="utf-8")
+    command = {"python": [sys.executable], "node": ["node"], "bash": ["bash", "-euo", "pipefail"]}[kind]
+    before = len(decisions(url))
+    done = subprocess.run(
+        [*command, str(script)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "OPENAI_API_KEY": "any", "BANDITD_URL": url},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = re.findall(r'(?:content"?|prompt): "([^"]+)"', code)
+    words = [word for said in asked for word in said.split()]
+    assert words, "an example asks something"
+    assert all(word in done.stdout for word in words), done.stdout  # the echo answers with the question
+    assert len(decisions(url)) - before == len(asked)
+
+
+def test_there_is_an_example_of_every_kind() -> None:
+    kinds = {str(param.values[0]) for param in EXAMPLES}
+    assert kinds == {"python", "node", "bash"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert _EXAMPLE.findall(readme)
+    assert readme.count("\n") <= 120

@@ -1,0 +1,238 @@
+"""The promise's terms: how much may leave the baseline, at which price; nothing saved that cannot be afforded."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.posterior.posterior import Posterior
+from banditd.core.types import FeatureGroup, FeatureSchema, FloatArray
+from banditd.deciding.promise import (
+    COLD,
+    CREDIT,
+    LEAST_SHARE,
+    WINDOW,
+    Misses,
+    Promise,
+    Terms,
+    blended_share,
+    reference_share,
+)
+from banditd.ope.reference import RatedDecision
+
+D = 6
+COSTS = np.array([0.001, 0.004, 0.02])
+BASELINE = 2
+
+
+def posterior(mean: list[float], *, deviation: float) -> Posterior:
+    """Arms whose reward is ``mean`` on every context, known to ``deviation`` on a typical one."""
+    k = len(mean)
+    own = np.zeros((k, D))
+    return Posterior(
+        centre=np.array(mean),
+        inverse=tuple(np.eye(D) * deviation**2 / D for _ in range(k)),
+        own=own,
+        shared_spread=None,
+        shared_pull=np.zeros(D),
+        counts=np.full(k, 100.0),
+        noise=np.full(k, 0.2),
+    )
+
+
+def context(generator: np.random.Generator) -> FloatArray:
+    x = generator.normal(size=D)
+    x[0] = 1.0
+    return x
+
+
+def watched(keep: float, mean: list[float], *, n: int = 80, played: FloatArray | None = None) -> Promise:
+    """A promise that has seen ``n`` decisions, drawn from ``played`` (the baseline unless said otherwise)."""
+    generator = np.random.default_rng(0)
+    promise = Promise(n_arms=len(mean), n_features=D, baseline=BASELINE, keep=keep)
+    everything = np.ones(len(mean), dtype=bool)
+    vector = np.eye(len(mean))[BASELINE] if played is None else played
+    for _ in range(n):
+        own = np.eye(len(mean))[int(np.argmax(mean))]
+        promise.observe(
+            context(generator), cost_usd=COSTS, eligible=everything, own=own, mean=np.array(mean), played=vector
+        )
+    return promise
+
+
+def rated(n: int) -> Misses:
+    misses = Misses()
+    for number in range(n):
+        misses.add(RatedDecision(0.8, 0.8, 0.8, 0.5, is_baseline=number % 2 == 0))
+    return misses
+
+
+def solved(keep: float, mean: list[float], *, deviation: float = 1e-4, rewards: int = 1000) -> Terms:
+    return watched(keep, mean).solve(posterior(mean, deviation=deviation), rated(rewards), silence=0)
+
+
+def test_an_arm_known_to_be_as_good_and_cheaper_takes_all() -> None:
+    terms = solved(0.98, [0.8, 0.1, 0.8])
+    assert terms.share == 1.0
+    assert terms.state == "keeping"
+    assert terms.saves_usd == pytest.approx(COSTS[2] - COSTS[0])
+
+
+def test_a_worse_arm_takes_the_share_that_the_allowed_loss_pays_for() -> None:
+    """Baseline .8, the other .7: .04 may be lost, and .005 of what the baseline alone has saved up so far."""
+    terms = solved(0.95, [0.7, 0.1, 0.8])
+    assert terms.share == pytest.approx((0.04 + CREDIT * 0.05 / 300) / 0.1, rel=0.02)
+    assert terms.loss == pytest.approx(0.1)
+
+
+def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
+    promise = Promise(n_arms=3, n_features=D, baseline=0, keep=0.95)
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        promise.observe(
+            context(generator),
+            cost_usd=COSTS,
+            eligible=np.array([True, False, False]),  # dearer arms are out
+            own=np.array([1.0, 0.0, 0.0]),
+            mean=np.array([0.8, 0.9, 0.9]),
+            played=np.array([1.0, 0.0, 0.0]),
+        )
+    terms = promise.solve(posterior([0.8, 0.9, 0.9], deviation=0.01), rated(100), silence=0)
+    assert terms.state == "nothing_to_save"
+    assert terms.share == LEAST_SHARE
+
+
+@settings(deadline=None)
+@given(st.floats(0.8, 0.99), st.lists(st.floats(0.05, 0.95), min_size=3, max_size=3), st.floats(1e-4, 0.3))
+def test_the_share_is_a_share_and_never_below_half_the_allowed_loss(
+    keep: float, mean: list[float], deviation: float
+) -> None:
+    terms = solved(keep, mean, deviation=deviation)
+    assert 0.0 < terms.share <= 1.0
+    assert terms.saves_usd >= 0.0
+    if terms.state == "keeping":
+        certain_loss = mean[BASELINE] + 1.0 + 3.0 * deviation  # more cannot be predicted to be lost
+        assert terms.share >= min(1.0, 0.5 * (1.0 - keep) * mean[BASELINE] / certain_loss)
+
+
+@settings(deadline=None)
+@given(st.floats(0.01, 0.2), st.floats(1.1, 4.0))
+def test_the_less_is_known_the_less_may_leave(deviation: float, times: float) -> None:
+    mean = [0.75, 0.1, 0.8]
+    known, unknown = solved(0.95, mean, deviation=deviation), solved(0.95, mean, deviation=deviation * times)
+    assert known.saves_usd >= unknown.saves_usd - 1e-12
+
+
+@settings(deadline=None)
+@given(st.floats(0.85, 0.99), st.floats(0.001, 0.1))
+def test_a_laxer_promise_never_saves_less(keep: float, more: float) -> None:
+    mean = [0.6, 0.7, 0.8]
+    assert solved(max(keep - more, 0.5), mean).saves_usd >= solved(keep, mean).saves_usd - 1e-12
+
+
+def test_without_rewards_no_more_leaves_than_may_be_lost() -> None:
+    promise = watched(0.95, [0.8, 0.1, 0.8], n=COLD + 1)
+    terms = promise.solve(posterior([0.8, 0.1, 0.8], deviation=1e-4), Misses(), silence=COLD + 1)
+    assert terms.state == "no_rewards"
+    assert terms.share == pytest.approx(0.05)
+    silent = watched(0.95, [0.8, 0.1, 0.8]).solve(posterior([0.8, 0.1, 0.8], deviation=1e-4), rated(50), silence=301)
+    assert silent.state == "no_rewards"
+
+
+def test_after_an_alarm_no_more_leaves_than_may_be_lost_and_later_it_is_forgotten() -> None:
+    promise, belief = watched(0.95, [0.8, 0.1, 0.8]), posterior([0.8, 0.1, 0.8], deviation=1e-4)
+    broken = promise.solve(belief, rated(1000), silence=0, since_alarm=5)
+    assert broken.state == "broken"
+    assert broken.share <= 0.05 + 1e-12
+    assert promise.solve(belief, rated(1000), silence=0, since_alarm=10_000).state == "keeping"
+
+
+def test_a_baseline_that_is_away_leaves_the_policy_alone() -> None:
+    promise = watched(0.95, [0.7, 0.1, 0.8])
+    promise.observe(
+        context(np.random.default_rng(1)),
+        cost_usd=COSTS,
+        eligible=np.array([True, True, False]),
+        own=np.array([1.0, 0.0, 0.0]),
+        mean=np.array([0.7, 0.1, 0.8]),
+        played=np.array([1.0, 0.0, 0.0]),
+    )
+    terms = promise.solve(posterior([0.7, 0.1, 0.8], deviation=1e-4), rated(1000), silence=0)
+    assert (terms.state, terms.share) == ("baseline_away", 1.0)
+
+
+def test_what_was_lost_is_made_good_and_what_was_gained_is_spent_within_bounds() -> None:
+    mean = [0.7, 0.1, 0.8]
+    belief, misses = posterior(mean, deviation=1e-4), rated(1000)
+    even = watched(0.95, mean, played=np.array([0.4, 0.0, 0.6])).solve(belief, misses, silence=0)
+    lost = watched(0.95, mean, n=60, played=np.array([1.0, 0.0, 0.0])).solve(belief, misses, silence=0)
+    gained = watched(0.95, mean)
+    more = gained.solve(belief, misses, silence=0)
+    assert lost.share < even.share < more.share
+    assert gained.debt >= -CREDIT * 0.05 - 1e-12
+
+
+def test_the_standard_error_is_that_of_the_posterior() -> None:
+    """Against the spread of the loss over draws of all arms' coefficients, shared ones included."""
+    generator = np.random.default_rng(3)
+    groups = (FeatureGroup("bias", 0, 1), FeatureGroup("lexical", 1, D))
+    schema = FeatureSchema(version=1, hash="t", groups=groups, names=tuple("abcdef"), encoder_id="t",
+                           embedding_dimension=2, n_clusters=1)  # fmt: skip
+    state = PolicyState(schema=schema, settings=PolicySettings(), arms=[ArmPrior(name) for name in "abc"])
+    for _ in range(60):
+        x = context(generator)
+        x[1:] /= np.sqrt(D)
+        arm = "abc"[int(generator.integers(3))]
+        state.fold(arm=arm, epoch=0, x=x, weight=1.0, reward=float(generator.random() < 0.5 + 0.2 * np.tanh(x[1])))
+    belief = state.snapshot().posterior
+    promise = Promise(n_arms=3, n_features=D, baseline=BASELINE, keep=0.9)
+    rows = []
+    for _ in range(100):
+        x = context(generator)
+        x[1:] /= np.sqrt(D)
+        rows.append(x)
+        promise.observe(x, cost_usd=COSTS, eligible=np.ones(3, dtype=bool), own=np.array([1.0, 0.0, 0.0]),
+                        mean=np.full(3, 0.5), played=np.array([0.0, 0.0, 1.0]))  # fmt: skip
+    terms = promise.solve(belief, rated(100), silence=0)
+    xs = np.stack(rows)
+    mean = np.clip(xs @ belief.coefficients().T + belief.centre * xs[:, :1], 0.0, 1.0)
+    arms = (mean - terms.price_per_usd * COSTS).argmax(axis=1)
+    assert belief.shared_spread is not None
+    shift = generator.multivariate_normal(np.zeros(D), belief.shared_spread, size=20_000)
+    theta = np.stack(
+        [
+            generator.multivariate_normal(np.zeros(D), inverse, size=20_000) + shift @ inverse
+            for inverse in belief.inverse
+        ]
+    )  # (K, draws, d): the shared part moves every arm at once
+    values = np.einsum("kmd,nd->kmn", theta, xs)
+    drawn = values[BASELINE].mean(axis=1) - np.take_along_axis(
+        values, np.broadcast_to(arms, (1, 20_000, 100)), axis=0
+    )[0].mean(axis=1)
+    assert terms.error == pytest.approx(float(drawn.std()), rel=0.03)
+
+
+def test_prices_that_move_move_the_remembered_decisions() -> None:
+    promise = watched(0.95, [0.8, 0.1, 0.8])
+    promise.window.reprice(np.array([100.0, 1.0, 1.0]))
+    terms = promise.solve(posterior([0.8, 0.1, 0.8], deviation=1e-4), rated(1000), silence=0)
+    assert terms.saves_usd < COSTS[2] - COSTS[0]
+
+
+def test_the_window_keeps_the_newest() -> None:
+    promise = watched(0.95, [0.8, 0.1, 0.8], n=WINDOW + 7)
+    assert promise.window.size == WINDOW
+
+
+@settings(deadline=None)
+@given(st.floats(0.0, 0.5), st.booleans(), st.floats(0.0, 1.0))
+def test_the_reference_share_is_always_left_to_the_baseline(configured: float, precise: bool, share: float) -> None:
+    reference = reference_share(configured, precise=precise)
+    assert 0.0 <= reference <= configured
+    assert blended_share(Terms(share=share), reference) <= 1.0 - reference
+    assert not math.isnan(reference)

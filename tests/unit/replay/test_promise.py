@@ -1,0 +1,68 @@
+"""Replay with a promise: its JSON, what it is compared with, and that it is kept on a made-up pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from banditd.core.errors import InvalidInputError
+from banditd.replay import ReplayOptions, make_plan, run
+from banditd.replay.promise import contextual, mixture, single
+
+
+def report(folder: Path, **options: object) -> dict[str, object]:
+    return run(ReplayOptions(directory=folder, workers=1, **options)).content  # type: ignore[arg-type]
+
+
+def test_the_promise_stands_in_the_report_and_is_kept(two_topics: Path) -> None:
+    content = report(two_topics, keep=0.9, seeds=2)
+    promise = content["promise"]
+    assert isinstance(promise, dict)
+    assert (promise["keep"], promise["baseline"]) == (0.9, "large")
+    assert set(promise["quality_ratio"]) == {"mean", "worst_seed", "first_500_worst_seed", "last_third"}
+    assert set(promise["cost_share"]) == {"mean", "first_100", "last_third"}
+    assert promise["quality_ratio"]["worst_seed"] >= 0.88
+    assert promise["cost_share"]["mean"] < 1.0
+    assert 0.0 < promise["baseline_share"] < 1.0
+    assert promise["held"] in {"yes", "no", "unknown"}
+    assert content["objective"] == {"kind": "promise", "keep": 0.9, "baseline": "dearest"}
+    for one in promise["per_seed"]:
+        assert one["interval"] is None or one["interval"][0] <= one["interval"][1]
+
+
+def test_without_a_promise_there_is_none(two_topics: Path) -> None:
+    assert report(two_topics, cost_weight=0.1, limit=60)["promise"] is None
+
+
+def test_a_promise_excludes_other_objectives_and_needs_a_known_baseline(two_topics: Path) -> None:
+    with pytest.raises(InvalidInputError, match="only --keep"):
+        ReplayOptions(directory=two_topics, keep=0.9, cost_weight=0.1)
+    with pytest.raises(InvalidInputError, match="only --keep"):
+        ReplayOptions(directory=two_topics, keep=0.9, budget_usd=1.0)
+    with pytest.raises(InvalidInputError, match=r"0\.5 to 1"):
+        ReplayOptions(directory=two_topics, keep=0.2)
+    with pytest.raises(InvalidInputError, match="--keep"):
+        ReplayOptions(directory=two_topics, baseline="best")
+    with pytest.raises(InvalidInputError, match="nobody"):
+        make_plan(ReplayOptions(directory=two_topics, keep=0.9, baseline="nobody"))
+
+
+@pytest.mark.parametrize("baseline", ["dearest", "best", "small"])
+def test_the_baseline_is_named_in_three_ways(two_topics: Path, baseline: str) -> None:
+    promise = report(two_topics, keep=0.95, baseline=baseline, limit=80)["promise"]
+    assert isinstance(promise, dict)
+    assert promise["baseline"] == ("small" if baseline == "small" else "large")
+
+
+def test_references_are_no_dearer_than_less_knowing_ones(two_topics: Path) -> None:
+    plan = make_plan(ReplayOptions(directory=two_topics, keep=0.95))
+    rows = np.sort(plan.scored)
+    baseline = plan.data.arms.index("large")
+    one, two = single(plan, rows, baseline), mixture(plan, rows, baseline)
+    x = np.stack([np.ones(plan.data.n_rows), plan.data.category.astype(np.float64)], axis=1)
+    assert two <= one + 1e-12 <= 1.0 + 2e-12
+    found = contextual(plan, rows, baseline, x)
+    assert found is not None
+    assert found < two  # the topic tells which arm answers
