@@ -49,7 +49,7 @@ format: $(DEV_OK) ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo: $(RUN_OK) ## simulated traffic through a running daemon (or one of its own), then what it learned
+demo: $(RUN_OK) ## simulated traffic through a daemon, then what it learned (ARGS=--gateway: a first chat call)
 	@$(BIN)/banditd simulate --config $(CONFIG) $(if $(PORT),--url http://127.0.0.1:$(PORT)) \
 	  --start-if-absent --requests 3000 --report $(ARGS)
 
@@ -65,7 +65,7 @@ bench-learning: $(BENCH_OK) ## banditd and the published routers side by side (A
 bench-budget: $(BENCH_OK) ## budgets that hold and prices that move, beside ParetoBandit (ARGS="--seeds 4", "--write")
 	$(BENCH_VENV)/bin/python -m bench.budget $(ARGS)
 
-chaos: $(RUN_OK) ## kill -9 the daemon 50 times under load and audit what it kept (ARGS="--kills 5")
+chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)
 
 migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve does it by itself)

@@ -63,7 +63,8 @@ async def serve_daemon(settings: Settings) -> AsyncIterator[Served]:
             opened.append(daemon)
             yield daemon
 
-    runner = web.AppRunner(create_app(open_daemon, web_settings(settings)), access_log=None, shutdown_timeout=0.5)
+    app = create_app(open_daemon, web_settings(settings))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.server.shutdown_timeout_s)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -101,6 +102,7 @@ def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> S
             learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
             upstreams={"up": up, **sections.pop("upstreams", {})},
             gateway=gateway or {},  # type: ignore[arg-type]
+            server={"shutdown_timeout_s": 1.5, **sections.pop("server", {})},  # type: ignore[arg-type]
             policies={"default": policy, **(more_policies or {})},  # type: ignore[dict-item]
             **sections,
         )

@@ -35,6 +35,9 @@ LINES = 10
 )
 @click.option("--start-if-absent", is_flag=True, help="Start a daemon of its own when none answers (see --config).")
 @click.option("--report", is_flag=True, help="Afterwards print what the daemon learned.")
+@click.option(
+    "--gateway", is_flag=True, help="Instead: serve the gateway without a key (an echo), and show a first call to it."
+)
 @json_option
 def simulate(
     url: str,
@@ -48,6 +51,7 @@ def simulate(
     invent_arms: bool,
     start_if_absent: bool,
     report: bool,
+    gateway: bool,
     as_json: bool,
 ) -> None:
     """Send generated queries of eight task families, with rewards that are late, missing, doubled or corrected.
@@ -60,7 +64,13 @@ def simulate(
       banditd simulate --requests 5000
       banditd simulate --url http://127.0.0.1:8484 --rate 50 --seed 7
       banditd simulate --start-if-absent --report
+      banditd simulate --gateway
     """
+    if gateway:
+        from banditd.cli.gateway_demo import serve_gateway
+
+        serve_gateway(url, config)
+        return
     from banditd.simulate.runner import SimulationOptions
 
     options = SimulationOptions(

@@ -27,6 +27,7 @@ from banditd.cli.show import echo_json, print_table
 @click.option("--cost-weight", type=float, help="Price of money instead of the policy's own.")
 @click.option("--expected-output-tokens", type=float, help="How long an answer you expect.")
 @click.option("--session", "session_id", help="Requests of one session keep their arm.")
+@click.option("--reference", help="What you will call the decision by when you reward it.")
 @click.option("--new-session-arm", is_flag=True, help="Draw the session's arm afresh.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label of yours; may be repeated.")
 @click.option(
@@ -91,6 +92,7 @@ def route(
 @click.command()
 @click.argument("decision_id")
 @click.argument("value", required=False)
+@click.option("--reference", is_flag=True, help="DECISION_ID is what the query was called by, or its answer's id.")
 @daemon_options
 @click.option("--source", default="human", show_default=True, help="Who says so: human, judge, metric, implicit.")
 @click.option("--metric", default="quality", show_default=True, help="What was measured.")
@@ -100,6 +102,7 @@ def route(
 def reward(
     decision_id: str,
     value: str | None,
+    reference: bool,
     url: str,
     api_key: str | None,
     source: str,
@@ -115,8 +118,13 @@ def reward(
       banditd reward 0198c2f0-... 0.8 --source judge
       banditd reward 0198c2f0-... up
       banditd reward 0198c2f0-... --retract
+      banditd reward --reference ticket-4711 down
     """
-    body: dict[str, Any] = {"decision_id": decision_id, "source": source, "metric": metric}
+    body: dict[str, Any] = {
+        "reference" if reference else "decision_id": decision_id,
+        "source": source,
+        "metric": metric,
+    }
     if retract == (value is not None):
         raise click.UsageError("give either a VALUE (a number, up or down) or --retract")
     body |= {"retract": True} if value is None else _value(value)

@@ -77,14 +77,15 @@ class AsyncClient:
 
     async def reward(
         self,
-        decision_id: str,
-        value: Value,
+        decision_id: str | None = None,
+        value: Value | None = None,
         *,
         source: str | None = None,
         metric: str = "quality",
         metadata: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
         replace: bool = False,
+        reference: str | None = None,
     ) -> RewardReceipt:
         """Reward a decision (see ``Client.reward``)."""
         return await self._run(
@@ -96,6 +97,7 @@ class AsyncClient:
                 metadata=metadata,
                 idempotency_key=idempotency_key,
                 replace=replace,
+                reference=reference,
             )
         )
 

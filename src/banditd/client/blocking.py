@@ -98,19 +98,22 @@ class Client:
 
     def reward(
         self,
-        decision_id: str,
-        value: Value,
+        decision_id: str | None = None,
+        value: Value | None = None,
         *,
         source: str | None = None,
         metric: str = "quality",
         metadata: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
         replace: bool = False,
+        reference: str | None = None,
     ) -> RewardReceipt:
         """Reward a decision: a number on the scale of its source, ``"up"`` or ``"down"``.
 
         Each call is one reward, however often it has to be sent: its idempotency key is made once, unless you
         give your own. ``replace=True`` instead makes it the only word of this source on this metric.
+
+        ``reference`` instead of the decision's id: what the query was called by, or the id of the upstream's answer.
         """
         return self._run(
             calls.reward(
@@ -121,6 +124,7 @@ class Client:
                 metadata=metadata,
                 idempotency_key=idempotency_key,
                 replace=replace,
+                reference=reference,
             )
         )
 
@@ -130,7 +134,7 @@ class Client:
 
     def usage(self, decision_id: str, **report: Json) -> UsageReceipt:
         """Report what a decision used: ``input_tokens``, ``cached_input_tokens``, ``output_tokens``,
-        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``served_arm``, ``attempts``.
+        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``response_id``, ``served_arm``, ``attempts``.
 
         Reports of a decision are merged: later ones complete or correct what earlier ones said.
         """

@@ -70,14 +70,15 @@ def query_body(query: Query, options: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def reward(
-    decision_id: str,
-    value: Value,
+    decision_id: str | None,
+    value: Value | None,
     *,
     source: str,
     metric: str,
     metadata: Mapping[str, Json] | None,
     idempotency_key: str | None,
     replace: bool,
+    reference: str | None = None,
 ) -> Call[RewardReceipt]:
     """``POST /v1/rewards``. The key is made here, once per call, so every retry of it carries the same.
 
@@ -86,9 +87,12 @@ def reward(
     """
     if replace and idempotency_key is not None:
         raise ValueError("give idempotency_key or replace=True, not both: a key stands for one value")
-    if isinstance(value, str) and value not in {"up", "down"}:
+    if value is None or (isinstance(value, str) and value not in {"up", "down"}):
         raise ValueError(f"a reward is a number, 'up' or 'down', not {value!r}")
-    body: dict[str, Json] = {"decision_id": decision_id, "source": source, "metric": metric}
+    if (decision_id is None) == (reference is None):
+        raise ValueError("give a decision_id or a reference, one of them")
+    named = {"decision_id": decision_id} if reference is None else {"reference": reference}
+    body: dict[str, Json] = {**named, "source": source, "metric": metric}
     body |= {"thumb": value} if isinstance(value, str) else {"value": float(value)}
     if metadata:
         body["metadata"] = dict(metadata)

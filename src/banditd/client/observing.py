@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 Json = Any
 logger = logging.getLogger(__name__)
 Finished = Callable[["Tally"], None]
+MAX_ID: Final = 256
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -33,6 +34,7 @@ class Tally:
             self._whole(get(piece, "response"))
         elif kind == "message_start":
             self._usage(get(get(piece, "message"), "usage"))
+            self._named(get(piece, "message"))
         elif kind == "message_delta":
             self._usage(get(piece, "usage"))
             self._finish(get(get(piece, "delta"), "stop_reason"))
@@ -47,6 +49,7 @@ class Tally:
 
     def _whole(self, answer: Any) -> None:
         self._usage(get(answer, "usage"))
+        self._named(answer)
         choices = get(answer, "choices")
         if isinstance(choices, list | tuple):
             self._finish(get(choices[0], "finish_reason") if choices else None)
@@ -54,6 +57,12 @@ class Tally:
             self._finish(get(answer, "stop_reason"))
         elif get(answer, "object") == "response":
             self._finish(get(get(answer, "incomplete_details"), "reason") or get(answer, "status"))
+
+    def _named(self, answer: Any) -> None:
+        """The answer's id: rewards take it as a reference."""
+        given = get(answer, "id")
+        if isinstance(given, str) and 0 < len(given) <= MAX_ID:
+            self.fields["response_id"] = given
 
     def _finish(self, reason: Any) -> None:
         if isinstance(reason, str):

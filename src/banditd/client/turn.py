@@ -69,6 +69,7 @@ class Turn:
         latency_ms: float | None = None,
         error: str | None = None,
         finish_reason: str | None = None,
+        response_id: str | None = None,
     ) -> None:
         """Note what the call used; stops the clock, unless ``latency_ms`` says better."""
         self.stop_clock()
@@ -80,6 +81,7 @@ class Turn:
             latency_ms=latency_ms,
             error=error,
             finish_reason=finish_reason,
+            response_id=response_id,
         )
 
     def observe(self, answer: T) -> T:

@@ -13,9 +13,15 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from banditd.core.attempts import Attempt
 from banditd.core.money import Charge
 from banditd.core.request_keys import RequestKey
+from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
+
+__all__ = [
+    "DEFAULT_POLICY", "MICROSECONDS_PER_SECOND", "QUALITY_TIERS", "Arm", "ArmUsage", "Blend", "BoolArray", "Context",
+    "Contribution", "Decision", "FeatureGroup", "FeatureSchema", "Float32Array", "FloatArray", "IntArray", "Price",
+    "QualityTier", "Query", "RewardEvent", "RewardReceipt", "RewardSubmission", "UsageReport", "price_at",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -184,6 +190,7 @@ class Query:
     quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
     objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
+    reference : what the client calls the decision by later, under the same API key.
     upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
     None: any arm. pinned : the query itself names its arm, the
     only one of ``candidates``.
@@ -215,6 +222,7 @@ class Query:
     upstreams: Mapping[str, str | None] | None = None
     pinned: bool = False
     request_key: RequestKey | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,6 +267,7 @@ class Decision:
     mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
     key_name : of the API key that asked, None without API keys.
     generations : of the policy's arms that have had more than one.
+    reference : what its client calls it by, under ``key_name``.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
     """
 
@@ -299,6 +308,7 @@ class Decision:
     request_key: RequestKey | None = None
     duplicate: bool = False
     generations: Mapping[str, int] = field(default_factory=dict)
+    reference: str | None = None
 
     @property
     def chosen_index(self) -> int:
@@ -308,90 +318,3 @@ class Decision:
     def predicted_cost_usd(self) -> float:
         """Of the arm that was drawn."""
         return float(self.cost_usd[self.chosen_index])
-
-
-# ---------------------------------------------------------------- the reward walk
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardSubmission:
-    """One reward as it was posted.
-
-    identity : ``key:<Idempotency-Key>``, or ``src:<decision>/<metric>/<source>`` without a key.
-    body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
-    value : on the source's own scale; None for a thumb or a retraction.
-    thumb : ``up`` | ``down``: the ends of the source's scale.
-    scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
-    owner : the API key that may reward its own decisions only; None: any decision.
-    """
-
-    decision_id: str
-    identity: str
-    keyed: bool
-    body_hash: str
-    metric: str
-    source: str
-    value: float | None
-    retract: bool
-    metadata: Mapping[str, object]
-    received_at_us: int
-    thumb: str | None = None
-    scope: str | None = None
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardReceipt:
-    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (kept, never learned)."""
-
-    reward_id: str
-    decision_id: str
-    status: str
-    duplicate: bool
-    revision: int
-    reward: float | None
-    late: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReport:
-    """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
-
-    attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
-    ``served_arm``, and the figures of the report are its own.
-    """
-
-    decision_id: str
-    served_arm: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_input_tokens: int | None = None
-    cost_usd: float | None = None
-    latency_ms: float | None = None
-    error: str | None = None
-    finish_reason: str | None = None
-    attempts: tuple[Attempt, ...] = ()
-    body_hash: str = ""
-    received_at_us: int = 0
-    request_key: RequestKey | None = None
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RewardEvent:
-    """An active reward of a decision, normalised to [0, 1]. ``kind``: ``reward`` | ``default``."""
-
-    reward: float
-    noise_variance: float
-    kind: str
-    created_at_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one decision has put into the statistics: (arm, epoch), weight w and merged reward r."""
-
-    arm: str
-    epoch: int
-    weight: float
-    reward: float

@@ -124,7 +124,7 @@ class JobScheduler:
             logger.exception("job.failed", extra={"job": job.name})
         duration_s = perf_counter() - started
         self._metrics.count(self._metrics.job_runs, job.name, "failed" if failure else "done")
-        self._metrics.child(self._metrics.job_seconds, job.name).set(duration_s)  # type: ignore[union-attr]
-        self._metrics.child(self._metrics.job_last_run, job.name).set(self._clock.now_us() / 1e6)  # type: ignore[union-attr]
+        self._metrics.child(self._metrics.job_seconds, job.name).set(duration_s)
+        self._metrics.child(self._metrics.job_last_run, job.name).set(self._clock.now_us() / 1e6)
         if not job.everywhere:
             await self._store.finished(job.name, self._clock.now_us(), duration_s=duration_s, error=failure)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
 from banditd.obs.logs import dropped_lines
+from banditd.obs.tally import TallyCounter, TallyHistogram
 
 _FAST_S: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
@@ -40,6 +41,9 @@ class _LogCollector(Collector):
         )
 
 
+Labelled = Counter | Gauge | Histogram | TallyCounter | TallyHistogram
+
+
 class Metrics:
     """All metrics of one process.
 
@@ -51,7 +55,7 @@ class Metrics:
 
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
-        self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
+        self._children: dict[tuple[str, ...], Any] = {}
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()
@@ -62,16 +66,27 @@ class Metrics:
         self._gauge("banditd_build_info", "Version of the daemon (always 1).", "version").labels(version).set(1)
 
     def _define_requests(self) -> None:
-        self.requests = self._counter("banditd_http_requests", "Requests answered.", "method", "route", "status")
-        self.request_seconds = self._histogram(
-            "banditd_http_request_seconds", "Time from the head of a request to its answer.", _FAST_S, "route"
+        # What every request raises.
+        self.requests = TallyCounter(
+            "banditd_http_requests", "Requests answered.", ("method", "route", "status"), self.registry
         )
-        self.route_overhead = self._histogram(
+        self.request_seconds = TallyHistogram(
+            "banditd_http_request_seconds",
+            "Time from the head of a request to its answer.",
+            _FAST_S,
+            ("route",),
+            self.registry,
+        )
+        self.route_overhead = TallyHistogram(
             "banditd_route_overhead_seconds",
             "Time that one routing decision takes, commit included.",
             _FAST_S,
+            (),
+            self.registry,
         )
-        self.selections = self._counter("banditd_arm_selections", "Decisions by arm.", "policy", "arm", "explored")
+        self.selections = TallyCounter(
+            "banditd_arm_selections", "Decisions by arm.", ("policy", "arm", "explored"), self.registry
+        )
         self.degraded = self._counter(
             "banditd_degraded", "Decisions made without a context, by reason.", "policy", "reason"
         )
@@ -188,12 +203,12 @@ class Metrics:
         )
         self.up = self._gauge("banditd_ready", "1 while the process is ready for traffic, as of this scrape.")
 
-    def child(self, metric: Counter | Gauge | Histogram, *labels: str) -> Counter | Gauge | Histogram:
+    def child(self, metric: Labelled, *labels: str) -> Any:
         """The labelled child of a metric from a bounded cache, without the library's lock.
 
         Parameters
         ----------
-        metric : Counter, Gauge or Histogram
+        metric : Counter, Gauge, Histogram or a tally
             One of this object's metrics.
         *labels : str
             Its label values in order.
@@ -210,13 +225,13 @@ class Metrics:
             found = self._children[key] = metric.labels(*labels)
         return found
 
-    def count(self, metric: Counter, *labels: str, by: float = 1) -> None:
+    def count(self, metric: Counter | TallyCounter, *labels: str, by: float = 1) -> None:
         """Add ``by`` (>= 0) to a counter's child (see ``child``)."""
-        self.child(metric, *labels).inc(by)  # type: ignore[union-attr]  # a counter's child is a counter
+        self.child(metric, *labels).inc(by)
 
     def observe(self, metric: Histogram, value: float, *labels: str) -> None:
         """Add a value to a histogram's child (see ``child``)."""
-        self.child(metric, *labels).observe(value)  # type: ignore[union-attr]  # a histogram's child is one
+        self.child(metric, *labels).observe(value)
 
     def settled(self, settled: Settled, news: Sequence[Attempt]) -> None:
         """Count what a usage report told that was new. ``news`` : the attempts that were not known.
@@ -234,7 +249,7 @@ class Metrics:
                 self.count(self.tokens, policy, arm, direction, by=max(tokens - known, 0))
         if after.latency_ms is not None and (before is None or before.latency_ms is None):
             child = self.child(self.upstream_seconds, policy, arm)
-            child.observe(after.latency_ms / 1e3)  # type: ignore[union-attr]  # a histogram's child is one
+            child.observe(after.latency_ms / 1e3)
         for one in news:
             if one.error is not None:
                 self.count(self.upstream_errors, policy, one.arm)

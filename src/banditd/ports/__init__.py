@@ -11,6 +11,7 @@ from typing import Protocol
 
 from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import (
     Decision,
@@ -122,6 +123,9 @@ class DecisionLog(Protocol):
     def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
         """Every decision with its merged reward and usage, oldest first, for export and off-policy use."""
 
+    async def find_reference(self, reference: Reference) -> str | None:
+        """The id of the newest decision that the reference means, None without one."""
+
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         """The arm that this session was given last (with sessions written by ``append``)."""
 
@@ -141,6 +145,7 @@ class DecisionFilter:
     policy: str | None = None
     arm: str | None = None
     session_id: str | None = None
+    reference: str | None = None  # of any API key
     cluster: int | None = None
     explored: bool | None = None
     since_us: int | None = None

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.errors import InvalidInputError, NotFoundError, OutcomeUnknownError, StorageUnavailableError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.deciding.view import is_onboarding
@@ -149,12 +150,13 @@ class ArmService:
 
     async def _stored(self, arm: Arm, duplicate: bool) -> ArmView:
         """An arm as a change has left it. For a repeat, as the first request left it, whatever came after."""
-        if not duplicate:
-            await self._changed()
-            return await self.get(arm.policy, arm.arm)
-        statistics = await self._statistics(arm.policy)
-        usage = (await self._store.usage(arm.policy)).get(arm.arm)
-        prices = (await self._store.price_histories(arm.policy)).get(arm.arm, ())
+        with _stored_already():
+            if not duplicate:
+                await self._changed()
+                return await self.get(arm.policy, arm.arm)
+            statistics = await self._statistics(arm.policy)
+            usage = (await self._store.usage(arm.policy)).get(arm.arm)
+            prices = (await self._store.price_histories(arm.policy)).get(arm.arm, ())
         view = _view(arm, usage, statistics.get(arm.arm, {}), prices, NO_QUOTA, arm.created_at_us)
         return dataclasses.replace(view, duplicate=True)
 
@@ -166,7 +168,8 @@ class ArmService:
         self._require_policy(policy)
         duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key)
         if not duplicate:
-            await self._changed()
+            with _stored_already():
+                await self._changed()
         return duplicate
 
     async def seed(self, policy: str, arms: Sequence[Arm]) -> int:
@@ -195,6 +198,19 @@ class ArmService:
                 code="UPSTREAM_UNKNOWN",
                 field="/upstream",
             )
+
+
+@contextmanager
+def _stored_already() -> Iterator[None]:
+    """The change is committed: a database that fails from here on must not be told as if nothing had been stored."""
+    try:
+        yield
+    except StorageUnavailableError as error:
+        raise OutcomeUnknownError(
+            "The change of the arm is stored, but the database did not answer when it was read again. Read the arm, "
+            "or send the same request again with the same Idempotency-Key: nothing is changed twice.",
+            retry_after_s=error.retry_after_s,
+        ) from error
 
 
 def _view(

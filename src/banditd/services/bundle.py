@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.core.errors import BanditdError
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
@@ -23,12 +24,14 @@ from banditd.services.money.corrections import CorrectionInput
 class RewardInput:
     """One reward as a client gives it, before its source's scale is applied.
 
+    decision_id : of what it is for; empty where a ``reference`` says it.
     Exactly one of ``value``, ``thumb`` (``up`` | ``down``) and ``retract`` is given.
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
     key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
     """
 
-    decision_id: str
+    decision_id: str = ""
+    reference: Reference | None = None
     value: float | None = None
     thumb: str | None = None
     metric: str = "quality"
@@ -83,6 +86,9 @@ class Routing(Protocol):
 class Rewards(Protocol):
     async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
         """One result per reward, in order, after all of them are durable."""
+
+    async def decision_of(self, reference: Reference) -> str:
+        """The id of the newest decision that the reference means. Raises NotFoundError."""
 
     async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         """Take a reward back; what it taught is unlearned. Raises NotFoundError."""

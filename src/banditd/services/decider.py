@@ -201,6 +201,7 @@ class TurnDecider:
             key_name=query.key_name,
             generations=view.generations,
             request_key=query.request_key,
+            reference=query.reference,
             unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
         )
 

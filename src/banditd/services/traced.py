@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from banditd.core.errors import BanditdError
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
 from banditd.obs.tracing import Attribute, Tracing
@@ -88,6 +89,9 @@ class TracedDecisionLog:
     def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
         return self._inner.stream(policy, batch_rows=batch_rows)
 
+    async def find_reference(self, reference: Reference) -> str | None:
+        return await self._inner.find_reference(reference)
+
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._inner.session_arm(policy, session_id)
 
@@ -142,6 +146,9 @@ class TracedRewards:
             duplicates = sum(isinstance(one, RewardReceipt) and one.duplicate for one in outcomes)
             span.set_attributes({"banditd.duplicates": duplicates, "banditd.failures": _failures(outcomes)})
             return outcomes
+
+    async def decision_of(self, reference: Reference) -> str:
+        return await self._inner.decision_of(reference)
 
     async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         with self._tracing.span("banditd.retract") as span:

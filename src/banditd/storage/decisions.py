@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, 
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter
@@ -29,6 +30,7 @@ from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
+from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.schema.record import ARROW_TYPES, row_of
 from banditd.storage.sessions import SessionReader
@@ -143,6 +145,10 @@ class SqlDecisionLog:
 
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         return await self._sessions.arm(policy, session_id)
+
+    async def find_reference(self, reference: Reference) -> str | None:
+        found = await self._database.read(lambda connection: find_references(connection, reference))
+        return found[0][0] if found else None
 
     async def activate(
         self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None

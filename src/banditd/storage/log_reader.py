@@ -153,6 +153,7 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
             (c.policy, filters.policy),
             (c.arm, filters.arm),
             (c.session_id, filters.session_id),
+            (c.reference, filters.reference),
             (c.cluster, filters.cluster),
             (c.explored, filters.explored),
         )

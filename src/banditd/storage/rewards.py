@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exis
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import DEFAULT_POLICY, RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled
@@ -23,6 +24,7 @@ from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
+from banditd.storage.references import find_references
 from banditd.storage.schema import activation, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.usage import UsageLog
@@ -49,6 +51,7 @@ class SqlRewardLog:
     def _record(
         self, connection: Connection, batches: Sequence[tuple[Sequence[RewardSubmission], Judge]]
     ) -> list[list[Answer]]:
+        batches = [(_resolved(connection, submissions), judge) for submissions, judge in batches]
         everything = [submission for submissions, _ in batches for submission in submissions]
         facts = self._facts(connection, {submission.decision_id for submission in everything})
         identities = Identities(connection, everything, facts)
@@ -148,6 +151,32 @@ class SqlRewardLog:
         return await self._usage.release(decision_ids, at_us)
 
 
+def _resolved(connection: Connection, submissions: Sequence[RewardSubmission]) -> Sequence[RewardSubmission]:
+    """Submissions by reference as submissions for the decision that it means now.
+
+    A retry under a key is for the decision of its first try, whatever the reference means by now.
+    """
+    found: dict[Reference, list[tuple[str, str]]] = {}
+    resolved = []
+    for one in submissions:
+        reference = one.reference
+        if reference is None:
+            resolved.append(one)
+            continue
+        if reference not in found:
+            found[reference] = find_references(connection, reference)
+        first = _first_try(connection, one, {policy for _, policy in found[reference]}) if one.keyed else None
+        newest = found[reference][0][0] if found[reference] else ""
+        resolved.append(one.about(newest if first is None else first))
+    return resolved
+
+
+def _first_try(connection: Connection, submission: RewardSubmission, policies: Iterable[str]) -> str | None:
+    """The decision that the same submission was for when it came first, None for a new one."""
+    known = _newest(connection, {_scoped(submission, policy) for policy in policies})
+    return next((one.decision_id for one in known.values() if one.body_hash == submission.body_hash), None)
+
+
 class Identities:
     """Under what each submission is stored, and what is stored there.
 
@@ -162,22 +191,26 @@ class Identities:
         facts: Mapping[str, DecisionFacts],
     ) -> None:
         names = {submission.identity for submission in submissions}
-        names |= {_scoped(submission, facts.get(submission.decision_id)) for submission in submissions}
+        names |= {_scoped(one, _policy(facts.get(one.decision_id))) for one in submissions}
         self.newest = _newest(connection, names)
 
     def of(self, submission: RewardSubmission, known: DecisionFacts | None) -> str:
-        scoped = _scoped(submission, known)
+        scoped = _scoped(submission, _policy(known))
         plain = self.newest.get(submission.identity)
         if scoped not in self.newest and plain is not None and plain.decision_id == submission.decision_id:
             return submission.identity
         return scoped
 
 
-def _scoped(submission: RewardSubmission, known: DecisionFacts | None) -> str:
+def _policy(known: DecisionFacts | None) -> str | None:
+    return None if known is None else known.policy
+
+
+def _scoped(submission: RewardSubmission, policy: str | None) -> str:
     """``key:<API key> <policy> <key>``: neither a policy nor a key has a space."""
-    if submission.scope is None or known is None or (not submission.scope and known.policy == DEFAULT_POLICY):
+    if submission.scope is None or policy is None or (not submission.scope and policy == DEFAULT_POLICY):
         return submission.identity
-    return f"key:{submission.scope} {known.policy} {submission.identity.removeprefix('key:')}"
+    return f"key:{submission.scope} {policy} {submission.identity.removeprefix('key:')}"
 
 
 def _chunks(values: Iterable[str]) -> list[list[str]]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
@@ -16,7 +18,7 @@ from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.sse import event
 
 _NOTHING: Final = "(nothing was asked)"
-_CREATED: Final = 0
+_WORD: Final = re.compile(r"\s*\S+")
 CHARACTERS_PER_TOKEN: Final = 4
 
 
@@ -55,7 +57,7 @@ class EchoUpstream:
         body = {
             "id": response_id,
             "object": "chat.completion",
-            "created": _CREATED,
+            "created": int(time.time()),
             "model": call.model,
             "choices": [choice],
             "usage": _usage(usage),
@@ -86,15 +88,13 @@ class EchoStream:
         self._head = {
             "id": response_id,
             "object": "chat.completion.chunk",
-            "created": _CREATED,
+            "created": int(time.time()),
             "model": call.model,
         }
-        words = [word for word in text.split(" ") if word]
-        spaced = [word if number == 0 else f" {word}" for number, word in enumerate(words)]
         self._events = iter(
             [
                 self._delta({"role": "assistant", "content": ""}),
-                *(self._delta({"content": word}, characters=len(word)) for word in spaced),
+                *(self._delta({"content": word}, characters=len(word)) for word in _WORD.findall(text)),
                 self._delta({}, finish_reason="stop"),
                 self._usage(usage),
                 StreamEvent(event(b"[DONE]")),

@@ -63,6 +63,7 @@ class WebSettings:
     allowed_hosts, bound_host : names that the daemon answers to, see ``origin.Doorman``.
     body_timeout_s : longest time for a body to arrive; header_timeout_s : for a head.
     write_timeout_s : longest time in which a client may take nothing of its answer.
+    shutdown_timeout_s : longest wait for running requests at the end.
     """
 
     api_keys: tuple[ApiKey, ...] = ()
@@ -78,6 +79,7 @@ class WebSettings:
     body_timeout_s: float = 30.0
     header_timeout_s: float = 10.0
     write_timeout_s: float = 30.0
+    shutdown_timeout_s: float = 20.0
     gateway: GatewayWebSettings = GatewayWebSettings()
     version: str = __version__
 

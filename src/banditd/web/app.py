@@ -21,6 +21,7 @@ from banditd.web.security import KeyRing, RateLimiter
 __all__ = ["WebSettings", "create_app"]
 
 LINGER_S: Final = 1.0
+STREAM_END_S: Final = 1.0
 
 
 def create_app(
@@ -62,6 +63,7 @@ def create_app(
         else:
             app.router.add_route(route.method, path, handler, expect_handler=_expect)
     app.on_shutdown.append(partial(_stop_reading, reads))
+    app.on_shutdown.append(partial(_end_streams, api))
     app.cleanup_ctx.append(partial(_services, open_services, api, walk))
     return app
 
@@ -77,6 +79,11 @@ def _bind(api: Api, route: Route) -> Bound:
 
 async def _expect(_: web.Request) -> None:
     """Ask for no body yet: ``Intake.read`` does, of those who may send one."""
+
+
+async def _end_streams(api: Api, _: web.Application) -> None:
+    # The library closes connections at its limit without a word: streams end a moment before, and say why.
+    api.watch.stop(max(0.0, api.config.shutdown_timeout_s - STREAM_END_S))
 
 
 async def _stop_reading(reads: OpenReads, _: web.Application) -> None:

@@ -16,11 +16,11 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from prometheus_client import Counter, Histogram
 
 from banditd.core.errors import BanditdError, BudgetExhaustedError
 from banditd.obs import logs
 from banditd.obs.metrics import Metrics
+from banditd.obs.tally import Count, Spread
 from banditd.web.access import AccessLog
 from banditd.web.api import Failed, Route
 from banditd.web.intake import Intake
@@ -50,8 +50,8 @@ class Entry:
     intake: Intake | None = None
     wants_body: bool = False
     failed: Failed = problem_answer
-    seconds: Histogram | None = None
-    counters: dict[int, Counter] = field(default_factory=dict)
+    seconds: Spread | None = None
+    counters: dict[int, Count] = field(default_factory=dict)
 
 
 class Walk:
@@ -182,7 +182,7 @@ class Walk:
             }
             self.access.add(fields, failed=status >= 500)
 
-    def _counter(self, entry: Entry, status: int) -> Counter | None:
+    def _counter(self, entry: Entry, status: int) -> Count | None:
         if self._metrics is None:
             return None
         counter = self._metrics.requests.labels(entry.method, entry.path, str(status))

@@ -41,10 +41,16 @@ from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
 from banditd.web.schemas import routing as route_schemas
-from banditd.web.schemas.base import NAME_PATTERN, UUID_PATTERN, OpenAnswerModel
+from banditd.web.schemas.base import DECISION_PATTERN, NAME_PATTERN, UUID_PATTERN, OpenAnswerModel
 
 _ID: Final[dict[str, tuple[dict[str, object], str]]] = {
     "id": ({"type": "string", "pattern": UUID_PATTERN}, "An id that the daemon gave.")
+}
+_DECISION: Final[dict[str, tuple[dict[str, object], str]]] = {
+    "id": (
+        {"type": "string", "pattern": f"{DECISION_PATTERN}|^reference:"},
+        "The decision's id, an answer's id made of it (chatcmpl-<id>), or reference: and what your key calls it by.",
+    )
 }
 _NAME: Final[dict[str, object]] = {"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}
 _ARM: Final = {"arm": (_NAME, "Name of the arm; a slash in it may be written as it is or as %2F.")}
@@ -135,24 +141,24 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/decisions/{id}", decisions.get, "getDecision", "One decision whole", tag="decisions",
-        path_parameters=_ID, answers={200: report_schemas.DecisionWhole}, problems=(NOT_FOUND, UNAVAILABLE),
+        path_parameters=_DECISION, answers={200: report_schemas.DecisionWhole}, problems=(NOT_FOUND, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/decisions/{id}/usage", handler=decisions.report_usage,
         operation="reportUsage", summary="Report what a decision really cost", tag="decisions",
-        scope="reward", idempotency_key=True, path_parameters=_ID, body=reward_schemas.UsageRequest,
+        scope="reward", idempotency_key=True, path_parameters=_DECISION, body=reward_schemas.UsageRequest,
         answers={200: reward_schemas.UsageAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/decisions/{id}/activate", handler=decisions.activate,
         operation="activateDecision", summary="Activate a deferred decision", tag="decisions",
-        scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.ActivateAnswer},
+        scope="reward", idempotency_key=True, path_parameters=_DECISION, answers={200: reward_schemas.ActivateAnswer},
         problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/decisions/{id}/abandon", handler=decisions.abandon,
         operation="abandonDecision", summary="Say that a decision was never served", tag="decisions",
-        scope="reward", idempotency_key=True, path_parameters=_ID, answers={200: reward_schemas.AbandonAnswer},
+        scope="reward", idempotency_key=True, path_parameters=_DECISION, answers={200: reward_schemas.AbandonAnswer},
         problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     _look(

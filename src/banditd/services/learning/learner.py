@@ -241,11 +241,11 @@ class Learner:
             estimates.extend(estimate_deltas(item, new))
             for change in changes:
                 if change.delay_s is not None:
-                    self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)  # type: ignore[union-attr]
+                    self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
         news = state.regimes.stamp(self._clock.now_us())
         await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
         tell_changes(self._metrics, state, name, news)
-        self._metrics.child(self._metrics.folds, name).inc(len(contributions))  # type: ignore[union-attr]
+        self._metrics.child(self._metrics.folds, name).inc(len(contributions))
 
     def _tell_foreign(self, item: FoldItem) -> None:
         """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
@@ -371,8 +371,8 @@ class Learner:
     def _publish(self, name: str) -> None:
         runtime, state = self._runtimes[name], self._states[name]
         runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
-        self._metrics.child(self._metrics.policy_version, name).set(state.version)  # type: ignore[union-attr]
-        self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)  # type: ignore[union-attr]
+        self._metrics.child(self._metrics.policy_version, name).set(state.version)
+        self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)
         for arm in state.arms:
             changed = arm.learned_as in state.regimes.changed
-            self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)  # type: ignore[union-attr]
+            self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)

@@ -16,6 +16,7 @@ from banditd.core.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from banditd.core.references import Reference
 from banditd.core.types import RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward, Verdict
 from banditd.services.policy import RewardRules, SourceRule
@@ -49,7 +50,9 @@ def judge_reward(
             return repeated
     if facts is None:
         return _refuse(
-            NotFoundError(
+            unknown_reference(submission.reference)
+            if submission.reference is not None
+            else NotFoundError(
                 f"no decision {submission.decision_id}: it was never made here, or retention has deleted it",
                 code="DECISION_NOT_FOUND",
                 field="/decision_id",
@@ -177,6 +180,16 @@ def normalise(value: float | None, source: SourceRule) -> float | None:
     if value is None or not source.minimum <= value <= source.maximum:
         return None
     return (value - source.minimum) / (source.maximum - source.minimum)
+
+
+def unknown_reference(reference: Reference) -> NotFoundError:
+    """The error of a reference that means no decision."""
+    return NotFoundError(
+        f"no decision of this API key has the reference {reference.text[:80]!r}: give it with the query (reference, "
+        "x-banditd-reference) under the same API key, or use the decision's id; retention may have deleted it",
+        code="DECISION_NOT_FOUND",
+        field="/reference",
+    )
 
 
 def _refuse(error: BanditdError) -> Verdict:

@@ -11,14 +11,16 @@ from dataclasses import replace
 from functools import partial
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
+from banditd.core.rewards import source_identity
 from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled, news_of
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import RewardInput, UsageReceipt
-from banditd.services.learning.reward_rules import DEFAULT_IDENTITY, judge_reward
+from banditd.services.learning.reward_rules import DEFAULT_IDENTITY, judge_reward, unknown_reference
 from banditd.services.policy import PolicyRuntime, RewardRules, SourceRule
 
 
@@ -55,6 +57,13 @@ class RewardService:
         outcomes = await self._rewards.record(submissions, partial(judge_reward, rules_by_policy=self.rules))
         self._after(outcomes)
         return outcomes
+
+    async def decision_of(self, reference: Reference) -> str:
+        """The id of the newest decision that the reference means. Raises NotFoundError."""
+        found = await self._decisions.find_reference(reference)
+        if found is None:
+            raise unknown_reference(reference)
+        return found
 
     async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         """Take back the reward with this id (any revision of it).
@@ -201,9 +210,10 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
     if reward.idempotency_key is not None:
         identity = f"key:{reward.idempotency_key}"
     else:
-        identity = f"src:{reward.decision_id}/{reward.metric}/{reward.source}"
+        identity = source_identity(reward.decision_id, reward.metric, reward.source)
     return RewardSubmission(
         decision_id=reward.decision_id,
+        reference=reward.reference,
         identity=identity,
         keyed=reward.idempotency_key is not None,
         body_hash=reward.body_hash,

@@ -25,6 +25,14 @@ decision: Final = Table(
         sqlite_where=text("session_id IS NOT NULL"),
         postgresql_where=text("session_id IS NOT NULL"),
     ),
+    Index(
+        "ix_decision_reference_key_name_decision_id",
+        "reference",
+        "key_name",
+        "decision_id",
+        sqlite_where=text("reference IS NOT NULL"),
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
 )
 
 activation: Final = Table(
@@ -90,7 +98,15 @@ usage_report: Final = Table(
     Column("told_cost_usd", Double),
     # Part of ``cost_usd``: what attempts beside the answer cost. Null is 0.
     Column("attempts_usd", Double),
+    # What the upstream called its answer.
+    text_column("response_id", nullable=True),
     Index(None, "policy", "decision_id"),
+    Index(
+        "ix_usage_report_response_id",
+        "response_id",
+        sqlite_where=text("response_id IS NOT NULL"),
+        postgresql_where=text("response_id IS NOT NULL"),
+    ),
 )
 
 # What a report said before a later one completed or corrected it.

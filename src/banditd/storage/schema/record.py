@@ -136,6 +136,7 @@ RECORD: Final = (
     Stored("mixture", BLEND, nullable=True),
     Stored("key_name", TEXT, nullable=True),
     Stored("generations", MAPPING, default="'{}'"),
+    Stored("reference", PROMPT, nullable=True),
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}

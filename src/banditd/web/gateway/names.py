@@ -25,7 +25,7 @@ def resolve(model: str, aliases: Mapping[str, str], policies: Policies) -> Named
     hint = f"did you mean {' or '.join(near)}?" if near else f"{PREFIX}{AUTO} is always there."
     raise NotFoundError(
         f"there is no model {model[:128]!r}: {hint} GET /v1/models lists them.",
-        code="model_not_found",
+        code="MODEL_NOT_FOUND",
         field="/model",
     )
 

@@ -59,10 +59,11 @@ class Relay:
                 try:
                     response, outcome = await self._answer(watched, exchange)
                 except asyncio.CancelledError:
-                    if not watched.gone:
-                        await self._shut_down(watched, exchange)
+                    if not watched.gone and not watched.stopping:
                         raise
                     watched.task.uncancel()
+                    if watched.stopping:
+                        return await self._refuse(watched, exchange, failure_of(_stopping()))
                     outcome = "client_gone"
                     response = watched.response or web.Response(status=GONE_STATUS)
                 except ConnectionError:
@@ -191,19 +192,9 @@ class Relay:
         watched.last_write_s = asyncio.get_running_loop().time()
         await response.write(data)
 
-    async def _shut_down(self, watched: Watched, exchange: Exchange) -> None:
-        """The daemon ends before the answer does: the client is told, and what was used is settled."""
-        exchange.finish()
-        response = watched.response
-        if response is None:
-            return
-        watched.response = None
-        stopping = UnavailableError("the daemon is stopping; ask again", code="SHUTTING_DOWN")
-        try:
-            await response.write(self._error_event(exchange, failure_of(stopping)))
-            await response.write_eof()
-        except ConnectionError:
-            return
+
+def _stopping() -> BanditdError:
+    return UnavailableError("the daemon is stopping; ask again", code="SHUTTING_DOWN")
 
 
 async def _settled(exchange: Exchange) -> None:

@@ -19,7 +19,10 @@ TICK_S: Final = 0.25
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """One running answer. ``response``: the stream, once it has begun. ``gone``: its client is."""
+    """One running answer.
+
+    response : the stream, once it has begun. gone : its client is. stopping : the daemon ends before it.
+    """
 
     request: web.Request
     task: asyncio.Task[object]
@@ -27,6 +30,7 @@ class Watched:
     response: web.StreamResponse | None = None
     last_write_s: float = 0.0
     gone: bool = False
+    stopping: bool = False
 
 
 @dataclass(slots=True)
@@ -36,10 +40,11 @@ class ClientWatch:
     keepalive_s: float
     _watched: set[Watched] = field(default_factory=set)
     _ticker: asyncio.Task[None] | None = None
+    _stop_at_s: float | None = None
 
     @contextmanager
     def watching(self, request: web.Request, keep_alive: bytes) -> Iterator[Watched]:
-        """The calling task is cancelled when the client goes; ``gone`` tells that from a shutdown."""
+        """The calling task is cancelled when the client goes or the daemon ends; the flags tell which."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - handlers run in tasks
         watched = Watched(request, task, keep_alive)
@@ -51,6 +56,10 @@ class ClientWatch:
         finally:
             self._watched.discard(watched)
 
+    def stop(self, within_s: float) -> None:
+        """The daemon ends: what still runs after this time is told so."""
+        self._stop_at_s = asyncio.get_running_loop().time() + within_s
+
     @property
     def open(self) -> int:
         """Answers that are running."""
@@ -61,10 +70,15 @@ class ClientWatch:
         while self._watched:
             await asyncio.sleep(TICK_S)
             now_s = loop.time()
+            stopping = self._stop_at_s is not None and now_s >= self._stop_at_s
             for watched in list(self._watched):
                 transport = watched.request.transport
                 if transport is None or transport.is_closing():
                     watched.gone = True
+                    self._watched.discard(watched)
+                    watched.task.cancel()
+                elif stopping:
+                    watched.stopping = True
                     self._watched.discard(watched)
                     watched.task.cancel()
                 elif (

@@ -12,14 +12,12 @@ from banditd.core.types import UsageReport
 from banditd.ports import DecisionFilter
 from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of
-from banditd.web.handlers.rewards import path_id
+from banditd.web.handlers.rewards import path_decision
 from banditd.web.idempotency import request_key
 from banditd.web.json import encode, json_answer
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
 from banditd.web.security import OWNER
-
-UNKNOWN = "DECISION_NOT_FOUND"
 
 
 async def page(api: Api, request: web.Request) -> web.Response:
@@ -30,6 +28,7 @@ async def page(api: Api, request: web.Request) -> web.Response:
         policy=asked.policy,
         arm=asked.arm,
         session_id=asked.session_id,
+        reference=asked.reference,
         cluster=asked.cluster,
         explored=asked.explored,
         since_us=time_of("since", asked.since),
@@ -42,12 +41,12 @@ async def page(api: Api, request: web.Request) -> web.Response:
 
 async def get(api: Api, request: web.Request) -> web.Response:
     """One decision whole."""
-    return json_answer(await api.services.reports.decision(path_id(request, UNKNOWN)))
+    return json_answer(await api.services.reports.decision(await path_decision(api, request)))
 
 
 async def report_usage(api: Api, request: web.Request) -> web.Response:
     """What the decision really cost."""
-    decision_id = path_id(request, UNKNOWN)
+    decision_id = await path_decision(api, request)
     asked = await read_model(request, UsageRequest)
     key = request_key(request, "usage", asked, target=decision_id)
     receipt = await api.services.rewards.report_usage(
@@ -74,6 +73,7 @@ def _report(decision_id: str, asked: UsageRequest) -> UsageReport:
         latency_ms=asked.latency_ms,
         error=asked.error,
         finish_reason=asked.finish_reason,
+        response_id=asked.response_id,
         attempts=tuple(_attempt(one) for one in asked.attempts or ()),
         body_hash=hashlib.sha256(encode(asked.model_dump(exclude_none=True))).hexdigest(),
     )
@@ -95,7 +95,7 @@ def _attempt(asked: AttemptRequest) -> Attempt:
 
 async def activate(api: Api, request: web.Request) -> web.Response:
     """Activate a deferred decision and release its held rewards."""
-    decision_id = path_id(request, UNKNOWN)
+    decision_id = await path_decision(api, request)
     key = request_key(request, "activate", target=decision_id)
     activated, duplicate = await api.services.rewards.activate(decision_id, key, request.get(OWNER))
     return json_answer({"decision_id": decision_id, "activated": activated, "duplicate": duplicate})
@@ -103,7 +103,7 @@ async def activate(api: Api, request: web.Request) -> web.Response:
 
 async def abandon(api: Api, request: web.Request) -> web.Response:
     """The decision was never served: release its estimate, learn nothing of it."""
-    decision_id = path_id(request, UNKNOWN)
+    decision_id = await path_decision(api, request)
     key = request_key(request, "abandon", target=decision_id)
     abandoned, duplicate = await api.services.rewards.abandon(decision_id, key, request.get(OWNER))
     return json_answer({"decision_id": decision_id, "abandoned": abandoned, "duplicate": duplicate})

@@ -43,7 +43,7 @@ def _the_arm(api: Api, asked: Asked, policies: Policies) -> str:
         raise NotFoundError(
             "embeddings come from one arm and are never explored, for vectors of two models cannot be compared: name "
             "it as model (banditd/arm/<arm>), or in the configuration as gateway.embeddings",
-            code="model_not_found",
+            code="MODEL_NOT_FOUND",
             field="/model",
         )
     return settings.embeddings

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.web.api import Api
@@ -18,13 +19,16 @@ from banditd.web.idempotency import header_key
 from banditd.web.json import encode, json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
-from banditd.web.schemas.base import UUID_PATTERN
+from banditd.web.schemas.base import UUID_PATTERN, Label
 from banditd.web.schemas.rewards import RewardRequest
 from banditd.web.security import OWNER
 
 _BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
 _ONE: Final = TypeAdapter(RewardRequest)
 _MANY: Final = TypeAdapter(list[RewardRequest])
+_REFERENCE: Final = TypeAdapter(Label)
+UNKNOWN_DECISION: Final = "DECISION_NOT_FOUND"
+BY_REFERENCE: Final = "reference:"
 _UUID: Final = re.compile(UUID_PATTERN)
 
 
@@ -61,14 +65,30 @@ def path_id(request: web.Request, code: str) -> str:
     return given
 
 
+async def path_decision(api: Api, request: web.Request) -> str:
+    """The decision in the path: its id, an answer's id made of it, or ``reference:`` and what it is called by."""
+    given = request.match_info["id"]
+    if given.startswith(BY_REFERENCE):
+        try:
+            text = _REFERENCE.validate_python(given.removeprefix(BY_REFERENCE))
+        except ValueError:
+            raise NotFoundError("a reference has 1 to 256 characters", code=UNKNOWN_DECISION) from None
+        return await api.services.rewards.decision_of(Reference(text, request.get(KEY_NAME)))
+    return decision_id_in(given) or path_id(request, UNKNOWN_DECISION)
+
+
 def to_input(asked: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
     """The reward that the services understand."""
-    said = (
+    reference = None if asked.reference is None else Reference(asked.reference, request.get(KEY_NAME))
+    said: tuple[object, ...] = (
         asked.decision_id, asked.value, asked.thumb, asked.metric, asked.source, asked.retract,
         sorted(asked.metadata.items()) if asked.metadata else None,
     )  # fmt: skip
+    if reference is not None:
+        said = (*said, reference.text, reference.key_name)
     return RewardInput(
-        decision_id=asked.decision_id,
+        decision_id=asked.decision_id or "",
+        reference=reference,
         value=asked.value,
         thumb=asked.thumb,
         metric=asked.metric,

@@ -128,6 +128,7 @@ def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_n
         expected_output_tokens=asked.expected_output_tokens,
         session_id=asked.session_id or None,
         new_session_arm=asked.new_session_arm,
+        reference=asked.reference or None,
         tags=_said(asked.tags) if asked.tags else _NOTHING,
         dry_run=asked.dry_run,
         explain=asked.explain,

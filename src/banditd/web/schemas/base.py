@@ -18,8 +18,10 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    WithJsonSchema,
 )
 
+from banditd.core.references import decision_id_in
 from banditd.web.legible import REPLACEMENT, legible_label, legible_value
 
 MAX_TEXT_CHARS: Final = 1_000_000
@@ -37,6 +39,7 @@ MAX_USD: Final = 1e9
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 MODEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 UUID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+DECISION_PATTERN: Final = r"^((chatcmpl-|msg_|resp_)?" + UUID_PATTERN[1:-1] + ")$"
 TIME_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128)]
@@ -45,6 +48,13 @@ ModelName: TypeAlias = Annotated[str, StringConstraints(pattern=MODEL_PATTERN, m
 Label: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(legible_label)]
 OptionalLabel: TypeAlias = Annotated[str, StringConstraints(max_length=256), AfterValidator(legible_label)]
 Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
+# An answer's id may be made of the decision's, behind the prefix of its surface.
+DecisionName: TypeAlias = Annotated[
+    str,
+    BeforeValidator(lambda value: decision_id_in(value) or value if isinstance(value, str) else value),
+    StringConstraints(pattern=UUID_PATTERN),
+    WithJsonSchema({"type": "string", "pattern": DECISION_PATTERN}),
+]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 UnitInterval: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Dollars: TypeAlias = Annotated[float, Field(ge=0.0, le=MAX_USD)]

@@ -28,6 +28,8 @@ class DecisionParameters(ParameterModel):
     policy: Name | None = None
     arm: Name | None = None
     session_id: Label | None = None
+    reference: Label | None = None
+    """What their clients call them by, whichever API key they had."""
     cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
     """Index of the cluster; -1 for decisions without a context."""
     explored: BooleanParameter | None = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, RootModel, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, RootModel, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from banditd.core.attempts import MAX_ATTEMPTS
 from banditd.web.schemas.base import (
     MAX_BATCH,
     AnswerModel,
+    DecisionName,
     Dollars,
     Identifier,
     Label,
@@ -28,7 +29,9 @@ Milliseconds = Annotated[float, Field(ge=0.0, le=1e9)]
 
 
 class RewardRequest(RequestModel):
-    """One reward for one decision: exactly one of ``value``, ``thumb`` and ``retract: true``."""
+    """One reward for one decision: exactly one of ``value``, ``thumb`` and ``retract: true``, and one of
+    ``decision_id`` and ``reference``.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -37,11 +40,19 @@ class RewardRequest(RequestModel):
                 {"required": ["thumb"], "properties": {"thumb": {"type": "string"}}},
                 {"required": ["retract"], "properties": {"retract": {"const": True}}},
             ],
+            "anyOf": [
+                {"required": ["decision_id"], "properties": {"decision_id": {"type": "string"}}},
+                {"required": ["reference"], "properties": {"reference": {"type": "string"}}},
+            ],
             "examples": [{"decision_id": "01890a5d-ac96-774b-bcce-b302099a8057", "value": 0.8, "source": "judge"}],
         }
     )
 
-    decision_id: Identifier
+    reference: Label | None = None
+    """What you called the decision by when you asked for it, or the id of the upstream's answer, instead of
+    ``decision_id``. Of several decisions the newest one is meant, and only those of your own API key."""
+    decision_id: Annotated[DecisionName | None, Field(validate_default=True)] = None
+    """A decision's id, also as an answer has it (``chatcmpl-<id>``)."""
     value: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
     """On the source's own scale (0 to 1 unless configured otherwise)."""
     thumb: Literal["up", "down"] | None = None
@@ -55,6 +66,13 @@ class RewardRequest(RequestModel):
     """In a list: this item's key. For a single reward the header ``Idempotency-Key`` does the same."""
     metadata: Metadata = Field(default_factory=dict)
     """Kept with the reward, never read. At most 64 fields and 16,384 characters."""
+
+    @field_validator("decision_id", mode="after")
+    @classmethod
+    def _of_which(cls, decision_id: str | None, info: ValidationInfo) -> str | None:
+        if (decision_id is None) == (info.data.get("reference") is None):
+            raise ValueError("give either decision_id or reference")
+        return decision_id
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -148,6 +166,8 @@ class UsageRequest(RequestModel):
     """Kind of failure, such as ``timeout``. Availability is not quality: it teaches no reward. Without tokens or
     dollars a failed call costs nothing."""
     finish_reason: Label | None = None
+    response_id: Label | None = None
+    """What the upstream called its answer. Rewards take it as ``reference``."""
     attempts: Annotated[list[AttemptRequest], Field(min_length=1, max_length=MAX_ATTEMPTS)] | None = None
     """Every call that the decision took, in order. The last one that answered has served, and the figures beside
     ``attempts`` are its own. Failed ones count for their arms' breakers, and are charged for the tokens they tell."""

@@ -96,6 +96,9 @@ class RouteRequest(RequestModel):
     """Requests of one session keep their arm."""
     new_session_arm: bool = False
     """Draw the session's arm afresh."""
+    reference: OptionalLabel | None = None
+    """What you will call the decision by when you reward it: a message's id, a trace's, a ticket's. Of one API key;
+    of several decisions with the same reference the newest one is meant."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None
     """Your own labels, stored with the decision. At most 32."""
     features: Annotated[dict[Name, Bounded], Field(max_length=MAX_FEATURES)] | None = None
@@ -162,7 +165,8 @@ class RouteAnswer(AnswerModel):
     explored: bool
     """The arm is not the one of the highest utility."""
     reason: str
-    """``policy`` (drawn), ``quality_floor`` (least cost above the floor) or ``session`` (kept by its session)."""
+    """``policy`` (drawn), ``quality_floor`` (least cost above the floor), ``session`` (kept by its session), or, by
+    the gateway, ``pinned`` (named by the request)."""
     degraded: str | None
     """Why there is no context, or null."""
     fallbacks: list[str]

@@ -1,0 +1,29 @@
+"""What clients call a decision by when they do not keep its id: a reference of their own, or an answer's id."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_OWN: Final = re.compile(
+    r"(?:chatcmpl-|msg_|resp_)([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference as an API key knows it: the same text under another key is another reference.
+
+    text : what the client gave with its query, or the id that the upstream gave its answer.
+    key_name : of the API key, None without API keys.
+    """
+
+    text: str
+    key_name: str | None = None
+
+
+def decision_id_in(text: str) -> str | None:
+    """The decision's id in an answer's id that was made of it (``chatcmpl-<decision id>``), else None."""
+    found = _OWN.fullmatch(text)
+    return None if found is None else found[1].lower()

@@ -1,0 +1,108 @@
+"""The walk of a reward: what is submitted, what became of it, what it taught. Usage reports are beside it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from banditd.core.attempts import Attempt
+from banditd.core.references import Reference
+from banditd.core.request_keys import RequestKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardSubmission:
+    """One reward as it was posted.
+
+    identity : ``key:<Idempotency-Key>``, or ``src:<decision>/<metric>/<source>`` without a key.
+    reference : given instead of the decision's id, which is empty until the storing transaction has found it.
+    body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
+    value : on the source's own scale; None for a thumb or a retraction.
+    thumb : ``up`` | ``down``: the ends of the source's scale.
+    scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
+    owner : the API key that may reward its own decisions only; None: any decision.
+    """
+
+    decision_id: str
+    identity: str
+    keyed: bool
+    body_hash: str
+    metric: str
+    source: str
+    value: float | None
+    retract: bool
+    metadata: Mapping[str, object]
+    received_at_us: int
+    thumb: str | None = None
+    reference: Reference | None = None
+    scope: str | None = None
+    owner: str | None = None
+
+    def about(self, decision_id: str) -> RewardSubmission:
+        """The same for the decision that its reference was found to mean."""
+        identity = self.identity if self.keyed else source_identity(decision_id, self.metric, self.source)
+        return replace(self, decision_id=decision_id, identity=identity)
+
+
+def source_identity(decision_id: str, metric: str, source: str) -> str:
+    """What makes a reward without a key the only word of a source on a metric of a decision."""
+    return f"src:{decision_id}/{metric}/{source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardReceipt:
+    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (kept, never learned)."""
+
+    reward_id: str
+    decision_id: str
+    status: str
+    duplicate: bool
+    revision: int
+    reward: float | None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
+
+    response_id : what the upstream called its answer.
+    attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
+    ``served_arm``, and the figures of the report are its own.
+    """
+
+    decision_id: str
+    served_arm: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cost_usd: float | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+    finish_reason: str | None = None
+    response_id: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    body_hash: str = ""
+    received_at_us: int = 0
+    request_key: RequestKey | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewardEvent:
+    """An active reward of a decision, normalised to [0, 1]. ``kind``: ``reward`` | ``default``."""
+
+    reward: float
+    noise_variance: float
+    kind: str
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one decision has put into the statistics: (arm, epoch), weight w and merged reward r."""
+
+    arm: str
+    epoch: int
+    weight: float
+    reward: float
