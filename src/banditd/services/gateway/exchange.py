@@ -76,6 +76,7 @@ class Exchange:
         self.reply: UpstreamReply | None = None
         self.headers: Mapping[str, str] = {}
         self._running: _Running | None = None
+        self._failed: _Running | None = None
         self._stream: UpstreamStream | None = None
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
@@ -90,7 +91,8 @@ class Exchange:
     @property
     def response_id(self) -> str | None:
         """The answer's id as the upstream gave it."""
-        return None if self._running is None else self._running.response_id
+        answered = self._running or self._failed
+        return None if answered is None else answered.response_id
 
     @property
     def told(self) -> tuple[Attempt, ...]:
@@ -102,7 +104,8 @@ class Exchange:
     @property
     def model(self) -> str | None:
         """The model's name as the upstream gave it."""
-        return None if self._running is None else self._running.model
+        answered = self._running or self._failed
+        return None if answered is None else answered.model
 
     @property
     def calls(self) -> int:
@@ -173,7 +176,8 @@ class Exchange:
         if self._running is not None:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
-        estimated = self._running is not None and self._running.usage is None
+        usage = None if self._running is None else self._running.usage
+        estimated = self._running is not None and (usage is None or usage.partial)
         self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
         return self._settling
 
@@ -249,6 +253,7 @@ class Exchange:
     def _close(self, error: UpstreamError) -> None:
         """A call has failed: it becomes an attempt of its class."""
         running, self._running = self._running, None
+        self._failed = running
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -269,7 +274,7 @@ class Exchange:
         if error is not None:
             attempt = replace(attempt, retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
-        self._around.tell(decision.policy, attempt, calls=error is None or not error.local)
+        self._around.tell(decision.policy, attempt, calls=error is None or not (error.local or error.healthy))
         if ended is not None:
             logger.info(
                 "gateway.attempt_failed",
@@ -301,11 +306,14 @@ class Exchange:
 
     def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
         """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
-        if running.usage is not None:
-            return running.usage
-        if ended is not None and ended != "client_gone" and not running.deltas:
+        told = running.usage
+        if told is not None and not told.partial:
+            return told
+        if told is None and ended is not None and ended != "client_gone" and not running.deltas:
             return None
         counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
+        if told is not None:
+            return replace(told, output_tokens=max(told.output_tokens, round(counted)), partial=False)
         return TokenUsage(decision.input_tokens, round(counted))
 
     def _report(self, decision: Decision) -> UsageReport:

@@ -17,6 +17,7 @@ from banditd.ports import Clock
 from banditd.ports.upstreams import Upstreams
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayCall, GatewayRules
+from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.policy import PolicyRuntime
 
@@ -59,6 +60,10 @@ class Gateway:
         """One request and its answer. Nothing has happened yet."""
         return Exchange(self, call)
 
+    async def count_tokens(self, call: GatewayCall) -> Counted:
+        """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
+        return await count_tokens(call, route=self.route, arm_of=self.arm, upstreams=self.upstreams)
+
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""
         names = set(self.upstreams.names())
@@ -76,12 +81,14 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
-        serving = self.upstreams.serving(call.surface)
+        unable = self.upstreams.unable(call.surface, call.body)
+        upstreams = {name: unable.get(name) for name in self.upstreams.names()}
         runtime = self._runtimes.get(call.query.policy)
         arms = () if runtime is None else runtime.arms
-        known = frozenset().union(*(arm.capabilities for arm in arms if arm.upstream in serving))
+        able = (arm for arm in arms if upstreams.get(arm.upstream or "", "") is None)
+        known = frozenset().union(*(arm.capabilities for arm in able))
         capabilities = call.query.capabilities | (call.wanted & known)
-        return await self._route(replace(call.query, upstreams=serving, capabilities=capabilities))
+        return await self._route(replace(call.query, upstreams=upstreams, capabilities=capabilities))
 
     def arm(self, policy: str, arm: str) -> Arm:
         """An arm as it is now."""

@@ -114,13 +114,13 @@ class Relay:
                     await self._write(watched, data)
         except BanditdError as error:
             outcome = _outcome(error)
-            await self._write(watched, self.form.error_event(failure_of(error)))
+            await self._write(watched, self._error_event(exchange, failure_of(error)))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # a bug: a second answer in the middle of this one would hide it
             logger.exception("request.failed", extra={"route": self.surface})
             outcome = "failed"
-            await self._write(watched, self.form.error_event(failure_of(error)))
+            await self._write(watched, self._error_event(exchange, failure_of(error)))
         await _settled(exchange)
         watched.response = None  # no comments behind the end
         await response.write_eof()
@@ -137,6 +137,9 @@ class Relay:
                     break
         data = b"".join(shown)
         return self._with_id(exchange, data) if self.own_ids else data
+
+    def _error_event(self, exchange: Exchange, failure: Failure) -> bytes:
+        return self.form.error_event(failure, exchange.response_id, exchange.model)
 
     def _with_id(self, exchange: Exchange, data: bytes) -> bytes:
         given, decision = exchange.response_id, exchange.decision
@@ -164,7 +167,7 @@ class Relay:
             answer.headers.extend(_headers(exchange, shown=False))
             return answer
         response = watched.response
-        await self._write(watched, self.form.error_event(failure))
+        await self._write(watched, self._error_event(exchange, failure))
         watched.response = None
         await response.write_eof()
         return response
