@@ -8,6 +8,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # The published routers have a venv of their own: what they pin must not change what the daemon runs with.
 BENCH_VENV ?= .venv-bench
+# LiteLLM's proxy too: half a gigabyte that nothing else needs.
+GATEWAY_VENV ?= .venv-gateway-bench
 CONFIG ?= config.yaml
 PORT   ?=
 ARGS   ?=
@@ -26,9 +28,10 @@ RUN_OK   := $(VENV)/.installed-run
 TOOLS_OK := $(VENV)/.installed-tools
 DEV_OK   := $(VENV)/.installed-dev
 BENCH_OK := $(BENCH_VENV)/.installed-bench
+GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-scenarios bench-learning bench-budget chaos migrate docs clean
+.PHONY: help run test lint format demo bench bench-gateway bench-scenarios litellm bench-learning bench-budget chaos migrate docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +59,11 @@ demo: $(RUN_OK) ## simulated traffic through a daemon, then what it learned (ARG
 bench: $(RUN_OK) ## measure against the targets, side by side (ARGS="--quick", "--write", "--json FILE")
 	$(BIN)/python -m bench $(ARGS)
 
+bench-gateway: $(DEV_OK) $(GATEWAY_OK) ## the gateway beside a bare proxy and LiteLLM's (ARGS="--quick", "--only faults", "--write")
+	$(BIN)/python -m bench.gateway $(ARGS)
+
+litellm: $(GATEWAY_OK) ## LiteLLM's proxy in a venv of its own, for bench-gateway and the tests of the hook
+
 bench-scenarios: $(TOOLS_OK) ## arms that degrade, come and go, on real data (ARGS="--seeds 4", "--only NAME", "--write")
 	$(BIN)/python -m bench.scenarios $(ARGS)
 
@@ -74,10 +82,10 @@ migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve 
 docs: $(RUN_OK) ## make docs/configuration.md anew from the settings
 	$(BIN)/banditd check-config --reference > docs/configuration.md
 
-clean: ## remove .venv, .venv-bench and build products; the database under var/ stays
-	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove the .venvs and build products; the database under var/ stays
+	rm -rf $(VENV) $(BENCH_VENV) $(GATEWAY_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(BIN)/python $(BENCH_VENV)/bin/python:
+$(BIN)/python $(BENCH_VENV)/bin/python $(GATEWAY_VENV)/bin/python:
 	@$(if $(PYTHON),$(PYTHON),false) -c '$(NEW_ENOUGH)' || \
 	  { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(@D:/bin=)
@@ -103,4 +111,9 @@ $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python
 	$(if $(TORCH_INDEX),$(BENCH_VENV)/bin/python $(PIP_ARGS) --index-url $(TORCH_INDEX) torch==2.13.0)
 	$(BENCH_VENV)/bin/python $(PIP_ARGS) --editable '.[tools,bench]' || \
 	  { echo "contextualbandits is built from source and needs a C++ compiler: is there one?" >&2; exit 1; }
+	@touch $@
+
+$(GATEWAY_OK): bench/gateway/litellm.txt | $(GATEWAY_VENV)/bin/python
+	@echo "installing LiteLLM's proxy into $(GATEWAY_VENV) (once) ..."
+	$(GATEWAY_VENV)/bin/python -m pip install --disable-pip-version-check --no-compile -r bench/gateway/litellm.txt
 	@touch $@

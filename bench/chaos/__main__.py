@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.chaos.daemons import Disk, Postgres, own_postgres, small_disk
 from bench.chaos.episode import EpisodeReport, run_episode
 from bench.chaos.nemeses import MENU, Nemesis, Scene
-from bench.chaos.report import render
+from bench.chaos.report import SHOWN_WRONG, render
 
 # SQLite's files of an episode, or a cluster of PostgreSQL with its log.
 DISK_MB = {False: 64, True: 400}
@@ -52,12 +52,17 @@ def main() -> None:
         if not menu:
             sys.exit("no nemesis is left")
         episodes = deal(menu, given.rounds, random.Random(given.seed))
-        reports = [_episode(number, given, nemeses, disk, postgres) for number, nemeses in enumerate(episodes)]
+        reports: list[EpisodeReport] = []
+        try:
+            for number, nemeses in enumerate(episodes):
+                reports.append(_episode(number, given, nemeses, disk, postgres))
+        except KeyboardInterrupt:
+            _tell("stopped\n")
     if given.json:
         print(json.dumps([asdict(report) for report in reports], indent=2))
     else:
         print(render(reports, given.replicas))
-    sys.exit(any(report.wrong for report in reports))
+    sys.exit(any(report.wrong for report in reports) or len(reports) < len(episodes))
 
 
 def _possible(names: Sequence[str], scene: Scene) -> list[Nemesis]:
@@ -103,6 +108,8 @@ def _episode(
     )
     done = report.outcomes.get("acknowledged", 0)
     _tell(f"- {done} acknowledged, {len(report.wrong)} wrong, {report.seconds:.0f} s\n")
+    for sentence in report.wrong[:SHOWN_WRONG]:
+        _tell(f"  {sentence}\n")
     files = [] if postgres else list(place.glob(f"{name}.db*"))
     if report.wrong and given.keep:
         kept = given.keep / f"episode-{number + 1}"

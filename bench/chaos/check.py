@@ -90,8 +90,15 @@ def _answers(operation: Operation, rows: list[Row]) -> Iterator[str]:
         repeated = before.end_s <= after.start_s
         if after.key is not None and _identity(after) != _identity(before):
             yield f"{name} was answered {_identity(before)}, and again under its key {_identity(after)}"
-        elif repeated and "duplicate" in after.answer and not after.answer["duplicate"]:
+        elif repeated and _says_done_anew(after):
             yield f"{name} was done again: the repeated request was not told that it is a duplicate"
+
+
+def _says_done_anew(one: Try) -> bool:
+    """Whether the answer says that this very request has changed something."""
+    if one.kind == "abandon" and one.key is None:
+        return bool(one.answer["abandoned"])
+    return not one.answer.get("duplicate", True)
 
 
 def _told(one: Try, row: Row) -> Iterator[tuple[str, object, object]]:

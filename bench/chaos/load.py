@@ -273,8 +273,9 @@ class _Worker:
                 of.keyed[marker] = False
             return
         subject = f"{of.decision_id}/{source}"
-        if subject not in of.closed and of.values.get(source) != value:
-            await self._tell("reward", of, subject, "/v1/rewards", body, None)
+        if subject in of.closed or of.values.get(source) == value:
+            return
+        if await self._tell("reward", of, subject, "/v1/rewards", body, None):
             of.values[source] = value
 
     async def _retract(self, of: Decided) -> None:

@@ -61,6 +61,22 @@ def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> 
     )
 
 
+def test_a_decision_shows_every_call_that_it_took(taught, open_page) -> None:
+    made = taught.call("POST", "/v1/route", {"input": "Name three rivers of Africa."})
+    other = made["fallbacks"][0]
+    attempts = [
+        {"arm": made["arm"], "error": "overload", "latency_ms": 80},
+        {"arm": other, "latency_ms": 900, "first_token_ms": 211, "input_tokens": 9, "output_tokens": 37},
+    ]
+    taught.call("POST", f"/v1/decisions/{made['decision_id']}/usage", {"attempts": attempts})
+    page = open_page(taught, f"decisions?id={made['decision_id']}")
+    table = page.get_by_role("region", name="Attempts")
+    table.wait_for()
+    rows = [row.inner_text() for row in table.locator("tbody tr").all()]
+    assert [made["arm"] in rows[0], "overload" in rows[0], "80 ms" in rows[0]] == [True] * 3
+    assert [other in rows[1], "answered" in rows[1], "211 ms" in rows[1], "37" in rows[1]] == [True] * 4
+
+
 def test_a_decision_opens_and_a_thumb_is_learned(taught, open_page, shot) -> None:
     made = taught.call(
         "POST", "/v1/route", {"input": "Prove that there are infinitely many primes.", "tags": {"team": "maths"}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -97,3 +99,28 @@ def test_there_is_an_example_of_every_kind() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert _EXAMPLE.findall(readme)
     assert readme.count("\n") <= 120
+
+
+def test_a_thumb_of_open_webui_is_a_reward_and_may_change(url: str) -> None:
+    spec = importlib.util.spec_from_file_location("feedback", ROOT / "examples" / "openwebui" / "feedback.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = module.Event()
+    function.valves.banditd_url = url
+    asked = {"model": "banditd/auto", "messages": [{"role": "user", "content": "Say hello."}]}
+    headers = {"Content-Type": "application/json", "x-banditd-reference": "message-1", "x-banditd-session": "chat-1"}
+    request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(asked).encode(), headers)
+    with urllib.request.urlopen(request) as answer:
+        decision_id = answer.headers["x-banditd-decision-id"]
+    for rating in (1, -1):
+        feedback = {"type": "rating", "data": {"rating": rating}, "meta": {"message_id": "message-1"}}
+        event = {"actor": {"id": "u"}, "data": {"feedback": feedback}}
+        asyncio.run(function.event(event, __event_name__="feedback.created", __id__="x"))
+    asyncio.run(function.event({"data": {}}, __event_name__="feedback.deleted"))
+    asyncio.run(function.event(event, __event_name__="chat.created"))
+    with urllib.request.urlopen(f"{url}/v1/decisions/{decision_id}") as answer:
+        rewards = json.load(answer)["rewards"]
+    assert [one["reward"] for one in rewards] == [1.0, 0.0]
+    assert [one["revision"] for one in rewards] == [0, 1]

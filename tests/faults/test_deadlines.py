@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -53,6 +54,29 @@ async def test_connections_that_fell_silent_are_given_up_and_replaced(database: 
     assert await database.write(add(2)) == 2
     assert database.write_failure is None
     assert 2 in await database.read(numbers)
+
+
+async def test_a_report_does_not_wait_for_a_silent_connection_as_long_as_it_may_take(proxy: Proxy) -> None:
+    patient = Deadlines(transaction_s=3600.0, lock_s=1.0, silence_s=0.5, report_s=3600.0)
+    async with Database(proxy.url, deadlines=patient) as database:
+        one = text("SELECT 1")
+        for report in (True, False):
+            assert await database.read(lambda c: c.execute(one).scalar(), report=report) == 1
+            proxy.black_hole()  # what is in the pool; new connections work
+            assert await database.read(lambda c: c.execute(one).scalar(), report=report) == 1
+
+
+async def test_work_that_has_begun_may_take_longer_than_its_beginning(database_url: str) -> None:
+    brief = Deadlines(transaction_s=20.0, lock_s=0.2, silence_s=10.0, report_s=20.0)
+
+    def slow(connection: Connection) -> int:
+        time.sleep(0.6)  # three times as long as a connection may take to begin
+        return int(connection.execute(text("SELECT 1")).scalar_one())
+
+    async with Database(database_url, deadlines=brief) as database:
+        assert await database.read(lambda c: c.execute(text("SELECT 1")).scalar()) == 1
+        assert await database.read(slow, report=True) == 1
+        assert await database.read(slow) == 1
 
 
 async def test_a_network_without_way_out_refuses_everything_in_time(database: Database, proxy: Proxy) -> None:

@@ -177,8 +177,13 @@ class Database:
             if left_s <= 0.0 or (self._ending and self._unreachable):
                 raise StorageUnavailableError("The database does not answer in time. Try again.")
             try:
-                with self._watch.limit(left_s), self._reading.connect() as connection, connection.begin():
-                    answer = work(connection)
+                with self._watch.limit(left_s) as limit, self._reading.connect() as connection:
+                    # A connection of the pool that fell silent shows when it begins, and is not waited for as long
+                    # as the work may take: there is time left for another one.
+                    limit.until_s = min(until_s, time.monotonic() + self.deadlines.lock_s)
+                    with connection.begin():
+                        limit.until_s = until_s
+                        answer = work(connection)
             except Exception as error:
                 # A connection of the pool may have died unnoticed; reading again is harmless.
                 if attempt == 0 and (dialect.is_disconnect(error) or dialect.is_retryable(error)):

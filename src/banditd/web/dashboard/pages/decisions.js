@@ -101,7 +101,7 @@ function Body({ d, arms, clusters }) {
     <p class="why">${because(d.arms)}${d.explored && !["session", "pinned"].includes(d.reason) ? ` This time the draw fell on ${d.arm}: what it earns here is worth knowing.` : ""}</p>
     <${Scores} rows=${d.arms} arms=${arms} chosen=${d.arm} exclusions=${d.exclusions} />
     <h3>Rewards</h3><${Rewards} d=${d} />
-    <h3>Usage</h3><${Usage} d=${d} />
+    <h3>Usage</h3><${Usage} d=${d} />${d.attempts?.length > 0 && html`<${Attempts} d=${d} arms=${arms} />`}
     <h3>Context</h3><${Facts} d=${d} cluster=${cluster} />`;
 }
 
@@ -118,6 +118,12 @@ function Usage({ d }) {
   if (!u) return html`<p class="muted">Not reported yet; predicted ${usd(d.predicted_cost_usd)}. Report tokens to <code>POST /v1/decisions/{id}/usage</code>.</p>`;
   return html`<p>${u.estimated ? "Settled by estimate: " : ""}<b class="num">${usd(u.cost_usd)}</b> <span class="muted">(predicted ${usd(d.predicted_cost_usd)})</span>, ${count(u.input_tokens)} tokens in, ${count(u.output_tokens)} out, ${ms(u.latency_ms)}${u.finish_reason ? `, ${u.finish_reason}` : ""}
     ${u.error && html`<span class="badge bad">error: ${u.error}</span>`} ${u.served_arm && u.served_arm !== d.arm && html`<span class="badge">served by ${u.served_arm}</span>`}</p>`;
+}
+
+function Attempts({ d, arms }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Attempts"><table class="compact"><thead><tr><th scope="col">Call</th><th scope="col">Arm</th><th scope="col">Ended</th><th scope="col" class="right">First token</th><th scope="col" class="right">Took</th><th scope="col" class="right">Tokens out</th><th scope="col" class="right">Cost</th></tr></thead>
+    <tbody>${d.attempts.map((one, number) => html`<tr key=${number}><td class="num">${number + 1}</td><td><${Arm} arms=${arms} name=${one.arm} /></td><td>${one.error ? html`<span class="badge bad">${one.error.replaceAll("_", " ")}</span>` : "answered"}</td>
+      <td class="num right">${ms(one.first_token_ms)}</td><td class="num right">${ms(one.latency_ms)}</td><td class="num right">${count(one.output_tokens)}</td><td class="num right">${usd(one.cost_usd)}</td></tr>`)}</tbody></table></div>`;
 }
 
 function Facts({ d, cluster }) {

@@ -1,0 +1,1 @@
+"""The gateway beside what stands at its place: ``python -m bench.gateway``."""
