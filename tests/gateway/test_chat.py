@@ -27,8 +27,11 @@ async def test_one_line_of_an_application_changes(serve: Serve, faulty: Faulty) 
         assert answer.choices[0].message.content == TEXT
         assert (answer.id, answer.model, answer.usage.prompt_tokens) == ("chatcmpl-faulty", "ok", 11)  # type: ignore[union-attr]
         raw = await ai.chat.completions.with_raw_response.create(model="banditd/auto", messages=ASKED)
-        decision = await served.decision(raw.headers["x-banditd-decision-id"])
+        decision = next(
+            one for one in await settled(served) if one["decision_id"] == raw.headers["x-banditd-decision-id"]
+        )
         assert raw.headers["x-banditd-arm"] == decision["arm"] == "ok"
+        assert float(raw.headers["x-banditd-overhead-ms"]) > 0
         usage = decision["usage"]
         assert (usage["input_tokens"], usage["output_tokens"], usage["cached_input_tokens"]) == (11, 5, 3)
         assert usage["finish_reason"] == "stop"

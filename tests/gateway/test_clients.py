@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from bench.faulty.app import Faulty
-from tests.gateway.conftest import SHORT, Serve, Served, arm
+from tests.gateway.conftest import Serve, Served, arm
 from tests.gateway.test_faults import hung_up, settled
 
 ASKED = [{"role": "user", "content": "Say hello."}]
@@ -204,7 +204,7 @@ async def test_the_end_of_the_daemon_is_an_error_in_the_stream(serve: Serve, fau
 
 
 async def test_many_requests_at_once_are_each_settled_once(serve: Serve, faulty: Faulty) -> None:
-    async with serve("ok", arm("500"), timeouts=SHORT) as served, aiohttp.ClientSession() as session:
+    async with serve("ok", arm("500")) as served, aiohttp.ClientSession() as session:
         url = f"{served.base}/chat/completions"
 
         async def one(number: int) -> int:

@@ -254,6 +254,35 @@ async def test_a_cache_that_nobody_counts_on_has_no_price(
         assert all("cache_loss_usd" not in one for one in closed["answer"]["banditd"]["arms"])
 
 
+async def test_a_link_to_vote_with_comes_where_it_is_asked_for(talk: Talk) -> None:
+    body = {"model": "banditd/auto", "messages": ASKED, "stream": True}
+    for asked in ({}, {"x-banditd-feedback-link": "true"}):
+        async with talk.http.post(f"{talk.served.base}/chat/completions", json=body, headers=asked) as got:
+            await got.read()
+            url = got.headers.get("x-banditd-feedback-url")
+            decision_id = got.headers["x-banditd-decision-id"]
+        assert (url is not None) is bool(asked)
+    assert url is not None
+    assert url.startswith(f"{talk.served.url}/feedback/")
+    async with talk.http.post(url, data={"thumb": "down"}) as voted:
+        assert voted.status == 200
+    made = await talk.served.decision(decision_id)
+    assert [event["reward"] for event in made["rewards"]] == [0.0]
+
+
+async def test_an_answers_id_may_be_the_decisions(
+    faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    async with talking(faulty, sqlite_url, gateway={"response_id": "decision"}) as talk:
+        made = await talk.turn(ASKED)
+        assert made["answer"]["id"] == f"chatcmpl-{made['decision_id']}"
+        for said in ("decision_id", "reference"):
+            body = {said: made["answer"]["id"], "thumb": "up"}
+            async with talk.http.post(f"{talk.served.base}/rewards", json=body) as got:
+                assert (got.status, (await got.json())["decision_id"]) == (200, made["decision_id"])
+
+
 @pytest.mark.parametrize(
     ("headers", "more", "reference"),
     [

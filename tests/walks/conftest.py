@@ -22,10 +22,13 @@ ARMS = [
 OpenDaemon = Callable[..., AbstractAsyncContextManager[Daemon]]
 
 
-def make_settings(url: str, *, max_batch: int = 256, **policy: Any) -> Settings:
+def make_settings(
+    url: str, *, max_batch: int = 256, upstreams: dict[str, Any] | None = None, **policy: Any
+) -> Settings:
     return Settings(
         database={"url": url},
         learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2, "max_batch": max_batch},
+        upstreams=upstreams or {},
         policies={"default": {"arms": ARMS, **policy}, "other": {"kind": "uniform", "arms": ARMS[:2]}},
     )
 
@@ -38,9 +41,7 @@ def open_daemon(database_url: str) -> OpenDaemon:
     async def opened(
         *, start_jobs: bool = False, upstreams: dict[str, Any] | None = None, **policy: Any
     ) -> AsyncIterator[Daemon]:
-        settings = make_settings(database_url, **policy)
-        if upstreams is not None:
-            settings = Settings(**{**dict(settings), "upstreams": upstreams})
+        settings = make_settings(database_url, upstreams=upstreams, **policy)
         async with open_services(settings, start_jobs=start_jobs) as daemon:
             yield daemon
 

@@ -36,6 +36,7 @@ from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import ArmGuards, TrafficCaps
+from banditd.services.feedback import FeedbackService
 from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
@@ -152,7 +153,7 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         stack.push_async_callback(maintenance.keep_budgets)
         stack.push_async_callback(jobs.close)
-        offered = _offered(services, tracing)
+        offered = _offered(services, bench, tracing)
         gateway = await stack.enter_async_context(
             open_gateway(
                 settings,
@@ -167,7 +168,7 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, conversations=ConversationNames(bench.secrets)),
+            services=replace(offered, gateway=gateway),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -226,11 +227,20 @@ class _Made:
     breakers: Mapping[str, Breakers]
 
 
-def _offered(made: _Made, tracing: Tracing | None) -> Services:
+def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services:
     """What requests may call; with ``tracing`` both walks write spans."""
+    rewards = made.rewards if tracing is None else TracedRewards(made.rewards, tracing)
     return Services(
         routing=made.routing if tracing is None else TracedRouting(made.routing, tracing),
-        rewards=made.rewards if tracing is None else TracedRewards(made.rewards, tracing),
+        rewards=rewards,
+        conversations=ConversationNames(bench.secrets),
+        feedback=FeedbackService(
+            secrets=bench.secrets,
+            decisions=bench.storage.decisions,
+            rewards=rewards,
+            runtimes=bench.runtimes,
+            clock=bench.clock,
+        ),
         arms=made.arms,
         reports=made.reports,
         budgets=made.budgets,

@@ -54,6 +54,7 @@ def web_settings(settings: Settings) -> WebSettings:
         body_timeout_s=server.body_timeout_s,
         header_timeout_s=server.header_timeout_s,
         write_timeout_s=server.write_timeout_s,
+        public_url=server.public_url,
         shutdown_timeout_s=server.shutdown_timeout_s,
         gateway=GatewayWebSettings(
             aliases=gateway.aliases,

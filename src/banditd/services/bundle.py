@@ -46,6 +46,22 @@ class RewardInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackLink:
+    """What a link stands for: two values (thumb up, thumb down) of one metric, from one source, for one decision.
+
+    question, up, down : words of the page, empty for its own.
+    """
+
+    decision_id: str
+    expires_at_us: int
+    metric: str = "quality"
+    source: str = "human"
+    question: str = ""
+    up: str = ""
+    down: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReceipt:
     """What became of a usage report. ``cost_usd`` is None while neither dollars nor tokens of the answer are known.
 
@@ -197,6 +213,31 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
+class Feedback(Protocol):
+    async def link(
+        self,
+        decision_id: str,
+        *,
+        metric: str,
+        source: str | None,
+        expires_in_s: float | None,
+        words: tuple[str, str, str],
+        owner: str | None,
+    ) -> tuple[str, int]:
+        """(token of a new link, when it ends in microseconds). Raises NotFoundError, ForbiddenError,
+        InvalidInputError.
+        """
+
+    def link_of(self, decision: Decision) -> str:
+        """The token of a link for a decision that was made just now."""
+
+    def read(self, token: str) -> FeedbackLink:
+        """What a token stands for. Raises NotFoundError, GoneError."""
+
+    async def vote(self, link: FeedbackLink, thumb: str) -> RewardReceipt:
+        """Count a vote (``up`` or ``down``), in place of an earlier one. Raises what a reward raises."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that a request handler may call. ``gateway``: None where it is off."""
@@ -211,3 +252,4 @@ class Services:
     health: Health
     gateway: Gateway | None = None
     conversations: ConversationNames | None = None
+    feedback: Feedback | None = None

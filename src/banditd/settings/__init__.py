@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from banditd.core.errors import ConfigurationError
 from banditd.settings.arms import ArmSettings, PriceSettings
-from banditd.settings.base import Section
+from banditd.settings.base import PublicUrl, Section
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
@@ -67,6 +67,7 @@ class ServerSettings(Section):
     allowed_hosts: tuple[HostName, ...] = Field(
         (), max_length=64, description="names beside localhost that a daemon without keys answers to; '*': any name"
     )
+    public_url: PublicUrl | None = Field(None, description="where people reach the daemon; feedback links begin so")
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
     max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest query text; 422 above it")
     max_batch: int = Field(256, ge=1, le=4096, description="most items in one batch of queries or rewards")

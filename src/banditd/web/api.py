@@ -22,7 +22,7 @@ from banditd.services.bundle import Services
 from banditd.web.gateway.places import Places
 from banditd.web.gateway.watch import ClientWatch
 from banditd.web.problems import Kind, problem_answer
-from banditd.web.security import ApiKey
+from banditd.web.security import ApiKey, RateLimiter
 
 
 class DaemonLike(Protocol):
@@ -65,6 +65,7 @@ class WebSettings:
     allowed_hosts, bound_host : names that the daemon answers to, see ``origin.Doorman``.
     body_timeout_s : longest time for a body to arrive; header_timeout_s : for a head.
     write_timeout_s : longest time in which a client may take nothing of its answer.
+    public_url : where people reach the daemon; links begin with it.
     shutdown_timeout_s : longest wait for running requests at the end.
     """
 
@@ -83,6 +84,7 @@ class WebSettings:
     write_timeout_s: float = 30.0
     shutdown_timeout_s: float = 20.0
     gateway: GatewayWebSettings = GatewayWebSettings()
+    public_url: str | None = None
     version: str = __version__
 
 
@@ -113,6 +115,8 @@ class Api:
     def __init__(self, config: WebSettings, describe: Callable[[], bytes]) -> None:
         self.config = config
         self.watch = ClientWatch(config.gateway.keepalive_s)
+        # Of one link: somebody who presses its buttons on and on.
+        self.feedback_limiter = RateLimiter(rate_per_s=0.2, burst=10)
         self.places = Places(config.gateway.max_streams_per_key)
         self._describe = describe
 

@@ -37,7 +37,10 @@ def create_app(
     reads = OpenReads()
     walk = Walk(
         doorman=Doorman(
-            allowed_hosts=settings.allowed_hosts, bound_host=settings.bound_host, keyed=bool(settings.api_keys)
+            allowed_hosts=settings.allowed_hosts,
+            bound_host=settings.bound_host,
+            keyed=bool(settings.api_keys),
+            public_url=settings.public_url,
         ),
         keys=KeyRing(settings.api_keys),
         limiter=RateLimiter(rate_per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst),

@@ -82,7 +82,7 @@ class Walk:
             page=route.scope is None and route.media == "text/html",
             details=route.details,
             intake=intake,
-            wants_body=route.body is not None,
+            wants_body=route.body is not None and route.body_required,
             failed=route.failed,
         )
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -55,12 +56,18 @@ class Doorman:
     bound_host : the address that the daemon listens on: a name of its own unless it means every address.
     keyed : whether API keys are configured. A name is then only checked where some are listed, for a page cannot
         know a key; and a browser's own word that a request is of the same origin is enough.
+    public_url : where people reach the daemon: a name and an origin of its own.
     """
 
-    def __init__(self, *, allowed_hosts: Iterable[str], bound_host: str, keyed: bool) -> None:
+    def __init__(
+        self, *, allowed_hosts: Iterable[str], bound_host: str, keyed: bool, public_url: str | None = None
+    ) -> None:
         listed = frozenset(allowed_hosts)
         read = [authority for name in listed if (authority := read_authority(name)) is not None]
         self._any_name = "*" in listed or (keyed and not listed)
+        public = None if public_url is None else read_authority(urlsplit(public_url).netloc)
+        if public is not None:
+            read.append(public)
         own = {bound_host.lower()} - _ANY_ADDRESS
         self._names = OWN_NAMES | own | {authority.host for authority in read}
         self._listed = frozenset(read)

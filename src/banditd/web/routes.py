@@ -14,6 +14,7 @@ from banditd.web.handlers import (
     dashboard,
     decisions,
     embeddings,
+    feedback,
     messages,
     operations,
     reports,
@@ -51,6 +52,9 @@ _DECISION: Final[dict[str, tuple[dict[str, object], str]]] = {
         {"type": "string", "pattern": f"{DECISION_PATTERN}|^reference:"},
         "The decision's id, an answer's id made of it (chatcmpl-<id>), or reference: and what your key calls it by.",
     )
+}
+_TOKEN: Final[dict[str, tuple[dict[str, object], str]]] = {
+    "token": ({"type": "string"}, "What a feedback link ends in.")
 }
 _NAME: Final[dict[str, object]] = {"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}
 _ARM: Final = {"arm": (_NAME, "Name of the arm; a slash in it may be written as it is or as %2F.")}
@@ -160,6 +164,24 @@ ROUTES: Final[tuple[Route, ...]] = (
         operation="abandonDecision", summary="Say that a decision was never served", tag="decisions",
         scope="reward", idempotency_key=True, path_parameters=_DECISION, answers={200: reward_schemas.AbandonAnswer},
         problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/decisions/{id}/feedback-link", handler=feedback.create,
+        operation="makeFeedbackLink", summary="Make a link with which anybody may vote on a decision",
+        tag="decisions", scope="reward", path_parameters=_DECISION, body=reward_schemas.FeedbackLinkRequest,
+        body_required=False, answers={200: reward_schemas.FeedbackLinkAnswer},
+        problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/feedback/{token}", feedback.show, "showFeedback", "The page of a feedback link: two buttons",
+        tag="feedback", scope=None, path_parameters=_TOKEN, answers={200: None}, media="text/html",
+        failed=feedback.failed, problems=(),
+    ),
+    Route(
+        method="POST", path="/feedback/{token}", handler=feedback.vote, operation="giveFeedback",
+        summary="Press one of its buttons: counts once, the other one corrects it", tag="feedback", scope=None,
+        path_parameters=_TOKEN, takes=feedback.FORM_BODY, answers={200: None}, media="text/html",
+        failed=feedback.failed, problems=(),
     ),
     _look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",

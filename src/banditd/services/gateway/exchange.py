@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from banditd.core.attempts import Attempt, ErrorClass
+from banditd.core.errors import UnavailableError
 from banditd.core.types import Arm, Decision, UsageReport
 from banditd.ports.upstreams import (
     StreamEvent,
@@ -42,7 +43,7 @@ class Surroundings(Protocol):
     rules: GatewayRules
 
     async def route(self, call: GatewayCall) -> Decision: ...
-    def arm(self, policy: str, arm: str) -> Arm: ...
+    def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]: ...
     def left_alone(self, policy: str) -> Mapping[str, str]: ...
     def jitter(self) -> float: ...
     def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None: ...
@@ -75,6 +76,7 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.reply: UpstreamReply | None = None
         self.headers: Mapping[str, str] = {}
+        self.route_s = 0.0
         self._running: _Running | None = None
         self._failed: _Running | None = None
         self._stream: UpstreamStream | None = None
@@ -119,14 +121,18 @@ class Exchange:
         ------
         UpstreamError : nobody answered; of the last call. And whatever ``RoutingService.route`` raises.
         """
-        until_s = self._now() + self._around.rules.deadline_s
+        began_s = self._now()
+        until_s = began_s + self._around.rules.deadline_s
         self.decision = decision = await self._around.route(self.call)
-        order = order_of(decision)
-        arms = {name: self._around.arm(decision.policy, name) for name in order}
+        self.route_s = self._now() - began_s
+        arms = self._around.callable_arms(self.call, decision.policy)
+        order = [name for name in order_of(decision) if name in arms]
+        if not order:
+            raise UnavailableError("the arms were changed while this was decided; ask again", code="ARMS_CHANGED")
         rules = self._around.rules
         fallbacks = Fallbacks(
             order,
-            {name: arm.context_window_tokens for name, arm in arms.items()},
+            {name: arms[name].context_window_tokens for name in order},
             max_attempts=rules.max_attempts,
             on_policy=rules.fallback_on_policy,
         )

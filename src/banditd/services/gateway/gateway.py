@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from banditd.core.attempts import Attempt
-from banditd.core.errors import InvariantError, UnavailableError
+from banditd.core.errors import UnavailableError
 from banditd.core.types import Arm, Decision, Query, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
@@ -90,12 +90,10 @@ class Gateway:
         capabilities = call.query.capabilities | (call.wanted & known)
         return await self._route(replace(call.query, upstreams=upstreams, capabilities=capabilities))
 
-    def arm(self, policy: str, arm: str) -> Arm:
-        """An arm as it is now."""
-        found = next((one for one in self._runtimes[policy].arms if one.arm == arm), None)
-        if found is None:
-            raise InvariantError(f"policy {policy} has decided for an arm {arm} that it does not have")
-        return found
+    def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
+        """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
+        serving = self.upstreams.serving(call.surface)
+        return {arm.arm: arm for arm in self._runtimes[policy].arms if arm.upstream in serving}
 
     def left_alone(self, policy: str) -> Mapping[str, str]:
         """Arms whose breakers say that they had better not be called now."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from banditd.core.errors import BanditdError, UnavailableError
+from banditd.core.errors import BanditdError, InvariantError, UnavailableError
 from banditd.core.types import Decision
 from banditd.obs import logs
 from banditd.obs.metrics import Metrics
@@ -29,7 +29,6 @@ from banditd.web.json import JSON_TYPE, encode
 
 logger = logging.getLogger(__name__)
 GONE_STATUS: Final = 499
-SETTLE_WAIT_S: Final = 0.25
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -38,7 +37,7 @@ class Relay:
     """How one request is answered.
 
     show_usage : whether the client asked for the usage of its stream. explain : it asked for details.
-    own_ids : the decision's id stands for the upstream's.
+    own_ids : the decision's id stands for the upstream's. link : makes the feedback link that the client asked for.
     """
 
     form: Form
@@ -49,9 +48,10 @@ class Relay:
     show_usage: bool = False
     explain: bool = False
     own_ids: bool = False
+    link: Callable[[Decision], str | None] | None = None
 
     async def answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        """The whole answer, settled when this returns, whatever happens."""
+        """The whole answer. Its settlement has begun when this returns, whatever happens."""
         outcome = "failed"
         self.metrics.gateway_open.inc()
         try:
@@ -78,13 +78,21 @@ class Relay:
     async def _answer(self, watched: Watched, exchange: Exchange) -> tuple[web.StreamResponse, str]:
         try:
             await self._begin(watched, exchange)
-        except BanditdError as error:
-            await _settled(exchange)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            exchange.finish()
+            self._note(error)
             return await self._refuse(watched, exchange, failure_of(error)), _outcome(error)
         if exchange.reply is not None:
-            await _settled(exchange)
+            exchange.finish()
             return self._whole(exchange), "ok"
         return await self._stream(watched, exchange)
+
+    def _note(self, error: Exception) -> None:
+        """A bug is logged here: the middleware's answer would come in the middle of this one."""
+        if not isinstance(error, BanditdError) or isinstance(error, InvariantError):
+            logger.error("request.failed", extra={"route": self.surface}, exc_info=error)
 
     async def _begin(self, watched: Watched, exchange: Exchange) -> None:
         """Wait for the first content; a stream that has to wait long for it begins with comments."""
@@ -112,6 +120,7 @@ class Relay:
                 data = self._bytes(exchange, events)
                 if data:
                     await self._write(watched, data)
+<<<<<<< HEAD
         except BanditdError as error:
             outcome = _outcome(error)
             await self._write(watched, self._error_event(exchange, failure_of(error)))
@@ -122,6 +131,15 @@ class Relay:
             outcome = "failed"
             await self._write(watched, self._error_event(exchange, failure_of(error)))
         await _settled(exchange)
+=======
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            outcome = _outcome(error)
+            self._note(error)
+            await self._write(watched, self.form.error_event(failure_of(error)))
+        exchange.finish()
+>>>>>>> main
         watched.response = None  # no comments behind the end
         await response.write_eof()
         return response, outcome
@@ -156,7 +174,7 @@ class Relay:
         if self.explain:
             body = body.rstrip()
             body = body[:-1] + b',"banditd":' + encode(details_of(exchange)) + b"}"
-        headers = _headers(exchange, shown=True)
+        headers = self._headers(exchange, shown=True)
         headers["Content-Type"] = reply.content_type or JSON_TYPE
         return web.Response(body=body, headers=headers)
 
@@ -164,7 +182,7 @@ class Relay:
         """Nobody has answered: an error with its status, or as an event where the stream has begun."""
         if watched.response is None:
             answer = self.form.error_answer(failure)
-            answer.headers.extend(_headers(exchange, shown=False))
+            answer.headers.extend(self._headers(exchange, shown=False))
             return answer
         response = watched.response
         await self._write(watched, self._error_event(exchange, failure))
@@ -175,7 +193,7 @@ class Relay:
     async def _prepare(self, watched: Watched, exchange: Exchange) -> web.StreamResponse:
         if watched.response is not None:
             return watched.response
-        headers = _headers(exchange, shown=exchange.served is not None)
+        headers = self._headers(exchange, shown=exchange.served is not None)
         headers["Content-Type"] = "text/event-stream; charset=utf-8"
         headers["Cache-Control"] = "no-cache"
         headers["X-Accel-Buffering"] = "no"
@@ -192,16 +210,16 @@ class Relay:
         watched.last_write_s = asyncio.get_running_loop().time()
         await response.write(data)
 
+    def _headers(self, exchange: Exchange, *, shown: bool) -> CIMultiDict[str]:
+        headers = _headers(exchange, shown=shown)
+        url = None if self.link is None or exchange.decision is None else self.link(exchange.decision)
+        if url is not None:
+            headers["x-banditd-feedback-url"] = url
+        return headers
+
 
 def _stopping() -> BanditdError:
     return UnavailableError("the daemon is stopping; ask again", code="SHUTTING_DOWN")
-
-
-async def _settled(exchange: Exchange) -> None:
-    """Wait until what the answer took is durable, but not for a database that is away: the gateway settles on."""
-    settling = exchange.finish()
-    if settling is not None:
-        await asyncio.wait({settling}, timeout=SETTLE_WAIT_S)
 
 
 def _headers(exchange: Exchange, *, shown: bool) -> CIMultiDict[str]:
@@ -214,6 +232,7 @@ def _headers(exchange: Exchange, *, shown: bool) -> CIMultiDict[str]:
     headers["x-banditd-policy-version"] = str(decision.snapshot_version)
     headers["x-banditd-propensity"] = repr(float(decision.propensity))
     headers["x-banditd-explored"] = "true" if decision.explored else "false"
+    headers["x-banditd-overhead-ms"] = f"{exchange.route_s * 1e3:.3f}"
     headers.extend(_served(exchange, decision) if shown else {})
     return headers
 
@@ -230,6 +249,8 @@ def _served(exchange: Exchange, decision: Decision) -> Mapping[str, str]:
     }
 
 
-def _outcome(error: BanditdError) -> str:
+def _outcome(error: Exception) -> str:
     named = getattr(error, "error_class", None)
-    return str(named) if named is not None else "refused"
+    if named is not None:
+        return str(named)
+    return "refused" if isinstance(error, BanditdError) else "failed"

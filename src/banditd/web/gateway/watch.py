@@ -7,13 +7,15 @@ all of them four times a second.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
+logger = logging.getLogger(__name__)
 TICK_S: Final = 0.25
 
 
@@ -72,20 +74,27 @@ class ClientWatch:
             now_s = loop.time()
             stopping = self._stop_at_s is not None and now_s >= self._stop_at_s
             for watched in list(self._watched):
-                transport = watched.request.transport
-                if transport is None or transport.is_closing():
-                    watched.gone = True
-                    self._watched.discard(watched)
-                    watched.task.cancel()
-                elif stopping:
-                    watched.stopping = True
-                    self._watched.discard(watched)
-                    watched.task.cancel()
-                elif (
-                    watched.response is not None
-                    and now_s - watched.last_write_s >= self.keepalive_s
-                    and transport.get_write_buffer_size() == 0  # else it is not quiet, but slow
-                ):
-                    watched.last_write_s = now_s
-                    with suppress(ConnectionError):
-                        await watched.response.write(watched.keep_alive)
+                try:
+                    await self._look(watched, now_s, stopping=stopping)
+                except ConnectionError:
+                    continue  # it has gone: the next look sees it
+                except Exception:
+                    logger.exception("gateway.watch_failed")  # the others are looked at all the same
+
+    async def _look(self, watched: Watched, now_s: float, *, stopping: bool) -> None:
+        transport = watched.request.transport
+        if transport is None or transport.is_closing():
+            watched.gone = True
+            self._watched.discard(watched)
+            watched.task.cancel()
+        elif stopping:
+            watched.stopping = True
+            self._watched.discard(watched)
+            watched.task.cancel()
+        elif (
+            watched.response is not None
+            and now_s - watched.last_write_s >= self.keepalive_s
+            and transport.get_write_buffer_size() == 0  # else it is not quiet, but slow
+        ):
+            watched.last_write_s = now_s
+            await watched.response.write(watched.keep_alive)

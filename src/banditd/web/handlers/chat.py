@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from contextlib import AbstractContextManager
+=======
+from functools import partial
+>>>>>>> main
 
 import numpy as np
 from aiohttp import web
@@ -21,6 +25,7 @@ from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
+from banditd.web.handlers.feedback import link_of
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.schemas.chat import GatewayOptions
@@ -33,7 +38,22 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
         asked = read_chat(await read_body(request))
         options = read_options(request, asked.options)
         call = gateway_call(api, request, gateway, asked, options, "chat")
+<<<<<<< HEAD
         return await answered(api, request, gateway, call, asked, options, CHAT_FORM)
+=======
+        relay = Relay(
+            form=CHAT_FORM,
+            watch=api.watch,
+            metrics=api.metrics,
+            surface="chat",
+            stream=asked.stream,
+            show_usage=asked.show_usage,
+            explain=options.explain,
+            own_ids=api.config.gateway.own_ids,
+            link=partial(link_of, api, request) if options.feedback_link else None,
+        )
+        return await relay.answer(request, gateway.exchange(call))
+>>>>>>> main
 
 
 async def models(api: Api, request: web.Request) -> web.Response:

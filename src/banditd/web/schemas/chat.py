@@ -64,6 +64,8 @@ class GatewayOptions(RequestModel):
     """Caller features by name, as configured."""
     embedding: Annotated[list[Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
     """Your own embedding of the prompt, of the encoder's dimension."""
+    feedback_link: bool = False
+    """Give a link with which whoever reads the answer may vote on it: the header ``x-banditd-feedback-url``."""
     explain: bool = False
     """Add an object ``banditd`` to the answer: every arm's score, the reason of every exclusion, the attempts."""
 

@@ -17,6 +17,7 @@ from banditd.web.schemas.base import (
     Metadata,
     Name,
     RequestModel,
+    Time,
     Tokens,
 )
 from banditd.web.schemas.problem import ItemError
@@ -205,6 +206,29 @@ class UsageAnswer(AnswerModel):
     """0 for the first report, then one more for every one that told something new."""
     cost_usd: float | None
     """Of all attempts together. Null while neither dollars nor tokens of the answer are known."""
+
+
+class FeedbackLinkRequest(RequestModel):
+    """What a link asks, and until when."""
+
+    metric: Name = "quality"
+    source: Name | None = None
+    """As whose word a vote counts: ``human`` when left out (or the policy's first source, where it has no such). One
+    source has one word on a metric of a decision: the newest."""
+    expires_in_s: Annotated[float, Field(ge=60.0, le=31_536_000.0)] | None = None
+    """Until the reward window closes when left out. Seconds."""
+    question: Annotated[Label, Field(max_length=200)] | None = None
+    """Instead of the page's own words."""
+    up: Annotated[Label, Field(max_length=40)] | None = None
+    down: Annotated[Label, Field(max_length=40)] | None = None
+
+
+class FeedbackLinkAnswer(AnswerModel):
+    """Whoever has the link may vote on this decision, and on nothing else."""
+
+    decision_id: Identifier
+    url: str
+    expires_at: Time
 
 
 class ActivateAnswer(AnswerModel):

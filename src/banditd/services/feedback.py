@@ -1,0 +1,182 @@
+"""Signed links with which somebody without an API key may say what an answer was worth: the signature is the right.
+
+A link holds all that it stands for; nothing of it is stored. It ends with its time, and when the database's secret is
+another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from banditd.core.errors import BanditdError, ForbiddenError, GoneError, InvalidInputError, NotFoundError
+from banditd.core.types import Decision, RewardReceipt
+from banditd.ports import Clock, DecisionLog, Secrets
+from banditd.services.bundle import FeedbackLink, RewardInput
+from banditd.services.policy import PolicyRuntime
+
+METRIC: Final = "quality"
+SOURCE: Final = "human"
+_VERSION: Final = 1
+_SIGNATURE_BYTES: Final = 16
+MAX_TOKEN: Final = 4096
+
+
+class Submit(Protocol):
+    async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]: ...
+
+
+class FeedbackService:
+    """Makes links, reads them, and takes the votes that come by them."""
+
+    def __init__(
+        self,
+        *,
+        secrets: Secrets,
+        decisions: DecisionLog,
+        rewards: Submit,
+        runtimes: Mapping[str, PolicyRuntime],
+        clock: Clock,
+    ) -> None:
+        self._key = secrets.key("feedback")
+        self._decisions = decisions
+        self._rewards = rewards
+        self._runtimes = runtimes
+        self._clock = clock
+
+    async def link(
+        self,
+        decision_id: str,
+        *,
+        metric: str,
+        source: str | None,
+        expires_in_s: float | None,
+        words: tuple[str, str, str],
+        owner: str | None,
+    ) -> tuple[str, int]:
+        """(the token of a new link, when it ends in microseconds): with the reward window, or in ``expires_in_s``.
+
+        words : question, up and down; empty for the page's own. owner : the API key that may link its own decisions
+        only.
+
+        Raises
+        ------
+        NotFoundError : no such decision. ForbiddenError : another key's. InvalidInputError : an unknown source.
+        """
+        made: Any = await self._decisions.get(decision_id)
+        if made is None:
+            raise NotFoundError(f"no decision {decision_id}", code="DECISION_NOT_FOUND", field="/decision_id")
+        if owner is not None and made["key_name"] not in {None, owner}:
+            raise ForbiddenError(
+                f"decision {decision_id} was made with another API key, and this one has the scope reward:own; "
+                "the scope reward is for every decision",
+                code="DECISION_OF_ANOTHER_KEY",
+            )
+        source = self._source(made["policy"], source)
+        expires_at_us = int(made["expires_at_us"])
+        if expires_in_s is not None:
+            expires_at_us = self._clock.now_us() + int(expires_in_s * 1e6)
+        question, up, down = words
+        link = FeedbackLink(
+            decision_id=decision_id,
+            expires_at_us=expires_at_us,
+            metric=metric,
+            source=source,
+            question=question,
+            up=up,
+            down=down,
+        )
+        return self._token(link), expires_at_us
+
+    def link_of(self, decision: Decision) -> str:
+        """The token of a link for a decision that was made just now, until its reward window closes."""
+        source = self._source(decision.policy, None)
+        link = FeedbackLink(decision_id=decision.decision_id, expires_at_us=decision.expires_at_us, source=source)
+        return self._token(link)
+
+    def read(self, token: str) -> FeedbackLink:
+        """What a token stands for.
+
+        Raises
+        ------
+        NotFoundError : it was not made here, or something of it was changed. GoneError : its time is over.
+        """
+        text, _, signature = token.partition(".")
+        payload, given = _decode(text), _decode(signature)
+        if (
+            payload is None
+            or given is None
+            or len(token) > MAX_TOKEN
+            or not hmac.compare_digest(given, self._sign(payload))
+        ):
+            raise NotFoundError("this link is not whole, or it was not made here", code="FEEDBACK_LINK_UNKNOWN")
+        version, decision_id, expires_s, *said = json.loads(payload)
+        if version != _VERSION:
+            raise NotFoundError("this link is of another release", code="FEEDBACK_LINK_UNKNOWN")
+        if self._clock.now_us() >= expires_s * 1_000_000:
+            raise GoneError("the time for this feedback is over", code="FEEDBACK_LINK_EXPIRED")
+        metric, source, question, up, down = said or (METRIC, SOURCE, "", "", "")
+        return FeedbackLink(
+            decision_id=decision_id,
+            expires_at_us=expires_s * 1_000_000,
+            metric=metric,
+            source=source,
+            question=question,
+            up=up,
+            down=down,
+        )
+
+    async def vote(self, link: FeedbackLink, thumb: str) -> RewardReceipt:
+        """Count a vote once; another one by the same link replaces it. Raises what a reward raises."""
+        reward = RewardInput(
+            decision_id=link.decision_id,
+            thumb=thumb,
+            metric=link.metric,
+            source=link.source,
+            metadata={"by": "feedback_link"},
+            body_hash=f"feedback:{thumb}",
+        )
+        [outcome] = await self._rewards.submit([reward])
+        if isinstance(outcome, BanditdError):
+            raise outcome
+        return outcome
+
+    def _source(self, policy: str, said: str | None) -> str:
+        """As whose word votes count: as was said, else ``human``, or the first source where there is no such."""
+        runtime = self._runtimes.get(policy)
+        sources = () if runtime is None else tuple(runtime.config.rewards.sources)
+        source = said or (SOURCE if SOURCE in sources or not sources else sources[0])
+        if source not in sources:
+            raise InvalidInputError(
+                f"unknown source {source}; policy {policy} knows {', '.join(sources) or 'none'}",
+                code="SOURCE_UNKNOWN",
+                field="/source",
+            )
+        return source
+
+    def _token(self, link: FeedbackLink) -> str:
+        said: list[object] = [_VERSION, link.decision_id, -(-link.expires_at_us // 1_000_000)]
+        words = [link.metric, link.source, link.question, link.up, link.down]
+        if words != [METRIC, SOURCE, "", "", ""]:
+            said += words
+        payload = json.dumps(said, separators=(",", ":")).encode()
+        return f"{_encode(payload)}.{_encode(self._sign(payload))}"
+
+    def _sign(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, payload, "sha256")[:_SIGNATURE_BYTES]
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes | None:
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if _encode(data) == text else None  # one token, one spelling

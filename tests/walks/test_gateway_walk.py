@@ -1,0 +1,160 @@
+"""The walk of an answer over both databases, without HTTP: attempts, the arm that served, the budget, rewards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.walks.conftest import OpenDaemon, leads
+
+from banditd.core.types import Query
+from banditd.daemon.open import Daemon
+from banditd.ports.upstreams import UpstreamError
+from banditd.services.bundle import RewardInput
+from banditd.services.gateway.call import GatewayCall
+from banditd.services.gateway.exchange import Exchange
+from banditd.services.gateway.gateway import Gateway
+
+PRICE = {"usd_per_mtok_in": 1000.0, "usd_per_mtok_out": 2000.0}
+ARMS = [{"arm": "nowhere", "upstream": "dead", "price": PRICE}, {"arm": "echo", "upstream": "echo", "price": PRICE}]
+UPSTREAMS: dict[str, Any] = {"dead": {"base_url": "http://127.0.0.1:9/v1"}, "echo": {"kind": "echo"}}
+FIRST: dict[str, Any] = {"arms": ARMS, "kind": "fixed", "options": {"arm": "nowhere"}, "exploration_floor": 0.0}
+
+
+def gateway_of(daemon: Daemon) -> Gateway:
+    gateway = daemon.services.gateway
+    assert isinstance(gateway, Gateway)
+    return gateway
+
+
+def ask(daemon: Daemon, *, stream: bool = True, **query: Any) -> Exchange:
+    asked = Query(text="one two three four", **query)
+    body = {"model": "banditd/auto", "messages": [{"role": "user", "content": asked.text}]}
+    return gateway_of(daemon).exchange(GatewayCall(query=asked, surface="chat", body=body, stream=stream))
+
+
+async def read(exchange: Exchange) -> None:
+    await exchange.begin()
+    async for _ in exchange.events():
+        pass
+    settling = exchange.finish()
+    assert settling is not None
+    assert exchange.finish() is settling
+    await settling
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    while not await true():  # noqa: ASYNC110 - what is waited for is in a database
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_fallback_is_recorded_whole_and_its_reward_teaches_the_arm_that_served(
+    open_daemon: OpenDaemon, stream: bool
+) -> None:
+    budget = {"name": "day", "usd": 100.0, "per": "day"}
+    async with open_daemon(upstreams=UPSTREAMS, budgets=[budget], **FIRST) as daemon:
+        await leads(daemon)
+        exchange = ask(daemon, stream=stream)
+        await read(exchange)
+        assert exchange.decision is not None
+        decision_id = exchange.decision.decision_id
+        whole = await daemon.services.reports.decision(decision_id)
+        usage: Any = whole["usage"]
+        attempts: Any = whole["attempts"]
+        assert (whole["arm"], usage["served_arm"], usage["error"]) == ("nowhere", "echo", None)
+        assert [(one["arm"], one["error"]) for one in attempts] == [("nowhere", "transport"), ("echo", None)]
+        assert (attempts[1]["first_token_ms"] is not None) is stream
+        assert (usage["input_tokens"], usage["output_tokens"]) == (5, 5)
+        assert usage["cost_usd"] == pytest.approx(5 * 1000e-6 + 5 * 2000e-6)
+        [account] = (await daemon.services.budgets.budgets("default"))["budgets"]  # type: ignore[misc]
+        assert account["charged_usd"] == pytest.approx(usage["cost_usd"])
+        await daemon.services.rewards.submit([RewardInput(decision_id=decision_id, value=1.0)])
+
+        async def learned() -> bool:
+            rows: Any = await daemon.services.reports.stats("default", None)
+            return {one["arm"]: one["rewards"] for one in rows["arms"]} == {"nowhere": 0, "echo": 1}
+
+        await until(learned)
+
+
+async def test_when_nobody_answers_nothing_is_charged_and_no_quality_is_taught(open_daemon: OpenDaemon) -> None:
+    budget = {"name": "day", "usd": 100.0, "per": "day"}
+    async with open_daemon(upstreams=UPSTREAMS, budgets=[budget], **(FIRST | {"arms": ARMS[:1]})) as daemon:
+        exchange = ask(daemon)
+        with pytest.raises(UpstreamError):
+            await exchange.begin()
+        settling = exchange.finish()
+        assert settling is not None
+        await settling
+        assert exchange.decision is not None
+        whole = await daemon.services.reports.decision(exchange.decision.decision_id)
+        assert whole["usage"]["error"] == "transport"  # type: ignore[index]
+        [account] = (await daemon.services.budgets.budgets("default"))["budgets"]  # type: ignore[misc]
+        assert account["charged_usd"] == 0.0
+
+
+async def test_a_pinned_arm_says_nothing_about_what_others_would_have_earned(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(upstreams=UPSTREAMS, arms=ARMS) as daemon:
+        await leads(daemon)
+        exchange = ask(daemon, candidates=("echo",), pinned=True)
+        await read(exchange)
+        decision = exchange.decision
+        assert decision is not None
+        assert (decision.reason, decision.propensity, decision.arms) == ("pinned", 1.0, ("echo",))
+        await daemon.services.rewards.submit([RewardInput(decision_id=decision.decision_id, value=1.0)])
+
+        async def learned() -> bool:
+            rows: Any = await daemon.services.reports.stats("default", None)
+            return {one["arm"]: one["rewards"] for one in rows["arms"]}["echo"] == 1
+
+        await until(learned)
+        [item] = await daemon.storage.learning.sample_contributions("default", 10)
+        assert item.predicted == ()
+
+
+async def test_an_arm_that_goes_while_its_query_is_decided_is_passed_over(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_daemon(upstreams=UPSTREAMS, **FIRST) as daemon:
+        gateway = gateway_of(daemon)
+        route = gateway._route
+
+        async def late(query: Query) -> Any:
+            decision = await route(query)
+            await daemon.services.arms.patch("default", "nowhere", {"upstream": None})
+            return decision
+
+        monkeypatch.setattr(gateway, "_route", late)
+        exchange = ask(daemon)
+        await read(exchange)
+        assert exchange.decision is not None
+        whole = await daemon.services.reports.decision(exchange.decision.decision_id)
+        assert (whole["arm"], whole["usage"]["served_arm"]) == ("nowhere", "echo")  # type: ignore[index]
+
+
+async def test_a_settlement_that_the_database_does_not_take_is_tried_again(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from banditd.core.errors import StorageUnavailableError
+
+    monkeypatch.setattr("banditd.services.gateway.gateway.SETTLE_AGAIN_S", (0.0, 0.0, 0.0))
+    async with open_daemon(upstreams=UPSTREAMS, arms=ARMS[1:]) as daemon:
+        gateway = gateway_of(daemon)
+        report, tries = gateway._report, []
+
+        async def flaky(usage: Any) -> object:
+            tries.append(usage)
+            if len(tries) < 3:
+                raise StorageUnavailableError("away")
+            return await report(usage)
+
+        monkeypatch.setattr(gateway, "_report", flaky)
+        exchange = ask(daemon)
+        await read(exchange)
+        assert exchange.decision is not None
+        whole = await daemon.services.reports.decision(exchange.decision.decision_id)
+        assert whole["usage"] is not None
+        assert len(tries) == 3
