@@ -206,6 +206,9 @@ class Gateway(Protocol):
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer; nothing has happened yet."""
 
+    async def settled(self) -> None:
+        """Wait for the settlements that are under way."""
+
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded."""
 

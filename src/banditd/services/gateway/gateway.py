@@ -23,6 +23,7 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
+SETTLED_WITHIN_S: Final = 2.0
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Route = Callable[[Query], Awaitable[Decision]]
@@ -71,6 +72,12 @@ class Gateway:
             name: {arm.arm: arm.enabled and arm.upstream in names for arm in runtime.arms}
             for name, runtime in self._runtimes.items()
         }
+
+    async def settled(self) -> None:
+        """Wait for the settlements that are under way now, but not for a database that is away."""
+        under_way = set(self._settling)
+        if under_way:
+            await asyncio.wait(under_way, timeout=SETTLED_WITHIN_S)
 
     async def close(self) -> None:
         """Wait for the settlements under way."""

@@ -120,26 +120,13 @@ class Relay:
                 data = self._bytes(exchange, events)
                 if data:
                     await self._write(watched, data)
-<<<<<<< HEAD
-        except BanditdError as error:
-            outcome = _outcome(error)
-            await self._write(watched, self._error_event(exchange, failure_of(error)))
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception as error:  # a bug: a second answer in the middle of this one would hide it
-            logger.exception("request.failed", extra={"route": self.surface})
-            outcome = "failed"
-            await self._write(watched, self._error_event(exchange, failure_of(error)))
-        await _settled(exchange)
-=======
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
             outcome = _outcome(error)
             self._note(error)
-            await self._write(watched, self.form.error_event(failure_of(error)))
+            await self._write(watched, self._error_event(exchange, failure_of(error)))
         exchange.finish()
->>>>>>> main
         watched.response = None  # no comments behind the end
         await response.write_eof()
         return response, outcome

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from contextlib import AbstractContextManager
-=======
 from functools import partial
->>>>>>> main
 
 import numpy as np
 from aiohttp import web
@@ -38,22 +35,7 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
         asked = read_chat(await read_body(request))
         options = read_options(request, asked.options)
         call = gateway_call(api, request, gateway, asked, options, "chat")
-<<<<<<< HEAD
         return await answered(api, request, gateway, call, asked, options, CHAT_FORM)
-=======
-        relay = Relay(
-            form=CHAT_FORM,
-            watch=api.watch,
-            metrics=api.metrics,
-            surface="chat",
-            stream=asked.stream,
-            show_usage=asked.show_usage,
-            explain=options.explain,
-            own_ids=api.config.gateway.own_ids,
-            link=partial(link_of, api, request) if options.feedback_link else None,
-        )
-        return await relay.answer(request, gateway.exchange(call))
->>>>>>> main
 
 
 async def models(api: Api, request: web.Request) -> web.Response:
@@ -93,6 +75,7 @@ async def answered(
         show_usage=asked.show_usage,
         explain=options.explain,
         own_ids=api.config.gateway.own_ids and call.surface == "chat",
+        link=partial(link_of, api, request) if options.feedback_link else None,
     )
     return await relay.answer(request, gateway.exchange(call))
 

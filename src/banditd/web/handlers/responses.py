@@ -10,6 +10,7 @@ from aiohttp import web
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.model_names import ARM, PREFIX
 from banditd.core.references import Reference
+from banditd.services.bundle import Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.asked import Asked
@@ -26,7 +27,7 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     with place(api, request):
         asked = read_responses(await read_body(request))
         options = read_options(request, asked.options)
-        arm = await _before(api, request, asked)
+        arm = await _before(api, request, gateway, asked)
         if arm is not None:
             asked = replace(asked, model=arm)
             options = options.model_copy(update={"policy": None, "profile": None, "candidates": None})
@@ -34,7 +35,7 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
         return await answered(api, request, gateway, call, asked, options, RESPONSES_FORM)
 
 
-async def _before(api: Api, request: web.Request, asked: Asked) -> str | None:
+async def _before(api: Api, request: web.Request, gateway: Gateway, asked: Asked) -> str | None:
     """The name of the arm that gave the previous response, which nobody else can go on from; None without one.
 
     A model that names an arm itself is left to it: the response may be known to its upstream, and not to the log.
@@ -44,6 +45,7 @@ async def _before(api: Api, request: web.Request, asked: Asked) -> str | None:
     previous = asked.body.get("previous_response_id")
     if not isinstance(previous, str) or not previous or f"/{ARM}" in asked.model:
         return None
+    await gateway.settled()  # the one before may have ended a moment ago
     try:
         decision_id = await api.services.rewards.decision_of(Reference(previous, request.get(KEY_NAME)))
         decision: Any = await api.services.reports.decision(decision_id)
