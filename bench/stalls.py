@@ -1,10 +1,10 @@
 """How long one client's request keeps others waiting: ``python -m bench.stalls``.
 
-A daemon as a process, keyless, on SQLite. One client asks ``/health/liveness`` every few milliseconds while another
-sends one case again and again. Shown are the median, the 99.9th percentile and the longest wait for liveness. The
-first row is the same without the other client: what the machine itself adds.
+A daemon as a process, without keys, on SQLite. One client asks ``/health/liveness`` every few milliseconds while
+another sends one case again and again. Shown are the median, the 99.9th percentile and the longest wait for liveness.
+The first row is the same without the other client: what the machine itself adds.
 
-A case is a line of ``CASES``: a name, a path, the headers beside its type, and a function that makes the body.
+A case is a line of ``CASES``: a name, the statuses that may come, a path, a maker of the body, and headers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+from banditd.cli.process import own_daemon
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET_MS = 50.0
 PAUSE_S = 0.002
+QUERIES = 256
+CHARS = 7_900
+IDEOGRAPHS = "".join(map(chr, range(0x4E00, 0x9FA6)))
+SYLLABLES = "".join(map(chr, range(0xAC00, 0xD7A4)))
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+GZIP = {"Content-Encoding": "gzip"}
+KEY = {"Idempotency-Key": "the same every time"}
+ROUTE, BATCH = "/v1/route", "/v1/route/batch"
 
 
 def bomb() -> bytes:
@@ -43,37 +51,77 @@ def fields(count: int) -> bytes:
     return json.dumps({"input": "x", **{f"f{n}": 1 for n in range(count)}}).encode()
 
 
+def text(characters: str, count: int, seed: int = 1) -> str:
+    return "".join(np.random.default_rng(seed).choice(list(characters), count))
+
+
+def query(said: str) -> bytes:
+    return json.dumps({"input": said}, ensure_ascii=False).encode()
+
+
+def batch(make: Callable[[int], str], **more: object) -> bytes:
+    queries = [{"input": make(index), **more} for index in range(QUERIES)]
+    return json.dumps({"queries": queries}, ensure_ascii=False).encode()
+
+
+def prose(index: int) -> str:
+    return f"The quick brown fox {index}. " * (CHARS // 26)
+
+
+def with_tools() -> bytes:
+    """As many members as a whole batch of agents' queries has."""
+    properties = {f"p{n}": {"type": "string", "description": "of it"} for n in range(4)}
+    parameters = {"type": "object", "properties": properties, "required": ["p0"]}
+    tools = [{"type": "function", "function": {"name": f"t{n}", "parameters": parameters}} for n in range(4)]
+    return batch(lambda index: f"query {index}", tools=tools)
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
+    statuses: tuple[int, ...]
     path: str
     body: Callable[[], bytes]
     headers: dict[str, str] = field(default_factory=dict)
 
 
-GZIP = {"Content-Encoding": "gzip"}
 CASES = (
-    Case("gzip bomb, a route", "/v1/route", bomb, GZIP),
-    Case("gzip bomb, no such path", "/nowhere", bomb, GZIP),
-    Case("gzip bomb, another origin", "/v1/route", bomb, GZIP | {"Origin": "http://evil.example"}),
-    Case("gzip of 1 MB of text", "/v1/route", lambda: gzip.compress(b'{"input":"%s"}' % (b"ab" * 499_000)), GZIP),
-    Case("150,000 unknown fields", "/v1/route", lambda: fields(150_000)),
-    Case("25,000 unknown fields", "/v1/route", lambda: fields(25_000)),
-    Case("600,000 empty queries", "/v1/route/batch", lambda: b'{"queries":[%s]}' % b",".join([b"{}"] * 600_000)),
-)  # fmt: skip
+    Case("gzip bomb, a route", (413,), ROUTE, bomb, GZIP),
+    Case("gzip bomb, no such path", (404,), "/nowhere", bomb, GZIP),
+    Case("gzip bomb, another origin", (403,), ROUTE, bomb, GZIP | {"Origin": "http://evil.example"}),
+    Case("gzip of 1 MB of text", (200,), ROUTE, lambda: gzip.compress(query("ab" * 499_000)), GZIP),
+    Case("150,000 unknown fields", (422,), ROUTE, lambda: fields(150_000)),
+    Case("24,000 unknown fields", (422,), ROUTE, lambda: fields(24_000)),
+    Case("600,000 empty queries", (422,), BATCH, lambda: b'{"queries":[%s]}' % b",".join([b"{}"] * 600_000)),
+    Case("batch of 256, prose", (200,), BATCH, lambda: batch(prose)),
+    Case("batch of 256, prose, one key", (200, 503), BATCH, lambda: batch(prose), KEY),
+    Case("batch of 256, explained", (200,), BATCH, lambda: batch(lambda i: f"query {i}", explain=True)),
+    Case("batch of 256, four tools each", (200,), BATCH, with_tools),
+    Case("batch of 256, xxxx", (200,), BATCH, lambda: batch(lambda _: "x" * CHARS)),
+    Case("batch of 256, unknown words", (200,), BATCH, lambda: batch(lambda i: text(LETTERS + " ", CHARS, i))),
+    Case("batch of 256, ideographs", (200,), BATCH, lambda: batch(lambda i: text(IDEOGRAPHS, CHARS // 3, i))),
+    Case("batch of 256, syllables", (200,), BATCH, lambda: batch(lambda i: text(SYLLABLES, CHARS // 3, i))),
+    Case("6,000 ideographs", (200,), ROUTE, lambda: query(text(IDEOGRAPHS, 6_000))),
+    Case("1,000,000 letters", (200,), ROUTE, lambda: query(text(LETTERS, 10**6))),
+    Case("300,000 half characters", (200,), ROUTE, lambda: b'{"input": "' + rb"\ud83d" * 300_000 + b'"}'),
+    Case("1 MB that is not UTF-8", (200,), ROUTE, lambda: b'{"input": "' + b"\xe9 " * 490_000 + b'"}'),
+)
 
 
-def waits_ms(url: str, case: Case | None, seconds: float) -> np.ndarray:
-    """Milliseconds that each question for liveness took while the case was sent."""
+def waits_ms(url: str, case: Case | None, seconds: float) -> tuple[np.ndarray, int]:
+    """(milliseconds that each question for liveness took while the case was sent, answers to the case)."""
     address = urlsplit(url)
     ended = threading.Event()
+    answered: list[int] = []
 
     def send(body: bytes, sent: Case) -> None:
         while not ended.is_set():
-            connection = http.client.HTTPConnection(address.hostname or "", address.port)
+            connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
             try:
                 connection.request("POST", sent.path, body, {"Content-Type": "application/json", **sent.headers})
-                connection.getresponse().read()
+                answer = connection.getresponse()
+                answer.read()
+                answered.append(answer.status)
             except OSError:
                 pass  # refused before all of it was sent
             finally:
@@ -83,7 +131,7 @@ def waits_ms(url: str, case: Case | None, seconds: float) -> np.ndarray:
     if sender is not None:
         sender.start()
     found = []
-    asking = http.client.HTTPConnection(address.hostname or "", address.port)
+    asking = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         started = time.perf_counter()
@@ -94,7 +142,9 @@ def waits_ms(url: str, case: Case | None, seconds: float) -> np.ndarray:
     ended.set()
     if sender is not None:
         sender.join()
-    return np.array(found)
+    if case is not None and not set(answered) <= set(case.statuses):
+        raise SystemExit(f"{case.name}: answered with {sorted(set(answered))} instead of {case.statuses}")
+    return np.array(found), len(answered)
 
 
 def main() -> None:
@@ -102,19 +152,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each case")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     asked = parser.parse_args()
-    print(f"| while others send | asked | median ms | p99.9 ms (at most {TARGET_MS:g}) | longest ms |")
-    print("|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        process = start_daemon(database=f"sqlite:///{folder}/b.db", config=ROOT / "config.yaml")
-        try:
-            url = wait_until_serving(process)
-            for case in (None, *(case for case in CASES if asked.only in case.name)):
-                waits = waits_ms(url, case, asked.seconds)
-                median, high = np.quantile(waits, (0.5, 0.999))
-                name = "nothing" if case is None else case.name
-                print(f"| {name} | {waits.size} | {median:.1f} | {high:.1f} | {waits.max():.1f} |", flush=True)
-        finally:
-            stop_daemon(process)
+    print(f"| while others send | answered | asked | median ms | p99.9 ms (at most {TARGET_MS:g}) | longest ms |")
+    print("|---|---|---|---|---|---|")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        own_daemon(database=f"sqlite:///{folder}/stalls.db", config=ROOT / "config.yaml") as url,
+    ):
+        for case in (None, *(case for case in CASES if asked.only in case.name)):
+            waits, answers = waits_ms(url, case, asked.seconds)
+            median, high = np.quantile(waits, (0.5, 0.999))
+            name = "nothing" if case is None else case.name
+            print(
+                f"| {name} | {answers} | {waits.size} | {median:.1f} | {high:.1f} | {waits.max():.1f} |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import asyncio
 import threading
 
 import pytest
+from sqlalchemy import update
 
 from banditd.core.types import Contribution, UsageReport
 from banditd.storage.decisions import queue_decisions
+from banditd.storage.schema import fold_queue
 
 PUT = Contribution("cheap", 2, 1.0, 1.0)
 
@@ -86,3 +88,17 @@ async def test_pruning_does_not_wait_for_a_learner_that_may_never_come(leader, m
     assert await leader.decisions.get(aside.decision_id) is None
     assert [item.decision_id for item in await leader.learning.claim("default", 10)] == [new.decision_id]
     assert await leader.learning.queue_depth() == 1
+
+
+async def test_what_an_older_replica_has_set_aside_is_found_by_its_name(leader, make):
+    made = make.decision(make.now_us, schema_hash="theirs")
+    await leader.decisions.append([made])
+    await leader.rewards.record([make.reward(made.decision_id)], make.judge)
+    older = update(fold_queue).values(policy="default theirs")
+    await leader.database.write(lambda connection: connection.execute(older) and None)
+    assert await leader.learning.claim("default", 10, schema_hash="schema") == []
+    assert await leader.learning.queue_depth({"default": "schema"}) == 0
+    assert await leader.learning.queue_depth({"default": "theirs"}) == 1
+    assert await leader.learning.waiting({"default": "theirs"}) == {"default"}
+    [item] = await leader.learning.claim("default", 10, schema_hash="theirs")
+    assert item.decision_id == made.decision_id

@@ -220,3 +220,14 @@ async def test_far_older_snapshots_are_thinned_not_lost(leader, make, monkeypatc
         await leader.learning.commit(make.fold(version, segments=[]), holder="me")
     kept = [snapshot["version"] for snapshot in await leader.learning.snapshots("default", 100)]
     assert kept == [60, 59, 58, 56, 52, 48, 32, 16]
+
+
+async def test_a_replica_asks_for_the_version_of_its_own_schema(leader, make):
+    """Whatever the clock of the learner was that wrote the state of another schema."""
+    for version in range(3):
+        ahead = make.now_us + 24 * 3600 * 10**6
+        await leader.learning.commit(make.fold(version, schema_hash="older", at_us=ahead), holder="me")
+    await leader.learning.commit(make.fold(0, at_us=make.now_us), holder="me")
+    assert await leader.learning.versions({"default": "schema", "other": "schema"}) == {"default": 1}
+    assert await leader.learning.versions({"default": "older"}) == {"default": 3}
+    assert await leader.learning.versions({}) == {}

@@ -50,7 +50,7 @@ def _old_row(connection, name):
     for column, kind in columns.items():
         python = kind.python_type
         values[column] = {str: "text", bytes: b"\x00" * 8, bool: False, int: 3, float: 0.5}[python]
-    known = {"decision_id": "d1", "policy": "default", "arms": "[]"}
+    known = {"decision_id": "d1", "policy": "default", "arms": '["text"]'}
     known |= dict.fromkeys(("tags", "exclusions", "metadata"), "{}")
     return values | {column: value for column, value in known.items() if column in columns}
 
@@ -78,6 +78,28 @@ async def test_an_old_database_keeps_its_rows(empty_database_url, connect):
         assert await storage.reports.totals() == {
             "decision": 1, "reward_event": 1, "usage_report": 1, "queue": 1,
         }  # fmt: skip
+
+
+def test_rows_that_wait_for_another_schema_say_so_in_their_own_column(empty_database_url, connect):
+    migrate(empty_database_url, "0015")
+    with connect() as connection:
+        then = type(metadata)()
+        then.reflect(connection)
+        # What the migrated tables have beside is nothing to these rows.
+        connection.execute(insert(then.tables["decision"]), _row_then(connection, then, "decision"))
+        row = _row_then(connection, then, "fold_queue")
+        rows = [row | {"queue_id": f"q{i}", "policy": name} for i, name in enumerate(("p", "p one", "p two"))]
+        connection.execute(insert(then.tables["fold_queue"]), rows)
+    migrate(empty_database_url)
+    with connect() as connection:
+        c = metadata.tables["fold_queue"].c
+        found = connection.execute(select(c.queue_id, c.policy, c.schema_hash).order_by(c.queue_id)).all()
+        assert [tuple(one) for one in found] == [("q0", "p", None), ("q1", "p", "one"), ("q2", "p", "two")]
+
+
+def _row_then(connection, then, name):
+    old = _old_row(connection, name)
+    return {column.name: old[column.name] for column in then.tables[name].columns if column.name in old}
 
 
 def test_migrating_down_and_up_again_keeps_the_children(empty_database_url, connect):

@@ -17,6 +17,25 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "banditd"
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+WANTED_FILE_LINES = 350
+WANTED_PARAMETERS = 8
+# Files and constructors above what is wanted. They may only shrink: lower a number when you can, add none.
+LONG_FILES = {
+    "bandit/state.py": 399,
+    "daemon/open.py": 394,
+    "services/learning/learner.py": 389,
+    "settings/__init__.py": 398,
+    "storage/archive/moves.py": 376,
+    "storage/arms.py": 392,
+    "storage/dialect.py": 399,
+}
+LONG_CONSTRUCTORS = {
+    "replay/decider.py: InProcessDecider": 10,
+    "services/gateway/gateway.py: Gateway": 9,
+    "services/learning/learner.py: Learner": 11,
+    "services/upkeep/maintenance.py: MaintenanceService": 17,
+    "upstreams/stream.py: HttpStream": 10,
+}
 
 THIRD_PARTY: dict[str, set[str]] = {
     "core": {"numpy"},
@@ -185,6 +204,28 @@ def test_files_and_functions_stay_small(path: Path) -> None:
         if length > MAX_FUNCTION_LINES
     ]
     assert not long, "\n".join(long)
+
+
+def test_what_is_too_large_only_shrinks() -> None:
+    files, constructors = {}, {}
+    for path in MODULES:
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix()
+        files[name] = text.count("\n")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                for member in node.body:
+                    if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+                        given = member.args
+                        count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs) - 1
+                        constructors[f"{name}: {node.name}"] = count
+    for found, wanted, known in (
+        (files, WANTED_FILE_LINES, LONG_FILES),
+        (constructors, WANTED_PARAMETERS, LONG_CONSTRUCTORS),
+    ):
+        grown = {name: size for name, size in found.items() if size > max(known.get(name, 0), wanted)}
+        assert not grown, "larger than before: split by idea"
+        done = [name for name in known if found.get(name, 0) <= wanted]
+        assert not done, "small enough now: take them out of the table"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=IDS)

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.leaks import Leaks
 
 from banditd.daemon.open import Daemon, SystemClock, open_services
 from banditd.settings import Settings
@@ -34,7 +36,13 @@ def make_settings(
 
 
 @pytest.fixture
-def open_daemon(database_url: str) -> OpenDaemon:
+def leaks(tmp_path: Path) -> Leaks:
+    """Fails a test whose daemons leave a task, a thread or an open file behind."""
+    return Leaks(tmp_path)
+
+
+@pytest.fixture
+def open_daemon(database_url: str, leaks: Leaks) -> OpenDaemon:
     """``async with open_daemon(default_reward=...)``: the same database every time within a test."""
 
     @asynccontextmanager
@@ -42,8 +50,9 @@ def open_daemon(database_url: str) -> OpenDaemon:
         *, start_jobs: bool = False, upstreams: dict[str, Any] | None = None, **policy: Any
     ) -> AsyncIterator[Daemon]:
         settings = make_settings(database_url, upstreams=upstreams, **policy)
-        async with open_services(settings, start_jobs=start_jobs) as daemon:
-            yield daemon
+        with leaks.around():
+            async with open_services(settings, start_jobs=start_jobs) as daemon:
+                yield daemon
 
     return opened
 

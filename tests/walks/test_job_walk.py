@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, text
 from tests.walks.conftest import OpenDaemon, ShiftedClock
 
-from banditd.core.errors import StorageUnavailableError
+from banditd.core.errors import InvariantError, StorageUnavailableError
 from banditd.core.types import Query
 
 NAMED = ("default_rewards", "usage_silence", "rollup", "retention", "integrity")
@@ -91,3 +93,30 @@ async def test_a_decision_that_is_activated_late_is_settled_and_defaulted_like_a
         assert other["rewards"] == []
         assert await charged() == pytest.approx(cost)
         assert (await daemon.services.reports.stats("default", None))["spend_usd"] == pytest.approx(cost)
+
+
+async def test_what_is_kept_of_a_failed_job_holds_no_text_of_a_statement(
+    open_daemon: OpenDaemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library's error says what it was about; ours are written to be read."""
+    secret = "a text that somebody sent"
+
+    async def breaks() -> None:
+        def work(connection: Connection) -> None:
+            connection.execute(text("SELECT * FROM nowhere WHERE a = :a"), {"a": secret})
+
+        await daemon.storage.database.read(work)
+
+    async def ours() -> None:
+        raise InvariantError("the rows of 3 decisions are damaged")
+
+    async with open_daemon() as daemon:
+        for run, kept in ((breaks, ""), (ours, "INVARIANT: the rows of 3 decisions are damaged")):
+            daemon.jobs._jobs["rollup"] = replace(daemon.jobs._jobs["rollup"], run=run)
+            await daemon.jobs.run_now("rollup")
+            [row] = [row for row in await daemon.storage.jobs.runs() if row["job"] == "rollup"]
+            assert kept in str(row["error"])
+            assert row["error"]
+            assert secret not in str(row["error"])
+            assert "SELECT" not in str(row["error"])
+        assert secret not in "".join(str(record.exc_info) for record in caplog.records)

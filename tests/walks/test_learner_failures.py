@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 
 import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import learned, refolded, reward, route
 
+from banditd.bandit.posterior.evidence import TuningTask
+from banditd.bandit.posterior.hyperparameters import Hyperparameters
 from banditd.core.errors import LeaseLostError, StorageUnavailableError
 from banditd.ports import FoldCommit
 
@@ -78,3 +81,70 @@ async def test_retention_deletes_the_log_and_keeps_what_was_learned(open_daemon:
         assert await learned(daemon) == (1.0, pytest.approx(0.5))
         report = await refolded(daemon)
         assert (report.decisions, report.complete_log) == (0, False)
+
+
+async def test_folding_goes_on_while_the_evidence_is_fitted(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    run = TuningTask.run
+
+    def held(task: TuningTask) -> Hyperparameters:
+        begun.set()
+        go_on.wait()
+        return run(task)
+
+    monkeypatch.setattr(TuningTask, "run", held)
+    async with open_daemon() as daemon:
+        runtime = daemon.runtimes["default"]
+        try:
+            for i in range(22):
+                await reward(daemon, await route(daemon), i % 2)
+            while not begun.is_set():  # noqa: ASYNC110 - set in the thread of the fit
+                await asyncio.sleep(0.01)
+            scales, version = runtime.learned.hyperparameters_json(), runtime.view.snapshot.version
+            await reward(daemon, await route(daemon), 1.0)
+            while runtime.view.snapshot.version == version:  # noqa: ASYNC110 - published by the learner
+                await asyncio.sleep(0.01)
+            # Arms are adopted too: the arm service waits for nobody who fits.
+            await daemon.learner.refresh_arms()
+            assert runtime.learned.hyperparameters_json() == scales
+        finally:
+            go_on.set()
+        assert await learned(daemon) == (23.0, pytest.approx(12.0))
+        assert runtime.learned.hyperparameters_json() != scales
+        stored = await daemon.storage.learning.load("default", runtime.builder.schema.hash)
+        assert stored.hyperparameters == runtime.learned.hyperparameters_json()
+        assert (await refolded(daemon)).agrees
+
+
+async def test_a_fit_of_a_state_that_was_read_anew_is_dropped(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    run = TuningTask.run
+
+    def held(task: TuningTask) -> Hyperparameters:
+        begun.set()
+        go_on.wait()
+        return run(task)
+
+    monkeypatch.setattr(TuningTask, "run", held)
+    async with open_daemon() as daemon:
+        try:
+            for i in range(22):
+                await reward(daemon, await route(daemon), i % 2)
+            while not begun.is_set():  # noqa: ASYNC110 - set in the thread of the fit
+                await asyncio.sleep(0.01)
+            before = daemon.runtimes["default"].learned
+            daemon.learner._stale.add("default")
+            daemon.learner.wake()
+            while daemon.runtimes["default"].learned is before:  # noqa: ASYNC110 - read by the learner
+                await asyncio.sleep(0.01)
+            scales = before.hyperparameters_json()
+        finally:
+            go_on.set()
+        await daemon.learner.drained()
+        assert before.hyperparameters_json() == scales
+        assert await learned(daemon) == (22.0, pytest.approx(11.0))
+        assert (await refolded(daemon)).agrees

@@ -14,6 +14,7 @@ from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFound
 from banditd.core.types import Decision, Query, RewardReceipt, UsageReport
 from banditd.daemon.open import Daemon
 from banditd.services.bundle import RewardInput
+from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.learning.rebuild import RebuildReport, rebuild
 
 
@@ -112,7 +113,7 @@ async def test_a_reward_that_comes_again_after_its_retraction_was_counted_before
         await reward(daemon, decision_id, 0.9)
         await daemon.learner.drained()
         assert sum(rewards for _, rewards in await daemon.storage.reports.delays("default")) == 1
-        assert daemon.learner.watch("default")["small"][1] == 1
+        assert evidence_of_changes(daemon.runtimes["default"].learned)["small"][1] == 1
 
 
 async def test_a_deferred_decision_learns_only_after_its_activation(open_daemon: OpenDaemon) -> None:

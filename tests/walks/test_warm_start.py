@@ -104,7 +104,7 @@ async def test_an_older_deployment_gives_a_prior_without_a_pass_over_its_log(
             await reward(daemon, await route(daemon, text=TEXTS[i % 3]), 0.5 + 0.4 * (i % 2))
         await daemon.learner.drained()
         prior = await export_prior("default", schema, settings, daemon.storage.learning)
-        state = daemon.learner._states["default"]
+        state = daemon.runtimes["default"].learned
         assert prior.rewards == pytest.approx(25.0)
         for name, sums in prior.arms.items():
             np.testing.assert_allclose(sums.gram, state.sums(name).gram, atol=1e-9)

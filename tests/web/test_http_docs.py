@@ -19,6 +19,8 @@ from banditd.web.schemas.routing import RouteRequest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+GATEWAY_PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+GATEWAY = (ROOT / "src/banditd/web/gateway", ROOT / "src/banditd/web/handlers/chat.py")
 ARMS = [
     {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
     {"arm": "large", "price": {"usd_per_mtok_in": 3.0, "usd_per_mtok_out": 15.0}},
@@ -28,7 +30,7 @@ ARMS = [
 def test_every_path_is_documented() -> None:
     for route in ROUTES:
         if route.path not in {"/", "/problems/{slug}"}:
-            assert route.path.replace("{id}/usage", "{decision_id}/usage") in PAGE, route.path
+            assert route.path.replace("{id}/usage", "{decision_id}/usage") in PAGE + GATEWAY_PAGE, route.path
 
 
 def test_every_field_of_a_query_reward_and_report_is_documented() -> None:
@@ -38,11 +40,13 @@ def test_every_field_of_a_query_reward_and_report_is_documented() -> None:
             assert field in later or f"`{field}" in PAGE or f'"{field}"' in PAGE, field
 
 
-def codes_in_the_source() -> set[str]:
-    """Every literal that is given as ``code=`` or ``default_code`` in the package's serving parts."""
+def codes_in_the_source(*, gateway: bool) -> set[str]:
+    """Every literal that is given as ``code=`` or ``default_code`` in the package's serving parts, or the gateway."""
     found: set[str] = set()
     folders = ("core", "services", "storage", "features", "encoders", "web")
     for path in (path for folder in folders for path in (ROOT / "src/banditd" / folder).rglob("*.py")):
+        if any(path.is_relative_to(part) for part in GATEWAY) is not gateway:
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             value: ast.expr | None = None
             named_code = isinstance(node, ast.keyword) and node.arg == "code"
@@ -61,8 +65,12 @@ def test_every_kind_and_every_code_is_in_the_table() -> None:
     bugs = {"INVARIANT", "CONFIGURATION"}  # answered as INTERNAL_ERROR
     degraded = {"ENCODER_FAILED", "ENCODER_TIMEOUT"}  # routed all the same; they stand in ``degraded``
     assert all(f"`{code.lower()}`" in PAGE for code in degraded)
-    missing = {code for code in codes_in_the_source() - bases - bugs - degraded if f"`{code}`" not in table}
+    missing = {
+        code for code in codes_in_the_source(gateway=False) - bases - bugs - degraded if f"`{code}`" not in table
+    }
     assert not missing
+    told = {code.lower() for code in codes_in_the_source(gateway=True)}
+    assert not {code for code in told if f"`{code}`" not in GATEWAY_PAGE and f"`{code.upper()}`" not in table}
 
 
 def examples() -> list[tuple[str, str, dict[str, str], str]]:

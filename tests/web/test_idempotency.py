@@ -173,7 +173,7 @@ async def test_a_refusal_keeps_no_key(site: Site) -> None:
     """Whatever refused the first try (a budget, no arm, bad input), the same key and body may succeed later."""
     dear = {"input": "dear", "expected_output_tokens": 400_000, "candidates": ["large"]}
     refused = await site.post("/v1/route", dear, key="dear")
-    assert (refused.status, (await refused.json())["code"]) == (429, "BUDGET_EXHAUSTED")
+    assert (refused.status, (await refused.json())["code"]) == (429, "BUDGET_SHORT")
     price = {"price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}}
     assert (await site.send("PATCH", "/v1/arms/large", price, key=None)).status == 200
     made = await (await site.post("/v1/route", dear, key="dear")).json()

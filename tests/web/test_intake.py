@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.web.test_walls import ID, QUERY, key
 
+from banditd.core.pace import Pace
 from banditd.web import intake
 
 JSON = {"Content-Type": "application/json"}
@@ -174,7 +175,7 @@ async def test_more_values_than_a_model_may_cost_to_check_are_refused_unchecked(
     beside.cancel()
     problem = await answer.json()
     assert (answer.status, problem["code"]) == (422, "INVALID_INPUT")
-    assert "30000 fields" in problem["detail"]
+    assert f"{intake.MAX_MEMBERS} fields" in problem["detail"]
     assert turns > 5
 
 
@@ -198,3 +199,35 @@ async def test_a_list_of_errors_is_bounded(client: Any) -> None:
     problem = await (await client.post("/v1/route", json=many)).json()
     assert problem["detail"].startswith("20000 things are wrong")
     assert len(problem["errors"]) == 1
+
+
+async def test_a_whole_batch_of_conversations_with_tools_is_no_large_body(client: Any) -> None:
+    properties = {f"p{n}": {"type": "string", "description": "of it"} for n in range(4)}
+    parameters = {"type": "object", "properties": properties, "required": ["p0"]}
+    tools = [{"type": "function", "function": {"name": f"t{n}", "parameters": parameters}} for n in range(4)]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    one = {"messages": messages, "tools": tools, "tags": {"team": "a"}, "session_id": "s"}
+    answer = await client.post("/v1/route/batch", json={"queries": [one] * 256})
+    assert answer.status == 200, (await answer.text())[:300]
+    assert [item["index"] for item in (await answer.json())["results"]] == list(range(256))
+
+
+async def test_the_key_of_a_large_batch_is_made_in_pieces(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+    before = Pace.step
+
+    async def step(pace: Pace) -> None:
+        nonlocal steps
+        steps += 1
+        await before(pace)
+
+    async def taken(headers: dict[str, str]) -> int:
+        nonlocal steps
+        steps = 0
+        body = json.dumps({"queries": [{"input": f"query {n}"} for n in range(64)]})
+        answer = await client.post("/v1/route/batch", data=body, headers=JSON | headers)
+        assert answer.status == 200
+        return steps
+
+    monkeypatch.setattr(Pace, "step", step)
+    assert await taken({"Idempotency-Key": "k"}) == await taken({}) + 64

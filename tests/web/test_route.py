@@ -221,3 +221,26 @@ async def test_a_failure_nobody_raised_on_purpose_says_nothing(client: Any, daem
     assert json.loads(text)["code"] == "INTERNAL_ERROR"
     daemon.routing.failure = None
     assert (await client.post("/v1/route", json=PROPER)).status == 200  # and the connection lives on
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("It rains.", "It rains."),
+        ([{"type": "text", "text": "It"}, {"type": "image"}, {"type": "text", "text": "rains."}], "It\n\nrains."),
+        ([], None), (None, None), ({"type": "text", "text": "of another shape"}, None), (7, None),
+        (["a text", {"text": 5}, None], None), ([{"type": "text", "text": "half \ud83d"}], "half \ufffd"),
+    ],
+)  # fmt: skip
+async def test_what_a_tool_said_is_text_of_the_query(client: Any, daemon: Any, said: Any, text: str | None) -> None:
+    result = {"type": "tool_result", "tool_use_id": "1", "content": said}
+    question = {"role": "user", "content": "Weather?"}
+    for messages, wanted in (
+        ([{"role": "user", "content": [result]}], text),
+        ([question, {"role": "user", "content": [result]}], "Weather?" if text is None else f"Weather?\n\n{text}"),
+    ):
+        body = json.dumps({"messages": messages}).encode()
+        answer = await client.post("/v1/route", data=body, headers={"Content-Type": "application/json"})
+        assert answer.status == 200, await answer.text()
+        query = daemon.routing.queries[-1]
+        assert (query.text, query.turns) == (wanted, 1)

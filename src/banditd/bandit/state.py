@@ -27,8 +27,6 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.core.types import FeatureSchema, FloatArray
 
-__all__ = ["PolicyState", "Snapshot"]
-
 FIRST_TUNING: Final = 20  # rewards before the evidence is first asked
 TUNING_GROWTH: Final = 1.2  # and then at every growth of their number by this factor
 
@@ -50,6 +48,7 @@ class PolicyState:
         self._hyperparameters = _first_scales(schema, settings.prior)
         self._folded = self._tuned_at = 0  # net number of rewarded decisions: now, and at the last fit
         self._unfitted = 0  # folds that the last fit did not see, corrections too
+        self._fitting = (0, 0)  # what the fit under way sees more than the last: rewarded decisions, folds
         self._arms: tuple[ArmPrior, ...] = ()
         self._centres = np.zeros(0)
         self._totals: list[ArmSums] = []
@@ -209,8 +208,8 @@ class PolicyState:
         return self.settings.tune and bool(self._arms) and self._folded >= max(FIRST_TUNING, grown)
 
     def tuning(self) -> TuningTask:
-        """A fit of the hyperparameters on a copy of the sums, to be run anywhere; marks it as begun."""
-        self._tuned_at, self._unfitted = self._folded, 0
+        """A fit of the hyperparameters on a copy of the sums, to be run anywhere, while folding goes on."""
+        self._fitting = (self._folded - self._tuned_at, self._unfitted)
         self._refresh()
         arms = tuple(
             ArmEvidence(
@@ -226,9 +225,10 @@ class PolicyState:
 
     def adopt(self, hyperparameters: Hyperparameters) -> None:
         """Take the result of a fit (or an operator's values) and rebuild the cache at the next snapshot."""
+        self._tuned_at, self._unfitted = self._tuned_at + self._fitting[0], self._unfitted - self._fitting[1]
+        self._fitting = (0, 0)
         self._hyperparameters = hyperparameters
-        self._stale = True
-        self._snapshot = None
+        self._stale, self._snapshot = True, None
 
     # ------------------------------------------------------------ persistence
 

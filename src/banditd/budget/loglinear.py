@@ -167,7 +167,9 @@ class LogLinear:
             self.refit()
             last = weight.copy()
             for index, rows in enumerate(members):
-                weight[rows] = _weights(y[rows] - x[rows] @ self._theta[index], self._noise[index])
+                # So few may all be wrong, and would be near what they themselves have said.
+                if self.sums[index].n > WILD:
+                    weight[rows] = _weights(y[rows] - x[rows] @ self._theta[index], self._noise[index])
             if np.abs(weight - last).max(initial=0.0) < 1e-2:
                 break
         self._learned += y.shape[0]

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from banditd.replay import ReplayOptions, ReplayReport
 
 
+def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | None) -> Path | None:
+    """Before the replay, which may take long."""
+    if plot is not None:
+        from banditd.replay import check_plots
+
+        check_plots()
+    return plot
+
+
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
@@ -87,7 +96,10 @@ if TYPE_CHECKING:
     "--off-policy", is_flag=True,
     help="Show what the log says of every fixed arm and of uniform play, beside the truth (also in the JSON).",
 )  # fmt: skip
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the learning curves as PNG.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), callback=_drawable,
+    help="Write the learning curves as PNG.",
+)  # fmt: skip
 @click.option("--url", help="Replay against this live daemon instead of in process.")
 @click.option(
     "--api-key",

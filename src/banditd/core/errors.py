@@ -137,3 +137,12 @@ class ConfigurationError(BanditdError):
 
 class InvariantError(BanditdError):
     default_code = "INVARIANT"
+
+
+class DecisionDamagedError(InvariantError):
+    """The stored row of a decision is not what was committed: nobody can say what it was."""
+
+    default_code = "DECISION_DAMAGED"
+
+    def __init__(self, decision_id: str, reason: str) -> None:
+        super().__init__(f"the stored row of decision {decision_id} is damaged: {reason}")

@@ -23,7 +23,6 @@ from banditd.daemon.background import make_jobs
 from banditd.daemon.differences import warn_of_differences
 from banditd.daemon.gateway import open_gateway
 from banditd.daemon.price_file import PriceFileWatcher
-from banditd.daemon.reading import make_dashboard, make_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
 from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import JobScheduler
@@ -275,7 +274,7 @@ def _make_services(
     breakers = {
         name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
-    reports = make_reports(runtimes, storage, clock, learner)
+    reports = _make_reports(bench)
     return _Made(
         breakers=breakers,
         routing=RoutingService(
@@ -310,7 +309,9 @@ def _make_services(
         reports=reports,
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
-        dashboard=make_dashboard(runtimes, storage, learner, budgets),
+        dashboard=DashboardReads(
+            runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports
+        ),
         health=HealthService(
             runtimes=runtimes,
             encoder=bench.encoder,
@@ -324,6 +325,18 @@ def _make_services(
     )
 
 
+def _make_reports(bench: Workbench) -> ReportService:
+    storage = bench.storage
+    return ReportService(
+        runtimes=bench.runtimes,
+        reader=storage.reports,
+        decisions=storage.decisions,
+        learning=storage.learning,
+        arms=storage.arms,
+        clock=bench.clock,
+    )
+
+
 def _make_arm_service(
     bench: Workbench,
     learner: Learner,
@@ -331,12 +344,7 @@ def _make_arm_service(
     reports: ReportService,
     upstreams: Sequence[str],
 ) -> ArmService:
-    onboarding = OnboardingReports(
-        runtimes=bench.runtimes,
-        budgets=budgets,
-        reader=bench.storage.reports,
-        cluster_contexts=learner.cluster_contexts,
-    )
+    onboarding = OnboardingReports(runtimes=bench.runtimes, budgets=budgets, reader=bench.storage.reports)
     return ArmService(
         runtimes=bench.runtimes,
         store=bench.storage.arms,

@@ -33,6 +33,7 @@ class RouteView:
     serves : which are enabled. capped : those whose share of the traffic has a cap.
     window_tokens : longest input, infinite where nobody said.
     cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
+    typical_input_tokens : of a query, as learned or assumed.
     output_tokens, latency_ms : means over queries; the models know them by query, where usage was reported.
     kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
     generations : of the arms that have had more than one.
@@ -48,6 +49,7 @@ class RouteView:
     usd_per_token_in: FloatArray
     usd_per_token_out: FloatArray
     usd_per_request: FloatArray
+    typical_input_tokens: float
     usd_saved_per_cached_token: FloatArray
     output_tokens: FloatArray
     latency_ms: FloatArray
@@ -170,6 +172,7 @@ def build_view(
         usd_per_token_in=per_in,
         usd_per_token_out=per_out,
         usd_per_request=vector("usd_per_request"),
+        typical_input_tokens=tokens_in,
         usd_saved_per_cached_token=np.array([_saved_per_mtok(arm) for arm in ordered]) / 1e6,
         output_tokens=out,
         latency_ms=latency,

@@ -120,7 +120,7 @@ class JobScheduler:
         try:
             await job.run()
         except Exception as error:
-            failure = str(error) or type(error).__name__
+            failure = _named(error)
             logger.exception("job.failed", extra={"job": job.name})
         duration_s = perf_counter() - started
         self._metrics.count(self._metrics.job_runs, job.name, "failed" if failure else "done")
@@ -128,3 +128,9 @@ class JobScheduler:
         self._metrics.child(self._metrics.job_last_run, job.name).set(self._clock.now_us() / 1e6)
         if not job.everywhere:
             await self._store.finished(job.name, self._clock.now_us(), duration_s=duration_s, error=failure)
+
+
+def _named(error: Exception) -> str:
+    """What is kept of a failure: never the text of a library, which may hold what a statement was about."""
+    kind = type(error).__name__
+    return f"{error.code}: {error.message}" if isinstance(error, BanditdError) else f"{kind}; the log has the rest"

@@ -116,8 +116,12 @@ class LearningStore(Protocol):
     async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
         """The state, or only segments changed after ``since_version``. Version 0 when nothing is stored."""
 
-    async def versions(self) -> Mapping[str, int]:
-        """Current snapshot version of every policy: what replicas poll."""
+    async def versions(self, schemas: Mapping[str, str] | None = None) -> Mapping[str, int]:
+        """Current snapshot version of every policy: what replicas poll.
+
+        schemas : policy to the hash of the schema whose version is asked for. Without it, every policy's that was
+        written last by the clocks of its learners: to be shown, not to be compared with.
+        """
 
     async def claim(self, policy: str, limit: int, *, schema_hash: str | None = None) -> list[FoldItem]:
         """The decisions of ``limit`` rows of the queue, set aside for this schema or new. Changes nothing."""

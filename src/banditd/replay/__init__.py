@@ -6,6 +6,7 @@ from banditd.replay.evaluation import evaluated_arms, evaluation_prior
 from banditd.replay.feedback import FeedbackSource
 from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan, make_plan
+from banditd.replay.plot import check_plots
 from banditd.replay.report import ReplayReport
 from banditd.replay.table import off_policy_table, report_table
 
@@ -17,6 +18,7 @@ __all__ = [
     "ReplayReport",
     "Row",
     "Served",
+    "check_plots",
     "evaluated_arms",
     "evaluation_prior",
     "make_plan",

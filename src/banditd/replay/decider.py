@@ -13,7 +13,8 @@ import numpy as np
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior.prior import Prior
-from banditd.bandit.state import PolicyState, Snapshot
+from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
 from banditd.core.types import Arm, ArmUsage, Context, FeatureSchema, FloatArray, Query
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.view import RouteView, build_view, is_onboarding

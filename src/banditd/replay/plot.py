@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from banditd.core.errors import ConfigurationError
 from banditd.replay.report import ReplayReport
+
+
+def check_plots() -> None:
+    """Raise ConfigurationError where nothing can be drawn: before a long replay, not after it."""
+    if find_spec("matplotlib") is None:
+        raise ConfigurationError("Plots need matplotlib: pip install 'banditd[tools]'.")
 
 
 def plot_curve(report: ReplayReport, path: Path) -> None:
@@ -17,11 +24,10 @@ def plot_curve(report: ReplayReport, path: Path) -> None:
     ------
     ConfigurationError : matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (an extra)
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigurationError("Plots need matplotlib: pip install 'banditd[tools]'.") from error
+    check_plots()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (an extra)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     curve, content = report.curve, report.content
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)

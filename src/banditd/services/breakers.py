@@ -12,6 +12,8 @@ What an error does depends on its class:
 | auth | opens at once: the next call with that key fails too |
 | request, context, policy, client_gone | nothing: the query's or the client's doing |
 
+No wait is believed that ends later than its length from now: a clock that was ahead leaves no arm alone for longer.
+
 When the time of an open breaker is over it is half-open: the next decision that draws the arm is the probe, and the
 arm is left alone until it is known how that went (or for another ``open_s``, where nobody tells). Success closes the
 breaker, an error that counts opens it again.
@@ -31,12 +33,16 @@ _COUNTED: Final = frozenset({"transport", "timeout", "server", "overload"})
 
 @dataclass(slots=True)
 class _Breaker:
-    """errors : in a row. Times in microseconds; 0: not open, no probe under way, not cooling down."""
+    """errors : in a row. Times in microseconds; 0: not open, no probe under way, not cooling down.
+
+    cool_us : how long it cools down in all.
+    """
 
     errors: int = 0
     open_until_us: int = 0
     probe_until_us: int = 0
     cool_until_us: int = 0
+    cool_us: int = 0
 
 
 class Breakers:
@@ -61,19 +67,22 @@ class Breakers:
         breaker.probe_until_us = 0  # however it ended, the next may be sent when the breaker lets it
         if error == "overload" and retry_after_s is not None:
             wait_us = int(min(max(retry_after_s, 0.0), MOST_COOL_DOWN_S) * 1e6)
-            breaker.cool_until_us = max(breaker.cool_until_us, now_us + wait_us)
+            if not _lasts(breaker.cool_until_us, wait_us=breaker.cool_us, now_us=now_us):
+                breaker.cool_until_us = 0
+            if now_us + wait_us > breaker.cool_until_us:
+                breaker.cool_until_us, breaker.cool_us = now_us + wait_us, wait_us
         elif error == "auth":
             self._open(breaker, now_us)
         elif error in _COUNTED:
             breaker.errors += 1
             # Errors that come in while it is open are of calls that were under way: they do not prolong it.
-            if breaker.errors >= self._limit and now_us >= breaker.open_until_us:
+            if breaker.errors >= self._limit and not self._is_open(breaker, now_us):
                 self._open(breaker, now_us)
 
     def drawn(self, arm: str, now_us: int) -> None:
         """A decision sends its query there: where the breaker is half-open, that is the probe."""
         breaker = self._arms.get(arm)
-        if breaker is not None and breaker.open_until_us and now_us >= breaker.open_until_us:
+        if breaker is not None and breaker.open_until_us and not self._is_open(breaker, now_us):
             breaker.probe_until_us = now_us + self._open_us
 
     def take_back(self, arm: str) -> None:
@@ -85,7 +94,7 @@ class Breakers:
     def half_open(self, now_us: int) -> bool:
         """Whether the next decision may be the probe of an arm."""
         return any(
-            breaker.open_until_us and now_us >= breaker.open_until_us and now_us >= breaker.probe_until_us
+            breaker.open_until_us and not self._is_open(breaker, now_us) and not self._is_probed(breaker, now_us)
             for breaker in self._arms.values()
         )
 
@@ -93,11 +102,11 @@ class Breakers:
         """Arms to leave alone now, with the reason: ``cooling_down``, ``breaker_open`` or ``breaker_probe``."""
         excluded: dict[str, str] = {}
         for arm, breaker in self._arms.items():
-            if now_us < breaker.cool_until_us:
+            if _cools(breaker, now_us):
                 excluded[arm] = "cooling_down"
-            elif now_us < breaker.open_until_us:
+            elif self._is_open(breaker, now_us):
                 excluded[arm] = "breaker_open"
-            elif breaker.open_until_us and now_us < breaker.probe_until_us:
+            elif breaker.open_until_us and self._is_probed(breaker, now_us):
                 excluded[arm] = "breaker_probe"
         return excluded
 
@@ -108,5 +117,19 @@ class Breakers:
     def _close(self, arm: str, now_us: int) -> None:
         """A success ends the row of errors, but not a wait that the upstream has asked for."""
         breaker = self._arms.pop(arm, None)
-        if breaker is not None and now_us < breaker.cool_until_us:
-            self._arms[arm] = _Breaker(cool_until_us=breaker.cool_until_us)
+        if breaker is not None and _cools(breaker, now_us):
+            self._arms[arm] = _Breaker(cool_until_us=breaker.cool_until_us, cool_us=breaker.cool_us)
+
+    def _is_open(self, breaker: _Breaker, now_us: int) -> bool:
+        return _lasts(breaker.open_until_us, wait_us=self._open_us, now_us=now_us)
+
+    def _is_probed(self, breaker: _Breaker, now_us: int) -> bool:
+        return _lasts(breaker.probe_until_us, wait_us=self._open_us, now_us=now_us)
+
+
+def _cools(breaker: _Breaker, now_us: int) -> bool:
+    return _lasts(breaker.cool_until_us, wait_us=breaker.cool_us, now_us=now_us)
+
+
+def _lasts(until_us: int, *, wait_us: int, now_us: int) -> bool:
+    return now_us < until_us <= now_us + wait_us

@@ -1,4 +1,4 @@
-"""What one process holds of one policy: its settings, its arms and its current view. Nothing here draws or stores."""
+"""What one process holds of one policy: settings, arms, learned state, current view. Nothing here draws or stores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
@@ -56,13 +57,17 @@ class PolicyConfig:
 
 
 class PolicyRuntime:
-    """The mutable cell of one policy: routing reads ``view``, the learner and the arm service replace it."""
+    """The mutable cell of one policy: routing reads ``view``, the learner and the arm service replace it.
+
+    state : what ``view`` was made of, the learner's to change; reports read it. None before the learner has started.
+    """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
         self.config = config
         self.builder = builder
         self.arms: tuple[Arm, ...] = ()
         self.usage: dict[str, ArmUsage] = {}
+        self.state: PolicyState | None = None
         self._amounts: Amounts | None = None
         self._view: RouteView | None = None
         self.published_at_us = 0
@@ -80,6 +85,17 @@ class PolicyRuntime:
     @property
     def ready(self) -> bool:
         return self._view is not None
+
+    @property
+    def learned(self) -> PolicyState:
+        if self.state is None:
+            raise RuntimeError(f"policy {self.name} has no state yet")
+        return self.state
+
+    @property
+    def cluster_contexts(self) -> FloatArray | None:
+        """Mean context seen per cluster, float64 (n_clusters, n_features)."""
+        return None if self.state is None else self.state.cluster_contexts()
 
     def context(self, query: Query, embedding: FloatArray | None) -> Context:
         """The features of a query; ``embedding`` None: of its text alone (degraded)."""

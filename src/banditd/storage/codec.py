@@ -40,6 +40,15 @@ def unpack_context(blob: bytes) -> FloatArray:
     return np.frombuffer(blob, dtype=_FLOAT32).astype(np.float64)
 
 
+def readable_context(blob: bytes) -> FloatArray | None:
+    """The same, or None where the blob is no vector of finite numbers."""
+    try:
+        x = unpack_context(blob)
+    except (TypeError, ValueError):
+        return None
+    return x if np.isfinite(x).all() else None
+
+
 def pack_mapping(mapping: Mapping[str, Any]) -> str:
     return _encode(dict(mapping)) if mapping else EMPTY_OBJECT
 

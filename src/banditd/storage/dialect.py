@@ -98,23 +98,22 @@ def make_engine(
     take its children along. ``deadlines`` is None for migrations, which take as long as they take; ``watch`` ends
     connections whose work has passed its limit (PostgreSQL); ``file`` refuses to open another one (SQLite).
     """
+    kept: Any = {"pool_size": pool_size, "max_overflow": 0, "hide_parameters": True}
     if is_sqlite(url):
         _make_folder(Path(str(url.database)).parent)
         engine = create_engine(
             url,
             poolclass=QueuePool,
-            pool_size=pool_size,
-            max_overflow=0,
             connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
+            **kept,
         )
         _prepare_sqlite(engine, busy_timeout_s, enforce_foreign_keys, file)
         return engine
     engine = create_engine(
         url,
-        pool_size=pool_size,
-        max_overflow=0,
         pool_timeout=busy_timeout_s,
         connect_args=postgres.connect_arguments(deadlines or Deadlines(lock_s=busy_timeout_s)),
+        **kept,
     )
     postgres.prepare(engine, deadlines, watch)
     return engine

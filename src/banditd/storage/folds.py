@@ -151,7 +151,7 @@ def check_rows(connection: Connection, policy: str, after: str, limit: int) -> t
 
 
 def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, ...], *, retracted: bool) -> FoldItem:
-    damage, x, predicted = _whole(row)
+    damage, x, predicted, generations = _whole(row)
     put = None
     if row.put_arm is not None:
         put = Contribution(row.put_arm, row.put_epoch, row.put_weight, row.put_reward)
@@ -173,18 +173,18 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         estimated=bool(row.put_estimated),
         retracted=retracted,
         damage=damage,
-        generations=unpack_mapping(row.generations),
+        generations=generations,
     )
 
 
-def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float], ...]]:
-    """(why the row cannot be learned from, or None; context; predicted rewards)."""
+def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float], ...], dict[str, int]]:
+    """(why the row cannot be learned from, or None; context; predicted rewards; generations of its arms)."""
     if is_damaged(row._mapping):  # noqa: SLF001 - SQLAlchemy's public name for the row by column
-        return "its checksum does not hold", np.zeros(0), ()
+        return "its checksum does not hold", np.zeros(0), (), {}
     try:
-        return None, unpack_context(row.x), _predicted(row)
+        return None, unpack_context(row.x), _predicted(row), unpack_mapping(row.generations)
     except (TypeError, ValueError) as error:  # a row of an older release, without a checksum
-        return f"its vectors cannot be read: {error}", np.zeros(0), ()
+        return f"its vectors cannot be read: {error}", np.zeros(0), (), {}
 
 
 def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:

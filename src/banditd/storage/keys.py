@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
 
-from banditd.core.errors import BanditdError, ConflictError
+from banditd.core.errors import BanditdError, ConflictError, DecisionDamagedError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed
+from banditd.storage.checksum import is_damaged
 from banditd.storage.schema import decision, idempotency_key
 from banditd.storage.schema.record import decision_of
 
@@ -171,14 +172,14 @@ def keep_keys(connection: Connection, decisions: Sequence[Decision]) -> None:
         connection.execute(insert(idempotency_key), rows)
 
 
-def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Decision]:
-    """Decisions as they were answered, by id."""
+def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Decision | BanditdError]:
+    """Decisions as they were answered, by id; an error instead of one whose row is damaged."""
     wanted = sorted(set(decision_ids))
-    found: dict[str, Decision] = {}
+    found: dict[str, Decision | BanditdError] = {}
     for start in range(0, len(wanted), _CHUNK):
         query = select(decision).where(decision.c.decision_id.in_(wanted[start : start + _CHUNK]))
         for row in connection.execute(query).mappings():
-            found[row["decision_id"]] = replace(decision_of(row), duplicate=True)
+            found[row["decision_id"]] = _whole(row)
     return found
 
 
@@ -233,3 +234,12 @@ def _row(policy: str, key: RequestKey, at_us: int) -> dict[str, object]:
         "answer": None,
         "created_at_us": at_us,
     }
+
+
+def _whole(row: RowMapping) -> Decision | BanditdError:
+    if is_damaged(row):
+        return DecisionDamagedError(row["decision_id"], "its checksum does not hold")
+    try:
+        return replace(decision_of(row), duplicate=True)
+    except (TypeError, ValueError) as error:
+        return DecisionDamagedError(row["decision_id"], f"it cannot be read: {error}")

@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
@@ -71,10 +71,11 @@ class SqlLearningStore:
     async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
         return await self._database.read(lambda connection: _load(connection, policy, schema_hash, since_version))
 
-    async def versions(self) -> Mapping[str, int]:
-        """Of a policy with state under several schemas, the version of the one that was written last."""
+    async def versions(self, schemas: Mapping[str, str] | None = None) -> Mapping[str, int]:
         s = learner_state.c
         query = select(s.policy, s.version).order_by(s.updated_at_us, s.version)
+        if schemas is not None:
+            query = query.where(tuple_(s.policy, s.schema_hash).in_(list(schemas.items())))
         return await self._database.read(
             lambda connection: {row.policy: row.version for row in connection.execute(query)}
         )
@@ -85,8 +86,8 @@ class SqlLearningStore:
     async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
         query = select(func.count()).select_from(fold_queue)
         if schemas is not None:
-            lanes = [*schemas, *(_lane(policy, schema_hash) for policy, schema_hash in schemas.items())]
-            query = query.where(fold_queue.c.policy.in_(lanes))
+            mine = [part for policy, schema_hash in schemas.items() for part in _queued_for(policy, schema_hash)]
+            query = query.where(or_(false(), *mine))
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
@@ -95,9 +96,7 @@ class SqlLearningStore:
                 policy
                 for policy, schema_hash in schemas.items()
                 if connection.execute(
-                    select(fold_queue.c.queue_id)
-                    .where(fold_queue.c.policy.in_((policy, _lane(policy, schema_hash))))
-                    .limit(1)
+                    select(fold_queue.c.queue_id).where(or_(*_queued_for(policy, schema_hash))).limit(1)
                 ).first()
             )
 
@@ -160,7 +159,7 @@ class SqlLearningStore:
         for chunk in _chunks(fold.queue_ids):
             connection.execute(delete(fold_queue).where(fold_queue.c.queue_id.in_(chunk)))
         for schema_hash, queue_ids in fold.set_aside.items():
-            aside = update(fold_queue).values(policy=_lane(fold.policy, schema_hash))
+            aside = update(fold_queue).values(policy=fold.policy, schema_hash=schema_hash)
             for chunk in _chunks(queue_ids):
                 connection.execute(aside.where(fold_queue.c.queue_id.in_(chunk)))
         return None
@@ -302,17 +301,25 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
 
 def _claim(connection: Connection, policy: str, schema_hash: str | None, limit: int) -> list[FoldItem]:
     queued: list[str] = []
-    # Lane by lane: each is a range of the index, both at once would be sorted whole.
-    for lane in (policy,) if schema_hash is None else (_lane(policy, schema_hash), policy):
-        query = select(fold_queue.c.decision_id).where(fold_queue.c.policy == lane)
+    # Part by part: each is a range of the index, all at once would be sorted whole.
+    for part in _queued_for(policy, schema_hash):
+        query = select(fold_queue.c.decision_id).where(part)
         rows = connection.execute(query.order_by(fold_queue.c.queue_id).limit(limit - len(queued)))
         queued.extend(rows.scalars())
     return fold_items(connection, list(dict.fromkeys(queued)))
 
 
-def _lane(policy: str, schema_hash: str) -> str:
-    """What stands for the policy in rows of the queue that were set aside; no policy is called that."""
-    return f"{policy} {schema_hash}"
+def _queued_for(policy: str, schema_hash: str | None) -> list[ColumnElement[bool]]:
+    """Rows of the queue that a learner of that schema takes: first those that were set aside for it, then new ones.
+
+    An older replica sets rows aside under a policy that is called "policy schema_hash".
+    """
+    c = fold_queue.c
+    new = (c.policy == policy) & c.schema_hash.is_(None)
+    if schema_hash is None:
+        return [new]
+    by_older = (c.policy == f"{policy} {schema_hash}") & c.schema_hash.is_(None)
+    return [(c.policy == policy) & (c.schema_hash == schema_hash), by_older, new]
 
 
 def _changes(delta: StatDelta) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
-from banditd.core.errors import InvariantError
+from banditd.core.errors import DecisionDamagedError
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
 from banditd.storage.checksum import COLUMN, is_damaged
@@ -46,9 +46,9 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
     row = connection.execute(_with_outcome(list(decision.columns), decision_id)).mappings().one_or_none()
     if row is None:
         return None
-    if is_damaged(row):
-        raise InvariantError(f"The row of decision {decision_id} is damaged: its checksum does not hold.")
-    whole = _decode(row)
+    whole = _whole(row)
+    if "damage" in whole:
+        raise DecisionDamagedError(decision_id, str(whole["damage"]))
     for name in ("reward", "reward_weight", "spend_usd", "served_arm"):
         whole.pop(name)
     events = connection.execute(
@@ -70,7 +70,7 @@ def read_page(connection: Connection, filters: DecisionFilter) -> list[dict[str,
     columns = [column for column in decision.columns if column.name not in HEAVY | {COLUMN}]
     query = _with_outcome(columns, None).where(*_conditions(filters))
     query = query.order_by(decision.c.decision_id.desc()).limit(filters.limit)
-    return [_decode(row) for row in connection.execute(query).mappings()]
+    return [_readable(row) for row in connection.execute(query).mappings()]
 
 
 def read_search_end(connection: Connection, filters: DecisionFilter, rows: int) -> str | None:
@@ -111,13 +111,17 @@ def _revisions(connection: Connection, decision_id: str) -> list[dict[str, objec
 
 def _whole(row: RowMapping) -> dict[str, object]:
     """The row, or its id and ``damage``, why it cannot be read."""
-    reason = "its checksum does not hold"
-    if not is_damaged(row):
-        try:
-            return _decode(row)
-        except (TypeError, ValueError) as error:
-            reason = str(error)
-    return {"decision_id": row["decision_id"], "damage": reason}
+    if is_damaged(row):
+        return {"decision_id": row["decision_id"], "damage": "its checksum does not hold"}
+    return _readable(row)
+
+
+def _readable(row: RowMapping) -> dict[str, object]:
+    """The same where the checksum has been looked at, or costs too much to look at."""
+    try:
+        return _decode(row)
+    except (TypeError, ValueError, OverflowError) as error:
+        return {"decision_id": row["decision_id"], "damage": f"it cannot be read: {error}"}
 
 
 def reward_row(row: RowMapping) -> dict[str, object]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, distinct, exists, func, not_, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, distinct, exists, func, not_, select
 
 from banditd.core.errors import StorageUnavailableError
 from banditd.core.ids import lowest_id
@@ -136,7 +136,7 @@ class SqlMaintenance:
         oldest = (
             select(c.decision_id)
             .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
-            .where(not_(exists().where(fold_queue.c.decision_id == c.decision_id, fold_queue.c.policy == c.policy)))
+            .where(not_(exists().where(fold_queue.c.decision_id == c.decision_id, *_new(c.policy))))
             .order_by(c.decision_id)
             .limit(limit)
         )
@@ -149,7 +149,7 @@ class SqlMaintenance:
                 connection.execute(
                     select(c.decision_id)
                     .join(fold_queue, fold_queue.c.decision_id == c.decision_id)
-                    .where(c.decision_id.in_(chunk), fold_queue.c.policy == c.policy)
+                    .where(c.decision_id.in_(chunk), *_new(c.policy))
                 ).scalars()
             )
             going = [decision_id for decision_id in chunk if decision_id not in queued]
@@ -181,3 +181,8 @@ class SqlMaintenance:
 
     async def schema_revision(self) -> str:
         return await self._database.read(current_revision)
+
+
+def _new(policy: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    """Rows of the queue that no learner has set aside yet."""
+    return fold_queue.c.policy == policy, fold_queue.c.schema_hash.is_(None)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from banditd.ports.dashboard import MapRow, ScaleRow
-from banditd.storage.codec import unpack_context
+from banditd.storage.codec import readable_context
 from banditd.storage.engine import Database
 from banditd.storage.schema import contribution, decision, snapshot
 
@@ -33,7 +33,10 @@ class SqlDashboardReader:
 
 
 def _recent(connection: Connection, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
-    """The last decisions in the order of the policy's index; those of another schema have another plane."""
+    """The last decisions in the order of the policy's index; those of another schema have another plane.
+
+    What is damaged is left out: the integrity job names it.
+    """
     c = decision.c
     query = (
         select(
@@ -53,11 +56,11 @@ def _recent(connection: Connection, policy: str, schema_hash: str, limit: int) -
             cluster=row.cluster,
             explored=row.explored,
             degraded=row.degraded,
-            x=unpack_context(row.x),
+            x=x,
             reward=row.reward,
         )
         for row in connection.execute(query)
-        if row.schema_hash == schema_hash
+        if row.schema_hash == schema_hash and (x := readable_context(row.x)) is not None
     ]
 
 

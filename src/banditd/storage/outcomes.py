@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from banditd.core.generations import learned_as, shown_as
 from banditd.ports import GuardedOutcome, UsageOutcome
 from banditd.storage.arms import present_generations
-from banditd.storage.codec import unpack_blend, unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.codec import readable_context, unpack_blend, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.engine import Database
 from banditd.storage.schema import contribution, decision, usage_report
 
@@ -44,8 +44,10 @@ class SqlRecentOutcomes:
             rows = connection.execute(query).all()
             present = present_generations(connection, policy)
             return [
-                UsageOutcome(_shown(row[0], row[-1], present), unpack_context(row[1]), *row[2:-1])
+                UsageOutcome(arm, x, *row[2:-1])
                 for row in reversed(rows)
+                if (x := readable_context(row[1])) is not None
+                and (arm := _shown(row[0], row[-1], present)) is not None
             ]
 
         return await self._database.read(work, report=True)
@@ -62,24 +64,29 @@ class SqlRecentOutcomes:
 
         def work(connection: Connection) -> list[GuardedOutcome]:
             rows = connection.execute(query).all()
-            return [_guarded(row) for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
+            blended = [row for row in reversed(rows) if row.mixture is not None and row.served == row.arm]
+            return [one for row in blended if (one := _guarded(row)) is not None]
 
         return await self._database.read(work, report=True)
 
 
-def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str:
-    """The arm's name, or for an earlier generation one that no present arm has."""
+def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str | None:
+    """The arm's name, or for an earlier generation one that no present arm has; None where the row is damaged."""
     if not present:
         return arm
-    return shown_as(learned_as(arm, unpack_mapping(generations).get(arm, 1)), present)
+    try:
+        return shown_as(learned_as(arm, unpack_mapping(generations).get(arm, 1)), present)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
-def _guarded(row: Any) -> GuardedOutcome:
-    return GuardedOutcome(
-        index=unpack_names(row.arms).index(row.arm),
-        reward=row.reward,
-        blend=unpack_blend(row.mixture),
-        probability=unpack_vector(row.probability),
-        mean=unpack_vector(row.mean),
-        penalty=unpack_vector(row.penalty),
-    )
+def _guarded(row: Any) -> GuardedOutcome | None:
+    """None where the row is damaged."""
+    try:
+        arms, blend = unpack_names(row.arms), unpack_blend(row.mixture)
+        vectors = [unpack_vector(blob) for blob in (row.probability, row.mean, row.penalty)]
+        if {len(arms), blend.fixed.size} != {len(vector) for vector in vectors}:
+            return None
+        return GuardedOutcome(arms.index(row.arm), row.reward, blend, *vectors)
+    except (TypeError, ValueError):
+        return None

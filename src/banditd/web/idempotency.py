@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel
 
+from banditd.core.pace import Pace
 from banditd.core.request_keys import RequestKey
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError
@@ -46,6 +48,21 @@ def request_key(
         return None
     said = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
     hashed = hashlib.sha256(json.dumps([target, said], sort_keys=True).encode())
+    return RequestKey(
+        key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()
+    )
+
+
+async def batch_key(request: web.Request, operation: str, items: Sequence[BaseModel]) -> RequestKey | None:
+    """The same of a body of many items, item by item: others run in between."""
+    key = header_key(request)
+    if key is None:
+        return None
+    hashed, pace = hashlib.sha256(), Pace()
+    for item in items:
+        said = json.dumps(item.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+        hashed.update(hashlib.sha256(said.encode()).digest())
+        await pace.step()
     return RequestKey(
         key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()
     )

@@ -24,7 +24,7 @@ from banditd.web.problems import (
     MediaTypeError,
 )
 
-MAX_MEMBERS: Final = 30_000
+MAX_MEMBERS: Final = 25_000
 """Most members of all objects of a body together: what a model costs to check, in the event loop, at once."""
 MAX_ELEMENTS: Final = 300_000
 _SMALL_BYTES: Final = 65_536

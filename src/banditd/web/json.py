@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.services.reports.rows import iso_time
 
-__all__ = ["JSON_TYPE", "encode", "iso_time", "json_answer", "parse_time"]
+__all__ = ["JSON_TYPE", "encode", "iso_time", "json_answer", "parse_time", "raw_answer"]
 
 JSON_TYPE: Final = "application/json"
 
@@ -33,6 +33,11 @@ def json_answer(
     head: CIMultiDict[str] = CIMultiDict(headers or ())
     head["Content-Type"] = content_type
     return web.Response(body=to_json(value, inf_nan_mode="null"), status=status, headers=head)
+
+
+def raw_answer(body: bytes, *, status: int = 200) -> web.Response:
+    """An answer that was encoded before, in pieces."""
+    return web.Response(body=body, status=status, headers=CIMultiDict({"Content-Type": JSON_TYPE}))
 
 
 def parse_time(text: str) -> int:

@@ -71,6 +71,10 @@ CONFLICT: Final = _kind(
     409, "conflict", "This contradicts what is there",
     "The same idempotency key or report came with another body, or the thing exists already.",
 )  # fmt: skip
+DAMAGED: Final = _kind(
+    409, "damaged-row", "What is stored is damaged",
+    "The row is not what was committed. banditd rebuild names every damaged row; a backup may have it whole.",
+)  # fmt: skip
 GONE: Final = _kind(
     410, "reward-window-closed", "The reward came too late",
     "The policy rejects rewards after the decision's expires_at.",
@@ -109,7 +113,7 @@ KINDS: Final = {
     kind.slug: kind
     for kind in (
         INVALID, NO_ARM, MALFORMED, UNAUTHENTICATED, FORBIDDEN, CROSS_ORIGIN, NOT_FOUND, METHOD, TIMEOUT,
-        CONFLICT, GONE, TOO_LARGE, MEDIA, MISDIRECTED, RATE, BUDGET, INTERNAL, UNAVAILABLE, UNKNOWN,
+        CONFLICT, DAMAGED, GONE, TOO_LARGE, MEDIA, MISDIRECTED, RATE, BUDGET, INTERNAL, UNAVAILABLE, UNKNOWN,
     )
 }  # fmt: skip
 
@@ -154,6 +158,7 @@ _TABLE: Final[dict[type[BaseException], Kind]] = {
     e.InvalidInputError: INVALID,
     e.NotFoundError: NOT_FOUND,
     e.ConflictError: CONFLICT,
+    e.DecisionDamagedError: DAMAGED,
     e.GoneError: GONE,
     e.ForbiddenError: FORBIDDEN,
     e.UnauthenticatedError: UNAUTHENTICATED,

@@ -155,7 +155,8 @@ def test_refits_come_ever_more_rarely(schema, draw_context) -> None:
     for i, row in enumerate(rows_of(draw_context, 2000, 1)):
         fold_all(state, [row])
         if state.tune_due():
-            state.tuning()
+            task = state.tuning()
+            state.adopt(task.current)
             fits.append(i + 1)
     assert fits[0] == 20
     assert 20 < len(fits) < 60

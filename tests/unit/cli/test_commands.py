@@ -236,3 +236,15 @@ def test_the_blas_threads_are_limited_before_numpy_is_imported() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.splitlines()[-1] == "fine", done.stderr
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_replay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("banditd.replay.plot.find_spec", lambda _: None)
+    played: list[object] = []
+    monkeypatch.setattr("banditd.replay.run", lambda *given: played.append(given))
+    result = invoke("replay", str(tmp_path), "--plot", str(tmp_path / "c.png"))
+    assert result.exit_code != 0
+    assert "banditd[tools]" in f"{result.output}{result.exception}"
+    assert not played

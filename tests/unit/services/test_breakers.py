@@ -141,3 +141,37 @@ def test_arms_do_not_share_a_row() -> None:
     for arm in ("a", "b", "a", "b", "a"):
         made.count(arm, "server", now_us=0)
     assert made.exclusions(0) == {"a": "breaker_open"}
+
+
+@pytest.mark.parametrize("back_s", [3600, 24 * 3600])
+def test_a_clock_that_was_ahead_keeps_no_arm_away_for_longer_than_a_wait_lasts(back_s: int) -> None:
+    ahead = back_s * S
+    made = opened(ahead)
+    assert made.exclusions(ahead) == {"a": "breaker_open"}
+    assert made.exclusions(0) == {}
+    assert made.half_open(0)
+    made.drawn("a", 0)
+    assert made.exclusions(1) == {"a": "breaker_probe"}
+    made.count("a", "server", now_us=1)  # the probe failed: it opens again, by the right clock
+    assert made.exclusions(10 * S) == {"a": "breaker_open"}
+    assert made.exclusions(10 * S + 1) == {}
+
+    cooling = breakers()
+    cooling.count("a", "overload", now_us=ahead, retry_after_s=30.0)
+    assert cooling.exclusions(ahead + 30 * S - 1) == {"a": "cooling_down"}
+    assert cooling.exclusions(0) == {}
+    cooling.count("a", "overload", now_us=0, retry_after_s=5.0)
+    assert cooling.exclusions(5 * S - 1) == {"a": "cooling_down"}
+    assert cooling.exclusions(5 * S) == {}
+
+    probed = opened(0)
+    probed.drawn("a", ahead)
+    assert probed.exclusions(20 * S) == {}
+
+
+def test_the_longer_of_two_cool_downs_holds() -> None:
+    made = breakers()
+    made.count("a", "overload", now_us=0, retry_after_s=60.0)
+    made.count("a", "overload", now_us=10 * S, retry_after_s=1.0)
+    assert made.exclusions(60 * S - 1) == {"a": "cooling_down"}
+    assert made.exclusions(60 * S) == {}

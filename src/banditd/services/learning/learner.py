@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
 
-from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.posterior.evidence import TuningTask
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
-from banditd.core.types import Contribution, FloatArray
+from banditd.core.types import Contribution
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
     ArmStore,
@@ -31,7 +31,7 @@ from banditd.ports import (
     StatDelta,
     StoredSegment,
 )
-from banditd.services.learning.changes import changes_of, evidence_of_changes, tell_changes
+from banditd.services.learning.changes import tell_changes
 from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
 from banditd.services.learning.lease import LEASE
 from banditd.services.learning.progress import Progress
@@ -69,9 +69,9 @@ class Learner:
         self._pause_s = pause_s
         self._poll_s = poll_s
         self._lease_s = lease_s
-        self._states: dict[str, PolicyState] = {}
         self._stale: set[str] = set()
-        self._refit_asked: set[str] = set()
+        self._refit_requested: set[str] = set()
+        self._fits: dict[str, asyncio.Task[None]] = {}
         self._foreign: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -99,6 +99,7 @@ class Learner:
         self._wake.set()
         if self._task is not None:
             await self._task
+        await asyncio.gather(*self._fits.values())
         if self.leader:
             with contextlib.suppress(StorageUnavailableError):
                 await self._leases.release(LEASE, self._holder)
@@ -110,7 +111,7 @@ class Learner:
 
     def ask_refit(self, policies: Iterable[str]) -> None:
         """Refit at the next step what has learned anything since its last fit, due or not."""
-        self._refit_asked.update(policies)
+        self._refit_requested.update(policies)
         self._wake.set()
 
     async def drained(self) -> None:
@@ -119,27 +120,8 @@ class Learner:
             self._wake.set()
             await asyncio.sleep(0.005)
         async with self._busy:
-            return
-
-    def cluster_contexts(self, policy: str) -> FloatArray | None:
-        """Mean context seen per cluster, float64 (n_clusters, n_features), for the reports."""
-        state = self._states.get(policy)
-        return None if state is None else state.cluster_contexts()
-
-    def cluster_sums(self, policy: str) -> dict[str, FloatArray]:
-        """Per arm float64 (2, n_clusters): weight and weighted reward that count today, for the reports."""
-        state = self._states.get(policy)
-        return {} if state is None else state.cluster_sums()
-
-    def watch(self, policy: str) -> dict[str, tuple[float, float]]:
-        """Per arm (evidence of a change in nats, rewards that it was tested on)."""
-        state = self._states.get(policy)
-        return {} if state is None else evidence_of_changes(state)
-
-    def changes(self, policy: str) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
-        """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
-        state = self._states.get(policy)
-        return ({}, ()) if state is None else changes_of(state)
+            fits = list(self._fits.values())
+        await asyncio.gather(*fits)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -214,12 +196,13 @@ class Learner:
         if items:
             await self._fold(name, items)
             self._metrics.fold_seconds.observe(perf_counter() - started)
-        await self._tune(name)
+        self._tune(name)
         # A claim counts rows of the queue, and a decision with several rewards has several.
         return sum(len(item.queue_ids) for item in items) >= self._max_batch
 
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
-        runtime, state = self._runtimes[name], self._states[name]
+        runtime = self._runtimes[name]
+        state = runtime.learned
         contributions: dict[str, Contribution | None] = {}
         deltas: list[StatDelta] = []
         estimates: list[EstimateDelta] = []
@@ -258,18 +241,45 @@ class Learner:
                 extra={"policy": item.policy, "decision_id": item.decision_id, "schema": item.schema_hash},
             )
 
-    async def _tune(self, name: str) -> None:
-        """Refit prior scales and noise off the event loop when the data has grown enough."""
-        state = self._states[name]
-        asked = name in self._refit_asked
-        self._refit_asked.discard(name)
-        if not state.tune_due(asked=asked):
+    def _tune(self, name: str) -> None:
+        """Begin to refit prior scales and noise, off the event loop, when the data has grown enough."""
+        if name in self._fits:
             return
+        state = self._runtimes[name].learned
+        requested = name in self._refit_requested
+        self._refit_requested.discard(name)
+        if state.tune_due(asked=requested):
+            self._fits[name] = asyncio.create_task(self._fit(name, state, state.tuning()), name=f"fit {name}")
+
+    async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
+        """Fit on a copy of the sums while folding goes on; adopt the scales if the state is still the same one."""
         started = perf_counter()
-        hyperparameters = await asyncio.to_thread(state.tuning().run)
-        state.adopt(hyperparameters)
-        await self._commit(name, state, {}, [], [])
-        logger.info("policy.tuned", extra={"policy": name, "seconds": round(perf_counter() - started, 4)})
+        begun = state.version
+        try:
+            hyperparameters = await asyncio.to_thread(task.run)
+            async with self._busy:
+                # Else it was read anew, or another replica leads: this fit leaves no mark, so it comes again.
+                if not self.leader or self._runtimes[name].state is not state or name in self._stale:
+                    return
+                state.adopt(hyperparameters)
+                await self._commit(name, state, {}, [], [])
+        except BanditdError as error:
+            logger.warning("learner.failed", extra={"error": error.message, "code": error.code})
+        except Exception:
+            # As in ``_run``: the state is read again, the log shows it.
+            logger.exception("learner.crashed")
+            self._stale.add(name)
+        else:
+            logger.info(
+                "policy.tuned",
+                extra={
+                    "policy": name,
+                    "seconds": round(perf_counter() - started, 4),
+                    "folds_meanwhile": state.version - 1 - begun,
+                },
+            )
+        finally:
+            del self._fits[name]
 
     async def _commit(
         self,
@@ -320,7 +330,7 @@ class Learner:
         runtime = self._runtimes[name]
         schema = runtime.builder.schema
         stored = await self._store.load(name, schema.hash)
-        self._states[name] = PolicyState.restore(
+        runtime.state = PolicyState.restore(
             schema=schema,
             settings=runtime.config.settings,
             arms=runtime.priors(),
@@ -333,12 +343,13 @@ class Learner:
         self._publish(name)
 
     async def _follow(self) -> None:
-        versions = await self._store.versions()
+        schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
+        versions = await self._store.versions(schemas)
         for name, runtime in self._runtimes.items():
-            state = self._states[name]
+            state = runtime.learned
             if versions.get(name, 0) == state.version or name in self._stale:
                 continue
-            stored = await self._store.load(name, runtime.builder.schema.hash, since_version=state.version)
+            stored = await self._store.load(name, schemas[name], since_version=state.version)
             state.apply_segments(
                 [(s.arm, s.epoch, s.sums) for s in stored.segments],
                 version=stored.version,
@@ -360,7 +371,7 @@ class Learner:
             if changed:
                 runtime.arms = tuple(await self._arms.arms(name))
                 runtime.usage = dict(usage)
-                state = self._states.get(name)
+                state = runtime.state
                 if state is not None:
                     state.set_arms(runtime.priors())
                     self._publish(name)
@@ -369,7 +380,8 @@ class Learner:
         self._arms_version = version
 
     def _publish(self, name: str) -> None:
-        runtime, state = self._runtimes[name], self._states[name]
+        runtime = self._runtimes[name]
+        state = runtime.learned
         runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
         self._metrics.child(self._metrics.policy_version, name).set(state.version)
         self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)

@@ -40,7 +40,7 @@ class Progress:
     async def look(self) -> frozenset[str]:
         """See what has moved. The policies that have rewards waiting."""
         waiting = await self._store.waiting(self._schemas)
-        versions = await self._store.versions()
+        versions = await self._store.versions(self._schemas)
         now_s = self._monotonic_s()
         for policy in self._schemas:
             if policy not in waiting or versions.get(policy) != self._versions.get(policy):

@@ -46,6 +46,7 @@ def fit_amounts(
     tokens that cost so much at the price of its time. An arm whose latency nobody has assumed or reported has none:
     NaN.
     """
+    outcomes = [one for one in outcomes if one.x.size == schema.n_features]  # a damaged row teaches nothing
     columns = np.concatenate([np.arange(g.start, g.stop) for g in schema.groups if g.name in GROUPS]).astype(np.intp)
     windows = {arm.arm: arm.context_window_tokens or MOST_TOKENS for arm in arms}
     tokens = [

@@ -6,7 +6,7 @@ Reads only. Each answer costs a bounded number of rows, however long the log is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +17,10 @@ from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.core.errors import NotFoundError
 from banditd.core.types import Context, FloatArray, Query
 from banditd.deciding.decide import Case, Decided, Situation, decide
-from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView
+from banditd.deciding.view import RouteView
 from banditd.ports import ReportReader
 from banditd.ports.dashboard import DashboardReader
+from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
@@ -28,8 +29,6 @@ from banditd.services.reports.rows import iso_time, reward_of
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SCALE_POINTS: Final = 120  # of the curve of prior scales: more than a screen can tell apart
-
-Watch = Callable[[str], Mapping[str, tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,7 @@ class _Traffic:
 
 
 class DashboardReads:
-    """The dashboard's own endpoints.
-
-    cluster_contexts : policy to the mean context of every cluster, float64 (n_clusters, n_features), or None.
-    watch : policy to, per arm, (evidence of a change in nats, rewards that it was tested on).
-    """
+    """The dashboard's own endpoints."""
 
     def __init__(
         self,
@@ -58,15 +53,11 @@ class DashboardReads:
         budgets: Mapping[str, BudgetBook],
         reader: DashboardReader,
         reports: ReportReader,
-        cluster_contexts: Callable[[str], FloatArray | None],
-        watch: Watch,
     ) -> None:
         self._runtimes = runtimes
         self._budgets = budgets
         self._reader = reader
         self._reports = reports
-        self._cluster_contexts = cluster_contexts
-        self._watch = watch
         self._choices: dict[str, tuple[RouteView, list[dict[str, object]]]] = {}
 
     async def map(self, policy: str, limit: int) -> dict[str, object]:
@@ -91,7 +82,7 @@ class DashboardReads:
                 "position": row.x[plane].tolist(),
             }
             for row in rows
-            if row.degraded is None
+            if row.degraded is None and row.x.size == schema.n_features
         ]
         return {"policy": policy, "points": points}
 
@@ -137,7 +128,7 @@ class DashboardReads:
             "alarm_nats": ALARM,
             "watch": [
                 {"arm": arm, "evidence_nats": nats, "rewards": int(rewards)}
-                for arm, (nats, rewards) in self._watch(policy).items()
+                for arm, (nats, rewards) in evidence_of_changes(runtime.learned).items()
             ],
         }
 
@@ -155,7 +146,7 @@ class DashboardReads:
 
     async def _traffic(self, runtime: PolicyRuntime, view: RouteView) -> _Traffic | None:
         """Of the arms of ``view``: others may be served when the rows are there."""
-        contexts = self._cluster_contexts(runtime.name)
+        contexts = runtime.cluster_contexts
         if contexts is None:
             return None
         rows = await self._reports.contexts(runtime.name)
@@ -168,14 +159,12 @@ class DashboardReads:
 
     def _choose(self, runtime: PolicyRuntime, view: RouteView, traffic: _Traffic) -> list[dict[str, object]]:
         """What routing would decide for a query that asks for nothing, on the mean context of each cluster seen."""
-        usage = runtime.usage.values()
-        tokens = ratio(sum(u.input_tokens for u in usage), sum(u.usage_reports for u in usage))
         query, config = Query(policy=runtime.name), runtime.config
         cases = [
             Case(
                 query=query,
                 context=Context(x=traffic.contexts[cluster], cluster=cluster),
-                input_tokens=TYPICAL_INPUT_TOKENS if tokens is None else tokens,
+                input_tokens=view.typical_input_tokens,
             )
             for cluster in traffic.seen
         ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +15,12 @@ import numpy as np
 
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
-from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, is_onboarding
+from banditd.deciding.view import RouteView, is_onboarding
 from banditd.ports import ReportReader
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
-from banditd.services.reports.summaries import Row, ratio
+from banditd.services.reports.summaries import Row
 
 CONTENDS_FROM: Final = 0.05  # an arm that is the best with this probability is still in the race
 FEWEST_REWARDS: Final = 5  # below them the report judges the prior, not the arm
@@ -140,10 +140,7 @@ def recommendation(
 
 
 class OnboardingReports:
-    """Graduation reports of a policy's later added arms.
-
-    cluster_contexts : policy to the mean context of every cluster, float64 (n_clusters, n_features), or None.
-    """
+    """Graduation reports of a policy's later added arms."""
 
     def __init__(
         self,
@@ -151,12 +148,10 @@ class OnboardingReports:
         runtimes: Mapping[str, PolicyRuntime],
         budgets: Mapping[str, BudgetBook],
         reader: ReportReader,
-        cluster_contexts: Callable[[str], FloatArray | None],
     ) -> None:
         self._runtimes = runtimes
         self._budgets = budgets
         self._reader = reader
-        self._cluster_contexts = cluster_contexts
 
     async def reports(
         self, policy: str, arms: Sequence[Arm], usage: Mapping[str, ArmUsage]
@@ -168,11 +163,11 @@ class OnboardingReports:
         if not granted or not runtime.ready:
             return {}
         rows = await self._reader.contexts(policy)
-        contexts = self._cluster_contexts(policy)
+        contexts = runtime.cluster_contexts
         left = {arm.arm for arm in granted if is_onboarding(arm, usage.get(arm.arm), first)}
         names = [arm.arm for arm in granted]
         # Milliseconds of linear algebra, on immutable values: off the event loop.
-        found = await asyncio.to_thread(self._assessments, runtime, names, left, contexts, rows, usage)
+        found = await asyncio.to_thread(self._assessments, runtime, names, left, contexts, rows)
         return {
             arm.arm: _report(arm, usage.get(arm.arm) or ArmUsage(arm=arm.arm), arm.arm in left, rows, found)
             for arm in granted
@@ -185,7 +180,6 @@ class OnboardingReports:
         left: set[str],
         contexts: FloatArray | None,
         rows: Sequence[Row],
-        usage: Mapping[str, ArmUsage],
     ) -> dict[str, Assessment | None]:
         view = runtime.view
         if contexts is None:
@@ -195,7 +189,7 @@ class OnboardingReports:
             cluster, index = int(row["cluster"]), view.index.get(str(row["arm"]))
             if index is not None and 0 <= cluster < contexts.shape[0]:
                 decisions[cluster, index] = float(row["decisions"])
-        penalty = self._penalty(runtime, view, usage)
+        penalty = self._penalty(runtime, view)
         old = [int(i) for i in view.enabled if view.arms[int(i)].arm not in left]
         return {
             name: assess(
@@ -210,12 +204,11 @@ class OnboardingReports:
             if name in view.index
         }
 
-    def _penalty(self, runtime: PolicyRuntime, view: RouteView, usage: Mapping[str, ArmUsage]) -> FloatArray:
+    def _penalty(self, runtime: PolicyRuntime, view: RouteView) -> FloatArray:
         """Utility that money takes away on a typical query, per arm of the view."""
-        tokens = ratio(sum(u.input_tokens for u in usage.values()), sum(u.usage_reports for u in usage.values()))
         per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
         per_usd += self._budgets[runtime.name].general_price_per_usd()
-        return per_usd * view.cost_usd(TYPICAL_INPUT_TOKENS if tokens is None else tokens, view.output_tokens)
+        return per_usd * view.cost_usd(view.typical_input_tokens, view.output_tokens)
 
 
 def _report(

@@ -7,13 +7,17 @@ decision log itself is read by pages. The arithmetic is ``summaries``'.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NotFoundError
-from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
+from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
+from banditd.services.learning.changes import changes_of
+from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.rows import (
     arm_rows,
@@ -38,60 +42,26 @@ _MAX_STEPS: Final = 2000
 _SEARCHED: Final = 10_000
 
 
-class SnapshotLike(Protocol):
-    """What a report needs of a policy's snapshot (``bandit.snapshot.Snapshot`` has it)."""
-
-    @property
-    def version(self) -> int: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def arms(self) -> tuple[str, ...]: ...
-    @property
-    def noise(self) -> FloatArray: ...
-
-    def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Posterior (mean, deviation), shape (n_clusters, n_arms) each."""
-
-
 class ReportService:
-    """Every read-only answer of the API.
-
-    snapshots : policy to its current snapshot; raises KeyError for a policy that is not served.
-    clusters : cluster index to its typical words.
-    cluster_contexts : policy to the mean context of every cluster, shape (n_clusters, n_features), or None;
-        with it the contexts' tables show the posterior mean beside the observed one.
-    cluster_sums : policy to, per arm, float64 (2, n_clusters): weight and weighted reward that count today.
-    kinds : policy to the kind of policy it is configured as.
-    changes : policy to (arms that have changed, the last alarms and recoveries), as the learner has them.
-    """
+    """Every read-only answer of the API. runtimes : of the policies that are served."""
 
     def __init__(
         self,
         *,
+        runtimes: Mapping[str, PolicyRuntime],
         reader: ReportReader,
         decisions: DecisionLog,
         learning: LearningStore,
         arms: ArmStore,
-        snapshots: Callable[[str], SnapshotLike],
-        clusters: Mapping[int, Sequence[str]],
         clock: Clock,
-        cluster_contexts: Callable[[str], FloatArray | None] = lambda _: None,
-        cluster_sums: Callable[[str], Mapping[str, FloatArray]] = lambda _: {},
-        kinds: Mapping[str, str] | None = None,
-        changes: Callable[[str], tuple[Mapping[str, ChangeEvent], Sequence[ChangeEvent]]] = lambda _: ({}, ()),
     ) -> None:
+        self._runtimes = runtimes
         self._reader = reader
         self._decisions = decisions
         self._learning = learning
         self._arms = arms
-        self._snapshots = snapshots
-        self._clusters = clusters
         self._clock = clock
-        self._cluster_contexts = cluster_contexts
-        self._cluster_sums = cluster_sums
-        self._kinds = kinds or {}
-        self._changes = changes
+        self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     # ------------------------------------------------------------ statistics
 
@@ -191,15 +161,21 @@ class ReportService:
         """A page of the log, newest first.
 
         No index serves the filters by cluster and by exploration: such a page looks through ``_SEARCHED`` decisions
-        at most, and its cursor says how far it came, though it be short.
+        at most, and its cursor says how far it came, though it be short. What cannot be read stands in ``damaged``.
         """
         end = None
         if filters.cluster is not None or filters.explored is not None:
             end = await self._reader.search_end(filters, _SEARCHED)
         rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
-        page = [public_decision(row) for row in rows[: filters.limit]]
+        page = rows[: filters.limit]
         more = len(rows) > filters.limit
-        return {"decisions": page, "next_before_id": page[-1]["decision_id"] if more else end}
+        return {
+            "decisions": [public_decision(row) for row in page if "damage" not in row],
+            "damaged": [
+                {"decision_id": row["decision_id"], "reason": row["damage"]} for row in page if "damage" in row
+            ],
+            "next_before_id": page[-1]["decision_id"] if more else end,
+        }
 
     async def decision(self, decision_id: str) -> dict[str, object]:
         """One decision whole. Raises NotFoundError."""
@@ -220,7 +196,7 @@ class ReportService:
             found.append(
                 {
                     "policy": policy,
-                    "kind": self._kinds.get(policy),
+                    "kind": self._kind(policy),
                     "served": snapshot is not None,
                     "arms": len(arms),
                     "enabled_arms": sum(arm.enabled for arm in arms),
@@ -252,7 +228,7 @@ class ReportService:
         newest = await self._learning.snapshots(policy, 1)
         return {
             "policy": policy,
-            "kind": self._kinds.get(policy),
+            "kind": self._kind(policy),
             "policy_version": None if snapshot is None else snapshot.version,
             "epoch": None if snapshot is None else snapshot.epoch,
             "converged": verdict.converged,
@@ -281,11 +257,22 @@ class ReportService:
                 )
         return await self._arms.arms(policy)
 
-    def _snapshot(self, policy: str) -> SnapshotLike | None:
-        try:
-            return self._snapshots(policy)
-        except KeyError:
-            return None
+    def _snapshot(self, policy: str) -> Snapshot | None:
+        runtime = self._runtimes.get(policy)
+        return None if runtime is None else runtime.view.snapshot
+
+    def _state(self, policy: str) -> PolicyState | None:
+        runtime = self._runtimes.get(policy)
+        return None if runtime is None else runtime.state
+
+    def _kind(self, policy: str) -> str | None:
+        runtime = self._runtimes.get(policy)
+        return None if runtime is None else runtime.config.settings.kind
+
+    def _changes(self, policy: str) -> tuple[Mapping[str, ChangeEvent], Sequence[ChangeEvent]]:
+        """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
+        state = self._state(policy)
+        return ({}, ()) if state is None else changes_of(state)
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the stretch, and how late (delays: over the policy's life)."""
@@ -303,11 +290,11 @@ class ReportService:
         self, policy: str, by_cluster: Mapping[int, Sequence[Row]]
     ) -> dict[tuple[int, str], tuple[float, float]]:
         """(cluster, arm) to (mean, deviation) of its true mean reward, by the model and its misfit."""
-        snapshot, contexts = self._snapshot(policy), self._cluster_contexts(policy)
-        if snapshot is None or contexts is None or not snapshot.arms:
+        snapshot, state = self._snapshot(policy), self._state(policy)
+        if snapshot is None or state is None or not snapshot.arms:
             return {}
-        mean, deviation = snapshot.predict(contexts)
-        cells = posterior_cells(by_cluster, snapshot.arms, self._cluster_sums(policy), mean.shape)
+        mean, deviation = snapshot.predict(state.cluster_contexts())
+        cells = posterior_cells(by_cluster, snapshot.arms, state.cluster_sums(), mean.shape)
         deviation = cell_deviation(mean, deviation, snapshot.noise, cells)
         return {
             (cluster, arm): (float(mean[cluster, index]), float(deviation[cluster, index]))

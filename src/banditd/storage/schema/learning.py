@@ -64,11 +64,12 @@ fold_queue: Final = Table(
     "fold_queue",
     metadata,
     text_column("queue_id", primary_key=True),
-    # Or "policy schema_hash" where the row was set aside for a learner of that feature schema (decision 0017).
-    text_column("policy"),
+    text_column("policy"),  # rows that an older replica has set aside: "policy schema_hash"
     decision_key(),
     time_column("enqueued_at_us"),
-    Index(None, "policy", "queue_id"),
+    # Set where the row was set aside for a learner of that feature schema (decision 0017).
+    text_column("schema_hash", nullable=True),
+    Index(None, "policy", "schema_hash", "queue_id"),
     Index(None, "decision_id"),
 )
 

@@ -139,6 +139,7 @@ RECORD: Final = (
     Stored("reference", PROMPT, nullable=True),
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
+_VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)
 ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
 
 _fields = attrgetter(*(one.field or one.name for one in RECORD))
@@ -159,17 +160,29 @@ def row_of(made: Decision) -> tuple[Any, ...]:
 
 
 def shown(row: Mapping[Any, Any]) -> dict[str, object]:
-    """A row as readers get it: plain values, lists and mappings. Columns that are not the decision's stay."""
+    """A row as readers get it: plain values, lists and mappings. Columns that are not the decision's stay.
+
+    Raises TypeError or ValueError for a damaged row.
+    """
     found = dict(row)
     for name, show in _shown.items():
         value = found.get(name)
         if value is not None:
             found[name] = show(value)
+    _check(found)
     return found
 
 
 def decision_of(row: Mapping[Any, Any]) -> Decision:
-    """The decision again, without its charges and mixture."""
+    """The decision again, without its charges and mixture. Raises TypeError or ValueError for a damaged row."""
     values: dict[str, Any] = {name: load(row[name]) for name, load in _loaded.items()}
+    _check(values)
     context = Context(unpack_context(row["x"]), row["cluster"], unpack_mapping(row["facts"]))
     return Decision(context=context, **values)
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """A number for every arm in each vector, and the arm one of them."""
+    arms = values["arms"]
+    if values["arm"] not in arms or any(len(values[name]) != len(arms) for name in _VECTORS):
+        raise ValueError("its vectors do not fit its arms")

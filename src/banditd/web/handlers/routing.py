@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
@@ -19,11 +19,11 @@ from banditd.core.types import Decision, Query
 from banditd.web.answers import decision_answer
 from banditd.web.api import Api
 from banditd.web.body import read_body, read_model, validated
-from banditd.web.idempotency import duplicate_header, request_key
-from banditd.web.json import JSON_TYPE, json_answer
+from banditd.web.idempotency import batch_key, duplicate_header, request_key
+from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
-from banditd.web.schemas.routing import Message, RouteBatchRequest, RouteRequest
+from banditd.web.schemas.routing import ContentPart, Message, RouteBatchRequest, RouteRequest
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _NO_FEATURES: Final[Mapping[str, float]] = MappingProxyType({})
@@ -71,19 +71,19 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     limit = api.config.max_input_chars
     key_name = request.get(KEY_NAME)
     queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
-    key = request_key(request, "route_batch", batch)
+    key = await batch_key(request, "route_batch", asked)
     if key is not None:
         queries = [replace(query, request_key=replace(key, item=index)) for index, query in enumerate(queries)]
     outcomes = await api.services.routing.route_batch(queries)
     results = []
     pace = Pace()
     for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True)):
-        results.append(_batch_item(index, one, outcome))
+        results.append(encode(_batch_item(index, one, outcome)))
         await pace.step()
     failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
     for failure in failures:
         api.metrics.count(api.metrics.route_errors, failure.code)
-    return json_answer({"results": results}, status=207 if failures else 200)
+    return raw_answer(b'{"results":[' + b",".join(results) + b"]}", status=207 if failures else 200)
 
 
 def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
@@ -149,11 +149,30 @@ def join_messages(messages: list[Message]) -> tuple[str | None, int]:
     parts: list[str] = []
     turns = 0
     for message in messages:
-        turns += message.role == "user"
         content = message.content
+        turns += message.role == "user" and not _only_results(content)
         if isinstance(content, str):
             parts.append(content)
         elif content is not None:
-            parts.extend(part.text for part in content if part.text is not None)
+            for part in content:
+                parts.extend(_texts(part))
     text = "\n\n".join(part for part in parts if part)
     return text or None, max(1, turns)
+
+
+def _only_results(content: str | list[ContentPart] | None) -> bool:
+    """Whether a message only brings back what tools said: no turn of the user's."""
+    return isinstance(content, list) and bool(content) and all(part.type == "tool_result" for part in content)
+
+
+def _texts(part: ContentPart) -> Iterator[str]:
+    """The texts of a part, those of what a tool said (Anthropic's ``tool_result``) too."""
+    if part.text is not None:
+        yield part.text
+    nested = (part.model_extra or {}).get("content")
+    if isinstance(nested, str):
+        yield nested
+    elif isinstance(nested, list):
+        for inner in nested:
+            if isinstance(inner, dict) and isinstance(inner.get("text"), str):
+                yield inner["text"]

@@ -54,10 +54,19 @@ class DecisionSummary(OpenAnswerModel):
     explored: bool
 
 
+class DamagedDecision(AnswerModel):
+    """A row that is not what was committed, and why it cannot be shown."""
+
+    decision_id: str
+    reason: str
+
+
 class DecisionPage(AnswerModel):
     """Decisions, newest first."""
 
     decisions: list[DecisionSummary]
+    damaged: list[DamagedDecision]
+    """Rows of this page that cannot be read; ``banditd rebuild`` names every damaged one."""
     next_before_id: str | None
     """Give it as ``before_id`` for the next page; null at the end."""
 

@@ -32,7 +32,7 @@ Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class ContentPart(RequestModel):
-    """A part of a message as OpenAI writes it. Only ``text`` parts are read; others are counted as media."""
+    """A part of a message as OpenAI writes it. Only ``text`` is read, and the texts in a tool's result."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -56,7 +56,7 @@ function Filters({ arms, clusters, filters, filter, open }) {
 
 function Log({ page, arms, clusters, id, open }) {
   const words = new Map(clusters.map((one) => [one.cluster, name(one)]));
-  if (!page.decisions.length) {
+  if (!page.decisions.length && !page.damaged.length) {
     return html`<p class="muted">${page.next_before_id ? "None among the 10,000 decisions looked through; Older goes on." : "No decision matches. Clear the filters, or send a query from the playground."}</p>`;
   }
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Decision log"><table class="log">
@@ -70,7 +70,8 @@ function Log({ page, arms, clusters, id, open }) {
         <td class="num right">${reward(drawn?.mean)}</td><td class="num right">${one.reward === null ? html`<span class="muted">waiting</span>` : html`<b>${reward(one.reward)}</b>`}</td>
         <td class="num right" title=${one.spend_usd === null ? "predicted" : "as reported"}>${one.spend_usd === null ? html`<span class="muted">≈ ${usd(one.predicted_cost_usd)}</span>` : usd(one.spend_usd)}</td></tr>`;
     })}</tbody></table></div>
-    ${page.decisions.length < LIMIT && page.next_before_id && html`<p class="muted">Looked through 10,000 decisions; Older goes on.</p>`}`;
+    ${page.damaged.length > 0 && html`<p class="warn">${plural(page.damaged.length, "row")} of this page cannot be read: ${page.damaged.map((one) => one.decision_id).join(", ")}. Run banditd rebuild.</p>`}
+    ${page.decisions.length + page.damaged.length < LIMIT && page.next_before_id && html`<p class="muted">Looked through 10,000 decisions; Older goes on.</p>`}`;
 }
 
 export function Whole({ id, arms, clusters, close }) {

@@ -1,0 +1,56 @@
+"""Wrong numbers in usage reports shut no arm out, from the report over the job of amounts to the next decision."""
+
+from __future__ import annotations
+
+import pytest
+from tests.walks.conftest import OpenDaemon
+
+from banditd.core.types import Query, UsageReport
+from banditd.daemon.open import Daemon
+
+CAP = {"name": "cap", "usd": 0.5, "per": "month", "at_stop": "reject"}
+
+
+async def predicted(daemon: Daemon) -> float:
+    made = await daemon.services.routing.route(Query(text="How is it?", candidates=("large",), dry_run=True))
+    return float(made.cost_usd[made.chosen_index])
+
+
+async def report(daemon: Daemon, **said: float) -> None:
+    made = await daemon.services.routing.route(Query(text="How is it?", candidates=("large",)))
+    await daemon.services.rewards.report_usage(UsageReport(decision_id=made.decision_id, **said))  # type: ignore[arg-type]
+
+
+async def learned(daemon: Daemon) -> None:
+    await daemon.learner.refresh_arms()
+    await daemon.jobs.run_now("amounts")
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [{"cost_usd": 0.2}, {"cost_usd": 1e6}, {"output_tokens": 10**9}, {"input_tokens": 10**9, "output_tokens": 300},
+     {"latency_ms": 1e9, "output_tokens": 10**9}],
+    ids=["dear", "very dear", "long", "long input", "slow and long"],
+)  # fmt: skip
+@pytest.mark.parametrize("normal", [0, 42])
+async def test_one_wild_report_moves_no_prediction_far_and_shuts_no_arm_out(
+    open_daemon: OpenDaemon, wild: dict[str, float], normal: int
+) -> None:
+    async with open_daemon() as daemon:
+        before = await predicted(daemon)
+        for number in range(normal):
+            if number == normal // 2:
+                await report(daemon, **wild)
+            await report(daemon, input_tokens=60, output_tokens=350 + 10 * (number % 10), latency_ms=900.0)
+        if not normal:
+            await report(daemon, **wild)
+        await learned(daemon)
+        after = await predicted(daemon)
+        assert 0.2 * before < after < 5.0 * before
+    # ... and where the money is counted from now on, it is called as before.
+    async with open_daemon(budgets=[{**CAP, "of": "tag:team"}]) as daemon:
+        await learned(daemon)
+        made = await daemon.services.routing.route(
+            Query(text="How is it?", candidates=("large",), tags={"team": "a"})
+        )
+        assert made.arm == "large"
