@@ -92,12 +92,7 @@ def test_every_metric_is_in_the_operations_document_and_nothing_else() -> None:
     for page in PAGES:
         named = set(re.findall(r"\b(banditd_[a-z]\w+)", page.read_text(encoding="utf-8")))
         ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
-<<<<<<< HEAD
-        # Two names are no metrics: a package, and a field of requests.
-        assert ours <= exposed() | {"banditd_client", "banditd_reference"}, page.name
-=======
         assert ours <= exposed() | NO_METRICS, page.name
->>>>>>> main
 
 
 def test_the_client_document_says_which_status_is_which_error() -> None:

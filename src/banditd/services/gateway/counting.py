@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,7 +34,7 @@ async def count_tokens(
     call: GatewayCall,
     *,
     route: Callable[[GatewayCall], Awaitable[Decision]],
-    arm_of: Callable[[str, str], Arm],
+    arms_of: Callable[[GatewayCall, str], Mapping[str, Arm]],
     upstreams: Upstreams,
 ) -> Counted:
     """The count by the likeliest arm whose upstream counts.
@@ -46,8 +46,9 @@ async def count_tokens(
     except (NoEligibleArmError, BudgetExhaustedError):
         return Counted(_extra(call) + math.ceil(len(call.query.text or "") / CHARACTERS_PER_TOKEN))
     unable = upstreams.unable("count_tokens", call.body)
-    arms = [arm_of(decision.policy, name) for name in order_of(decision)]
-    arm = next((one for one in arms if one.upstream is not None and one.upstream not in unable), None)
+    arms = arms_of(call, decision.policy)
+    likeliest = (arms[name] for name in order_of(decision) if name in arms)
+    arm = next((one for one in likeliest if one.upstream not in unable), None)
     if arm is not None:
         counted = await _asked(call, arm, upstreams)
         if counted is not None:

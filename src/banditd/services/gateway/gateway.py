@@ -63,7 +63,7 @@ class Gateway:
 
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
-        return await count_tokens(call, route=self.route, arm_of=self.arm, upstreams=self.upstreams)
+        return await count_tokens(call, route=self.route, arms_of=self.callable_arms, upstreams=self.upstreams)
 
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""
@@ -88,8 +88,7 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
-        unable = self.upstreams.unable(call.surface, call.body)
-        upstreams = {name: unable.get(name) for name in self.upstreams.names()}
+        upstreams = self._upstreams_for(call)
         runtime = self._runtimes.get(call.query.policy)
         arms = () if runtime is None else runtime.arms
         able = (arm for arm in arms if upstreams.get(arm.upstream or "", "") is None)
@@ -99,8 +98,14 @@ class Gateway:
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
-        serving = self.upstreams.serving(call.surface)
-        return {arm.arm: arm for arm in self._runtimes[policy].arms if arm.upstream in serving}
+        upstreams = self._upstreams_for(call)
+        arms = self._runtimes[policy].arms
+        return {arm.arm: arm for arm in arms if upstreams.get(arm.upstream or "", "") is None}
+
+    def _upstreams_for(self, call: GatewayCall) -> Mapping[str, str | None]:
+        """Every upstream, with the reason why it cannot answer this request; None where it can."""
+        unable = self.upstreams.unable(call.surface, call.body)
+        return {name: unable.get(name) for name in self.upstreams.names()}
 
     def left_alone(self, policy: str) -> Mapping[str, str]:
         """Arms whose breakers say that they had better not be called now."""
