@@ -78,7 +78,7 @@ class Exchange:
         self.headers: Mapping[str, str] = {}
         self.route_s = 0.0
         self._running: _Running | None = None
-        self._failed: _Running | None = None
+        self._answered: _Running | None = None
         self._stream: UpstreamStream | None = None
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
@@ -93,8 +93,7 @@ class Exchange:
     @property
     def response_id(self) -> str | None:
         """The answer's id as the upstream gave it."""
-        answered = self._running or self._failed
-        return None if answered is None else answered.response_id
+        return None if self._answered is None else self._answered.response_id
 
     @property
     def told(self) -> tuple[Attempt, ...]:
@@ -106,8 +105,7 @@ class Exchange:
     @property
     def model(self) -> str | None:
         """The model's name as the upstream gave it."""
-        answered = self._running or self._failed
-        return None if answered is None else answered.model
+        return None if self._answered is None else self._answered.model
 
     @property
     def calls(self) -> int:
@@ -182,8 +180,7 @@ class Exchange:
         if self._running is not None:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
-        usage = None if self._running is None else self._running.usage
-        estimated = self._running is not None and (usage is None or usage.partial)
+        estimated = (last := self._running) is not None and (last.usage is None or last.usage.partial)
         self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
         return self._settling
 
@@ -191,7 +188,7 @@ class Exchange:
 
     async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
         """Call one arm up to its commit point; the error where it failed."""
-        running = self._running = _Running(arm, self._now())
+        running = self._running = self._answered = _Running(arm, self._now())
         call = self._upstream_call(arm, max(0.001, until_s - self._now()))
         try:
             if self.call.stream:
@@ -259,7 +256,6 @@ class Exchange:
     def _close(self, error: UpstreamError) -> None:
         """A call has failed: it becomes an attempt of its class."""
         running, self._running = self._running, None
-        self._failed = running
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -318,9 +314,8 @@ class Exchange:
         if told is None and ended is not None and ended != "client_gone" and not running.deltas:
             return None
         counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
-        if told is not None:
-            return replace(told, output_tokens=max(told.output_tokens, round(counted)), partial=False)
-        return TokenUsage(decision.input_tokens, round(counted))
+        told = told or TokenUsage(decision.input_tokens, 0)
+        return replace(told, output_tokens=max(told.output_tokens, round(counted)), partial=False)
 
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the one that answered, or failed last."""
