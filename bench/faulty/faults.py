@@ -147,9 +147,10 @@ def ok_odd_usage(shape: Shape, asked: Asked) -> Iterator[Step]:
 
 
 def ok_no_choices(shape: Shape, asked: Asked) -> Iterator[Step]:
-    yield b'data: {"id": "chatcmpl-faulty", "object": "chat.completion.chunk"}\n\n'
+    first, second = shape.odd(asked)
+    yield first
     yield from _words(shape, asked)
-    yield b'data: {"id": "chatcmpl-faulty", "choices": []}\n\n'
+    yield second
     yield from _end(shape, asked)
 
 
@@ -198,7 +199,7 @@ def done_early(shape: Shape, asked: Asked) -> Iterator[Step]:
 
 def finish_error(shape: Shape, asked: Asked) -> Iterator[Step]:
     yield from _words(shape, asked)
-    yield from (step.replace(b'"stop"', b'"error"') for step in shape.finish(asked))
+    yield from shape.finish(asked, reason="error")
     yield from shape.done(asked)
 
 
@@ -247,10 +248,10 @@ FAULTS: Mapping[str, Fault] = {
     "ok-joined": _healthy("everything in one write", ok_joined),
     "ok-comments": _healthy("comments between the events", ok_comments),
     "ok-lines": _healthy("one event on several data lines", ok_lines),
-    "ok-no-done": _healthy("ends after its finish reason without [DONE]", ok_no_done),
+    "ok-no-done": _healthy("no [DONE] behind its finish reason; but for chats an error", ok_no_done),
     "ok-no-usage": _healthy("never says its usage", ok_no_usage),
     "ok-odd-usage": _healthy("usage on the chunk with the finish reason", ok_odd_usage),
-    "ok-no-choices": _healthy("chunks without choices, and with an empty list", ok_no_choices),
+    "ok-no-choices": _healthy("events without choices, with an empty list, of no known type", ok_no_choices),
     "ok-empty": _healthy("an answer of no text", ok_empty),
     "ok-reasoning": _healthy("thinks before it answers", ok_reasoning),
     "ok-tools": _healthy("two tool calls, interleaved", ok_tools),

@@ -31,9 +31,12 @@ class Shape(Protocol):
     def content(self, asked: Asked, text: str, index: int = 0) -> bytes: ...
     def reasoning(self, asked: Asked, text: str) -> bytes: ...
     def tools(self, asked: Asked) -> list[bytes]: ...
-    def finish(self, asked: Asked, index: int = 0, *, with_usage: bool = False) -> list[bytes]: ...
+    def finish(
+        self, asked: Asked, index: int = 0, *, with_usage: bool = False, reason: str = "stop"
+    ) -> list[bytes]: ...
     def usage(self, asked: Asked) -> list[bytes]: ...
     def done(self, asked: Asked) -> list[bytes]: ...
+    def odd(self, asked: Asked) -> list[bytes]: ...
     def error(self, kind: str) -> bytes: ...
     def whole(self, asked: Asked, text: str) -> dict[str, Any]: ...
     def refusal(self, kind: str) -> dict[str, Any]: ...
@@ -112,8 +115,8 @@ class ChatShape:
             self._delta(asked, {}, reason="tool_calls"),
         ]
 
-    def finish(self, asked: Asked, index: int = 0, *, with_usage: bool = False) -> list[bytes]:
-        choice = {"index": index, "delta": {}, "finish_reason": "stop"}
+    def finish(self, asked: Asked, index: int = 0, *, with_usage: bool = False, reason: str = "stop") -> list[bytes]:
+        choice = {"index": index, "delta": {}, "finish_reason": reason}
         return [self._chunk(asked, [choice], **({"usage": _counts()} if with_usage else {}))]
 
     def usage(self, asked: Asked) -> list[bytes]:
@@ -121,6 +124,12 @@ class ChatShape:
 
     def done(self, asked: Asked) -> list[bytes]:
         return [b"data: [DONE]\n\n"]
+
+    def odd(self, asked: Asked) -> list[bytes]:
+        return [
+            b'data: {"id": "chatcmpl-faulty", "object": "chat.completion.chunk"}\n\n',
+            b'data: {"id": "chatcmpl-faulty", "choices": []}\n\n',
+        ]
 
     def error(self, kind: str) -> bytes:
         return b"data: " + json.dumps({"error": REFUSALS[kind]}).encode() + b"\n\n"

@@ -63,6 +63,7 @@ def web_settings(settings: Settings) -> WebSettings:
             max_streams_per_key=gateway.max_streams_per_key,
             prompt_cache_s=gateway.prompt_cache_s,
             own_ids=gateway.response_id == "decision",
+            embeddings=gateway.embeddings,
         ),
     )
 

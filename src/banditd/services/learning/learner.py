@@ -345,8 +345,7 @@ class Learner:
     async def _follow(self) -> None:
         schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
         versions = await self._store.versions(schemas)
-        for name, runtime in self._runtimes.items():
-            state = runtime.learned
+        for name, state in ((name, runtime.learned) for name, runtime in self._runtimes.items()):
             if versions.get(name, 0) == state.version or name in self._stale:
                 continue
             stored = await self._store.load(name, schemas[name], since_version=state.version)

@@ -50,8 +50,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_chat(body: bytes) -> Asked:
-    """A chat completion request. What is not read here is the upstream's to judge.
+def read_head(body: bytes) -> tuple[dict[str, Any], object, str, bool]:
+    """(the body, what it says to banditd, the model, whether to stream): what all surfaces have.
 
     Raises BadRequestError, InvalidInputError.
     """
@@ -60,19 +60,28 @@ def read_chat(body: bytes) -> Asked:
     model = said.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidInputError("model is required: banditd/auto, or a name of GET /v1/models", field="/model")
-    messages = said.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidInputError("messages must be a list of at least one message", field="/messages")
     stream = said.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidInputError("stream must be true or false", field="/stream")
+    return said, options, model, bool(stream)
+
+
+def read_chat(body: bytes) -> Asked:
+    """A chat completion request. What is not read here is the upstream's to judge.
+
+    Raises BadRequestError, InvalidInputError.
+    """
+    said, options, model, stream = read_head(body)
+    messages = said.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidInputError("messages must be a list of at least one message", field="/messages")
     streaming = said.get("stream_options")
     text, turns, media = _read_messages(messages)
     tools = said.get("tools") or said.get("functions")
     tools_count = len(tools) if isinstance(tools, list) else 0
     return Asked(
         model=model,
-        stream=bool(stream),
+        stream=stream,
         show_usage=isinstance(streaming, dict) and streaming.get("include_usage") is True,
         text=text,
         turns=turns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
@@ -16,8 +17,8 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.asked import Asked, read_chat
-from banditd.web.gateway.forms import CHAT_FORM
-from banditd.web.gateway.names import listed, resolve
+from banditd.web.gateway.forms import CHAT_FORM, Form
+from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
@@ -30,30 +31,53 @@ from banditd.web.schemas.chat import GatewayOptions
 async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer a chat: decide, call, stream through, settle."""
     gateway = gateway_of(api)
-    with api.places.taken(request.get(KEY_NAME) or request.remote or ""):
+    with place(api, request):
         asked = read_chat(await read_body(request))
         options = read_options(request, asked.options)
         call = gateway_call(api, request, gateway, asked, options, "chat")
-        relay = Relay(
-            form=CHAT_FORM,
-            watch=api.watch,
-            metrics=api.metrics,
-            surface="chat",
-            stream=asked.stream,
-            show_usage=asked.show_usage,
-            explain=options.explain,
-            own_ids=api.config.gateway.own_ids,
-            link=partial(link_of, api, request) if options.feedback_link else None,
-        )
-        return await relay.answer(request, gateway.exchange(call))
+        return await answered(api, request, gateway, call, asked, options, CHAT_FORM)
 
 
 async def models(api: Api, request: web.Request) -> web.Response:
-    """Every name that a request may use. From memory: clients ask at their start and do not wait long."""
+    """Every name that a request may use. From memory: clients ask at their start and do not wait long.
+
+    A client that sends ``anthropic-version`` gets Anthropic's shape, in pages.
+    """
     gateway = gateway_of(api)
     names = listed(api.config.gateway.aliases, gateway.policies())
+    if "anthropic-version" in request.headers:
+        return json_answer(anthropic_page(names, request.query))
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "banditd"} for name in names]
     return json_answer({"object": "list", "data": data})
+
+
+def place(api: Api, request: web.Request) -> AbstractContextManager[None]:
+    """A place among the requests of this caller. Raises RateLimitedError where none is free."""
+    return api.places.taken(request.get(KEY_NAME) or request.remote or "")
+
+
+async def answered(
+    api: Api,
+    request: web.Request,
+    gateway: Gateway,
+    call: GatewayCall,
+    asked: Asked,
+    options: GatewayOptions,
+    form: Form,
+) -> web.StreamResponse:
+    """The answer of a call, in the form of its surface."""
+    relay = Relay(
+        form=form,
+        watch=api.watch,
+        metrics=api.metrics,
+        surface=call.surface,
+        stream=asked.stream,
+        show_usage=asked.show_usage,
+        explain=options.explain,
+        own_ids=api.config.gateway.own_ids and call.surface == "chat",
+        link=partial(link_of, api, request) if options.feedback_link else None,
+    )
+    return await relay.answer(request, gateway.exchange(call))
 
 
 def gateway_of(api: Api) -> Gateway:
@@ -81,12 +105,14 @@ def gateway_call(
             code="STRING_ABOVE_MAX_LENGTH",
             field="/messages",
         )
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
     query = _query(asked, options, named, request.get(KEY_NAME))
-    return GatewayCall(
-        query=in_conversation(
+    if surface != "embeddings":  # those are no conversation
+        query = in_conversation(
             query, headers, asked.body, api.services.conversations, cache_s=api.config.gateway.prompt_cache_s
-        ),
+        )
+    return GatewayCall(
+        query=query,
         surface=surface,
         body=asked.body,
         stream=asked.stream,
