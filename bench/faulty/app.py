@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,8 +14,14 @@ from typing import Any
 from aiohttp import web
 
 from bench.faulty.faults import FAULTS, Cut, Fault, Refusal, Step, Wait, fault_of
-from bench.faulty.shapes import TEXT, Asked, ChatShape, Shape
+from bench.faulty.messages import CountShape, MessagesShape
+from bench.faulty.responses import EmbeddingsShape, ResponsesShape
+from bench.faulty.shapes import TEXT, ChatShape, ParsedRequest, Shape
 
+SHAPES: Mapping[str, Callable[[], Shape]] = {
+    "/v1/chat/completions": ChatShape, "/v1/messages": MessagesShape, "/v1/messages/count_tokens": CountShape,
+    "/v1/responses": ResponsesShape, "/v1/embeddings": EmbeddingsShape,
+}  # fmt: skip
 HALF = 0.6  # of a whole answer is sent where a script would break off
 
 
@@ -27,6 +33,7 @@ class Call:
     stream: bool
     headers: dict[str, str]
     body: dict[str, Any]
+    path: str = ""
     ending: str = "open"
     sent: bytearray = field(default_factory=bytearray, repr=False)
 
@@ -41,7 +48,8 @@ class Faulty:
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=256 * 1024 * 1024)
-        app.router.add_post("/v1/chat/completions", self._chat)
+        for path in SHAPES:
+            app.router.add_post(path, self._call)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/calls", self._calls)
         return app
@@ -54,10 +62,10 @@ class Faulty:
     def models_called(self) -> list[str]:
         return [call.model for call in self.calls]
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _call(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         options = body.get("stream_options") or {}
-        asked = Asked(
+        asked = ParsedRequest(
             model=str(body["model"]),
             stream=bool(body.get("stream")),
             n=int(body.get("n") or 1),
@@ -65,10 +73,16 @@ class Faulty:
             body=body,
             headers=dict(request.headers),
         )
-        return await self._answer(request, asked, ChatShape())
+        return await self._answer(request, asked, SHAPES[request.path]())
 
-    async def _answer(self, request: web.Request, asked: Asked, shape: Shape) -> web.StreamResponse:
-        call = Call(asked.model, asked.stream, {k.lower(): v for k, v in asked.headers.items()}, dict(asked.body))
+    async def _answer(self, request: web.Request, asked: ParsedRequest, shape: Shape) -> web.StreamResponse:
+        call = Call(
+            asked.model,
+            asked.stream,
+            {k.lower(): v for k, v in asked.headers.items()},
+            dict(asked.body),
+            request.path,
+        )
         self.calls.append(call)
         name, once = fault_of(asked.model)
         self._seen[asked.model] += 1
@@ -102,7 +116,7 @@ class Faulty:
         return web.json_response({"calls": kept})
 
 
-def _steps(fault: Fault, shape: Shape, asked: Asked) -> Iterator[Step]:
+def _steps(fault: Fault, shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     assert fault.script is not None
     return fault.script(shape, asked)
 
@@ -145,7 +159,7 @@ async def _stream(request: web.Request, call: Call, name: str, steps: Iterator[S
 
 
 async def _whole(
-    request: web.Request, call: Call, name: str, fault: Fault, shape: Shape, asked: Asked
+    request: web.Request, call: Call, name: str, fault: Fault, shape: Shape, asked: ParsedRequest
 ) -> web.StreamResponse:
     """An answer in one piece: half of it where a stream would break off."""
     body = json.dumps(shape.whole(asked, TEXT), ensure_ascii=False).encode()

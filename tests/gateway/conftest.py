@@ -100,7 +100,7 @@ def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> S
         settings = Settings(
             database={"url": sqlite_url},  # type: ignore[arg-type]
             learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
-            upstreams={"up": up},
+            upstreams={"up": up, **sections.pop("upstreams", {})},
             gateway=gateway or {},  # type: ignore[arg-type]
             server={"shutdown_timeout_s": 1.5, **sections.pop("server", {})},  # type: ignore[arg-type]
             policies={"default": policy, **(more_policies or {})},  # type: ignore[dict-item]

@@ -207,7 +207,8 @@ class Query:
     request_key : with it the same query, sent again, is answered with the same decision.
     reference : what the client calls the decision by later, under the same API key.
     turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.
-    upstreams : only arms behind one of these may answer; None: any arm. pinned : the query itself names its arm, the
+    upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
+    None: any arm. pinned : the query itself names its arm, the
     only one of ``candidates``.
     """
 
@@ -234,7 +235,7 @@ class Query:
     dry_run: bool = False
     explain: bool = False
     defer_activation: bool = False
-    upstreams: frozenset[str] | None = None
+    upstreams: Mapping[str, str | None] | None = None
     pinned: bool = False
     request_key: RequestKey | None = None
     reference: str | None = None

@@ -103,8 +103,10 @@ def _reason(
     arm = view.arms[i]
     if not arm.enabled:
         return "disabled"
-    if query.upstreams is not None and arm.upstream not in query.upstreams:
-        return "no_upstream"
+    if query.upstreams is not None:
+        unable = query.upstreams.get(arm.upstream or "", "no_upstream")
+        if unable is not None:
+            return unable
     if query.candidates is not None and arm.arm not in query.candidates:
         return "not_a_candidate"
     if arm.arm in query.excluded_arms:

@@ -38,8 +38,11 @@ class GuardedOutcome:
 
 
 class RecentOutcomes(Protocol):
-    async def usage(self, policy: str, schema_hash: str, limit: int) -> Sequence[UsageOutcome]:
-        """The newest reported (not estimated, not failed) usage under a schema, oldest first."""
+    async def usage(self, policy: str, schema_hash: str, limit: int, of_each_arm: int) -> Sequence[UsageOutcome]:
+        """The newest reported (not estimated, not failed) usage under a schema, oldest first.
+
+        limit : of all arms. of_each_arm : the newest of every present arm that are older than those.
+        """
 
     async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:
         """Among the ``limit`` newest rewarded decisions, those with a blend whose drawn arm served, oldest first."""

@@ -14,8 +14,10 @@ from typing import Final, Literal, Protocol, get_args
 from banditd.core.attempts import ErrorClass
 from banditd.core.errors import BanditdError
 
-Surface = Literal["chat"]
+Surface = Literal["chat", "messages", "count_tokens", "responses", "embeddings"]
 SURFACES: Final[tuple[Surface, ...]] = get_args(Surface)
+OPTIONAL: Final[frozenset[Surface]] = frozenset({"count_tokens", "responses", "embeddings"})
+"""Surfaces that an endpoint may lack and be well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class TokenUsage:
     """What an upstream says that its answer took.
 
     cached_input_tokens are among input_tokens. cost_usd : where the upstream bills by itself and says so.
+    partial : told before the end of a stream; more output has come, or may.
     """
 
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
     cost_usd: float | None = None
+    partial: bool = False
 
 
 class UpstreamError(BanditdError):
@@ -44,6 +48,8 @@ class UpstreamError(BanditdError):
     retry_after_s : how long the upstream asks to be left alone.
     retry_same : the same arm may be called once more: nothing of an answer had come, and it may pass.
     local : refused on this side without a call (too many in flight): says nothing about the upstream's health.
+    healthy : only what was asked for is not there (a surface that the upstream does not serve): breakers had better
+        not hear of it.
     usage : what was used up all the same, as far as the upstream said.
     """
 
@@ -59,6 +65,7 @@ class UpstreamError(BanditdError):
         retry_after_s: float | None = None,
         retry_same: bool = False,
         local: bool = False,
+        healthy: bool = False,
         usage: TokenUsage | None = None,
     ) -> None:
         super().__init__(message, code=code)
@@ -67,6 +74,7 @@ class UpstreamError(BanditdError):
         self.retry_after_s = retry_after_s
         self.retry_same = retry_same
         self.local = local
+        self.healthy = healthy
         self.usage = usage
 
 
@@ -112,7 +120,8 @@ class UpstreamReply:
 class StreamEvent:
     """One event of a stream, exactly as it came.
 
-    raw : its bytes, blank line included. content : it carries text, reasoning or a tool call: an answer has begun.
+    raw : its bytes, blank line included; where a translation gives them it may hold several events or none.
+    content : it carries text, reasoning or a tool call: an answer has begun.
     finish_reason : the answer (one choice of it) ends here. usage_only : it says nothing but usage, which the client
     may not have asked for. characters : length of the content, for an estimate where no usage comes.
     """
@@ -148,8 +157,12 @@ class Upstreams(Protocol):
 
     def names(self) -> Sequence[str]: ...
 
-    def serving(self, surface: Surface) -> frozenset[str]:
-        """The names of those that can answer on this surface."""
+    def unable(self, surface: Surface, body: Mapping[str, object]) -> Mapping[str, str]:
+        """The names of those that cannot answer this request, with the reason.
+
+        ``surface_unsupported``, or ``untranslatable:<what>`` where the request has something that the upstream's own
+        form has not.
+        """
 
     async def complete(self, call: UpstreamCall) -> UpstreamReply:
         """The whole answer. Raises UpstreamError."""

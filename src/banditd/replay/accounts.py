@@ -50,7 +50,7 @@ class MemoryAccounts:
 class NoOutcomes:
     """``ports.RecentOutcomes`` of a log that is not kept."""
 
-    async def usage(self, policy: str, schema_hash: str, limit: int) -> Sequence[UsageOutcome]:
+    async def usage(self, policy: str, schema_hash: str, limit: int, of_each_arm: int) -> Sequence[UsageOutcome]:
         return ()
 
     async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:

@@ -16,6 +16,7 @@ from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardRece
 from banditd.ports import DecisionFilter
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
+from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
 
@@ -184,7 +185,7 @@ class Budgets(Protocol):
 
 
 class Corrections(Protocol):
-    async def correct(self, asked: CorrectionInput) -> Mapping[str, object]:
+    async def correct(self, requested: CorrectionInput) -> Mapping[str, object]:
         """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
 
 
@@ -204,6 +205,12 @@ class Health(Protocol):
 class Gateway(Protocol):
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer; nothing has happened yet."""
+
+    async def settled(self) -> None:
+        """Wait for the settlements that are under way."""
+
+    async def count_tokens(self, call: GatewayCall) -> Counted:
+        """How many tokens a request has. Nothing is recorded."""
 
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""

@@ -41,13 +41,20 @@ class TimeoutSettings(Section):
 class UpstreamSettings(Section):
     """An endpoint that models stand behind. URLs and keys come from here only, never from a request."""
 
-    kind: Literal["openai", "echo"] = Field(
-        "openai", description="openai: speaks OpenAI's chat completions; echo: no model, answers with the question"
+    kind: Literal["openai", "anthropic", "echo"] = Field(
+        "openai",
+        description="openai: speaks OpenAI's forms; anthropic: Anthropic's messages; echo: answers with the question",
     )
     base_url: str = Field("", description="up to and including the version, such as https://api.openai.com/v1")
     api_key_env: str | None = Field(None, min_length=1, description="environment variable that holds its key")
     api_key_file: Path | None = Field(None, description="file that holds its key, instead")
-    api_key_header: str = Field("authorization", description="header for the key; authorization sends it as Bearer")
+    api_key_header: str | None = Field(
+        None,
+        description="header for the key; authorization sends it as Bearer; null: that, and x-api-key of an anthropic",
+    )
+    surfaces: tuple[Literal["chat", "messages", "count_tokens", "responses", "embeddings"], ...] = Field(
+        (), description="what the endpoint itself speaks, such as [chat]; empty: all that its kind can"
+    )
     headers: dict[str, str] = Field(default_factory=dict, description="sent with every call; no secrets here")
     forward_headers: tuple[str, ...] = Field((), description="headers of clients that it gets beyond the usual ones")
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="how long to wait")
@@ -73,8 +80,14 @@ class UpstreamSettings(Section):
             raise ValueError(
                 f"base_url {self.base_url} would send the key unencrypted: use https, or set insecure: true"
             )
-        check_headers(self.api_key_header, self.headers, self.forward_headers)
+        check_surfaces(self.kind, self.surfaces)
+        check_headers(self.key_header, self.headers, self.forward_headers)
         return self
+
+    @property
+    def key_header(self) -> str:
+        """Where the key goes."""
+        return self.api_key_header or ("x-api-key" if self.kind == "anthropic" else "authorization")
 
 
 class GatewaySettings(Section):
@@ -92,6 +105,9 @@ class GatewaySettings(Section):
     fallback_on_policy: bool = Field(False, description="ask another arm where one refuses for its content policy")
     prompt_cache_s: float = Field(
         300.0, ge=0, description="how long a model's prompt cache of a conversation is counted on; 0: never"
+    )
+    embeddings: str | None = Field(
+        None, description="the arm of /v1/embeddings where a request names none, such as banditd/arm/embed-small"
     )
     response_id: Literal["upstream", "decision"] = Field(
         "upstream", description="id of an answer: the upstream's own, or chatcmpl-<decision_id>"
@@ -125,6 +141,17 @@ def check_url(url: str) -> None:
         raise ValueError("base_url must not hold credentials; use api_key_env or api_key_file")
     if parts.query or parts.fragment:
         raise ValueError("base_url must not have a query or a fragment")
+
+
+def check_surfaces(kind: str, surfaces: Sequence[str]) -> None:
+    """Refuse surfaces that no endpoint of this kind speaks. Raises ValueError."""
+    known = ("messages", "count_tokens") if kind == "anthropic" else ("chat", "responses", "embeddings")
+    for surface in surfaces:
+        if surface not in known:
+            raise ValueError(
+                f"surfaces: kind {kind} speaks {', '.join(known)}, not {surface}; what it can be translated to is "
+                "known and needs no naming"
+            )
 
 
 def check_headers(key_header: str, headers: dict[str, str], forward: tuple[str, ...]) -> None:
@@ -161,6 +188,11 @@ def check_upstreams(
         raise ValueError("gateway.enabled is true, and there is no upstream to call: name one below upstreams")
     if upstreams and (taken := sorted(RESERVED & set(arms))):
         raise ValueError(f"policies: {taken[0]} means something else as a model's name; call the policy otherwise")
+    if gateway.embeddings is not None and not any(one.arm for one in readings(gateway.embeddings, arms)):
+        raise ValueError(
+            "gateway.embeddings must name one arm, as banditd/arm/<arm> or banditd/<policy>/arm/<arm>, not "
+            f"{gateway.embeddings!r}"
+        )
     for alias, target in gateway.aliases.items():
         if not any(readings(target, arms)):
             raise ValueError(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, FromClause, Row, Select, func, select, union_all
 
 from banditd.core.generations import learned_as, shown_as
 from banditd.ports import GuardedOutcome, UsageOutcome
 from banditd.storage.arms import present_generations
 from banditd.storage.codec import readable_context, unpack_blend, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.engine import Database
+from banditd.storage.schema import arm as arm_table
 from banditd.storage.schema import contribution, decision, usage_report
+
+_DECISIONS_PER_REPORT: Final = 10  # of an arm that are looked at for each older report wanted: not all are reported
+_ARMS_AT_ONCE: Final = 100  # in one statement
 
 
 class SqlRecentOutcomes:
@@ -21,33 +25,17 @@ class SqlRecentOutcomes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def usage(self, policy: str, schema_hash: str, limit: int) -> list[UsageOutcome]:
-        d, u = decision.c, usage_report.c
-        query = (
-            select(
-                u.arm,
-                d.x,
-                d.created_at_us,
-                func.coalesce(u.input_tokens, d.input_tokens),
-                u.output_tokens,
-                u.cost_usd,
-                u.latency_ms,
-                d.generations,
-            )
-            .select_from(usage_report.join(decision, d.decision_id == u.decision_id))
-            .where(u.policy == policy, u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)
-            .order_by(u.decision_id.desc())
-            .limit(limit)
-        )
-
+    async def usage(self, policy: str, schema_hash: str, limit: int, of_each_arm: int) -> list[UsageOutcome]:
         def work(connection: Connection) -> list[UsageOutcome]:
-            rows = connection.execute(query).all()
+            rows = list(connection.execute(_newest(policy, schema_hash, limit)).all())
+            if len(rows) == limit:
+                rows += _older(connection, policy, schema_hash, rows[-1].decision_id, of_each_arm)
             present = present_generations(connection, policy)
             return [
-                UsageOutcome(arm, x, *row[2:-1])
+                UsageOutcome(arm, x, *row[4:])
                 for row in reversed(rows)
-                if (x := readable_context(row[1])) is not None
-                and (arm := _shown(row[0], row[-1], present)) is not None
+                if (x := readable_context(row.x)) is not None
+                and (arm := _shown(row.arm, row.generations, present)) is not None
             ]
 
         return await self._database.read(work, report=True)
@@ -68,6 +56,70 @@ class SqlRecentOutcomes:
             return [one for row in blended if (one := _guarded(row)) is not None]
 
         return await self._database.read(work, report=True)
+
+
+def _newest(policy: str, schema_hash: str, limit: int) -> Select[Any]:
+    usage = usage_report.c
+    reports = usage_report.join(decision, decision.c.decision_id == usage.decision_id)
+    return (
+        _outcomes(reports, schema_hash).where(usage.policy == policy).order_by(usage.decision_id.desc()).limit(limit)
+    )
+
+
+def _older(connection: Connection, policy: str, schema_hash: str, before_id: str, of_each_arm: int) -> list[Row[Any]]:
+    """Of every present arm the newest reports on decisions before that one, newest first.
+
+    An arm's decisions have an index, its reports have none: what it reported is looked for among its newest
+    decisions, a bounded number of them.
+    """
+    arms = connection.scalars(
+        select(arm_table.c.arm).where(arm_table.c.policy == policy, arm_table.c.deleted_at_us.is_(None))
+    ).all()
+    found: list[Row[Any]] = []
+    for start in range(0, len(arms), _ARMS_AT_ONCE):
+        some = arms[start : start + _ARMS_AT_ONCE]
+        parts = [_older_of(policy, arm, schema_hash, before_id, of_each_arm) for arm in some]
+        found += connection.execute(union_all(*parts)).all()
+    return sorted(found, key=lambda row: row.decision_id, reverse=True)
+
+
+def _older_of(policy: str, arm: str, schema_hash: str, before_id: str, limit: int) -> Select[Any]:
+    drawn = (
+        select(decision.c.decision_id)
+        .where(decision.c.policy == policy, decision.c.arm == arm, decision.c.decision_id < before_id)
+        .order_by(decision.c.decision_id.desc())
+        .limit(_DECISIONS_PER_REPORT * limit)
+        .subquery()
+    )
+    reports = drawn.join(usage_report, usage_report.c.decision_id == drawn.c.decision_id).join(
+        decision, decision.c.decision_id == drawn.c.decision_id
+    )
+    newest = (
+        _outcomes(reports, schema_hash)
+        .where(usage_report.c.arm == arm)
+        .order_by(drawn.c.decision_id.desc())
+        .limit(limit)
+    )
+    return select(newest.subquery())
+
+
+def _outcomes(reports: FromClause, schema_hash: str) -> Select[Any]:
+    d, u = decision.c, usage_report.c
+    return (
+        select(
+            d.decision_id,
+            u.arm,
+            d.x,
+            d.generations,
+            d.created_at_us,
+            func.coalesce(u.input_tokens, d.input_tokens).label("input_tokens"),
+            u.output_tokens,
+            u.cost_usd,
+            u.latency_ms,
+        )
+        .select_from(reports)
+        .where(u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)
+    )
 
 
 def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str | None:

@@ -19,6 +19,10 @@ class ChatDialect:
 
     path = "/chat/completions"
 
+    def uncarried(self, _body: Mapping[str, object]) -> str | None:
+        """Everything is carried."""
+        return None
+
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
         """The client's body with the arm's model and parameters; a stream is asked for its usage, too."""
         body = with_params(call)
@@ -29,8 +33,8 @@ class ChatDialect:
 
     def reader(self, call: UpstreamCall) -> ChatReader:
         """A new reader for one stream."""
-        asked = call.params.get("n") or call.body.get("n")
-        return ChatReader(asked if isinstance(asked, int) and asked > 0 else 1)
+        requested = call.params.get("n") or call.body.get("n")
+        return ChatReader(requested if isinstance(requested, int) and requested > 0 else 1)
 
     def read(self, body: bytes, call: UpstreamCall) -> Answer:
         """A whole completion. Raises MalformedEventError, ErrorEventError."""
@@ -75,6 +79,10 @@ class ChatReader:
     def finished(self) -> bool:
         """Whether every choice has given its reason to end."""
         return len(self._closed) >= self._n_choices and self._open <= self._closed
+
+    def rest(self) -> tuple[StreamEvent, ...]:
+        """Nothing is held back."""
+        return ()
 
     def read(self, frame: Frame) -> StreamEvent:
         """One chunk. Raises MalformedEventError, ErrorEventError."""
@@ -162,18 +170,18 @@ def usage_of(usage: object) -> TokenUsage | None:
     if not isinstance(usage, dict):
         return None
     taken, given = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if _count(taken) is None and _count(given) is None:
+    if count_or_none(taken) is None and count_or_none(given) is None:
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    if _count(cached) is None:
+    if count_or_none(cached) is None:
         cached = usage.get("prompt_cache_hit_tokens")
     cost = usage.get("cost")
-    inward = _count(taken) or 0
+    inward = count_or_none(taken) or 0
     return TokenUsage(
         inward,
-        _count(given) or 0,
-        min(_count(cached) or 0, inward),
+        count_or_none(given) or 0,
+        min(count_or_none(cached) or 0, inward),
         float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e9 else None,
     )
 
@@ -183,16 +191,17 @@ def length(delta: Mapping[str, Any]) -> int:
     content = delta.get("content")
     if isinstance(content, str) and content and len(delta) <= 2:  # what nearly every chunk is
         return len(content)
-    return sum(_size(value) for name, value in delta.items() if name != "role")
+    return sum(size_of(value) for name, value in delta.items() if name != "role")
 
 
-def _size(value: object) -> int:
+def size_of(value: object) -> int:
+    """Characters of all texts in a JSON value."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, list):
-        return sum(_size(one) for one in value)
+        return sum(size_of(one) for one in value)
     if isinstance(value, dict):
-        return sum(_size(one) for one in value.values())
+        return sum(size_of(one) for one in value.values())
     return 0
 
 
@@ -201,7 +210,8 @@ def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _count(value: object) -> int | None:
+def count_or_none(value: object) -> int | None:
+    """A number of tokens that can be one, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else None
 
 

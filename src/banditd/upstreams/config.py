@@ -29,12 +29,14 @@ class UpstreamConfig:
     """One upstream.
 
     key : sent as ``key_header`` (with ``Bearer`` in ``authorization``); it is in no text that this object gives.
+    surfaces : those that the endpoint speaks, of those of its kind; empty: all of them.
     headers : sent with every call. forward_headers : of the client's, beyond the allow-list; lower case.
     """
 
     name: str
     kind: str
     base_url: str = ""
+    surfaces: frozenset[str] = frozenset()
     key: str | None = field(default=None, repr=False)
     key_header: str = "authorization"
     headers: Mapping[str, str] = field(default_factory=dict)

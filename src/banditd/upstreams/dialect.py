@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +34,13 @@ class StreamReader(Protocol):
         """Whether the upstream has said that nothing more follows."""
 
     def read(self, frame: Frame) -> StreamEvent:
-        """Raises MalformedEventError or ErrorEventError."""
+        """What the client gets for one event; nothing (``raw`` empty) where it waits for more.
+
+        Raises MalformedEventError or ErrorEventError.
+        """
+
+    def rest(self) -> Sequence[StreamEvent]:
+        """What the client still has to get once the upstream has ended a whole answer. Asked once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,9 @@ class Dialect(Protocol):
     """How one kind of upstream is spoken to for one surface. Stateless."""
 
     path: str
+
+    def uncarried(self, body: Mapping[str, object]) -> str | None:
+        """What of a request it cannot carry, in a word or two; None: it carries all of it."""
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
         """The body of the call."""

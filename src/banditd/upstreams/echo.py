@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from banditd.ports.upstreams import StreamEvent, Surface, TokenUsage, UpstreamCall, UpstreamReply
@@ -33,6 +33,10 @@ class EchoUpstream:
     def surfaces(self) -> frozenset[Surface]:
         """Where it can answer."""
         return frozenset({"chat"})
+
+    def unable(self, surface: Surface, _body: Mapping[str, object]) -> str | None:
+        """Why it cannot answer this request; None where it can."""
+        return None if surface in self.surfaces else "surface_unsupported"
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,8 +134,8 @@ class EchoStream:
 
 def _answer(call: UpstreamCall) -> tuple[str, TokenUsage]:
     texts = [_text(message) for message in _messages(call.body)]
-    asked = next((text for role, text in reversed(texts) if role == "user" and text.strip()), "")
-    answer = asked.strip() or _NOTHING
+    requested = next((text for role, text in reversed(texts) if role == "user" and text.strip()), "")
+    answer = requested.strip() or _NOTHING
     taken = sum(len(text) for _, text in texts)
     return answer, TokenUsage(_tokens(taken), _tokens(len(answer)))
 

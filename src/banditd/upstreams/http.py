@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import aiohttp
 
 from banditd import __version__
-from banditd.ports.upstreams import Surface, UpstreamCall, UpstreamError, UpstreamReply
+from banditd.ports.upstreams import OPTIONAL, Surface, UpstreamCall, UpstreamError, UpstreamReply
 from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.dialect import Answer, Dialect, ErrorEventError, MalformedEventError
 from banditd.upstreams.errors import MAX_ERROR_BYTES, from_answer, from_event
@@ -23,6 +23,8 @@ from banditd.upstreams.stream import HttpStream
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
+SURFACE_UNSUPPORTED: Final = "surface_unsupported"
+_NOT_THERE: Final = frozenset({404, 405, 501})
 
 
 class HttpUpstream:
@@ -38,6 +40,14 @@ class HttpUpstream:
     def surfaces(self) -> frozenset[Surface]:
         """Where it can answer."""
         return frozenset(self._dialects)
+
+    def unable(self, surface: Surface, body: Mapping[str, object]) -> str | None:
+        """Why it cannot answer this request; None where it can."""
+        dialect = self._dialects.get(surface)
+        if dialect is None:
+            return SURFACE_UNSUPPORTED
+        what = dialect.uncarried(body)
+        return None if what is None else f"untranslatable:{what}"
 
     async def __aenter__(self) -> Self:
         trace = aiohttp.TraceConfig()
@@ -158,7 +168,10 @@ class HttpUpstream:
         finally:
             response.release()
         lower = {name.lower(): value for name, value in response.headers.items()}
-        raise from_answer(self.config.name, response.status, lower, body, now_s=time.time(), secret=self.config.key)
+        error = from_answer(self.config.name, response.status, lower, body, now_s=time.time(), secret=self.config.key)
+        # Many endpoints that answer chats serve none of these: that is no illness, and a breaker is for all surfaces.
+        error.healthy = response.status in _NOT_THERE and call.surface in OPTIONAL
+        raise error
 
     async def _require_events(self, response: aiohttp.ClientResponse, call: UpstreamCall, dialect: Dialect) -> None:
         """A stream was asked for: what is answered in one piece is an error, perhaps one that says why."""
@@ -245,15 +258,15 @@ async def _bounded(response: aiohttp.ClientResponse, most: int, name: str) -> by
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     """What says why a call has failed; less of it where that fails, too."""
-    said = b""
+    stated = b""
     try:
         async for part in response.content.iter_any():
-            said += part
-            if len(said) >= most:
+            stated += part
+            if len(stated) >= most:
                 break
     except (aiohttp.ClientError, OSError):
-        return said
-    return said[:most]
+        return stated
+    return stated[:most]
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Final, Protocol, Self
+from urllib.parse import urlsplit
 
 from banditd.core.errors import InvariantError
 from banditd.ports.upstreams import Surface, UpstreamCall, UpstreamReply, UpstreamStream
 from banditd.upstreams.chat import ChatDialect
 from banditd.upstreams.config import UpstreamConfig
+from banditd.upstreams.dialect import Dialect
 from banditd.upstreams.echo import EchoUpstream
+from banditd.upstreams.embeddings import EmbeddingsDialect
 from banditd.upstreams.http import HttpUpstream
+from banditd.upstreams.messages import PASSED, VERSION, VERSION_HEADER, CountTokensDialect, MessagesDialect
+from banditd.upstreams.responses import ResponsesDialect
+from banditd.upstreams.translate.dialects import ChatOverMessages, MessagesOverChat
 
+_NEWER_HOSTS: Final = (".openai.com", ".openai.azure.com")
 logger = logging.getLogger(__name__)
 
 
@@ -22,6 +30,8 @@ class Upstream(Protocol):
 
     @property
     def surfaces(self) -> frozenset[Surface]: ...
+
+    def unable(self, surface: Surface, body: Mapping[str, object]) -> str | None: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -33,10 +43,36 @@ class Upstream(Protocol):
 
 
 def _openai(config: UpstreamConfig) -> Upstream:
-    return HttpUpstream(config, {"chat": ChatDialect()})
+    native: dict[Surface, Dialect] = {
+        "chat": ChatDialect(), "responses": ResponsesDialect(), "embeddings": EmbeddingsDialect()
+    }  # fmt: skip
+    spoken = _spoken(native, config)
+    if "chat" in spoken:
+        # OpenAI's newer models refuse the old name, most other endpoints know no other.
+        newer = (urlsplit(config.base_url).hostname or "").endswith(_NEWER_HOSTS)
+        spoken["messages"] = MessagesOverChat(max_tokens="max_completion_tokens" if newer else "max_tokens")
+    return HttpUpstream(config, spoken)
 
 
-_KINDS: Final[Mapping[str, Callable[[UpstreamConfig], Upstream]]] = {"openai": _openai, "echo": EchoUpstream}
+def _anthropic(config: UpstreamConfig) -> Upstream:
+    version = {} if any(name.lower() == VERSION_HEADER for name in config.headers) else {VERSION_HEADER: VERSION}
+    config = replace(config, headers={**version, **config.headers}, forward_headers=config.forward_headers | PASSED)
+    native: dict[Surface, Dialect] = {"messages": MessagesDialect(), "count_tokens": CountTokensDialect()}
+    spoken = _spoken(native, config)
+    if "messages" in spoken:
+        spoken["chat"] = ChatOverMessages()
+    return HttpUpstream(config, spoken)
+
+
+def _spoken(native: Mapping[Surface, Dialect], config: UpstreamConfig) -> dict[Surface, Dialect]:
+    """What the endpoint speaks, of what its kind can."""
+    wanted = config.surfaces or native
+    return {surface: dialect for surface, dialect in native.items() if surface in wanted}
+
+
+_KINDS: Final[Mapping[str, Callable[[UpstreamConfig], Upstream]]] = {
+    "openai": _openai, "anthropic": _anthropic, "echo": EchoUpstream,
+}  # fmt: skip
 
 
 class UpstreamPool:
@@ -49,9 +85,10 @@ class UpstreamPool:
         """Every configured upstream."""
         return tuple(self._upstreams)
 
-    def serving(self, surface: Surface) -> frozenset[str]:
-        """The names of those that can answer on this surface."""
-        return frozenset(name for name, upstream in self._upstreams.items() if surface in upstream.surfaces)
+    def unable(self, surface: Surface, body: Mapping[str, object]) -> Mapping[str, str]:
+        """The names of those that cannot answer this request, with the reason."""
+        reasons = ((name, upstream.unable(surface, body)) for name, upstream in self._upstreams.items())
+        return {name: reason for name, reason in reasons if reason is not None}
 
     async def complete(self, call: UpstreamCall) -> UpstreamReply:
         """The whole answer. Raises UpstreamError."""

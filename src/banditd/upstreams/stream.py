@@ -129,6 +129,7 @@ class HttpStream:
                 data = b""
                 self._expired(self._clock.expired)
             events = self._events(data)
+            events += self._rest()
             if events:
                 return events
         self.close()
@@ -180,8 +181,12 @@ class HttpStream:
             events.pop()
             self._fail("server", "no_finish_reason", "ended its stream without a finish reason")
             return
-        if event.finish_reason is not None and self._reader.finished:
+        if self._reader.finished and (event.finish_reason is not None or self._reader.ended):
             self._clock.say_goodbye()
+
+    def _rest(self) -> Sequence[StreamEvent]:
+        """What a translation still has to say, once, behind a whole answer."""
+        return self._reader.rest() if self._over else ()
 
     def _end(self) -> None:
         """The connection ended cleanly; whether the answer did is another question."""

@@ -44,6 +44,7 @@ class GatewayWebSettings:
     aliases : other names of models to names of ours. keepalive_s : silence after which a stream gets a comment.
     max_streams_per_key : requests of one caller at once. own_ids : the decision's id stands for the upstream's.
     prompt_cache_s : how long a model is believed to have a conversation in its prompt cache.
+    embeddings : name of the arm that embeds where a request names none.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class GatewayWebSettings:
     max_streams_per_key: int = 1000
     own_ids: bool = False
     prompt_cache_s: float = 300.0
+    embeddings: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

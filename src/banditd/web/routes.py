@@ -7,7 +7,21 @@ from typing import Final
 
 from banditd.web.api import BodyRule, Route
 from banditd.web.gateway.forms import chat_failure
-from banditd.web.handlers import arms, chat, dashboard, decisions, feedback, operations, reports, rewards, routing
+from banditd.web.gateway.messages_form import messages_failure
+from banditd.web.handlers import (
+    arms,
+    chat,
+    dashboard,
+    decisions,
+    embeddings,
+    feedback,
+    messages,
+    operations,
+    reports,
+    responses,
+    rewards,
+    routing,
+)
 from banditd.web.problems import (
     BUDGET,
     CONFLICT,
@@ -23,6 +37,7 @@ from banditd.web.problems import (
 from banditd.web.schemas import arms as arm_schemas
 from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import dashboard as dashboard_schemas
+from banditd.web.schemas import messages as message_schemas
 from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
@@ -45,6 +60,8 @@ _NAME: Final[dict[str, object]] = {"type": "string", "pattern": NAME_PATTERN, "m
 _ARM: Final = {"arm": (_NAME, "Name of the arm; a slash in it may be written as it is or as %2F.")}
 _POLICY: Final = {"policy": (_NAME, "Name of the policy.")}
 _BODY: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID)
+_GATEWAY: Final = (MALFORMED, TOO_LARGE, MEDIA, NOT_FOUND, BUDGET, UNAVAILABLE)
+_GATEWAY_BODY: Final = BodyRule(most_bytes=attrgetter("gateway.max_body_bytes"), bounded=False)
 
 
 def _look(path: str, handler: object, operation: str, summary: str, **more: object) -> Route:
@@ -87,9 +104,33 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/chat/completions", handler=chat.create, operation="chat",
         summary="Answer a chat: decide, call the arm's upstream, stream it through, settle", tag="gateway",
         scope="chat", body=chat_schemas.ChatRequest, answers={200: chat_schemas.ChatAnswer},
-        takes=BodyRule(most_bytes=attrgetter("gateway.max_body_bytes"), bounded=False),
-        failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer,
-        problems=(MALFORMED, TOO_LARGE, MEDIA, NOT_FOUND, BUDGET, UNAVAILABLE),
+        takes=_GATEWAY_BODY, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
+    ),
+    Route(
+        method="POST", path="/v1/messages", handler=messages.create, operation="messages",
+        summary="The same in Anthropic's form", tag="gateway",
+        scope="chat", body=message_schemas.MessagesRequest, answers={200: message_schemas.MessagesAnswer},
+        takes=_GATEWAY_BODY, failed=messages_failure, error_model=message_schemas.AnthropicErrorAnswer,
+        problems=_GATEWAY,
+    ),
+    Route(
+        method="POST", path="/v1/messages/count_tokens", handler=messages.count_tokens, operation="countTokens",
+        summary="Count the tokens of a request in Anthropic's form; nothing is recorded", tag="gateway",
+        scope="chat", body=message_schemas.MessagesRequest, answers={200: message_schemas.TokenCount},
+        takes=_GATEWAY_BODY, failed=messages_failure, error_model=message_schemas.AnthropicErrorAnswer,
+        problems=_GATEWAY,
+    ),
+    Route(
+        method="POST", path="/v1/responses", handler=responses.create, operation="responses",
+        summary="The same in the form of OpenAI's responses, by arms whose upstream speaks it", tag="gateway",
+        scope="chat", body=message_schemas.ResponsesRequest, answers={200: message_schemas.ResponsesAnswer},
+        takes=_GATEWAY_BODY, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
+    ),
+    Route(
+        method="POST", path="/v1/embeddings", handler=embeddings.create, operation="embeddings",
+        summary="Embed texts by one arm: metered, never explored", tag="gateway",
+        scope="chat", body=message_schemas.EmbeddingsRequest, answers={200: message_schemas.EmbeddingsAnswer},
+        takes=_GATEWAY_BODY, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
     ),
     Route(
         method="GET", path="/v1/models", handler=chat.models, operation="listModels",

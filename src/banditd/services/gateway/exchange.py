@@ -78,6 +78,7 @@ class Exchange:
         self.headers: Mapping[str, str] = {}
         self.route_s = 0.0
         self._running: _Running | None = None
+        self._answered: _Running | None = None
         self._stream: UpstreamStream | None = None
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
@@ -92,10 +93,10 @@ class Exchange:
     @property
     def response_id(self) -> str | None:
         """The answer's id as the upstream gave it."""
-        return None if self._running is None else self._running.response_id
+        return None if self._answered is None else self._answered.response_id
 
     @property
-    def told(self) -> tuple[Attempt, ...]:
+    def attempts_now(self) -> tuple[Attempt, ...]:
         """Every call so far; the one that runs as if it ended well now."""
         if self._running is None or self._settling is not None or self.decision is None:
             return tuple(self.attempts)
@@ -104,7 +105,7 @@ class Exchange:
     @property
     def model(self) -> str | None:
         """The model's name as the upstream gave it."""
-        return None if self._running is None else self._running.model
+        return None if self._answered is None else self._answered.model
 
     @property
     def calls(self) -> int:
@@ -179,7 +180,7 @@ class Exchange:
         if self._running is not None:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
-        estimated = self._running is not None and self._running.usage is None
+        estimated = (last := self._running) is not None and (last.usage is None or last.usage.partial)
         self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
         return self._settling
 
@@ -187,7 +188,7 @@ class Exchange:
 
     async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
         """Call one arm up to its commit point; the error where it failed."""
-        running = self._running = _Running(arm, self._now())
+        running = self._running = self._answered = _Running(arm, self._now())
         call = self._upstream_call(arm, max(0.001, until_s - self._now()))
         try:
             if self.call.stream:
@@ -218,8 +219,8 @@ class Exchange:
             size += sum(len(event.raw) for event in events)
             if any(event.content or event.finish_reason is not None for event in events):
                 break
-            told = sum(not event.raw.startswith(b":") for event in self._held)
-            if told > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
+            held = sum(not event.raw.startswith(b":") for event in self._held)
+            if held > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
                 break
         self.headers = stream.headers
 
@@ -275,7 +276,7 @@ class Exchange:
         if error is not None:
             attempt = replace(attempt, retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
-        self._around.tell(decision.policy, attempt, calls=error is None or not error.local)
+        self._around.tell(decision.policy, attempt, calls=error is None or not (error.local or error.healthy))
         if ended is not None:
             logger.info(
                 "gateway.attempt_failed",
@@ -307,12 +308,14 @@ class Exchange:
 
     def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
         """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
-        if running.usage is not None:
-            return running.usage
-        if ended is not None and ended != "client_gone" and not running.deltas:
+        usage = running.usage
+        if usage is not None and not usage.partial:
+            return usage
+        if usage is None and ended is not None and ended != "client_gone" and not running.deltas:
             return None
         counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
-        return TokenUsage(decision.input_tokens, round(counted))
+        usage = usage or TokenUsage(decision.input_tokens, 0)
+        return replace(usage, output_tokens=max(usage.output_tokens, round(counted)), partial=False)
 
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the one that answered, or failed last."""

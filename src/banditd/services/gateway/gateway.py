@@ -17,11 +17,13 @@ from banditd.ports import Clock
 from banditd.ports.upstreams import Upstreams
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayCall, GatewayRules
+from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
+SETTLED_WITHIN_S: Final = 2.0
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Route = Callable[[Query], Awaitable[Decision]]
@@ -59,6 +61,10 @@ class Gateway:
         """One request and its answer. Nothing has happened yet."""
         return Exchange(self, call)
 
+    async def count_tokens(self, call: GatewayCall) -> Counted:
+        """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
+        return await count_tokens(call, route=self.route, arms_of=self.callable_arms, upstreams=self.upstreams)
+
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""
         names = set(self.upstreams.names())
@@ -66,6 +72,12 @@ class Gateway:
             name: {arm.arm: arm.enabled and arm.upstream in names for arm in runtime.arms}
             for name, runtime in self._runtimes.items()
         }
+
+    async def settled(self) -> None:
+        """Wait for the settlements that are under way now, but not for a database that is away."""
+        under_way = set(self._settling)
+        if under_way:
+            await asyncio.wait(under_way, timeout=SETTLED_WITHIN_S)
 
     async def close(self) -> None:
         """Wait for the settlements under way."""
@@ -76,17 +88,24 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
-        serving = self.upstreams.serving(call.surface)
+        upstreams = self._upstreams_for(call)
         runtime = self._runtimes.get(call.query.policy)
         arms = () if runtime is None else runtime.arms
-        known = frozenset().union(*(arm.capabilities for arm in arms if arm.upstream in serving))
+        able = (arm for arm in arms if upstreams.get(arm.upstream or "", "") is None)
+        known = frozenset().union(*(arm.capabilities for arm in able))
         capabilities = call.query.capabilities | (call.wanted & known)
-        return await self._route(replace(call.query, upstreams=serving, capabilities=capabilities))
+        return await self._route(replace(call.query, upstreams=upstreams, capabilities=capabilities))
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
-        serving = self.upstreams.serving(call.surface)
-        return {arm.arm: arm for arm in self._runtimes[policy].arms if arm.upstream in serving}
+        upstreams = self._upstreams_for(call)
+        arms = self._runtimes[policy].arms
+        return {arm.arm: arm for arm in arms if upstreams.get(arm.upstream or "", "") is None}
+
+    def _upstreams_for(self, call: GatewayCall) -> Mapping[str, str | None]:
+        """Every upstream, with the reason why it cannot answer this request; None where it can."""
+        unable = self.upstreams.unable(call.surface, call.body)
+        return {name: unable.get(name) for name in self.upstreams.names()}
 
     def left_alone(self, policy: str) -> Mapping[str, str]:
         """Arms whose breakers say that they had better not be called now."""

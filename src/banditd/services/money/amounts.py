@@ -19,7 +19,7 @@ from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
 REPORTS_USED: Final = 2000
-REPORTS_OF_EACH_ARM: Final = 50  # kept of an arm that has none among those: it is not forgotten what it takes
+REPORTS_OF_EACH_ARM: Final = 50  # of every arm that are older than those: it is not forgotten what a rare arm takes
 FEWEST_NEW: Final = 10
 GROWTH: Final = 0.05  # of the reports used, from which a fit is made again
 # What an arm takes follows how long and of what kind a query is, not what it is about.
@@ -72,10 +72,10 @@ def fit_amounts(
 
 def _typical_input(outcomes: Sequence[UsageOutcome]) -> float | None:
     """Mean input tokens of the queries, without those far from the rest; None without any."""
-    told = np.array([float(one.input_tokens) for one in outcomes if one.input_tokens > 0])
-    if not told.size:
+    stated = np.array([float(one.input_tokens) for one in outcomes if one.input_tokens > 0])
+    if not stated.size:
         return None
-    return float(told[told <= WILD_INPUT * np.median(told)].mean())
+    return float(stated[stated <= WILD_INPUT * np.median(stated)].mean())
 
 
 def _output_tokens(outcome: UsageOutcome, prices: Prices) -> float | None:
@@ -133,7 +133,7 @@ class AmountModels:
                 continue
             self._fitted_at[name] = (reports, runtime.arms, totals)
             schema = runtime.builder.schema
-            outcomes = await self._recent.usage(name, schema.hash, REPORTS_USED)
+            outcomes = await self._recent.usage(name, schema.hash, REPORTS_USED, REPORTS_OF_EACH_ARM)
             prices = await self._arms.price_histories(name)
             runtime.adopt_amounts(await asyncio.to_thread(fit_amounts, outcomes, runtime.arms, schema, prices))
 

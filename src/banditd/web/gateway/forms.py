@@ -38,6 +38,10 @@ _STATUS_TYPES: Final = {
 }  # fmt: skip
 
 
+# Why an arm has no part in a request, however short that may be.
+_ELSEWHERE: Final = ("disabled", "no_upstream", "surface_unsupported", "untranslatable", "not_a_candidate")
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What a client is told, whatever its form."""
@@ -60,8 +64,8 @@ class Form(Protocol):
     def error_answer(self, failure: Failure) -> web.Response:
         """The whole answer, where none has begun."""
 
-    def error_event(self, failure: Failure) -> bytes:
-        """The end of a stream that has begun: clients raise on it."""
+    def error_event(self, failure: Failure, response_id: str | None = None, model: str | None = None) -> bytes:
+        """The end of a stream that has begun: clients raise on it. The answer's id and model, as far as known."""
 
     def details_event(self, details: Mapping[str, object], response_id: str | None, model: str | None) -> bytes:
         """An event that carries what was asked for with ``explain``."""
@@ -79,7 +83,7 @@ class ChatForm:
         """``{"error": {...}}`` under the failure's status."""
         return json_answer(_openai(failure), status=failure.status, headers=dict(failure.headers))
 
-    def error_event(self, failure: Failure) -> bytes:
+    def error_event(self, failure: Failure, response_id: str | None = None, model: str | None = None) -> bytes:
         """The same as one event; no ``[DONE]`` follows, for nothing was done."""
         return b"data: " + encode(_openai(failure)) + b"\n\n"
 
@@ -148,7 +152,7 @@ def _of_upstream(error: UpstreamError) -> Failure:
 
 def _code_of(error: e.BanditdError) -> str:
     if isinstance(error, e.NoEligibleArmError):
-        reasons = set(error.exclusions.values()) - {"disabled", "no_upstream", "not_a_candidate"}
+        reasons = {one for one in error.exclusions.values() if not one.startswith(_ELSEWHERE)}
         # Programs that shorten their conversation on this code had better be told.
         return "context_length_exceeded" if reasons == {"context_window"} else "no_eligible_arm"
     if isinstance(error, BodyTooLargeError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from banditd.core.errors import NotFoundError
+from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.model_names import ARM, AUTO, PREFIX, Named, readings
 from banditd.core.types import DEFAULT_POLICY
 
+_PAGE: Final = 20
+_MOST: Final = 1000
 Policies = Mapping[str, Mapping[str, bool]]
 """Every policy with the names of its arms, and whether the gateway can call them."""
 
@@ -34,3 +37,31 @@ def listed(aliases: Mapping[str, str], policies: Policies) -> list[str]:
         before = "" if policy == DEFAULT_POLICY else f"{policy}/"
         names += [f"{PREFIX}{before}{ARM}{arm}" for arm, callable_ in arms.items() if callable_]
     return names
+
+
+def anthropic_page(names: Sequence[str], requested: Mapping[str, str]) -> dict[str, object]:
+    """The names as Anthropic's clients list models: a page of ``limit``, behind ``after_id`` or before ``before_id``.
+
+    Raises InvalidInputError.
+    """
+    limit = requested.get("limit", str(_PAGE))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MOST:
+        raise InvalidInputError(f"limit must be a whole number from 1 to {_MOST}", field="/limit")
+    left = list(names)
+    for name, behind in (("after_id", True), ("before_id", False)):
+        if name in requested:
+            if requested[name] not in left:
+                raise InvalidInputError(f"there is no model {requested[name][:128]!r} to begin at", field=f"/{name}")
+            place = left.index(requested[name])
+            left = left[place + 1 :] if behind else left[:place]
+    count = int(limit)
+    page = left[-count:] if "before_id" in requested and "after_id" not in requested else left[:count]
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"} for name in page
+    ]
+    return {
+        "data": data,
+        "has_more": len(page) < len(left),
+        "first_id": page[0] if page else None,
+        "last_id": page[-1] if page else None,
+    }

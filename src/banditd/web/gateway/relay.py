@@ -125,7 +125,7 @@ class Relay:
         except Exception as error:
             outcome = _outcome(error)
             self._note(error)
-            await self._write(watched, self.form.error_event(failure_of(error)))
+            await self._write(watched, self._error_event(exchange, failure_of(error)))
         exchange.finish()
         watched.response = None  # no comments behind the end
         await response.write_eof()
@@ -142,6 +142,9 @@ class Relay:
                     break
         data = b"".join(shown)
         return self._with_id(exchange, data) if self.own_ids else data
+
+    def _error_event(self, exchange: Exchange, failure: Failure) -> bytes:
+        return self.form.error_event(failure, exchange.response_id, exchange.model)
 
     def _with_id(self, exchange: Exchange, data: bytes) -> bytes:
         given, decision = exchange.response_id, exchange.decision
@@ -169,7 +172,7 @@ class Relay:
             answer.headers.extend(self._headers(exchange, shown=False))
             return answer
         response = watched.response
-        await self._write(watched, self.form.error_event(failure))
+        await self._write(watched, self._error_event(exchange, failure))
         watched.response = None
         await response.write_eof()
         return response

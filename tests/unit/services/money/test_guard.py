@@ -23,7 +23,7 @@ class Recent:
         self.asked += 1
         return self.outcomes
 
-    async def usage(self, policy: str, schema_hash: str, limit: int) -> list[object]:
+    async def usage(self, policy: str, schema_hash: str, limit: int, of_each_arm: int) -> list[object]:
         raise NotImplementedError
 
 

@@ -1,0 +1,1 @@
+"""Translation between Anthropic's messages and OpenAI's chats, for text, pictures and tools."""
