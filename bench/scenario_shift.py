@@ -54,7 +54,7 @@ def _case(job: tuple[Path, str, int | None, str, range, bool]) -> Result:
         headroom, utility = content["headroom_score"], content["utility"]
         assert isinstance(headroom, dict)
         assert isinstance(utility, dict)
-        alarms = [event for event in decider.state.regimes.history if event.kind == "changed"]
+        alarms = [event for event in decider.state.arm_changes.history if event.kind == "changed"]
         figures.append(
             {
                 "utility": utility["mean"],

@@ -35,7 +35,7 @@ IDEOGRAPHS = "".join(map(chr, range(0x4E00, 0x9FA6)))
 SYLLABLES = "".join(map(chr, range(0xAC00, 0xD7A4)))
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 GZIP = {"Content-Encoding": "gzip"}
-KEY = {"Idempotency-Key": "the same every time"}
+KEY = {"Idempotency-Key": "one-and-the-same"}
 ROUTE, BATCH = "/v1/route", "/v1/route/batch"
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from bench.faulty.faults import FAULTS, Cut, Fault, Refusal, Step, Wait, fault_of
 from bench.faulty.messages import CountShape, MessagesShape
 from bench.faulty.responses import EmbeddingsShape, ResponsesShape
-from bench.faulty.shapes import TEXT, Asked, ChatShape, Shape
+from bench.faulty.shapes import TEXT, ChatShape, ParsedRequest, Shape
 
 SHAPES: Mapping[str, Callable[[], Shape]] = {
     "/v1/chat/completions": ChatShape, "/v1/messages": MessagesShape, "/v1/messages/count_tokens": CountShape,
@@ -65,7 +65,7 @@ class Faulty:
     async def _call(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         options = body.get("stream_options") or {}
-        asked = Asked(
+        asked = ParsedRequest(
             model=str(body["model"]),
             stream=bool(body.get("stream")),
             n=int(body.get("n") or 1),
@@ -75,7 +75,7 @@ class Faulty:
         )
         return await self._answer(request, asked, SHAPES[request.path]())
 
-    async def _answer(self, request: web.Request, asked: Asked, shape: Shape) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, asked: ParsedRequest, shape: Shape) -> web.StreamResponse:
         call = Call(
             asked.model,
             asked.stream,
@@ -116,7 +116,7 @@ class Faulty:
         return web.json_response({"calls": kept})
 
 
-def _steps(fault: Fault, shape: Shape, asked: Asked) -> Iterator[Step]:
+def _steps(fault: Fault, shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     assert fault.script is not None
     return fault.script(shape, asked)
 
@@ -159,7 +159,7 @@ async def _stream(request: web.Request, call: Call, name: str, steps: Iterator[S
 
 
 async def _whole(
-    request: web.Request, call: Call, name: str, fault: Fault, shape: Shape, asked: Asked
+    request: web.Request, call: Call, name: str, fault: Fault, shape: Shape, asked: ParsedRequest
 ) -> web.StreamResponse:
     """An answer in one piece: half of it where a stream would break off."""
     body = json.dumps(shape.whole(asked, TEXT), ensure_ascii=False).encode()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from bench.faulty.shapes import WORDS, Asked, Shape
+from bench.faulty.shapes import WORDS, ParsedRequest, Shape
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cut:
 
 
 Step = bytes | Wait | Cut
-Script = Callable[[Shape, Asked], Iterator[Step]]
+Script = Callable[[Shape, ParsedRequest], Iterator[Step]]
 
 
 @dataclass(frozen=True)
@@ -50,33 +50,33 @@ class Fault:
     ending: str = "error"
 
 
-def _words(shape: Shape, asked: Asked) -> Iterator[Step]:
+def _words(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     for index in range(asked.n):
         for word in WORDS:
             yield shape.content(asked, word, index)
 
 
-def _end(shape: Shape, asked: Asked) -> Iterator[Step]:
+def _end(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     for index in range(asked.n):
         yield from shape.finish(asked, index)
     yield from shape.usage(asked)
     yield from shape.done(asked)
 
 
-def ok(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from _words(shape, asked)
     yield from _end(shape, asked)
 
 
-def ok_long(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_long(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     for number in range(200):
         yield shape.content(asked, f"{number} ")
     yield from _end(shape, asked)
 
 
-def ok_slow(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_slow(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     for number in range(40):
         yield Wait(0.05)
@@ -84,12 +84,12 @@ def ok_slow(shape: Shape, asked: Asked) -> Iterator[Step]:
     yield from _end(shape, asked)
 
 
-def ok_late(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_late(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield Wait(1.0)
     yield from ok(shape, asked)
 
 
-def ok_large(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_large(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     for _ in range(400):
         yield shape.content(asked, "x" * 65_536)
@@ -97,14 +97,14 @@ def ok_large(shape: Shape, asked: Asked) -> Iterator[Step]:
 
 
 def _with_ends(end: bytes) -> Script:
-    def script(shape: Shape, asked: Asked) -> Iterator[Step]:
+    def script(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
         for step in ok(shape, asked):
             yield step.replace(b"\n", end) if isinstance(step, bytes) else step
 
     return script
 
 
-def ok_split(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_split(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     for step in ok(shape, asked):
         if isinstance(step, bytes):
             for at in range(0, len(step), 7):  # characters of several bytes, and blank lines, come in halves
@@ -112,41 +112,41 @@ def ok_split(shape: Shape, asked: Asked) -> Iterator[Step]:
                 yield Wait(0.0)
 
 
-def ok_joined(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_joined(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield b"".join(step for step in ok(shape, asked) if isinstance(step, bytes))
 
 
-def ok_comments(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_comments(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield b": working on it\n\n"
     for step in ok(shape, asked):
         yield step
         yield b": still here\n\n"
 
 
-def ok_lines(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_lines(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     for step in ok(shape, asked):
         if isinstance(step, bytes) and b'", "' in step:
             step = step.replace(b'", "', b'",\ndata: "', 1)  # noqa: PLW2901 - the same event on two lines
         yield step
 
 
-def ok_no_done(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_no_done(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from _words(shape, asked)
     yield from shape.finish(asked)
 
 
-def ok_no_usage(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_no_usage(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from ok_no_done(shape, asked)
     yield from shape.done(asked)
 
 
-def ok_odd_usage(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_odd_usage(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from _words(shape, asked)
     yield from shape.finish(asked, with_usage=True)
     yield from shape.done(asked)
 
 
-def ok_no_choices(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_no_choices(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     first, second = shape.odd(asked)
     yield first
     yield from _words(shape, asked)
@@ -154,12 +154,12 @@ def ok_no_choices(shape: Shape, asked: Asked) -> Iterator[Step]:
     yield from _end(shape, asked)
 
 
-def ok_empty(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_empty(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     yield from _end(shape, asked)
 
 
-def ok_reasoning(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_reasoning(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     yield shape.reasoning(asked, "Let me think.")
     for word in WORDS:
@@ -167,7 +167,7 @@ def ok_reasoning(shape: Shape, asked: Asked) -> Iterator[Step]:
     yield from _end(shape, asked)
 
 
-def ok_tools(shape: Shape, asked: Asked) -> Iterator[Step]:
+def ok_tools(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     yield from shape.tools(asked)
     yield from shape.usage(asked)
@@ -177,7 +177,7 @@ def ok_tools(shape: Shape, asked: Asked) -> Iterator[Step]:
 def _after(count: int, *end: Step | str) -> Script:
     """That many content events (-1: not even the beginning), then these steps; a text is an error event's kind."""
 
-    def script(shape: Shape, asked: Asked) -> Iterator[Step]:
+    def script(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
         if count >= 0:
             yield from shape.begin(asked)
         for word in WORDS[: max(count, 0)]:
@@ -192,32 +192,32 @@ def _after(count: int, *end: Step | str) -> Script:
     return script
 
 
-def done_early(shape: Shape, asked: Asked) -> Iterator[Step]:
+def done_early(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from _words(shape, asked)
     yield from shape.done(asked)
 
 
-def finish_error(shape: Shape, asked: Asked) -> Iterator[Step]:
+def finish_error(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from _words(shape, asked)
     yield from shape.finish(asked, reason="error")
     yield from shape.done(asked)
 
 
-def stall_comments(shape: Shape, asked: Asked) -> Iterator[Step]:
+def stall_comments(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from _after(0)(shape, asked)
     while True:
         yield Wait(0.05)
         yield b": still here\n\n"
 
 
-def endless(shape: Shape, asked: Asked) -> Iterator[Step]:
+def endless(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     while True:
         yield shape.content(asked, "and so on ")
         yield Wait(0.01)
 
 
-def flood(shape: Shape, asked: Asked) -> Iterator[Step]:
+def flood(shape: Shape, asked: ParsedRequest) -> Iterator[Step]:
     yield from shape.begin(asked)
     while True:
         yield shape.content(asked, "y" * 16_384)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bench.faulty.shapes import REFUSALS, USAGE, Asked
+from bench.faulty.shapes import REFUSALS, USAGE, ParsedRequest
 
 # What Anthropic says, where its words or types are its own.
 _TYPES: Mapping[str, str] = {
@@ -51,18 +51,18 @@ class MessagesShape:
     def _delta(self, kind: str, **more: Any) -> bytes:
         return self._event("content_block_delta", index=self._index, delta={"type": kind, **more})
 
-    def begin(self, asked: Asked) -> list[bytes]:
+    def begin(self, asked: ParsedRequest) -> list[bytes]:
         message = {
             "id": "msg_faulty", "type": "message", "role": "assistant", "model": asked.model, "content": [],
             "stop_reason": None, "stop_sequence": None, "usage": {**_inward(), "output_tokens": 1},
         }  # fmt: skip
         return [self._event("message_start", message=message), self._event("ping")]
 
-    def content(self, asked: Asked, text: str, index: int = 0) -> bytes:
+    def content(self, asked: ParsedRequest, text: str, index: int = 0) -> bytes:
         before = b"" if self._open else self._start({"type": "text", "text": ""})
         return before + self._delta("text_delta", text=text)
 
-    def reasoning(self, asked: Asked, text: str) -> bytes:
+    def reasoning(self, asked: ParsedRequest, text: str) -> bytes:
         return (
             self._start({"type": "thinking", "thinking": "", "signature": ""})
             + self._delta("thinking_delta", thinking=text)
@@ -70,7 +70,7 @@ class MessagesShape:
             + self._stop()
         )
 
-    def tools(self, asked: Asked) -> list[bytes]:
+    def tools(self, asked: ParsedRequest) -> list[bytes]:
         self._finished, self._reason = True, "tool_use"
         return [
             self._start({"type": "tool_use", "id": "call_a", "name": "weather", "input": {}}),
@@ -82,18 +82,20 @@ class MessagesShape:
             self._stop(),
         ]
 
-    def finish(self, asked: Asked, index: int = 0, *, with_usage: bool = False, reason: str = "stop") -> list[bytes]:
+    def finish(
+        self, asked: ParsedRequest, index: int = 0, *, with_usage: bool = False, reason: str = "stop"
+    ) -> list[bytes]:
         self._finished = True
         self._usage |= with_usage
         self._reason = "end_turn" if reason == "stop" else reason
         closed = self._stop()
         return [closed] if closed else []
 
-    def usage(self, asked: Asked) -> list[bytes]:
+    def usage(self, asked: ParsedRequest) -> list[bytes]:
         self._usage = True
         return []
 
-    def done(self, asked: Asked) -> list[bytes]:
+    def done(self, asked: ParsedRequest) -> list[bytes]:
         stop = self._event("message_stop")
         if not self._finished:
             return [stop]
@@ -101,13 +103,13 @@ class MessagesShape:
         usage = {"usage": {"output_tokens": USAGE[1]}} if self._usage else {}
         return [self._event("message_delta", delta=delta, **usage), stop]
 
-    def odd(self, asked: Asked) -> list[bytes]:
+    def odd(self, asked: ParsedRequest) -> list[bytes]:
         return [b'data: {"id": "msg_faulty"}\n\n', self._event("a_new_event", more=[])]
 
     def error(self, kind: str) -> bytes:
         return self._event("error", error=self.refusal(kind)["error"])
 
-    def whole(self, asked: Asked, text: str) -> dict[str, Any]:
+    def whole(self, asked: ParsedRequest, text: str) -> dict[str, Any]:
         return {
             "id": "msg_faulty", "type": "message", "role": "assistant", "model": asked.model,
             "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": None,
@@ -122,7 +124,7 @@ class MessagesShape:
 class CountShape(MessagesShape):
     """``/messages/count_tokens``."""
 
-    def whole(self, asked: Asked, text: str) -> dict[str, Any]:
+    def whole(self, asked: ParsedRequest, text: str) -> dict[str, Any]:
         return {"input_tokens": USAGE[0]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.faulty.shapes import REFUSALS, USAGE, Asked
+from bench.faulty.shapes import REFUSALS, USAGE, ParsedRequest
 
 ITEM = "msg_1"
 
@@ -27,14 +27,14 @@ class ResponsesShape:
         said = {"type": kind, "sequence_number": self._number, **more}
         return f"event: {kind}\ndata: ".encode() + json.dumps(said, ensure_ascii=False).encode() + b"\n\n"
 
-    def _response(self, asked: Asked, status: str, *, output: list[Any], usage: Any = None) -> dict[str, Any]:
+    def _response(self, asked: ParsedRequest, status: str, *, output: list[Any], usage: Any = None) -> dict[str, Any]:
         return {
             "id": "resp_faulty", "object": "response", "created_at": 1_760_000_000, "status": status,
             "model": asked.model, "output": output, "usage": usage, "error": None, "incomplete_details": None,
             "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
         }  # fmt: skip
 
-    def begin(self, asked: Asked) -> list[bytes]:
+    def begin(self, asked: ParsedRequest) -> list[bytes]:
         response = self._response(asked, "in_progress", output=[])
         return [self._event(f"response.{kind}", response=response) for kind in ("created", "in_progress")]
 
@@ -48,19 +48,19 @@ class ResponsesShape:
             "response.content_part.added", item_id=ITEM, output_index=0, content_index=0, part=part
         )
 
-    def content(self, asked: Asked, text: str, index: int = 0) -> bytes:
+    def content(self, asked: ParsedRequest, text: str, index: int = 0) -> bytes:
         before = self._open()
         self._text += text
         return before + self._event(
             "response.output_text.delta", item_id=ITEM, output_index=0, content_index=0, delta=text, logprobs=[]
         )
 
-    def reasoning(self, asked: Asked, text: str) -> bytes:
+    def reasoning(self, asked: ParsedRequest, text: str) -> bytes:
         return self._event(
             "response.reasoning_summary_text.delta", item_id="rs_1", output_index=0, summary_index=0, delta=text
         )
 
-    def tools(self, asked: Asked) -> list[bytes]:
+    def tools(self, asked: ParsedRequest) -> list[bytes]:
         def added(index: int, call_id: str, name: str) -> bytes:
             item = {
                 "type": "function_call", "id": f"fc_{index}", "call_id": call_id, "name": name, "arguments": "",
@@ -81,7 +81,9 @@ class ResponsesShape:
             delta(0, '"Bern"}'), delta(1, '{"zone":"CET"}'),
         ]  # fmt: skip
 
-    def finish(self, asked: Asked, index: int = 0, *, with_usage: bool = False, reason: str = "stop") -> list[bytes]:
+    def finish(
+        self, asked: ParsedRequest, index: int = 0, *, with_usage: bool = False, reason: str = "stop"
+    ) -> list[bytes]:
         self._finished, self._failed = True, reason == "error"
         self._usage |= with_usage
         if not self._began:
@@ -92,11 +94,11 @@ class ResponsesShape:
             self._event("response.output_item.done", output_index=0, item=_item(self._text)),
         ]
 
-    def usage(self, asked: Asked) -> list[bytes]:
+    def usage(self, asked: ParsedRequest) -> list[bytes]:
         self._usage = True
         return []
 
-    def done(self, asked: Asked) -> list[bytes]:
+    def done(self, asked: ParsedRequest) -> list[bytes]:
         if not self._finished:
             return [b"data: [DONE]\n\n"]  # what proxies send that know only chats
         if self._failed:
@@ -106,14 +108,14 @@ class ResponsesShape:
         whole = self._response(asked, "completed", output=output, usage=_counts() if self._usage else None)
         return [self._event("response.completed", response=whole)]
 
-    def odd(self, asked: Asked) -> list[bytes]:
+    def odd(self, asked: ParsedRequest) -> list[bytes]:
         return [b'data: {"id": "resp_faulty"}\n\n', self._event("response.a_new_event", more=[])]
 
     def error(self, kind: str) -> bytes:
         said = REFUSALS[kind]
         return self._event("error", code=said["code"] or said["type"], message=said["message"], param=None)
 
-    def whole(self, asked: Asked, text: str) -> dict[str, Any]:
+    def whole(self, asked: ParsedRequest, text: str) -> dict[str, Any]:
         return self._response(asked, "completed", output=[_item(text)], usage=_counts())
 
     def refusal(self, kind: str) -> dict[str, Any]:
@@ -123,7 +125,7 @@ class ResponsesShape:
 class EmbeddingsShape(ResponsesShape):
     """``/embeddings``: one vector for every input."""
 
-    def whole(self, asked: Asked, text: str) -> dict[str, Any]:
+    def whole(self, asked: ParsedRequest, text: str) -> dict[str, Any]:
         given = asked.body.get("input")
         count = len(given) if isinstance(given, list) and given and not isinstance(given[0], int) else 1
         data = [{"object": "embedding", "index": i, "embedding": [0.25, -0.5, float(i)]} for i in range(count)]

@@ -13,7 +13,7 @@ USAGE = (11, 5)  # tokens in, tokens out
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """What of a request matters here."""
 
     model: str
@@ -27,18 +27,18 @@ class Asked:
 class Shape(Protocol):
     """The pieces of one surface: every method gives whole events."""
 
-    def begin(self, asked: Asked) -> list[bytes]: ...
-    def content(self, asked: Asked, text: str, index: int = 0) -> bytes: ...
-    def reasoning(self, asked: Asked, text: str) -> bytes: ...
-    def tools(self, asked: Asked) -> list[bytes]: ...
+    def begin(self, asked: ParsedRequest) -> list[bytes]: ...
+    def content(self, asked: ParsedRequest, text: str, index: int = 0) -> bytes: ...
+    def reasoning(self, asked: ParsedRequest, text: str) -> bytes: ...
+    def tools(self, asked: ParsedRequest) -> list[bytes]: ...
     def finish(
-        self, asked: Asked, index: int = 0, *, with_usage: bool = False, reason: str = "stop"
+        self, asked: ParsedRequest, index: int = 0, *, with_usage: bool = False, reason: str = "stop"
     ) -> list[bytes]: ...
-    def usage(self, asked: Asked) -> list[bytes]: ...
-    def done(self, asked: Asked) -> list[bytes]: ...
-    def odd(self, asked: Asked) -> list[bytes]: ...
+    def usage(self, asked: ParsedRequest) -> list[bytes]: ...
+    def done(self, asked: ParsedRequest) -> list[bytes]: ...
+    def odd(self, asked: ParsedRequest) -> list[bytes]: ...
     def error(self, kind: str) -> bytes: ...
-    def whole(self, asked: Asked, text: str) -> dict[str, Any]: ...
+    def whole(self, asked: ParsedRequest, text: str) -> dict[str, Any]: ...
     def refusal(self, kind: str) -> dict[str, Any]: ...
 
 
@@ -83,26 +83,28 @@ REFUSALS: Mapping[str, Mapping[str, Any]] = {
 class ChatShape:
     """OpenAI's chat completions."""
 
-    def _chunk(self, asked: Asked, choices: Sequence[Mapping[str, Any]], **more: Any) -> bytes:
+    def _chunk(self, asked: ParsedRequest, choices: Sequence[Mapping[str, Any]], **more: Any) -> bytes:
         chunk = {
             "id": "chatcmpl-faulty", "object": "chat.completion.chunk", "created": 1_760_000_000,
             "model": asked.model, "choices": choices, **more,
         }  # fmt: skip
         return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
 
-    def _delta(self, asked: Asked, delta: Mapping[str, Any], index: int = 0, reason: str | None = None) -> bytes:
+    def _delta(
+        self, asked: ParsedRequest, delta: Mapping[str, Any], index: int = 0, reason: str | None = None
+    ) -> bytes:
         return self._chunk(asked, [{"index": index, "delta": delta, "finish_reason": reason}])
 
-    def begin(self, asked: Asked) -> list[bytes]:
+    def begin(self, asked: ParsedRequest) -> list[bytes]:
         return [self._delta(asked, {"role": "assistant", "content": ""}, index) for index in range(asked.n)]
 
-    def content(self, asked: Asked, text: str, index: int = 0) -> bytes:
+    def content(self, asked: ParsedRequest, text: str, index: int = 0) -> bytes:
         return self._delta(asked, {"content": text}, index)
 
-    def reasoning(self, asked: Asked, text: str) -> bytes:
+    def reasoning(self, asked: ParsedRequest, text: str) -> bytes:
         return self._delta(asked, {"reasoning_content": text})
 
-    def tools(self, asked: Asked) -> list[bytes]:
+    def tools(self, asked: ParsedRequest) -> list[bytes]:
         def call(index: int, **more: Any) -> bytes:
             return self._delta(asked, {"tool_calls": [{"index": index, **more}]})
 
@@ -115,17 +117,19 @@ class ChatShape:
             self._delta(asked, {}, reason="tool_calls"),
         ]
 
-    def finish(self, asked: Asked, index: int = 0, *, with_usage: bool = False, reason: str = "stop") -> list[bytes]:
+    def finish(
+        self, asked: ParsedRequest, index: int = 0, *, with_usage: bool = False, reason: str = "stop"
+    ) -> list[bytes]:
         choice = {"index": index, "delta": {}, "finish_reason": reason}
         return [self._chunk(asked, [choice], **({"usage": _counts()} if with_usage else {}))]
 
-    def usage(self, asked: Asked) -> list[bytes]:
+    def usage(self, asked: ParsedRequest) -> list[bytes]:
         return [self._chunk(asked, [], usage=_counts())] if asked.include_usage else []
 
-    def done(self, asked: Asked) -> list[bytes]:
+    def done(self, asked: ParsedRequest) -> list[bytes]:
         return [b"data: [DONE]\n\n"]
 
-    def odd(self, asked: Asked) -> list[bytes]:
+    def odd(self, asked: ParsedRequest) -> list[bytes]:
         return [
             b'data: {"id": "chatcmpl-faulty", "object": "chat.completion.chunk"}\n\n',
             b'data: {"id": "chatcmpl-faulty", "choices": []}\n\n',
@@ -134,7 +138,7 @@ class ChatShape:
     def error(self, kind: str) -> bytes:
         return b"data: " + json.dumps({"error": REFUSALS[kind]}).encode() + b"\n\n"
 
-    def whole(self, asked: Asked, text: str) -> dict[str, Any]:
+    def whole(self, asked: ParsedRequest, text: str) -> dict[str, Any]:
         choices = [
             {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             for index in range(asked.n)

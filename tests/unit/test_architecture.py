@@ -27,9 +27,10 @@ LONG_FILES = {
     "settings/__init__.py": 398,
     "storage/archive/moves.py": 376,
     "storage/arms.py": 392,
-    "storage/dialect.py": 399,
+    "storage/dialect.py": 398,
 }
 LONG_CONSTRUCTORS = {
+    "ports/upstreams.py: UpstreamError": 9,
     "replay/decider.py: InProcessDecider": 10,
     "services/gateway/gateway.py: Gateway": 9,
     "services/learning/learner.py: Learner": 11,

@@ -84,7 +84,7 @@ async def shown_change(daemon: Daemon) -> dict[str, object] | None:
 async def test_a_degraded_arm_is_shown_until_it_recovers(
     open_daemon: OpenDaemon, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "banditd.services.learning.learner")
+    caplog.set_level(logging.INFO, "banditd.services.learning")
     generator = np.random.default_rng(0)
     policy = {"kind": "fixed", "options": {"arm": "small"}, "exploration_floor": 0.0}
     async with open_daemon(**policy) as daemon:

@@ -123,7 +123,7 @@ class MemoryRewards:
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
         self.usage.append(report)
-        return UsageReceipt(decision_id=report.decision_id, duplicate=False, cost_usd=report.cost_usd)
+        return UsageReceipt(decision_id=report.decision_id, duplicate=False, cost_usd=report.cost_usd, revision=0)
 
     async def activate(
         self, decision_id: str, key: RequestKey | None = None, owner: str | None = None

@@ -39,7 +39,7 @@ async def test_without_keys_no_route_answers_to_a_foreign_name(client: Any, name
             assert set(await answer.json()) <= {"status", "version", "failing"}
         else:
             assert answer.status == 421, (method, path, name)
-            assert "server.allowed_hosts" in (await answer.json())["detail"]
+            assert "server.allowed_hosts" in await answer.text()  # in the error's form of every surface
 
 
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8484", "[0:0:0:0:0:0:0:1]"])

@@ -123,7 +123,7 @@ async def test_a_reward_is_taken_back_by_its_id(client: Any) -> None:
 async def test_usage_and_activation_reach_their_decision(client: Any, daemon: Any) -> None:
     report = {"input_tokens": 10, "output_tokens": 20, "cost_usd": 0.1, "latency_ms": 5.5, "served_arm": "b"}
     answer = await client.post(f"/v1/decisions/{DECISION}/usage", json=report)
-    assert await answer.json() == {"decision_id": DECISION, "duplicate": False, "cost_usd": 0.1}
+    assert await answer.json() == {"decision_id": DECISION, "duplicate": False, "cost_usd": 0.1, "revision": 0}
     [given] = daemon.rewards.usage
     assert all(getattr(given, name) == value for name, value in report.items())
     wrong = await client.post(f"/v1/decisions/{DECISION}/usage", json={"input_tokens": 1.5})

@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.changes.regimes import Look, Regimes, Signal
+from banditd.bandit.changes.arm_changes import ArmChanges, Look, Signal
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.policies.registry import policy_factory
 from banditd.bandit.policies.view import PolicyView, cluster_columns, cluster_sums
-from banditd.bandit.posterior.epochs import Ledger
+from banditd.bandit.posterior.epochs import EpochSums
 from banditd.bandit.posterior.evidence import ArmEvidence, TuningTask
 from banditd.bandit.posterior.hyperparameters import CENTRE, Hyperparameters, centres
 from banditd.bandit.posterior.prior import Prior
@@ -42,9 +42,9 @@ class PolicyState:
         self.settings = settings
         self.version = 0
         self._factory = policy_factory(settings)
-        self._ledger = Ledger(schema.n_features, discount=settings.epoch_discount, live_epochs=settings.live_epochs)
+        self._epochs = EpochSums(schema.n_features, settings.epoch_discount, settings.live_epochs)
         known = {} if settings.prior is None else {arm: sums.n for arm, sums in settings.prior.arms.items()}
-        self.regimes = Regimes(self._ledger, schema.n_features, known)
+        self.arm_changes = ArmChanges(self._epochs, schema.n_features, known)
         self._hyperparameters = _first_scales(schema, settings.prior)
         self._folded = self._tuned_at = 0  # net number of rewarded decisions: now, and at the last fit
         self._unfitted = 0  # folds that the last fit did not see, corrections too
@@ -63,7 +63,7 @@ class PolicyState:
     @property
     def epoch(self) -> int:
         """The segment that rewards of decisions made now will go to."""
-        return self._ledger.epoch
+        return self._epochs.epoch
 
     @property
     def arms(self) -> tuple[ArmPrior, ...]:
@@ -80,7 +80,7 @@ class PolicyState:
 
     def sums(self, arm: str) -> ArmSums:
         """A copy of an arm's own sums as they count today, without the prior (also of an arm that is gone)."""
-        return self._ledger.total(arm)
+        return self._epochs.total(arm)
 
     def cluster_contexts(self) -> FloatArray:
         """The mean context seen in each cluster, float64 (n_clusters, n_features); bias only where unseen."""
@@ -111,10 +111,10 @@ class PolicyState:
             source=source,
         )
 
-    def drift(self) -> float:
+    def inverse_error(self) -> float:
         """Largest |A A^-1 - I| of the cached inverses."""
         self._refresh()
-        return self._ridge.drift(self._evidence())
+        return self._ridge.inverse_error(self._evidence())
 
     # ------------------------------------------------------------ what changes it
 
@@ -156,10 +156,10 @@ class PolicyState:
         InvalidInputError : wrong shape, not finite, weight 0, reward outside [0, 1].
         """
         check_row(x, self.schema.n_features, weight, reward)
-        if epoch > self._ledger.epoch:
+        if epoch > self._epochs.epoch:
             self.advance_to(epoch)
         signal = self._look(arm, epoch, x, weight, reward) if first and weight > 0 else None
-        scale = self._ledger.fold(arm, epoch, x, weight, reward)
+        scale = self._epochs.fold(arm, epoch, x, weight, reward)
         index = self._index.get(arm)
         if index is not None and not self._stale:
             self._totals[index].add(x, weight, reward, scale=scale)
@@ -173,7 +173,7 @@ class PolicyState:
         if signal is not None:
             self._act(signal)
         due = self._folded // self.settings.epoch_decisions
-        if due > self._ledger.epoch:
+        if due > self._epochs.epoch:
             self.advance_to(due)
 
     def advance(self) -> None:
@@ -182,10 +182,10 @@ class PolicyState:
 
     def advance_to(self, epoch: int) -> None:
         """Begin ``epoch`` if it is newer; evidence ages, old segments merge into the base."""
-        if epoch <= self._ledger.epoch:
+        if epoch <= self._epochs.epoch:
             return
-        self._ledger.advance(epoch)
-        if self._ledger.discount < 1.0:
+        self._epochs.advance(epoch)
+        if self._epochs.discount < 1.0:
             self._stale = True
         self._snapshot = None
 
@@ -202,9 +202,9 @@ class PolicyState:
 
     # ------------------------------------------------------------ tuning
 
-    def tune_due(self, *, asked: bool = False) -> bool:
-        """Have enough rewards come since the last fit? Where it is ``asked`` for, any that it did not see are."""
-        grown = 0 if asked and self._unfitted else int(self._tuned_at * TUNING_GROWTH)
+    def tune_due(self, *, requested: bool = False) -> bool:
+        """Have enough rewards come since the last fit? Where a fit is ``requested``, any that it did not see are."""
+        grown = 0 if requested and self._unfitted else int(self._tuned_at * TUNING_GROWTH)
         return self.settings.tune and bool(self._arms) and self._folded >= max(FIRST_TUNING, grown)
 
     def tuning(self) -> TuningTask:
@@ -234,11 +234,11 @@ class PolicyState:
 
     def take_touched(self) -> tuple[list[tuple[str, int, bytes]], list[tuple[str, int]]]:
         """(segments changed since the last call, packed; segments that no longer exist)."""
-        return self._ledger.take_changes()
+        return self._epochs.take_changes()
 
     def segments(self) -> list[tuple[str, int, bytes]]:
         """Every segment, packed: what a rebuild compares and stores."""
-        return self._ledger.pack(everything=True)
+        return self._epochs.pack(everything=True)
 
     def hyperparameters_json(self) -> str:
         return self._hyperparameters.to_json()
@@ -250,10 +250,10 @@ class PolicyState:
                 "folded": self._folded,
                 "tuned_at": self._tuned_at,
                 "unfitted": self._unfitted,
-                "epoch": self._ledger.epoch,
-                "base_epoch": self._ledger.base_epoch,
-                "stretches": self._ledger.stretches_json(),
-                "regimes": self.regimes.to_dict(),
+                "epoch": self._epochs.epoch,
+                "base_epoch": self._epochs.base_epoch,
+                "stretches": self._epochs.spans_json(),
+                "regimes": self.arm_changes.to_dict(),
             }
         )
 
@@ -292,16 +292,16 @@ class PolicyState:
             counters = json.loads(learner)
             self._folded, self._tuned_at = int(counters["folded"]), int(counters["tuned_at"])
             self._unfitted = int(counters.get("unfitted", max(self._folded - self._tuned_at, 0)))
-            self._ledger.epoch = int(counters["epoch"])
-            self._ledger.base_epoch = int(counters["base_epoch"])
-            self._ledger.load_stretches(counters.get("stretches", {}))
+            self._epochs.epoch = int(counters["epoch"])
+            self._epochs.base_epoch = int(counters["base_epoch"])
+            self._epochs.load_spans(counters.get("stretches", {}))
             if "regimes" in counters:
-                self.regimes.load(counters["regimes"])
+                self.arm_changes.load(counters["regimes"])
         if hyperparameters is not None:
             self._hyperparameters = Hyperparameters.from_json(hyperparameters, self.schema)
         for arm, label, data in segments:
-            self._ledger.load(arm, label, data)
-        self._ledger.discard_merged()
+            self._epochs.load(arm, label, data)
+        self._epochs.discard_merged()
         self.version = version
         self._stale = True
         self._refresh()
@@ -311,15 +311,15 @@ class PolicyState:
 
     def _total(self, arm: str) -> ArmSums:
         """All that counts for an arm: its own discounted sums and the prior's, which go with its oldest."""
-        total = self._ledger.total(arm)
+        total = self._epochs.total(arm)
         prior = self.settings.prior
         if prior is not None and arm in prior.arms:
-            total.merge(prior.arms[arm], scale=self._ledger.oldest_factor(arm))
+            total.merge(prior.arms[arm], scale=self._epochs.oldest_factor(arm))
         return total
 
     def _known_arms(self) -> set[str]:
         prior = self.settings.prior
-        return self._ledger.arms() | (set() if prior is None else set(prior.arms))
+        return self._epochs.arms() | (set() if prior is None else set(prior.arms))
 
     def _look(self, arm: str, epoch: int, x: FloatArray, weight: float, reward: float) -> Signal | None:
         """Compare a new reward with what the posterior expects of it, before it is folded."""
@@ -329,12 +329,12 @@ class PolicyState:
         self._refresh()
         mean, variance = self._ridge.predict(index, x)
         noise = self._hyperparameters.noise_of(arm) / weight
-        return self.regimes.observe(Look(arm, x, reward, mean, variance, noise), epoch)
+        return self.arm_changes.observe(Look(arm, x, reward, mean, variance, noise), epoch)
 
     def _act(self, signal: Signal) -> None:
         """Let a change that was found count, now that its reward is folded."""
         self._refresh()
-        differs = self.regimes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self._folded)
+        differs = self.arm_changes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self._folded)
         self._stale = self._stale or differs
         self._snapshot = None
 
@@ -358,7 +358,7 @@ class PolicyState:
     def _prior_worth(self, prior: ArmPrior) -> float:
         """Rewards that the operator's expectation of an arm is worth: less once the arm has changed."""
         worth = 0.0 if prior.quality_prior is None else prior.prior_worth
-        return worth * self._ledger.oldest_factor(prior.learned_as)
+        return worth * self._epochs.oldest_factor(prior.learned_as)
 
     def _evidence(self) -> list[Evidence]:
         return [self._evidence_of(index) for index in range(len(self._arms))]
@@ -379,15 +379,15 @@ class PolicyState:
         posterior = self._ridge.posterior()
         names, learned = (tuple(arm.arm for arm in self._arms), tuple(arm.learned_as for arm in self._arms))
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
-        watching = self.settings.change_detection and self.regimes.changed
-        curious = self.regimes.curiosity(learned, self._folded) if watching else None
+        watching = self.settings.change_detection and self.arm_changes.changed
+        curious = self.arm_changes.curiosity(learned, self._folded) if watching else None
         return Snapshot(
             version=self.version,
             epoch=self.epoch,
             arms=names,
             policy=self._factory.bind(PolicyView(posterior, names, clusters, curious)),
             posterior=posterior,
-            probe_share=self.regimes.probes(learned, self._folded) if watching else None,
+            probe_share=self.arm_changes.probes(learned, self._folded) if watching else None,
         )
 
 

@@ -87,19 +87,19 @@ def _arm_options(command: Any) -> Any:
 
 def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str, Any]:
     """The JSON of the options that were given; ``unset`` names fields that go back to "not known"."""
-    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None and value != ()}
-    if "capabilities" in said:
-        said["capabilities"] = list(said["capabilities"])
-    if "params" in said:
-        said["params"] = {name: _json(text) for name, text in (pair_of(one, "--param") for one in said["params"])}
-    if "rename_params" in said:
-        said["rename_params"] = dict(pair_of(one, "--rename-param") for one in said["rename_params"])
+    stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None and value != ()}
+    if "capabilities" in stated:
+        stated["capabilities"] = list(stated["capabilities"])
+    if "params" in stated:
+        stated["params"] = {name: _json(text) for name, text in (pair_of(one, "--param") for one in stated["params"])}
+    if "rename_params" in stated:
+        stated["rename_params"] = dict(pair_of(one, "--rename-param") for one in stated["rename_params"])
     for name in unset:
-        if name in said:
+        if name in stated:
             raise click.UsageError(f"give --{name.replace('_', '-')} or --unset {name}, not both")
-        said[name] = _EMPTY.get(name)
-    price = {name: said.pop(name) for name in _PRICES if name in said}
-    return {**said, **({"price": price} if price else {})}
+        stated[name] = _EMPTY.get(name)
+    price = {name: stated.pop(name) for name in _PRICES if name in stated}
+    return {**stated, **({"price": price} if price else {})}
 
 
 def _json(text: str) -> Any:
@@ -113,11 +113,11 @@ def _json(text: str) -> Any:
 def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
     """Per field that was asked for, what it was and what it is."""
     lines = []
-    for name, asked in body.items():
+    for name, requested in body.items():
         if name == "price":
-            since = asked.get("valid_from")
-            for part in (part for part in asked if part != "valid_from"):
-                now = asked[part] if since else after["price"][part]
+            since = requested.get("valid_from")
+            for part in (part for part in requested if part != "valid_from"):
+                now = requested[part] if since else after["price"][part]
                 lines.append(_line(part, before["price"][part], now) + (f" from {since}" if since else ""))
         else:
             lines.append(_line(name, before[name], after[name]))

@@ -63,8 +63,8 @@ def fit_prior(
     unknown = sorted(set(data.arms) - {arm.arm for arm in section.arms})
     if as_json:
         arms = [asdict(one) for one in evaluated_arms(data)]
-        told = {"file": str(file), "source": prior.source, "rewards": prior.rewards, "worth_rewards": worth}
-        echo_json({**told, "arms": arms, "unknown_arms": unknown, "notes": list(data.notes)})
+        reported = {"file": str(file), "source": prior.source, "rewards": prior.rewards, "worth_rewards": worth}
+        echo_json({**reported, "arms": arms, "unknown_arms": unknown, "notes": list(data.notes)})
         return
     rows = [
         (one.arm, one.rewards, f"{one.mean_reward:.3f}", dollars(1000 * one.mean_cost_usd))

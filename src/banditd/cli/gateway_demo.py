@@ -72,12 +72,12 @@ def _first_call(url: str, settings: Settings) -> None:
     click.echo(f"the gateway serves on {url}/v1, in front of {who}\n\n{curl(url)}\n")
     try:
         with urllib.request.urlopen(request, timeout=CALL_S) as answer:  # noqa: S310
-            said = json.loads(answer.read())
+            stated = json.loads(answer.read())
             arm, decision_id = answer.headers["x-banditd-arm"], answer.headers["x-banditd-decision-id"]
     except (OSError, urllib.error.HTTPError) as error:
         click.echo(f"that call failed: {error}")
     else:
-        text = said["choices"][0]["message"]["content"]
+        text = stated["choices"][0]["message"]["content"]
         click.echo(f"answered just now by the arm {arm}: {text}\nthe decision: {url}/#/decisions?id={decision_id}\n")
     click.echo('In an application only base_url changes:  OpenAI(base_url="' + url + '/v1", api_key="none")')
     click.echo("stop with Ctrl-C; docs/gateway.md tells how to name your own upstreams")

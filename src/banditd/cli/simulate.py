@@ -146,9 +146,9 @@ class _Lines:
     def show(self, tally: Tally) -> None:
         if tally.n == self._shown or (tally.n < self._shown + self._every and tally.n < self._requests):
             return
-        lately, self._shown = tally.reward(self._shown), tally.n
+        recent, self._shown = tally.reward(self._shown), tally.n
         fixed = "".join(f"{value:>{width + 2}.3f}" for value, width in zip(tally.fixed(), self._widths, strict=True))
-        self._bar.console.print(f"{tally.n:>9}{tally.reward():>10.3f}{lately:>10.3f}{fixed}", soft_wrap=True)
+        self._bar.console.print(f"{tally.n:>9}{tally.reward():>10.3f}{recent:>10.3f}{fixed}", soft_wrap=True)
 
 
 def _print_summary(result: dict[str, Any]) -> None:
@@ -179,12 +179,12 @@ def _print_summary(result: dict[str, Any]) -> None:
             for name, f in result["families"].items()
         ],
     )
-    told = result["feedback"]
+    reported = result["feedback"]
     click.echo(
-        f"feedback: {told.get('first', 0)} rewards, {told.get('missing', 0)} queries without one, "
-        f"{told.get('duplicate', 0)} posted twice ({told.get('told_duplicate', 0)} recognised), "
-        f"{told.get('correction', 0)} corrected ({told.get('told_correction', 0)} applied as corrections), "
-        f"{told.get('usage', 0)} usage reports"
+        f"feedback: {reported.get('first', 0)} rewards, {reported.get('missing', 0)} queries without one, "
+        f"{reported.get('duplicate', 0)} posted twice ({reported.get('told_duplicate', 0)} recognised), "
+        f"{reported.get('correction', 0)} corrected ({reported.get('told_correction', 0)} applied as corrections), "
+        f"{reported.get('usage', 0)} usage reports"
     )
     if result["failures"]:
         click.echo(f"answers that were not 200: {result['failures']}")

@@ -51,7 +51,7 @@ def route(
     dry_run: bool,
     explain: bool,
     as_json: bool,
-    **said: Any,
+    **stated: Any,
 ) -> None:
     """Ask the daemon which arm should answer TEXT ('-' reads standard input).
 
@@ -61,7 +61,7 @@ def route(
       cat question.txt | banditd route - --max-cost-usd 0.01 --json
       banditd route "Translate 'cat'." --tag team=search --quality-floor 0.8
     """
-    optional: dict[str, Any] = {n: list(value) if isinstance(value, tuple) else value for n, value in said.items()}
+    optional: dict[str, Any] = {n: list(value) if isinstance(value, tuple) else value for n, value in stated.items()}
     optional["tags"] = dict(pair_of(one, "--tag") for one in tags)
     optional["features"] = {
         name: _number(text, name) for name, text in (pair_of(one, "--feature") for one in features)
@@ -72,7 +72,7 @@ def route(
         "excluded_arms": list(excluded),
         "dry_run": dry_run,
         "explain": explain,
-        **{name: value for name, value in optional.items() if _is_said(value)},
+        **{name: value for name, value in optional.items() if _is_stated(value)},
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
     answer = with_daemon(url, api_key, lambda client: client.call("POST", "/v1/route", body=body, headers=headers))
@@ -154,7 +154,7 @@ def abandon(decision_id: str, url: str, api_key: str | None, as_json: bool) -> N
         click.echo(f"decision {decision_id} {'abandoned' if answer['abandoned'] else 'was abandoned already'}")
 
 
-def _is_said(value: object) -> bool:
+def _is_stated(value: object) -> bool:
     """Whether an option was given: a 0 was, an empty list was not."""
     return value is not None and value is not False and value not in ([], {})
 

@@ -148,8 +148,8 @@ class AsyncClient:
         def decorate(function: Callable[Concatenate[Turn, P], Awaitable[R]]) -> Callable[P, Awaitable[R]]:
             @functools.wraps(function)
             async def routed(*args: P.args, **kwargs: P.kwargs) -> R:
-                asked = first_argument(args, kwargs) if query is None else query(*args, **kwargs)
-                async with self.turn(asked, source=source, **options) as turn:
+                requested = first_argument(args, kwargs) if query is None else query(*args, **kwargs)
+                async with self.turn(requested, source=source, **options) as turn:
                     result = await function(turn, *args, **kwargs)
                     if reward is not None:
                         await asyncio.to_thread(note_reward, turn, reward, result)

@@ -189,8 +189,8 @@ class Client:
         def decorate(function: Callable[Concatenate[Turn, P], R]) -> Callable[P, R]:
             @functools.wraps(function)
             def routed(*args: P.args, **kwargs: P.kwargs) -> R:
-                asked = first_argument(args, kwargs) if query is None else query(*args, **kwargs)
-                with self.turn(asked, source=source, **options) as turn:
+                requested = first_argument(args, kwargs) if query is None else query(*args, **kwargs)
+                with self.turn(requested, source=source, **options) as turn:
                     result = function(turn, *args, **kwargs)
                     note_reward(turn, reward, result)
                 return result

@@ -61,12 +61,12 @@ def route(query: Query, options: Mapping[str, Json]) -> Call[Decision]:
 
 def query_body(query: Query, options: Mapping[str, Json]) -> dict[str, Json]:
     """The JSON of one query: a text, or messages (mappings), or an embedding (numbers)."""
-    said = {name: value for name, value in options.items() if value is not None}
+    stated = {name: value for name, value in options.items() if value is not None}
     if isinstance(query, str):
-        return {"input": query, **said}
+        return {"input": query, **stated}
     items = list(query)
     kind = "messages" if items and isinstance(items[0], Mapping) else "embedding"
-    return {kind: items, **said}
+    return {kind: items, **stated}
 
 
 def reward(
@@ -107,9 +107,9 @@ def retract(reward_id: str) -> Call[RewardReceipt]:
 
 def usage(decision_id: str, report: Mapping[str, Json]) -> Call[UsageReceipt]:
     """``POST /v1/decisions/{id}/usage``; fields that are None are left out."""
-    said = {name: value for name, value in report.items() if value is not None}
+    stated = {name: value for name, value in report.items() if value is not None}
     path = f"/v1/decisions/{quote(decision_id, safe='')}/usage"
-    return Call(method="POST", path=path, body=said, read=UsageReceipt.from_json)
+    return Call(method="POST", path=path, body=stated, read=UsageReceipt.from_json)
 
 
 def activate(decision_id: str) -> Call[bool]:

@@ -41,10 +41,10 @@ class Retries:
         """Seconds to wait before the next try; None to give up. ``tried``: requests made so far (>= 1)."""
         if tried >= self.tries or not is_passing(error):
             return None
-        asked_s = (error.retry_after_s or 0.0) if isinstance(error, RefusedError) else 0.0
-        if asked_s > self.patience_s:
+        requested_s = (error.retry_after_s or 0.0) if isinstance(error, RefusedError) else 0.0
+        if requested_s > self.patience_s:
             return None
-        return asked_s + rng.uniform(0.0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))
+        return requested_s + rng.uniform(0.0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))
 
 
 NO_RETRIES: Final = Retries(tries=1)

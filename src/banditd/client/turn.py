@@ -128,7 +128,7 @@ class Turn:
         ``client_gone``, or words of your own. retry_after_s : how long an overloaded upstream asked to be left alone.
         """
         self._open()
-        said = {
+        stated = {
             "arm": arm,
             "error": error[:MAX_ERROR_CHARS],
             "latency_ms": latency_ms,
@@ -137,7 +137,7 @@ class Turn:
             "cost_usd": cost_usd,
             "retry_after_s": retry_after_s,
         }
-        self._attempts.append({name: value for name, value in said.items() if value is not None})
+        self._attempts.append({name: value for name, value in stated.items() if value is not None})
 
     def reward(
         self, value: Value, *, source: str | None = None, metric: str = "quality",
@@ -175,8 +175,8 @@ class Turn:
             self._usage |= {} if self._served_arm is None else {"served_arm": self._served_arm}
         elif "error" in self._usage:  # the block failed in the end: nobody answered
             last = {"arm": self._served_arm or self.arm, "error": self._usage.pop("error")}
-            told = {one["arm"] for one in self._attempts}
-            self._usage["attempts"] = [*self._attempts, *([] if last["arm"] in told else [last])]
+            reported = {one["arm"] for one in self._attempts}
+            self._usage["attempts"] = [*self._attempts, *([] if last["arm"] in reported else [last])]
         else:
             self._usage["attempts"] = [*self._attempts, {"arm": self._served_arm or self.arm}]
 

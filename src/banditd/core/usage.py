@@ -20,8 +20,8 @@ from banditd.core.attempts import Attempt, attempts_of, error_class_of
 from banditd.core.types import UsageReport
 
 _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
-_NOT_SAID: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key", "session_key"})
-_MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_SAID)
+_NOT_STATED: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key", "session_key"})
+_MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_STATED)
 
 
 class Settled(NamedTuple):
@@ -74,17 +74,17 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
         return replace(report, served_arm=served)
     index = main_attempt(attempts)
     main = attempts[index]
-    told = {name: getattr(report, name) for name in _FIGURES}
+    reported = {name: getattr(report, name) for name in _FIGURES}
     if main.latency_ms is not None:  # the arm's own; the report's is what the caller waited for
-        told["latency_ms"] = main.latency_ms
-    told = {name: getattr(main, name) if value is None else value for name, value in told.items()}
+        reported["latency_ms"] = main.latency_ms
+    reported = {name: getattr(main, name) if value is None else value for name, value in reported.items()}
     answered = main.error is None
     return replace(
         report,
         served_arm=main.arm if answered and main.arm != chosen_arm else None,
         error=None if answered else _failure(report.error, main),
-        attempts=(*attempts[:index], replace(main, **told), *attempts[index + 1 :]),
-        **told,
+        attempts=(*attempts[:index], replace(main, **reported), *attempts[index + 1 :]),
+        **reported,
     )
 
 
@@ -123,23 +123,23 @@ def says_the_same(one: UsageReport, other: UsageReport) -> bool:
 
 def news_of(before: UsageReport | None, after: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
     """The attempts of ``after`` that ``before`` did not tell of, for breakers: each call counts once."""
-    told = _told(after, chosen_arm)
+    reported = _reported(after, chosen_arm)
     if before is None:
-        return told
-    known = [(one.arm, one.error) for one in _told(before, chosen_arm)]
+        return reported
+    known = [(one.arm, one.error) for one in _reported(before, chosen_arm)]
     first = 0
-    while first < min(len(known), len(told)) and known[first] == (told[first].arm, told[first].error):
+    while first < min(len(known), len(reported)) and known[first] == (reported[first].arm, reported[first].error):
         first += 1
-    return told[first:]
+    return reported[first:]
 
 
-def _told(report: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
+def _reported(report: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
     return attempts_of(report.attempts, chosen_arm=chosen_arm, served_arm=report.served_arm, error=report.error)
 
 
-def _failure(said: str | None, last: Attempt) -> str | None:
+def _failure(stated: str | None, last: Attempt) -> str | None:
     """How a decision that nobody answered failed: in the client's words, where they fit its last attempt."""
-    return said if said is not None and error_class_of(said) == last.error else last.error
+    return stated if stated is not None and error_class_of(stated) == last.error else last.error
 
 
 def _agrees(before: UsageReport, report: UsageReport, chosen_arm: str) -> bool:

@@ -26,7 +26,7 @@ async def warn_of_differences(
         logger.warning(
             "arms.differ_from_configuration",
             extra={
-                "differences": [_told(difference) for difference in found[:_NAMED]],
+                "differences": [_reported(difference) for difference in found[:_NAMED]],
                 "count": len(found),
                 "note": "the stored arms are served; 'banditd apply config.yaml' shows the differences, "
                 "with --yes it applies the file",
@@ -34,7 +34,7 @@ async def warn_of_differences(
         )
 
 
-def _told(difference: ArmDifference) -> str:
+def _reported(difference: ArmDifference) -> str:
     place = f"{difference.policy}/{difference.arm}"
     if difference.action == "add":
         return f"{place}: only in the file (deleted over HTTP)"

@@ -21,8 +21,8 @@ from banditd.upstreams.pool import open_upstreams
 
 def is_on(settings: Settings) -> bool:
     """Whether the daemon calls arms itself: as said, else where there are upstreams."""
-    said = settings.gateway.enabled
-    return bool(settings.upstreams) if said is None else said
+    stated = settings.gateway.enabled
+    return bool(settings.upstreams) if stated is None else stated
 
 
 @asynccontextmanager
@@ -49,7 +49,7 @@ async def open_gateway(
     async with open_upstreams(upstream_configs(settings)) as upstreams:
         gateway = Gateway(
             route=route,
-            report=partial(rewards.report_usage, breakers_told=True),
+            report=partial(rewards.report_usage, breakers_informed=True),
             runtimes=runtimes,
             breakers=breakers,
             upstreams=upstreams,

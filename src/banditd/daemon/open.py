@@ -34,7 +34,7 @@ from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
-from banditd.services.eligibility import ArmGuards, TrafficCaps
+from banditd.services.eligibility import SoftExclusions, TrafficCaps
 from banditd.services.feedback import FeedbackService
 from banditd.services.input_hash import InputHash
 from banditd.services.learning.learner import Learner
@@ -281,7 +281,7 @@ def _make_services(
             runtimes=runtimes,
             decider=TurnDecider(
                 runtimes=runtimes,
-                guards={name: ArmGuards(breakers[name], TrafficCaps()) for name in runtimes},
+                guards={name: SoftExclusions(breakers[name], TrafficCaps()) for name in runtimes},
                 budgets=budgets,
                 clock=clock,
                 rng=np.random.default_rng(),

@@ -20,7 +20,7 @@ _APPLIED: Final = frozenset({"logging.level"})
 
 
 class Reloader:
-    """Reads the configuration again whenever ``asked`` is set.
+    """Reads the configuration again whenever ``requested`` is set.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class Reloader:
         self._read = read
         self._jobs = jobs
 
-    async def run(self, asked: asyncio.Event) -> None:
+    async def run(self, requested: asyncio.Event) -> None:
         """Until it is cancelled."""
         while True:
-            await asked.wait()
-            asked.clear()
+            await requested.wait()
+            requested.clear()
             await self.reload()
 
     async def reload(self) -> None:

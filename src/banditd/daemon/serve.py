@@ -102,12 +102,12 @@ async def serve(
     loop = asyncio.get_running_loop()
     last_resort = LastResort(settings.server)
 
-    def asked_to_stop() -> None:
+    def stop_requested() -> None:
         last_resort.begin()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
+        loop.add_signal_handler(number, stop_requested)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     opened: list[Daemon] = []
     tracing = tracing_from(os.environ, version=__version__)

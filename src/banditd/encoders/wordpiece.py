@@ -128,7 +128,7 @@ class _Effects:
         return chunk.translate(self._table)
 
     def _learn(self, new: set[str]) -> None:
-        asked = []
+        unseen = []
         for character in new:
             # The two large scripts, of which one text may bring thousands of new characters, follow a rule.
             if "\u4e00" <= character <= "\u9fa5":
@@ -136,9 +136,9 @@ class _Effects:
             elif "\uac00" <= character <= "\ud7a3":
                 self._remember(character, unicodedata.normalize("NFD", character))
             else:
-                asked.append(character)
-        if asked:
-            self._ask(asked)
+                unseen.append(character)
+        if unseen:
+            self._ask(unseen)
 
     def _remember(self, character: str, effect: str) -> None:
         self._table[ord(character)] = effect

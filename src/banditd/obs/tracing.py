@@ -97,14 +97,14 @@ def tracing_from(environment: Mapping[str, str], *, version: str = "") -> Tracin
 def _exporters(environment: Mapping[str, str]) -> list[str]:
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return []
-    said = environment.get("OTEL_TRACES_EXPORTER", "")
-    if not said and any(environment.get(name) for name in _ENDPOINTS):
-        said = "otlp"
-    names = [name.strip() for name in said.split(",") if name.strip() not in {"", "none"}]
+    stated = environment.get("OTEL_TRACES_EXPORTER", "")
+    if not stated and any(environment.get(name) for name in _ENDPOINTS):
+        stated = "otlp"
+    names = [name.strip() for name in stated.split(",") if name.strip() not in {"", "none"}]
     for name in names:
         if name not in _EXPORTERS:
             raise ConfigurationError(
-                f"OTEL_TRACES_EXPORTER={said}: {name} is not one of {', '.join(_EXPORTERS)}, none"
+                f"OTEL_TRACES_EXPORTER={stated}: {name} is not one of {', '.join(_EXPORTERS)}, none"
             )
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), "http/protobuf")
     if "otlp" in names and protocol != "http/protobuf":

@@ -187,8 +187,8 @@ def _promise(plan: Plan, schema: FeatureSchema) -> ReplayPromise | None:
 
 def _provenance(plan: Plan) -> str:
     pool, objective = plan.options.pool or "all", plan.options.objective()
-    said = ", ".join(f"{key} {value}" for key, value in objective.items() if key != "kind")
-    return f"replay of {plan.data.name}, pool {pool}, {said}, policy {plan.options.policy}, seed 0"
+    stated = ", ".join(f"{key} {value}" for key, value in objective.items() if key != "kind")
+    return f"replay of {plan.data.name}, pool {pool}, {stated}, policy {plan.options.policy}, seed 0"
 
 
 _SHARED: tuple[Plan, FeatureSchema, list[Context]] | None = None

@@ -32,16 +32,16 @@ class EvaluatedArm:
 
 def evaluated_arms(data: ReplayData) -> list[EvaluatedArm]:
     """Every arm that has any score."""
-    told = np.isfinite(data.score)
+    reported = np.isfinite(data.score)
     return [
         EvaluatedArm(
             arm=arm,
-            rewards=int(told[:, i].sum()),
-            mean_reward=float(data.score[told[:, i], i].mean()),
+            rewards=int(reported[:, i].sum()),
+            mean_reward=float(data.score[reported[:, i], i].mean()),
             mean_cost_usd=float(data.cost_usd[:, i].mean()),
         )
         for i, arm in enumerate(data.arms)
-        if told[:, i].any()
+        if reported[:, i].any()
     ]
 
 

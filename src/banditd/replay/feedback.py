@@ -82,7 +82,7 @@ class FeedbackSource:
         return cls(kind=kind.strip(), arm=arm, noise_variance=noise, **given)
 
     @property
-    def told_variance(self) -> float:
+    def reported_variance(self) -> float:
         """Noise variance that the learner works with."""
         if self.noise_variance is not None:
             return self.noise_variance
@@ -95,7 +95,7 @@ class FeedbackSource:
 
     def fields(self) -> dict[str, object]:
         """As the report writes it."""
-        return {**asdict(self), "noise_variance": self.told_variance}
+        return {**asdict(self), "noise_variance": self.reported_variance}
 
 
 def _wrong(what: str) -> InvalidInputError:
@@ -138,8 +138,8 @@ class Feedback:
             return (1.0, score) if self._present[row, 0] else None
         events = [
             RewardEvent(
-                reward=self._said(source, row, column, arm, score),
-                noise_variance=source.told_variance,
+                reward=self._stated(source, row, column, arm, score),
+                noise_variance=source.reported_variance,
                 kind="reward",
                 created_at_us=0,
             )
@@ -148,7 +148,7 @@ class Feedback:
         ]
         return merge_events(events)
 
-    def _said(self, source: FeedbackSource, row: int, column: int, arm: int, score: float) -> float:
+    def _stated(self, source: FeedbackSource, row: int, column: int, arm: int, score: float) -> float:
         if source.kind == "thumb":
             return float(self._uniform[row, column] < score)
         bias = source.bias if source.arm in {None, self._arms[arm]} else 0.0

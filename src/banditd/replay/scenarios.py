@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray, Price
@@ -235,7 +235,7 @@ async def _play(stream: Stream, decider: InProcessDecider, seed: int) -> Trace:
             reward=float(stream.score[position, served.arm]),
             cost_usd=float(stream.cost_usd[position, served.arm]),
         )
-    events = tuple(decider.state.regimes.history)
+    events = tuple(decider.state.arm_changes.history)
     return Trace(stream=stream, seed=seed, chosen=chosen[stream.warmup :], events=events)
 
 

@@ -107,19 +107,19 @@ def _with_error(estimate: Mapping[str, object]) -> str:
 
 def _conditions(conditions: Mapping[str, object]) -> str | None:
     """What was simulated, in words; None for a plain replay."""
-    said = []
+    stated = []
     if conditions["reward_delay"]:
-        said.append(f"rewards {conditions['reward_delay']} queries late")
+        stated.append(f"rewards {conditions['reward_delay']} queries late")
     if conditions["reward_rate"] != 1.0:
-        said.append(f"{conditions['reward_rate']:.0%} of decisions rewarded")
+        stated.append(f"{conditions['reward_rate']:.0%} of decisions rewarded")
     sources = conditions["feedback"]
     if isinstance(sources, list):
-        said.extend(f"{source['kind']} on {source['rate']:.0%}" for source in sources)
+        stated.extend(f"{source['kind']} on {source['rate']:.0%}" for source in sources)
     if conditions["warmup_rows"]:
-        said.append(f"{conditions['warmup_policy']} play on the first {conditions['warmup_rows']:.0%}, not scored")
+        stated.append(f"{conditions['warmup_policy']} play on the first {conditions['warmup_rows']:.0%}, not scored")
     if isinstance(prior := conditions["prior"], Mapping):
-        said.append(f"from a prior worth {prior['worth_rewards']:.0f} rewards")
-    return "; ".join(said) or None
+        stated.append(f"from a prior worth {prior['worth_rewards']:.0f} rewards")
+    return "; ".join(stated) or None
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -261,10 +261,10 @@ def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:
         )
 
 
-def _price_of(asked: object, current: Arm) -> Price:
-    if isinstance(asked, Price):
-        return asked
-    given: Any = asked
+def _price_of(requested: object, current: Arm) -> Price:
+    if isinstance(requested, Price):
+        return requested
+    given: Any = requested
     return dataclasses.replace(current.price, **given)
 
 

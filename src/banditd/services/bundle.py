@@ -185,7 +185,7 @@ class Budgets(Protocol):
 
 
 class Corrections(Protocol):
-    async def correct(self, asked: CorrectionInput) -> Mapping[str, object]:
+    async def correct(self, requested: CorrectionInput) -> Mapping[str, object]:
         """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
 
 

@@ -16,12 +16,12 @@ class ConversationNames:
     def __init__(self, secrets: Secrets) -> None:
         self._key = secrets.key("conversation")
 
-    def name(self, key_name: str | None, told: str, setting: bytes, opening: bytes) -> str:
+    def name(self, key_name: str | None, reported: str, setting: bytes, opening: bytes) -> str:
         """``conversation-`` and 32 hexadecimal digits.
 
         key_name : of the API key. told : what the client calls it, or perhaps many. setting, opening : how it began.
         """
         mac = hmac.new(self._key, digestmod="sha256")
-        for part in ((key_name or "").encode(), told.encode("utf-8", "surrogatepass"), setting, opening):
+        for part in ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening):
             mac.update(len(part).to_bytes(8, "big") + part)
         return PREFIX + mac.hexdigest()[:32]

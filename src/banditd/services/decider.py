@@ -19,7 +19,7 @@ from banditd.core.types import Blend, Decision, FloatArray
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
-from banditd.services.eligibility import ArmGuards
+from banditd.services.eligibility import SoftExclusions
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 
@@ -61,7 +61,7 @@ class TurnDecider:
         self,
         *,
         runtimes: Mapping[str, PolicyRuntime],
-        guards: Mapping[str, ArmGuards],
+        guards: Mapping[str, SoftExclusions],
         budgets: Mapping[str, BudgetBook],
         clock: Clock,
         rng: np.random.Generator,

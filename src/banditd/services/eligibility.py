@@ -39,7 +39,7 @@ class TrafficCaps:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmGuards:
+class SoftExclusions:
     """What excludes arms softly: the breakers and the traffic caps of one policy."""
 
     breakers: Breakers

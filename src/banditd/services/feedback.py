@@ -114,12 +114,12 @@ class FeedbackService:
             or not hmac.compare_digest(given, self._sign(payload))
         ):
             raise NotFoundError("this link is not whole, or it was not made here", code="FEEDBACK_LINK_UNKNOWN")
-        version, decision_id, expires_s, *said = json.loads(payload)
+        version, decision_id, expires_s, *stated = json.loads(payload)
         if version != _VERSION:
             raise NotFoundError("this link is of another release", code="FEEDBACK_LINK_UNKNOWN")
         if self._clock.now_us() >= expires_s * 1_000_000:
             raise GoneError("the time for this feedback is over", code="FEEDBACK_LINK_EXPIRED")
-        metric, source, question, up, down = said or (METRIC, SOURCE, "", "", "")
+        metric, source, question, up, down = stated or (METRIC, SOURCE, "", "", "")
         return FeedbackLink(
             decision_id=decision_id,
             expires_at_us=expires_s * 1_000_000,
@@ -145,11 +145,11 @@ class FeedbackService:
             raise outcome
         return outcome
 
-    def _source(self, policy: str, said: str | None) -> str:
+    def _source(self, policy: str, stated: str | None) -> str:
         """As whose word votes count: as was said, else ``human``, or the first source where there is no such."""
         runtime = self._runtimes.get(policy)
         sources = () if runtime is None else tuple(runtime.config.rewards.sources)
-        source = said or (SOURCE if SOURCE in sources or not sources else sources[0])
+        source = stated or (SOURCE if SOURCE in sources or not sources else sources[0])
         if source not in sources:
             raise InvalidInputError(
                 f"unknown source {source}; policy {policy} knows {', '.join(sources) or 'none'}",
@@ -159,11 +159,11 @@ class FeedbackService:
         return source
 
     def _token(self, link: FeedbackLink) -> str:
-        said: list[object] = [_VERSION, link.decision_id, -(-link.expires_at_us // 1_000_000)]
+        stated: list[object] = [_VERSION, link.decision_id, -(-link.expires_at_us // 1_000_000)]
         words = [link.metric, link.source, link.question, link.up, link.down]
         if words != [METRIC, SOURCE, "", "", ""]:
-            said += words
-        payload = json.dumps(said, separators=(",", ":")).encode()
+            stated += words
+        payload = json.dumps(stated, separators=(",", ":")).encode()
         return f"{_encode(payload)}.{_encode(self._sign(payload))}"
 
     def _sign(self, payload: bytes) -> bytes:

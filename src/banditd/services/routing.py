@@ -112,7 +112,7 @@ class RoutingService:
         if before is not None:
             return answered(before)
         full = committed.refused.get(made.decision_id)
-        return made if full is None else await self._again(prepared, full)
+        return made if full is None else await self._decide_anew(prepared, full)
 
     async def _decide_all(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
         """Decide for a batch in turns, between which others have theirs."""
@@ -169,7 +169,7 @@ class RoutingService:
         tokens = prepared.case.input_tokens * turn.sent_share
         return replace(prepared, case=replace(prepared.case, cached_arm=found.arm, cached_tokens=tokens))
 
-    async def _again(self, prepared: Prepared, full: AccountKey) -> Decision:
+    async def _decide_anew(self, prepared: Prepared, full: AccountKey) -> Decision:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
         while True:
             for _ in range(BUDGET_ATTEMPTS):

@@ -193,17 +193,17 @@ def write_decide(tracing: Tracing) -> None:
 
 def decision_attributes(decision: Decision, *, dry_run: bool) -> dict[str, Attribute]:
     """What a span says of a decision; a dry run has no id that anybody could look up."""
-    said: dict[str, Attribute] = {
+    stated: dict[str, Attribute] = {
         "banditd.arm": decision.arm,
         "banditd.propensity": float(decision.propensity),
         "banditd.explored": bool(decision.explored),
         "banditd.policy_version": int(decision.snapshot_version),
     }
     if not dry_run:
-        said["banditd.decision_id"] = decision.decision_id
+        stated["banditd.decision_id"] = decision.decision_id
     if decision.degraded is not None:
-        said["banditd.degraded"] = decision.degraded
-    return said
+        stated["banditd.degraded"] = decision.degraded
+    return stated
 
 
 def _ids(decision_ids: Sequence[str]) -> dict[str, Attribute]:

@@ -22,7 +22,7 @@ _SUMS: Final = ("decisions", "charged_usd", "owed_usd", "updated_at_us")
 _CHUNK: Final = 200
 
 
-class Ledger:
+class AccountCharges:
     """Reads and raises accounts inside a transaction of somebody else."""
 
     def __init__(self, engine: Engine) -> None:
@@ -108,7 +108,7 @@ class SqlBudgetStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._ledger = Ledger(database.engine)
+        self._accounts = AccountCharges(database.engine)
 
     async def load(self, policy: str) -> str | None:
         query = select(budget_state.c.state).where(budget_state.c.policy == policy)
@@ -155,7 +155,7 @@ class SqlBudgetStore:
                 field="/usd",
             )
         after = replace(before, charged_usd=max(after_usd, 0.0), owed_usd=before.owed_usd + correction.usd)
-        self._ledger.put(connection, {key: after}, correction.created_at_us)
+        self._accounts.put(connection, {key: after}, correction.created_at_us)
         connection.execute(
             insert(budget_correction),
             {

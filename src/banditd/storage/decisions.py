@@ -21,7 +21,7 @@ from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
-from banditd.storage.accounts import Ledger
+from banditd.storage.accounts import AccountCharges
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     unpack_charges,
@@ -55,7 +55,7 @@ class SqlDecisionLog:
         self._insert = dialect.Prepared(engine, insert(decision), _COLUMNS)
         self._journal = journal
         self._rows = RowCounter(engine, writer_name)
-        self._ledger = Ledger(engine)
+        self._accounts = AccountCharges(engine)
         self._sessions = SessionReader(database)
         newer = dialect.insert_into(engine, session)
         self._session = dialect.Prepared(
@@ -112,7 +112,7 @@ class SqlDecisionLog:
         if not any(made.charges for batch in batches for made in batch):
             return batches, [Committed()] * len(batches)
         flat = [(made.created_at_us, made.charges) for batch in batches for made in batch]
-        refused, accounts = self._ledger.charge(connection, flat)
+        refused, accounts = self._accounts.charge(connection, flat)
         verdicts = iter(refused)
         kept, answers = [], []
         for batch in batches:
@@ -217,7 +217,7 @@ class SqlDecisionLog:
             select(c.policy, c.predicted_cost_usd, c.charges).where(c.decision_id == decision_id)
         ).one()
         owed_usd = made.predicted_cost_usd - released_usd
-        self._ledger.correct(connection, dict.fromkeys(unpack_charges(made.policy, made.charges), owed_usd), at_us)
+        self._accounts.correct(connection, dict.fromkeys(unpack_charges(made.policy, made.charges), owed_usd), at_us)
 
 
 def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]], at_us: int) -> None:

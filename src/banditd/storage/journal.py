@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, insert, select
+from sqlalchemy import Connection, Select, delete, exists, insert, select
 
 from banditd.core.ids import new_id
 from banditd.storage import dialect
@@ -47,6 +47,7 @@ class SumJournal:
         # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
         oldest = select(sum_entry.c.entry_id).order_by(sum_entry.c.entry_id).limit(_ENTRIES)
         self._oldest = oldest.with_for_update(skip_locked=True)
+        self._every = oldest.with_for_update()
 
     def start(self) -> Increments:
         """Increments of one commit, over ``ROUTE_SUMS``."""
@@ -62,14 +63,22 @@ class SumJournal:
         self._insert.run(connection, [(new_id(at_us), _encode(entry))])
 
     async def add_up(self) -> None:
-        """Count every entry that is there. One run of a job; readers that must not lag call it before."""
-        waiting = select(exists(select(sum_entry.c.entry_id)))
-        while await self._database.read(lambda connection: connection.execute(waiting).scalar()):
-            if await self._database.write(self._add_up) < _ENTRIES:
+        """Count every entry that nobody else is counting: one run of a job."""
+        while await self._waiting():
+            if await self._database.write(lambda connection: self._add_up(connection, self._oldest)) < _ENTRIES:
                 return
 
-    def _add_up(self, connection: Connection) -> int:
-        ids = list(connection.execute(self._oldest).scalars())
+    async def catch_up(self) -> None:
+        """Count every entry that is there, and wait for those that another replica counts: before a reading."""
+        while await self._waiting():
+            await self._database.write(lambda connection: self._add_up(connection, self._every))
+
+    async def _waiting(self) -> bool:
+        waiting = select(exists(select(sum_entry.c.entry_id)))
+        return bool(await self._database.read(lambda connection: connection.execute(waiting).scalar()))
+
+    def _add_up(self, connection: Connection, oldest: Select[tuple[str]]) -> int:
+        ids = list(connection.execute(oldest).scalars())
         taken = delete(sum_entry).where(sum_entry.c.entry_id.in_(ids)).returning(sum_entry.c.sums)
         entries = [json.loads(text) for text in connection.execute(taken).scalars()] if ids else []
         increments = self.start()

@@ -96,7 +96,7 @@ class SqlReportReader:
             totals = {name: rows.get(name, 0) for name in _COUNTED}
             return totals | {"queue": connection.execute(queued).scalar_one()}
 
-        await self._journal.add_up()
+        await self._journal.catch_up()
         return await self._database.read(work, report=True)
 
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
@@ -114,7 +114,7 @@ class SqlReportReader:
                 for row in connection.execute(query).mappings()
             ]
 
-        await self._journal.add_up()
+        await self._journal.catch_up()
         return await self._database.read(work, report=True)
 
 

@@ -42,21 +42,21 @@ class SessionReader:
         """Answer all that wait, and those that come meanwhile."""
         try:
             while self._waiting:
-                asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._answer(asked)
+                requested, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._answer(requested)
         finally:
             self._task = None
 
-    async def _answer(self, asked: Sequence[tuple[_Key, asyncio.Future[SessionArm | None]]]) -> None:
-        keys = sorted({key for key, _ in asked})
+    async def _answer(self, requested: Sequence[tuple[_Key, asyncio.Future[SessionArm | None]]]) -> None:
+        keys = sorted({key for key, _ in requested})
         try:
             found = await self._database.read(lambda connection: _arms(connection, keys))
         except Exception as error:  # it is the answer of each that asked
-            for _, future in asked:
+            for _, future in requested:
                 if not future.done():
                     future.set_exception(error)
             return
-        for key, future in asked:
+        for key, future in requested:
             if not future.done():  # cancelled meanwhile
                 future.set_result(found.get(key))
 

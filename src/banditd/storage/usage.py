@@ -20,7 +20,7 @@ from banditd.core.usage import Settled, merged, normalised, repeated, says_the_s
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import abandon, refusal_of
-from banditd.storage.accounts import Ledger
+from banditd.storage.accounts import AccountCharges
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.codec import NO_CHARGES, unpack_charges
 from banditd.storage.decisions import queue_decisions
@@ -65,7 +65,7 @@ class UsageLog:
         self._database = database
         self._sums = SumWriter(database.engine, writer_name, USAGE_SUMS, CLUSTER_SUMS)
         self._rows = RowCounter(database.engine, writer_name)
-        self._ledger = Ledger(database.engine)
+        self._accounts = AccountCharges(database.engine)
 
     async def report(self, report: UsageReport, price_cost: PriceCost) -> Settled:
         if report.request_key is not None:
@@ -126,7 +126,7 @@ class UsageLog:
             new = write_rows(connection, list(rows.values()), stored)
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", new)
-            self._ledger.correct(connection, changes, at_us)
+            self._accounts.correct(connection, changes, at_us)
             # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
             queue_decisions(connection, [(one, decisions[one].policy) for one in sorted(rerouted)], at_us)
@@ -171,7 +171,7 @@ class UsageLog:
             _correct(changes, made, before, row)
             write_rows(connection, [row], {decision_id: before})
             self._sums.flush(connection, increments)
-            self._ledger.correct(connection, changes, at_us)
+            self._accounts.correct(connection, changes, at_us)
         return True, False
 
     async def silent(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
@@ -233,7 +233,7 @@ class UsageLog:
             connection.execute(insert(usage_report), rows)
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", len(rows))
-            self._ledger.correct(connection, changes, at_us)
+            self._accounts.correct(connection, changes, at_us)
         return len(rows)
 
 

@@ -29,7 +29,7 @@ from banditd.storage.sums import Increments, bucket_of
 Row = Mapping[str, Any]
 Arms = Mapping[tuple[str, str], Arm]
 Prices = Mapping[tuple[str, str], Sequence[tuple[int, Price]]]
-_TOLD: Final = (
+_REPORTED: Final = (
     "latency_ms",
     "input_tokens",
     "output_tokens",
@@ -37,7 +37,7 @@ _TOLD: Final = (
     "retry_after_s",
     "first_token_ms",
 )
-_ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_TOLD, "cost_usd", "told_cost_usd")
+_ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_REPORTED, "cost_usd", "told_cost_usd")
 
 
 class Pricing:
@@ -106,22 +106,22 @@ def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) ->
 
 
 def _attempt_row(made: Any, ordinal: int, one: Attempt, pricing: Pricing) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(one).items() if name in _ATTEMPT}
+    reported = {name: value for name, value in asdict(one).items() if name in _ATTEMPT}
     cost_usd = pricing.of_attempt(made, one)
     row = {"decision_id": made.decision_id, "ordinal": ordinal, "policy": made.policy}
-    return row | told | {"cost_usd": cost_usd, "told_cost_usd": one.cost_usd}
+    return row | reported | {"cost_usd": cost_usd, "told_cost_usd": one.cost_usd}
 
 
 def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
     """What is known by a stored row, normalised."""
-    told_usd = row["told_cost_usd"]
+    reported_usd = row["told_cost_usd"]
     report = UsageReport(
         decision_id=row["decision_id"],
         served_arm=row["served_arm"],
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
         cached_input_tokens=row["cached_input_tokens"],
-        cost_usd=told_usd,
+        cost_usd=reported_usd,
         latency_ms=row["latency_ms"],
         error=row["error"],
         finish_reason=row["finish_reason"],
@@ -130,7 +130,7 @@ def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
         body_hash=row["body_hash"],
         received_at_us=row["received_at_us"],
     )
-    if told_usd is None and row["cost_usd"] is not None and not row["revision"] and not row["attempts"]:
+    if reported_usd is None and row["cost_usd"] is not None and not row["revision"] and not row["attempts"]:
         # An older replica wrote it, perhaps: dollars that its tokens do not explain were told.
         priced = pricing.cost_usd(made.policy, row["arm"], made.created_at_us, report)
         priced = 0.0 if priced is None and report.error is not None else priced
@@ -140,8 +140,8 @@ def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
 
 
 def _attempt_of(row: Row) -> Attempt:
-    told = {name: row[name] for name in _TOLD}
-    return Attempt(arm=row["arm"], error=row["error"], cost_usd=row["told_cost_usd"], **told)
+    reported = {name: row[name] for name in _REPORTED}
+    return Attempt(arm=row["arm"], error=row["error"], cost_usd=row["told_cost_usd"], **reported)
 
 
 def charged_usd(row: Row | None, made: Any) -> float:
@@ -230,10 +230,10 @@ def _columns(row: Row) -> dict[str, Any]:
 
 def _text(report: UsageReport) -> str:
     ours = {"decision_id", "body_hash", "received_at_us", "request_key", "session_key"}
-    said = {name: value for name, value in asdict(report).items() if name not in ours and value not in (None, ())}
-    if "attempts" in said:
-        said["attempts"] = [{k: v for k, v in one.items() if v is not None} for one in said["attempts"]]
-    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+    stated = {name: value for name, value in asdict(report).items() if name not in ours and value not in (None, ())}
+    if "attempts" in stated:
+        stated["attempts"] = [{k: v for k, v in one.items() if v is not None} for one in stated["attempts"]]
+    return json.dumps(stated, separators=(",", ":"), ensure_ascii=False)
 
 
 def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:

@@ -33,8 +33,8 @@ class ChatDialect:
 
     def reader(self, call: UpstreamCall) -> ChatReader:
         """A new reader for one stream."""
-        asked = call.params.get("n") or call.body.get("n")
-        return ChatReader(asked if isinstance(asked, int) and asked > 0 else 1)
+        requested = call.params.get("n") or call.body.get("n")
+        return ChatReader(requested if isinstance(requested, int) and requested > 0 else 1)
 
     def read(self, body: bytes, call: UpstreamCall) -> Answer:
         """A whole completion. Raises MalformedEventError, ErrorEventError."""

@@ -134,8 +134,8 @@ class EchoStream:
 
 def _answer(call: UpstreamCall) -> tuple[str, TokenUsage]:
     texts = [_text(message) for message in _messages(call.body)]
-    asked = next((text for role, text in reversed(texts) if role == "user" and text.strip()), "")
-    answer = asked.strip() or _NOTHING
+    requested = next((text for role, text in reversed(texts) if role == "user" and text.strip()), "")
+    answer = requested.strip() or _NOTHING
     taken = sum(len(text) for _, text in texts)
     return answer, TokenUsage(_tokens(taken), _tokens(len(answer)))
 

@@ -48,30 +48,30 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
 
     headers : names in lower case. now_s : seconds since the Unix epoch.
     """
-    asked: float | None = None
+    requested: float | None = None
     try:
         if "retry-after-ms" in headers:
-            asked = float(headers["retry-after-ms"]) / 1e3
+            requested = float(headers["retry-after-ms"]) / 1e3
         elif "retry-after" in headers:
             value = headers["retry-after"].strip()
             try:
-                asked = float(value)
+                requested = float(value)
             except ValueError:
-                asked = parsedate_to_datetime(value).timestamp() - now_s
+                requested = parsedate_to_datetime(value).timestamp() - now_s
     except (ValueError, TypeError, OverflowError):
         return None
-    if asked is None or not math.isfinite(asked):
+    if requested is None or not math.isfinite(requested):
         return None
-    return min(max(asked, 0.0), _MAX_RETRY_AFTER_S)
+    return min(max(requested, 0.0), _MAX_RETRY_AFTER_S)
 
 
 def from_answer(
     upstream: str, status: int, headers: Mapping[str, str], body: bytes, *, now_s: float, secret: str | None
 ) -> UpstreamError:
     """The error of an answer whose status is not 2xx."""
-    said, message = _said(body)
-    error_class = classify(status, " ".join((*said, message)))
-    code = next((one for one in said if _CODE.fullmatch(one)), None) or f"http_{status}"
+    stated, message = _stated(body)
+    error_class = classify(status, " ".join((*stated, message)))
+    code = next((one for one in stated if _CODE.fullmatch(one)), None) or f"http_{status}"
     wait_s = retry_after_s(headers, now_s)
     if error_class == "auth":
         # What providers say of a key quotes part of it.
@@ -92,11 +92,11 @@ def from_answer(
 
 def from_event(upstream: str, error: object, *, secret: str | None) -> UpstreamError:
     """The error that an upstream sends in the middle of a stream whose status was good."""
-    said, message = _parts(error)
-    status = next((int(one) for one in said if re.fullmatch(r"[45]\d\d", one)), None)
-    words = " ".join((*said, message))
+    stated, message = _parts(error)
+    status = next((int(one) for one in stated if re.fullmatch(r"[45]\d\d", one)), None)
+    words = " ".join((*stated, message))
     error_class = classify(status or 500, words) if status else _by_words(words) or "server"
-    code = next((one for one in said if _CODE.fullmatch(one) and not one.isdigit()), None) or "error_event"
+    code = next((one for one in stated if _CODE.fullmatch(one) and not one.isdigit()), None) or "error_event"
     if error_class == "auth" or not message:
         message = f"the upstream {upstream} sent an error in its stream"
     return UpstreamError(
@@ -131,7 +131,7 @@ def _by_words(words: str) -> ErrorClass | None:
     return next((named for pattern, named in patterns if pattern.search(words)), None)
 
 
-def _said(body: bytes) -> tuple[list[str], str]:
+def _stated(body: bytes) -> tuple[list[str], str]:
     try:
         answer = json.loads(body)
     except ValueError:

@@ -258,15 +258,15 @@ async def _bounded(response: aiohttp.ClientResponse, most: int, name: str) -> by
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     """What says why a call has failed; less of it where that fails, too."""
-    said = b""
+    stated = b""
     try:
         async for part in response.content.iter_any():
-            said += part
-            if len(said) >= most:
+            stated += part
+            if len(stated) >= most:
                 break
     except (aiohttp.ClientError, OSError):
-        return said
-    return said[:most]
+        return stated
+    return stated[:most]
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:

@@ -89,29 +89,29 @@ class MessagesReader:
 
     def read(self, frame: Frame) -> StreamEvent:
         """One event. Raises MalformedEventError, ErrorEventError."""
-        return self.read_said(frame)[0]
+        return self.read_stated(frame)[0]
 
-    def read_said(self, frame: Frame) -> tuple[StreamEvent, Mapping[str, Any]]:
+    def read_stated(self, frame: Frame) -> tuple[StreamEvent, Mapping[str, Any]]:
         """One event, and what it says; raises as ``read``."""
         data = frame.data
         event = StreamEvent(frame.raw)
         if data is None or not data.strip():
             return event, {}
-        said = parse(data)
-        kind = said.get("type")
+        stated = parse(data)
+        kind = stated.get("type")
         if kind == "error" or frame.name == b"error":
-            raise ErrorEventError(said.get("error") or said)
+            raise ErrorEventError(stated.get("error") or stated)
         if kind == "message_start":
-            self._start(said.get("message"), event)
+            self._start(stated.get("message"), event)
         elif kind == "content_block_start":
-            _block(said.get("content_block"), event)
+            _block(stated.get("content_block"), event)
         elif kind == "content_block_delta":
-            _delta(said.get("delta"), event)
+            _delta(stated.get("delta"), event)
         elif kind == "message_delta":
-            self._stop(said, event)
+            self._stop(stated, event)
         elif kind == "message_stop":
             self.ended = True
-        return event, said
+        return event, stated
 
     def _start(self, message: object, event: StreamEvent) -> None:
         if not isinstance(message, dict):
@@ -122,15 +122,15 @@ class MessagesReader:
         if self._usage is not None:
             event.usage = self._usage = replace(self._usage, partial=True)
 
-    def _stop(self, said: Mapping[str, Any], event: StreamEvent) -> None:
-        delta = said.get("delta")
+    def _stop(self, stated: Mapping[str, Any], event: StreamEvent) -> None:
+        delta = stated.get("delta")
         reason = text_or_none(delta.get("stop_reason")) if isinstance(delta, dict) else None
         if reason == "error":
             raise ErrorEventError({"code": "finish_reason_error"})
         if reason is not None:
             self._stopped = True
             event.finish_reason = reason
-        usage = said.get("usage")
+        usage = stated.get("usage")
         if isinstance(usage, dict) and count_or_none(usage.get("output_tokens")) is not None:
             event.usage = self._usage = merged_usage(self._usage, usage)
 

@@ -67,12 +67,12 @@ class ResponsesReader:
         if data.strip() == DONE:  # some send it behind the terminal event
             self.ended = True
             return event
-        said = parse(data)
-        kind = said.get("type")
+        stated = parse(data)
+        kind = stated.get("type")
         kind = kind if isinstance(kind, str) else ""
-        if kind == "error" or frame.name == b"error" or said.get("error"):
-            raise ErrorEventError(said.get("error") or said)
-        response = said.get("response")
+        if kind == "error" or frame.name == b"error" or stated.get("error"):
+            raise ErrorEventError(stated.get("error") or stated)
+        response = stated.get("response")
         if kind == "response.failed":
             error = response.get("error") if isinstance(response, dict) else None
             raise ErrorEventError(error or {"code": "failed"})
@@ -84,11 +84,11 @@ class ResponsesReader:
                 event.finish_reason = _reason(response)
                 self.finished = self.ended = True
         elif kind == "response.output_item.added":
-            item = said.get("item")
+            item = stated.get("item")
             if isinstance(item, dict) and str(item.get("type", "")).endswith("_call"):
                 event.content, event.characters = True, len(str(item.get("name") or ""))
         elif kind and not kind.endswith(_REPEATED):
-            event.characters = size_of(said.get("delta"))
+            event.characters = size_of(stated.get("delta"))
             event.content = event.characters > 0
         return event
 

@@ -46,8 +46,8 @@ def request_key(
     key = header_key(request)
     if key is None:
         return None
-    said = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
-    hashed = hashlib.sha256(json.dumps([target, said], sort_keys=True).encode())
+    stated = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
+    hashed = hashlib.sha256(json.dumps([target, stated], sort_keys=True).encode())
     return RequestKey(
         key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()
     )
@@ -60,8 +60,8 @@ async def batch_key(request: web.Request, operation: str, items: Sequence[BaseMo
         return None
     hashed, pace = hashlib.sha256(), Pace()
     for item in items:
-        said = json.dumps(item.model_dump(mode="json", exclude_unset=True), sort_keys=True)
-        hashed.update(hashlib.sha256(said.encode()).digest())
+        stated = json.dumps(item.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+        hashed.update(hashlib.sha256(stated.encode()).digest())
         await pace.step()
     return RequestKey(
         key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()

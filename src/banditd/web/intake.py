@@ -111,8 +111,8 @@ class Intake:
         if media in types or (media.endswith("+json") and "application/json" in types):
             return
         # Clients that set no type of their own (curl -d) would be refused for a formality: name the mend.
-        said = f"declared as {media[:80]!r}" if media else "of no declared type"
-        raise MediaTypeError(f"the body is {said}; send JSON with 'Content-Type: {types[0]}'")
+        stated = f"declared as {media[:80]!r}" if media else "of no declared type"
+        raise MediaTypeError(f"the body is {stated}; send JSON with 'Content-Type: {types[0]}'")
 
     async def read(self, request: web.Request) -> bytes:
         """The body, inflated.

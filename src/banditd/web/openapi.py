@@ -22,6 +22,7 @@ from banditd.web.problems import (
     TIMEOUT,
     UNAUTHENTICATED,
     Kind,
+    problem_answer,
 )
 from banditd.web.schemas.problem import Problem
 
@@ -150,6 +151,8 @@ def _add_problem(answers: Json, kind: Kind, route: Route) -> None:
         content = {"application/json": {"schema": {"$ref": _ref(route.error_model)}}}
     else:
         content = {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+        if route.media == "text/html" and route.failed is not problem_answer:  # a page for people says it, too
+            content |= {"text/html": {"schema": {"type": "string"}}}
     answer = answers.setdefault(str(kind.status), {"description": kind.title, "content": {}})
     if kind.title not in answer["description"]:
         answer["description"] += f"; or: {kind.title}"

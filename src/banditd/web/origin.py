@@ -79,8 +79,8 @@ class Doorman:
             return True
         named = read_authority(request.headers.get("Host", ""))
         # A target that is a whole URL brings a name of its own, which counts as much.
-        asked = read_authority(request.host)
-        return named is not None and asked is not None and {named.host, asked.host} <= self._names
+        requested = read_authority(request.host)
+        return named is not None and requested is not None and {named.host, requested.host} <= self._names
 
     def check(self, request: web.Request, *, by_any_name: bool = False, page: bool = False) -> None:
         """Let a request pass, or raise HostUnknownError or CrossOriginError.
@@ -89,9 +89,9 @@ class Doorman:
         page : a page for people, which other sites may link to.
         """
         if not by_any_name and not self.knows(request):
-            asked = request.headers.get("Host", "")[:80]
+            requested = request.headers.get("Host", "")[:80]
             raise HostUnknownError(
-                f"this daemon does not answer to the name {asked!r}; add it to server.allowed_hosts if it is "
+                f"this daemon does not answer to the name {requested!r}; add it to server.allowed_hosts if it is "
                 "yours, or configure server.api_keys"
             )
         headers = request.headers
@@ -110,14 +110,14 @@ class Doorman:
                 "that name, add the name to server.allowed_hosts"
             )
 
-    def _is_own_origin(self, origin: str, asked: Authority | None) -> bool:
+    def _is_own_origin(self, origin: str, requested: Authority | None) -> bool:
         scheme, _, rest = origin.strip().partition("://")
         default = _DEFAULT_PORTS.get(scheme.lower())
         authority = read_authority(rest)
         if default is None or authority is None:
             return False
         port = authority.port or default
-        if asked is not None and (asked.host, asked.port or default) == (authority.host, port):
+        if requested is not None and (requested.host, requested.port or default) == (authority.host, port):
             return True
         return (authority.host, port) in {(one.host, one.port or default) for one in self._listed}
 

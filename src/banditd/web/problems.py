@@ -17,6 +17,7 @@ from banditd.core import errors as e
 from banditd.web.json import json_answer
 
 PROBLEM_TYPE: Final = "application/problem+json"
+CHALLENGE: Final = 'Bearer realm="banditd"'  # of an answer 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,5 +244,5 @@ def problem_answer(error: BaseException, request_id: str) -> web.Response:
     if kind is MEDIA:
         headers["Accept-Encoding"] = "gzip, deflate"
     if kind is UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = 'Bearer realm="banditd"'
+        headers["WWW-Authenticate"] = CHALLENGE
     return json_answer(body, status=kind.status, headers=headers, content_type=PROBLEM_TYPE)

@@ -175,13 +175,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     _look(
         "/feedback/{token}", feedback.show, "showFeedback", "The page of a feedback link: two buttons",
         tag="feedback", scope=None, path_parameters=_TOKEN, answers={200: None}, media="text/html",
-        failed=feedback.failed, problems=(),
+        failed=feedback.failed, problems=(NOT_FOUND, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/feedback/{token}", handler=feedback.vote, operation="giveFeedback",
         summary="Press one of its buttons: counts once, the other one corrects it", tag="feedback", scope=None,
         path_parameters=_TOKEN, takes=feedback.FORM_BODY, answers={200: None}, media="text/html",
-        failed=feedback.failed, problems=(),
+        failed=feedback.failed, problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",

@@ -63,7 +63,7 @@ def test_any_order_gives_the_same_sums_and_a_true_inverse(data, shuffler, forget
     for arm in "ab":
         np.testing.assert_allclose(one.sums(arm).gram, two.sums(arm).gram, atol=1e-9, rtol=1e-9)
         np.testing.assert_allclose(one.sums(arm).xr, two.sums(arm).xr, atol=1e-9, rtol=1e-9)
-    assert one.drift() < 1e-8
+    assert one.inverse_error() < 1e-8
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from banditd.bandit.posterior.epochs import MOST_STRETCHES, Ledger
+from banditd.bandit.posterior.epochs import MOST_SPANS, EpochSums
 
 D = 2
 rows = st.lists(
@@ -21,15 +21,15 @@ rows = st.lists(
     max_size=40,
 )
 # When (after how many rows) a stretch of arm a begins, and the factors of the earlier ones.
-breaks = st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1, width=32)), max_size=MOST_STRETCHES + 2)
+breaks = st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1, width=32)), max_size=MOST_SPANS + 2)
 # One after every row or two: so many, while rows still come, that bases of stretches are joined.
-many_breaks = st.lists(st.sampled_from([0.3, 1.0]), min_size=MOST_STRETCHES + 2, max_size=20).map(
+many_breaks = st.lists(st.sampled_from([0.3, 1.0]), min_size=MOST_SPANS + 2, max_size=20).map(
     lambda factors: [(i + 1 + i // 4, factor) for i, factor in enumerate(factors)]
 )
 
 
-def play(data, cuts, discount: float) -> Ledger:  # type: ignore[no-untyped-def]
-    ledger = Ledger(D, discount=discount, live_epochs=3)
+def play(data, cuts, discount: float) -> EpochSums:  # type: ignore[no-untyped-def]
+    ledger = EpochSums(D, discount=discount, live_epochs=3)
     for i, (arm, epoch, feature, reward, weight) in enumerate(data):
         for at, factor in cuts:
             if at == i:
@@ -41,14 +41,14 @@ def play(data, cuts, discount: float) -> Ledger:  # type: ignore[no-untyped-def]
     return ledger
 
 
-def cut(ledger: Ledger, factor: float) -> None:
+def cut(ledger: EpochSums, factor: float) -> None:
     ledger.advance(ledger.epoch + 1)
-    ledger.begin_stretch("a", ledger.epoch)
-    ledger.set_factors("a", {first: factor * f for first, f in ledger.stretches("a")[:-1]})
+    ledger.begin_span("a", ledger.epoch)
+    ledger.set_factors("a", {first: factor * f for first, f in ledger.spans("a")[:-1]})
 
 
-def factor_of(ledger: Ledger, arm: str, epoch: int) -> float:
-    return [factor for first, factor in ledger.stretches(arm) if first <= epoch][-1]
+def factor_of(ledger: EpochSums, arm: str, epoch: int) -> float:
+    return [factor for first, factor in ledger.spans(arm) if first <= epoch][-1]
 
 
 def folded_epochs(data, cuts) -> list[int]:  # type: ignore[no-untyped-def]
@@ -77,9 +77,9 @@ def test_the_total_is_every_row_times_its_factor_and_age(data, cuts, discount) -
 @given(rows, breaks, st.randoms(use_true_random=False))
 def test_folding_the_log_anew_into_the_final_stretches_gives_the_same_segments(data, cuts, shuffler) -> None:
     live = play(data, cuts, 0.9)
-    again = Ledger(D, discount=0.9, live_epochs=3)
+    again = EpochSums(D, discount=0.9, live_epochs=3)
     again.epoch, again.base_epoch = live.epoch, live.base_epoch
-    again.load_stretches(live.stretches_json())
+    again.load_spans(live.spans_json())
     order = list(zip(data, folded_epochs(data, cuts), strict=True))
     shuffler.shuffle(order)
     for (arm, _, feature, reward, weight), epoch in order:
@@ -94,16 +94,16 @@ def test_folding_the_log_anew_into_the_final_stretches_gives_the_same_segments(d
 @given(rows, breaks)
 def test_a_factor_that_returns_to_one_returns_all_evidence(data, cuts) -> None:
     ledger = play(data, cuts, 1.0)
-    ledger.set_factors("a", {first: 1.0 for first, _ in ledger.stretches("a")})
+    ledger.set_factors("a", {first: 1.0 for first, _ in ledger.spans("a")})
     plain = play(data, [], 1.0)
     np.testing.assert_allclose(ledger.total("a").gram, plain.total("a").gram, atol=1e-9)
-    assert len(ledger.stretches("a")) <= MOST_STRETCHES
+    assert len(ledger.spans("a")) <= MOST_SPANS
 
 
 @settings(max_examples=120, deadline=None)
 @given(rows, breaks | many_breaks)
 def test_a_follower_that_takes_only_what_changed_has_the_same_totals(data, cuts) -> None:
-    leader, follower = Ledger(D, discount=0.9, live_epochs=3), Ledger(D, discount=0.9, live_epochs=3)
+    leader, follower = EpochSums(D, discount=0.9, live_epochs=3), EpochSums(D, discount=0.9, live_epochs=3)
     store: dict[tuple[str, int], bytes] = {}
     for i, (arm, epoch, feature, reward, weight) in enumerate(data):
         for at, factor in cuts:
@@ -115,7 +115,7 @@ def test_a_follower_that_takes_only_what_changed_has_the_same_totals(data, cuts)
             store.pop(key, None)
         store.update({(name, label): sums for name, label, sums in changed})
         follower.epoch, follower.base_epoch = leader.epoch, leader.base_epoch
-        follower.load_stretches(leader.stretches_json())
+        follower.load_spans(leader.spans_json())
         for name, label, sums in changed:
             follower.load(name, label, sums)
         follower.discard_merged()

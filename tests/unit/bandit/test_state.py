@@ -72,7 +72,7 @@ def test_forgetting_halves_evidence_at_its_half_life_and_never_the_prior(schema,
     assert state.sums("a").n == pytest.approx(full.n / 2)
     for _ in range(2000):
         state.advance()
-    assert state.drift() < 1e-9
+    assert state.inverse_error() < 1e-9
     _, deviation = predict(state.snapshot(), draw_context(np.random.default_rng(2)))
     assert (deviation < 1.0).all()  # with a discounted prior it would grow without bound
 
@@ -168,28 +168,28 @@ def test_without_tuning_no_fit_is_ever_due(schema, draw_context) -> None:
     state = PolicyState(schema=schema, settings=PolicySettings(tune=False), arms=ARMS)
     fold_all(state, rows_of(draw_context, 100, 1))
     assert not state.tune_due()
-    assert not state.tune_due(asked=True)
+    assert not state.tune_due(requested=True)
 
 
 def test_a_refit_that_is_asked_for_is_due_only_after_something_was_learned(schema, draw_context) -> None:
     state = PolicyState(schema=schema, settings=PolicySettings(), arms=ARMS)
     rows = rows_of(draw_context, 22, 1)
     fold_all(state, rows[:19])
-    assert not state.tune_due(asked=True)
+    assert not state.tune_due(requested=True)
     fold_all(state, rows[19:21])
-    assert state.tune_due(asked=True)
+    assert state.tune_due(requested=True)
     state.adopt(state.tuning().run())
-    assert not state.tune_due(asked=True)
+    assert not state.tune_due(requested=True)
     fold_all(state, rows[21:])
     assert not state.tune_due()
-    assert restored(state).tune_due(asked=True)
+    assert restored(state).tune_due(requested=True)
     state.adopt(state.tuning().run())
-    assert not restored(state).tune_due(asked=True)
+    assert not restored(state).tune_due(requested=True)
     arm, epoch, x, weight, reward = rows[0]
     state.fold(arm=arm, epoch=epoch, x=x, weight=-weight, reward=reward)
     state.fold(arm=arm, epoch=epoch, x=x, weight=weight, reward=1 - reward, first=False)
     assert state.folded == 22
-    assert state.tune_due(asked=True)
+    assert state.tune_due(requested=True)
 
 
 def test_cluster_means_follow_the_rewards_of_the_clusters(schema, draw_context) -> None:

@@ -94,7 +94,7 @@ class ResidualTest:
         self._excursion = [_NOTHING] * len(_CELLS)
 
     @property
-    def lately(self) -> float:
+    def recent(self) -> float:
         """Mean of its recent residuals, shrunk towards zero."""
         return self.pool[0] / (self.pool[1] + POOL_WORTH)
 
@@ -118,7 +118,7 @@ class ResidualTest:
         highest = max(self._statistic)
         if highest < ALARM:
             return None
-        if abs(common) > COMMON_SHARE * abs(self.lately):
+        if abs(common) > COMMON_SHARE * abs(self.recent):
             self._statistic = [0.0] * len(_CELLS)
             return None
         cell = self._statistic.index(highest)
@@ -183,7 +183,7 @@ def common_part(tests: Iterable[ResidualTest]) -> float:
 
     An arm that changed alone is not in common with the others; where one of them is as ever, it is zero.
     """
-    means = [test.lately for test in tests if test.pool[1] >= POOL_LEAST]
+    means = [test.recent for test in tests if test.pool[1] >= POOL_LEAST]
     if len(means) < 2 or min(means) < 0.0 < max(means):
         return 0.0
     return float(min(means, key=abs))

@@ -20,23 +20,23 @@ from banditd.core.errors import InvariantError
 from banditd.core.types import FloatArray
 
 BASE: Final = -1
-MOST_STRETCHES: Final = 8  # per arm; beyond, the two oldest become one
+MOST_SPANS: Final = 8  # per arm; beyond, the two oldest become one
 
 
-class Ledger:
+class EpochSums:
     """Segments of every arm that ever had a reward, also of arms that are gone.
 
     discount : factor per epoch of age, in (0, 1]. live_epochs : epochs kept apart from the base.
     """
 
-    def __init__(self, n_features: int, *, discount: float, live_epochs: int) -> None:
+    def __init__(self, n_features: int, discount: float, live_epochs: int) -> None:
         self.epoch = 0
         self.base_epoch = BASE
         self.discount = discount
         self._live = live_epochs
         self._n_features = n_features
         self._segments: dict[tuple[str, int], ArmSums] = {}
-        self._stretches: dict[str, list[tuple[int, float]]] = {}  # (first epoch, factor), ascending
+        self._spans: dict[str, list[tuple[int, float]]] = {}  # (first epoch, factor), ascending
         self._touched: set[tuple[str, int]] = set()
         self._dropped: set[tuple[str, int]] = set()
 
@@ -47,7 +47,7 @@ class Ledger:
             label, scale = self._base_label(arm, epoch), self.discount ** (self.base_epoch - epoch)
         self._segment(arm, label).add(x, weight, reward, scale=scale)
         self._touched.add((arm, label))
-        return float(self.discount ** (self.epoch - epoch)) * self._stretch(arm, epoch)[1]
+        return float(self.discount ** (self.epoch - epoch)) * self._span(arm, epoch)[1]
 
     def advance(self, epoch: int) -> None:
         """Make ``epoch`` the current one (never backwards) and merge what has become old."""
@@ -60,7 +60,7 @@ class Ledger:
         total = ArmSums(self._n_features)
         for (name, label), segment in self._segments.items():
             if name == arm:
-                first, factor = self._stretch(arm, label if label >= 0 else BASE - label)
+                first, factor = self._span(arm, label if label >= 0 else BASE - label)
                 if before is None or first < before:
                     epoch = self.base_epoch if label < 0 else label
                     total.merge(segment, scale=self.discount ** (self.epoch - epoch) * factor)
@@ -68,53 +68,53 @@ class Ledger:
 
     # ------------------------------------------------------------ stretches
 
-    def stretches(self, arm: str) -> tuple[tuple[int, float], ...]:
+    def spans(self, arm: str) -> tuple[tuple[int, float], ...]:
         """(first epoch, factor) of every stretch of an arm, oldest first; at least one, from epoch 0."""
-        return tuple(self._stretches.get(arm, ((0, 1.0),)))
+        return tuple(self._spans.get(arm, ((0, 1.0),)))
 
     def oldest_factor(self, arm: str) -> float:
         """With what an arm's oldest evidence counts, in [0, 1]; what was known before any reward counts like it."""
-        return self.stretches(arm)[0][1]
+        return self.spans(arm)[0][1]
 
-    def begin_stretch(self, arm: str, first: int) -> None:
+    def begin_span(self, arm: str, first: int) -> None:
         """Let the arm's evidence from epoch ``first`` on count by itself, with factor 1.
 
         ``first`` must be newer than ``base_epoch`` and than every stretch: what is merged cannot be divided.
         """
-        stretches = list(self.stretches(arm))
-        if first <= max(self.base_epoch, stretches[-1][0]):
+        spans = list(self.spans(arm))
+        if first <= max(self.base_epoch, spans[-1][0]):
             raise InvariantError(f"A stretch cannot begin at epoch {first}.")
-        self._stretches[arm] = [*stretches, (first, 1.0)]
-        if len(stretches) >= MOST_STRETCHES:
+        self._spans[arm] = [*spans, (first, 1.0)]
+        if len(spans) >= MOST_SPANS:
             self._join_oldest(arm)
 
     def set_factors(self, arm: str, factors: Mapping[int, float]) -> None:
         """Change the factors of stretches, named by their first epoch. Each in [0, 1]."""
-        self._stretches[arm] = [(first, factors.get(first, factor)) for first, factor in self.stretches(arm)]
+        self._spans[arm] = [(first, factors.get(first, factor)) for first, factor in self.spans(arm)]
 
-    def stretches_json(self) -> dict[str, Any]:
-        return {arm: [list(pair) for pair in pairs] for arm, pairs in self._stretches.items()}
+    def spans_json(self) -> dict[str, Any]:
+        return {arm: [list(pair) for pair in pairs] for arm, pairs in self._spans.items()}
 
-    def load_stretches(self, values: Mapping[str, Any]) -> None:
-        """Inverse of ``stretches_json``."""
-        self._stretches = {arm: [(int(e), float(f)) for e, f in pairs] for arm, pairs in values.items()}
+    def load_spans(self, values: Mapping[str, Any]) -> None:
+        """Inverse of ``spans_json``."""
+        self._spans = {arm: [(int(e), float(f)) for e, f in pairs] for arm, pairs in values.items()}
 
-    def _stretch(self, arm: str, epoch: int) -> tuple[int, float]:
+    def _span(self, arm: str, epoch: int) -> tuple[int, float]:
         """The stretch that an epoch belongs to."""
         found = (0, 1.0)
-        for pair in self._stretches.get(arm, ()):
+        for pair in self._spans.get(arm, ()):
             if pair[0] > epoch:
                 break
             found = pair
         return found
 
     def _base_label(self, arm: str, epoch: int) -> int:
-        return BASE - self._stretch(arm, epoch)[0]
+        return BASE - self._span(arm, epoch)[0]
 
     def _join_oldest(self, arm: str) -> None:
         """Make one of the two oldest stretches; it counts as little as the one that counted less."""
-        (first, one), (second, other), *rest = self._stretches[arm]
-        self._stretches[arm] = [(first, min(one, other)), *rest]
+        (first, one), (second, other), *rest = self._spans[arm]
+        self._spans[arm] = [(first, min(one, other)), *rest]
         label = BASE - second
         if (arm, label) in self._segments:
             self._move(arm, label, BASE - first)

@@ -163,7 +163,7 @@ class PooledRidge:
             noise=self._noise,
         )
 
-    def drift(self, evidence: Sequence[Evidence]) -> float:
+    def inverse_error(self, evidence: Sequence[Evidence]) -> float:
         """Largest |A A^-1 - I| over the arms: how far the cache has moved from the truth."""
         worst = 0.0
         for inverse, arm in zip(self._inverse, evidence, strict=True):

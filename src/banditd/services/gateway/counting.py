@@ -50,13 +50,13 @@ async def count_tokens(
     likeliest = (arms[name] for name in order_of(decision) if name in arms)
     arm = next((one for one in likeliest if one.upstream not in unable), None)
     if arm is not None:
-        counted = await _asked(call, arm, upstreams)
+        counted = await _requested(call, arm, upstreams)
         if counted is not None:
             return Counted(counted, arm.arm)
     return Counted(decision.input_tokens + _extra(call))
 
 
-async def _asked(call: GatewayCall, arm: Arm, upstreams: Upstreams) -> int | None:
+async def _requested(call: GatewayCall, arm: Arm, upstreams: Upstreams) -> int | None:
     try:
         reply = await upstreams.complete(
             UpstreamCall(

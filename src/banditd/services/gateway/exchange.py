@@ -96,7 +96,7 @@ class Exchange:
         return None if self._answered is None else self._answered.response_id
 
     @property
-    def told(self) -> tuple[Attempt, ...]:
+    def attempts_now(self) -> tuple[Attempt, ...]:
         """Every call so far; the one that runs as if it ended well now."""
         if self._running is None or self._settling is not None or self.decision is None:
             return tuple(self.attempts)
@@ -219,8 +219,8 @@ class Exchange:
             size += sum(len(event.raw) for event in events)
             if any(event.content or event.finish_reason is not None for event in events):
                 break
-            told = sum(not event.raw.startswith(b":") for event in self._held)
-            if told > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
+            held = sum(not event.raw.startswith(b":") for event in self._held)
+            if held > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
                 break
         self.headers = stream.headers
 
@@ -308,14 +308,14 @@ class Exchange:
 
     def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
         """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
-        told = running.usage
-        if told is not None and not told.partial:
-            return told
-        if told is None and ended is not None and ended != "client_gone" and not running.deltas:
+        usage = running.usage
+        if usage is not None and not usage.partial:
+            return usage
+        if usage is None and ended is not None and ended != "client_gone" and not running.deltas:
             return None
         counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
-        told = told or TokenUsage(decision.input_tokens, 0)
-        return replace(told, output_tokens=max(told.output_tokens, round(counted)), partial=False)
+        usage = usage or TokenUsage(decision.input_tokens, 0)
+        return replace(usage, output_tokens=max(usage.output_tokens, round(counted)), partial=False)
 
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the one that answered, or failed last."""

@@ -46,7 +46,7 @@ class Fallbacks:
         self._windows = windows
         self._left = max_attempts
         self._on_policy = on_policy
-        self._again: set[str] = set()
+        self._repeated: set[str] = set()
 
     def first(self) -> Step:
         """The drawn arm."""
@@ -68,18 +68,18 @@ class Fallbacks:
         return step
 
     def _same(self, arm: str, error: UpstreamError, jitter: float) -> Step | None:
-        if arm in self._again or error.local:
+        if arm in self._repeated or error.local:
             return None
         wait_s: float | None = None
         if error.error_class == "overload":
-            told = error.retry_after_s
-            wait_s = told if told is not None and told <= SHORT_WAIT_S else None
+            reported = error.retry_after_s
+            wait_s = reported if reported is not None and reported <= SHORT_WAIT_S else None
         elif error.retry_same:
             low, high = JITTER_S
             wait_s = 0.0 if error.error_class == "transport" else low + (high - low) * jitter
         if wait_s is None:
             return None
-        self._again.add(arm)
+        self._repeated.add(arm)
         return Step(arm, wait_s)
 
     def _next(self, arm: str, error: UpstreamError, avoid: Mapping[str, str]) -> Step | None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.bandit.state import PolicyState
 from banditd.core.generations import shown_as
 from banditd.obs.metrics import Metrics
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 def evidence_of_changes(state: PolicyState) -> dict[str, tuple[float, float]]:
     """Per arm (evidence of a change in nats, rewards that it was tested on)."""
     present = _present(state)
-    return {shown_as(arm, present): seen for arm, seen in state.regimes.watched.items()}
+    return {shown_as(arm, present): seen for arm, seen in state.arm_changes.watched.items()}
 
 
 def changes_of(state: PolicyState) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
     """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
     present = _present(state)
-    changed = {shown_as(arm, present): _shown(event, present) for arm, event in state.regimes.changed.items()}
-    return changed, tuple(_shown(event, present) for event in state.regimes.history)
+    changed = {shown_as(arm, present): _shown(event, present) for arm, event in state.arm_changes.changed.items()}
+    return changed, tuple(_shown(event, present) for event in state.arm_changes.history)
 
 
 def tell_changes(metrics: Metrics, state: PolicyState, policy: str, events: Iterable[ChangeEvent]) -> None:

@@ -76,9 +76,9 @@ def examine(
             whole_snapshots.append(row)
         else:
             found.snapshots.append(int(str(row["version"])))
-            said = f"policy {policy}, version {row['version']}"
+            stated = f"policy {policy}, version {row['version']}"
             reason = f"{reason}; a point of the history of prior scales is lost"
-            found.damages.append(Damage(table="snapshot", row=said, reason=reason, from_log=False))
+            found.damages.append(Damage(table="snapshot", row=stated, reason=reason, from_log=False))
     found.whole = dataclasses.replace(stored, segments=tuple(whole_segments))
     versions = [stored.version, *(s.version for s in stored.segments), *(row["version"] for row in mine)]
     found.newest_version = max((v for v in versions if isinstance(v, int)), default=0)

@@ -225,7 +225,7 @@ class Learner:
             for change in changes:
                 if change.delay_s is not None:
                     self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
-        news = state.regimes.stamp(self._clock.now_us())
+        news = state.arm_changes.stamp(self._clock.now_us())
         await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
         tell_changes(self._metrics, state, name, news)
         self._metrics.child(self._metrics.folds, name).inc(len(contributions))
@@ -248,7 +248,7 @@ class Learner:
         state = self._runtimes[name].learned
         requested = name in self._refit_requested
         self._refit_requested.discard(name)
-        if state.tune_due(asked=requested):
+        if state.tune_due(requested=requested):
             self._fits[name] = asyncio.create_task(self._fit(name, state, state.tuning()), name=f"fit {name}")
 
     async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
@@ -383,7 +383,7 @@ class Learner:
         state = runtime.learned
         runtime.publish(state.snapshot(version=state.version), self._clock.now_us())
         self._metrics.child(self._metrics.policy_version, name).set(state.version)
-        self._metrics.child(self._metrics.query_drift, name).set(state.regimes.drift.height)
+        self._metrics.child(self._metrics.query_drift, name).set(state.arm_changes.drift.height)
         for arm in state.arms:
-            changed = arm.learned_as in state.regimes.changed
+            changed = arm.learned_as in state.arm_changes.changed
             self._metrics.child(self._metrics.arm_changed, name, arm.arm).set(changed)

@@ -190,7 +190,7 @@ class _Refold:
     def _differ(self, item: FoldItem, new: Contribution | None) -> None:
         self.contributions[item.decision_id] = new
         if not item.queue_ids and len(self.contributions) <= NAMED:
-            reason = f"it says {_said(item.contribution)}, its rewards give {_said(new)}"
+            reason = f"it says {_stated(item.contribution)}, its rewards give {_stated(new)}"
             self.damages.append(Damage(table="contribution", row=item.decision_id, reason=reason, from_log=True))
 
     def _leave_out(self, item: FoldItem, damage: Damage) -> None:
@@ -201,7 +201,7 @@ class _Refold:
             self.contributions[item.decision_id] = None
 
 
-def _said(put: Contribution | None) -> str:
+def _stated(put: Contribution | None) -> str:
     return "nothing" if put is None else f"arm {put.arm}, weight {put.weight}, reward {put.reward}"
 
 

@@ -13,7 +13,7 @@ from banditd.core.types import Contribution
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
 from banditd.services.learning.folding import estimate_deltas, stat_deltas
 
-_STRETCH_US: Final = 300 * 1_000_000
+_SPAN_US: Final = 300 * 1_000_000
 """Decisions of the same five minutes are counted together: memory grows with time and arms, not with the log."""
 
 _SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
@@ -36,7 +36,7 @@ class Recount:
         """
         if put is None:
             return
-        start_us = item.created_at_us - item.created_at_us % _STRETCH_US
+        start_us = item.created_at_us - item.created_at_us % _SPAN_US
         if item.queue_ids and item.contribution is None:
             # Nobody has counted its delay yet.
             self._new.extend(stat_deltas(item, put))

@@ -95,7 +95,7 @@ class RewardService:
         self._after([outcome])
         return outcome
 
-    async def report_usage(self, report: UsageReport, *, breakers_told: bool = False) -> UsageReceipt:
+    async def report_usage(self, report: UsageReport, *, breakers_informed: bool = False) -> UsageReceipt:
         """Merge a report into what is known of its decision, and settle the difference, once.
 
         breakers_told : whoever made the calls has told the breakers already, when each of them ended.
@@ -111,7 +111,7 @@ class RewardService:
         outcome = "duplicate" if settled.duplicate else "revised" if settled.revision else "recorded"
         self._metrics.count(self._metrics.usage_reports, outcome)
         if not settled.duplicate:
-            self._settled(settled, breakers_told=breakers_told)
+            self._settled(settled, breakers_informed=breakers_informed)
         return UsageReceipt(
             decision_id=report.decision_id,
             duplicate=settled.duplicate,
@@ -168,12 +168,12 @@ class RewardService:
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
 
-    def _settled(self, settled: Settled, *, breakers_told: bool) -> None:
+    def _settled(self, settled: Settled, *, breakers_informed: bool) -> None:
         """A report told something new: metrics, breakers and learner hear of it."""
         news = news_of(settled.before, settled.after, settled.chosen_arm)
         self._metrics.settled(settled, news)
         breakers = self._breakers.get(settled.policy)
-        if breakers is not None and not breakers_told:
+        if breakers is not None and not breakers_informed:
             now_us = self._clock.now_us()
             for one in news:
                 breakers.count(one.arm, one.error, now_us=now_us, retry_after_s=one.retry_after_s)

@@ -72,10 +72,10 @@ def fit_amounts(
 
 def _typical_input(outcomes: Sequence[UsageOutcome]) -> float | None:
     """Mean input tokens of the queries, without those far from the rest; None without any."""
-    told = np.array([float(one.input_tokens) for one in outcomes if one.input_tokens > 0])
-    if not told.size:
+    stated = np.array([float(one.input_tokens) for one in outcomes if one.input_tokens > 0])
+    if not stated.size:
         return None
-    return float(told[told <= WILD_INPUT * np.median(told)].mean())
+    return float(stated[stated <= WILD_INPUT * np.median(stated)].mean())
 
 
 def _output_tokens(outcome: UsageOutcome, prices: Prices) -> float | None:

@@ -34,7 +34,7 @@ class BudgetCorrections:
         self._store = store
         self._clock = clock
 
-    async def correct(self, asked: CorrectionInput) -> dict[str, object]:
+    async def correct(self, requested: CorrectionInput) -> dict[str, object]:
         """Correct an account once, however often it is asked for under one id.
 
         Raises
@@ -43,26 +43,27 @@ class BudgetCorrections:
         InvalidInputError : no account is named where every key or tag has its own, or less than nothing would be
         charged then.
         """
-        book = self._books.get(asked.policy)
+        book = self._books.get(requested.policy)
         if book is None:
-            raise NotFoundError(f"no such policy: {asked.policy}", code="POLICY_UNKNOWN", field="/policy")
-        rule = next((rule for rule in book.rules if rule.name == asked.budget), None)
+            raise NotFoundError(f"no such policy: {requested.policy}", code="POLICY_UNKNOWN", field="/policy")
+        rule = next((rule for rule in book.rules if rule.name == requested.budget), None)
         if rule is None:
             known = ", ".join(rule.name for rule in book.rules) or "none"
             raise NotFoundError(
-                f"policy {asked.policy} has no budget {asked.budget}; its budgets: {known}", code="BUDGET_UNKNOWN"
+                f"policy {requested.policy} has no budget {requested.budget}; its budgets: {known}",
+                code="BUDGET_UNKNOWN",
             )
-        account = asked.account or (ALL if rule.of == ALL else None)
+        account = requested.account or (ALL if rule.of == ALL else None)
         if account is None or (rule.of == ALL and account != ALL):
             message = f"the budget {rule.name} is kept of {rule.of}: say which account, or leave it out for 'all'"
             raise InvalidInputError(message, field="/account")
         now_us = self._clock.now_us()
         correction = Correction(
-            correction_id=asked.correction_id or str(uuid.uuid4()),
-            key=AccountKey(asked.policy, rule.name, account, window_of(rule.per, now_us)[0]),
-            usd=asked.usd,
-            reason=asked.reason,
-            key_name=asked.key_name,
+            correction_id=requested.correction_id or str(uuid.uuid4()),
+            key=AccountKey(requested.policy, rule.name, account, window_of(rule.per, now_us)[0]),
+            usd=requested.usd,
+            reason=requested.reason,
+            key_name=requested.key_name,
             created_at_us=now_us,
         )
         duplicate, totals = await self._store.correct(correction)
@@ -70,10 +71,10 @@ class BudgetCorrections:
         return {
             "correction_id": correction.correction_id,
             "duplicate": duplicate,
-            "policy": asked.policy,
+            "policy": requested.policy,
             "budget": rule.name,
             "account": account,
-            "usd": asked.usd,
+            "usd": requested.usd,
             "charged_usd": totals.charged_usd,
             "remaining_usd": None if rule.is_rate else rule.usd - totals.charged_usd,
         }

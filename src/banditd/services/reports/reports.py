@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NotFoundError

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from banditd.bandit.changes.regimes import ChangeEvent
+from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
 from banditd.services.reports.discrepancy import Cells
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio

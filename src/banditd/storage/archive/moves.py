@@ -156,7 +156,7 @@ def _engine_of(made: Path) -> Engine:
     return dialect.make_engine(dialect.normalise_url(files.url_of(made)), pool_size=1, busy_timeout_s=_WAIT_S)
 
 
-def _bring_up(made: Path, said: Path, progress: Progress) -> None:
+def _bring_up(made: Path, stated: Path, progress: Progress) -> None:
     """Migrate a file that is not yet in place, and let go of what processes of the source held."""
     try:
         progress("migrating", 0, None)
@@ -172,7 +172,7 @@ def _bring_up(made: Path, said: Path, progress: Progress) -> None:
         files.remove(made)
         if isinstance(error, BanditdError) or not isinstance(error, Exception):
             raise
-        raise InvalidInputError(f"{said} cannot be migrated to this release: {error}") from error
+        raise InvalidInputError(f"{stated} cannot be migrated to this release: {error}") from error
 
 
 def _describe(made: Path, file: Path, *, rows: Mapping[str, int] | None = None, kept: str | None = None) -> Moved:

@@ -25,14 +25,14 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
 def message_of(chat: Mapping[str, Any]) -> dict[str, object]:
     """A completion as a message. Raises MalformedEventError for a tool call whose arguments are no JSON object."""
     choice = chat["choices"][0]
-    said = choice.get("message") or {}
+    stated = choice.get("message") or {}
     reason = choice.get("finish_reason") or "stop"
     content: list[dict[str, object]] = []
     for name in ("content", "refusal"):
-        text = said.get(name)
+        text = stated.get(name)
         if isinstance(text, str) and text:
             content.append({"type": "text", "text": text})
-    for number, call in enumerate(said.get("tool_calls") or ()):
+    for number, call in enumerate(stated.get("tool_calls") or ()):
         given = arguments_of(call)
         if given is None and reason != "length":
             raise MalformedEventError("malformed_tool_arguments")
@@ -59,24 +59,24 @@ def chat_of(message: Mapping[str, Any], created_s: int) -> dict[str, object]:
             function = {"name": block.get("name"), "arguments": given}
             calls.append({"id": block.get("id"), "type": "function", "function": function})
     content = "".join(texts) or (None if calls else "")
-    said: dict[str, object] = {"role": "assistant", "content": content, "refusal": None}
+    stated: dict[str, object] = {"role": "assistant", "content": content, "refusal": None}
     if calls:
-        said["tool_calls"] = calls
+        stated["tool_calls"] = calls
     reason = FINISH_REASONS.get(str(message.get("stop_reason")), "stop")
     return {
         "id": message.get("id") or "", "object": "chat.completion", "created": created_s,
         "model": message.get("model") or "",
-        "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": reason}],
+        "choices": [{"index": 0, "message": stated, "logprobs": None, "finish_reason": reason}],
         "usage": usage_as_chat(merged_usage(None, message.get("usage")) or TokenUsage(0, 0)),
     }  # fmt: skip
 
 
 def messages_usage(usage: TokenUsage | None) -> dict[str, int]:
     """Tokens as messages tell them: those read from the cache are counted apart."""
-    told = usage or TokenUsage(0, 0)
+    reported = usage or TokenUsage(0, 0)
     return {
-        "input_tokens": told.input_tokens - told.cached_input_tokens, "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": told.cached_input_tokens, "output_tokens": told.output_tokens,
+        "input_tokens": reported.input_tokens - reported.cached_input_tokens, "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": reported.cached_input_tokens, "output_tokens": reported.output_tokens,
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class MessagesFromChat:
         self._after = ""
         self._reason = "stop"
         self._usage: TokenUsage | None = None
-        self._told = False
+        self._reported = False
 
     @property
     def finished(self) -> bool:
@@ -44,7 +44,7 @@ class MessagesFromChat:
 
     def rest(self) -> tuple[StreamEvent, ...]:
         """The end of the message, where no ``[DONE]`` has brought it."""
-        return () if self._told else (StreamEvent(self._end()),)
+        return () if self._reported else (StreamEvent(self._end()),)
 
     def read(self, frame: Frame) -> StreamEvent:
         """One chunk. Raises MalformedEventError, ErrorEventError."""
@@ -56,7 +56,7 @@ class MessagesFromChat:
             return seen  # a comment is one everywhere
         seen.raw = b""
         if frame.data.strip() == DONE:
-            if self._inner.finished and not self._told:
+            if self._inner.finished and not self._reported:
                 seen.raw = self._end()
             return seen
         chunk = parse(frame.data)
@@ -73,7 +73,7 @@ class MessagesFromChat:
             "id": chunk.get("id") or "", "type": "message", "role": "assistant", "model": chunk.get("model") or "",
             "content": [], "stop_reason": None, "stop_sequence": None, "usage": messages_usage(None),
         }  # fmt: skip
-        return _said("message_start", message=message)
+        return _stated("message_start", message=message)
 
     def _choice(self, choice: Mapping[str, Any]) -> bytes:
         delta = choice.get("delta")
@@ -97,12 +97,12 @@ class MessagesFromChat:
         before = b"" if self._open == "text" else self._block("text", {"type": "text", "text": ""})
         return before + self._delta({"type": "text_delta", "text": text})
 
-    def _call(self, said: Mapping[str, Any]) -> bytes:
-        index = self._index_of(said)
+    def _call(self, stated: Mapping[str, Any]) -> bytes:
+        index = self._index_of(stated)
         call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-        function = said.get("function")
+        function = stated.get("function")
         function = function if isinstance(function, dict) else {}
-        call["id"] = call["id"] or str(said.get("id") or "")
+        call["id"] = call["id"] or str(stated.get("id") or "")
         call["name"] += str(function.get("name") or "")
         more = str(function.get("arguments") or "")
         call["arguments"] += more
@@ -113,13 +113,13 @@ class MessagesFromChat:
             return self._delta({"type": "input_json_delta", "partial_json": more})
         return b""
 
-    def _index_of(self, said: Mapping[str, Any]) -> int:
+    def _index_of(self, stated: Mapping[str, Any]) -> int:
         """Which call: as told; where nothing is told, a new id begins a new one."""
-        index = said.get("index")
+        index = stated.get("index")
         if isinstance(index, int):
             return index
         last = max(self._calls, default=-1)
-        given = said.get("id")
+        given = stated.get("id")
         return last + 1 if last < 0 or (given and given != self._calls[last]["id"]) else last
 
     def _tool(self, index: int) -> bytes:
@@ -134,26 +134,28 @@ class MessagesFromChat:
         closed = self._close()
         self._open = kind
         self._index += 1
-        return closed + _said("content_block_start", index=self._index, content_block=block)
+        return closed + _stated("content_block_start", index=self._index, content_block=block)
 
     def _close(self) -> bytes:
         if self._open is None:
             return b""
         self._open = None
-        return _said("content_block_stop", index=self._index)
+        return _stated("content_block_stop", index=self._index)
 
     def _delta(self, delta: Mapping[str, object]) -> bytes:
-        return _said("content_block_delta", index=self._index, delta=delta)
+        return _stated("content_block_delta", index=self._index, delta=delta)
 
     def _end(self) -> bytes:
-        self._told = True
+        self._reported = True
         raw = b"".join(self._tool(index) for index in sorted(self._calls) if index != self._live)
         self._live = None
         if self._after:
             raw += self._text(self._after)
         raw += self._close()
         delta = {"stop_reason": STOP_REASONS.get(self._reason, "end_turn"), "stop_sequence": None}
-        return raw + _said("message_delta", delta=delta, usage=messages_usage(self._usage)) + _said("message_stop")
+        return (
+            raw + _stated("message_delta", delta=delta, usage=messages_usage(self._usage)) + _stated("message_stop")
+        )
 
 
 class ChatFromMessages:
@@ -187,20 +189,20 @@ class ChatFromMessages:
 
     def read(self, frame: Frame) -> StreamEvent:
         """One event. Raises MalformedEventError, ErrorEventError."""
-        seen, said = self._inner.read_said(frame)
+        seen, stated = self._inner.read_stated(frame)
         if frame.data is None or not frame.data.strip():
             return seen  # a comment is one everywhere
         if seen.usage is not None:
             self._usage = seen.usage
-        kind = said.get("type")
+        kind = stated.get("type")
         seen.raw = b""
         if kind == "message_start":
             self._head |= {"id": seen.response_id or "", "model": seen.model or ""}
             seen.raw = self._chunk({"role": "assistant", "content": ""})
         elif kind == "content_block_start":
-            seen.raw = self._begin(said.get("content_block"))
+            seen.raw = self._begin(stated.get("content_block"))
         elif kind == "content_block_delta":
-            seen.raw = self._more(said.get("delta"))
+            seen.raw = self._more(stated.get("delta"))
         elif kind == "message_delta" and seen.finish_reason is not None:
             seen.raw = self._chunk({}, FINISH_REASONS.get(seen.finish_reason, "stop"))
         elif kind == "message_stop":
@@ -234,8 +236,8 @@ class ChatFromMessages:
     def _stop(self) -> bytes:
         usage = b""
         if self._show_usage:
-            told = usage_as_chat(self._usage or TokenUsage(0, 0))
-            usage = event(_json({**self._head, "choices": [], "usage": told}).encode())
+            reported = usage_as_chat(self._usage or TokenUsage(0, 0))
+            usage = event(_json({**self._head, "choices": [], "usage": reported}).encode())
         return usage + event(DONE)
 
     def _chunk(self, delta: Mapping[str, object], reason: str | None = None) -> bytes:
@@ -243,7 +245,7 @@ class ChatFromMessages:
         return event(_json({**self._head, "choices": [choice]}).encode())
 
 
-def _said(kind: str, **more: object) -> bytes:
+def _stated(kind: str, **more: object) -> bytes:
     return event(_json({"type": kind, **more}).encode(), kind)
 
 

@@ -107,7 +107,7 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 
 def _assistant(content: object) -> dict[str, object]:
-    said: dict[str, object] = {"role": "assistant", "content": texts_of(content) or None}
+    stated: dict[str, object] = {"role": "assistant", "content": texts_of(content) or None}
     calls = [
         {
             "id": block.get("id"),
@@ -118,10 +118,10 @@ def _assistant(content: object) -> dict[str, object]:
         if block.get("type") == "tool_use"
     ]
     if calls:
-        said["tool_calls"] = calls
-    elif said["content"] is None:
-        said["content"] = ""
-    return said
+        stated["tool_calls"] = calls
+    elif stated["content"] is None:
+        stated["content"] = ""
+    return stated
 
 
 def _user(content: object) -> Iterator[dict[str, object]]:

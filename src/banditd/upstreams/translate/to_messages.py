@@ -55,30 +55,32 @@ def to_messages(body: Mapping[str, Any]) -> dict[str, object]:
     Instructions (system, developer), wherever they stand, become the system prompt. ``seed`` and ``reasoning_effort``
     are left out: the arm's ``params`` say how it thinks.
     """
-    told: dict[str, object] = {"model": body.get("model")}
+    reported: dict[str, object] = {"model": body.get("model")}
     limit = body.get("max_completion_tokens")
-    told["max_tokens"] = limit if limit is not None else body.get("max_tokens") or DEFAULT_MAX_TOKENS
+    reported["max_tokens"] = limit if limit is not None else body.get("max_tokens") or DEFAULT_MAX_TOKENS
     messages = list(_dicts(body.get("messages")))
     system = [_text(message.get("content")) for message in messages if message.get("role") in {"system", "developer"}]
     if any(system):
-        told["system"] = "\n\n".join(one for one in system if one)
-    told["messages"] = _merged(message for message in messages if message.get("role") not in {"system", "developer"})
+        reported["system"] = "\n\n".join(one for one in system if one)
+    reported["messages"] = _merged(
+        message for message in messages if message.get("role") not in {"system", "developer"}
+    )
     for name in ("top_p", "stream"):
         if body.get(name) is not None:
-            told[name] = body[name]
+            reported[name] = body[name]
     warmth = body.get("temperature")
     if isinstance(warmth, int | float):
-        told["temperature"] = min(warmth, 1)  # the scale ends here
+        reported["temperature"] = min(warmth, 1)  # the scale ends here
     stop = body.get("stop")
     if stop:
-        told["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+        reported["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     if isinstance(body.get("user"), str):
-        told["metadata"] = {"user_id": body["user"]}
+        reported["metadata"] = {"user_id": body["user"]}
     tools = [_tool(_function(tool)) for tool in _dicts(body.get("tools"))]
     if tools:
-        told["tools"] = tools
-        _choose(body, told)
-    return told
+        reported["tools"] = tools
+        _choose(body, reported)
+    return reported
 
 
 def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -161,14 +163,14 @@ def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tool(function: Mapping[str, Any]) -> dict[str, object]:
-    told: dict[str, object] = {"name": function["name"]}
+    reported: dict[str, object] = {"name": function["name"]}
     if "description" in function:
-        told["description"] = function["description"]
-    told["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
-    return told
+        reported["description"] = function["description"]
+    reported["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
+    return reported
 
 
-def _choose(body: Mapping[str, Any], told: dict[str, object]) -> None:
+def _choose(body: Mapping[str, Any], reported: dict[str, object]) -> None:
     choice = body.get("tool_choice")
     chosen: dict[str, object] | None = None
     if isinstance(choice, dict):
@@ -180,7 +182,7 @@ def _choose(body: Mapping[str, Any], told: dict[str, object]) -> None:
         if chosen["type"] != "none":
             chosen["disable_parallel_tool_use"] = True
     if chosen is not None:
-        told["tool_choice"] = chosen
+        reported["tool_choice"] = chosen
 
 
 def _dicts(value: object) -> Iterator[Mapping[str, Any]]:

@@ -37,15 +37,15 @@ class Conversation:
 def read_conversation(body: Mapping[str, Any]) -> Conversation:
     """The conversation of a chat, of messages, or of responses."""
     items = [one for one in _items(body) if isinstance(one, dict)]
-    told = [one for one in items if one.get("role") not in {"system", "developer"}]
+    reported = [one for one in items if one.get("role") not in {"system", "developer"}]
     before = [one for one in items if one.get("role") in {"system", "developer"}]
-    first = next((one.get("content") for one in told if _is_plain(one)), None)
+    first = next((one.get("content") for one in reported if _is_plain(one)), None)
     return Conversation(
         opening=to_json(first),
         setting=to_json(
             [body.get("system"), body.get("instructions"), before, body.get("tools"), body.get("functions")]
         ),
-        open=_is_open(told) or body.get("previous_response_id") is not None,
+        open=_is_open(reported) or body.get("previous_response_id") is not None,
         sent_share=_sent_share(items, body),
     )
 
@@ -65,10 +65,10 @@ def _is_plain(item: Mapping[str, Any]) -> bool:
     return not kinds or any(kind not in _RESULTS for kind in kinds)
 
 
-def _is_open(told: Sequence[Mapping[str, Any]]) -> bool:
-    if not told:
+def _is_open(reported: Sequence[Mapping[str, Any]]) -> bool:
+    if not reported:
         return False
-    return not _is_plain(told[-1]) or _has_result(told[-1]) or any(_has_thought(one) for one in told)
+    return not _is_plain(reported[-1]) or _has_result(reported[-1]) or any(_has_thought(one) for one in reported)
 
 
 def _has_result(item: Mapping[str, Any]) -> bool:

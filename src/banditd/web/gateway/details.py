@@ -15,5 +15,5 @@ def details_of(exchange: Exchange) -> dict[str, object]:
         details |= decision_answer(exchange.decision, dry_run=False, explain=True)
     served = exchange.served
     details["served_arm"] = None if served is None else served.arm
-    details["attempts"] = [asdict(attempt) for attempt in exchange.told]
+    details["attempts"] = [asdict(attempt) for attempt in exchange.attempts_now]
     return details

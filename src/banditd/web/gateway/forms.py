@@ -15,7 +15,7 @@ from aiohttp import web
 from banditd.core import errors as e
 from banditd.ports.upstreams import UpstreamError
 from banditd.web.json import encode, json_answer
-from banditd.web.problems import INTERNAL, NOT_FOUND, BodyTooLargeError, kind_of
+from banditd.web.problems import CHALLENGE, INTERNAL, NOT_FOUND, UNAUTHENTICATED, BodyTooLargeError, kind_of
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 # A client that is told to wait longer had better give up: its own retries would time out.
@@ -122,6 +122,8 @@ def failure_of(error: BaseException) -> Failure:
         headers = _wait(error.retry_after_s, again=False)
     elif isinstance(error, e.RateLimitedError | e.UnavailableError):
         headers = _wait(error.retry_after_s, again=True)
+    elif kind is UNAUTHENTICATED:
+        headers = {"WWW-Authenticate": CHALLENGE}
     if kind is NOT_FOUND:
         code = {"policy_unknown": "model_not_found", "profile_unknown": "model_not_found"}.get(code, code)
     param = None if error.field is None else error.field.lstrip("/").replace("/", ".")

@@ -39,23 +39,23 @@ def listed(aliases: Mapping[str, str], policies: Policies) -> list[str]:
     return names
 
 
-def anthropic_page(names: Sequence[str], asked: Mapping[str, str]) -> dict[str, object]:
+def anthropic_page(names: Sequence[str], requested: Mapping[str, str]) -> dict[str, object]:
     """The names as Anthropic's clients list models: a page of ``limit``, behind ``after_id`` or before ``before_id``.
 
     Raises InvalidInputError.
     """
-    limit = asked.get("limit", str(_PAGE))
+    limit = requested.get("limit", str(_PAGE))
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MOST:
         raise InvalidInputError(f"limit must be a whole number from 1 to {_MOST}", field="/limit")
     left = list(names)
     for name, behind in (("after_id", True), ("before_id", False)):
-        if name in asked:
-            if asked[name] not in left:
-                raise InvalidInputError(f"there is no model {asked[name][:128]!r} to begin at", field=f"/{name}")
-            place = left.index(asked[name])
+        if name in requested:
+            if requested[name] not in left:
+                raise InvalidInputError(f"there is no model {requested[name][:128]!r} to begin at", field=f"/{name}")
+            place = left.index(requested[name])
             left = left[place + 1 :] if behind else left[:place]
     count = int(limit)
-    page = left[-count:] if "before_id" in asked and "after_id" not in asked else left[:count]
+    page = left[-count:] if "before_id" in requested and "after_id" not in requested else left[:count]
     data = [
         {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"} for name in page
     ]

@@ -26,8 +26,8 @@ class ResponsesForm(ChatForm):
             "tool_choice": "auto", "tools": [],
         }  # fmt: skip
         error = {"message": failure.message, "type": failure.type, "param": failure.param, "code": failure.code}
-        said = {"code": failure.code, "message": failure.message, "param": failure.param, "error": error}
-        return _event("response.failed", {"response": response}) + _event("error", said)
+        stated = {"code": failure.code, "message": failure.message, "param": failure.param, "error": error}
+        return _event("response.failed", {"response": response}) + _event("error", stated)
 
     def details_event(self, details: Mapping[str, object], response_id: str | None, model: str | None) -> bytes:
         """An event of a type of our own."""
@@ -39,8 +39,8 @@ class ResponsesForm(ChatForm):
 
 
 def _event(kind: str, more: Mapping[str, object]) -> bytes:
-    said = {"type": kind, "sequence_number": 0, **more}
-    return f"event: {kind}\ndata: ".encode() + encode(said) + b"\n\n"
+    stated = {"type": kind, "sequence_number": 0, **more}
+    return f"event: {kind}\ndata: ".encode() + encode(stated) + b"\n\n"
 
 
 RESPONSES_FORM: Final[Form] = ResponsesForm()

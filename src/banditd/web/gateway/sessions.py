@@ -57,7 +57,7 @@ class Session:
 
 
 def session_of(
-    said: str | None,
+    stated: str | None,
     headers: Mapping[str, str],
     body: Mapping[str, Any],
     conversation: Conversation,
@@ -69,18 +69,18 @@ def session_of(
 
     headers : names in lower case. said : ``banditd.session_id`` or ``x-banditd-session``.
     """
-    if said:
-        return Session(said, said)
-    told = _told(headers, body)
+    if stated:
+        return Session(stated, stated)
+    named = _named(headers, body)
     users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
-    setting = b"" if told else conversation.setting + to_json(users)
-    name = names.name(key_name, told or "", setting, conversation.opening)
-    return Session(told or name, name)
+    setting = b"" if named else conversation.setting + to_json(users)
+    name = names.name(key_name, named or "", setting, conversation.opening)
+    return Session(named or name, name)
 
 
-def reference_of(said: str | None, headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+def reference_of(stated: str | None, headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
     """What the client calls the decision by: as it says to us, else its message's id, else its trace's."""
-    given = said or _label(_metadata(body).get("banditd_reference"))
+    given = stated or _label(_metadata(body).get("banditd_reference"))
     if given:
         return given
     for name in MESSAGE_HEADERS:
@@ -90,7 +90,7 @@ def reference_of(said: str | None, headers: Mapping[str, str], body: Mapping[str
     return trace[1] if trace is not None and trace[1] != "0" * 32 else None
 
 
-def _told(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
     for name in SESSION_HEADERS:
         if given := _label(headers.get(name)):
             return given

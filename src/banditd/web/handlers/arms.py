@@ -42,40 +42,40 @@ async def get(api: Api, request: web.Request) -> web.Response:
 async def add(api: Api, request: web.Request) -> web.Response:
     """A new arm; routed to from the next snapshot on."""
     policy = read_parameters(request, ArmParameters).policy
-    asked = await read_model(request, ArmRequest)
-    if asked.price.valid_from is not None:
+    requested = await read_model(request, ArmRequest)
+    if requested.price.valid_from is not None:
         message = "a new arm's first price holds at once; patch the arm to schedule another"
         raise InvalidFieldsError(message, errors=[("/price/valid_from", message)])
     view = await api.services.arms.add(
         Arm(
             policy=policy,
-            arm=asked.arm,
-            upstream_model=asked.upstream_model or asked.arm,
-            provider=asked.provider,
-            price=Price(**{field: getattr(asked.price, field) for field in _PRICE}),
-            enabled=asked.enabled,
-            capabilities=frozenset(asked.capabilities),
-            context_window_tokens=asked.context_window_tokens,
-            quality_prior=asked.quality_prior,
-            prior_worth=asked.prior_worth,
-            quality_tier=asked.quality_tier,
-            expected_output_tokens=asked.expected_output_tokens,
-            expected_latency_ms=asked.expected_latency_ms,
-            min_share=asked.min_share,
-            max_share=asked.max_share,
-            kwh_per_mtok_in=asked.kwh_per_mtok_in,
-            kwh_per_mtok_out=asked.kwh_per_mtok_out,
-            onboarding_decisions=asked.onboarding_decisions,
-            onboarding_usd=asked.onboarding_usd,
-            upstream=asked.upstream,
-            params=asked.params,
-            rename_params=asked.rename_params,
-            first_token_s=asked.first_token_s,
+            arm=requested.arm,
+            upstream_model=requested.upstream_model or requested.arm,
+            provider=requested.provider,
+            price=Price(**{field: getattr(requested.price, field) for field in _PRICE}),
+            enabled=requested.enabled,
+            capabilities=frozenset(requested.capabilities),
+            context_window_tokens=requested.context_window_tokens,
+            quality_prior=requested.quality_prior,
+            prior_worth=requested.prior_worth,
+            quality_tier=requested.quality_tier,
+            expected_output_tokens=requested.expected_output_tokens,
+            expected_latency_ms=requested.expected_latency_ms,
+            min_share=requested.min_share,
+            max_share=requested.max_share,
+            kwh_per_mtok_in=requested.kwh_per_mtok_in,
+            kwh_per_mtok_out=requested.kwh_per_mtok_out,
+            onboarding_decisions=requested.onboarding_decisions,
+            onboarding_usd=requested.onboarding_usd,
+            upstream=requested.upstream,
+            params=requested.params,
+            rename_params=requested.rename_params,
+            first_token_s=requested.first_token_s,
         ),
-        request_key(request, "add_arm", asked),
-        anew=not asked.keep_statistics,
+        request_key(request, "add_arm", requested),
+        anew=not requested.keep_statistics,
     )
-    location = f"/v1/arms/{quote(asked.arm, safe='')}?policy={quote(policy, safe='')}"
+    location = f"/v1/arms/{quote(requested.arm, safe='')}?policy={quote(policy, safe='')}"
     headers = {"Location": location, **duplicate_header(duplicate=view.duplicate)}
     return json_answer(arm_answer(view), status=201, headers=headers)
 
@@ -84,23 +84,23 @@ async def patch(api: Api, request: web.Request) -> web.Response:
     """Change what is given; what is left out stays."""
     policy = read_parameters(request, ArmParameters).policy
     name = path_name(request, "arm")
-    asked = await read_model(request, ArmPatch)
-    given = asked.model_fields_set
+    requested = await read_model(request, ArmPatch)
+    given = requested.model_fields_set
     if not given:
         raise InvalidFieldsError("nothing to change", errors=[("", "give at least one field")])
-    changes: dict[str, object] = {field: getattr(asked, field) for field in _PLAIN if field in given}
+    changes: dict[str, object] = {field: getattr(requested, field) for field in _PLAIN if field in given}
     if "capabilities" in given:
-        changes["capabilities"] = frozenset(asked.capabilities)
+        changes["capabilities"] = frozenset(requested.capabilities)
     if "price" in given:
-        given_prices = asked.price.model_fields_set
-        changes["price"] = {field: getattr(asked.price, field) for field in _PRICE if field in given_prices}
-    valid_from_us = time_of("/price/valid_from", asked.price.valid_from)
+        given_prices = requested.price.model_fields_set
+        changes["price"] = {field: getattr(requested.price, field) for field in _PRICE if field in given_prices}
+    valid_from_us = time_of("/price/valid_from", requested.price.valid_from)
     view = await api.services.arms.patch(
         policy,
         name,
         changes,
         price_from_us=valid_from_us,
-        key=request_key(request, "patch_arm", asked, target=name),
+        key=request_key(request, "patch_arm", requested, target=name),
     )
     return json_answer(arm_answer(view), headers=duplicate_header(duplicate=view.duplicate))
 

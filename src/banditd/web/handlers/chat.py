@@ -16,10 +16,10 @@ from banditd.services.bundle import Gateway
 from banditd.services.gateway.call import GatewayCall
 from banditd.web.api import Api
 from banditd.web.body import read_body
-from banditd.web.gateway.asked import Asked, read_chat
 from banditd.web.gateway.forms import CHAT_FORM, Form
 from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
+from banditd.web.gateway.parsed_request import ParsedRequest, read_chat
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
 from banditd.web.handlers.feedback import link_of
@@ -32,10 +32,10 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer a chat: decide, call, stream through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        asked = read_chat(await read_body(request))
-        options = read_options(request, asked.options)
-        call = gateway_call(api, request, gateway, asked, options, "chat")
-        return await answered(api, request, gateway, call, asked, options, CHAT_FORM)
+        requested = read_chat(await read_body(request))
+        options = read_options(request, requested.options)
+        call = gateway_call(api, request, gateway, requested, options, "chat")
+        return await answered(api, request, gateway, call, requested, options, CHAT_FORM)
 
 
 async def models(api: Api, request: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ async def answered(
     request: web.Request,
     gateway: Gateway,
     call: GatewayCall,
-    asked: Asked,
+    requested: ParsedRequest,
     options: GatewayOptions,
     form: Form,
 ) -> web.StreamResponse:
@@ -71,8 +71,8 @@ async def answered(
         watch=api.watch,
         metrics=api.metrics,
         surface=call.surface,
-        stream=asked.stream,
-        show_usage=asked.show_usage,
+        stream=requested.stream,
+        show_usage=requested.show_usage,
         explain=options.explain,
         own_ids=api.config.gateway.own_ids and call.surface == "chat",
         link=partial(link_of, api, request) if options.feedback_link else None,
@@ -92,13 +92,18 @@ def gateway_of(api: Api) -> Gateway:
 
 
 def gateway_call(
-    api: Api, request: web.Request, gateway: Gateway, asked: Asked, options: GatewayOptions, surface: Surface
+    api: Api,
+    request: web.Request,
+    gateway: Gateway,
+    requested: ParsedRequest,
+    options: GatewayOptions,
+    surface: Surface,
 ) -> GatewayCall:
     """What the services understand. Raises NotFoundError for an unknown model, InvalidInputError."""
-    named = resolve(asked.model, api.config.gateway.aliases, gateway.policies())
+    named = resolve(requested.model, api.config.gateway.aliases, gateway.policies())
     _check_pinned(named, options)
     most = api.config.max_input_chars
-    length = 0 if asked.text is None else len(asked.text)
+    length = 0 if requested.text is None else len(requested.text)
     if length > most:
         raise InvalidInputError(
             f"the messages have {length} characters; at most {most} are taken (server.max_input_chars)",
@@ -106,17 +111,17 @@ def gateway_call(
             field="/messages",
         )
     headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
-    query = _query(asked, options, named, request.get(KEY_NAME))
+    query = _query(requested, options, named, request.get(KEY_NAME))
     if surface != "embeddings":  # those are no conversation
         query = in_conversation(
-            query, headers, asked.body, api.services.conversations, cache_s=api.config.gateway.prompt_cache_s
+            query, headers, requested.body, api.services.conversations, cache_s=api.config.gateway.prompt_cache_s
         )
     return GatewayCall(
         query=query,
         surface=surface,
-        body=asked.body,
-        stream=asked.stream,
-        wanted=asked.wanted,
+        body=requested.body,
+        stream=requested.stream,
+        wanted=requested.wanted,
         headers=headers,
     )
 
@@ -133,14 +138,14 @@ def _check_pinned(named: Named, options: GatewayOptions) -> None:
             )
 
 
-def _query(asked: Asked, options: GatewayOptions, named: Named, key_name: str | None) -> Query:
+def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_name: str | None) -> Query:
     candidates = (named.arm,) if named.arm is not None else options.candidates
     return Query(
         policy=options.policy or named.policy,
-        text=None if asked.text is None else asked.text.replace("\0", "\ufffd"),
+        text=None if requested.text is None else requested.text.replace("\0", "\ufffd"),
         embedding=None if options.embedding is None else np.array(options.embedding, dtype=np.float64),
-        turns=asked.turns,
-        tools=asked.tools,
+        turns=requested.turns,
+        tools=requested.tools,
         features=options.features or {},
         candidates=None if candidates is None else tuple(candidates),
         excluded_arms=frozenset(options.excluded_arms or ()),

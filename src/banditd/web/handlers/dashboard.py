@@ -28,21 +28,21 @@ _HEADERS = {
 
 async def map_(api: Api, request: web.Request) -> web.Response:
     """Where recent queries lie."""
-    asked = read_parameters(request, MapParameters)
-    check_limit(asked.limit, api.config.max_page)
-    return json_answer(await api.services.dashboard.map(asked.policy, asked.limit))
+    requested = read_parameters(request, MapParameters)
+    check_limit(requested.limit, api.config.max_page)
+    return json_answer(await api.services.dashboard.map(requested.policy, requested.limit))
 
 
 async def choices(api: Api, request: web.Request) -> web.Response:
     """What the policy would choose in every cluster."""
-    asked = read_parameters(request, PolicyParameters)
-    return json_answer(await api.services.dashboard.choices(asked.policy))
+    requested = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.dashboard.choices(requested.policy))
 
 
 async def learning(api: Api, request: web.Request) -> web.Response:
     """What was learned, against fixed arms and over time."""
-    asked = read_parameters(request, PolicyParameters)
-    return json_answer(await api.services.dashboard.learning(asked.policy))
+    requested = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.dashboard.learning(requested.policy))
 
 
 async def page(_api: Api, request: web.Request) -> web.Response:

@@ -22,19 +22,19 @@ from banditd.web.security import OWNER
 
 async def page(api: Api, request: web.Request) -> web.Response:
     """A page of the log, newest first."""
-    asked = read_parameters(request, DecisionParameters)
-    check_limit(asked.limit, api.config.max_page)
+    requested = read_parameters(request, DecisionParameters)
+    check_limit(requested.limit, api.config.max_page)
     filters = DecisionFilter(
-        policy=asked.policy,
-        arm=asked.arm,
-        session_id=asked.session_id,
-        reference=asked.reference,
-        cluster=asked.cluster,
-        explored=asked.explored,
-        since_us=time_of("since", asked.since),
-        until_us=time_of("until", asked.until),
-        before_id=asked.before_id,
-        limit=asked.limit,
+        policy=requested.policy,
+        arm=requested.arm,
+        session_id=requested.session_id,
+        reference=requested.reference,
+        cluster=requested.cluster,
+        explored=requested.explored,
+        since_us=time_of("since", requested.since),
+        until_us=time_of("until", requested.until),
+        before_id=requested.before_id,
+        limit=requested.limit,
     )
     return json_answer(await api.services.reports.decisions(filters))
 
@@ -47,10 +47,10 @@ async def get(api: Api, request: web.Request) -> web.Response:
 async def report_usage(api: Api, request: web.Request) -> web.Response:
     """What the decision really cost."""
     decision_id = await path_decision(api, request)
-    asked = await read_model(request, UsageRequest)
-    key = request_key(request, "usage", asked, target=decision_id)
+    requested = await read_model(request, UsageRequest)
+    key = request_key(request, "usage", requested, target=decision_id)
     receipt = await api.services.rewards.report_usage(
-        replace(_report(decision_id, asked), request_key=key, owner=request.get(OWNER))
+        replace(_report(decision_id, requested), request_key=key, owner=request.get(OWNER))
     )
     return json_answer(
         {
@@ -62,34 +62,34 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     )
 
 
-def _report(decision_id: str, asked: UsageRequest) -> UsageReport:
+def _report(decision_id: str, requested: UsageRequest) -> UsageReport:
     return UsageReport(
         decision_id=decision_id,
-        served_arm=asked.served_arm,
-        input_tokens=asked.input_tokens,
-        output_tokens=asked.output_tokens,
-        cached_input_tokens=asked.cached_input_tokens,
-        cost_usd=asked.cost_usd,
-        latency_ms=asked.latency_ms,
-        error=asked.error,
-        finish_reason=asked.finish_reason,
-        response_id=asked.response_id,
-        attempts=tuple(_attempt(one) for one in asked.attempts or ()),
-        body_hash=hashlib.sha256(encode(asked.model_dump(exclude_none=True))).hexdigest(),
+        served_arm=requested.served_arm,
+        input_tokens=requested.input_tokens,
+        output_tokens=requested.output_tokens,
+        cached_input_tokens=requested.cached_input_tokens,
+        cost_usd=requested.cost_usd,
+        latency_ms=requested.latency_ms,
+        error=requested.error,
+        finish_reason=requested.finish_reason,
+        response_id=requested.response_id,
+        attempts=tuple(_attempt(one) for one in requested.attempts or ()),
+        body_hash=hashlib.sha256(encode(requested.model_dump(exclude_none=True))).hexdigest(),
     )
 
 
-def _attempt(asked: AttemptRequest) -> Attempt:
+def _attempt(requested: AttemptRequest) -> Attempt:
     return Attempt(
-        arm=asked.arm,
-        error=None if asked.error is None else error_class_of(asked.error),
-        latency_ms=asked.latency_ms,
-        input_tokens=asked.input_tokens,
-        output_tokens=asked.output_tokens,
-        cached_input_tokens=asked.cached_input_tokens,
-        cost_usd=asked.cost_usd,
-        retry_after_s=asked.retry_after_s,
-        first_token_ms=asked.first_token_ms,
+        arm=requested.arm,
+        error=None if requested.error is None else error_class_of(requested.error),
+        latency_ms=requested.latency_ms,
+        input_tokens=requested.input_tokens,
+        output_tokens=requested.output_tokens,
+        cached_input_tokens=requested.cached_input_tokens,
+        cost_usd=requested.cost_usd,
+        retry_after_s=requested.retry_after_s,
+        first_token_ms=requested.first_token_ms,
     )
 
 

@@ -9,11 +9,11 @@ from aiohttp import web
 from banditd.core.errors import NotFoundError
 from banditd.web.api import Api
 from banditd.web.body import read_body
-from banditd.web.gateway.asked import Asked
-from banditd.web.gateway.asked_responses import read_embeddings
 from banditd.web.gateway.forms import CHAT_FORM
 from banditd.web.gateway.names import Policies, resolve
 from banditd.web.gateway.options import read_options
+from banditd.web.gateway.parsed_request import ParsedRequest
+from banditd.web.gateway.parsed_request_responses import read_embeddings
 from banditd.web.handlers.chat import answered, gateway_call, gateway_of, place
 
 
@@ -21,24 +21,24 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Embed: call the one arm, pass its answer through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        asked = read_embeddings(await read_body(request), api.config.max_input_chars)
-        asked = replace(asked, model=_the_arm(api, asked, gateway.policies()))
-        options = read_options(request, asked.options)
+        requested = read_embeddings(await read_body(request), api.config.max_input_chars)
+        requested = replace(requested, model=_the_arm(api, requested, gateway.policies()))
+        options = read_options(request, requested.options)
         if options.expected_output_tokens is None:
             options = options.model_copy(update={"expected_output_tokens": 0.0})
-        call = gateway_call(api, request, gateway, asked, options, "embeddings")
-        return await answered(api, request, gateway, call, asked, options, CHAT_FORM)
+        call = gateway_call(api, request, gateway, requested, options, "embeddings")
+        return await answered(api, request, gateway, call, requested, options, CHAT_FORM)
 
 
-def _the_arm(api: Api, asked: Asked, policies: Policies) -> str:
+def _the_arm(api: Api, requested: ParsedRequest, policies: Policies) -> str:
     """The name that pins an arm: the request's own where it does, else the configured one.
 
     Raises NotFoundError where neither does, or the name is unknown.
     """
     settings = api.config.gateway
-    named = resolve(asked.model, settings.aliases, policies)
+    named = resolve(requested.model, settings.aliases, policies)
     if named.arm is not None:
-        return asked.model
+        return requested.model
     if settings.embeddings is None:
         raise NotFoundError(
             "embeddings come from one arm and are never explored, for vectors of two models cannot be compared: name "

@@ -35,13 +35,13 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Make a link for a decision."""
     feedback = _feedback(api)
     decision_id = await path_decision(api, request)
-    asked = await read_model(request, FeedbackLinkRequest) if request.body_exists else FeedbackLinkRequest()
+    requested = await read_model(request, FeedbackLinkRequest) if request.body_exists else FeedbackLinkRequest()
     token, expires_at_us = await feedback.link(
         decision_id,
-        metric=asked.metric,
-        source=asked.source,
-        expires_in_s=asked.expires_in_s,
-        words=(asked.question or "", asked.up or "", asked.down or ""),
+        metric=requested.metric,
+        source=requested.source,
+        expires_in_s=requested.expires_in_s,
+        words=(requested.question or "", requested.up or "", requested.down or ""),
         owner=request.get(OWNER),
     )
     return json_answer(
@@ -59,8 +59,8 @@ async def vote(api: Api, request: web.Request) -> web.Response:
     feedback = _feedback(api)
     link = feedback.read(request.match_info["token"])
     api.feedback_limiter.take(link.decision_id)
-    said = parse_qs((await read_body(request)).decode("ascii", "replace"))
-    thumb = said.get("thumb", [""])[0]
+    stated = parse_qs((await read_body(request)).decode("ascii", "replace"))
+    thumb = stated.get("thumb", [""])[0]
     if thumb not in _THANKS:
         raise InvalidInputError("press one of the two buttons", code="FEEDBACK_UNKNOWN", field="/thumb")
     await feedback.vote(link, thumb)
@@ -72,8 +72,8 @@ def failed(error: BaseException, request_id: str) -> web.Response:
     if isinstance(error, CrossOriginError | HostUnknownError):
         return problem_answer(error, request_id)
     kind = kind_of(error)
-    told = error.message if isinstance(error, BanditdError) and kind.status < 500 else kind.title
-    answer = _page(f"<h1>{escape(told[:1].upper() + told[1:])}.</h1>", status=kind.status)
+    reported = error.message if isinstance(error, BanditdError) and kind.status < 500 else kind.title
+    answer = _page(f"<h1>{escape(reported[:1].upper() + reported[1:])}.</h1>", status=kind.status)
     if isinstance(error, RateLimitedError):
         answer.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return answer

@@ -28,42 +28,42 @@ _NAME: Final = re.compile(NAME_PATTERN)
 
 
 async def stats(api: Api, request: web.Request) -> web.Response:
-    asked = read_parameters(request, StatsParameters)
-    return json_answer(await api.services.reports.stats(asked.policy, asked.window_s))
+    requested = read_parameters(request, StatsParameters)
+    return json_answer(await api.services.reports.stats(requested.policy, requested.window_s))
 
 
 async def contexts(api: Api, request: web.Request) -> web.Response:
-    asked = read_parameters(request, PolicyParameters)
-    return json_answer(await api.services.reports.contexts(asked.policy))
+    requested = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.reports.contexts(requested.policy))
 
 
 async def timeseries(api: Api, request: web.Request) -> web.Response:
-    asked = read_parameters(request, TimeseriesParameters)
-    since_us, until_us = time_of("since", asked.since), time_of("until", asked.until)
-    return json_answer(await api.services.reports.timeseries(asked.policy, since_us, until_us, asked.step_s))
+    requested = read_parameters(request, TimeseriesParameters)
+    since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
+    return json_answer(await api.services.reports.timeseries(requested.policy, since_us, until_us, requested.step_s))
 
 
 async def budgets(api: Api, request: web.Request) -> web.Response:
-    asked = read_parameters(request, PolicyParameters)
-    return json_answer(await api.services.budgets.budgets(asked.policy))
+    requested = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.budgets.budgets(requested.policy))
 
 
 async def correct_budget(api: Api, request: web.Request) -> web.Response:
     """Put dollars on an account, or take them off."""
     name = path_name(request, "budget")
-    asked = await read_model(request, CorrectionRequest)
+    requested = await read_model(request, CorrectionRequest)
     key = header_key(request)
-    if None not in (key, asked.correction_id) and key != asked.correction_id:
+    if None not in (key, requested.correction_id) and key != requested.correction_id:
         message = "differs from the header Idempotency-Key; give one of them"
         raise InvalidFieldsError(f"correction_id {message}", errors=[("/correction_id", message)])
     corrected = await api.services.corrections.correct(
         CorrectionInput(
-            policy=asked.policy,
+            policy=requested.policy,
             budget=name,
-            account=asked.account,
-            usd=asked.usd,
-            reason=asked.reason,
-            correction_id=asked.correction_id or key,
+            account=requested.account,
+            usd=requested.usd,
+            reason=requested.reason,
+            correction_id=requested.correction_id or key,
             key_name=request.get(KEY_NAME),
         )
     )
@@ -79,10 +79,10 @@ async def policy_report(api: Api, request: web.Request) -> web.Response:
 
 
 async def snapshots(api: Api, request: web.Request) -> web.Response:
-    asked = read_parameters(request, SnapshotParameters)
-    check_limit(asked.limit, api.config.max_page)
+    requested = read_parameters(request, SnapshotParameters)
+    check_limit(requested.limit, api.config.max_page)
     policy = path_name(request, "policy")
-    return json_answer(await api.services.reports.snapshots(policy, asked.limit))
+    return json_answer(await api.services.reports.snapshots(policy, requested.limit))
 
 
 def path_name(request: web.Request, what: str) -> str:

@@ -13,9 +13,9 @@ from banditd.core.references import Reference
 from banditd.services.bundle import Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
-from banditd.web.gateway.asked import Asked
-from banditd.web.gateway.asked_responses import read_responses
 from banditd.web.gateway.options import read_options
+from banditd.web.gateway.parsed_request import ParsedRequest
+from banditd.web.gateway.parsed_request_responses import read_responses
 from banditd.web.gateway.responses_form import RESPONSES_FORM
 from banditd.web.handlers.chat import answered, gateway_call, gateway_of, place
 from banditd.web.keys import KEY_NAME
@@ -25,25 +25,25 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer with a response: decide, call, stream through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        asked = read_responses(await read_body(request))
-        options = read_options(request, asked.options)
-        arm = await _before(api, request, gateway, asked)
+        requested = read_responses(await read_body(request))
+        options = read_options(request, requested.options)
+        arm = await _before(api, request, gateway, requested)
         if arm is not None:
-            asked = replace(asked, model=arm)
+            requested = replace(requested, model=arm)
             options = options.model_copy(update={"policy": None, "profile": None, "candidates": None})
-        call = gateway_call(api, request, gateway, asked, options, "responses")
-        return await answered(api, request, gateway, call, asked, options, RESPONSES_FORM)
+        call = gateway_call(api, request, gateway, requested, options, "responses")
+        return await answered(api, request, gateway, call, requested, options, RESPONSES_FORM)
 
 
-async def _before(api: Api, request: web.Request, gateway: Gateway, asked: Asked) -> str | None:
+async def _before(api: Api, request: web.Request, gateway: Gateway, requested: ParsedRequest) -> str | None:
     """The name of the arm that gave the previous response, which nobody else can go on from; None without one.
 
     A model that names an arm itself is left to it: the response may be known to its upstream, and not to the log.
 
     Raises InvalidInputError where no decision of this API key has given that response.
     """
-    previous = asked.body.get("previous_response_id")
-    if not isinstance(previous, str) or not previous or f"/{ARM}" in asked.model:
+    previous = requested.body.get("previous_response_id")
+    if not isinstance(previous, str) or not previous or f"/{ARM}" in requested.model:
         return None
     await gateway.settled()  # the one before may have ended a moment ago
     try:

@@ -37,9 +37,9 @@ async def create(api: Api, request: web.Request) -> web.Response:
     body = await read_body(request)
     in_header = header_key(request)
     if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
-        asked = await validated(_ONE.validate_json, RewardRequest, body)
-        key = _single_key(in_header, asked.idempotency_key)
-        [outcome] = await api.services.rewards.submit([to_input(asked, key, request)])
+        requested = await validated(_ONE.validate_json, RewardRequest, body)
+        key = _single_key(in_header, requested.idempotency_key)
+        [outcome] = await api.services.rewards.submit([to_input(requested, key, request)])
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
@@ -77,26 +77,27 @@ async def path_decision(api: Api, request: web.Request) -> str:
     return decision_id_in(given) or path_id(request, UNKNOWN_DECISION)
 
 
-def to_input(asked: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
+def to_input(requested: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
     """The reward that the services understand."""
-    reference = None if asked.reference is None else Reference(asked.reference, request.get(KEY_NAME))
-    said: tuple[object, ...] = (
-        asked.decision_id, asked.value, asked.thumb, asked.metric, asked.source, asked.retract,
-        sorted(asked.metadata.items()) if asked.metadata else None,
+    reference = None if requested.reference is None else Reference(requested.reference, request.get(KEY_NAME))
+    stated: tuple[object, ...] = (
+        requested.decision_id, requested.value, requested.thumb, requested.metric, requested.source,
+        requested.retract,
+        sorted(requested.metadata.items()) if requested.metadata else None,
     )  # fmt: skip
     if reference is not None:
-        said = (*said, reference.text, reference.key_name)
+        stated = (*stated, reference.text, reference.key_name)
     return RewardInput(
-        decision_id=asked.decision_id or "",
+        decision_id=requested.decision_id or "",
         reference=reference,
-        value=asked.value,
-        thumb=asked.thumb,
-        metric=asked.metric,
-        source=asked.source,
-        retract=asked.retract,
+        value=requested.value,
+        thumb=requested.thumb,
+        metric=requested.metric,
+        source=requested.source,
+        retract=requested.retract,
         idempotency_key=key,
-        metadata=asked.metadata,
-        body_hash=hashlib.sha256(encode(said)).hexdigest(),
+        metadata=requested.metadata,
+        body_hash=hashlib.sha256(encode(stated)).hexdigest(),
         key_name=request.get(KEY_NAME),
         owner=request.get(OWNER),
     )

@@ -34,10 +34,10 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Route one query."""
     started = perf_counter()
     try:
-        asked = await validated(RouteRequest.model_validate_json, RouteRequest, await read_body(request))
-        query = to_query(asked, api.config.max_input_chars, key_name=request.get(KEY_NAME))
+        requested = await validated(RouteRequest.model_validate_json, RouteRequest, await read_body(request))
+        query = to_query(requested, api.config.max_input_chars, key_name=request.get(KEY_NAME))
         if "Idempotency-Key" in request.headers:
-            query = replace(query, request_key=request_key(request, "route", asked))
+            query = replace(query, request_key=request_key(request, "route", requested))
         decision = await api.services.routing.route(query)
     except BanditdError as error:
         api.metrics.count(api.metrics.route_errors, error.code)
@@ -45,11 +45,13 @@ async def create(api: Api, request: web.Request) -> web.Response:
     elapsed_s = perf_counter() - started
     api.metrics.route_overhead.observe(elapsed_s)
     return web.Response(
-        body=to_json(decision_answer(decision, dry_run=asked.dry_run, explain=asked.explain), inf_nan_mode="null"),
+        body=to_json(
+            decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain), inf_nan_mode="null"
+        ),
         headers=CIMultiDict(
             (
                 ("Content-Type", JSON_TYPE),
-                ("x-banditd-decision-id", "" if asked.dry_run else decision.decision_id),
+                ("x-banditd-decision-id", "" if requested.dry_run else decision.decision_id),
                 ("x-banditd-arm", decision.arm),
                 ("x-banditd-policy-version", str(decision.snapshot_version)),
                 ("x-banditd-propensity", repr(float(decision.propensity))),
@@ -64,20 +66,20 @@ async def create(api: Api, request: web.Request) -> web.Response:
 async def create_batch(api: Api, request: web.Request) -> web.Response:
     """Route several queries; their decisions share one commit."""
     batch = await read_model(request, RouteBatchRequest)
-    asked = batch.queries
-    if len(asked) > api.config.max_batch:
+    requested = batch.queries
+    if len(requested) > api.config.max_batch:
         message = f"at most {api.config.max_batch} queries at once"
         raise InvalidFieldsError(message, errors=[("/queries", message)])
     limit = api.config.max_input_chars
     key_name = request.get(KEY_NAME)
-    queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(asked)]
-    key = await batch_key(request, "route_batch", asked)
+    queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(requested)]
+    key = await batch_key(request, "route_batch", requested)
     if key is not None:
         queries = [replace(query, request_key=replace(key, item=index)) for index, query in enumerate(queries)]
     outcomes = await api.services.routing.route_batch(queries)
     results = []
     pace = Pace()
-    for index, (one, outcome) in enumerate(zip(asked, outcomes, strict=True)):
+    for index, (one, outcome) in enumerate(zip(requested, outcomes, strict=True)):
         results.append(encode(_batch_item(index, one, outcome)))
         await pace.step()
     failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
@@ -86,57 +88,57 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     return raw_answer(b'{"results":[' + b",".join(results) + b"]}", status=207 if failures else 200)
 
 
-def _batch_item(index: int, asked: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
+def _batch_item(index: int, requested: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
     if isinstance(outcome, BanditdError):
         return {"index": index, "status_code": kind_of(outcome).status, "error": item_error(outcome)}
-    answer = decision_answer(outcome, dry_run=asked.dry_run, explain=asked.explain)
+    answer = decision_answer(outcome, dry_run=requested.dry_run, explain=requested.explain)
     return {"index": index, "status_code": 200, "decision": answer}
 
 
-def to_query(asked: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
+def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
     """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
-    text, turns = asked.input, 1
-    if asked.messages is not None:
-        text, turns = join_messages(asked.messages)
+    text, turns = requested.input, 1
+    if requested.messages is not None:
+        text, turns = join_messages(requested.messages)
     if not text:
         text = None
     else:
         if len(text) > max_input_chars:
             message = f"the text has {len(text)} characters; at most {max_input_chars} are taken"
-            where = "/input" if asked.input is not None else "/messages"
+            where = "/input" if requested.input is not None else "/messages"
             raise InvalidFieldsError(message, errors=[(pointer + where, message)])
         if "\0" in text:  # PostgreSQL stores no NUL, and no tokenizer reads one
             text = text.replace("\0", "\ufffd")
-    tools = asked.tools
+    tools = requested.tools
     return Query(
-        policy=asked.policy,
+        policy=requested.policy,
         text=text,
-        embedding=None if asked.embedding is None else np.array(asked.embedding, dtype=np.float64),
+        embedding=None if requested.embedding is None else np.array(requested.embedding, dtype=np.float64),
         turns=turns,
         tools=0 if tools is None else tools if isinstance(tools, int) else len(tools),
-        features=asked.features or _NO_FEATURES,
-        candidates=None if asked.candidates is None else tuple(asked.candidates),
-        excluded_arms=frozenset(asked.excluded_arms) if asked.excluded_arms else _NO_NAMES,
-        capabilities=frozenset(asked.capabilities) if asked.capabilities else _NO_NAMES,
-        max_cost_usd=asked.max_cost_usd,
-        max_latency_ms=asked.max_latency_ms,
-        quality_floor=asked.quality_floor,
-        quality_confidence=asked.quality_confidence,
-        profile=asked.profile,
+        features=requested.features or _NO_FEATURES,
+        candidates=None if requested.candidates is None else tuple(requested.candidates),
+        excluded_arms=frozenset(requested.excluded_arms) if requested.excluded_arms else _NO_NAMES,
+        capabilities=frozenset(requested.capabilities) if requested.capabilities else _NO_NAMES,
+        max_cost_usd=requested.max_cost_usd,
+        max_latency_ms=requested.max_latency_ms,
+        quality_floor=requested.quality_floor,
+        quality_confidence=requested.quality_confidence,
+        profile=requested.profile,
         key_name=key_name,
-        cost_weight=asked.cost_weight,
-        expected_output_tokens=asked.expected_output_tokens,
-        session_id=asked.session_id or None,
-        new_session_arm=asked.new_session_arm,
-        reference=asked.reference or None,
-        tags=_said(asked.tags) if asked.tags else _NOTHING,
-        dry_run=asked.dry_run,
-        explain=asked.explain,
-        defer_activation=asked.defer_activation,
+        cost_weight=requested.cost_weight,
+        expected_output_tokens=requested.expected_output_tokens,
+        session_id=requested.session_id or None,
+        new_session_arm=requested.new_session_arm,
+        reference=requested.reference or None,
+        tags=_stated(requested.tags) if requested.tags else _NOTHING,
+        dry_run=requested.dry_run,
+        explain=requested.explain,
+        defer_activation=requested.defer_activation,
     )
 
 
-def _said(tags: dict[str, str]) -> dict[str, str]:
+def _stated(tags: dict[str, str]) -> dict[str, str]:
     """The tags without empty ones: a client's variable that is not set is no value."""
     return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
 

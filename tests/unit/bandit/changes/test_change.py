@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.changes.arm_changes import PROBE_SHARE
 from banditd.bandit.changes.change import CUT, ResidualTest, ReturnTest, common_part, residual
 from banditd.bandit.changes.drift import LEAST, MOVED, QueryDrift
-from banditd.bandit.changes.regimes import PROBE_SHARE
 from banditd.core.types import Context
 
 ARMS = [ArmPrior("a"), ArmPrior("b"), ArmPrior("c")]
@@ -189,11 +189,11 @@ def play(schema, draw_context) -> Play:  # type: ignore[no-untyped-def]
 
 def test_a_degraded_arm_is_found_discounted_probed_and_taken_back(play: Play) -> None:
     play.rewards(900)
-    assert play.state.regimes.history == ()
+    assert play.state.arm_changes.history == ()
     before = play.state.sums("a").n
     play.level["a"] = 0.45
     play.rewards(90)
-    [event] = play.state.regimes.history
+    [event] = play.state.arm_changes.history
     assert (event.arm, event.kind, event.direction) == ("a", "changed", "down")
     assert event.old_level == pytest.approx(0.8, abs=0.05)
     assert event.new_level == pytest.approx(0.45, abs=0.1)
@@ -206,7 +206,7 @@ def test_a_degraded_arm_is_found_discounted_probed_and_taken_back(play: Play) ->
     assert probes[1:].tolist() == [0.0, 0.0]
     play.level["a"] = 0.8
     play.rewards(90)
-    assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
+    assert [e.kind for e in play.state.arm_changes.history] == ["changed", "recovered"]
     assert play.state.sums("a").n > 0.95 * before
     assert play.state.snapshot().probe_share is None
 
@@ -217,49 +217,49 @@ def test_an_arm_that_fails_at_other_queries_is_discounted_but_not_awaited(play: 
     play.ask_something_else()
     play.level["a"] = 0.3
     play.rewards(90)
-    [event] = [e for e in play.state.regimes.history if e.arm == "a"]
+    [event] = [e for e in play.state.arm_changes.history if e.arm == "a"]
     assert (event.kind, event.direction, event.queries_moved) == ("changed", "down", True)
     assert play.state.sums("a").n < 0.15 * before
     assert not play.state.snapshot().probe_share.any()
-    assert play.state.regimes.curiosity("abc", play.state.folded).tolist() == [1.0, 1.0, 1.0]
+    assert play.state.arm_changes.curiosity("abc", play.state.folded).tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_an_alarm_that_comes_before_the_drift_is_seen_is_excused_by_it(play: Play, restarted: bool) -> None:
     play.rewards(900)
     play.level["a"] = 0.2
-    while not play.state.regimes.changed:
+    while not play.state.arm_changes.changed:
         play.rewards(3)
-    play.state.regimes.stamp(7)
-    assert not play.state.regimes.changed["a"].queries_moved
+    play.state.arm_changes.stamp(7)
+    assert not play.state.arm_changes.changed["a"].queries_moved
     assert play.state.snapshot().probe_share[0] > 0.0
     if restarted:
         play.restart()
     play.ask_something_else()
     play.rewards(30)
-    [event] = [e for e in play.state.regimes.history if e.arm == "a"]
+    [event] = [e for e in play.state.arm_changes.history if e.arm == "a"]
     assert (event.kind, event.at_us, event.queries_moved) == ("changed", 7, True)
     assert not play.state.snapshot().probe_share.any()
 
 
 def test_joined_stretches_count_as_the_one_that_counted_less(play: Play) -> None:
-    ledger = play.state._ledger
+    ledger = play.state._epochs
     play.rewards(60)
     for first in range(1, 10):
         ledger.advance(first)
-        ledger.begin_stretch("a", first)
+        ledger.begin_span("a", first)
         play.rewards(30)
-    (one, _), (other, _), *_ = ledger.stretches("a")  # they are joined next
+    (one, _), (other, _), *_ = ledger.spans("a")  # they are joined next
     ledger.set_factors("a", {one: 0.5, other: 0.01})
     play.rewards(600)
     play.level["a"] = 0.2
     play.rewards(60)
-    assert play.state.regimes.changed["a"].direction == "down"
-    assert ledger.stretches("a")[0][1] <= 0.01 * 0.05
+    assert play.state.arm_changes.changed["a"].direction == "down"
+    assert ledger.spans("a")[0][1] <= 0.01 * 0.05
     play.level["a"] = 0.8
     play.rewards(90)
-    assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
-    assert ledger.stretches("a")[0][1] == pytest.approx(0.01)
+    assert [e.kind for e in play.state.arm_changes.history] == ["changed", "recovered"]
+    assert ledger.spans("a")[0][1] == pytest.approx(0.01)
 
 
 def test_a_database_of_before_queries_were_watched_can_be_read(play: Play) -> None:
@@ -281,16 +281,16 @@ def test_a_database_of_before_queries_were_watched_can_be_read(play: Play) -> No
         learner=json.dumps(learner),
         segments=play.state.segments(),
     )
-    assert old.regimes.history == play.state.regimes.history
+    assert old.arm_changes.history == play.state.arm_changes.history
     assert old.snapshot().probe_share.tolist() == play.state.snapshot().probe_share.tolist()
-    assert old.regimes.drift.height == 0.0
+    assert old.arm_changes.drift.height == 0.0
 
 
 def test_queries_that_become_harder_for_every_arm_accuse_none(play: Play) -> None:
     play.rewards(900)
     play.level = {arm: level - 0.2 for arm, level in play.level.items()}
     play.rewards(150)
-    assert play.state.regimes.history == ()
+    assert play.state.arm_changes.history == ()
 
 
 def test_corrections_say_nothing_about_a_change(play: Play) -> None:
@@ -300,7 +300,7 @@ def test_corrections_say_nothing_about_a_change(play: Play) -> None:
         play.state.fold(arm=arm, epoch=epoch, x=x, weight=-1.0, reward=reward)
         play.state.fold(arm=arm, epoch=epoch, x=x, weight=1.0, reward=0.0, first=False)
     assert json.loads(play.state.learner_json())["regimes"]["tests"] == before
-    assert play.state.regimes.history == ()
+    assert play.state.arm_changes.history == ()
 
 
 def test_switched_off_nothing_is_watched(schema, draw_context) -> None:
@@ -309,7 +309,7 @@ def test_switched_off_nothing_is_watched(schema, draw_context) -> None:
     play.rewards(900)
     play.level["a"] = 0.3
     play.rewards(300)
-    assert play.state.regimes.history == ()
+    assert play.state.arm_changes.history == ()
     assert play.state.sums("a").n == 400
 
 
@@ -330,12 +330,12 @@ def test_a_restart_changes_nothing(schema, draw_context, restart_at: int) -> Non
             play.restart()
         play.rewards(90)
         runs.append(play)
-    one, two = (run.state.regimes.history for run in runs)
+    one, two = (run.state.arm_changes.history for run in runs)
     assert [(e.arm, e.kind, e.folded, e.epoch) for e in one] == [(e.arm, e.kind, e.folded, e.epoch) for e in two]
     assert [e.kind for e in one] == ["changed", "recovered"]
     for arm in "abc":
         np.testing.assert_allclose(runs[0].state.sums(arm).gram, runs[1].state.sums(arm).gram, rtol=1e-9, atol=1e-9)
-    assert runs[0].state.regimes.drift.to_list() == runs[1].state.regimes.drift.to_list()
+    assert runs[0].state.arm_changes.drift.to_list() == runs[1].state.arm_changes.drift.to_list()
 
 
 def test_refolding_the_log_finds_the_same_sums_after_an_alarm(play: Play, schema) -> None:  # type: ignore[no-untyped-def]
@@ -367,11 +367,11 @@ def test_events_get_the_time_of_their_commit_once(play: Play) -> None:
     play.rewards(900)
     play.level["a"] = 0.45
     play.rewards(90)
-    [event] = play.state.regimes.stamp(17)
+    [event] = play.state.arm_changes.stamp(17)
     assert event.at_us == 17
-    assert play.state.regimes.history[-1].at_us == 17
-    assert play.state.regimes.changed["a"].at_us == 17
-    assert play.state.regimes.stamp(18) == []
+    assert play.state.arm_changes.history[-1].at_us == 17
+    assert play.state.arm_changes.changed["a"].at_us == 17
+    assert play.state.arm_changes.stamp(18) == []
 
 
 def test_a_forgetting_policy_finds_changes_too(schema, draw_context) -> None:
@@ -382,8 +382,8 @@ def test_a_forgetting_policy_finds_changes_too(schema, draw_context) -> None:
     play.rewards(900)
     play.level["a"] = 0.45
     play.rewards(120)
-    assert [e.kind for e in play.state.regimes.history] == ["changed"]
-    assert play.state.drift() < 1e-8
+    assert [e.kind for e in play.state.arm_changes.history] == ["changed"]
+    assert play.state.inverse_error() < 1e-8
 
 
 def test_an_arm_that_changes_twice_is_measured_by_what_it_was_first(play: Play) -> None:
@@ -391,13 +391,13 @@ def test_an_arm_that_changes_twice_is_measured_by_what_it_was_first(play: Play) 
     for level in (0.5, 0.2):
         play.level["a"] = level
         play.rewards(150)
-    assert [e.direction for e in play.state.regimes.history if e.kind == "changed"] == ["down", "down"]
-    shown = play.state.regimes.changed["a"]
+    assert [e.direction for e in play.state.arm_changes.history if e.kind == "changed"] == ["down", "down"]
+    shown = play.state.arm_changes.changed["a"]
     assert shown.old_level == pytest.approx(0.8, abs=0.05)
     assert 0.15 < shown.new_level < 0.45  # over all rewards that showed it, some of them of before
     play.level["a"] = 0.8
     play.rewards(120)
-    *_, back = play.state.regimes.history
+    *_, back = play.state.arm_changes.history
     assert (back.kind, back.direction) == ("recovered", "down")
     assert back.old_level == shown.new_level
     assert back.new_level == pytest.approx(0.8, abs=0.05)
@@ -410,10 +410,10 @@ def test_an_arm_that_is_half_way_back_is_still_awaited(play: Play, restarted: bo
     play.rewards(240)
     play.level["a"] = 0.5
     play.rewards(240)
-    assert [e.direction for e in play.state.regimes.history] == ["down", "up"]
+    assert [e.direction for e in play.state.arm_changes.history] == ["down", "up"]
     if restarted:
         play.restart()
-    shown = play.state.regimes.changed["a"]
+    shown = play.state.arm_changes.changed["a"]
     assert (shown.direction, shown.new_level) == ("down", pytest.approx(0.5, abs=0.1))
     assert play.state.snapshot().probe_share[0] > 0.0
 
@@ -433,12 +433,12 @@ def test_what_a_prior_taught_is_discounted_with_the_rest_and_comes_back_with_it(
     assert believed() == pytest.approx(0.8, abs=0.03)
     play.level["a"] = 0.45
     play.rewards(150)
-    assert [e.kind for e in play.state.regimes.history] == ["changed"]
+    assert [e.kind for e in play.state.arm_changes.history] == ["changed"]
     assert believed() == pytest.approx(0.45, abs=0.08)
     assert play.state.to_prior("").arms["a"].n < 80  # of more than 300 before
     play.level["a"] = 0.8
     play.rewards(120)
-    assert [e.kind for e in play.state.regimes.history] == ["changed", "recovered"]
+    assert [e.kind for e in play.state.arm_changes.history] == ["changed", "recovered"]
     assert believed() == pytest.approx(0.8, abs=0.03)
     assert play.state.to_prior("").arms["a"].n > 380
 
@@ -450,7 +450,7 @@ def test_an_operators_expectation_does_not_outlive_the_change(schema, draw_conte
     play.rewards(450)
     play.level["a"] = 0.3
     play.rewards(120)
-    assert [e.kind for e in play.state.regimes.history] == ["changed"]
+    assert [e.kind for e in play.state.arm_changes.history] == ["changed"]
     mean, _ = play.state.snapshot().predict(np.eye(12)[:1])
     assert float(mean[0, 0]) < 0.5  # 200 rewards' worth of 0.8 would hold it above 0.6
 

@@ -129,16 +129,16 @@ def test_a_restored_state_chooses_identically(schema, settings, taught, draw_con
 
 def test_the_inverse_is_an_inverse_at_birth_and_after_everything(taught, draw_context) -> None:
     state = taught(rows=0)
-    assert state.drift() < 1e-12
+    assert state.inverse_error() < 1e-12
     generator = np.random.default_rng(5)
     x = draw_context(generator).x
     for step in range(700):
         state.fold(arm=ARMS[step % 4], epoch=0, x=draw_context(generator).x, weight=1.0, reward=0.5)
-    assert state.drift() < 1e-9
+    assert state.inverse_error() < 1e-9
     state.fold(arm="a", epoch=0, x=x, weight=1.0, reward=1.0)
     state.fold(arm="a", epoch=0, x=x, weight=-1.0, reward=1.0)
     state.set_arms([*state.arms, ArmPrior("e", quality_prior=0.9)])
-    assert state.drift() < 1e-9
+    assert state.inverse_error() < 1e-9
 
 
 def test_adding_and_removing_an_arm_leaves_the_others_alone(taught) -> None:

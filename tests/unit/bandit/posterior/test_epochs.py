@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
-from banditd.bandit.posterior.epochs import MOST_STRETCHES, Ledger
+from banditd.bandit.posterior.epochs import MOST_SPANS, EpochSums
 
 ARMS = [ArmPrior("a"), ArmPrior("b")]
 PER_COMMIT = 13  # rewards
@@ -26,14 +26,14 @@ class Replicas:
         self.version = 0
 
     @property
-    def ledger(self) -> Ledger:
-        return self.leader._ledger
+    def ledger(self) -> EpochSums:
+        return self.leader._epochs
 
     def new_stretch(self, factor: float) -> None:
         """As an alarm does it: from the next epoch on arm a's evidence counts by itself, what was counts less."""
         self.leader.advance()
-        self.ledger.begin_stretch("a", self.leader.epoch)
-        self.ledger.set_factors("a", {first: factor * f for first, f in self.ledger.stretches("a")[:-1]})
+        self.ledger.begin_span("a", self.leader.epoch)
+        self.ledger.set_factors("a", {first: factor * f for first, f in self.ledger.spans("a")[:-1]})
 
     def fold(self) -> None:
         for i in range(PER_COMMIT):
@@ -97,7 +97,7 @@ def test_followers_count_an_arm_of_many_stretches_once(replicas: Replicas) -> No
         assert_same(replicas.restored(), replicas.leader)
         if replicas.far.version == replicas.version:
             assert_same(replicas.far, replicas.leader)
-    assert len(replicas.ledger.stretches("a")) == MOST_STRETCHES
+    assert len(replicas.ledger.spans("a")) == MOST_SPANS
     # Bases were joined, which is what this test is about; the first one never goes.
     assert sum(arm == "a" and label < -1 for arm, label in replicas.dropped) >= 5
     assert ("a", -1) not in replicas.dropped

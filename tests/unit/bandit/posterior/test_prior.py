@@ -102,7 +102,7 @@ def test_a_prior_worth_what_it_was_made_from_equals_folding_the_same_rewards(sch
     for one, two in zip(predict(warm, context), predict(folded, context), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-9)
     np.testing.assert_allclose(warm.cluster_contexts(), folded.cluster_contexts(), atol=1e-9)
-    assert warm.drift() < 1e-9
+    assert warm.inverse_error() < 1e-9
     np.testing.assert_allclose(warm.snapshot().posterior.counts, folded.snapshot().posterior.counts)
     fits = [state.tuning().run() for state in (warm, folded)]
     assert fits[0].log_evidence == pytest.approx(fits[1].log_evidence, rel=1e-6)

@@ -32,7 +32,7 @@ from banditd.bandit.changes.change import (
     residual,
 )
 from banditd.bandit.changes.drift import FAST, QueryDrift
-from banditd.bandit.posterior.epochs import Ledger
+from banditd.bandit.posterior.epochs import EpochSums
 from banditd.core.types import FloatArray
 
 KEPT: Final = 0.05  # of the evidence of a stretch that no longer holds
@@ -121,13 +121,13 @@ class Signal:
     noise: float = 0.0
 
 
-class Regimes:
+class ArmChanges:
     """Watches every arm of one policy; owned by its ``PolicyState``."""
 
-    def __init__(self, ledger: Ledger, n_features: int, known: Mapping[str, float]) -> None:
+    def __init__(self, epoch_sums: EpochSums, n_features: int, known: Mapping[str, float]) -> None:
         """Rewards' worth that arms began with are ``known``, by name (``PolicySettings.prior``)."""
         self.drift = QueryDrift(n_features)
-        self._ledger = ledger
+        self._epoch_sums = epoch_sums
         self._known = known
         self._tests: dict[str, ResidualTest] = {}
         self._changed: dict[str, _Changed] = {}
@@ -172,8 +172,8 @@ class Regimes:
     def observe(self, look: Look, epoch: int) -> Signal | None:
         """Test one new reward, before it is folded. epoch : its decision's."""
         self.drift.add(look.x)
-        self._excuse()
-        if epoch < self._ledger.stretches(look.arm)[-1][0]:
+        self._attribute_to_queries()
+        if epoch < self._epoch_sums.spans(look.arm)[-1][0]:
             return None  # it speaks of how the arm was
         test = self._tests.setdefault(look.arm, ResidualTest())
         z = residual(look.reward, look.mean, look.noise + look.variance)
@@ -191,7 +191,7 @@ class Regimes:
                 self._suspected.pop(look.arm, None)
             return None
         # With forgetting an epoch more would age all evidence, so none is begun on a suspicion.
-        suspect = look.arm not in self._suspected and self._ledger.discount == 1.0
+        suspect = look.arm not in self._suspected and self._epoch_sums.discount == 1.0
         return Signal(look.arm) if suspect else None
 
     def act(self, signal: Signal, belief: Belief, folded: int) -> bool:
@@ -264,16 +264,16 @@ class Regimes:
         return state is not None and state.is_awaited and folded - state.event.folded < PROBE_FADE
 
     def _alarm(self, signal: Signal, finding: Finding, belief: Belief, folded: int) -> None:
-        arm, ledger = signal.arm, self._ledger
-        first = max(self._suspected.pop(arm, self._ledger.epoch + 1), ledger.base_epoch + 1)
-        if first > ledger.epoch:
-            ledger.advance(first)
+        arm, epoch_sums = signal.arm, self._epoch_sums
+        first = max(self._suspected.pop(arm, self._epoch_sums.epoch + 1), epoch_sums.base_epoch + 1)
+        if first > epoch_sums.epoch:
+            epoch_sums.advance(first)
         coefficients, centre = belief(arm)
-        ledger.begin_stretch(arm, first)
-        before = dict(ledger.stretches(arm)[:-1])
-        worth = ledger.total(arm, before=first).n + self._known.get(arm, 0.0) * ledger.oldest_factor(arm)
+        epoch_sums.begin_span(arm, first)
+        before = dict(epoch_sums.spans(arm)[:-1])
+        worth = epoch_sums.total(arm, before=first).n + self._known.get(arm, 0.0) * epoch_sums.oldest_factor(arm)
         kept = min(KEPT, KEPT_REWARDS / worth) if worth > 0 else KEPT
-        ledger.set_factors(arm, {epoch: kept * factor for epoch, factor in before.items()})
+        epoch_sums.set_factors(arm, {epoch: kept * factor for epoch, factor in before.items()})
         event = ChangeEvent(
             arm=arm,
             kind="changed",
@@ -286,7 +286,7 @@ class Regimes:
             queries_moved=self.drift.moved,
         )
         earlier = self._changed.get(arm)
-        if earlier is None or earlier.since not in dict(ledger.stretches(arm)):
+        if earlier is None or earlier.since not in dict(epoch_sums.spans(arm)):
             test = ReturnTest(coefficients, centre, signal.noise)
             self._changed[arm] = _Changed(
                 event=event, first=event, seen=self.drift.seen, since=first, factors=before, test=test
@@ -297,19 +297,19 @@ class Regimes:
         self._note(event)
 
     def _recover(self, arm: str, folded: int) -> None:
-        state, ledger = self._changed.pop(arm), self._ledger
+        state, epoch_sums = self._changed.pop(arm), self._epoch_sums
         self._suspected.pop(arm, None)
         first = self._next_epoch()
-        ledger.begin_stretch(arm, first)
-        stretches = ledger.stretches(arm)
+        epoch_sums.begin_span(arm, first)
+        spans = epoch_sums.spans(arm)
         factors = {}
-        for (epoch, factor), (end, _) in pairwise(stretches):
+        for (epoch, factor), (end, _) in pairwise(spans):
             if epoch < state.since:  # since the alarm stretches may have been joined: as the one that counted less
                 earlier = [known for began, known in state.factors.items() if epoch <= began < end]
                 factors[epoch] = min(earlier, default=factor)
             else:
                 factors[epoch] = KEPT * factor
-        ledger.set_factors(arm, factors)
+        epoch_sums.set_factors(arm, factors)
         self._tests[arm].restart()
         self._note(
             replace(
@@ -324,21 +324,21 @@ class Regimes:
             )
         )
 
-    def _excuse(self) -> None:
+    def _attribute_to_queries(self) -> None:
         """An alarm may come before enough other queries have: what was found lately was found among them."""
         seen = self.drift.seen
-        lately = [one for one in self._changed.values() if not one.first.queries_moved and seen - one.seen < FAST]
-        if not lately or not self.drift.moved:
+        recent = [one for one in self._changed.values() if not one.first.queries_moved and seen - one.seen < FAST]
+        if not recent or not self.drift.moved:
             return
-        for state in lately:
-            told = {event: replace(event, queries_moved=True) for event in (state.first, state.event)}
-            state.first, state.event = told[state.first], told[state.event]
-            self._history = [told.get(event, event) for event in self._history]
-            self._news = [told.get(event, event) for event in self._news]
+        for state in recent:
+            reported = {event: replace(event, queries_moved=True) for event in (state.first, state.event)}
+            state.first, state.event = reported[state.first], reported[state.event]
+            self._history = [reported.get(event, event) for event in self._history]
+            self._news = [reported.get(event, event) for event in self._news]
 
     def _next_epoch(self) -> int:
-        self._ledger.advance(self._ledger.epoch + 1)
-        return self._ledger.epoch
+        self._epoch_sums.advance(self._epoch_sums.epoch + 1)
+        return self._epoch_sums.epoch
 
     def _note(self, event: ChangeEvent) -> None:
         self._news.append(event)

@@ -17,7 +17,7 @@ _MEDIA: Final = {"image_url": "vision", "input_image": "vision", "image": "visio
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request of the gateway, read. ``body`` is what the upstream gets, ``options`` the object ``banditd``."""
 
     model: str
@@ -55,39 +55,39 @@ def read_head(body: bytes) -> tuple[dict[str, Any], object, str, bool]:
 
     Raises BadRequestError, InvalidInputError.
     """
-    said = parse_object(body)
-    options = said.pop("banditd", None)
-    model = said.get("model")
+    stated = parse_object(body)
+    options = stated.pop("banditd", None)
+    model = stated.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidInputError("model is required: banditd/auto, or a name of GET /v1/models", field="/model")
-    stream = said.get("stream")
+    stream = stated.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidInputError("stream must be true or false", field="/stream")
-    return said, options, model, bool(stream)
+    return stated, options, model, bool(stream)
 
 
-def read_chat(body: bytes) -> Asked:
+def read_chat(body: bytes) -> ParsedRequest:
     """A chat completion request. What is not read here is the upstream's to judge.
 
     Raises BadRequestError, InvalidInputError.
     """
-    said, options, model, stream = read_head(body)
-    messages = said.get("messages")
+    stated, options, model, stream = read_head(body)
+    messages = stated.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidInputError("messages must be a list of at least one message", field="/messages")
-    streaming = said.get("stream_options")
+    streaming = stated.get("stream_options")
     text, turns, media = _read_messages(messages)
-    tools = said.get("tools") or said.get("functions")
+    tools = stated.get("tools") or stated.get("functions")
     tools_count = len(tools) if isinstance(tools, list) else 0
-    return Asked(
+    return ParsedRequest(
         model=model,
         stream=stream,
         show_usage=isinstance(streaming, dict) and streaming.get("include_usage") is True,
         text=text,
         turns=turns,
         tools=tools_count,
-        wanted=frozenset(media) | frozenset(_wanted(said, tools_count)),
-        body=said,
+        wanted=frozenset(media) | frozenset(_wanted(stated, tools_count)),
+        body=stated,
         options=options,
     )
 
@@ -128,17 +128,17 @@ def _read_part(part: Any, texts: list[str], needs: set[str]) -> None:
         needs.add(_MEDIA[kind])
 
 
-def _wanted(said: Mapping[str, Any], tools: int) -> Iterator[str]:
+def _wanted(stated: Mapping[str, Any], tools: int) -> Iterator[str]:
     if tools:
         yield "tools"
-    form = said.get("response_format")
+    form = stated.get("response_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
         yield "json_schema"
-    if said.get("logprobs") is True:
+    if stated.get("logprobs") is True:
         yield "logprobs"
-    n = said.get("n")
+    n = stated.get("n")
     if isinstance(n, int) and n > 1:
         yield "n"
-    modalities = said.get("modalities")
+    modalities = stated.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities:
         yield "audio"

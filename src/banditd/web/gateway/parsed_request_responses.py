@@ -6,27 +6,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.web.gateway.asked import Asked, read_head
+from banditd.web.gateway.parsed_request import ParsedRequest, read_head
 
 _MEDIA: Final = {"input_image": "vision", "input_file": "documents", "input_audio": "audio"}
 
 
-def read_responses(body: bytes) -> Asked:
+def read_responses(body: bytes) -> ParsedRequest:
     """A request for a response. What is not read here is the upstream's to judge.
 
     Raises BadRequestError, InvalidInputError.
     """
-    said, options, model, stream = read_head(body)
-    if said.get("background") is True:
+    stated, options, model, stream = read_head(body)
+    if stated.get("background") is True:
         raise InvalidInputError(
             "background answers cannot be metered: leave background out, or stream the answer", field="/background"
         )
-    given = said.get("input")
+    given = stated.get("input")
     if given is not None and not isinstance(given, str | list):
         raise InvalidInputError("input must be a text or a list of items", field="/input")
     texts: list[str] = []
     needs: set[str] = set()
-    instructions = said.get("instructions")
+    instructions = stated.get("instructions")
     if isinstance(instructions, str):
         texts.append(instructions)
     turns = 0
@@ -39,33 +39,33 @@ def read_responses(body: bytes) -> Asked:
             turns += item.get("role") == "user"
             for part in ("content", "output", "summary"):
                 _read_content(item.get(part), texts, needs)
-    tools = said.get("tools")
+    tools = stated.get("tools")
     count = len(tools) if isinstance(tools, list) else 0
-    return Asked(
+    return ParsedRequest(
         model=model,
         stream=stream,
         show_usage=True,
         text="\n\n".join(one for one in texts if one) or None,
         turns=max(1, turns),
         tools=count,
-        wanted=frozenset(needs) | frozenset(_wanted(said, count)),
-        body=said,
+        wanted=frozenset(needs) | frozenset(_wanted(stated, count)),
+        body=stated,
         options=options,
     )
 
 
-def read_embeddings(body: bytes, most_chars: int) -> Asked:
+def read_embeddings(body: bytes, most_chars: int) -> ParsedRequest:
     """A request for embeddings. Nothing is chosen by its text, so no more of it is read than routing takes.
 
     Raises BadRequestError, InvalidInputError.
     """
-    said, options, model, _ = read_head(body)
-    given = said.get("input")
+    stated, options, model, _ = read_head(body)
+    given = stated.get("input")
     if not isinstance(given, str | list) or not given:
         raise InvalidInputError("input must be a text, or a list of texts or tokens", field="/input")
     texts = [given] if isinstance(given, str) else [one for one in given if isinstance(one, str)]
     text = "\n\n".join(texts)[:most_chars]
-    return Asked(
+    return ParsedRequest(
         model=model,
         stream=False,
         show_usage=True,
@@ -73,7 +73,7 @@ def read_embeddings(body: bytes, most_chars: int) -> Asked:
         turns=1,
         tools=0,
         wanted=frozenset(),
-        body=said,
+        body=stated,
         options=options,
     )
 
@@ -92,13 +92,13 @@ def _read_content(content: object, texts: list[str], needs: set[str]) -> None:
                 needs.add(_MEDIA[kind])
 
 
-def _wanted(said: Mapping[str, Any], tools: int) -> Iterator[str]:
+def _wanted(stated: Mapping[str, Any], tools: int) -> Iterator[str]:
     if tools:
         yield "tools"
-    text = said.get("text")
+    text = stated.get("text")
     form = text.get("format") if isinstance(text, dict) else None
     if isinstance(form, dict) and form.get("type") == "json_schema":
         yield "json_schema"
-    include = said.get("include")
+    include = stated.get("include")
     if isinstance(include, list) and "message.output_text.logprobs" in include:
         yield "logprobs"

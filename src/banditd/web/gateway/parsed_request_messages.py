@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.web.gateway.asked import Asked, read_head
+from banditd.web.gateway.parsed_request import ParsedRequest, read_head
 
 _MEDIA: Final = {"image": "vision", "document": "documents"}
 
 
-def read_messages(body: bytes) -> Asked:
+def read_messages(body: bytes) -> ParsedRequest:
     """A request for a message, or for the count of its tokens. What is not read here is the upstream's to judge.
 
     Raises BadRequestError, InvalidInputError.
     """
-    said, options, model, stream = read_head(body)
-    messages = said.get("messages")
+    stated, options, model, stream = read_head(body)
+    messages = stated.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidInputError("messages must be a list of at least one message", field="/messages")
     texts: list[str] = []
     needs: set[str] = set()
-    _read_content(said.get("system"), "/system", texts, needs)
+    _read_content(stated.get("system"), "/system", texts, needs)
     turns = 0
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
@@ -32,17 +32,17 @@ def read_messages(body: bytes) -> Asked:
         content = message.get("content")
         turns += message["role"] == "user" and not _only_results(content)
         _read_content(content, f"/messages/{index}/content", texts, needs)
-    tools = said.get("tools")
+    tools = stated.get("tools")
     count = len(tools) if isinstance(tools, list) else 0
-    return Asked(
+    return ParsedRequest(
         model=model,
         stream=stream,
         show_usage=True,
         text="\n\n".join(one for one in texts if one) or None,
         turns=max(1, turns),
         tools=count,
-        wanted=frozenset(needs) | frozenset(_wanted(said, count)),
-        body=said,
+        wanted=frozenset(needs) | frozenset(_wanted(stated, count)),
+        body=stated,
         options=options,
     )
 
@@ -77,10 +77,10 @@ def _only_results(content: object) -> bool:
     )
 
 
-def _wanted(said: Mapping[str, Any], tools: int) -> Iterator[str]:
+def _wanted(stated: Mapping[str, Any], tools: int) -> Iterator[str]:
     if tools:
         yield "tools"
-    config = said.get("output_config")
-    form = config.get("format") if isinstance(config, dict) else said.get("output_format")
+    config = stated.get("output_config")
+    form = config.get("format") if isinstance(config, dict) else stated.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
         yield "json_schema"
