@@ -156,7 +156,7 @@ async def test_what_broke_off_is_charged_for_what_came(
 @SURFACES
 async def test_keys_and_headers_go_where_they_belong(serve: Serve, faulty: Faulty, kind: str, surface: Any) -> None:
     async with serve("ok", upstream={"kind": kind}) as served, surface(served) as read:
-        betas = "context-1m-2025-08-07,  interleaved-thinking-2025-05-14 "
+        betas = "context-1m-2025-08-07,  interleaved-thinking-2025-05-14"
         await read(
             extra_headers={"anthropic-beta": betas.strip(), "anthropic-version": "2099-01-01", "cookie": "a=b"}
         )
@@ -186,7 +186,9 @@ async def test_a_message_is_metered_and_its_body_is_the_clients(serve: Serve, fa
         body = {"model": "banditd/auto", "banditd": {"tags": {"a": "b"}}, **asked}
         async with session.post(f"{served.base}/messages", json=body) as answer:
             assert await answer.read() == bytes(faulty.calls[0].sent)
-            decision = await served.decision(answer.headers["x-banditd-decision-id"])
+            decision_id = answer.headers["x-banditd-decision-id"]
+        [decision] = await settled(served)
+        assert decision["decision_id"] == decision_id
     del asked["max_tokens"]
     assert faulty.calls[0].body == {"model": "ok", "most": 7, "temperature": 0.1, **asked}
     assert faulty.calls[0].headers["anthropic-version"] == "2023-06-01"

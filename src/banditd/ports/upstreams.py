@@ -65,7 +65,6 @@ class UpstreamError(BanditdError):
         retry_after_s: float | None = None,
         retry_same: bool = False,
         local: bool = False,
-        healthy: bool = False,
         usage: TokenUsage | None = None,
     ) -> None:
         super().__init__(message, code=code)
@@ -74,7 +73,7 @@ class UpstreamError(BanditdError):
         self.retry_after_s = retry_after_s
         self.retry_same = retry_same
         self.local = local
-        self.healthy = healthy
+        self.healthy = False
         self.usage = usage
 
 
