@@ -58,6 +58,9 @@ async def test_an_honest_compressed_body_is_read(client: Any, encoding: str) -> 
         (b"", "gzip", 400), (b"{}", "br", 415), (b"{}", "zstd", 415), (b"{}", "gzip, gzip", 415),
         (b"{}", "nonsense", 415), (bomb(5), "gzip", 413), (zlib.compress(b"a" * 5_000_000), "deflate", 413),
     ],
+    ids=[
+        "no gzip", "cut off", "twice", "empty", "br", "zstd", "two", "nonsense", "bomb", "deflate bomb",
+    ],
 )  # fmt: skip
 async def test_other_encodings_and_broken_ones_are_the_clients_fault(
     client: Any, body: bytes, encoding: str, status: int
