@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -60,6 +61,9 @@ class Talk:
             assert got.status == 200, await got.text()
             said = await got.read()
             decision = await self.served.decision(got.headers["x-banditd-decision-id"])
+            while decision["usage"] is None:  # an answer may be read a moment before it is settled
+                await asyncio.sleep(0.01)
+                decision = await self.served.decision(got.headers["x-banditd-decision-id"])
             return {**decision, "served": got.headers["x-banditd-arm"], "answer": json.loads(said)}
 
 
