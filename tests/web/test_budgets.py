@@ -51,7 +51,8 @@ async def test_a_key_that_has_spent_its_money_gets_429_and_others_go_on(live: An
         status, body, headers = await route(live, "alice")
         if status != 200:
             break
-    assert (status, body["code"], body["type"]) == (429, "BUDGET_EXHAUSTED", "/problems/budget-exhausted")
+    # What is left pays for no answer, but not all of it is charged.
+    assert (status, body["code"], body["type"]) == (429, "BUDGET_SHORT", "/problems/budget-exhausted")
     assert "each-key of alice" in body["detail"]
     assert 1 <= int(headers["Retry-After"]) <= 86_400
     assert (await route(live, "bob"))[0] == 200
