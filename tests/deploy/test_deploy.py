@@ -43,7 +43,7 @@ def series() -> dict[str, set[str]]:
     metrics = Metrics(version="1")
     found: dict[str, set[str]] = {"up": set()}
     labels = {
-        name: set(getattr(collector, "_labelnames", ()))
+        name: set(getattr(collector, "_labelnames", ()) or getattr(collector, "_labels", ()))
         for collector, names in metrics.registry._collector_to_names.items()
         for name in names
     }

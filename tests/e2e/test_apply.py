@@ -38,12 +38,17 @@ OTHER: dict[str, Any] = {
     "kwh_per_mtok_out": 0.2,
     "onboarding_decisions": 7,
     "onboarding_usd": 0.5,
+    "upstream": "elsewhere",
+    "params": {"temperature": 0.5},
+    "rename_params": {"max_tokens": "max_completion_tokens"},
+    "first_token_s": 9.0,
 }  # fmt: skip
 CONFIG: dict[str, Any] = {
+    "upstreams": {"elsewhere": {"base_url": "http://127.0.0.1:9/v1"}},
     "policies": {
         "default": {"arms": [{"arm": "small"}, {"arm": "vendor/large", "min_share": 0.6}]},
         "drafts": {"arms": [{"arm": "small", "min_share": 0.4}]},
-    }
+    },
 }
 
 

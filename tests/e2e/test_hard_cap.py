@@ -37,7 +37,10 @@ async def client(session: aiohttp.ClientSession, urls: list[str], number: int, d
             async with session.post(f"{url}/v1/route", json={"input": f"client {number}, query {turn}"}) as answer:
                 body: dict[str, Any] = await answer.json()
                 if answer.status == 429:
-                    assert body["code"] == "BUDGET_EXHAUSTED"
+                    assert body["code"] in {
+                        "BUDGET_SHORT",
+                        "BUDGET_EXHAUSTED",
+                    }  # a rest that pays for no answer, or none
                     return
                 assert answer.status == 200, body
             cost_usd = body["predicted_cost_usd"] * (0.6 + 0.06 * (turn % 11))

@@ -22,7 +22,7 @@ ARMS = [
 ]
 # These tell of the process, or are files of the package.
 NOT_OF_THE_DATABASE = {"/metrics", "/openapi.json", "/docs", "/", "/dashboard/{file}", "/problems/{slug}"}
-NOT_OF_THE_DATABASE |= {"/health/liveness", "/health/readiness"}
+NOT_OF_THE_DATABASE |= {"/health/liveness", "/health/readiness", "/v1/models", "/feedback/{token}"}
 
 
 def quiet(_what: str, _done: int, _total: int | None) -> None:

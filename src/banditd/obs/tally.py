@@ -71,6 +71,10 @@ class _Family(Generic[Child]):
     def _new(self) -> Child:
         raise NotImplementedError
 
+    def describe(self) -> Iterator[Metric]:
+        """The names that the registry keeps for this family, so that no other takes them."""
+        return self.collect()
+
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for at a scrape."""
         raise NotImplementedError

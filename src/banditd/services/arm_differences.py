@@ -15,7 +15,7 @@ from banditd.core.types import Arm
 Plain = Mapping[str, Any]
 """A field of an arm, by name, as JSON has it; those of its price as ``price.NAME``."""
 
-_NOT_SET = frozenset({"policy", "arm", "created_at_us", "updated_at_us"})
+_NOT_SET = frozenset({"policy", "arm", "created_at_us", "updated_at_us", "generation"})
 ARM_FIELDS = tuple(f.name for f in dataclasses.fields(Arm) if f.name not in _NOT_SET)
 PRICE = "price"
 
