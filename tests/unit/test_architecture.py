@@ -30,7 +30,6 @@ LONG_FILES = {
     "storage/dialect.py": 398,
 }
 LONG_CONSTRUCTORS = {
-    "ports/upstreams.py: UpstreamError": 9,
     "replay/decider.py: InProcessDecider": 10,
     "services/gateway/gateway.py: Gateway": 9,
     "services/learning/learner.py: Learner": 11,

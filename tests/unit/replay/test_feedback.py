@@ -24,10 +24,10 @@ def rewards(rows: list[tuple[float, float] | None]) -> np.ndarray:
 def test_a_source_is_parsed_from_its_text_and_told_its_variance() -> None:
     source = FeedbackSource.parse("judge:rate=0.3, sd=0.1, bias=0.06, arm=small")
     assert source == FeedbackSource(kind="judge", rate=0.3, sd=0.1, bias=0.06, arm="small")
-    assert source.told_variance == pytest.approx(0.01)
-    assert FeedbackSource.parse("thumb").told_variance == THUMB_NOISE_VARIANCE
-    assert FeedbackSource.parse("metric:rate=0.5").told_variance == 0.0
-    assert FeedbackSource.parse("judge:sd=0.2,noise=0.25").told_variance == 0.25
+    assert source.reported_variance == pytest.approx(0.01)
+    assert FeedbackSource.parse("thumb").reported_variance == THUMB_NOISE_VARIANCE
+    assert FeedbackSource.parse("metric:rate=0.5").reported_variance == 0.0
+    assert FeedbackSource.parse("judge:sd=0.2,noise=0.25").reported_variance == 0.25
 
 
 def test_what_is_told_of_thumbs_is_the_daemons_default_for_people() -> None:
