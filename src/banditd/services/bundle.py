@@ -133,6 +133,8 @@ class Rewards(Protocol):
 class Arms(Protocol):
     async def list(self, policy: str) -> list[ArmView]: ...
 
+    async def positions(self, policy: str) -> Mapping[str, int]: ...
+
     async def get(self, policy: str, arm: str) -> ArmView:
         """Raises NotFoundError."""
 
