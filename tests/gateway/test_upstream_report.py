@@ -73,8 +73,9 @@ async def test_only_calls_of_the_window_count(serve: Serve) -> None:
 
 def test_a_client_that_hung_up_is_no_error_and_an_arm_that_has_gone_has_no_upstream() -> None:
     def row(decision_id: str, name: str, error: str | None) -> AttemptRow:
+        served = None if name == "a" else name
         return AttemptRow(
-            decision_id=decision_id, served_arm=None if name == "a" else name, arm=name, error=error, latency_ms=1.0, first_token_ms=None,
+            decision_id=decision_id, served_arm=served, arm=name, error=error, latency_ms=1.0, first_token_ms=None,
             cost_usd=None,
         )  # fmt: skip
 
