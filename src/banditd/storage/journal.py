@@ -9,8 +9,10 @@ twice or not at all, no clock and no order of ids matters, and any replica may f
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any, Final
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Select, delete, exists, insert, select
 
 from banditd.core.ids import new_id
@@ -31,8 +33,6 @@ ROUTE_SUMS: Final = (
 )
 _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 
 
 class SumJournal:
@@ -60,7 +60,10 @@ class SumJournal:
             "buckets": [[*key, *sums] for key, sums in increments.buckets.items()],
             "clusters": [[*key, *sums] for key, sums in increments.clusters.items()],
         }
-        self._insert.run(connection, [(new_id(at_us), _encode(entry))])
+        sums = (value for row in (*increments.buckets.values(), *increments.clusters.values()) for value in row)
+        if not all(map(isfinite, sums)):
+            raise ValueError("what a commit adds to the counters is not finite")
+        self._insert.run(connection, [(new_id(at_us), to_json(entry).decode())])
 
     async def add_up(self) -> None:
         """Count every entry that nobody else is counting: one run of a job."""
