@@ -133,7 +133,7 @@ async def test_files_need_no_key_and_figures_do(serve: Any, daemon: Any) -> None
     client = await serve(daemon, api_keys=(ApiKey("one", "0" * 64, frozenset({"read"})),))
     for path in ("/", "/dashboard/app.js"):
         assert (await client.get(path)).status == 200
-    for path in ("/v1/stats/map", "/v1/stats/choices", "/v1/stats/learning"):
+    for path in ("/v1/stats/map", "/v1/stats/choices", "/v1/stats/learning", "/v1/stats/upstreams"):
         assert (await client.get(path)).status == 401
 
 
