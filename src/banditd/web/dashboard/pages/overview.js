@@ -173,7 +173,7 @@ function Verdict({ one }) {
   if (!one) return html`<span class="muted">–</span>`;
   const d = one.reward_difference;
   const says = d ? `reward ${d.mean >= 0 ? "+" : "−"}${Math.abs(d.mean).toFixed(3)}${d.interval ? `, 95 % ${d.interval.map((v) => v.toFixed(3)).join(" to ")}` : ""}` : "";
-  if (!one.verdict) return html`<span class="muted" title=${[one.reason, says].filter(Boolean).join("; ")}>not enough data</span>`;
+  if (!one.verdict) return html`<span class="muted" title=${[one.reason, says].filter(Boolean).join("; ")}>not known yet</span>`;
   const tone = one.verdict.includes("worse") ? "bad" : /better|as good/.test(one.verdict) ? "good" : "plain";
   return html`<span class="badge ${tone}" title=${says}>${one.verdict}</span>`;
 }
