@@ -307,12 +307,12 @@ async def test_a_reward_taken_back_that_waits_in_the_queue_still_counts_until_it
 async def test_a_rebuild_counts_what_an_older_release_has_folded_in_the_verdicts(
     open_daemon: OpenDaemon, database_url: str
 ) -> None:
-    """After an upgrade the sums of fixed arms begin at nothing, and no correction may take out what is not in them."""
+    """After an upgrade the sums of fixed arms begin at nothing; no correction takes out what is not in them."""
 
     def forget(connection: Connection) -> None:
-        connection.execute(update(contribution).values(estimated_by_design=False))
+        connection.execute(of(contribution).values(estimated_by_design=False))
         for table in (rollup, arm_total):
-            connection.execute(update(table).values(dict.fromkeys(FIXED_ARM_SUMS, 0)))
+            connection.execute(of(table).values(dict.fromkeys(FIXED_ARM_SUMS, 0)))
 
     async with open_daemon() as daemon:
         ids = await fill(daemon, 8)
