@@ -160,11 +160,12 @@ class ReportService:
     async def decisions(self, filters: DecisionFilter) -> dict[str, object]:
         """A page of the log, newest first.
 
-        No index serves the filters by cluster and by exploration: such a page looks through ``_SEARCHED`` decisions
-        at most, and its cursor says how far it came, though it be short. What cannot be read stands in ``damaged``.
+        No index serves the filters by cluster, exploration and text: such a page looks through ``_SEARCHED``
+        decisions at most, and its cursor says how far it came, though it be short. What cannot be read stands in
+        ``damaged``.
         """
         end = None
-        if filters.cluster is not None or filters.explored is not None:
+        if (filters.cluster, filters.explored, filters.text) != (None, None, None):
             end = await self._reader.search_end(filters, _SEARCHED)
         rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
         page = rows[: filters.limit]
