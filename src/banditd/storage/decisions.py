@@ -240,7 +240,8 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
 def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     """Collect the increments of one decision.
 
-    Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
+    Order of the sums: ``journal.ROUTE_SUMS``, then ``TRIED_SUMS``. What every eligible arm would have cost goes to
+    ``fixed``.
     """
     policy, chosen = made.policy, _learned(made, made.arm)
     arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
@@ -259,8 +260,11 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     sums[0] += 1
     if made.explored:
         sums[1] += 1
-        greedy = arms[int((made.mean - made.penalty).argmax())]
-        increments.bucket(policy, bucket, greedy)[2] += 1
+        best, drawn = int((made.mean - made.penalty).argmax()), made.arms.index(made.arm)
+        increments.bucket(policy, bucket, arms[best])[2] += 1
+        sums[8] += 1
+        sums[9] += float(made.cost_usd[drawn] - made.cost_usd[best])
+        sums[10] += float(made.mean[best] - made.mean[drawn])
     else:
         sums[2] += 1
     sums[5] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)

@@ -9,6 +9,7 @@ twice or not at all, no clock and no order of ids matters, and any replica may f
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, delete, exists, insert, select
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Select, delete, exists, insert, select
 from banditd.core.ids import new_id
 from banditd.storage import dialect
 from banditd.storage.engine import Database
-from banditd.storage.schema import sum_entry
+from banditd.storage.schema import SUMS, sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
 
 ROUTE_SUMS: Final = (
@@ -29,6 +30,12 @@ ROUTE_SUMS: Final = (
     "predicted_spend_usd",
     "fixed_cost_usd",
 )
+"""What an entry holds of a bucket, in the order that older replicas know."""
+TRIED_SUMS: Final = ("tried_decisions", "tried_usd", "tried_reward")
+"""What it holds beside that, where a decision tried an arm; an older replica that adds the entry up leaves it out."""
+_COUNTED: Final = tuple(name for name in SUMS if name in {*ROUTE_SUMS, *TRIED_SUMS})
+_ROUTE_PLACES: Final = tuple(_COUNTED.index(name) for name in ROUTE_SUMS)
+_TRIED_PLACES: Final = tuple(_COUNTED.index(name) for name in TRIED_SUMS)
 _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
 
@@ -42,7 +49,7 @@ class SumJournal:
         engine = database.engine
         self._database = database
         self._insert = dialect.Prepared(engine, insert(sum_entry), ("entry_id", "sums"))
-        self._sums = SumWriter(engine, writer_name, ROUTE_SUMS, _CLUSTER_SUMS)
+        self._sums = SumWriter(engine, writer_name, _COUNTED, _CLUSTER_SUMS)
         self._rows = RowCounter(engine, writer_name)
         # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
         oldest = select(sum_entry.c.entry_id).order_by(sum_entry.c.entry_id).limit(_ENTRIES)
@@ -50,16 +57,20 @@ class SumJournal:
         self._every = oldest.with_for_update()
 
     def start(self) -> Increments:
-        """Increments of one commit, over ``ROUTE_SUMS``."""
+        """Increments of one commit, over ``ROUTE_SUMS`` and then ``TRIED_SUMS``."""
         return self._sums.start()
 
     def enter(self, connection: Connection, increments: Increments, rows: int, at_us: int) -> None:
         """Write down what a commit of so many decisions adds; they are counted later."""
+        own = len(ROUTE_SUMS)
         entry = {
             "rows": rows,
-            "buckets": [[*key, *sums] for key, sums in increments.buckets.items()],
+            "buckets": [[*key, *sums[:own]] for key, sums in increments.buckets.items()],
             "clusters": [[*key, *sums] for key, sums in increments.clusters.items()],
         }
+        tried = [[*key, *sums[own:]] for key, sums in increments.buckets.items() if sums[own]]
+        if tried:
+            entry["tried"] = tried
         self._insert.run(connection, [(new_id(at_us), _encode(entry))])
 
     async def add_up(self) -> None:
@@ -83,15 +94,16 @@ class SumJournal:
         entries = [json.loads(text) for text in connection.execute(taken).scalars()] if ids else []
         increments = self.start()
         for entry in entries:
-            for policy, bucket_at_us, arm, *sums in entry["buckets"]:
-                _raise(increments.bucket(policy, bucket_at_us, arm), sums)
+            for name, places in (("buckets", _ROUTE_PLACES), ("tried", _TRIED_PLACES)):
+                for policy, bucket_at_us, arm, *sums in entry.get(name, ()):
+                    _raise(increments.bucket(policy, bucket_at_us, arm), sums, places)
             for policy, schema_hash, cluster, arm, *sums in entry["clusters"]:
-                _raise(increments.cluster(policy, schema_hash, cluster, arm), sums)
+                _raise(increments.cluster(policy, schema_hash, cluster, arm), sums, range(len(_CLUSTER_SUMS)))
         self._sums.flush(connection, increments)
         self._rows.add(connection, "decision", sum(entry["rows"] for entry in entries))
         return len(ids)
 
 
-def _raise(sums: list[Any], by: list[Any]) -> None:
-    for i, value in enumerate(by):
-        sums[i] += value
+def _raise(sums: list[Any], by: list[Any], places: Sequence[int]) -> None:
+    for place, value in zip(places, by, strict=True):
+        sums[place] += value
