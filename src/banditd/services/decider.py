@@ -15,13 +15,14 @@ from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
 from banditd.core.money import Charge
-from banditd.core.types import Blend, Decision, FloatArray
+from banditd.core.types import Arm, Blend, Decision, FloatArray
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.services.eligibility import SoftExclusions
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.book import PromiseBook, promise_facts
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
 MOST_QUERIES: Final = 64
@@ -63,6 +64,7 @@ class TurnDecider:
         runtimes: Mapping[str, PolicyRuntime],
         guards: Mapping[str, SoftExclusions],
         budgets: Mapping[str, BudgetBook],
+        promises: Mapping[str, PromiseBook],
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
@@ -72,6 +74,7 @@ class TurnDecider:
         self._runtimes = runtimes
         self._guards = guards
         self._budgets = budgets
+        self._promises = promises
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -136,6 +139,9 @@ class TurnDecider:
         """Queries of one policy that change nothing for each other: into ``made``, at their places."""
         runtime = prepared[0].runtime
         situation = self._situation(runtime)
+        promises = self._promises[runtime.name]
+        if not promises.idle:
+            cases = [promises.asking(case, situation.view) for case in cases]
         decided = decide(situation, cases, uniforms)
         for budget, done in decided.stopped:
             self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
@@ -174,6 +180,8 @@ class TurnDecider:
         if not query.dry_run:
             self._guards[runtime.name].drawn(view, chosen.arm, situation.now_us)
             charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
+            if not self._promises[runtime.name].idle:
+                self._promises[runtime.name].observe(view, case, decided, row)
         return Decision(
             decision_id=new_id(situation.now_us),
             policy=runtime.name,
@@ -213,6 +221,7 @@ class TurnDecider:
             generations=view.generations,
             request_key=query.request_key,
             reference=query.reference,
+            **_promised(case, decided, row, listed, view.arms),
             unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
         )
 
@@ -225,6 +234,22 @@ class TurnDecider:
         book = self._budgets[case.query.policy]
         fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
+
+
+def _promised(case: Case, decided: Decided, row: int, listed: Any, arms: Sequence[Arm]) -> dict[str, Any]:
+    """What a decision keeps of its promise and its side; nothing outside of both.
+
+    listed : which arms the decision's vectors are over.
+    """
+    about, reason = case.pledge or case.rollout, decided.draw.reason[row]
+    if about is None or reason not in {"policy", "quality_floor", "shadow"}:
+        return {}
+    return {
+        "keep": None if case.pledge is None else case.pledge.keep,
+        "baseline": arms[about.baseline].arm,
+        "promise": promise_facts(case, decided, row),
+        "own_probability": None if reason == "quality_floor" else decided.scores.probability[row][listed],
+    }
 
 
 def turn_size(prepared: Sequence[Prepared]) -> int:

@@ -18,6 +18,7 @@ from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.rows import (
     arm_rows,
@@ -54,6 +55,7 @@ class ReportService:
         learning: LearningStore,
         arms: ArmStore,
         clock: Clock,
+        promises: PromiseReports,
     ) -> None:
         self._runtimes = runtimes
         self._reader = reader
@@ -61,6 +63,7 @@ class ReportService:
         self._learning = learning
         self._arms = arms
         self._clock = clock
+        self._promises = promises
         self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     # ------------------------------------------------------------ statistics
@@ -95,6 +98,7 @@ class ReportService:
             "arms": arm_rows(rows, arms, total, changed),
             "savings": savings(rows, [arm.arm for arm in arms if arm.enabled], total),
             "changes": [public_change(event) for event in reversed(events)],
+            "promise": self._promises.promise(policy) if policy in self._runtimes else None,
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
