@@ -16,10 +16,9 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_jobs
-from banditd.daemon.differences import warn_of_differences
+from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway
 from banditd.daemon.names import database_url, deadlines_of, holder_name, writer_name
-from banditd.daemon.price_file import PriceFileWatcher
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
 from banditd.encoders.factory import open_encoder
@@ -113,7 +112,7 @@ async def open_services(
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
-        prices = await _compare_with_files(settings, bench, services.arms)
+        prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
             make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up),
@@ -288,7 +287,7 @@ def _make_services(
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
-            runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports
+            runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports, clock=clock
         ),
         health=HealthService(
             runtimes=runtimes,
@@ -384,13 +383,6 @@ def _make_maintenance(
         usage_window_s=section.usage_window_s,
         integrity_sample=section.integrity_sample,
     )
-
-
-async def _compare_with_files(settings: Settings, bench: Workbench, arms: ArmService) -> PriceFileWatcher:
-    """Say where the stored arms differ from the configuration; gives what watches the files of prices."""
-    files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
-    await warn_of_differences(bench.runtimes, bench.storage.arms, priced_by_file=frozenset(files))
-    return PriceFileWatcher(files, arms=arms, jobs=bench.storage.jobs, clock=bench.clock)
 
 
 async def _open_budgets(bench: Workbench) -> dict[str, BudgetBook]:

@@ -31,6 +31,7 @@ PLACES: Final = 3
 # The dearest arm gives way to another only where that is so much dearer: their order is no matter of rounding.
 DEARER_BY: Final = 1.05
 OVERRULED_MEMORY: Final = 50.0  # decisions
+DRAWN_FOR: Final = frozenset({"policy", "quality_floor", "shadow"})  # reasons beside which a promise is logged
 
 Standing = tuple[float, str]
 """A promise in force: keep, and the baseline's name."""
@@ -59,8 +60,11 @@ class PromiseBook:
 
     # -------------------------------------------------------------- a query
 
-    def asking(self, case: Case, view: RouteView) -> Case:
-        """The case with what the promise and the rollout ask of it."""
+    def asking(self, cases: list[Case], view: RouteView) -> list[Case]:
+        """The cases with what the promise and the rollout ask of them."""
+        return cases if self.idle else [self._asking(case, view) for case in cases]
+
+    def _asking(self, case: Case, view: RouteView) -> Case:
         query, switches = case.query, self._runtime.switches
         if query.pinned:
             return case
@@ -116,6 +120,8 @@ class PromiseBook:
 
     def observe(self, view: RouteView, case: Case, decided: Decided, row: int) -> None:
         """Note a decision that was drawn, and will be stored."""
+        if self.idle:
+            return
         pledge = case.pledge
         if pledge is None or decided.draw.reason[row] not in {"policy", "shadow"}:
             self.outside += 1
@@ -251,8 +257,22 @@ def overruled_by(case: Case, decided: Decided, row: int) -> str | None:
     return max(case.accounts, key=lambda account: account.pacer.price_per_usd).rule.name
 
 
-def promise_facts(case: Case, decided: Decided, row: int) -> dict[str, float | str]:
-    """What is logged of how the promise and the rollout stood in a decision."""
+Logged = tuple[float | None, str | None, dict[str, float | str] | None, FloatArray | None]
+_OUTSIDE: Final[Logged] = (None, None, None, None)
+
+
+def promise_of(view: RouteView, case: Case, decided: Decided, row: int) -> Logged:
+    """What a decision keeps of its promise and its side: ``keep``, ``baseline``, ``promise``, ``own_probability``."""
+    about, reason = case.pledge or case.rollout, decided.draw.reason[row]
+    if about is None or reason not in DRAWN_FOR:
+        return _OUTSIDE
+    own = None if reason == "quality_floor" else decided.scores.probability[row][decided.draw.arms[row]]
+    keep = None if case.pledge is None else case.pledge.keep
+    return keep, view.arms[about.baseline].arm, _facts(case, decided, row), own
+
+
+def _facts(case: Case, decided: Decided, row: int) -> dict[str, float | str]:
+    """How the promise and the rollout stood."""
     facts: dict[str, float | str] = {}
     pledge, rollout = case.pledge, case.rollout
     if pledge is not None:

@@ -113,6 +113,17 @@ class PromiseReports:
             "decisions": keeper.promise.decisions,
         }
 
+    def reference(self, policy: str) -> tuple[str | None, float, float | None]:
+        """(arm that routing is measured against first, its least share now, precision wanted). Raises NotFoundError."""
+        runtime = runtime_of(self._runtimes, policy)
+        book, rule = self._books[policy], runtime.switches.promise
+        index = book.baseline(runtime.view)
+        name = None if index is None else runtime.view.arms[index].arm
+        if rule is None or index is None or name is None:
+            return name, 0.0, None
+        keeper = book.keepers.get((rule.keep, name))
+        return name, rule.reference_share if keeper is None else keeper.reference_share, rule.precision
+
     def observe(self, metrics: Metrics) -> None:
         """Bring the gauges up to date."""
         for policy, runtime in self._runtimes.items():

@@ -1,6 +1,6 @@
 """Promises: what a decision was to keep of which baseline, and what was switched while the daemon ran.
 
-Revision 0017, after 0016. Safe before the code: an older replica makes decisions outside any promise and switches
+Revision 0024, after 0021. Safe before the code: an older replica makes decisions outside any promise and switches
 nothing.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0024"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
