@@ -1,6 +1,6 @@
 """Counters by the tags of queries, the values that have rows of their own, names and words of clusters.
 
-Revision 0020, after 0016. Safe before the code: decisions that older replicas make are in no counter by tag, and those
+Revision 0020, after 0021. Safe before the code: decisions that older replicas make are in no counter by tag, and those
 that are there already never will be: the log is not counted again.
 """
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0020"
-down_revision = "0016"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
@@ -27,7 +27,11 @@ INTEGERS = (
     "latency_reports",
     "errors",
     "cached_input_tokens",
-    "estimated_rewards",
+    "supported_rewards",
+    "unsupported_rewards",
+    "drawn_rewards",
+    "compared_decisions",
+    "tried_decisions",
 )
 FLOATS = (
     "entropy_sum",
@@ -38,12 +42,14 @@ FLOATS = (
     "weighted_square",
     "spend_usd",
     "latency_ms_sum",
-    "estimate_sum",
-    "estimate_square",
-    "difference_sum",
-    "difference_square",
-    "inverse_propensity_sum",
-    "inverse_propensity_square",
+    "fixed_reward_sum",
+    "fixed_gain_sum",
+    "inverse_probability_sum",
+    "residual_power",
+    "compared_usd",
+    "compared_fixed_usd",
+    "tried_usd",
+    "tried_reward",
 )
 CLUSTER_INTEGERS = ("decisions", "rewards", "latency_reports")
 CLUSTER_FLOATS = ("weight", "weighted_reward", "weighted_square", "spend_usd", "latency_ms_sum")

@@ -143,6 +143,9 @@ class MemoryArms:
     async def list(self, policy: str) -> list[ArmView]:
         return [self._view(arm) for arm in self.arms.values() if arm.policy == policy]
 
+    async def positions(self, policy: str) -> dict[str, int]:
+        return {arm: at for at, arm in enumerate(self.arms, 1)}
+
     async def get(self, policy: str, arm: str) -> ArmView:
         if arm not in self.arms:
             raise NotFoundError(f"policy {policy} has no arm {arm}", code="ARM_UNKNOWN")

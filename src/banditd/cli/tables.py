@@ -130,11 +130,19 @@ def _print_savings(savings: Mapping[str, Any]) -> None:
                 None if one["reward"] is None else number(one["reward"]["mean"]),
                 None if one["reward_difference"] is None else f"{one['reward_difference']['mean']:+.3f}",
                 None if one["reward_difference"] is None else interval(one["reward_difference"]["interval"]),
-                one["verdict"] or one["reason"],
+                _verdict(one),
             )
             for name, one, saved in rows
         ],
     )
+    for one in savings["arms"]:
+        click.echo(one["words"])
+
+
+def _verdict(one: Mapping[str, Any]) -> str:
+    """Of routing, with its costs where they compare."""
+    cheaper = {True: "cheaper, ", False: "not cheaper, ", None: ""}[one.get("cheaper")]
+    return f"{cheaper}{one['verdict']}" if one["verdict"] else str(one["reason"])
 
 
 def print_contexts(answer: Mapping[str, Any]) -> None:

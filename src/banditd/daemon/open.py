@@ -310,7 +310,7 @@ def _make_services(
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
-            runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports
+            runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports, clock=clock
         ),
         health=HealthService(
             runtimes=runtimes,

@@ -136,7 +136,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     allowed = np.array([admission.arms for admission in admissions])
     floor = situation.exploration_floor
     floors = least_probabilities(view, allowed, priced.cost_usd, [case.accounts for case in cases], floor)
-    least = np.where(allowed, view.min_share, 0.0)
+    least = np.where(allowed, view.min_share, 0.0) if view.min_share.any() else None
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
@@ -144,7 +144,11 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
         _all_exclusions(
-            view, eligible.exclusions[i], wanted[i], admission, admission.arms if whole else draw.arms[row]
+            view,
+            eligible.exclusions[i],
+            None if wanted is eligible.arms else wanted[i],
+            admission,
+            admission.arms if whole else draw.arms[row],
         )
         for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
     ]
@@ -163,7 +167,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
 
 
 def _with_baseline(
-    situation: Situation, cases: Sequence[Case], scores: Scores, allowed: BoolArray, least: FloatArray
+    situation: Situation, cases: Sequence[Case], scores: Scores, allowed: BoolArray, least: FloatArray | None
 ) -> tuple[FloatArray, Scores]:
     """(the policy's own share of each vector, the scores with the vectors that are drawn from)."""
     pledges = [case.pledge for case in cases]
@@ -245,14 +249,14 @@ def _admit(
 
 
 def _all_exclusions(
-    view: RouteView, before: Mapping[str, str], wanted: BoolArray, admission: Admission, listed: BoolArray
+    view: RouteView, before: Mapping[str, str], wanted: BoolArray | None, admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
     """Arm to the reason why it could not answer: of ``before``, the promise's, money's, then the quality floor's."""
-    if not admission.excluded and listed is admission.arms and wanted.all():
+    if not admission.excluded and listed is admission.arms and wanted is None:
         return before
     names = view.snapshot.arms
     found = dict(before)
-    for i in np.flatnonzero(~wanted).tolist():
+    for i in [] if wanted is None else np.flatnonzero(~wanted).tolist():
         found.setdefault(names[i], DEARER)
     for i, name in admission.excluded.items():
         found[names[i]] = f"budget:{name}"

@@ -133,6 +133,8 @@ class Rewards(Protocol):
 class Arms(Protocol):
     async def list(self, policy: str) -> list[ArmView]: ...
 
+    async def positions(self, policy: str) -> Mapping[str, int]: ...
+
     async def get(self, policy: str, arm: str) -> ArmView:
         """Raises NotFoundError."""
 
@@ -191,6 +193,8 @@ class Corrections(Protocol):
 
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
+
+    async def upstreams(self, policy: str, window_s: float) -> Mapping[str, object]: ...
 
     async def choices(self, policy: str) -> Mapping[str, object]: ...
 

@@ -11,10 +11,10 @@ from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
-from banditd.core.types import Arm, ArmUsage, Context, FloatArray, Query
+from banditd.core.types import Arm, ArmUsage, FloatArray, Query
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, build_view
-from banditd.features.context import ContextBuilder
+from banditd.features.context import ContextBuilder, Described
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +97,9 @@ class PolicyRuntime:
         """Mean context seen per cluster, float64 (n_clusters, n_features)."""
         return None if self.state is None else self.state.cluster_contexts()
 
-    def context(self, query: Query, embedding: FloatArray | None) -> Context:
-        """The features of a query; ``embedding`` None: of its text alone (degraded)."""
-        if embedding is None:
-            return self.builder.degraded(text=query.text, turns=query.turns, tools=query.tools, caller=query.features)
-        return self.builder.build(
+    def described(self, query: Query, embedding: FloatArray | None) -> Described:
+        """What the features of a query are made of; ``embedding`` None: of its text alone (degraded)."""
+        return self.builder.describe(
             text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
         )
 

@@ -111,7 +111,7 @@ def _query() -> Any:
         contribution.c.epoch.label("put_epoch"),
         contribution.c.weight.label("put_weight"),
         contribution.c.reward.label("put_reward"),
-        contribution.c.estimated.label("put_estimated"),
+        contribution.c.estimated_by_design.label("put_estimated"),
     ).select_from(
         decision.outerjoin(usage_report, usage_report.c.decision_id == d.decision_id).outerjoin(
             contribution, contribution.c.decision_id == d.decision_id
@@ -193,8 +193,8 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
     )
 
 
-def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float], ...], dict[str, int]]:
-    """(why the row cannot be learned from, or None; context; predicted rewards; generations of its arms)."""
+def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float, float], ...], dict[str, int]]:
+    """(why the row cannot be learned from, or None; context; what was predicted of its arms; their generations)."""
     if is_damaged(row._mapping):  # noqa: SLF001 - SQLAlchemy's public name for the row by column
         return "its checksum does not hold", np.zeros(0), (), {}
     try:
@@ -203,7 +203,7 @@ def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, floa
         return f"its vectors cannot be read: {error}", np.zeros(0), (), {}
 
 
-def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:
+def _predicted(row: Row[Any]) -> tuple[tuple[str, float, float], ...]:
     if row.reason in NOT_DRAWN:
         return ()
-    return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), strict=True))
+    return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), unpack_vector(row.probability), strict=True))

@@ -244,6 +244,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
+        "/v1/stats/upstreams", dashboard.upstreams, "statsUpstreams", "Calls of upstreams: how many, how they ended",
+        parameters=dashboard_schemas.UpstreamsParameters, answers={200: dashboard_schemas.UpstreamsAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
         "/v1/stats/choices", dashboard.choices, "statsChoices", "What the policy would choose per cluster",
         parameters=report_schemas.PolicyParameters, answers={200: dashboard_schemas.ChoicesAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),

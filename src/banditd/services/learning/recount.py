@@ -29,11 +29,10 @@ class Recount:
         self._estimates: dict[tuple[str, int, _Tags], EstimateDelta] = {}
         self._new: list[StatDelta] = []
 
-    def add(self, item: FoldItem, put: Contribution | None, *, own: bool, estimated: bool) -> None:
-        """Count a decision that contributes ``put``.
+    def add(self, item: FoldItem, put: Contribution | None, *, own: bool) -> None:
+        """Count a decision that contributes ``put``, in what fixed arms are estimated to earn too.
 
-        own : it is of the feature schema that is rebuilt, whose clusters are counted anew too. estimated : it counts
-        in what fixed arms are estimated to earn.
+        own : it is of the feature schema that is rebuilt, whose clusters are counted anew too.
         """
         if put is None:
             return
@@ -47,10 +46,9 @@ class Recount:
                 sums = {name: -getattr(delta, name) for name in _SUMS}
                 cluster = delta.cluster if own else None
                 self._add_stat(dataclasses.replace(delta, cluster=cluster, created_at_us=start_us, **sums))
-        if estimated:
-            for estimate in estimate_deltas(dataclasses.replace(item, contribution=put, estimated=True), None):
-                terms = tuple(-term for term in estimate.sums)
-                self._add_estimate(EstimateDelta(estimate.arm, start_us, terms, estimate.tags))
+        for estimate in estimate_deltas(dataclasses.replace(item, contribution=put, estimated=True), None):
+            terms = tuple(-term for term in estimate.sums)
+            self._add_estimate(EstimateDelta(estimate.arm, start_us, terms, estimate.tags))
 
     @property
     def stats(self) -> list[StatDelta]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -86,10 +86,22 @@ class BudgetsAnswer(AnswerModel):
 
 
 class MeanEstimate(AnswerModel):
-    """A mean estimated from what was logged, with its 95 % interval (null from a single decision)."""
+    """A mean estimated from what was logged, with its 95 % interval; null where no data are behind one."""
 
     mean: float
     interval: list[float] | None
+
+
+class Settles(AnswerModel):
+    """What would settle a verdict: so many more rated decisions, at the present pace and the arm's share of them."""
+
+    decisions: int
+    at: Time | None
+    """About when; null where nothing was rated within the last day."""
+    share: float
+    """Of the traffic that the arm is taken to get from now on."""
+    words: str
+    """``by about Tuesday at 5 %``."""
 
 
 class SavingsArm(AnswerModel):
@@ -101,15 +113,30 @@ class SavingsArm(AnswerModel):
     saved_usd_per_decision: float | None
     """Null unless it was eligible for every decision."""
     saved_share: float | None
+    cheaper: bool | None
+    """Whether routing is; null where costs do not compare."""
     reward: MeanEstimate | None
-    """Doubly robust estimate of what it would have earned."""
+    """Doubly robust estimate of what it would have earned, with the interval of the design."""
     reward_difference: MeanEstimate | None
     effective_sample_size: float
-    """Of the decisions that drew it."""
-    verdict: str | None
-    """``cheaper`` or ``not cheaper``, and ``better``, ``as good`` (not worse by .005), ``worse`` or ``undecided``."""
+    """The same as ``worth``; goes with the next release."""
+    worth: float
+    """Uniformly drawn answers of the arm that its rated decisions are worth."""
+    rated_decisions: int
+    """On which it could have been drawn."""
+    unsupported_decisions: int
+    """Rated ones on which its probability was 0: they tell nothing of it and are left out."""
+    drawn_decisions: int
+    """Rated ones that drew it."""
+    verdict: Literal["better", "as good", "worse", "unclear"] | None
+    """Of routing against it; ``as good`` is not worse by .005. Null without an interval."""
+    settles: Settles | None
+    """Null where the verdict is clear, where the difference is known to the wanted precision, or where the arm gets
+    nothing."""
+    words: str
+    """One sentence on always using this arm."""
     reason: str | None
-    """Why there is no verdict."""
+    """Why there is no verdict, or what it leaves out."""
 
 
 class MixtureArm(AnswerModel):

@@ -33,6 +33,8 @@ class DecisionParameters(ParameterModel):
     cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
     """Index of the cluster; -1 for decisions without a context."""
     explored: BooleanParameter | None = None
+    text: Label | None = None
+    """A part of the query's text, where ``privacy.store_input`` keeps it; A to Z in either case."""
     since: TimeParameter | None = None
     """Made at this time or later."""
     until: TimeParameter | None = None
