@@ -1,7 +1,7 @@
 """Counters by the tags of queries, the values that have rows of their own, names and words of clusters.
 
-Revision 0020, after 0021. Safe before the code: decisions that older replicas make are in no counter by tag, and those
-that are there already never will be: the log is not counted again.
+Revision 0020, after 0021. Safe before the code: decisions that older replicas make are in no counter by tag, and
+those that are there already never will be: the log is not counted again.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ RULES = {
     "cluster_word": "the job words keeps a dozen of a cluster",
 }
 GROWS_WITH_TRAFFIC = {name for name, rule in RULES.items() if "retention" in rule or "the job sums" in rule}
-WITH_TIME = {"snapshot", "rollup", "segment", "cluster_stat", "delay_count", "tag_cluster"}  # by steps, clusters and delays seen
+WITH_TIME = {"snapshot", "rollup", "segment", "cluster_stat", "delay_count", "tag_cluster"}
+"""By steps, clusters and delays seen."""
 
 
 async def rows(daemon: Daemon) -> dict[str, int]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, case, delete, exists, select
+from sqlalchemy import Connection, Select, case, delete, exists, select
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage import dialect
@@ -113,7 +113,7 @@ class _Sums:
         self.values: dict[tuple[str, str, str], list[int]] = {}
         self.rows: dict[str, dict[_Key, list[float]]] = {"rollup": {}, "total": {}, "cluster": {}}
 
-    def add(self, entry: Row[tuple[str, str]], counted_after_us: int) -> None:
+    def add(self, entry: Any, counted_after_us: int) -> None:
         policy = entry.policy
         told = json.loads(entry.sums)
         columns = _places_of(SUMS, told["columns"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
 
@@ -31,6 +31,7 @@ from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 _LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND
 
+T = TypeVar("T")
 Rows = list[Mapping[str, float | str]]
 
 
@@ -138,15 +139,15 @@ class SqlTagReader:
             # PostgreSQL sums bigints as decimals.
             rows: Rows = []
             for found in connection.execute(query).mappings():
-                row = {name: int(value) if name in whole else value for name, value in found.items()}
+                row: dict[str, Any] = {name: int(value) if name in whole else value for name, value in found.items()}
                 if "arm" in row:
-                    row["arm"] = shown_as(row["arm"], present)
+                    row["arm"] = shown_as(str(row["arm"]), present)
                 rows.append(row)
             return rows
 
         return await self._read(work)
 
-    async def _read(self, work: Any) -> Any:
+    async def _read(self, work: Callable[[Connection], T]) -> T:
         await self._journal.catch_up_tags()
         return await self._database.read(work, report=True)
 

@@ -103,7 +103,9 @@ def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDe
         for arm, mean, probability in item.predicted:
             terms = fixed_arm_terms(mean, probability, put.reward, drawn=arm == item.chosen_arm)
             deltas.append(
-                EstimateDelta(_learned(item, arm), item.created_at_us, tuple(sign * term for term in terms), item.tags)
+                EstimateDelta(
+                    _learned(item, arm), item.created_at_us, tuple(sign * term for term in terms), item.tags
+                )
             )
     return deltas
 

@@ -1,4 +1,4 @@
-"""Counters by the tags of queries: entries that wait, the values that have rows of their own, sums; names of clusters.
+"""Counters by the tags of queries: entries that wait, values that have rows of their own, sums; names of clusters.
 
 A value of ``""`` is everything of its tag that has no row of its own.
 """
