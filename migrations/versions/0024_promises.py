@@ -1,6 +1,6 @@
 """Promises: what a decision was to keep of which baseline, and what was switched while the daemon ran.
 
-Revision 0024, after 0021. Safe before the code: an older replica makes decisions outside any promise and switches
+Revision 0024, after 0020. Safe before the code: an older replica makes decisions outside any promise and switches
 nothing.
 """
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -202,8 +202,8 @@ class Turn:
 class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
-    quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : in place of the promise's
-    own. profile : named set of objectives of the policy; the query's own come first. key_name : of the asking API key.
+    quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : of its own promise.
+    profile : named set of objectives; the query's own come first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
     reference : what the client calls the decision by later, under the same API key.
     turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.

@@ -49,8 +49,8 @@ class PromiseRule:
 
     def keep_of(self, tags: Mapping[str, str]) -> float:
         """What is kept for a query with these tags: the highest of those that its tags ask for."""
-        asked = [self.keep_by_tag[name].get(value) for name, value in tags.items() if name in self.keep_by_tag]
-        return max((keep for keep in asked if keep is not None), default=self.keep)
+        wanted = [self.keep_by_tag[name].get(value) for name, value in tags.items() if name in self.keep_by_tag]
+        return max((keep for keep in wanted if keep is not None), default=self.keep)
 
 
 class Keeper:

@@ -25,6 +25,7 @@ from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
 from banditd.storage.switches import SqlSwitchStore
+from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
 
 __all__ = ["Deadlines", "Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
@@ -48,6 +49,7 @@ class Storage:
     dashboard: SqlDashboardReader
     journal: SumJournal
     switches: SqlSwitchStore
+    tags: SqlTagReader
 
 
 @asynccontextmanager
@@ -85,4 +87,5 @@ async def open_storage(
             dashboard=SqlDashboardReader(database),
             journal=journal,
             switches=SqlSwitchStore(database),
+            tags=SqlTagReader(database, journal),
         )

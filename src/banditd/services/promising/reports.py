@@ -114,7 +114,7 @@ class PromiseReports:
         }
 
     def reference(self, policy: str) -> tuple[str | None, float, float | None]:
-        """(arm that routing is measured against first, its least share now, precision wanted). Raises NotFoundError."""
+        """(arm that routing is measured against, its least share, precision wanted). Raises NotFoundError."""
         runtime = runtime_of(self._runtimes, policy)
         book, rule = self._books[policy], runtime.switches.promise
         index = book.baseline(runtime.view)
