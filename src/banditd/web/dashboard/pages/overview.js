@@ -15,7 +15,7 @@ export function Overview({ policy, arms, promise, go }) {
   const [window, setWindow] = useState(firstWindow(arms));
   const length = WINDOWS[window][1];
   const stats = usePoll(`v1/stats?${query({ policy, window_s: length })}`);
-  const known = stats.data?.savings.arms.some((one) => one.words !== undefined);
+  const known = promise !== undefined;
   const savings = usePoll(known ? () => `v1/savings?${query({ policy, since: length && isoAgo(length) })}` : null, { every: 4000, key: `savings/${policy}/${window}`, keep: true });
   const series = useSeries(policy, window, arms);
   const latest = usePoll(`v1/decisions?${query({ policy, limit: 8 })}`);
