@@ -77,10 +77,13 @@ class ReplayPromise:
 
 
 def baseline_arm(plan: Plan) -> int:
-    """The baseline of a plan's options: ``dearest`` and ``best`` over the scored rows, or by name."""
+    """The baseline of a plan's options: ``dearest``, ``cheapest``, ``best`` over the scored rows, or by name."""
     named = plan.options.baseline
+    mean_usd = plan.data.cost_usd[plan.scored].mean(axis=0)
     if named == "dearest":
-        return int(plan.data.cost_usd[plan.scored].mean(axis=0).argmax())
+        return int(mean_usd.argmax())
+    if named == "cheapest":
+        return int(mean_usd.argmin())
     if named == "best":
         return int(column_means(plan.data.score[plan.scored]).argmax())
     return plan.data.arms.index(named)

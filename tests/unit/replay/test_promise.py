@@ -66,3 +66,18 @@ def test_references_are_no_dearer_than_less_knowing_ones(two_topics: Path) -> No
     found = contextual(plan, rows, baseline, x)
     assert found is not None
     assert found < two  # the topic tells which arm answers
+
+
+def test_the_cheapest_arm_can_be_the_baseline(two_topics: Path) -> None:
+    promise = report(two_topics, keep=0.95, baseline="cheapest", limit=80)["promise"]
+    assert isinstance(promise, dict)
+    assert promise["baseline"] == "small"
+    assert promise["cost_share"]["mean"] <= 1.05
+
+
+def test_a_limit_plays_the_rows_that_it_draws_and_reads_no_others(two_topics: Path) -> None:
+    whole, cut = (make_plan(ReplayOptions(directory=two_topics, keep=0.95, limit=limit)) for limit in (None, 30))
+    drawn = np.sort(np.random.default_rng(0).permutation(whole.scored.size)[:30])
+    assert cut.data.n_rows == 30
+    assert cut.data.prompts == tuple(whole.data.prompts[i] for i in drawn)
+    assert cut.scored.tolist() == list(range(30))
