@@ -41,6 +41,7 @@ class FoldItem:
     retracted: bool = False
     damage: str | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
+    tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class StatDelta:
     weighted_reward: float
     weighted_square: float
     delay_s: float | None  # of a decision's first reward, else None
+    tags: tuple[tuple[str, str], ...] = ()  # of its query, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class EstimateDelta:
     arm: str
     created_at_us: int
     sums: tuple[float, ...]
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
 
 __all__ = ["Deadlines", "Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
@@ -46,6 +47,7 @@ class Storage:
     reports: SqlReportReader
     dashboard: SqlDashboardReader
     journal: SumJournal
+    tags: SqlTagReader
 
 
 @asynccontextmanager
@@ -82,4 +84,5 @@ async def open_storage(
             reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
             journal=journal,
+            tags=SqlTagReader(database, journal),
         )

@@ -34,7 +34,7 @@ from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.schema.record import ARROW_TYPES, row_of
 from banditd.storage.sessions import SessionReader
-from banditd.storage.sums import Increments, RowCounter, bucket_of
+from banditd.storage.sums import Increments, RowCounter, Tags, bucket_of, tags_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
 _checksum: Final = RowChecksum(_COLUMNS)
@@ -42,8 +42,8 @@ _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
 
-_Fixed = dict[tuple[str, int, tuple[str, ...]], list[Any]]
-"""(policy, bucket, eligible arms) -> number of decisions, sum of their vectors of predicted cost."""
+_Fixed = dict[tuple[str, int, Tags, tuple[str, ...]], list[Any]]
+"""(policy, bucket, tags, eligible arms) -> number of decisions, sum of their vectors of predicted cost."""
 
 
 class SqlDecisionLog:
@@ -244,10 +244,11 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     """
     policy, chosen = made.policy, _learned(made, made.arm)
     arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
-    bucket = bucket_of(made.created_at_us)
-    eligible = fixed.get((policy, bucket, arms))
+    bucket, tags = bucket_of(made.created_at_us), tags_of(made.tags)
+    increments = increments.of(policy, bucket, tags)
+    eligible = fixed.get((policy, bucket, tags, arms))
     if eligible is None:
-        fixed[policy, bucket, arms] = [1, made.cost_usd]
+        fixed[policy, bucket, tags, arms] = [1, made.cost_usd]
     else:
         eligible[0] += 1
         eligible[1] = eligible[1] + made.cost_usd
@@ -275,8 +276,9 @@ def _learned(made: Decision, arm: str) -> str:
 
 
 def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
-    for (policy, bucket, arms), (times, cost_usd) in fixed.items():
+    for (policy, bucket, tags, arms), (times, cost_usd) in fixed.items():
+        part = increments.of(policy, bucket, tags)
         for arm, cost in zip(arms, cost_usd.tolist(), strict=True):
-            sums = increments.bucket(policy, bucket, arm)
+            sums = part.bucket(policy, bucket, arm)
             sums[3] += times
             sums[7] += cost

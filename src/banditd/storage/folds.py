@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +19,9 @@ from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 from banditd.ports import FoldItem
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
-from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.codec import readable_tags, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
+from banditd.storage.tag_places import REST, read_places
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
@@ -46,6 +48,18 @@ def fold_items(connection: Connection, decision_ids: Sequence[str]) -> list[Fold
                 retracted=decision_id in retracted,
             )
     return [found[decision_id] for decision_id in decision_ids if decision_id in found]
+
+
+def with_places(connection: Connection, policy: str, items: Sequence[FoldItem]) -> list[FoldItem]:
+    """The same with only tags that are counted, by places: of those there are few, however many values there were."""
+    places = read_places(connection, policy)
+    return [
+        replace(
+            item,
+            tags=tuple((t, value if value in places[t] else REST) for t, value in item.tags if t in places),
+        )
+        for item in items
+    ]
 
 
 def rewarded_ids(connection: Connection, policy: str, after: str, limit: int) -> list[str]:
@@ -92,6 +106,7 @@ def _query() -> Any:
         *(d[name] for name in (*TEXTS, *NUMBERS, *BLOBS, COLUMN)),
         usage_report.c.served_arm,
         d.generations,
+        d.tags,
         contribution.c.arm.label("put_arm"),
         contribution.c.epoch.label("put_epoch"),
         contribution.c.weight.label("put_weight"),
@@ -174,6 +189,7 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         retracted=retracted,
         damage=damage,
         generations=generations,
+        tags=readable_tags(row.tags),
     )
 
 

@@ -18,6 +18,7 @@ from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.schema import sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
+from banditd.storage.tag_counters import TagCounters
 
 ROUTE_SUMS: Final = (
     "decisions",
@@ -42,8 +43,9 @@ class SumJournal:
         engine = database.engine
         self._database = database
         self._insert = dialect.Prepared(engine, insert(sum_entry), ("entry_id", "sums"))
-        self._sums = SumWriter(engine, writer_name, ROUTE_SUMS, _CLUSTER_SUMS)
+        self._sums = SumWriter(engine, writer_name, ROUTE_SUMS, _CLUSTER_SUMS, kind="route")
         self._rows = RowCounter(engine, writer_name)
+        self._tags = TagCounters(database)
         # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
         oldest = select(sum_entry.c.entry_id).order_by(sum_entry.c.entry_id).limit(_ENTRIES)
         self._oldest = oldest.with_for_update(skip_locked=True)
@@ -55,10 +57,12 @@ class SumJournal:
 
     def enter(self, connection: Connection, increments: Increments, rows: int, at_us: int) -> None:
         """Write down what a commit of so many decisions adds; they are counted later."""
+        self._sums.enter_tags(connection, increments)
+        total = increments.total()
         entry = {
             "rows": rows,
-            "buckets": [[*key, *sums] for key, sums in increments.buckets.items()],
-            "clusters": [[*key, *sums] for key, sums in increments.clusters.items()],
+            "buckets": [[*key, *sums] for key, sums in total.buckets.items()],
+            "clusters": [[*key, *sums] for key, sums in total.clusters.items()],
         }
         self._insert.run(connection, [(new_id(at_us), _encode(entry))])
 
@@ -66,12 +70,17 @@ class SumJournal:
         """Count every entry that nobody else is counting: one run of a job."""
         while await self._waiting():
             if await self._database.write(lambda connection: self._add_up(connection, self._oldest)) < _ENTRIES:
-                return
+                break
+        await self._tags.add_up()
 
     async def catch_up(self) -> None:
         """Count every entry that is there, and wait for those that another replica counts: before a reading."""
         while await self._waiting():
             await self._database.write(lambda connection: self._add_up(connection, self._every))
+
+    async def catch_up_tags(self) -> None:
+        """The same for the entries by tag."""
+        await self._tags.catch_up()
 
     async def _waiting(self) -> bool:
         waiting = select(exists(select(sum_entry.c.entry_id)))

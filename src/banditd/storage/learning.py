@@ -17,7 +17,7 @@ from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, Store
 from banditd.storage import dialect
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
-from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids
+from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids, with_places
 from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
     FIXED_ARM_COUNTS,
@@ -58,7 +58,7 @@ class SqlLearningStore:
         engine = database.engine
         self._database = database
         self._random = random.Random()
-        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS)
+        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS, kind="reward")
         self._delays = dialect.add_up(engine, delay_count, ("rewards",))
         self._segments = dialect.replace_row(engine, segment, ("sums", "version"))
         self._contributions = dialect.replace_row(
@@ -105,8 +105,10 @@ class SqlLearningStore:
         last = ""
         while True:
             items = await self._database.read(
-                lambda connection, after=last: fold_items(  # type: ignore[misc]
-                    connection, rewarded_ids(connection, policy, after, batch_rows)
+                lambda connection, after=last: with_places(  # type: ignore[misc]
+                    connection,
+                    policy,
+                    fold_items(connection, rewarded_ids(connection, policy, after, batch_rows)),
                 ),
                 report=True,
             )
@@ -233,18 +235,21 @@ class SqlLearningStore:
         delays: dict[int, int] = {}
         for delta in fold.deltas:
             changes = _changes(delta)
+            bucket = bucket_of(delta.created_at_us)
+            part = increments.of(fold.policy, bucket, delta.tags)
             if delta.cluster is not None:
-                sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
+                sums = part.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
                 for index, change in enumerate(changes):
                     sums[index] += change
-            sums = increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm)
+            sums = part.bucket(fold.policy, bucket, delta.arm)
             for place, change in zip(_CHANGE_PLACES, changes, strict=True):
                 sums[place] += change
             if delta.delay_s is not None:
                 place = delay_bin(delta.delay_s)
                 delays[place] = delays.get(place, 0) + 1
         for estimate in fold.estimates:
-            sums = increments.bucket(fold.policy, bucket_of(estimate.created_at_us), estimate.arm)
+            bucket = bucket_of(estimate.created_at_us)
+            sums = increments.of(fold.policy, bucket, estimate.tags).bucket(fold.policy, bucket, estimate.arm)
             for place, change in zip(_ESTIMATE_PLACES, estimate.sums, strict=True):
                 sums[place] += int(change) if place <= FIXED_ARM_COUNTS else change
         self._sums.flush(connection, increments)

@@ -63,7 +63,7 @@ class UsageLog:
 
     def __init__(self, database: Database, *, writer_name: str) -> None:
         self._database = database
-        self._sums = SumWriter(database.engine, writer_name, USAGE_SUMS, CLUSTER_SUMS)
+        self._sums = SumWriter(database.engine, writer_name, USAGE_SUMS, CLUSTER_SUMS, kind="usage")
         self._rows = RowCounter(database.engine, writer_name)
         self._accounts = AccountCharges(database.engine)
 

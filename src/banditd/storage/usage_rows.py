@@ -22,7 +22,7 @@ from banditd.core.usage import main_attempt, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
-from banditd.storage.codec import unpack_mapping
+from banditd.storage.codec import readable_tags, unpack_mapping
 from banditd.storage.schema import attempt, decision, usage_report, usage_revision
 from banditd.storage.sums import Increments, bucket_of
 
@@ -160,7 +160,7 @@ def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[
     c = decision.c
     query = select(
         c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges,
-        c.key_name, c.generations, is_abandoned().label("abandoned"),
+        c.key_name, c.generations, c.tags, is_abandoned().label("abandoned"),
     )  # fmt: skip
     rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
     return {row.decision_id: row for row in rows}
@@ -242,6 +242,7 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
     An answer without tokens and dollars leaves the estimate standing, here as on the accounts. Attempts beside it
     are counted for their own arms.
     """
+    increments = increments.of(made.policy, bucket_of(made.created_at_us), readable_tags(made.tags))
     own_usd = charged_usd(row, made) - (row["attempts_usd"] or 0.0)
     _count(increments, made, row["arm"], row, own_usd, sign, reports=not row["estimated"])
     report_attempts = row["attempts"]

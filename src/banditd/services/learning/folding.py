@@ -103,7 +103,9 @@ def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDe
         for arm, mean, probability in item.predicted:
             terms = fixed_arm_terms(mean, probability, put.reward, drawn=arm == item.chosen_arm)
             deltas.append(
-                EstimateDelta(_learned(item, arm), item.created_at_us, tuple(sign * term for term in terms))
+                EstimateDelta(
+                    _learned(item, arm), item.created_at_us, tuple(sign * term for term in terms), item.tags
+                )
             )
     return deltas
 
@@ -118,4 +120,5 @@ def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None)
         weighted_reward=sign * c.weight * c.reward,
         weighted_square=sign * c.weight * c.reward * c.reward,
         delay_s=delay_s,
+        tags=item.tags,
     )

@@ -49,6 +49,15 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.tags import (
+    cluster_name,
+    cluster_word,
+    tag_cluster,
+    tag_entry,
+    tag_rollup,
+    tag_total,
+    tag_value,
+)
 
 __all__ = [
     "CLUSTER_FLOAT_SUMS",
@@ -68,7 +77,9 @@ __all__ = [
     "budget_account",
     "budget_correction",
     "budget_state",
+    "cluster_name",
     "cluster_stat",
+    "cluster_word",
     "contribution",
     "decision",
     "delay_count",
@@ -87,6 +98,11 @@ __all__ = [
     "session",
     "snapshot",
     "sum_entry",
+    "tag_cluster",
+    "tag_entry",
+    "tag_rollup",
+    "tag_total",
+    "tag_value",
     "usage_report",
     "usage_revision",
 ]
