@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -233,6 +233,14 @@ class MemoryBudgets:
         return {"policy": policy, "budgets": [], "guard": None}
 
 
+class MemoryPromises:
+    def promise(self, policy: str) -> dict[str, object]:
+        return {"policy": policy}
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> dict[str, object]:
+        return {"policy": policy, **changes}
+
+
 class MemoryCorrections:
     async def correct(self, asked: Any) -> dict[str, object]:
         return {"correction_id": asked.correction_id or "c"}
@@ -260,6 +268,7 @@ class MemoryDaemon:
             corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
             health=self.health,
+            promises=MemoryPromises(),
         )
 
     @asynccontextmanager

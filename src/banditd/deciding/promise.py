@@ -21,6 +21,7 @@ every step, which would save nothing.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -128,6 +129,17 @@ class Window:
         """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
         self._cost *= factor
 
+    def realign(self, columns: IntArray) -> None:
+        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
+        known = columns >= 0
+        self._cost = np.where(known, self._cost[:, columns], 0.0)
+        self._eligible = np.where(known, self._eligible[:, columns], False)
+        self._own = np.where(known, self._own[:, columns], 0.0)
+
+    def copied(self) -> Window:
+        """The same at this moment."""
+        return copy.deepcopy(self)
+
     @property
     def x(self) -> FloatArray:
         return self._x[: self.size]
@@ -182,6 +194,12 @@ class Promise:
         base = float(mean[self.baseline])
         value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
         self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
+
+    def frozen(self) -> Promise:
+        """A copy that ``observe`` does not change."""
+        still = copy.copy(self)
+        still.window = self.window.copied()
+        return still
 
     @property
     def due(self) -> bool:

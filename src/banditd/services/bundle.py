@@ -191,6 +191,16 @@ class Corrections(Protocol):
         """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
 
 
+class Promises(Protocol):
+    def promise(self, policy: str) -> Mapping[str, object]:
+        """How the policy's promise stands. Raises NotFoundError."""
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> Mapping[str, object]:
+        """Change ``rollout``, ``mode``, ``promise`` durably; gives how it stands. Raises NotFoundError,
+        InvalidInputError.
+        """
+
+
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
@@ -257,6 +267,7 @@ class Services:
     corrections: Corrections
     dashboard: Dashboard
     health: Health
+    promises: Promises
     gateway: Gateway | None = None
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None

@@ -15,10 +15,10 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
-from banditd.deciding.view import dearest_arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.rows import (
     arm_rows,
@@ -56,6 +56,7 @@ class ReportService:
         learning: LearningStore,
         arms: ArmStore,
         clock: Clock,
+        promises: PromiseReports,
     ) -> None:
         self._runtimes = runtimes
         self._reader = reader
@@ -63,6 +64,7 @@ class ReportService:
         self._learning = learning
         self._arms = arms
         self._clock = clock
+        self._promises = promises
         self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     # ------------------------------------------------------------ statistics
@@ -99,6 +101,7 @@ class ReportService:
             "arms": arm_rows(rows, arms, total, changed),
             "savings": savings(rows, present, total, pace, self._reference(policy)),
             "changes": [public_change(event) for event in reversed(events)],
+            "promise": self._promises.promise(policy) if policy in self._runtimes else None,
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
@@ -280,9 +283,11 @@ class ReportService:
         return ({}, ()) if state is None else changes_of(state)
 
     def _reference(self, policy: str) -> Reference:
-        """The arm that routing is measured against first: the dearest enabled one on a typical query."""
-        runtime = self._runtimes.get(policy)
-        return Reference(None) if runtime is None else Reference(dearest_arm(runtime.view))
+        """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
+        if policy not in self._runtimes:
+            return Reference(None)
+        arm, share, precision = self._promises.reference(policy)
+        return Reference(arm, share) if precision is None else Reference(arm, share, precision)
 
     async def _pace(self, policy: str) -> Pace:
         """How many decisions of the last day were rated, per second of it that the policy was there."""

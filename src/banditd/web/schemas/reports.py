@@ -20,6 +20,7 @@ from banditd.web.schemas.base import (
     TimeParameter,
 )
 from banditd.web.schemas.money import Savings
+from banditd.web.schemas.promise import PromiseAnswer
 
 
 class DecisionParameters(ParameterModel):
@@ -214,6 +215,8 @@ class StatsAnswer(RewardSummary):
     savings: Savings
     changes: list[Change]
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
+    promise: PromiseAnswer | None
+    """As ``GET /v1/promise``, whatever the window; null for a policy that is not served."""
 
 
 class ContextArm(RewardSummary):
