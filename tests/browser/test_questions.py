@@ -63,7 +63,7 @@ def test_how_to_roll_out_five_per_cent_and_how_to_stop(taught, open_page, expect
         made = taught.call("POST", "/v1/route/batch", {"queries": queries})["results"]
         assert {one["decision"]["arm"] for one in made} == {baseline}
         page.goto(f"{taught.url}/#/decisions?id={made[0]['decision']['decision_id']}")
-        expect(ask(page, "Why did this query go there?")).to_contain_text("the rest goes to the baseline")
+        expect(ask(page, "Why did this query go there?")).to_contain_text("everything goes to the baseline")
         page.goto(f"{taught.url}/#/overview")
         roll_out(page, "5 %", "Route 5 %")
         page.get_by_text("5 % of the traffic is routed").wait_for()
