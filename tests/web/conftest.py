@@ -183,6 +183,11 @@ class MemoryReports:
     async def stats(self, policy: str, window_s: int | None) -> dict[str, object]:
         return {"policy": policy, "window_s": window_s}
 
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]:
+        return {"policy": policy, "since": since_us, "until": until_us}
+
     async def contexts(self, policy: str) -> dict[str, object]:
         return {"policy": policy, "clusters": []}
 

@@ -186,6 +186,21 @@ class Metrics:
             "Estimated mean reward less that of the best random mix of two arms at the same cost.",
             "policy",
         )
+        self.savings_usd = self._gauge(
+            "banditd_savings_usd", "Saved against always the baseline, over the policy's life.", "policy"
+        )
+        self.savings_ratio = self._gauge(
+            "banditd_savings_ratio", "The same as a share of what the baseline would have cost.", "policy"
+        )
+        self.quality_ratio = self._gauge(
+            "banditd_quality_ratio",
+            "Reward over what the baseline would have earned, and the ends of its 95 % interval.",
+            "policy",
+            "bound",
+        )
+        self.promise_held = self._gauge(
+            "banditd_promise_held", "1 while the promise is known to be held, 0 broken; absent: not known.", "policy"
+        )
         self.budget_charged = self._gauge(
             "banditd_budget_charged_usd", "Charged to a budget's account of all decisions.", "policy", "budget"
         )
@@ -279,6 +294,16 @@ class Metrics:
                 gauge.remove(*labels)
         else:
             gauge.labels(*labels).set(value)
+
+    def show_savings(self, policy: str, found: Mapping[str, Any]) -> None:
+        """Publish the headline of a policy, as ``GET /v1/savings`` gives it."""
+        saved, lost = found["saved"], found["lost"]
+        self.show(self.savings_usd, saved["usd"], policy)
+        self.show(self.savings_ratio, saved["share"], policy)
+        low, high = lost["quality_interval"] or (None, None)
+        for bound, value in (("value", lost["quality_ratio"]), ("low", low), ("high", high)):
+            self.show(self.quality_ratio, value, policy, bound)
+        self.show(self.promise_held, {"yes": 1.0, "no": 0.0}.get(found["held"]), policy)
 
     def set_arms(self, policy: str, arms: Mapping[str, tuple[bool, float | None]]) -> None:
         """Publish the arms of a policy: name to (enabled, mean reward or None). Arms that are gone disappear."""

@@ -163,6 +163,10 @@ class Arms(Protocol):
 class Reports(Protocol):
     async def stats(self, policy: str, window_s: int | None) -> Mapping[str, object]: ...
 
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]: ...
+
     async def contexts(self, policy: str) -> Mapping[str, object]: ...
 
     async def timeseries(

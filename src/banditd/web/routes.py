@@ -219,6 +219,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
+        "/v1/savings", reports.savings, "savings", "What routing saved and lost against the baseline",
+        parameters=report_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
         "/v1/stats/contexts", reports.contexts, "statsContexts", "The same per cluster of queries",
         parameters=report_schemas.PolicyParameters, answers={200: report_schemas.ContextsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),

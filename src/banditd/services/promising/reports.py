@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from banditd.deciding.keeper import Keeper
+from banditd.deciding.keeper import Keeper, PromiseRule
 from banditd.obs.metrics import Metrics
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict
 from banditd.services.policy import PolicyRuntime, runtime_of
@@ -113,8 +113,8 @@ class PromiseReports:
             "decisions": keeper.promise.decisions,
         }
 
-    def reference(self, policy: str) -> tuple[str | None, float, float | None]:
-        """(arm that routing is measured against, its least share, precision wanted). Raises NotFoundError."""
+    def reference(self, policy: str) -> tuple[str | None, float, PromiseRule | None]:
+        """(arm that routing is measured against, its least share, the promise about it). Raises NotFoundError."""
         runtime = runtime_of(self._runtimes, policy)
         book, rule = self._books[policy], runtime.switches.promise
         index = book.baseline(runtime.view)
@@ -122,7 +122,7 @@ class PromiseReports:
         if rule is None or index is None or name is None:
             return name, 0.0, None
         keeper = book.keepers.get((rule.keep, name))
-        return name, rule.reference_share if keeper is None else keeper.reference_share, rule.precision
+        return name, rule.reference_share if keeper is None else keeper.reference_share, rule
 
     def observe(self, metrics: Metrics) -> None:
         """Bring the gauges up to date."""

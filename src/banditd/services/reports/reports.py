@@ -20,6 +20,7 @@ from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
+from banditd.services.reports.headline import headline
 from banditd.services.reports.rows import (
     arm_rows,
     clear_winner,
@@ -102,6 +103,27 @@ class ReportService:
             "savings": savings(rows, present, total, pace, self._reference(policy)),
             "changes": [public_change(event) for event in reversed(events)],
             "promise": self._promises.promise(policy) if policy in self._runtimes else None,
+        }
+
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]:
+        """What was saved and lost against the baseline, over a policy's life or a stretch of it.
+
+        Raises
+        ------
+        NotFoundError : no such policy. InvalidInputError : an empty stretch.
+        """
+        await self._arms_of(policy)
+        if since_us is not None and until_us is not None and since_us >= until_us:
+            raise InvalidInputError("since must be before until", field="since")
+        rows = await self._reader.arm_totals(policy, since_us, until_us)
+        return {
+            "policy": policy,
+            "since": None if since_us is None else iso_time(since_us),
+            "until": None if until_us is None else iso_time(until_us),
+            **headline(rows, self._reference(policy), await self._pace(policy)),
+            "groups": [],
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
@@ -286,8 +308,8 @@ class ReportService:
         """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
         if policy not in self._runtimes:
             return Reference(None)
-        arm, share, precision = self._promises.reference(policy)
-        return Reference(arm, share) if precision is None else Reference(arm, share, precision)
+        arm, share, promise = self._promises.reference(policy)
+        return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
 
     async def _pace(self, policy: str) -> Pace:
         """How many decisions of the last day were rated, per second of it that the policy was there."""

@@ -91,6 +91,15 @@ class StatsParameters(PolicyParameters):
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
 
 
+class SavingsParameters(PolicyParameters):
+    """Which policy, over which stretch."""
+
+    since: TimeParameter | None = None
+    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
+
+
 class TimeseriesParameters(PolicyParameters):
     """Which policy, from when to when, how fine."""
 
