@@ -17,12 +17,12 @@ from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.deciding.pledge import Pledge
 from banditd.deciding.promise import (
-    BIAS_PRIOR,
     DOUBT,
     THIN,
     Misses,
     Promise,
     Terms,
+    bias_prior,
     blended_share,
     reference_share,
 )
@@ -90,7 +90,7 @@ class Keeper:
         played: FloatArray,
     ) -> None:
         """Note a decision under this promise; shapes as in ``Promise.observe``."""
-        bias = self.misses.bias(BIAS_PRIOR)
+        bias = self.misses.bias(bias_prior(self.evidence.since_alarm))
         self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own, mean=mean, played=played, bias=bias)
         self._silence += 1
 

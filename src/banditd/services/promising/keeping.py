@@ -19,7 +19,7 @@ from banditd.deciding.promise import WINDOW
 from banditd.ports import RecentOutcomes
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
-from banditd.services.promising.switching import Switching
+from banditd.services.promising.switching import Switching, differences
 
 logger = logging.getLogger(__name__)
 OUTCOMES_USED: Final = 5000
@@ -60,6 +60,9 @@ class PromiseService:
         """Read the switches and the log, and begin."""
         await self._switching.refresh()
         for name, book in self._books.items():
+            differing = {"policy": name, "switches": differences(self._runtimes[name])}
+            if differing["switches"]:
+                logger.warning("policy.switches_differ_from_configuration", extra=differing)
             book.wake = self._wake.set
             self._runtimes[name].published = partial(self._published, book)
             if not book.idle:
