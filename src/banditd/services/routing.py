@@ -14,7 +14,7 @@ from banditd.core.money import AccountKey
 from banditd.core.pace import Pace
 from banditd.core.types import Decision, FloatArray, Query
 from banditd.deciding.account import exhausted
-from banditd.deciding.objectives import with_profile
+from banditd.deciding.objectives import check_keep, with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.decider import Prepared, TurnDecider, turn_size
@@ -136,6 +136,7 @@ class RoutingService:
     async def _prepare(self, query: Query) -> Prepared:
         """Everything that has to be waited for, before the decision that waits for nothing."""
         runtime = runtime_of(self._runtimes, query.policy)
+        check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
         prepared = Prepared(

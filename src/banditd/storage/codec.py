@@ -57,6 +57,14 @@ def unpack_mapping(text: str) -> dict[str, Any]:
     return {} if text == EMPTY_OBJECT else cast("dict[str, Any]", json.loads(text))
 
 
+def readable_tags(text: str) -> tuple[tuple[str, str], ...]:
+    """(name, value) of stored tags in the order of the names; nothing where the text is damaged."""
+    try:
+        return tuple(sorted(unpack_mapping(text).items())) if text != EMPTY_OBJECT else ()
+    except (AttributeError, TypeError, ValueError):
+        return ()
+
+
 def pack_facts(facts: Mapping[str, float]) -> str:
     """``pack_mapping`` for numbers under few distinct sets of names, at half the price."""
     return _facts_form(tuple(facts)) % tuple(map(float, facts.values())) if facts else EMPTY_OBJECT

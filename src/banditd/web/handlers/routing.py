@@ -127,6 +127,7 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         profile=requested.profile,
         key_name=key_name,
         cost_weight=requested.cost_weight,
+        keep=requested.keep,
         expected_output_tokens=requested.expected_output_tokens,
         session_id=requested.session_id or None,
         new_session_arm=requested.new_session_arm,
