@@ -97,9 +97,9 @@ class MessagesReader:
             return StreamEvent(frame.raw, content=True, characters=len(text))
         event, stated = self.read_stated(frame)
         delta = stated.get("delta")
-        text_delta = frame.name == _DELTA and isinstance(delta, dict) and set(delta) == {"type", "text"}
-        if data is not None and text_delta and isinstance(delta["text"], str):
-            self._alike.learn(data, delta["text"])
+        stated_text = delta.get("text") if isinstance(delta, dict) and set(delta) == {"type", "text"} else None
+        if data is not None and frame.name == _DELTA and isinstance(stated_text, str):
+            self._alike.learn(data, stated_text)
         else:
             self._alike.forget()
         return event
