@@ -82,7 +82,7 @@ function reasonOf(d) {
   if (d.reason === "session") return "because this conversation was with it already, and a conversation keeps its model";
   if (d.reason === "pinned") return "because the request named it";
   if (d.reason === "shadow") return "because it is the baseline and the policy only watches (mode shadow)";
-  if (sideOf(d) === "baseline") return `because only ${percent(d.promise.rollout, 0)} of the traffic is routed, and the rest goes to the baseline`;
+  if (sideOf(d) === "baseline") return d.promise.rollout > 0 ? `because ${percent(d.promise.rollout, 0)} of the traffic is routed, and all the rest goes to the baseline` : "because no traffic is routed: everything goes to the baseline";
   if (d.degraded) return `by what is known on average: the query itself was not looked at (${d.degraded.replaceAll("_", " ")})`;
   if (d.reason === "quality_floor") return "because it costs least among the models that promise the reward the request asked for";
   const s = standing(d.arms || []);
