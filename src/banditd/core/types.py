@@ -1,4 +1,6 @@
-"""The nouns of banditd, as frozen values. No behaviour beyond tiny derived properties, no I/O.
+"""The nouns of banditd, as values: nobody changes one that he was given. No behaviour beyond tiny properties, no I/O.
+
+Those that every query makes anew are not frozen, which would make them three times as dear.
 
 Times are integers in microseconds since the Unix epoch, UTC (``*_at_us``): they compare and store alike
 on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
@@ -74,7 +76,7 @@ class FeatureSchema:
         return self.groups[-1].stop
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Context:
     """The features of one query.
 
@@ -198,7 +200,7 @@ class Turn:
     cache_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
@@ -268,7 +270,7 @@ class Blend:
         return own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Decision:
     """One routing, immutable once committed.
 

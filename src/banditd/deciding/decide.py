@@ -45,7 +45,7 @@ class Situation:
     soft: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Case:
     """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
 
