@@ -61,7 +61,7 @@ def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> 
     )
 
 
-def test_a_decision_shows_every_call_that_it_took(taught, open_page) -> None:
+def test_a_decision_shows_every_call_that_it_took_and_the_overview_their_sum(taught, open_page, expect) -> None:
     made = taught.call("POST", "/v1/route", {"input": "Name three rivers of Africa."})
     other = made["fallbacks"][0]
     attempts = [
@@ -75,6 +75,12 @@ def test_a_decision_shows_every_call_that_it_took(taught, open_page) -> None:
     rows = [row.inner_text() for row in table.locator("tbody tr").all()]
     assert [made["arm"] in rows[0], "overload" in rows[0], "80 ms" in rows[0]] == [True] * 3
     assert [other in rows[1], "answered" in rows[1], "211 ms" in rows[1], "37" in rows[1]] == [True] * 4
+    page.goto(f"{taught.url}/#/overview")
+    calls = page.get_by_role("region", name="Calls of models")
+    calls.wait_for()
+    for label, value in (("Attempts", "2"), ("Time to first token", "211 ms"), ("Errors", "1")):
+        expect(tile(page, label)).to_have_text(value)
+    expect(calls.locator("tbody tr")).to_contain_text("overloaded: 1")
 
 
 def test_a_decision_opens_and_a_thumb_is_learned(taught, open_page, shot) -> None:

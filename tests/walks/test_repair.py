@@ -16,11 +16,13 @@ from tests.walks.test_reward_walk import reward, route
 from banditd.core.errors import InvariantError
 from banditd.daemon.open import Daemon, open_workbench
 from banditd.services.learning.rebuild import RebuildReport, rebuild
+from banditd.services.reports.savings import fixed_arm_sums
 from banditd.services.upkeep.export import export_log
 from banditd.storage import dialect
 from banditd.storage.checksum import BLOBS, NUMBERS, TEXTS
 from banditd.storage.codec import pack_vector
 from banditd.storage.schema import (
+    FIXED_ARM_SUMS,
     arm_total,
     cluster_stat,
     contribution,
@@ -91,9 +93,7 @@ def counted(url: str) -> list[tuple[Any, ...]]:
     return [tuple(float(v) if not isinstance(v, str) else v for v in row) for row in found]
 
 
-SUMS = ("decisions", "rewards", "estimated_rewards", "weight", "weighted_reward", "weighted_square", "estimate_sum",
-        "estimate_square", "difference_sum", "difference_square", "inverse_propensity_sum",
-        "inverse_propensity_square")  # fmt: skip
+SUMS = ("decisions", "rewards", "weight", "weighted_reward", "weighted_square", *FIXED_ARM_SUMS)
 CLUSTER_SUMS = ("decisions", "rewards", "weight", "weighted_reward", "weighted_square")
 
 
@@ -302,3 +302,29 @@ async def test_a_reward_taken_back_that_waits_in_the_queue_still_counts_until_it
     assert (await refold(database_url, write=False)).agrees
     rewards = [row[4] if len(row) == 3 + len(CLUSTER_SUMS) else row[3] for row in counted(database_url)]
     assert set(rewards) == {0.0}
+
+
+async def test_a_rebuild_counts_what_an_older_release_has_folded_in_the_verdicts(
+    open_daemon: OpenDaemon, database_url: str
+) -> None:
+    """After an upgrade the sums of fixed arms begin at nothing; no correction takes out what is not in them."""
+
+    def forget(connection: Connection) -> None:
+        connection.execute(of(contribution).values(estimated_by_design=False))
+        for table in (rollup, arm_total):
+            connection.execute(of(table).values(dict.fromkeys(FIXED_ARM_SUMS, 0)))
+
+    async with open_daemon() as daemon:
+        ids = await fill(daemon, 8)
+    whole = counted(database_url)
+    change(database_url, forget)
+    await refold(database_url, write=True)
+    assert_counted(counted(database_url), whole)
+    change(database_url, forget)
+    async with open_daemon() as daemon:
+        for decision_id in ids:
+            await reward(daemon, decision_id, 0.25)
+        await daemon.learner.drained()
+        rows = await daemon.storage.reports.arm_totals("default", None)
+        assert sum(fixed_arm_sums(row).drawn for row in rows) == len(ids)
+        assert min(fixed_arm_sums(row).inverse_probability for row in rows) >= 0.0

@@ -23,6 +23,7 @@ every step, which would save nothing.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +49,9 @@ PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward 
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
 DOUBTED_PRIOR: Final = 0.3  # the same after an alarm: the predictions have just been proved wrong
-DOUBT: Final = 300  # rated decisions that an alarm is remembered for
+DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
+TRUST_DOUBLES: Final = 100.0  # ... after which what may leave it doubles every so many ...
+DISTRUST: Final = 1500  # ... and in which misses are believed readily: predictions that were wrong learn slowly
 SILENCE: Final = 300  # decisions without any reward after which nothing is known any more
 COLD: Final = 100  # decisions before which the lack of rewards says nothing
 THIN: Final = 300  # rated decisions that mostly left the baseline before its reference share may taper
@@ -131,6 +134,17 @@ class Window:
         """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
         self._cost *= factor
 
+    def realign(self, columns: IntArray) -> None:
+        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
+        known = columns >= 0
+        self._cost = np.where(known, self._cost[:, columns], 0.0)
+        self._eligible = np.where(known, self._eligible[:, columns], False)
+        self._own = np.where(known, self._own[:, columns], 0.0)
+
+    def copied(self) -> Window:
+        """The same at this moment."""
+        return copy.deepcopy(self)
+
     @property
     def x(self) -> FloatArray:
         return self._x[: self.size]
@@ -186,6 +200,12 @@ class Promise:
         value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
         self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
 
+    def frozen(self) -> Promise:
+        """A copy that ``observe`` does not change."""
+        still = copy.copy(self)
+        still.window = self.window.copied()
+        return still
+
     @property
     def due(self) -> bool:
         """Whether terms should be solved for anew, by the count of decisions."""
@@ -201,12 +221,11 @@ class Promise:
         """
         if self.window.size == 0:
             return self.terms
-        doubted = since_alarm is not None and since_alarm < DOUBT
         candidates = _Candidates(self.window, posterior, self.baseline)
         allowed = (1.0 - self.keep) * candidates.baseline_reward
         slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.rewards, 1))
-        bias = misses.bias(DOUBTED_PRIOR if doubted else BIAS_PRIOR)
+        bias = misses.bias(bias_prior(since_alarm))
         excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
         steepest = max(STEEPEST * allowed, 0.02)
         away = not self.window.was_eligible(self.baseline)
@@ -232,20 +251,27 @@ class Promise:
             if saves > best.saves_usd + 1e-12:
                 state: State = "baseline_away" if away else "nothing_to_save" if trial else "keeping"
                 best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
-        self.terms = best if away else self._held_back(best, misses, silence=silence, doubted=doubted)
+        self.terms = best if away else self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
         return self.terms
 
-    def _held_back(self, best: Terms, misses: Misses, *, silence: int, doubted: bool) -> Terms:
+    def _held_back(self, best: Terms, misses: Misses, *, silence: int, since_alarm: int | None) -> Terms:
         """The terms with the share that may leave the baseline cut where the predictions cannot be trusted."""
         state = best.state
         if (misses.rewards == 0 and self.decisions > COLD) or silence > SILENCE:
             state = "no_rewards"
-        elif doubted:
+        elif since_alarm is not None and since_alarm < DOUBT:
             state = "broken"
         elif misses.rewards < EARLY_REWARDS and state == "keeping":
             state = "learning"
-        share = min(best.share, 1.0 - self.keep) if state in {"no_rewards", "broken"} else best.share
+        calm = math.inf if since_alarm is None else max((since_alarm - DOUBT) / TRUST_DOUBLES, 0.0)
+        trusted = 2.0 ** min(calm, 10.0)
+        share = min(best.share, (1.0 - self.keep) * (1.0 if state in {"no_rewards", "broken"} else trusted))
         return replace(best, share=max(share, LEAST_SHARE), state=state)
+
+
+def bias_prior(since_alarm: int | None) -> float:
+    """Standard deviation of the bias before anything is seen; ``since_alarm`` as in ``Promise.solve``."""
+    return BIAS_PRIOR if since_alarm is None or since_alarm >= DISTRUST else DOUBTED_PRIOR
 
 
 def reference_share(configured: float, *, precise: bool) -> float:

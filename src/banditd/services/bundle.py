@@ -163,6 +163,10 @@ class Arms(Protocol):
 class Reports(Protocol):
     async def stats(self, policy: str, window_s: int | None) -> Mapping[str, object]: ...
 
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]: ...
+
     async def contexts(self, policy: str) -> Mapping[str, object]: ...
 
     async def timeseries(
@@ -189,6 +193,16 @@ class Budgets(Protocol):
 class Corrections(Protocol):
     async def correct(self, requested: CorrectionInput) -> Mapping[str, object]:
         """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
+
+
+class Promises(Protocol):
+    def promise(self, policy: str) -> Mapping[str, object]:
+        """How the policy's promise stands. Raises NotFoundError."""
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> Mapping[str, object]:
+        """Change ``rollout``, ``mode``, ``promise`` durably; gives how it stands. Raises NotFoundError,
+        InvalidInputError.
+        """
 
 
 class Dashboard(Protocol):
@@ -257,6 +271,7 @@ class Services:
     corrections: Corrections
     dashboard: Dashboard
     health: Health
+    promises: Promises
     gateway: Gateway | None = None
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None

@@ -20,6 +20,7 @@ from banditd.web.schemas.base import (
     TimeParameter,
 )
 from banditd.web.schemas.money import Savings
+from banditd.web.schemas.promise import PromiseAnswer
 
 
 class DecisionParameters(ParameterModel):
@@ -88,6 +89,15 @@ class StatsParameters(PolicyParameters):
 
     window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] | None = None
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
+
+
+class SavingsParameters(PolicyParameters):
+    """Which policy, over which stretch."""
+
+    since: TimeParameter | None = None
+    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
 
 
 class TimeseriesParameters(PolicyParameters):
@@ -214,6 +224,8 @@ class StatsAnswer(RewardSummary):
     savings: Savings
     changes: list[Change]
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
+    promise: PromiseAnswer | None
+    """As ``GET /v1/promise``, whatever the window; null for a policy that is not served."""
 
 
 class ContextArm(RewardSummary):
