@@ -129,3 +129,53 @@ def test_how_to_change_a_price_and_to_add_and_remove_a_model(taught, open_page, 
     gone = page.get_by_role("region", name="Against always one model").first.locator("tr", has_text="medium-general")
     gone.wait_for()
     assert gone.locator(".dot").get_attribute("class") == before["medium-general"]
+
+
+def test_budgets_and_choices_are_told_in_words(taught, open_page) -> None:
+    """The words of every kind of choice, and whether a budget changes it: of figures that a log seldom has."""
+    page = open_page(taught)
+    page.locator(".tile").first.wait_for()
+    rows = [
+        {"arm": "a", "mean": 0.9, "deviation": 0.01, "penalty": 0.1, "probability": 0.2},
+        {"arm": "b", "mean": 0.5, "deviation": 0.01, "penalty": 0.0, "probability": 0.8},
+    ]
+    plain = {"reason": "policy", "explored": False, "degraded": None, "propensity": 0.8, "arms": rows}
+    cases = {
+        "best guess": plain | {"arm": "a"},
+        "tried to learn": plain | {"arm": "b", "explored": True},
+        "baseline, to be safe": plain | {"arm": "b", "baseline": "b", "keep": 0.95},
+        "not rolled out": plain | {"arm": "b", "baseline": "b", "promise": {"rollout": 0.05, "side": "baseline"}},
+        "same conversation": plain | {"arm": "b", "reason": "session"},
+        "asked for": plain | {"arm": "b", "reason": "pinned"},
+        "baseline (shadow)": plain | {"arm": "b", "reason": "shadow", "baseline": "b"},
+    }
+    told = page.evaluate(
+        """async (cases) => {
+          const words = await import(new URL("dashboard/words.js", document.baseURI));
+          return cases.map((one) => [words.kindOf(one)[0], words.why(one)]);
+        }""",
+        list(cases.values()),
+    )
+    assert [kind for kind, _ in told] == list(cases)
+    because = dict(told)
+    assert because["best guess"] == (
+        "a was chosen because it promised the most for queries like this: 0.800 after its cost, 0.300 more than b."
+    )
+    assert "so that the promise is kept" in because["baseline, to be safe"]
+    assert "because 5 % of the traffic is routed" in because["not rolled out"]
+    assert "the policy only watches" in because["baseline (shadow)"]
+    assert len({*because.values()}) == len(because)
+    budget = {"stopped": False, "at_stop": "cheapest", "price_per_usd": 0.0}
+    kinds = [budget, budget | {"price_per_usd": 12.5}, budget | {"price_per_usd": None}, budget | {"stopped": True}]
+    steers = page.evaluate(
+        """async (budgets) => {
+          const words = await import(new URL("dashboard/words.js", document.baseURI));
+          return budgets.map((one) => words.steering(one)[1]);
+        }""",
+        kinds,
+    )
+    assert steers[0].startswith("It does not steer")
+    # Twelve and a half of reward for a dollar is .0125 for a tenth of a cent.
+    assert steers[1] == "It steers now: a model that costs $0.0010 more must promise 0.013 more reward to be chosen."
+    assert steers[2] == "Nothing was charged to it yet."
+    assert steers[3] == "Used up: everything goes to the cheapest model."

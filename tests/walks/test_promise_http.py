@@ -17,17 +17,19 @@ from banditd.web.app import WebSettings, create_app
 from banditd.web.schemas.promise import PromiseAnswer
 from banditd.web.schemas.routing import RouteAnswer
 
-# The whole configuration as it was shipped before there were promises, in short.
-BEFORE = """
-policies:
-  default:
-    kind: thompson
-    cost_weight: 0.0
-    profiles: {quality: {cost_weight: 0.0}, balanced: {cost_weight: 0.1}, economy: {cost_weight: 0.3}}
-    arms:
-      - {arm: small-general, price: {usd_per_mtok_in: 0.10, usd_per_mtok_out: 0.40}}
-      - {arm: large-reasoner, price: {usd_per_mtok_in: 2.50, usd_per_mtok_out: 10.00}}
-"""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def shipped_before() -> dict[str, Any]:
+    """The whole configuration as it was shipped before there were promises: all else is as it was."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    policy = content["policies"]["default"]
+    for name in ("promise", "rollout", "mode"):
+        del policy[name]
+    policy["profiles"] = {
+        "quality": {"cost_weight": 0.0}, "balanced": {"cost_weight": 0.1}, "economy": {"cost_weight": 0.3},
+    }  # fmt: skip
+    return content
 
 
 @pytest.fixture
@@ -98,9 +100,9 @@ async def test_every_answer_says_how_the_promise_stood(client: Any) -> None:
     assert stats["promise"]["keep"] == 0.95
 
 
-async def test_an_upgrade_changes_no_routing(sqlite_url: str, tmp_path: Path) -> None:
-    for text in (BEFORE, "policies: {default: {arms: [{arm: a}, {arm: b}]}}"):
-        settings = Settings(database={"url": sqlite_url}, **yaml.safe_load(text))
+async def test_an_upgrade_changes_no_routing(sqlite_url: str) -> None:
+    for content in (shipped_before(), {"policies": {"default": {"arms": [{"arm": "a"}, {"arm": "b"}]}}}):
+        settings = Settings(**content | {"database": {"url": sqlite_url}})
         assert settings.policies["default"].promise is None
         app = create_app(lambda s=settings: open_services(s, start_jobs=False), WebSettings(access_log=False))
         async with TestClient[web.Request, web.Application](TestServer(app)) as client:

@@ -13,8 +13,10 @@ a_t != b, bias what answers of other arms earned beyond their predictions lately
     g(l) = min(1, slack / loss(l))
 
 of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played:
-p = g policy(l) + (1 - g) onehot(b). Rewards lie in [0, 1], so g never falls much below (1 - keep) / 2: that much may
-always leave the baseline, whatever the others are worth. It is the dual of a budget's pacer with quality for money
+p = g policy(l) + (1 - g) onehot(b). Above a steepest price predictions are not believed: there the best of many noisy
+means is chosen, which is overrated. But rewards lie in [0, 1], so slack / mean_t mu(x_t, b) of the traffic may leave
+whatever the others are worth; it goes on trying cheaper arms at such prices where nothing else seems to save, or some
+bad first answers would end all learning. It is the dual of a budget's pacer with quality for money
 (Agrawal and Devanur 2016); the margin is conservative in the sense of Kazerouni et al. 2017, but of a mean, not of
 every step, which would save nothing.
 """
@@ -42,6 +44,7 @@ EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards): a young model
 HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
 CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
+STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
@@ -233,16 +236,20 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        for price, arms in candidates.ladder(steepest):
+        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
+        for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
             gap, error, off = candidates.loss(arms)
             loss = gap - bias * off + excess + caution * error
             share = 1.0 if loss <= slack else max(slack / loss, LEAST_SHARE)
-            if away and share < 1.0 and price > 0.0:
+            trial = price * candidates.baseline_usd > steepest
+            if trial:
+                share = min(share, safe)
+            if away and (trial or (share < 1.0 and price > 0.0)):
                 continue  # nothing to fall back to: the highest price that still holds, else the best there is
             share = 1.0 if away else share
             saves = share * candidates.saving_usd(arms)
             if saves > best.saves_usd + 1e-12:
-                state: State = "baseline_away" if away else "keeping"
+                state: State = "baseline_away" if away else "nothing_to_save" if trial else "keeping"
                 best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
         self.terms = best if away else self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
         return self.terms

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from banditd.cli.configuration import check_config
 from banditd.daemon.configs import policy_configs
 from banditd.deciding.keeper import PromiseRule
 from banditd.settings import Settings
@@ -49,3 +52,12 @@ def test_a_promise_becomes_a_rule() -> None:
 def test_what_cannot_be_kept_is_refused_with_the_mend(policy: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         made(**policy)
+
+
+def test_to_keep_nearly_everything_is_advised_against_by_check_config(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    for keep, said in ((0.995, True), (0.98, False)):
+        path.write_text(f"policies: {{default: {{promise: {{keep: {keep}}}}}}}")
+        found = CliRunner().invoke(check_config, ["-c", str(path)])
+        assert found.exit_code == 0
+        assert ("policies.default.promise.keep: 0.995 leaves next to nothing" in found.stderr) == said

@@ -33,7 +33,15 @@ export const undrawn = (reason) => NOT_DRAWN[reason]?.[1] || null;
 export function kindOf(d) {
   if (NOT_DRAWN[d.reason]) return [NOT_DRAWN[d.reason][0], true];
   if (sideOf(d) === "baseline") return ["not rolled out", true];
-  return d.explored ? ["tried to learn", true] : ["best guess", false];
+  if (d.explored) return ["tried to learn", true];
+  return forSafety(d) ? ["baseline, to be safe", true] : ["best guess", false];
+}
+
+/** Whether the baseline answered for the promise's sake: another model promised more, but not surely enough. */
+function forSafety(d) {
+  if (!d.baseline || d.arm !== d.baseline) return false;
+  const s = standing(d.arms || []);
+  return Boolean(s) && s.best.arm !== d.arm;
 }
 
 export const Kind = ({ d }) => {
