@@ -22,9 +22,9 @@ def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, 
     page.get_by_role("region", name="Latest decisions").locator("tbody tr").first.wait_for()
     expect(tile(page, "Decisions")).to_have_text("1")
     for name, says in (
-        ("learning", "Nothing learned yet"),
-        ("contexts", "Map of recent queries"),
-        ("arms", "Share of traffic"),
+        ("internals", "Nothing learned yet"),
+        ("tasks", "Models by kind of query"),
+        ("models", "Share of traffic"),
     ):
         page.goto(f"{fresh.url}/#/{name}")
         page.get_by_role("heading", name=says).wait_for()
@@ -61,7 +61,7 @@ def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> 
     )
 
 
-def test_a_decision_shows_every_call_that_it_took(taught, open_page) -> None:
+def test_a_decision_shows_every_call_that_it_took_and_the_overview_their_sum(taught, open_page, expect) -> None:
     made = taught.call("POST", "/v1/route", {"input": "Name three rivers of Africa."})
     other = made["fallbacks"][0]
     attempts = [
@@ -75,6 +75,12 @@ def test_a_decision_shows_every_call_that_it_took(taught, open_page) -> None:
     rows = [row.inner_text() for row in table.locator("tbody tr").all()]
     assert [made["arm"] in rows[0], "overload" in rows[0], "80 ms" in rows[0]] == [True] * 3
     assert [other in rows[1], "answered" in rows[1], "211 ms" in rows[1], "37" in rows[1]] == [True] * 4
+    page.goto(f"{taught.url}/#/overview")
+    calls = page.get_by_role("region", name="Calls of models")
+    calls.wait_for()
+    for label, value in (("Attempts", "2"), ("Time to first token", "211 ms"), ("Errors", "1")):
+        expect(tile(page, label)).to_have_text(value)
+    expect(calls.locator("tbody tr")).to_contain_text("overloaded: 1")
 
 
 def test_a_decision_opens_and_a_thumb_is_learned(taught, open_page, shot) -> None:
@@ -90,7 +96,7 @@ def test_a_decision_opens_and_a_thumb_is_learned(taught, open_page, shot) -> Non
     text = whole.inner_text()
     assert "infinitely many primes" in text
     assert "team: maths" in text
-    assert "None yet" in text
+    assert "No reward yet" in text
     logged = taught.call("GET", f"/v1/decisions/{made['decision_id']}")
     for arm in logged["arms"]:
         assert f"{arm['mean']:.3f}" in whole.locator(".scores tr", has_text=arm["arm"]).inner_text()
@@ -128,12 +134,12 @@ def test_the_log_is_filtered_and_paged(taught, open_page) -> None:
     shown = [row.get_attribute("data-id") for row in rows.all()]
     assert shown == [one["decision_id"] for one in older]
     page.get_by_role("button", name="Newest").click()
-    page.get_by_label(re.compile("^Arm")).select_option("code-specialist")
+    page.get_by_role("combobox", name="Model").select_option("code-specialist")
     page.wait_for_function(
         "() => [...document.querySelectorAll('.log tbody tr')].every(row => row.innerText.includes('code-spec'))"
     )
     assert "arm=code-specialist" in page.url
-    page.get_by_label("Kind").select_option("true")
+    page.get_by_role("combobox", name="Why").select_option("true")
     matching = taught.call("GET", "/v1/decisions?policy=default&arm=code-specialist&explored=true&limit=25")[
         "decisions"
     ]
@@ -144,13 +150,28 @@ def test_the_log_is_filtered_and_paged(taught, open_page) -> None:
     )
     if not matching:
         page.get_by_text("No decision matches").wait_for()
-    page.get_by_label("Id").fill("nonsense")
-    page.get_by_role("button", name="Open", exact=True).click()
-    page.get_by_text("An id looks like").wait_for()
+    page.get_by_role("button", name="Clear").click()
+    find = page.get_by_role("searchbox", name="Why did a query go there?")
+    find.fill("FRENCH, keep the tone")
+    find.press("Enter")
+    wanted = taught.call("GET", "/v1/decisions?policy=default&text=french,%20keep&limit=25")["decisions"]
+    assert {
+        "French" in taught.call("GET", f"/v1/decisions/{one['decision_id']}")["input_text"] for one in wanted[:3]
+    } == {True}
+    page.wait_for_function(
+        "ids => [...document.querySelectorAll('.log tbody tr')].map(row => row.dataset.id).join() === ids.join()",
+        arg=[one["decision_id"] for one in wanted],
+    )
+    find.fill("no such words")
+    find.press("Enter")
+    page.get_by_text("No stored text has these words").wait_for()
+    find.fill(f"chatcmpl-{wanted[0]['decision_id']}")
+    find.press("Enter")
+    page.get_by_role("region", name="One decision").get_by_text(wanted[0]["decision_id"]).wait_for()
 
 
 def test_a_price_is_changed_in_place(taught, open_page, shot) -> None:
-    page = open_page(taught, "arms")
+    page = open_page(taught, "models")
     card = page.get_by_role("article", name="large-reasoner")
     card.get_by_role("button", name="Change the price").click()
     field = card.get_by_label("large-reasoner: $ per million output tokens")
@@ -169,7 +190,7 @@ def test_a_price_is_changed_in_place(taught, open_page, shot) -> None:
 
 
 def test_an_arm_is_disabled_and_enabled_again(taught, open_page, expect) -> None:
-    page = open_page(taught, "arms")
+    page = open_page(taught, "models")
     switch = page.get_by_role("switch", name="medium-general enabled")
     try:
         switch.click()
@@ -219,12 +240,10 @@ def test_the_playground_says_why_no_arm_is_left(taught, open_page, expect) -> No
         expect(row).to_contain_text("its predicted cost is above the request's limit")
 
 
-def test_contexts_show_the_map_and_why(taught, open_page, expect) -> None:
+def test_kinds_of_queries_show_who_is_good_at_them_and_why(taught, open_page, expect) -> None:
     taught.rest()
-    page = open_page(taught, "contexts")
-    page.locator(".spot").first.wait_for()
-    points = taught.call("GET", "/v1/stats/map?limit=400")["points"]
-    expect(page.locator(".spot")).to_have_count(len(points))
+    page = open_page(taught, "tasks")
+    page.locator(".heat").wait_for()
     clusters = taught.call("GET", "/v1/stats/contexts")["clusters"]
     largest = max(clusters, key=lambda one: one["decisions"])
     choice = next(
@@ -232,7 +251,7 @@ def test_contexts_show_the_map_and_why(taught, open_page, expect) -> None:
     )
     page.locator(".heat tbody tr").first.get_by_role("button").click()
     assert f"cluster={largest['cluster']}" in page.url
-    detail = page.locator(".map-grid .card").nth(1)
+    detail = page.locator("#task")
     detail.locator(".why").wait_for()
     expect(detail.locator(".why")).to_contain_text(choice["arm"])
     expect(page.locator(".heat td.ring")).to_have_count(len(clusters))
@@ -242,9 +261,12 @@ def test_contexts_show_the_map_and_why(taught, open_page, expect) -> None:
             expect(first).to_contain_text(f"{cell['mean_reward']:.3f}")
 
 
-def test_learning_compares_with_fixed_arms(taught, open_page, expect) -> None:
+def test_internals_compare_with_fixed_arms_and_map_queries(taught, open_page, expect) -> None:
     taught.rest()
-    page = open_page(taught, "learning")
+    page = open_page(taught, "learning")  # what the page was called once
+    page.locator(".spot").first.wait_for()
+    points = taught.call("GET", "/v1/stats/map?limit=400")["points"]
+    expect(page.locator(".spot")).to_have_count(len(points))
     standing = page.get_by_role("region", name="Against fixed arms").first
     standing.get_by_text("the policy as played").wait_for()
     learned = taught.call("GET", "/v1/stats/learning")
@@ -292,7 +314,7 @@ def test_everything_is_reached_by_the_keyboard(taught, open_page) -> None:
     for _ in range(12):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.innerText"))
-    assert {"Arms", "Contexts", "Decisions", "Playground", "Learning", "Pause", "Dark"} <= reached
+    assert {"Models", "Good at what", "Decisions", "Try it", "Internals", "Pause", "Dark"} <= reached
     page.get_by_role("link", name="Decisions", exact=True).focus()
     page.keyboard.press("Enter")
     page.locator(".log tbody button").first.focus()

@@ -18,11 +18,18 @@ AXE_RUN = """async () => {
     .filter(one => ["serious", "critical"].includes(one.impact))
     .map(one => `${one.id}: ${one.nodes.slice(0, 3).map(tell).join(" | ")}`);
 }"""
+# What sticks out on the right and cannot be scrolled to within its own box.
+WIDER = """() => [...document.querySelectorAll("body *")]
+  .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, svg, pre, .skip"))
+  .map(one => one.outerHTML.slice(0, 120))"""
+# Of every page: its heading, and what is there when it is whole.
 READY = {
-    "overview": ".plot canvas", "arms": ".plot canvas", "contexts": ".why", "decisions": ".whole .scores",
-    "playground": "textarea", "learning": ".plot canvas",
+    "overview": ("Overview", ".plot canvas"), "models": ("Models", ".plot canvas"),
+    "tasks": ("Good at what", "#task .why"), "decisions": ("Decisions", ".whole .scores"),
+    "playground": ("Try it", "textarea"), "internals": ("Internals", ".plot canvas"),
 }  # fmt: skip
-PAGES = ("overview", "arms", "contexts?cluster={cluster}", "decisions?id={id}", "playground", "learning")
+PAGES = ("overview", "models", "tasks?cluster={cluster}", "decisions?id={id}", "playground", "internals")
+PHONE = {"width": 360, "height": 780}
 
 
 def test_a_daemon_that_went_away_and_came_back(taught, open_page, shot, expect) -> None:
@@ -113,20 +120,32 @@ def test_a_key_is_asked_for_once_and_its_scope_is_said(locked, open_page, shot, 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_keeps_anybody_out(taught, open_page, shot, theme) -> None:
-    """axe finds nothing serious, on any page, with a decision and a cluster opened; each is kept as a picture."""
+    """axe finds nothing serious on any page, with a decision and a kind of query opened, and nothing is wider than a
+    phone; each is kept as a picture, from a desk and from a phone."""
     page = open_page(taught, theme=theme, bypass_csp=True)
     newest = taught.call("GET", "/v1/decisions?limit=1")["decisions"][0]
     found: dict[str, Any] = {}
+    wide: dict[str, Any] = {}
     for where in PAGES:
+        name = where.split("?")[0]
+        heading, ready = READY[name]
+        page.set_viewport_size({"width": 1360, "height": 900})
         page.goto(f"{taught.url}/#/{where.format(id=newest['decision_id'], cluster=newest['cluster'])}")
-        page.get_by_role("heading", level=1, name=where.split("?")[0].capitalize()).wait_for()
-        page.locator(READY[where.split("?")[0]]).first.wait_for()
-        if where == "playground":
+        page.get_by_role("heading", level=1, name=heading).wait_for()
+        page.locator(ready).first.wait_for()
+        if name == "playground":
             page.get_by_role("textbox", name="Query").fill("Prove that the square root of two is irrational.")
             page.locator("#preview").wait_for()
+        for question in page.locator(".ask").all()[:1]:
+            question.click()
         page.wait_for_timeout(150)
-        shot(page, f"{where.split('?')[0]}-{theme}")
+        shot(page, f"{name}-{theme}")
         if "axe" not in page.evaluate("Object.keys(window).filter(name => name === 'axe')"):
             page.add_script_tag(path=AXE)
         found[where] = page.evaluate(AXE_RUN)
+        page.set_viewport_size(PHONE)
+        page.wait_for_timeout(150)  # for the charts, which follow
+        shot(page, f"{name}-{theme}-phone")
+        wide[where] = page.evaluate(WIDER)
     assert {where: one for where, one in found.items() if one} == {}
+    assert {where: one for where, one in wide.items() if one} == {}

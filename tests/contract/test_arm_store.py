@@ -108,6 +108,18 @@ async def test_replicas_that_seed_at_once_make_each_arm_once_and_all_of_one_time
             assert [len(prices) for prices in (await storage.arms.price_histories(policy)).values()] == [1] * 4
 
 
+async def test_no_arm_ever_gets_the_place_of_another(storage, make):
+    """Colours go by it: neither deleting an arm nor adding it anew moves another, or itself."""
+    await storage.arms.seed("default", [make.arm("b"), make.arm("a"), make.arm("c")], make.now_us)
+    assert await storage.arms.positions("default") == {"b": 1, "a": 2, "c": 3}
+    await storage.arms.delete("default", "a", make.now_us + 1)
+    await storage.arms.add(make.arm("d"))
+    assert await storage.arms.positions("default") == {"b": 1, "a": 2, "c": 3, "d": 4}
+    await storage.arms.add(make.arm("a"))
+    assert await storage.arms.positions("default") == {"b": 1, "a": 2, "c": 3, "d": 4}
+    assert await storage.arms.positions("nobody") == {}
+
+
 async def test_a_seed_leaves_what_was_there_and_what_was_deleted_alone(storage, make):
     await storage.arms.add(make.arm("a", enabled=False))
     await storage.arms.add(make.arm("b"))

@@ -98,6 +98,7 @@ async def test_pages_are_newest_first_and_filtered(storage, make):
             explored=i % 2 == 0,
             session_id=f"s{i % 2}",
             policy="other" if i == 5 else "default",
+            input_text=None if i == 1 else f"Mend the CHAIN of bike {i}, 100%_sure",
         )
         for i in range(9)
     ]
@@ -116,6 +117,11 @@ async def test_pages_are_newest_first_and_filtered(storage, make):
     assert await ids(explored=True) == expect(8, 6, 4, 2, 0)
     assert await ids(session_id="s1") == expect(7, 5, 3, 1)
     assert await ids(cluster=6) == []
+    assert await ids(text="the chain of bike", limit=3) == expect(8, 7, 6)
+    assert await ids(text="BIKE 5") == expect(5)
+    assert await ids(text="bike", policy="default", arm="middle") == expect(7, 4)  # one was stored without its text
+    assert await ids(text="0%_S", limit=1) == expect(8)  # no wildcards
+    assert await ids(text="bike_5") == []
     since, until = make.now_us + 2 * HOUR_US, make.now_us + 4 * HOUR_US
     assert await ids(since_us=since, until_us=until) == expect(3, 2)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -172,8 +173,16 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database_url, connec
         assert current_revision(connection) == ""
 
 
-def test_every_revision_can_be_read_in_order():
+def test_revisions_are_one_chain_and_every_number_is_used_once():
     folder = Path(__file__).parents[2] / "migrations" / "versions"
-    names = sorted(path.name for path in folder.glob("*.py"))
-    assert [name[:4] for name in names] == [f"{i:04d}" for i in range(1, len(names) + 1)]
-    assert head_revision() == names[-1][:4]
+    numbers = [path.name[:4] for path in folder.glob("*.py")]
+    assert len(set(numbers)) == len(numbers)
+    before = {
+        number: re.search(r'^down_revision = (?:None|"(\d+)")$', text, re.MULTILINE).group(1)
+        for number, text in ((path.name[:4], path.read_text(encoding="utf-8")) for path in folder.glob("*.py"))
+    }
+    chain, revision = [], head_revision()
+    while revision is not None:
+        chain.append(revision)
+        revision = before[revision]
+    assert sorted(chain) == sorted(numbers)

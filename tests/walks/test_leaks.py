@@ -31,6 +31,7 @@ RULES = {
     "idempotency_key": "retention deletes it after jobs.idempotency_s, or with its decision",
     "session": "retention deletes it with the decisions of its age",
     "sum_entry": "the job sums adds it up and deletes it",
+    "tag_entry": "the job sums adds it up and deletes it",
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
     "arm": "one an arm",
@@ -50,9 +51,17 @@ RULES = {
     "cluster_stat": "one a cluster, arm and writer",
     "delay_count": "one a policy and bin",
     "row_count": "one a table and writer",
+    # Bounded by tags and values with places: 16 tags of a policy, 100 values of a tag.
+    "tag_value": "one a value that has a place",
+    "tag_rollup": "arms, places and buckets, which the job rollup makes coarser and deletes after 400 days",
+    "tag_total": "one an arm and place",
+    "tag_cluster": "one an arm, cluster and place",
+    "cluster_name": "one a cluster that somebody has named",
+    "cluster_word": "the job words keeps a dozen of a cluster",
 }
-GROWS_WITH_TRAFFIC = {name for name, rule in RULES.items() if "retention" in rule or name == "sum_entry"}
-WITH_TIME = {"snapshot", "rollup", "segment", "cluster_stat", "delay_count"}  # by steps, clusters and delays seen
+GROWS_WITH_TRAFFIC = {name for name, rule in RULES.items() if "retention" in rule or "the job sums" in rule}
+WITH_TIME = {"snapshot", "rollup", "segment", "cluster_stat", "delay_count", "tag_cluster"}
+"""By steps, clusters and delays seen."""
 
 
 async def rows(daemon: Daemon) -> dict[str, int]:

@@ -23,6 +23,7 @@ from banditd.storage import dialect
 from banditd.storage.checksum import BLOBS, NUMBERS, TEXTS
 from banditd.storage.codec import pack_vector
 from banditd.storage.schema import (
+    FIXED_ARM_SUMS,
     arm_total,
     cluster_stat,
     contribution,
@@ -129,9 +130,7 @@ def counted(url: str) -> list[tuple[Any, ...]]:
     return [tuple(float(v) if not isinstance(v, str) else v for v in row) for row in found]
 
 
-SUMS = ("decisions", "rewards", "estimated_rewards", "weight", "weighted_reward", "weighted_square", "estimate_sum",
-        "estimate_square", "difference_sum", "difference_square", "inverse_propensity_sum",
-        "inverse_propensity_square")  # fmt: skip
+SUMS = ("decisions", "rewards", "weight", "weighted_reward", "weighted_square", *FIXED_ARM_SUMS)
 CLUSTER_SUMS = ("decisions", "rewards", "weight", "weighted_reward", "weighted_square")
 
 

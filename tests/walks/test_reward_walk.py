@@ -16,6 +16,7 @@ from banditd.daemon.open import Daemon
 from banditd.services.bundle import RewardInput
 from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.learning.rebuild import RebuildReport, rebuild
+from banditd.services.reports.savings import fixed_arm_sums
 
 
 async def route(daemon: Daemon, **query: object) -> str:
@@ -372,10 +373,17 @@ async def test_what_fixed_arms_would_earn_follows_every_correction(open_daemon: 
         await daemon.learner.drained()
         sums = {str(row["arm"]): row for row in await daemon.storage.reports.arm_totals("default", None)}
         for arm in rewarded[0].arms:
-            estimates = [_phi(d, arm, 0.9 if i % 2 == 0 else 0.2) for i, d in enumerate(rewarded) if i > 0]
-            assert sums[arm]["estimated_rewards"] == 11  # a fallback says nothing about what was not drawn
-            assert sums[arm]["estimate_sum"] == pytest.approx(sum(estimates))
-            assert sums[arm]["estimate_square"] == pytest.approx(sum(e * e for e in estimates))
+            kept = [(d, 0.9 if i % 2 == 0 else 0.2) for i, d in enumerate(rewarded) if i > 0]
+            drawn = [(d, value) for d, value in kept if d.arm == arm]
+            found = fixed_arm_sums(sums[arm])
+            assert (found.rated, found.drawn) == (11, len(drawn))  # a fallback tells nothing of what was not drawn
+            assert found.estimate == pytest.approx(sum(_phi(d, arm, value) for d, value in kept))
+            assert found.gain == pytest.approx(sum(_phi(d, arm, value) - value for d, value in kept))
+            assert found.inverse_probability == pytest.approx(
+                sum(1 / d.probability[d.arms.index(arm)] for d, _ in kept)
+            )
+            missed = [value - float(d.mean[d.arms.index(arm)]) for d, value in drawn]
+            assert found.residual_power == pytest.approx(sum(one * one for one in missed))
 
 
 def _phi(decision: Decision, arm: str, value: float) -> float:

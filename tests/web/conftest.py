@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,6 +143,9 @@ class MemoryArms:
     async def list(self, policy: str) -> list[ArmView]:
         return [self._view(arm) for arm in self.arms.values() if arm.policy == policy]
 
+    async def positions(self, policy: str) -> dict[str, int]:
+        return {arm: at for at, arm in enumerate(self.arms, 1)}
+
     async def get(self, policy: str, arm: str) -> ArmView:
         if arm not in self.arms:
             raise NotFoundError(f"policy {policy} has no arm {arm}", code="ARM_UNKNOWN")
@@ -179,6 +182,11 @@ class MemoryReports:
 
     async def stats(self, policy: str, window_s: int | None) -> dict[str, object]:
         return {"policy": policy, "window_s": window_s}
+
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]:
+        return {"policy": policy, "since": since_us, "until": until_us}
 
     async def contexts(self, policy: str) -> dict[str, object]:
         return {"policy": policy, "clusters": []}
@@ -230,6 +238,14 @@ class MemoryBudgets:
         return {"policy": policy, "budgets": [], "guard": None}
 
 
+class MemoryPromises:
+    def promise(self, policy: str) -> dict[str, object]:
+        return {"policy": policy}
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> dict[str, object]:
+        return {"policy": policy, **changes}
+
+
 class MemoryCorrections:
     async def correct(self, asked: Any) -> dict[str, object]:
         return {"correction_id": asked.correction_id or "c"}
@@ -257,6 +273,7 @@ class MemoryDaemon:
             corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
             health=self.health,
+            promises=MemoryPromises(),
         )
 
     @asynccontextmanager

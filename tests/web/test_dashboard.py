@@ -6,8 +6,10 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -61,6 +63,50 @@ def test_the_dashboard_names_no_other_host() -> None:
         assert not re.search(r"https?://|\beval\(|innerHTML|dangerouslySet", text), path
 
 
+# ---------------------------------------------------------------- colours
+
+# What a colour, linear, looks like without red, green or blue cones (Machado and others 2009, severity 1).
+_SIGHTS = {
+    "all cones": np.eye(3),
+    "no red": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "no green": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "no blue": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+
+
+def _linear(colour: str) -> np.ndarray:
+    value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    ratio = _XYZ @ np.clip(linear, 0, 1) / np.array([0.9505, 1.0, 1.0888])
+    x, y, z = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted(_linear(each) @ np.array([0.2126, 0.7152, 0.0722]) for each in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_arms_are_told_apart_by_colour_whatever_eyes_one_has() -> None:
+    sheet = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
+    blocks = [dict(re.findall(r"--(hue-\d|card): (#[0-9a-f]{6})", text)) for text in re.findall(r"\{[^{}]*\}", sheet)]
+    themes = [one for one in blocks if "card" in one]
+    assert len(themes) == 3  # light; dark as chosen; dark as the system has it
+    assert themes[1] == themes[2]
+    for theme in themes:
+        hues = [theme[f"hue-{i}"] for i in range(8)]
+        for hue in hues:
+            assert _contrast(hue, theme["card"]) >= 3.0, hue
+        for sight, matrix in _SIGHTS.items():
+            labs = [_lab(matrix @ _linear(hue)) for hue in hues]
+            for i, j in combinations(range(8), 2):
+                assert np.linalg.norm(labs[i] - labs[j]) >= 14.0, (sight, hues[i], hues[j])
+
+
 async def test_a_file_is_sent_again_only_when_it_changed(client: Any) -> None:
     plain = await client.get("/dashboard/app.js", headers={"Accept-Encoding": "identity"})
     body = await plain.read()
@@ -87,7 +133,7 @@ async def test_files_need_no_key_and_figures_do(serve: Any, daemon: Any) -> None
     client = await serve(daemon, api_keys=(ApiKey("one", "0" * 64, frozenset({"read"})),))
     for path in ("/", "/dashboard/app.js"):
         assert (await client.get(path)).status == 200
-    for path in ("/v1/stats/map", "/v1/stats/choices", "/v1/stats/learning"):
+    for path in ("/v1/stats/map", "/v1/stats/choices", "/v1/stats/learning", "/v1/stats/upstreams"):
         assert (await client.get(path)).status == 401
 
 

@@ -40,7 +40,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     help="Keep this share of the baseline's quality at the least cost; excludes --cost-weight and --budget.",
 )  # fmt: skip
 @click.option(
-    "--baseline", default="dearest", show_default=True, metavar="ARM|dearest|best",
+    "--baseline", default="dearest", show_default=True, metavar="ARM|dearest|best|cheapest",
     help="What --keep is about: the model that would answer without a router.",
 )  # fmt: skip
 @click.option(

@@ -69,8 +69,18 @@ def _print_onboarding(views: Sequence[Mapping[str, Any]]) -> None:
         print_table("new arms", columns, rows)
 
 
+def print_headline(answer: Mapping[str, Any]) -> None:
+    """``GET /v1/savings``: the headline, then a sentence each on what is behind it."""
+    click.echo(answer["headline"])
+    for sentence in answer["words"].values():
+        click.echo(f"  {sentence}")
+    click.echo()
+
+
 def print_stats(answer: Mapping[str, Any]) -> None:
-    """``GET /v1/stats``."""
+    """``GET /v1/stats``, after its ``headline`` where it has one."""
+    if "headline" in answer:
+        print_headline(answer["headline"])
     coverage, entropy = answer["coverage"], answer["selection_entropy"]
     print_table(
         f"policy {answer['policy']}" + (f", last {answer['window_s']} s" if answer.get("window_s") else ""),
@@ -130,11 +140,19 @@ def _print_savings(savings: Mapping[str, Any]) -> None:
                 None if one["reward"] is None else number(one["reward"]["mean"]),
                 None if one["reward_difference"] is None else f"{one['reward_difference']['mean']:+.3f}",
                 None if one["reward_difference"] is None else interval(one["reward_difference"]["interval"]),
-                one["verdict"] or one["reason"],
+                _verdict(one),
             )
             for name, one, saved in rows
         ],
     )
+    for one in savings["arms"]:
+        click.echo(one["words"])
+
+
+def _verdict(one: Mapping[str, Any]) -> str:
+    """Of routing, with its costs where they compare."""
+    cheaper = {True: "cheaper, ", False: "not cheaper, ", None: ""}[one.get("cheaper")]
+    return f"{cheaper}{one['verdict']}" if one["verdict"] else str(one["reason"])
 
 
 def print_contexts(answer: Mapping[str, Any]) -> None:

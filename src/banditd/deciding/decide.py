@@ -23,6 +23,7 @@ from banditd.deciding.eligible import eligible_arms
 from banditd.deciding.money import Admission, admit, price_per_usd
 from banditd.deciding.objectives import ResourcePrices, cost_weight_of
 from banditd.deciding.pledge import DEARER, Pledge, blended, shares, without_dearer
+from banditd.deciding.rollout import Rollout
 from banditd.deciding.view import RouteView
 
 
@@ -44,11 +45,12 @@ class Situation:
     soft: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Case:
     """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
 
-    session_arm : that the query keeps. cached_arm : that has ``cached_tokens`` of the input in its prompt cache.
+    rollout : where only a part of the traffic is the policy's. session_arm : that the query keeps. cached_arm : that
+    has ``cached_tokens`` of the input in its prompt cache.
     """
 
     query: Query
@@ -57,6 +59,7 @@ class Case:
     session_arm: str | None = None
     accounts: tuple[Account, ...] = ()
     pledge: Pledge | None = None
+    rollout: Rollout | None = None
     cached_arm: str | None = None
     cached_tokens: float = 0.0
 
@@ -136,15 +139,21 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     allowed = np.array([admission.arms for admission in admissions])
     floor = situation.exploration_floor
     floors = least_probabilities(view, allowed, priced.cost_usd, [case.accounts for case in cases], floor)
-    least = np.where(allowed, view.min_share, 0.0)
+    least = np.where(allowed, view.min_share, 0.0) if view.min_share.any() else None
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
-    draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms)
+    rollouts = [case.rollout for case in cases]
+    draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms, rollouts)
+    _baseline_is_no_trial(draw, cases, own_share)
     whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
         _all_exclusions(
-            view, eligible.exclusions[i], wanted[i], admission, admission.arms if whole else draw.arms[row]
+            view,
+            eligible.exclusions[i],
+            None if wanted is eligible.arms else wanted[i],
+            admission,
+            admission.arms if whole else draw.arms[row],
         )
         for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
     ]
@@ -163,7 +172,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
 
 
 def _with_baseline(
-    situation: Situation, cases: Sequence[Case], scores: Scores, allowed: BoolArray, least: FloatArray
+    situation: Situation, cases: Sequence[Case], scores: Scores, allowed: BoolArray, least: FloatArray | None
 ) -> tuple[FloatArray, Scores]:
     """(the policy's own share of each vector, the scores with the vectors that are drawn from)."""
     pledges = [case.pledge for case in cases]
@@ -172,6 +181,13 @@ def _with_baseline(
     budgets = np.array([max(situation.price_per_usd, price_per_usd(case.accounts)) for case in cases])
     share = shares(pledges, allowed, budgets)
     return share, Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, share, least))
+
+
+def _baseline_is_no_trial(draw: Draw, cases: Sequence[Case], own_share: FloatArray) -> None:
+    """An answer of the baseline for the promise's sake, or its side's, is not exploration."""
+    for row, case in enumerate(cases):
+        if case.pledge is not None and own_share[row] < 1.0 and draw.index[row] == case.pledge.baseline:
+            draw.explored[row] = False
 
 
 def _kept(case: Case) -> str | None:
@@ -245,14 +261,14 @@ def _admit(
 
 
 def _all_exclusions(
-    view: RouteView, before: Mapping[str, str], wanted: BoolArray, admission: Admission, listed: BoolArray
+    view: RouteView, before: Mapping[str, str], wanted: BoolArray | None, admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
     """Arm to the reason why it could not answer: of ``before``, the promise's, money's, then the quality floor's."""
-    if not admission.excluded and listed is admission.arms and wanted.all():
+    if not admission.excluded and listed is admission.arms and wanted is None:
         return before
     names = view.snapshot.arms
     found = dict(before)
-    for i in np.flatnonzero(~wanted).tolist():
+    for i in [] if wanted is None else np.flatnonzero(~wanted).tolist():
         found.setdefault(names[i], DEARER)
     for i, name in admission.excluded.items():
         found[names[i]] = f"budget:{name}"

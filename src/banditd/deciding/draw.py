@@ -12,11 +12,12 @@ from typing import Final
 import numpy as np
 
 from banditd.bandit.policies.base import Scores
-from banditd.bandit.policies.exploration import draw, least_shares, onehot
+from banditd.bandit.policies.exploration import draw, least_shares
 from banditd.core.types import BoolArray, FloatArray, IntArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.money import cut_floors
 from banditd.deciding.objectives import DEFAULT_CONFIDENCE, least_cost_above
+from banditd.deciding.rollout import Rollout, rolled_out
 from banditd.deciding.view import RouteView
 
 # Utilities closer than this are tied: drawing either is greedy.
@@ -28,7 +29,7 @@ class Draw:
     """One draw for each query.
 
     arms : the arms that the vector is over. probability : 0 elsewhere. index, propensity, uniform, explored :
-    (n_queries,). reason : ``policy``, ``session``, ``pinned`` or ``quality_floor``.
+    (n_queries,). reason : ``policy``, ``session``, ``pinned``, ``quality_floor`` or ``shadow``.
     """
 
     arms: BoolArray
@@ -54,44 +55,50 @@ def least_probabilities(
     accounts : of each query.
     """
     probes = view.snapshot.probe_share
-    floors = np.maximum(
-        least_shares(cost_usd, allowed, exploration_floor, probes), np.where(allowed, view.onboarding_share, 0.0)
-    )
+    floors = least_shares(cost_usd, allowed, exploration_floor, probes)
+    if view.onboarding_share.any():
+        floors = np.maximum(floors, np.where(allowed, view.onboarding_share, 0.0))
     charged = [i for i, mine in enumerate(accounts) if mine]
     if charged:
         uncut = least_shares(cost_usd[charged], allowed[charged], 0.0, probes)
         for row, i in enumerate(charged):
             floors[i] = np.maximum(cut_floors(accounts[i], floors[i], cost_usd[i], allowed[i]), uncut[row])
-    total = floors.sum(1, keepdims=True)  # shares that sum up to less than 1 by themselves, but not together
-    return np.where(total > 1.0, floors / np.maximum(total, 1.0), floors)
+    total = np.add.reduce(floors, 1, keepdims=True)  # shares that sum to less than 1 by themselves, but not together
+    floors /= np.maximum(total, 1.0)
+    return floors
 
 
 def draw_arms(
     queries: Sequence[Query],
-    held: IntArray,
+    held: Sequence[int],
     scores: Scores,
     allowed: BoolArray,
     cost_usd: FloatArray,
     penalty: FloatArray,
     exploration_floor: float,
     uniforms: FloatArray,
+    rollouts: Sequence[Rollout | None] = (),
 ) -> Draw:
     """Draw an arm for each query.
 
-    held : intp (n_queries,), the arm that the session keeps or the query names, -1 for none. scores : of the policy,
-    with floors. uniforms : float64 (n_queries,), in [0, 1).
+    held : of each query the arm that the session keeps or the query names, -1 for none. scores : of the policy,
+    with floors. uniforms : float64 (n_queries,), in [0, 1). rollouts : of each query, empty for none.
     """
     n, row = len(queries), np.arange(len(queries))
     arms, probability = allowed, scores.probability
     reason = ["policy"] * n
-    utility = np.where(allowed, scores.mean - penalty, -np.inf)
+    utility = scores.mean - penalty
+    utility[~allowed] = -np.inf
     best = utility.argmax(1)
+    kept = [i for i, arm in enumerate(held) if arm >= 0]
     floored = [i for i, query in enumerate(queries) if query.quality_floor is not None and held[i] < 0]
-    kept = np.flatnonzero(held >= 0)
-    if floored or kept.size:
+    if floored or kept:
         arms, probability, uniforms = arms.copy(), probability.copy(), uniforms.copy()
-    probability[kept], uniforms[kept] = onehot(held[kept], allowed.shape[1]), 0.0
-    above = np.zeros(n, dtype=bool)
+    for i in kept:
+        reason[i] = "pinned" if queries[i].pinned else "session"
+        probability[i], uniforms[i] = 0.0, 0.0
+        probability[i, held[i]] = 1.0
+    above: list[int] = []
     if floored:
         found = least_cost_above(
             scores.mean[floored],
@@ -102,16 +109,23 @@ def draw_arms(
             confidence=np.array([_confidence(queries[i]) for i in floored]),
             exploration_floor=exploration_floor,
         )
-        clear = np.array(floored, dtype=np.intp)[found.clears]
-        probability[clear], best[clear] = found.probability[found.clears], found.best[found.clears]
-        arms[clear] = found.arms[found.clears]
-        above[clear] = True
+        above = [i for i, clears in zip(floored, found.clears.tolist(), strict=True) if clears]
+        probability[above], best[above] = found.probability[found.clears], found.best[found.clears]
+        arms[above] = found.arms[found.clears]
+    sides = {i: one for i, one in enumerate(rollouts) if one is not None and held[i] < 0 and allowed[i, one.baseline]}
+    if sides:
+        arms, probability, uniforms = arms.copy(), probability.copy(), uniforms.copy()
+    for i, one in sides.items():
+        probability[i], uniforms[i] = rolled_out(probability[i], one, float(uniforms[i]))
+        arms[i, one.baseline] = True
     index = draw(probability, uniforms)
-    for i in kept.tolist():
-        reason[i] = "pinned" if queries[i].pinned else "session"
-    for i in np.flatnonzero(above).tolist():
+    explored = utility[row, index] < utility[row, best] - TIE
+    for i in above:
         reason[i] = "quality_floor"
-    explored = np.where(above, index != best, utility[row, index] < utility[row, best] - TIE)
+        explored[i] = index[i] != best[i]
+    for i, one in sides.items():
+        explored[i] &= one.side == "policy"
+        reason[i] = "shadow" if one.side == "shadow" else reason[i]
     return Draw(arms, probability, index, probability[row, index], uniforms, explored, reason)
 
 
@@ -119,7 +133,7 @@ def _confidence(query: Query) -> float:
     return DEFAULT_CONFIDENCE if query.quality_confidence is None else query.quality_confidence
 
 
-def held_arms(view: RouteView, session_arms: Sequence[str | None], allowed: BoolArray) -> IntArray:
+def held_arms(view: RouteView, session_arms: Sequence[str | None], allowed: BoolArray) -> list[int]:
     """Index of the arm that each session keeps or query names; -1 without one, or where it may not answer."""
     held = [-1 if arm is None else view.index.get(arm, -1) for arm in session_arms]
-    return np.array([i if i >= 0 and allowed[row, i] else -1 for row, i in enumerate(held)], dtype=np.intp)
+    return [i if i >= 0 and allowed[row, i] else -1 for row, i in enumerate(held)]

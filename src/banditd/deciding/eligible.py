@@ -43,7 +43,7 @@ def eligible_arms(
     cost_usd, latency_ms : float64 (n, n_arms). input_tokens : float64 (n, 1). soft : arm to reason.
     """
     arms: BoolArray = view.serves & (input_tokens <= view.window_tokens)
-    free: list[bool] = np.all(arms, axis=1).tolist()
+    free: list[bool] = np.logical_and.reduce(arms, 1).tolist()
     exclusions: list[dict[str, str]] = [{} for _ in queries]
     refused: dict[int, BanditdError] = {}
     for i, query in enumerate(queries):

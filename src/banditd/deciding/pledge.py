@@ -21,12 +21,15 @@ class Pledge:
     """A promise as it stands for one query.
 
     baseline : index of the arm. price_per_usd : what a dollar of predicted cost takes off the reward. share : of the
-    traffic that the policy may decide, in [0, 1]; the rest is the baseline's.
+    traffic that the policy may decide, in [0, 1]; the rest is the baseline's. keep : share of the baseline's quality
+    that is promised. state : how the promise stands.
     """
 
     baseline: int
     price_per_usd: float
     share: float
+    keep: float = 0.95
+    state: str = "learning"
 
 
 def without_dearer(pledges: Sequence[Pledge | None], eligible: BoolArray, cost_usd: FloatArray) -> BoolArray:
@@ -58,11 +61,12 @@ def shares(pledges: Sequence[Pledge | None], allowed: BoolArray, budget_price_pe
 
 
 def blended(
-    probability: FloatArray, pledges: Sequence[Pledge | None], share: FloatArray, least: FloatArray
+    probability: FloatArray, pledges: Sequence[Pledge | None], share: FloatArray, least: FloatArray | None
 ) -> FloatArray:
     """Share x the policy's own vectors + (1 - share) x the baseline, then the operator's least shares on top.
 
-    share : float64 (n_queries,), from ``shares``. least : what ``min_share`` grants, 0 where an arm may not answer.
+    share : float64 (n_queries,), from ``shares``. least : what ``min_share`` grants, 0 where an arm may not answer;
+    None for nothing.
     """
     rows = np.array([row for row, pledge in enumerate(pledges) if pledge is not None], dtype=np.intp)
     if not rows.size:
@@ -71,7 +75,8 @@ def blended(
     mixed[rows] *= share[rows, None]
     columns = np.array([pledge.baseline for pledge in pledges if pledge is not None], dtype=np.intp)
     mixed[rows, columns] += 1.0 - share[rows]
-    mixed[rows] = apply_floors(mixed[rows], least[rows])
+    if least is not None:
+        mixed[rows] = apply_floors(mixed[rows], least[rows])
     return mixed
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,23 @@ from banditd.core.types import Context, FeatureGroup, FeatureSchema, FloatArray
 from banditd.features.lexical import LEXICAL_NAMES, lexical_facts, lexical_scalars
 from banditd.features.maps import CLIP, FeatureMaps
 
+_T = TypeVar("_T")
 CONTEXT_VERSION: Final = 2
 MIN_NORM: Final = 1e-12
 CALLER_LIMIT: Final = 1e30
+
+
+class Described(NamedTuple):
+    """What is known of one query.
+
+    unit : its embedding at unit norm, None where there is none. counted : the lexical facts in the order of
+    ``LEXICAL_NAMES``, None without a text. facts : all by name. caller : (column, value) of its caller features.
+    """
+
+    unit: FloatArray | None
+    counted: list[float] | None
+    facts: dict[str, float]
+    caller: tuple[tuple[int, float], ...]
 
 
 class ContextBuilder:
@@ -68,10 +82,7 @@ class ContextBuilder:
         self._lexical_affinity = maps.lexical_weight * maps.lexical_centres
         self._n_components = n_components
         self._cluster_start = self._groups["cluster"].start
-        self._blank = np.zeros(self.schema.n_features)
-        self._blank[0] = 1.0
-        self._average = self._blank.copy()
-        self._average[self._groups["cluster"]] = maps.cluster_frequencies.astype(np.float32)
+        self._average_cluster = maps.cluster_frequencies.astype(np.float32)
 
     @property
     def cluster_words(self) -> tuple[tuple[str, ...], ...]:
@@ -107,20 +118,8 @@ class ContextBuilder:
         EmbeddingShapeError, InvalidInputError
             The embedding has the wrong length, is zero or not finite; a caller feature is unknown or not finite.
         """
-        x = self._blank.copy()
-        facts = self._fill_lexical(x, text, turns, tools)
-        projected = self._project @ self._unit(embedding)
-        projected -= self._offset
-        k = self._n_components
-        x[self._groups["embedding"]] = projected[:k]
-        self._clip(x)
-        affinity = projected[k:]
-        affinity += self._lexical_affinity @ x[self._groups["lexical"]]
-        cluster = int(affinity.argmax())
-        x[self._cluster_start + cluster] = 1.0
-        if self._caller or caller:
-            self._fill_caller(x, facts, caller or {})
-        return Context(x=_through_float32(x), cluster=cluster, facts=facts)
+        described = self.describe(text=text, embedding=embedding, turns=turns, tools=tools, caller=caller)
+        return self.contexts([described])[0]
 
     def degraded(
         self,
@@ -134,27 +133,66 @@ class ContextBuilder:
 
         Components are 0, the cluster columns hold the clusters' frequencies, ``cluster`` is -1.
         """
-        x = self._average.copy()
-        facts = self._fill_lexical(x, text, turns, tools)
-        self._clip(x)
-        if self._caller or caller:
-            self._fill_caller(x, facts, caller or {})
-        return Context(x=_through_float32(x), cluster=-1, facts=facts)
+        return self.contexts([self.describe(text=text, embedding=None, turns=turns, tools=tools, caller=caller)])[0]
 
-    def _fill_lexical(self, x: FloatArray, text: str | None, turns: int, tools: int) -> dict[str, float]:
+    def describe(
+        self,
+        *,
+        text: str | None,
+        embedding: FloatArray | None,
+        turns: int = 1,
+        tools: int = 0,
+        caller: Mapping[str, float] | None = None,
+    ) -> Described:
+        """All that is looked at in one query by itself; arguments and errors as of ``build``.
+
+        embedding : None for the average context (``degraded``).
+        """
+        unit = None if embedding is None else self._unit(embedding)
         if text is None:
-            return {"turns": float(turns), "tools": float(tools)}
-        counted = lexical_facts(text, turns=turns, tools=tools)
-        scalars = lexical_scalars(counted)
-        scalars -= self._maps.lexical_mean
-        scalars *= self._lexical_gain
-        x[self._groups["lexical"]] = scalars
-        return dict(zip(LEXICAL_NAMES, counted, strict=True))
+            counted, facts = None, {"turns": float(turns), "tools": float(tools)}
+        else:
+            counted = lexical_facts(text, turns=turns, tools=tools)
+            facts = dict(zip(LEXICAL_NAMES, counted, strict=True))
+        return Described(unit, counted, facts, self._caller_columns(facts, caller) if caller else ())
 
-    def _clip(self, x: FloatArray) -> None:
-        part = x[self._clipped]
+    def contexts(self, described: Sequence[Described]) -> list[Context]:
+        """The contexts of many queries, each as it would be alone."""
+        n, k = len(described), self._n_components
+        x = np.zeros((n, self.schema.n_features))
+        x[:, 0] = 1.0
+        formed, formed_at = _known([one.counted for one in described])
+        if formed:
+            scalars = lexical_scalars(np.array(formed))
+            scalars -= self._maps.lexical_mean
+            scalars *= self._lexical_gain
+            x[formed_at, self._groups["lexical"]] = scalars
+        units, at = _known([one.unit for one in described])
+        if len(units) < n:
+            missing = [row for row, one in enumerate(described) if one.unit is None]
+            x[missing, self._groups["cluster"]] = self._average_cluster
+        clusters = [-1] * n
+        if units:
+            # One product a query, which rounds as it does for a query alone.
+            projected = (self._project @ np.array(units)[:, :, None])[:, :, 0]
+            projected -= self._offset
+            x[at, self._groups["embedding"]] = projected[:, :k]
+        part = x[:, self._clipped]
         np.minimum(part, self._ceiling, out=part)
         np.maximum(part, self._floor, out=part)
+        if units:
+            form = x[at, self._groups["lexical"]]
+            affinity = projected[:, k:] + (self._lexical_affinity @ form[:, :, None])[:, :, 0]
+            for row, cluster in zip(
+                range(n) if isinstance(at, slice) else at, affinity.argmax(1).tolist(), strict=True
+            ):
+                clusters[row] = cluster
+                x[row, self._cluster_start + cluster] = 1.0
+        for row, one in enumerate(described):
+            for column, value in one.caller:
+                x[row, column] = value
+        rows = _through_float32(x)
+        return [Context(row, index, one.facts) for row, index, one in zip(rows, clusters, described, strict=True)]
 
     def _unit(self, embedding: FloatArray) -> FloatArray:
         vector = np.asarray(embedding, dtype=np.float64)
@@ -179,8 +217,9 @@ class ContextBuilder:
             raise InvalidInputError("The embedding is a zero vector; it has no direction.", field="/embedding")
         return vector / norm
 
-    def _fill_caller(self, x: FloatArray, facts: dict[str, float], caller: Mapping[str, float]) -> None:
-        start = self._groups["caller"].start if self._caller else 0
+    def _caller_columns(self, facts: dict[str, float], caller: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
+        """(column, value) of each caller feature; its number is added to ``facts``."""
+        found = []
         root = math.sqrt(len(self._caller) or 1)
         for name, value in caller.items():
             index = self._caller.get(name)
@@ -194,7 +233,16 @@ class ContextBuilder:
                 raise InvalidInputError(f"Feature {name!r} must be a finite number.", field=f"/features/{name}")
             facts[name] = number
             # The scale of a caller's number is unknown: asinh is linear near 0 and logarithmic beyond.
-            x[start + index] = max(-CLIP, min(CLIP, math.asinh(number))) / root
+            found.append((self._groups["caller"].start + index, max(-CLIP, min(CLIP, math.asinh(number))) / root))
+        return tuple(found)
+
+
+def _known(values: Sequence[_T | None]) -> tuple[list[_T], list[int] | slice]:
+    """Those that are there, and the rows that they belong to: all, mostly, which costs the least as a slice."""
+    found = [value for value in values if value is not None]
+    if len(found) == len(values):
+        return found, slice(None)
+    return found, [row for row, value in enumerate(values) if value is not None]
 
 
 def _through_float32(x: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ standardised here: that is ``features/maps.py``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -146,21 +147,21 @@ def _calls(part: str) -> int:
     return count
 
 
-def lexical_scalars(facts: list[float]) -> FloatArray:
+def lexical_scalars(facts: FloatArray | Sequence[float]) -> FloatArray:
     """Bring facts to comparable scales: log(1 + count), square root of shares.
 
     Parameters
     ----------
-    facts : what :func:`lexical_facts` returned.
+    facts : what :func:`lexical_facts` returned, or rows of it: shape (..., n_lexical).
 
     Returns
     -------
-    float64, shape (n_lexical,)
+    float64, the same shape
         Finite, >= 0; not yet standardised.
     """
-    scalars = np.array(facts)
-    counts = scalars[:_N_COUNTS]
+    scalars = np.array(facts, dtype=np.float64)
+    counts = scalars[..., :_N_COUNTS]
     np.log1p(counts, out=counts)
-    shares = scalars[_N_COUNTS:]
+    shares = scalars[..., _N_COUNTS:]
     np.sqrt(shares, out=shares)
     return scalars

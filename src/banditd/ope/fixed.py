@@ -1,9 +1,18 @@
-"""What every arm by itself would have earned on a policy's traffic: doubly robust terms, one decision at a time.
+"""What every arm by itself would have earned on a policy's traffic, and how sure that is: one decision at a time.
 
-For arm a on a decision that drew arm c with probability p and was rewarded r, with the rewards mu that were predicted
-when it was made, phi_a = mu_a + 1[a = c] (r - mu_a) / p. Given the past it is unbiased whatever mu is worth, and the
-better mu, the less it varies (Dudik, Langford and Li 2011, Doubly robust policy evaluation and learning, section 3).
-Sums of these terms are all that has to be kept. Pure.
+For arm a on a decision that drew arm c with probability p_c and was rewarded r, with the rewards mu that were
+predicted when it was made, phi_a = mu_a + 1[a = c] (r - mu_a) / p_a. Given the past it is unbiased whatever mu is
+worth, and the better mu, the less it varies (Dudik, Langford and Li 2011, Doubly robust policy evaluation and
+learning, section 3).
+
+How sure follows from the design, that is from the logged probabilities of *all* decisions:
+
+    half = t sqrt(s2 mean((1 - p_a) / p_a) / n)
+
+with s2 the residual power of the decisions that drew the arm and two pseudo-residuals of 1/4, and t Student's
+quantile at min(drawn, worth) - 1 degrees, worth = n / mean(1 / p_a). An empirical variance of phi misses the
+decisions on which the arm was improbable and so never drawn: it is narrowest where least is known. Sums are all that
+has to be kept. Pure.
 """
 
 from __future__ import annotations
@@ -12,75 +21,109 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from banditd.ope.diagnostics import FEWEST_EFFECTIVE
+from scipy.special import stdtrit
 
-_Z: Final = 1.959963984540054
+FEWEST: Final = 2.0  # drawn answers, and answers' worth, below which there is no interval
+_PSEUDO_POWER: Final = 0.5  # of two residuals of 1/2: as if the arm had been a fair coin twice
+_LEVEL: Final = 0.975
 
 
 @dataclass(frozen=True, slots=True)
 class FixedArmSums:
-    """Sums over decisions for which the arm was eligible, of phi, phi - r (what it would have brought more than was
-    earned), and the inverse propensities w of those decisions that drew it.
+    """Sums over rated decisions, of one arm; additive.
+
+    rated : on which it could have been drawn. unsupported : on which its logged probability was 0: they tell nothing
+    of it and are in no other sum. drawn : which drew it. estimate : of phi. gain : of phi - r, what it would have
+    brought beyond what was earned. inverse_probability : of 1 / p. residual_power : of (r - mu)^2 where it was drawn.
     """
 
-    decisions: int = 0
+    rated: int = 0
+    unsupported: int = 0
+    drawn: int = 0
     estimate: float = 0.0
-    estimate_square: float = 0.0
-    difference: float = 0.0
-    difference_square: float = 0.0
-    weight: float = 0.0
-    weight_square: float = 0.0
+    gain: float = 0.0
+    inverse_probability: float = 0.0
+    residual_power: float = 0.0
 
     @property
-    def effective(self) -> float:
-        """Kish's effective sample size of the decisions that drew the arm."""
-        return self.weight * self.weight / self.weight_square if self.weight_square > 0.0 else 0.0
+    def worth(self) -> float:
+        """Uniformly drawn answers of the arm that this is worth: n / mean(1 / p)."""
+        return worth(self.rated, self.inverse_probability)
 
     @property
-    def objection(self) -> str | None:
-        """Why nothing should be concluded; None when it may."""
-        if self.effective < FEWEST_EFFECTIVE:
-            return f"not enough data: effective sample size {self.effective:.0f}, below {FEWEST_EFFECTIVE:.0f}"
-        return None
+    def half_width(self) -> float:
+        """Of the 95 % intervals below; infinite without data behind one."""
+        return design_half_width(self.rated, self.drawn, self.inverse_probability, self.residual_power)
 
-    def reward(self) -> MeanEstimate | None:
-        """Mean reward had the arm answered everything; None without a decision."""
-        return MeanEstimate.of(self.decisions, self.estimate, self.estimate_square)
+    @property
+    def earned(self) -> float | None:
+        """Mean reward that was earned on the rated decisions; None without one."""
+        return (self.estimate - self.gain) / self.rated if self.rated > 0 else None
 
-    def gain(self) -> MeanEstimate | None:
+    def mean_reward(self) -> MeanEstimate | None:
+        """Mean reward had the arm answered everything, in [0, 1]; None without a decision."""
+        return MeanEstimate.within(self.estimate / self.rated, self.half_width, 0.0, 1.0) if self.rated > 0 else None
+
+    def mean_gain(self) -> MeanEstimate | None:
         """Mean reward that it would have brought beyond what was earned on the same decisions."""
-        return MeanEstimate.of(self.decisions, self.difference, self.difference_square)
+        earned = self.earned
+        if earned is None:
+            return None
+        return MeanEstimate.within(self.gain / self.rated, self.half_width, -earned, 1.0 - earned)
 
 
 @dataclass(frozen=True, slots=True)
 class MeanEstimate:
-    """A mean and its standard error (infinite from a single decision)."""
+    """A mean with its 95 % interval, which is None where no data are behind one."""
 
     mean: float
-    error: float
+    interval: tuple[float, float] | None
 
     @classmethod
-    def of(cls, n: int, total: float, square: float) -> MeanEstimate | None:
-        if n <= 0:
-            return None
-        mean = total / n
-        variance = max(0.0, square / n - mean * mean)
-        return cls(mean, math.sqrt(variance / (n - 1)) if n > 1 else math.inf)
+    def within(cls, mean: float, half_width: float, low: float, high: float) -> MeanEstimate:
+        """Cut to what is possible, [low, high]; that never loses the truth."""
 
-    def interval(self) -> tuple[float, float]:
-        """95 % interval by the normal approximation, which the martingale's sums obey for many decisions."""
-        return self.mean - _Z * self.error, self.mean + _Z * self.error
+        def cut(value: float) -> float:
+            return min(high, max(low, value))
+
+        interval = (cut(mean - half_width), cut(mean + half_width)) if math.isfinite(half_width) else None
+        return cls(cut(mean), interval)
 
 
-def fixed_arm_terms(mean: float, reward: float, propensity: float | None) -> tuple[float, ...]:
+def worth(rated: int, inverse_probability: float) -> float:
+    """Uniformly drawn answers of an arm that ``rated`` decisions are worth, see ``FixedArmSums``."""
+    return rated * rated / inverse_probability if inverse_probability > 0.0 else 0.0
+
+
+def design_half_width(rated: int, drawn: int, inverse_probability: float, residual_power: float) -> float:
+    """Half-width of the 95 % interval of an arm's mean reward, by the design's variance.
+
+    Parameters
+    ----------
+    rated, drawn, inverse_probability, residual_power : as in ``FixedArmSums``.
+
+    Returns
+    -------
+    Infinite where no data are behind an interval: fewer than two answers of the arm, or less than two's worth.
+    """
+    sample = min(float(drawn), worth(rated, inverse_probability))
+    if sample < FEWEST:
+        return math.inf
+    power = (residual_power + _PSEUDO_POWER) / (drawn + 2)
+    odds = max(inverse_probability - rated, 0.0)
+    return float(stdtrit(sample - 1.0, _LEVEL)) * math.sqrt(power * odds) / rated
+
+
+def fixed_arm_terms(mean: float, probability: float, reward: float, *, drawn: bool) -> tuple[float, ...]:
     """One decision's terms for one arm, in the order of ``FixedArmSums``'s fields.
 
     Parameters
     ----------
-    mean : its predicted reward. reward : that was earned. propensity : of the draw if this arm was drawn, in (0, 1],
-        else None.
+    mean : its predicted reward. probability : with which it was to be drawn, as logged, in [0, 1]. reward : that was
+        earned. drawn : whether this arm was.
     """
-    weight = 0.0 if propensity is None else 1.0 / propensity
-    estimate = mean + weight * (reward - mean)
-    difference = estimate - reward
-    return (1, estimate, estimate * estimate, difference, difference * difference, weight, weight * weight)
+    if probability <= 0.0:
+        return (0, 1, 0, 0.0, 0.0, 0.0, 0.0)
+    residual = reward - mean if drawn else 0.0
+    estimate = mean + residual / probability
+    return (1, 0, int(drawn), estimate, estimate - reward, 1.0 / probability, residual * residual)

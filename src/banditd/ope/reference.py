@@ -3,22 +3,18 @@
 Over the rated decisions on which the baseline could have been drawn, with its logged probability p and logged
 prediction m, and r the reward of the drawn arm:
 
-    phi   = m + 1{baseline drawn} (r - m) / p                  doubly robust (Dudik, Langford and Li 2011)
-    half  = t sqrt(s2 mean((1 - p) / p) / n)                   of the mean of phi, by the design's variance
+    phi   = m + 1{baseline drawn} (r - m) / p                  doubly robust, with the interval of ``fixed.py``
 
-s2 is the residual power of the drawn answers with two pseudo-residuals of 1/4, t is Student's quantile at
-min(drawn, worth) - 1 degrees, worth = n / mean(1 / p). The decisions that did not draw the baseline carry the
-information about how little is known of it, which an empirical variance of the drawn ones misses. What was played is
-known exactly, so the interval of the ratio comes from the baseline's alone.
+What was played is known exactly, so the interval of the ratio comes from the baseline's alone.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Literal
 
-from scipy.special import stdtrit
+from banditd.ope.fixed import FixedArmSums, fixed_arm_terms
 
 TOLERANCE: Final = 0.01  # of the ratio: a controller that aims at ``keep`` can never prove more than ``keep``
 ENOUGH_WORTH: Final = 50.0  # uniformly drawn answers of the baseline before anything is said to be held
@@ -74,6 +70,27 @@ class Verdict:
         return "no" if self.high < keep - TOLERANCE else "unknown"
 
 
+def verdict_of(sums: FixedArmSums) -> Verdict:
+    """What is known of a baseline by its sums: the one place where a ratio is made of them."""
+    reward, baseline = sums.earned, sums.mean_reward()
+    if reward is None or baseline is None:
+        return Verdict(0, sums.unsupported, 0.0)
+    if baseline.interval is None or baseline.mean <= 0.0:
+        return Verdict(sums.rated, sums.unsupported, sums.worth, reward=reward)
+    least, most = baseline.interval
+    return Verdict(
+        rated=sums.rated,
+        unsupported=sums.unsupported,
+        worth=sums.worth,
+        reward=reward,
+        baseline_reward=baseline.mean,
+        half_width=sums.half_width,
+        ratio=reward / baseline.mean,
+        low=reward / most,
+        high=reward / least if least > 0.0 else math.inf,
+    )
+
+
 class BaselineEvidence:
     """Sums over rated decisions, oldest first: additive but for the shortfall test, which has an order.
 
@@ -82,66 +99,50 @@ class BaselineEvidence:
 
     def __init__(self, keep: float) -> None:
         self.keep = keep
-        self.rated = self.unsupported = self.drawn = self.away = 0
+        self.away = 0  # decisions that the baseline was not to answer for the most part
         self.since_alarm: int | None = None  # rated decisions since the last alarm
-        self._reward = self._phi = self._odds = self._inverse = self._residual2 = 0.0
+        self._sums = [0.0] * len(fields(FixedArmSums))
         self._wealth = [0.0] * len(STEPS)
         self._calibration = [0.0, 0.0]  # faded: baseline answers, their residuals
 
     def add(self, one: RatedDecision) -> None:
         """Add a decision. One on which the baseline could not be drawn tells nothing of it and is only counted."""
-        p = one.baseline_probability
-        if p <= 0.0:
-            self.unsupported += 1
+        terms = fixed_arm_terms(one.baseline_predicted, one.baseline_probability, one.reward, drawn=one.is_baseline)
+        self._sums = [total + term for total, term in zip(self._sums, terms, strict=True)]
+        if one.baseline_probability <= 0.0:
             return
-        self.rated += 1
-        self.away += p < 0.5
-        self._reward += one.reward
-        self._odds += (1.0 - p) / p
-        self._inverse += 1.0 / p
-        self._phi += one.baseline_predicted
-        if one.is_baseline:
-            residual = one.reward - one.baseline_predicted
-            self.drawn += 1
-            self._phi += residual / p
-            self._residual2 += residual * residual
+        self.away += one.baseline_probability < 0.5
         self._test(one)
         if one.is_baseline:
             count, total = self._calibration
             self._calibration = [FADE * count + 1.0, FADE * total + one.reward - one.baseline_predicted]
 
     @property
+    def sums(self) -> FixedArmSums:
+        rated, unsupported, drawn, *floats = self._sums
+        return FixedArmSums(int(rated), int(unsupported), int(drawn), *floats)
+
+    @property
+    def rated(self) -> int:
+        return int(self._sums[0])
+
+    @property
+    def unsupported(self) -> int:
+        return int(self._sums[1])
+
+    @property
     def worth(self) -> float:
-        """Uniformly drawn answers of the baseline that this is worth: n / mean(1 / p)."""
-        return self.rated * self.rated / self._inverse if self._inverse > 0.0 else 0.0
+        """Uniformly drawn answers of the baseline that this is worth."""
+        return self.sums.worth
 
     @property
     def half_width(self) -> float:
         """Of the 95 % interval of the baseline's mean reward; infinite before two of its answers are rated."""
-        if self.drawn < 2 or self.worth <= 2.0:
-            return math.inf
-        power = (self._residual2 + 0.5) / (self.drawn + 2)
-        quantile = float(stdtrit(min(float(self.drawn), self.worth) - 1.0, 0.975))
-        return quantile * math.sqrt(power * self._odds / self.rated / self.rated)
+        return self.sums.half_width
 
     def verdict(self) -> Verdict:
         """What is known now."""
-        if self.rated == 0:
-            return Verdict(0, self.unsupported, 0.0)
-        reward, baseline, half = self._reward / self.rated, self._phi / self.rated, self.half_width
-        if not math.isfinite(half) or baseline <= 0.0:
-            return Verdict(self.rated, self.unsupported, self.worth, reward=reward)
-        return Verdict(
-            rated=self.rated,
-            unsupported=self.unsupported,
-            worth=self.worth,
-            reward=reward,
-            baseline_reward=baseline,
-            half_width=half,
-            ratio=reward / baseline,
-            low=reward / (baseline + half),
-            high=reward / (baseline - half) if baseline > half else math.inf,
-        )
+        return verdict_of(self.sums)
 
     def _test(self, one: RatedDecision) -> None:
         """The shortfall test: an e-process of Shiryaev-Roberts form on r - (keep - MARGIN) m.

@@ -32,8 +32,9 @@ from banditd.ports.learning import (
     StoredSegment,
 )
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
-from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
+from banditd.ports.outcomes import GuardedOutcome, PromisedOutcome, RatedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
+from banditd.ports.switches import StoredSwitches, SwitchStore
 from banditd.ports.usage import PriceCost
 
 __all__ = [
@@ -52,12 +53,16 @@ __all__ = [
     "LeaseStore",
     "Maintenance",
     "PriceCost",
+    "PromisedOutcome",
+    "RatedOutcome",
     "RecentOutcomes",
     "Revise",
     "Secrets",
     "StatDelta",
     "StoredLearning",
     "StoredSegment",
+    "StoredSwitches",
+    "SwitchStore",
     "UsageOutcome",
 ]
 
@@ -159,6 +164,7 @@ class DecisionFilter:
     reference: str | None = None  # of any API key
     cluster: int | None = None
     explored: bool | None = None
+    text: str | None = None  # a part of the stored text, A to Z in either case
     since_us: int | None = None
     until_us: int | None = None
     before_id: str | None = None  # exclusive cursor: decision ids sort by time
@@ -272,12 +278,20 @@ class RewardLog(Protocol):
 class ReportReader(Protocol):
     """Read models over roll-ups: their cost does not grow with the number of decisions."""
 
-    async def arm_totals(self, policy: str, since_us: int | None) -> list[Mapping[str, float | str]]:
+    async def arm_totals(
+        self, policy: str, since_us: int | None, until_us: int | None = None
+    ) -> list[Mapping[str, float | str]]:
         """Per arm: arm, decisions, explored, entropy_sum, greedy, rewards, weight, weighted_reward,
         weighted_square, spend_usd, predicted_spend_usd, fixed_cost_usd (what this arm would have cost on
         every decision it was eligible for), fixed_decisions, input_tokens, output_tokens, latency_ms_sum,
-        latency_reports, usage_reports, errors, degraded.
+        latency_reports, usage_reports, errors, degraded; of settled decisions for which it was listed
+        compared_decisions, compared_usd (what they cost) and compared_fixed_usd (what it would have); of those that
+        it was drawn for in order to learn tried_decisions, and tried_usd and tried_reward, predicted, beyond what the
+        best arm would have cost and earned; and the fields of ``ope.fixed.FixedArmSums``.
         """
+
+    async def first_bucket_us(self, policy: str, since_us: int) -> int | None:
+        """When the first bucket begins that begins at ``since_us`` or later; None without one."""
 
     async def contexts(self, policy: str) -> list[Mapping[str, float | str]]:
         """Per (cluster, arm): decisions, rewards, weight, weighted_reward, weighted_square, spend_usd,

@@ -32,6 +32,9 @@ class ArmStore(Protocol):
     async def arms(self, policy: str) -> list[Arm]:
         """Every arm that is not deleted, in the order of addition."""
 
+    async def positions(self, policy: str) -> Mapping[str, int]:
+        """The place of every arm in the order of addition, deleted ones too: no other arm ever gets it."""
+
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]: ...
 
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:

@@ -33,11 +33,27 @@ class ScaleRow:
     own: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One call of an upstream that a settled decision took. served_arm : who answered instead of the drawn arm."""
+
+    decision_id: str
+    served_arm: str | None
+    arm: str
+    error: str | None
+    latency_ms: float | None
+    first_token_ms: float | None
+    cost_usd: float | None
+
+
 class DashboardReader(Protocol):
     """Bounded reads of the log and of the snapshots."""
 
     async def recent_contexts(self, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
         """Newest first; of the last ``limit`` decisions those of this schema."""
+
+    async def recent_attempts(self, policy: str, since_us: int, limit: int) -> list[AttemptRow]:
+        """Newest decision first, the calls of each in their order: at most ``limit``, of decisions since then."""
 
     async def scale_history(self, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
         """Oldest first, at most ``points``, spread over the time of all snapshots that are kept."""

@@ -16,8 +16,9 @@ class FoldItem:
     events : active events (newest revision per identity, not retracted, status recorded).
     contribution : what it has put into the statistics until now, or None.
     queue_ids : the rows of the learner's queue that this item answers. retracted : whether a reward was taken back.
-    predicted : (arm, reward predicted at its decision) of every eligible arm; empty where the draw says nothing about
-        them (kept by a session). estimated : whether ``contribution`` is in the estimates of fixed arms.
+    predicted : (arm, reward predicted at its decision, logged probability) of every eligible arm; empty where the
+        draw says nothing about them (kept by a session). estimated : whether ``contribution`` is in the sums of
+        fixed arms.
     generations : of the arms of its policy when it was made, where they had had more than one.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
@@ -35,11 +36,12 @@ class FoldItem:
     events: tuple[RewardEvent, ...]
     contribution: Contribution | None
     queue_ids: tuple[str, ...]
-    predicted: tuple[tuple[str, float], ...] = ()
+    predicted: tuple[tuple[str, float, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
     damage: str | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
+    tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class StatDelta:
     weighted_reward: float
     weighted_square: float
     delay_s: float | None  # of a decision's first reward, else None
+    tags: tuple[tuple[str, str], ...] = ()  # of its query, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class EstimateDelta:
     arm: str
     created_at_us: int
     sums: tuple[float, ...]
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

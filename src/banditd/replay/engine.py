@@ -49,7 +49,7 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
         runs = []
         for seed in range(options.seeds):
             done = seed * (plan.decisions // options.seeds)
-            runs.append(_play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
+            runs.append(play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
     else:
         runs = _in_processes(plan, schema, contexts, workers, progress)
     x = None if options.keep is None else np.stack([context.x for context in contexts])
@@ -153,9 +153,14 @@ def _median(times: Sequence[float]) -> float | None:
     return float(np.median(times)) if times else None
 
 
-def _play_seed(
-    plan: Plan, schema: FeatureSchema, contexts: list[Context], seed: int, progress: Callable[[int], None]
+def play_seed(
+    plan: Plan,
+    schema: FeatureSchema,
+    contexts: list[Context],
+    seed: int,
+    progress: Callable[[int], None] = lambda _done: None,
 ) -> SeedRun:
+    """One cold pass through the daemon's classes. contexts : of every row of the plan's data, of ``schema``."""
     budget = plan.options.budget_usd
     decider = InProcessDecider(
         schema=schema,
@@ -201,7 +206,7 @@ def _adopt(plan: Plan, schema: FeatureSchema, contexts: list[Context]) -> None:
 
 def _in_worker(seed: int) -> SeedRun:
     assert _SHARED is not None  # noqa: S101  (the initializer ran)
-    return _play_seed(*_SHARED, seed, lambda _n: None)
+    return play_seed(*_SHARED, seed, lambda _n: None)
 
 
 def _in_processes(

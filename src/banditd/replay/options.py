@@ -14,6 +14,7 @@ from banditd.core.types import Price
 from banditd.replay.feedback import FeedbackSource
 
 ORDERS: Final = ("shuffle", "source")
+BASELINES: Final = ("dearest", "best", "cheapest")  # or an arm's name
 WARMUP_POLICIES: Final = ("uniform", "same")
 
 
@@ -27,7 +28,7 @@ class ReplayOptions:
     cost_weight : L of utility = score - L * mean cost / dearest mean cost. budget_usd : per decision.
         At most one of both.
     keep : share of the baseline's quality to be kept at the least cost, in [0.5, 1]; excludes both. baseline :
-        ``dearest``, ``best`` or an arm.
+        one of ``BASELINES`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.

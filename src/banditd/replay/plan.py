@@ -11,7 +11,7 @@ from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray
 from banditd.ope.reference import Verdict
 from banditd.replay.dataset import ReplayData, load_dataset
-from banditd.replay.options import ReplayOptions
+from banditd.replay.options import BASELINES, ReplayOptions
 from banditd.replay.prices import Tariff
 
 
@@ -80,9 +80,9 @@ def make_plan(options: ReplayOptions) -> Plan:
         raise InvalidInputError(
             f"There is no arm {unknown[0]!r} to price; arms: {', '.join(data.arms)}.", field="/price"
         )
-    if options.keep is not None and options.baseline not in {"dearest", "best", *data.arms}:
+    if options.keep is not None and options.baseline not in {*BASELINES, *data.arms}:
         raise InvalidInputError(
-            f"There is no arm {options.baseline!r} to be the baseline; dearest, best or one of: "
+            f"There is no arm {options.baseline!r} to be the baseline; {', '.join(BASELINES)} or one of: "
             f"{', '.join(data.arms)}.",
             field="/baseline",
         )
@@ -93,6 +93,8 @@ def make_plan(options: ReplayOptions) -> Plan:
     if options.limit is not None and options.limit < scored.size:
         drawn = np.random.default_rng(0).permutation(scored.size)[: options.limit]
         scored = scored[np.sort(drawn)]
+        used = np.union1d(warmup, scored)  # nothing else is read, encoded or drawn for
+        data, warmup, scored = data.take(used), np.searchsorted(used, warmup), np.searchsorted(used, scored)
     mean_cost = data.cost_usd[scored].mean(axis=0)
     dearest = float(mean_cost.max())
     price = (options.cost_weight or 0.0) / dearest if dearest > 0 else 0.0

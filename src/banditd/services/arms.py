@@ -76,6 +76,11 @@ class ArmService:
             for arm in arms
         ]
 
+    async def positions(self, policy: str) -> Mapping[str, int]:
+        """The place of every arm that the policy ever had: it never changes, and nobody else gets it."""
+        self._require_policy(policy)
+        return await self._store.positions(policy)
+
     async def get(self, policy: str, arm: str) -> ArmView:
         """One arm. Raises NotFoundError."""
         for view in await self.list(policy):

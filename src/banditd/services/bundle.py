@@ -133,6 +133,8 @@ class Rewards(Protocol):
 class Arms(Protocol):
     async def list(self, policy: str) -> list[ArmView]: ...
 
+    async def positions(self, policy: str) -> Mapping[str, int]: ...
+
     async def get(self, policy: str, arm: str) -> ArmView:
         """Raises NotFoundError."""
 
@@ -160,6 +162,10 @@ class Arms(Protocol):
 
 class Reports(Protocol):
     async def stats(self, policy: str, window_s: int | None) -> Mapping[str, object]: ...
+
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]: ...
 
     async def contexts(self, policy: str) -> Mapping[str, object]: ...
 
@@ -189,8 +195,20 @@ class Corrections(Protocol):
         """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
 
 
+class Promises(Protocol):
+    def promise(self, policy: str) -> Mapping[str, object]:
+        """How the policy's promise stands. Raises NotFoundError."""
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> Mapping[str, object]:
+        """Change ``rollout``, ``mode``, ``promise`` durably; gives how it stands. Raises NotFoundError,
+        InvalidInputError.
+        """
+
+
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
+
+    async def upstreams(self, policy: str, window_s: float) -> Mapping[str, object]: ...
 
     async def choices(self, policy: str) -> Mapping[str, object]: ...
 
@@ -253,6 +271,7 @@ class Services:
     corrections: Corrections
     dashboard: Dashboard
     health: Health
+    promises: Promises
     gateway: Gateway | None = None
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None

@@ -6,52 +6,83 @@ What is decided is ``deciding``'s; here it meets the counters of this process an
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
-from banditd.core.ids import new_id
+from banditd.core.ids import new_ids
 from banditd.core.money import Charge
-from banditd.core.types import Blend, Decision, FloatArray
+from banditd.core.types import Arm, Blend, Context, Decision, FloatArray, Query
+from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
+from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.services.eligibility import SoftExclusions
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.book import PromiseBook, promise_of
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
 MOST_QUERIES: Final = 64
 MOST_CELLS: Final = 640
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Prepared:
-    """A query with all that had to be waited for. degraded : why its context is missing, or None."""
+    """A query with all that had to be waited for; what may change meanwhile is noted anew.
+
+    degraded : why its embedding is missing, or None. The others as in ``Case``.
+    """
 
     runtime: PolicyRuntime
-    case: Case
+    query: Query
+    described: Described
+    input_tokens: int
     degraded: str | None
+    session_arm: str | None = None
+    accounts: tuple[Account, ...] = ()
+    cached_arm: str | None = None
+    cached_tokens: float = 0.0
 
     @property
     def session(self) -> tuple[str, str] | None:
         """The session whose arm the query keeps, None where it keeps none."""
-        query = self.case.query
-        keeps = self.runtime.config.session_sticky if query.turn is None else query.turn.open
-        if query.session_key is None or query.new_session_arm or not keeps:
+        query = self.query
+        key = query.session_key
+        if key is None or query.new_session_arm:
             return None
-        return self.runtime.name, query.session_key
+        keeps = self.runtime.config.session_sticky if query.turn is None else query.turn.open
+        return (self.runtime.name, key) if keeps else None
 
     @property
     def cache(self) -> tuple[str, str] | None:
         """The session whose arm may have the query's beginning in its prompt cache, None where that is no matter."""
-        turn = self.case.query.turn
+        turn = self.query.turn
         if turn is None or turn.open or turn.sent_share <= 0.0 or turn.cache_s <= 0.0:
             return None
         return self.runtime.name, turn.conversation
+
+
+class _Drawn(NamedTuple):
+    """One row of a decided batch as plain values, its vectors over the arms that were drawn from."""
+
+    decision_id: str
+    arm: Arm
+    propensity: float
+    uniform: float
+    explored: bool
+    cost_weight: float
+    arms: tuple[str, ...]
+    probability: FloatArray
+    mean: FloatArray
+    deviation: FloatArray
+    cost_usd: FloatArray
+    penalty: FloatArray
+    cache_loss_usd: FloatArray | None
 
 
 class TurnDecider:
@@ -63,6 +94,7 @@ class TurnDecider:
         runtimes: Mapping[str, PolicyRuntime],
         guards: Mapping[str, SoftExclusions],
         budgets: Mapping[str, BudgetBook],
+        promises: Mapping[str, PromiseBook],
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
@@ -72,6 +104,7 @@ class TurnDecider:
         self._runtimes = runtimes
         self._guards = guards
         self._budgets = budgets
+        self._promises = promises
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -90,10 +123,9 @@ class TurnDecider:
         uniforms, now_us = self._rng.random(len(prepared)), self._clock.now_us()
         drawn = {} if drawn is None else drawn
         try:
-            for wave in _waves([self._touched(one, now_us) for one in prepared]):
+            for wave in _waves(self._touched(prepared, now_us)):
                 for rows in _by_policy(prepared, wave):
-                    cases = [_keeping(prepared[i], drawn) for i in rows]
-                    self._decide_batch([prepared[i] for i in rows], cases, uniforms[rows], rows, made)
+                    self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
                 drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
         except BaseException:
             # Nobody will commit them.
@@ -101,15 +133,20 @@ class TurnDecider:
             raise
         return [made[i] for i in range(len(prepared))]
 
-    def _touched(self, one: Prepared, now_us: int) -> list[Hashable]:
-        """What the query's decision changes for others: accounts, its session, caps and probes of the policy."""
-        policy, query = one.runtime.name, one.case.query
-        keys: list[Hashable] = [account.key for account in one.case.accounts] if one.case.accounts else []
-        if query.session_key is not None:
-            keys.append((policy, query.session_key))
-        if self._guards[policy].counts(one.runtime.view, now_us):
-            keys.append(policy)
-        return keys
+    def _touched(self, prepared: Sequence[Prepared], now_us: int) -> list[list[Hashable]]:
+        """What each query's decision changes for others: accounts, its session, caps and probes of the policy."""
+        runtimes = {one.runtime.name: one.runtime for one in prepared}
+        counts = {name: self._guards[name].counts(runtime.view, now_us) for name, runtime in runtimes.items()}
+        touched = []
+        for one in prepared:
+            policy, session = one.runtime.name, one.query.session_key
+            keys: list[Hashable] = [account.key for account in one.accounts]
+            if session is not None:
+                keys.append((policy, session))
+            if counts[policy]:
+                keys.append(policy)
+            touched.append(keys)
+        return touched
 
     def take_back(self, prepared: Sequence[Prepared], made: Sequence[Decision | BanditdError]) -> None:
         """``undo`` what was decided for these queries."""
@@ -128,21 +165,24 @@ class TurnDecider:
     def _decide_batch(
         self,
         prepared: Sequence[Prepared],
-        cases: Sequence[Case],
+        drawn: Mapping[tuple[str, str], str],
         uniforms: FloatArray,
         at: Sequence[int],
         made: dict[int, Decision | BanditdError],
     ) -> None:
         """Queries of one policy that change nothing for each other: into ``made``, at their places."""
         runtime = prepared[0].runtime
+        contexts = runtime.builder.contexts([one.described for one in prepared])
+        cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
         situation = self._situation(runtime)
+        cases = self._promises[runtime.name].asking(cases, situation.view)
         decided = decide(situation, cases, uniforms)
         for budget, done in decided.stopped:
             self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
         for i, error in decided.refused.items():
             made[at[i]] = error
-        for row, i in enumerate(decided.rows.tolist()):
-            made[at[i]] = self._decision(situation, decided, row, prepared[i], cases[i])
+        for row, (i, values) in enumerate(zip(decided.rows.tolist(), _drawn(situation, decided), strict=True)):
+            made[at[i]] = self._decision(situation, decided, row, values, prepared[i], cases[i])
 
     def _situation(self, runtime: PolicyRuntime) -> Situation:
         view, config, now_us = runtime.view, runtime.config, self._clock.now_us()
@@ -158,53 +198,49 @@ class TurnDecider:
             soft=self._guards[runtime.name].exclusions(view, now_us),
         )
 
-    def _decision(self, situation: Situation, decided: Decided, row: int, one: Prepared, case: Case) -> Decision:
-        runtime, query, view, draw = one.runtime, case.query, situation.view, decided.draw
-        config, priced, scores = runtime.config, decided.priced, decided.scores
-        chosen = view.arms[int(draw.index[row])]
-        names = view.snapshot.arms
-        # All arms, mostly: then rows are taken as they are, which costs a fraction of a selection.
-        listed: Any = draw.arms[row]
-        arms = names
-        if listed.all():
-            listed = slice(None)
-        else:
-            arms = tuple(names[i] for i in np.flatnonzero(listed).tolist())
+    def _decision(
+        self, situation: Situation, decided: Decided, row: int, values: _Drawn, one: Prepared, case: Case
+    ) -> Decision:
+        runtime, query, view = one.runtime, one.query, situation.view
+        config, chosen = runtime.config, values.arm
         charges: tuple[Charge, ...] = ()
         if not query.dry_run:
             self._guards[runtime.name].drawn(view, chosen.arm, situation.now_us)
             charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
+            self._promises[runtime.name].observe(view, case, decided, row)
+        keep, baseline, promise, own_probability = promise_of(view, case, decided, row)
+        unaffordable = decided.admissions[row].excluded
         return Decision(
-            decision_id=new_id(situation.now_us),
+            decision_id=values.decision_id,
             policy=runtime.name,
             policy_kind=config.settings.kind,
             created_at_us=situation.now_us,
             expires_at_us=situation.now_us + int(config.rewards.window_s * 1e6),
             arm=chosen.arm,
             upstream_model=chosen.upstream_model,
-            propensity=float(draw.propensity[row]),
-            uniform=float(draw.uniform[row]),
-            explored=bool(draw.explored[row]),
-            reason=draw.reason[row],
+            propensity=values.propensity,
+            uniform=values.uniform,
+            explored=values.explored,
+            reason=decided.draw.reason[row],
             degraded=one.degraded,
-            arms=arms,
-            probability=draw.probability[row][listed],
-            mean=scores.mean[row][listed],
-            deviation=scores.deviation[row][listed],
-            cost_usd=priced.cost_usd[row][listed],
-            penalty=priced.penalty[row][listed],
+            arms=values.arms,
+            probability=values.probability,
+            mean=values.mean,
+            deviation=values.deviation,
+            cost_usd=values.cost_usd,
+            penalty=values.penalty,
             exclusions=decided.exclusions[row],
             context=case.context,
             schema_hash=runtime.builder.schema.hash,
             snapshot_version=view.snapshot.version,
             epoch=view.snapshot.epoch,
-            cost_weight=float(priced.cost_weight[row, 0]),
-            input_tokens=int(case.input_tokens),
+            cost_weight=values.cost_weight,
+            input_tokens=one.input_tokens,
             input_hash=None if query.text is None else self._hash_input(query.text),
             input_text=query.text if self._store_input else None,
             session_id=query.session_id,
             session_key=query.session_key,
-            cache_loss_usd=None if priced.cache_loss_usd is None else priced.cache_loss_usd[row][listed],
+            cache_loss_usd=values.cache_loss_usd,
             tags=query.tags,
             deferred=query.defer_activation,
             charges=charges,
@@ -213,7 +249,11 @@ class TurnDecider:
             generations=view.generations,
             request_key=query.request_key,
             reference=query.reference,
-            unaffordable_usd={names[i]: float(priced.cost_usd[row, i]) for i in decided.admissions[row].excluded},
+            keep=keep,
+            baseline=baseline,
+            promise=promise,
+            own_probability=own_probability,
+            unaffordable_usd={view.snapshot.arms[i]: float(decided.priced.cost_usd[row, i]) for i in unaffordable},
         )
 
     def _mixture(self, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
@@ -225,6 +265,31 @@ class TurnDecider:
         book = self._budgets[case.query.policy]
         fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
+
+
+def _drawn(situation: Situation, decided: Decided) -> Iterator[_Drawn]:
+    """The rows of a batch: each array is taken apart once, not once a query."""
+    view, draw, scores, priced = situation.view, decided.draw, decided.scores, decided.priced
+    names, n = view.snapshot.arms, decided.rows.size
+    whole: list[bool] = np.logical_and.reduce(draw.arms, 1).tolist()
+    # All arms, mostly: then rows are taken as they are.
+    own = [None if all_of_them else here for all_of_them, here in zip(whole, draw.arms, strict=True)]
+    loss_usd = priced.cache_loss_usd
+    vectors = [draw.probability, scores.mean, scores.deviation, priced.cost_usd, priced.penalty]
+    vectors += [] if loss_usd is None else [loss_usd]
+    columns = [[row if here is None else row[here] for row, here in zip(rows, own, strict=True)] for rows in vectors]
+    return map(
+        _Drawn,
+        new_ids(situation.now_us, n),
+        [view.arms[i] for i in draw.index.tolist()],
+        draw.propensity.tolist(),
+        draw.uniform.tolist(),
+        draw.explored.tolist(),
+        priced.cost_weight[:, 0].tolist(),
+        [names if here is None else tuple(names[i] for i in np.flatnonzero(here).tolist()) for here in own],
+        *columns,
+        *([] if loss_usd is not None else [[None] * n]),
+    )
 
 
 def turn_size(prepared: Sequence[Prepared]) -> int:
@@ -241,7 +306,7 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
 
 
 def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:
-    return isinstance(made, Decision) and not one.case.query.dry_run
+    return isinstance(made, Decision) and not one.query.dry_run
 
 
 def _sessions(
@@ -250,15 +315,23 @@ def _sessions(
     """(policy, session) and the decision of those that will be stored with a session."""
     for i in indices:
         one = made[i]
-        key = prepared[i].case.query.session_key
+        key = prepared[i].query.session_key
         if isinstance(one, Decision) and key is not None and _is_durable(prepared[i], one):
             yield (one.policy, key), one
 
 
-def _keeping(one: Prepared, drawn: Mapping[tuple[str, str], str]) -> Case:
-    """The case with the arm that its session was drawn a moment ago, if it was."""
-    arm = None if one.session is None else drawn.get(one.session)
-    return one.case if arm is None else replace(one.case, session_arm=arm)
+def _case(one: Prepared, context: Context, drawn: Mapping[tuple[str, str], str]) -> Case:
+    """The case, with the arm that its session was drawn a moment ago, if it was."""
+    session = one.session if drawn else None
+    return Case(
+        query=one.query,
+        context=context,
+        input_tokens=one.input_tokens,
+        session_arm=one.session_arm if session is None else drawn.get(session, one.session_arm),
+        accounts=one.accounts,
+        cached_arm=one.cached_arm,
+        cached_tokens=one.cached_tokens,
+    )
 
 
 def _waves(touched: Sequence[Sequence[Hashable]]) -> list[list[int]]:

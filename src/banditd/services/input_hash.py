@@ -18,8 +18,9 @@ class InputHash:
     """A text to ``hmac-sha256:`` and 64 hexadecimal digits."""
 
     def __init__(self, secrets: Secrets) -> None:
-        self._key = secrets.key("input_hash")
+        self._keyed = hmac.new(secrets.key("input_hash"), digestmod="sha256")
 
     def __call__(self, text: str) -> str:
-        # A lone surrogate is a character like any other here.
-        return PREFIX + hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+        found = self._keyed.copy()  # the key is taken in once
+        found.update(text.encode("utf-8", "surrogatepass"))  # a lone surrogate is a character like any other here
+        return PREFIX + found.hexdigest()

@@ -7,16 +7,15 @@ probabilities that were logged.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.money import AccountKey
 from banditd.core.pace import Pace
 from banditd.core.types import Decision, FloatArray, Query
 from banditd.deciding.account import exhausted
-from banditd.deciding.decide import Case
-from banditd.deciding.objectives import with_profile
+from banditd.deciding.objectives import check_keep, with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.decider import Prepared, TurnDecider, turn_size
@@ -81,7 +80,10 @@ class RoutingService:
         if self._alone:
             decision = self._decide_one(prepared)
             return await self._settle(prepared, decision, await self._commit([decision]))
-        return await self._settle(prepared, *await self._turns.join(prepared))
+        decision, committed = await self._turns.join(prepared)
+        if not committed.repeated and not committed.refused:
+            return decision
+        return await self._settle(prepared, decision, committed)
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
@@ -138,42 +140,45 @@ class RoutingService:
     async def _prepare(self, query: Query) -> Prepared:
         """Everything that has to be waited for, before the decision that waits for nothing."""
         runtime = runtime_of(self._runtimes, query.policy)
+        check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
-        case = Case(
+        prepared = Prepared(
+            runtime=runtime,
             query=query,
-            context=runtime.context(query, embedding),
+            described=runtime.described(query, embedding),
             input_tokens=self._encoder.count_tokens(query.text) if query.text is not None else 0,
+            degraded=degraded,
         )
-        return await self._with_newest(Prepared(runtime, case, degraded))
+        if self._budgets[runtime.name].rules or prepared.session is not None or prepared.cache is not None:
+            await self._find_newest(prepared)
+        return prepared
 
-    async def _with_newest(self, prepared: Prepared) -> Prepared:
-        """The session's arm and the accounts, as they are now."""
+    async def _find_newest(self, prepared: Prepared) -> None:
+        """Note the session's arm and the accounts, as they are now."""
         # Looked up every time: another replica, or an earlier query, may have drawn the session's arm afresh since.
-        session, query = prepared.session, prepared.case.query
-        session_arm = None if session is None else await self._decisions.session_arm(*session)
-        prepared = await self._with_cache(prepared)
-        accounts = await self._budgets[prepared.runtime.name].accounts(query, self._clock.now_us())
-        if session_arm is None and not accounts and prepared.case.session_arm is None:
-            return prepared
-        return replace(prepared, case=replace(prepared.case, session_arm=session_arm, accounts=accounts))
+        session, cache, query = prepared.session, prepared.cache, prepared.query
+        prepared.session_arm = None if session is None else await self._decisions.session_arm(*session)
+        if cache is not None:
+            await self._find_cache(prepared, cache)
+        budgets = self._budgets[prepared.runtime.name]
+        if budgets.rules:
+            prepared.accounts = await budgets.accounts(query, self._clock.now_us())
 
-    async def _with_cache(self, prepared: Prepared) -> Prepared:
-        """With the arm that may have the beginning of the query in its prompt cache."""
-        turn = prepared.case.query.turn
-        if turn is None or prepared.cache is None:
-            return prepared
-        found = await self._decisions.session(*prepared.cache)
-        if found is None or self._clock.now_us() - found.updated_at_us > turn.cache_s * 1e6:
-            return prepared
-        tokens = prepared.case.input_tokens * turn.sent_share
-        return replace(prepared, case=replace(prepared.case, cached_arm=found.arm, cached_tokens=tokens))
+    async def _find_cache(self, prepared: Prepared, cache: tuple[str, str]) -> None:
+        """Note the arm that may have the beginning of the query in its prompt cache."""
+        turn = prepared.query.turn
+        found = await self._decisions.session(*cache)
+        if turn is None or found is None or self._clock.now_us() - found.updated_at_us > turn.cache_s * 1e6:
+            prepared.cached_arm, prepared.cached_tokens = None, 0.0
+        else:
+            prepared.cached_arm, prepared.cached_tokens = found.arm, prepared.input_tokens * turn.sent_share
 
     async def _decide_anew(self, prepared: Prepared, full: AccountKey) -> Decision:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
         while True:
             for _ in range(BUDGET_ATTEMPTS):
-                prepared = await self._with_newest(prepared)
+                await self._find_newest(prepared)
                 decision = self._decide_one(prepared)
                 committed = await self._commit([decision])
                 if decision.decision_id not in committed.refused:
@@ -204,14 +209,15 @@ class RoutingService:
             self._decider.undo(decisions)
             raise
         not_made = committed.refused.keys() | committed.repeated.keys()
-        self._decider.undo(made for made in decisions if made.decision_id in not_made)
+        if not_made:
+            self._decider.undo(made for made in decisions if made.decision_id in not_made)
+            decisions = [made for made in decisions if made.decision_id not in not_made]
+        for made in decisions:
+            if made.charges:
+                self._budgets[made.policy].release(made.charges)
         metrics = self._metrics
-        for decision in decisions:
-            if decision.decision_id in not_made:
-                continue
-            self._budgets[decision.policy].release(decision.charges)
-            explored = "true" if decision.explored else "false"
-            metrics.count(metrics.selections, decision.policy, decision.arm, explored)
+        for (policy, arm, explored), times in Counter((d.policy, d.arm, d.explored) for d in decisions).items():
+            metrics.count(metrics.selections, policy, arm, "true" if explored else "false", by=times)
         if committed.accounts:
             for policy in {decision.policy for decision in decisions}:
                 self._budgets[policy].adopt(committed.accounts)

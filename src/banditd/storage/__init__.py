@@ -24,6 +24,8 @@ from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.switches import SqlSwitchStore
+from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
 
 __all__ = ["Deadlines", "Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
@@ -46,6 +48,8 @@ class Storage:
     reports: SqlReportReader
     dashboard: SqlDashboardReader
     journal: SumJournal
+    switches: SqlSwitchStore
+    tags: SqlTagReader
 
 
 @asynccontextmanager
@@ -82,4 +86,6 @@ async def open_storage(
             reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
             journal=journal,
+            switches=SqlSwitchStore(database),
+            tags=SqlTagReader(database, journal),
         )

@@ -76,6 +76,11 @@ class SqlArmStore:
     async def arms(self, policy: str) -> list[Arm]:
         return await self._database.read(lambda connection: _present(connection, policy))
 
+    async def positions(self, policy: str) -> dict[str, int]:
+        query = select(arm_table.c.arm, arm_table.c.position).where(arm_table.c.policy == policy)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {row.arm: row.position for row in rows}
+
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
         t = arm_total.c
         columns = [func.sum(t["spend_usd" if name == "cost_usd" else name]).label(name) for name in _USAGE]

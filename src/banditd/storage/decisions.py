@@ -34,7 +34,7 @@ from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.schema.record import ARROW_TYPES, row_of
 from banditd.storage.sessions import SessionReader
-from banditd.storage.sums import Increments, RowCounter, bucket_of
+from banditd.storage.sums import Increments, RowCounter, Tags, bucket_of, tags_of
 
 _COLUMNS: Final = tuple(column.name for column in decision.columns)
 _checksum: Final = RowChecksum(_COLUMNS)
@@ -42,8 +42,8 @@ _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 
 
-_Fixed = dict[tuple[str, int, tuple[str, ...]], list[Any]]
-"""(policy, bucket, eligible arms) -> number of decisions, sum of their vectors of predicted cost."""
+_Fixed = dict[tuple[str, int, Tags, tuple[str, ...]], list[Any]]
+"""(policy, bucket, tags, eligible arms) -> number of decisions, sum of their vectors of predicted cost."""
 
 
 class SqlDecisionLog:
@@ -240,31 +240,37 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
 def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     """Collect the increments of one decision.
 
-    Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
+    Order of the sums: ``journal.COUNTED_SUMS``. What every eligible arm would have cost goes to ``fixed``. What a
+    promise gives to its baseline is not greedy, but nothing is tried by it.
     """
     policy, chosen = made.policy, _learned(made, made.arm)
     arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
-    bucket = bucket_of(made.created_at_us)
-    eligible = fixed.get((policy, bucket, arms))
+    bucket, tags = bucket_of(made.created_at_us), tags_of(made.tags)
+    increments = increments.of(policy, bucket, tags)
+    eligible = fixed.get((policy, bucket, tags, arms))
     if eligible is None:
-        fixed[policy, bucket, arms] = [1, made.cost_usd]
+        fixed[policy, bucket, tags, arms] = [1, made.cost_usd]
     else:
         eligible[0] += 1
         eligible[1] = eligible[1] + made.cost_usd
     for arm, unaffordable_usd in made.unaffordable_usd.items():
         sums = increments.bucket(policy, bucket, _learned(made, arm))
         sums[3] += 1
-        sums[7] += unaffordable_usd
+        sums[8] += unaffordable_usd
     sums = increments.bucket(policy, bucket, chosen)
     sums[0] += 1
     if made.explored:
         sums[1] += 1
-        greedy = arms[int((made.mean - made.penalty).argmax())]
-        increments.bucket(policy, bucket, greedy)[2] += 1
+        best, drawn = int((made.mean - made.penalty).argmax()), made.arms.index(made.arm)
+        increments.bucket(policy, bucket, arms[best])[2] += 1
+        if made.arm != made.baseline:
+            sums[5] += 1
+            sums[9] += float(made.cost_usd[drawn] - made.cost_usd[best])
+            sums[10] += float(made.mean[best] - made.mean[drawn])
     else:
         sums[2] += 1
-    sums[5] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
-    sums[6] += made.predicted_cost_usd
+    sums[6] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
+    sums[7] += made.predicted_cost_usd
     if made.degraded is not None:
         sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
@@ -275,8 +281,9 @@ def _learned(made: Decision, arm: str) -> str:
 
 
 def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
-    for (policy, bucket, arms), (times, cost_usd) in fixed.items():
+    for (policy, bucket, tags, arms), (times, cost_usd) in fixed.items():
+        part = increments.of(policy, bucket, tags)
         for arm, cost in zip(arms, cost_usd.tolist(), strict=True):
-            sums = increments.bucket(policy, bucket, arm)
+            sums = part.bucket(policy, bucket, arm)
             sums[3] += times
-            sums[7] += cost
+            sums[8] += cost

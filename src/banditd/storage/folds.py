@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +19,9 @@ from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 from banditd.ports import FoldItem
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
-from banditd.storage.codec import unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.codec import readable_tags, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
+from banditd.storage.tag_places import REST, read_places
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16
@@ -46,6 +48,18 @@ def fold_items(connection: Connection, decision_ids: Sequence[str]) -> list[Fold
                 retracted=decision_id in retracted,
             )
     return [found[decision_id] for decision_id in decision_ids if decision_id in found]
+
+
+def with_places(connection: Connection, policy: str, items: Sequence[FoldItem]) -> list[FoldItem]:
+    """The same with only tags that are counted, by places: of those there are few, however many values there were."""
+    places = read_places(connection, policy)
+    return [
+        replace(
+            item,
+            tags=tuple((t, value if value in places[t] else REST) for t, value in item.tags if t in places),
+        )
+        for item in items
+    ]
 
 
 def rewarded_ids(connection: Connection, policy: str, after: str, limit: int) -> list[str]:
@@ -92,11 +106,12 @@ def _query() -> Any:
         *(d[name] for name in (*TEXTS, *NUMBERS, *BLOBS, COLUMN)),
         usage_report.c.served_arm,
         d.generations,
+        d.tags,
         contribution.c.arm.label("put_arm"),
         contribution.c.epoch.label("put_epoch"),
         contribution.c.weight.label("put_weight"),
         contribution.c.reward.label("put_reward"),
-        contribution.c.estimated.label("put_estimated"),
+        contribution.c.estimated_by_design.label("put_estimated"),
     ).select_from(
         decision.outerjoin(usage_report, usage_report.c.decision_id == d.decision_id).outerjoin(
             contribution, contribution.c.decision_id == d.decision_id
@@ -174,11 +189,12 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         retracted=retracted,
         damage=damage,
         generations=generations,
+        tags=readable_tags(row.tags),
     )
 
 
-def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float], ...], dict[str, int]]:
-    """(why the row cannot be learned from, or None; context; predicted rewards; generations of its arms)."""
+def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, float, float], ...], dict[str, int]]:
+    """(why the row cannot be learned from, or None; context; what was predicted of its arms; their generations)."""
     if is_damaged(row._mapping):  # noqa: SLF001 - SQLAlchemy's public name for the row by column
         return "its checksum does not hold", np.zeros(0), (), {}
     try:
@@ -187,7 +203,7 @@ def _whole(row: Row[Any]) -> tuple[str | None, FloatArray, tuple[tuple[str, floa
         return f"its vectors cannot be read: {error}", np.zeros(0), (), {}
 
 
-def _predicted(row: Row[Any]) -> tuple[tuple[str, float], ...]:
+def _predicted(row: Row[Any]) -> tuple[tuple[str, float, float], ...]:
     if row.reason in NOT_DRAWN:
         return ()
-    return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), strict=True))
+    return tuple(zip(unpack_names(row.arms), unpack_vector(row.mean), unpack_vector(row.probability), strict=True))

@@ -17,9 +17,11 @@ from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, Store
 from banditd.storage import dialect
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
-from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids
+from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids, with_places
 from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
+    FIXED_ARM_COUNTS,
+    FIXED_ARM_SUMS,
     contribution,
     delay_count,
     fold_queue,
@@ -36,19 +38,16 @@ SNAPSHOTS_THINNED: Final = 64  # of older ones every so many-th is kept, of thos
 _CHUNK: Final = 500
 _REWARD_SUMS: Final = (
     "rewards",
-    "estimated_rewards",
+    *FIXED_ARM_SUMS[:FIXED_ARM_COUNTS],
     "weight",
     "weighted_reward",
     "weighted_square",
-    "estimate_sum",
-    "estimate_square",
-    "difference_sum",
-    "difference_square",
-    "inverse_propensity_sum",
-    "inverse_propensity_square",
+    *FIXED_ARM_SUMS[FIXED_ARM_COUNTS:],
 )
+"""In the order of the table: whole numbers first."""
 _CLUSTER_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
-_ESTIMATES_FROM: Final = 5  # the sums of an estimate, but for its count, begin here
+_CHANGE_PLACES: Final = (0, *range(FIXED_ARM_COUNTS + 1, FIXED_ARM_COUNTS + 4))
+_ESTIMATE_PLACES: Final = (*range(1, FIXED_ARM_COUNTS + 1), *range(FIXED_ARM_COUNTS + 4, len(_REWARD_SUMS)))
 _STATE: Final = ("version", "epoch", "hyperparameters", "learner", "updated_at_us")
 
 
@@ -59,11 +58,11 @@ class SqlLearningStore:
         engine = database.engine
         self._database = database
         self._random = random.Random()
-        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS)
+        self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS, kind="reward")
         self._delays = dialect.add_up(engine, delay_count, ("rewards",))
         self._segments = dialect.replace_row(engine, segment, ("sums", "version"))
         self._contributions = dialect.replace_row(
-            engine, contribution, ("policy", "arm", "epoch", "weight", "reward", "estimated")
+            engine, contribution, ("policy", "arm", "epoch", "weight", "reward", "estimated_by_design")
         )
 
     # ------------------------------------------------------------ reading
@@ -106,8 +105,10 @@ class SqlLearningStore:
         last = ""
         while True:
             items = await self._database.read(
-                lambda connection, after=last: fold_items(  # type: ignore[misc]
-                    connection, rewarded_ids(connection, policy, after, batch_rows)
+                lambda connection, after=last: with_places(  # type: ignore[misc]
+                    connection,
+                    policy,
+                    fold_items(connection, rewarded_ids(connection, policy, after, batch_rows)),
                 ),
                 report=True,
             )
@@ -221,7 +222,7 @@ class SqlLearningStore:
                 "epoch": put.epoch,
                 "weight": float(put.weight),
                 "reward": float(put.reward),
-                "estimated": True,
+                "estimated_by_design": True,
             }
             for decision_id, put in fold.contributions.items()
             if put is not None
@@ -234,22 +235,23 @@ class SqlLearningStore:
         delays: dict[int, int] = {}
         for delta in fold.deltas:
             changes = _changes(delta)
+            bucket = bucket_of(delta.created_at_us)
+            part = increments.of(fold.policy, bucket, delta.tags)
             if delta.cluster is not None:
-                sums = increments.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
+                sums = part.cluster(fold.policy, fold.schema_hash, delta.cluster, delta.arm)
                 for index, change in enumerate(changes):
                     sums[index] += change
-            sums = increments.bucket(fold.policy, bucket_of(delta.created_at_us), delta.arm)
-            sums[0] += changes[0]
-            for index, change in enumerate(changes[1:], start=2):
-                sums[index] += change
+            sums = part.bucket(fold.policy, bucket, delta.arm)
+            for place, change in zip(_CHANGE_PLACES, changes, strict=True):
+                sums[place] += change
             if delta.delay_s is not None:
                 place = delay_bin(delta.delay_s)
                 delays[place] = delays.get(place, 0) + 1
         for estimate in fold.estimates:
-            sums = increments.bucket(fold.policy, bucket_of(estimate.created_at_us), estimate.arm)
-            sums[1] += int(estimate.sums[0])
-            for index, change in enumerate(estimate.sums[1:], start=_ESTIMATES_FROM):
-                sums[index] += change
+            bucket = bucket_of(estimate.created_at_us)
+            sums = increments.of(fold.policy, bucket, estimate.tags).bucket(fold.policy, bucket, estimate.arm)
+            for place, change in zip(_ESTIMATE_PLACES, estimate.sums, strict=True):
+                sums[place] += int(change) if place <= FIXED_ARM_COUNTS else change
         self._sums.flush(connection, increments)
         if delays:
             connection.execute(

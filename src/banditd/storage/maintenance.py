@@ -40,6 +40,7 @@ from banditd.storage.schema import (
 )
 from banditd.storage.sessions import forget_sessions
 from banditd.storage.sums import BUCKET_S, RowCounter
+from banditd.storage.tag_upkeep import keep_tags_small
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
@@ -84,6 +85,7 @@ class SqlMaintenance:
             merged += await self._database.write(
                 lambda connection, t=table, s=sums: self._merge_writers(connection, t, s)  # type: ignore[misc]
             )
+        merged += await keep_tags_small(self._database, now_us)
         edge_us = now_us - ACCOUNTS_KEPT_S * MICROSECONDS_PER_SECOND
         return merged + await self._database.write(lambda connection: forget_accounts(connection, edge_us))
 

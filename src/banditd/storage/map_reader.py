@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from banditd.ports.dashboard import MapRow, ScaleRow
+from banditd.core.ids import lowest_id
+from banditd.ports.dashboard import AttemptRow, MapRow, ScaleRow
 from banditd.storage.codec import readable_context
 from banditd.storage.engine import Database
-from banditd.storage.schema import contribution, decision, snapshot
+from banditd.storage.schema import attempt, contribution, decision, snapshot, usage_report
 
 _CHUNK: Final = 500
 
@@ -24,6 +25,11 @@ class SqlDashboardReader:
     async def recent_contexts(self, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
         return await self._database.read(
             lambda connection: _recent(connection, policy, schema_hash, limit), report=True
+        )
+
+    async def recent_attempts(self, policy: str, since_us: int, limit: int) -> list[AttemptRow]:
+        return await self._database.read(
+            lambda connection: _attempts(connection, policy, since_us, limit), report=True
         )
 
     async def scale_history(self, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
@@ -62,6 +68,19 @@ def _recent(connection: Connection, policy: str, schema_hash: str, limit: int) -
         for row in connection.execute(query)
         if row.schema_hash == schema_hash and (x := readable_context(row.x)) is not None
     ]
+
+
+def _attempts(connection: Connection, policy: str, since_us: int, limit: int) -> list[AttemptRow]:
+    """In the order of the index of usage reports by policy; ids carry the time of their decisions."""
+    a, u = attempt.c, usage_report.c
+    query = (
+        select(a.decision_id, u.served_arm, a.arm, a.error, a.latency_ms, a.first_token_ms, a.cost_usd)
+        .select_from(usage_report.join(attempt, a.decision_id == u.decision_id))
+        .where(u.policy == policy, u.decision_id >= lowest_id(since_us))
+        .order_by(u.decision_id.desc(), a.ordinal)
+        .limit(limit)
+    )
+    return [AttemptRow(**row) for row in connection.execute(query).mappings()]
 
 
 def _scales(connection: Connection, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:

@@ -7,7 +7,18 @@ from typing import Final
 from sqlalchemy import Connection, delete, update
 
 from banditd.ports import FoldCommit
-from banditd.storage.schema import arm_total, cluster_stat, learner_state, rollup, segment, snapshot
+from banditd.storage.schema import (
+    arm_total,
+    cluster_stat,
+    learner_state,
+    rollup,
+    segment,
+    snapshot,
+    tag_cluster,
+    tag_entry,
+    tag_rollup,
+    tag_total,
+)
 
 _CHUNK: Final = 500
 
@@ -28,7 +39,11 @@ def clear_state(
         mine = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash) & c.version.in_(chunk)
         connection.execute(delete(snapshot).where(mine))
     if fold.recounts:
-        for table in (rollup, arm_total):
+        # Entries first: what another replica counts just now is in the tables before they are set to zero.
+        waiting = (tag_entry.c.policy == fold.policy) & (tag_entry.c.kind == "reward")
+        connection.execute(delete(tag_entry).where(waiting))
+        for table in (rollup, arm_total, tag_rollup, tag_total):
             connection.execute(update(table).where(table.c.policy == fold.policy).values(dict.fromkeys(sums, 0)))
-        mine = (cluster_stat.c.policy == fold.policy) & (cluster_stat.c.schema_hash == fold.schema_hash)
-        connection.execute(update(cluster_stat).where(mine).values(dict.fromkeys(cluster_sums, 0)))
+        for table in (cluster_stat, tag_cluster):
+            mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
+            connection.execute(update(table).where(mine).values(dict.fromkeys(cluster_sums, 0)))

@@ -42,17 +42,25 @@ class SqlReportReader:
         self._database = database
         self._journal = journal
 
-    async def arm_totals(self, policy: str, since_us: int | None) -> Rows:
-        """With ``since_us``, every bucket that ends after it counts whole."""
-        if since_us is None:
+    async def arm_totals(self, policy: str, since_us: int | None, until_us: int | None = None) -> Rows:
+        """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
+        if since_us is None and until_us is None:
             query = _summed(arm_total, SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
             c = rollup.c
             ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-            query = _summed(rollup, SUMS, [c.arm]).where(
-                c.policy == policy, c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us
-            )
+            query = _summed(rollup, SUMS, [c.arm]).where(c.policy == policy)
+            if since_us is not None:
+                query = query.where(c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us)
+            if until_us is not None:
+                query = query.where(c.bucket_at_us < until_us)
         return await self._rows(query, INTEGER_SUMS, policy)
+
+    async def first_bucket_us(self, policy: str, since_us: int) -> int | None:
+        c = rollup.c
+        query = select(func.min(c.bucket_at_us)).where(c.policy == policy, c.bucket_at_us >= since_us)
+        await self._journal.catch_up()
+        return await self._database.read(lambda connection: connection.execute(query).scalar(), report=True)
 
     async def contexts(self, policy: str) -> Rows:
         """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""

@@ -30,6 +30,7 @@ from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sessions import hand_over
 from banditd.storage.sums import RowCounter, SumWriter
 from banditd.storage.usage_rows import (
+    USAGE_SUMS,
     Pricing,
     Row,
     charged_usd,
@@ -42,16 +43,6 @@ from banditd.storage.usage_rows import (
     write_rows,
 )
 
-USAGE_SUMS: Final = (
-    "usage_reports",
-    "input_tokens",
-    "output_tokens",
-    "latency_reports",
-    "errors",
-    "cached_input_tokens",
-    "spend_usd",
-    "latency_ms_sum",
-)
 CLUSTER_SUMS: Final = ("latency_reports", "spend_usd", "latency_ms_sum")
 _ID_SLACK_US: Final = 60_000_000
 
@@ -63,7 +54,7 @@ class UsageLog:
 
     def __init__(self, database: Database, *, writer_name: str) -> None:
         self._database = database
-        self._sums = SumWriter(database.engine, writer_name, USAGE_SUMS, CLUSTER_SUMS)
+        self._sums = SumWriter(database.engine, writer_name, USAGE_SUMS, CLUSTER_SUMS, kind="usage")
         self._rows = RowCounter(database.engine, writer_name)
         self._accounts = AccountCharges(database.engine)
 

@@ -17,6 +17,7 @@ from banditd.web.handlers import (
     feedback,
     messages,
     operations,
+    promise,
     reports,
     responses,
     rewards,
@@ -39,6 +40,7 @@ from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import dashboard as dashboard_schemas
 from banditd.web.schemas import messages as message_schemas
 from banditd.web.schemas import money as money_schemas
+from banditd.web.schemas import promise as promise_schemas
 from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
 from banditd.web.schemas import routing as route_schemas
@@ -217,6 +219,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
+        "/v1/savings", reports.savings, "savings", "What routing saved and lost against the baseline",
+        parameters=report_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
         "/v1/stats/contexts", reports.contexts, "statsContexts", "The same per cluster of queries",
         parameters=report_schemas.PolicyParameters, answers={200: report_schemas.ContextsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
@@ -225,6 +232,23 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/v1/stats/timeseries", reports.timeseries, "statsTimeseries", "The same over time",
         parameters=report_schemas.TimeseriesParameters, answers={200: report_schemas.TimeseriesAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/promise", promise.get, "getPromise", "How a policy keeps its promise",
+        parameters=promise_schemas.PromiseParameters, answers={200: promise_schemas.PromiseAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="PATCH", path="/v1/promise", handler=promise.patch, operation="patchPromise",
+        summary="Promise something else, from the next decision on", tag="looking", scope="admin",
+        body=promise_schemas.PromisePatch, answers={200: promise_schemas.PromiseAnswer},
+        problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="PATCH", path="/v1/policies/{policy}", handler=promise.patch_policy, operation="patchPolicy",
+        summary="Turn a policy's switches: rollout, mode, promise", tag="looking", scope="admin",
+        path_parameters=_POLICY, body=promise_schemas.PolicyPatch, answers={200: promise_schemas.PromiseAnswer},
+        problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
         "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
@@ -241,6 +265,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     _look(
         "/v1/stats/map", dashboard.map_, "statsMap", "Where recent queries lie, and what answered them",
         parameters=dashboard_schemas.MapParameters, answers={200: dashboard_schemas.MapAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/stats/upstreams", dashboard.upstreams, "statsUpstreams", "Calls of upstreams: how many, how they ended",
+        parameters=dashboard_schemas.UpstreamsParameters, answers={200: dashboard_schemas.UpstreamsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(

@@ -128,15 +128,17 @@ def test_savings_show_a_verdict_or_why_there_is_none(capsys: pytest.CaptureFixtu
     known = {
         "arm": "dear", "cost_usd_per_decision": 0.01, "saved_usd_per_decision": 0.0075,
         "reward": {"mean": 0.9, "interval": None},
-        "reward_difference": gap, "verdict": "cheaper, worse", "reason": None,
+        "reward_difference": gap, "verdict": "worse", "reason": None, "cheaper": True,
+        "words": "Always dear: 0.4 to 2.0 points better than routing.",
     }  # fmt: skip
     mixture = {
         "arms": [], "cost_usd_per_decision": None, "reward": None, "reward_difference": None, "verdict": None,
-        "reason": "not enough data: no rewarded decision",
+        "reason": "no decision has a reward yet",
     }  # fmt: skip
     print_stats(_stats() | {"savings": {"arms": [known], "mixture": mixture}})
     shown = " ".join(capsys.readouterr().out.split())
     assert "$0.0075" in shown
     assert "-0.012" in shown
-    assert "cheaper" in shown
-    assert "not enough" in shown
+    assert "cheaper, worse" in shown
+    assert "no decision has a reward yet" in shown
+    assert "Always dear: 0.4 to 2.0 points better than routing." in shown

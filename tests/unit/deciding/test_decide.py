@@ -31,7 +31,7 @@ SCHEMA = FeatureSchema(
     embedding_dimension=8,
     n_clusters=N_CLUSTERS,
 )
-STATES, QUERIES = 40, 50  # 2,000 queries
+STATES, QUERIES = 50, 50  # 2,100 queries: fewer where there are many arms
 FLOOR = 0.005
 
 
@@ -104,7 +104,7 @@ def by_hand(situation: Situation, case: Case, uniform: float) -> tuple[dict[str,
 
 @pytest.mark.parametrize("part", range(4))
 def test_probabilities_are_those_of_the_formulas_in_plain_numbers(part: int) -> None:
-    """2,000 random queries on random states, 2 to 40 arms, pooled and disjoint."""
+    """2,100 random queries on 50 random states, 2 to 40 arms, pooled and disjoint."""
     for seed in range(part, STATES, 4):
         rng = np.random.default_rng(seed)
         n_arms, rewards = [2, 3, 5, 5, 8, 10, 14, 15, 20, 40][seed % 10], int(rng.choice([0, 1, 10, 100, 400]))

@@ -184,3 +184,25 @@ def test_maps_of_another_encoder_are_refused() -> None:
 def test_caller_features_need_names_of_their_own(names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError, match="names of their own"):
         make_builder(names)
+
+
+def test_contexts_of_many_queries_are_those_of_each_alone() -> None:
+    builder = make_builder(CALLER)
+    texts = ["", "hello", "def f(x):\n    return x  # (A) or (B)?" * 40, "日本語の質問です。", None, "12 + 30 = ?"]
+    embeddings = [ENCODER.encode_now("a" if text is None else text) for text in texts]
+    described = [
+        builder.describe(
+            text=text,
+            embedding=None if row % 3 == missing else 2.5 * embedding,
+            turns=row,
+            tools=missing,
+            caller={"hour": float(row)} if row % 2 else None,
+        )
+        for missing in range(-1, 3)
+        for row, (text, embedding) in enumerate(zip(texts, embeddings, strict=True))
+    ]
+    for one, together in zip(described, builder.contexts(described), strict=True):
+        [alone] = builder.contexts([one])
+        np.testing.assert_array_equal(together.x, alone.x)
+        assert (together.cluster, together.facts) == (alone.cluster, alone.facts)
+        assert (together.cluster == -1) == (one.unit is None)

@@ -25,7 +25,7 @@ def draw(probability: FloatArray, uniforms: FloatArray) -> IntArray:
     An arm of probability 0 is never returned, whatever the rounding of the sum.
     """
     cdf = probability.cumsum(1)
-    index = (cdf <= (uniforms * cdf[:, -1])[:, None]).sum(1)
+    index = np.add.reduce(cdf <= (uniforms * cdf[:, -1])[:, None], 1, dtype=np.intp)
     last = probability.shape[1] - 1 - (probability[:, ::-1] > 0.0).argmax(1)
     drawn: IntArray = np.minimum(index, last)  # uniform * total may be rounded up to the total
     return drawn
@@ -42,7 +42,7 @@ def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
     ------
     InvariantError : floors of a query that sum to more than 1, or a negative one.
     """
-    total = floors.sum(1, keepdims=True)
+    total = np.add.reduce(floors, 1, keepdims=True)
     if total.max() > 1.0 + 1e-12 or floors.min() < 0.0:
         raise InvariantError(f"Floors must be non-negative and sum to at most 1, got {total.max()}.")
     mixed: FloatArray = (1.0 - total) * probability
@@ -90,7 +90,7 @@ def least_shares(
 
 def _relative_floors(cost_usd: FloatArray, allowed: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Parts of a total floor, and the factor in [0, 1] by which cost limits an arm; 0 where not allowed or alone."""
-    n = allowed.sum(1)
+    n = np.add.reduce(allowed, 1, dtype=np.intp)
     ranked = np.sort(np.where(allowed, cost_usd, np.inf), 1)
     median = ranked[np.arange(n.shape[0]), np.minimum(n // 2, allowed.shape[1] - 1)][:, None]
     limit = np.where(median > 0.0, np.minimum(median / np.maximum(cost_usd, 1e-300), 1.0), 1.0)

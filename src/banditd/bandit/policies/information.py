@@ -73,7 +73,7 @@ def pulls(among: Contenders, learnable: FloatArray) -> FloatArray:
     points = grid_points(among, COARSE)
     z = standardised(among, points)
     cdf = ndtr(z)  # z is at least -reach at every point, so no CDF is zero
-    others = cdf.prod(1)[:, None, :] / cdf  # where the product underflows, nothing is lost
+    others = np.multiply.reduce(cdf, 1, keepdims=True) / cdf  # where the product underflows, nothing is lost
     win = (others[..., :-1] + others[..., 1:]) * (cdf[..., 1:] - cdf[..., :-1])  # P(b wins) by interval, twice
     np.multiply(z, z, out=z)
     z *= -0.5
@@ -81,13 +81,13 @@ def pulls(among: Contenders, learnable: FloatArray) -> FloatArray:
     ratio /= cdf
     excess = (ratio[..., :-1] + ratio[..., 1:]) @ win.transpose(0, 2, 1)  # of a (row) where b (column) wins
     best = np.vecdot(win, (points[:, :-1] + points[:, 1:])[:, None, :])
-    wins = 2.0 * win.sum(2)
+    wins = 2.0 * np.add.reduce(win, 2)
     own = np.arange(mu.shape[1])
     excess[:, own, own] = (best - mu * wins) / width
     excess *= excess
-    total = wins.sum(1, keepdims=True)
+    total = np.add.reduce(wins, 1, keepdims=True)
     found = np.empty((2, *mu.shape))
-    np.subtract(best.sum(1, keepdims=True) / total, mu, out=found[0])
+    np.subtract(np.add.reduce(best, 1, keepdims=True) / total, mu, out=found[0])
     spread = np.vecdot(excess, (1.0 / (wins + _TINY))[:, None, :])
     np.multiply(spread, learnable * (width * width) * (UNIT / total), out=found[1])
     found *= STEP
@@ -110,12 +110,12 @@ def best_mixture(found: FloatArray, able: BoolArray) -> FloatArray:
     safe = np.where(tight, 1.0, more)
     q = found[0][:, None, :] / safe[0] - 2.0 * found[1][:, None, :] / safe[1]
     q = np.where(tight, np.heaviside(gain - gap, 0.5), q)
-    q[np.abs(more).max(0) <= 1.0] = 0.5  # alike, but for rounding
+    q[np.maximum.reduce(np.abs(more), 0) <= 1.0] = 0.5  # alike, but for rounding
     np.minimum(np.maximum(q, 0.0, out=q), 1.0, out=q)
     regret, gained = more * q + found[..., None, :]
     ratio = np.where(able[:, :, None] & able[:, None, :], regret * regret / gained, np.inf)
-    ratio *= -1.0 / SMOOTHING / ratio.min((1, 2), keepdims=True)
+    ratio *= -1.0 / SMOOTHING / np.minimum.reduce(ratio, (1, 2), keepdims=True)
     # Each pair stands there twice, with the same ratio and shares that sum to 1.
     share: FloatArray = np.vecdot(np.exp(ratio, out=ratio), q)
-    share /= share.sum(1, keepdims=True)
+    share /= np.add.reduce(share, 1, keepdims=True)
     return share

@@ -49,7 +49,7 @@ def contenders(mean: FloatArray, deviation: FloatArray, allowed: BoolArray, grid
     """The contenders of every query; at least one arm of each is ``allowed``."""
     sharp = np.maximum(deviation, SHARPEST)
     away = sharp * grid.reach
-    low = np.where(allowed, mean - away, -np.inf).max(1, keepdims=True)
+    low = np.maximum.reduce(np.where(allowed, mean - away, -np.inf), 1, keepdims=True)
     able = allowed & (mean + away >= low)
     return Contenders(np.where(able, mean - low, 0.0), sharp, able)
 
@@ -105,7 +105,7 @@ def _better_of_two(among: Contenders, rows: IntArray) -> FloatArray:
 def grid_points(among: Contenders, grid: Grid) -> FloatArray:
     """The contenders' quantiles, ascending from 0: float64 (n_queries, n_points). Repeated points weigh nothing."""
     able = among.able
-    count, row = able.sum(1), np.arange(able.shape[0])[:, None]
+    count, row = np.add.reduce(able, 1, dtype=np.intp), np.arange(able.shape[0])[:, None]
     rank, quantile, kept = _nodes(able.shape[1], grid)
     arms = (~able).argsort(1, kind="stable")[row, rank[count]]
     points = quantile[count] * among.deviation[row, arms]

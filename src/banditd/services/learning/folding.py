@@ -100,11 +100,12 @@ def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDe
     for put, sign in ((old, -1.0), (new, 1.0)):
         if put is None or put.arm != item.chosen_arm:
             continue
-        for arm, mean in item.predicted:
-            drawn = item.propensity if arm == item.chosen_arm else None
-            terms = fixed_arm_terms(mean, put.reward, drawn)
+        for arm, mean, probability in item.predicted:
+            terms = fixed_arm_terms(mean, probability, put.reward, drawn=arm == item.chosen_arm)
             deltas.append(
-                EstimateDelta(_learned(item, arm), item.created_at_us, tuple(sign * term for term in terms))
+                EstimateDelta(
+                    _learned(item, arm), item.created_at_us, tuple(sign * term for term in terms), item.tags
+                )
             )
     return deltas
 
@@ -119,4 +120,5 @@ def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None)
         weighted_reward=sign * c.weight * c.reward,
         weighted_square=sign * c.weight * c.reward * c.reward,
         delay_s=delay_s,
+        tags=item.tags,
     )

@@ -135,6 +135,7 @@ class _Refold:
         self.state = state
         self.decisions = self.skipped = self.queued = 0
         self.contributions: dict[str, Contribution | None] = {}
+        self.newly_estimated: dict[str, Contribution] = {}
         self.recount = Recount()
         self.queue_ids: list[str] = []
         self.damages: list[Damage] = []
@@ -149,7 +150,8 @@ class _Refold:
         if item.schema_hash != self._schema_hash:
             self.skipped += 1
             if item.contribution is not None:
-                self.recount.add(item, item.contribution, own=False, estimated=item.estimated)
+                self.recount.add(item, item.contribution, own=False)
+                self._note_estimated(item, item.contribution)
             return
         try:
             new = contribution_of(item)
@@ -166,10 +168,11 @@ class _Refold:
         self.decisions += 1
         self.queued += bool(item.queue_ids)
         self.queue_ids.extend(item.queue_ids)
-        differs = counted != item.contribution
-        if differs:
+        if counted != item.contribution:
             self._differ(item, new)
-        self.recount.add(item, counted, own=True, estimated=differs or item.estimated)
+        elif counted is not None:
+            self._note_estimated(item, counted)
+        self.recount.add(item, counted, own=True)
 
     def report(
         self, policy: str, *, segments: int, difference: float, damages: list[Damage], complete: bool
@@ -192,6 +195,11 @@ class _Refold:
         if not item.queue_ids and len(self.contributions) <= NAMED:
             reason = f"it says {_stated(item.contribution)}, its rewards give {_stated(new)}"
             self.damages.append(Damage(table="contribution", row=item.decision_id, reason=reason, from_log=True))
+
+    def _note_estimated(self, item: FoldItem, put: Contribution) -> None:
+        """An older release has folded it: recounted, it is in the sums of fixed arms too, and its row must say so."""
+        if not item.estimated:
+            self.newly_estimated[item.decision_id] = put
 
     def _leave_out(self, item: FoldItem, damage: Damage) -> None:
         """What a decision has taught cannot be refolded: it no longer counts."""
@@ -283,7 +291,7 @@ def _replacement(
         replaces=True,
         recounts=complete,
         dropped_snapshots=found.snapshots,
-        contributions=refold.contributions if complete else {},
+        contributions=refold.newly_estimated | refold.contributions if complete else {},
         deltas=refold.recount.stats if complete else (),
         estimates=refold.recount.estimates if complete else (),
         queue_ids=refold.queue_ids if complete else (),

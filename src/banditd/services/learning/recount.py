@@ -14,10 +14,11 @@ from banditd.ports import EstimateDelta, FoldItem, StatDelta
 from banditd.services.learning.folding import estimate_deltas, stat_deltas
 
 _SPAN_US: Final = 300 * 1_000_000
-"""Decisions of the same five minutes are counted together: memory grows with time and arms, not with the log."""
+"""Decisions of the same five minutes are counted together: memory grows with time, arms and tags."""
 
 _SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
-_StatKey = tuple[str, int | None, int]
+_Tags = tuple[tuple[str, str], ...]
+_StatKey = tuple[str, int | None, int, _Tags]
 
 
 class Recount:
@@ -25,14 +26,13 @@ class Recount:
 
     def __init__(self) -> None:
         self._stats: dict[_StatKey, StatDelta] = {}
-        self._estimates: dict[tuple[str, int], EstimateDelta] = {}
+        self._estimates: dict[tuple[str, int, _Tags], EstimateDelta] = {}
         self._new: list[StatDelta] = []
 
-    def add(self, item: FoldItem, put: Contribution | None, *, own: bool, estimated: bool) -> None:
-        """Count a decision that contributes ``put``.
+    def add(self, item: FoldItem, put: Contribution | None, *, own: bool) -> None:
+        """Count a decision that contributes ``put``, in what fixed arms are estimated to earn too.
 
-        own : it is of the feature schema that is rebuilt, whose clusters are counted anew too. estimated : it counts
-        in what fixed arms are estimated to earn.
+        own : it is of the feature schema that is rebuilt, whose clusters are counted anew too.
         """
         if put is None:
             return
@@ -46,10 +46,9 @@ class Recount:
                 sums = {name: -getattr(delta, name) for name in _SUMS}
                 cluster = delta.cluster if own else None
                 self._add_stat(dataclasses.replace(delta, cluster=cluster, created_at_us=start_us, **sums))
-        if estimated:
-            for estimate in estimate_deltas(dataclasses.replace(item, contribution=put, estimated=True), None):
-                terms = tuple(-term for term in estimate.sums)
-                self._add_estimate(EstimateDelta(estimate.arm, start_us, terms))
+        for estimate in estimate_deltas(dataclasses.replace(item, contribution=put, estimated=True), None):
+            terms = tuple(-term for term in estimate.sums)
+            self._add_estimate(EstimateDelta(estimate.arm, start_us, terms, estimate.tags))
 
     @property
     def stats(self) -> list[StatDelta]:
@@ -60,7 +59,7 @@ class Recount:
         return list(self._estimates.values())
 
     def _add_stat(self, delta: StatDelta) -> None:
-        key = (delta.arm, delta.cluster, delta.created_at_us)
+        key = (delta.arm, delta.cluster, delta.created_at_us, delta.tags)
         before = self._stats.get(key)
         if before is not None:
             sums = {name: getattr(before, name) + getattr(delta, name) for name in _SUMS}
@@ -68,7 +67,7 @@ class Recount:
         self._stats[key] = delta
 
     def _add_estimate(self, delta: EstimateDelta) -> None:
-        key = (delta.arm, delta.created_at_us)
+        key = (delta.arm, delta.created_at_us, delta.tags)
         before = self._estimates.get(key)
         if before is not None:
             sums = tuple(a + b for a, b in zip(before.sums, delta.sums, strict=True))

@@ -18,7 +18,7 @@ from banditd.core.errors import NotFoundError
 from banditd.core.types import Context, FloatArray, Query
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.view import RouteView
-from banditd.ports import ReportReader
+from banditd.ports import Clock, ReportReader
 from banditd.ports.dashboard import DashboardReader
 from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.money.budgets import BudgetBook
@@ -27,7 +27,9 @@ from banditd.services.reports.contrast import combination
 from banditd.services.reports.onboarding import Estimate
 from banditd.services.reports.rows import iso_time, reward_of
 from banditd.services.reports.summaries import Row, add_up, ratio
+from banditd.services.reports.upstreams import upstream_report
 
+ATTEMPTS: Final = 20_000  # that a look at the upstreams reads at most
 SCALE_POINTS: Final = 120  # of the curve of prior scales: more than a screen can tell apart
 
 
@@ -53,11 +55,13 @@ class DashboardReads:
         budgets: Mapping[str, BudgetBook],
         reader: DashboardReader,
         reports: ReportReader,
+        clock: Clock,
     ) -> None:
         self._runtimes = runtimes
         self._budgets = budgets
         self._reader = reader
         self._reports = reports
+        self._clock = clock
         self._choices: dict[str, tuple[RouteView, list[dict[str, object]]]] = {}
 
     async def map(self, policy: str, limit: int) -> dict[str, object]:
@@ -85,6 +89,22 @@ class DashboardReads:
             if row.degraded is None and row.x.size == schema.n_features
         ]
         return {"policy": policy, "points": points}
+
+    async def upstreams(self, policy: str, window_s: float) -> dict[str, object]:
+        """The calls of upstreams that the decisions of the last ``window_s`` seconds took, by upstream and by arm.
+
+        Raises
+        ------
+        NotFoundError : this daemon does not serve the policy.
+        """
+        arms = {arm.arm: arm.upstream for arm in self._runtime(policy).arms}
+        since_us = self._clock.now_us() - round(window_s * 1e6)
+        rows = await self._reader.recent_attempts(policy, since_us, ATTEMPTS + 1)
+        truncated = len(rows) > ATTEMPTS
+        if truncated:  # the last one's decision may have more of them
+            rows = [row for row in rows if row.decision_id != rows[-1].decision_id]
+        report = await asyncio.to_thread(upstream_report, rows, arms)
+        return {"policy": policy, "window_s": window_s, "truncated": truncated, **report}
 
     async def choices(self, policy: str) -> dict[str, object]:
         """What the policy would do with the mean query of every cluster seen. Raises NotFoundError."""

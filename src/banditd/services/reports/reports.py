@@ -18,7 +18,9 @@ from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
+from banditd.services.reports.headline import headline
 from banditd.services.reports.rows import (
     arm_rows,
     clear_winner,
@@ -32,8 +34,9 @@ from banditd.services.reports.rows import (
     selection_entropy,
     step_row,
 )
-from banditd.services.reports.savings import savings
+from banditd.services.reports.savings import Reference, savings
 from banditd.services.reports.summaries import Row, add_up, convergence, histogram_percentile, ratio
+from banditd.services.reports.verdicts import Pace
 
 _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
@@ -54,6 +57,7 @@ class ReportService:
         learning: LearningStore,
         arms: ArmStore,
         clock: Clock,
+        promises: PromiseReports,
     ) -> None:
         self._runtimes = runtimes
         self._reader = reader
@@ -61,6 +65,7 @@ class ReportService:
         self._learning = learning
         self._arms = arms
         self._clock = clock
+        self._promises = promises
         self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     # ------------------------------------------------------------ statistics
@@ -78,6 +83,8 @@ class ReportService:
         total = add_up(rows)
         decisions = int(total.get("decisions", 0))
         reward = reward_of(total)
+        pace = await self._pace(policy)
+        present = [arm.arm for arm in arms if arm.enabled]
         changed, events = self._changes(policy)
         return {
             "policy": policy,
@@ -93,8 +100,30 @@ class ReportService:
             "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
             "usage_reports": int(total.get("usage_reports", 0)),
             "arms": arm_rows(rows, arms, total, changed),
-            "savings": savings(rows, [arm.arm for arm in arms if arm.enabled], total),
+            "savings": savings(rows, present, total, pace, self._reference(policy)),
             "changes": [public_change(event) for event in reversed(events)],
+            "promise": self._promises.promise(policy) if policy in self._runtimes else None,
+        }
+
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]:
+        """What was saved and lost against the baseline, over a policy's life or a stretch of it.
+
+        Raises
+        ------
+        NotFoundError : no such policy. InvalidInputError : an empty stretch.
+        """
+        await self._arms_of(policy)
+        if since_us is not None and until_us is not None and since_us >= until_us:
+            raise InvalidInputError("since must be before until", field="since")
+        rows = await self._reader.arm_totals(policy, since_us, until_us)
+        return {
+            "policy": policy,
+            "since": None if since_us is None else iso_time(since_us),
+            "until": None if until_us is None else iso_time(until_us),
+            **headline(rows, self._reference(policy), await self._pace(policy)),
+            "groups": [],
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
@@ -160,11 +189,12 @@ class ReportService:
     async def decisions(self, filters: DecisionFilter) -> dict[str, object]:
         """A page of the log, newest first.
 
-        No index serves the filters by cluster and by exploration: such a page looks through ``_SEARCHED`` decisions
-        at most, and its cursor says how far it came, though it be short. What cannot be read stands in ``damaged``.
+        No index serves the filters by cluster, exploration and text: such a page looks through ``_SEARCHED``
+        decisions at most, and its cursor says how far it came, though it be short. What cannot be read stands in
+        ``damaged``.
         """
         end = None
-        if filters.cluster is not None or filters.explored is not None:
+        if (filters.cluster, filters.explored, filters.text) != (None, None, None):
             end = await self._reader.search_end(filters, _SEARCHED)
         rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
         page = rows[: filters.limit]
@@ -273,6 +303,23 @@ class ReportService:
         """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
         state = self._state(policy)
         return ({}, ()) if state is None else changes_of(state)
+
+    def _reference(self, policy: str) -> Reference:
+        """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
+        if policy not in self._runtimes:
+            return Reference(None)
+        arm, share, promise = self._promises.reference(policy)
+        return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
+
+    async def _pace(self, policy: str) -> Pace:
+        """How many decisions of the last day were rated, per second of it that the policy was there."""
+        now_us = self._clock.now_us()
+        since_us = now_us - _DAY_US
+        first_us = await self._reader.first_bucket_us(policy, since_us)
+        if first_us is None:
+            return Pace(now_us)
+        rated = add_up(await self._reader.arm_totals(policy, since_us)).get("drawn_rewards", 0.0)
+        return Pace(now_us, rated / max((now_us - first_us) / MICROSECONDS_PER_SECOND, 1.0))
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the stretch, and how late (delays: over the policy's life)."""

@@ -1,12 +1,11 @@
 """What routing saves, and what that does to quality: against every arm alone, and against the best mix of arms. Pure.
 
 Costs are compared like with like (predicted against predicted, on the same decisions), quality by doubly robust
-estimates on the decisions that were rewarded. Where those say too little the answer is "not enough data".
+estimates with the interval of the design, on the rated decisions on which the arm could have been drawn.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +15,32 @@ import numpy as np
 from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
 from banditd.services.reports.summaries import Row, ratio
+from banditd.services.reports.verdicts import (
+    DEFAULT_PRECISION,
+    Pace,
+    arm_in_words,
+    difference_of,
+    settles,
+    unknown_because,
+    verdict_on_routing,
+)
 
-# A difference in quality that nobody would notice.
-NEGLIGIBLE: Final = 0.005
+# Answers that an arm's knowledge must be worth before it may stand in the best mix: the best of noisy means flatters.
+MIXABLE: Final = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The arm that routing is measured against first: a promise's baseline, else the dearest.
+
+    share : of the traffic that it gets at least. precision : to which the difference is to be known. keep : share of
+    its quality that is promised, None without a promise.
+    """
+
+    arm: str | None
+    share: float = 0.0
+    precision: float = DEFAULT_PRECISION
+    keep: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +51,12 @@ class _Fixed:
     sums: FixedArmSums
     cost_usd: float | None
     complete: bool  # eligible for every decision, or taken out by a budget only
-    estimated: bool  # eligible for every rewarded decision
+    rated: int  # rated decisions of all that were drawn, also those that say nothing of it
 
 
-def savings(rows: Sequence[Row], arms: Sequence[str], total: Mapping[str, float]) -> dict[str, object]:
+def savings(
+    rows: Sequence[Row], arms: Sequence[str], total: Mapping[str, float], pace: Pace, reference: Reference
+) -> dict[str, object]:
     """The comparison with every present arm and with the fixed-arm mixture of the same cost.
 
     Parameters
@@ -42,11 +66,12 @@ def savings(rows: Sequence[Row], arms: Sequence[str], total: Mapping[str, float]
     by_arm = {str(row["arm"]): row for row in rows}
     decisions = int(total.get("decisions", 0))
     ours = ratio(total.get("predicted_spend_usd", 0.0), decisions)
-    rewarded = max((int(row.get("estimated_rewards", 0)) for row in rows), default=0)
-    fixed = [_fixed(arm, by_arm.get(arm, {}), decisions, rewarded) for arm in arms]
+    # Every rated decision drew one arm.
+    rated = int(total.get("drawn_rewards", 0))
+    fixed = [_fixed(arm, by_arm.get(arm, {}), decisions, rated) for arm in arms]
     return {
         "cost_usd_per_decision": ours,
-        "arms": [_against(one, ours) for one in fixed],
+        "arms": [_against(one, ours, pace, reference) for one in fixed],
         "mixture": _mixture(fixed, ours),
     }
 
@@ -58,107 +83,101 @@ def fixed_arm_sums(row: Row) -> FixedArmSums:
         return float(row.get(name, 0.0))
 
     return FixedArmSums(
-        decisions=int(row.get("estimated_rewards", 0)),
-        estimate=value("estimate_sum"),
-        estimate_square=value("estimate_square"),
-        difference=value("difference_sum"),
-        difference_square=value("difference_square"),
-        weight=value("inverse_propensity_sum"),
-        weight_square=value("inverse_propensity_square"),
+        rated=int(row.get("supported_rewards", 0)),
+        unsupported=int(row.get("unsupported_rewards", 0)),
+        drawn=int(row.get("drawn_rewards", 0)),
+        estimate=value("fixed_reward_sum"),
+        gain=value("fixed_gain_sum"),
+        inverse_probability=value("inverse_probability_sum"),
+        residual_power=value("residual_power"),
     )
 
 
-def _fixed(arm: str, row: Row, decisions: int, rewarded: int) -> _Fixed:
+def _fixed(arm: str, row: Row, decisions: int, rated: int) -> _Fixed:
     eligible = int(row.get("fixed_decisions", 0))
     cost = ratio(float(row.get("fixed_cost_usd", 0.0)), eligible)
-    sums = fixed_arm_sums(row)
-    return _Fixed(arm, sums, cost, bool(decisions) and eligible >= decisions, sums.decisions >= rewarded)
+    return _Fixed(arm, fixed_arm_sums(row), cost, bool(decisions) and eligible >= decisions, rated)
 
 
-def _against(one: _Fixed, ours_usd: float | None) -> dict[str, object]:
-    reward, gain = one.sums.reward(), one.sums.gain()
+def _against(one: _Fixed, ours_usd: float | None, pace: Pace, reference: Reference) -> dict[str, object]:
+    sums = one.sums
     saved = one.cost_usd - ours_usd if one.cost_usd is not None and ours_usd is not None and one.complete else None
-    objection = _objection(one)
-    # What the arm alone would have brought beyond us is what we lose by routing.
-    difference = None if gain is None else MeanEstimate(-gain.mean, gain.error)
+    difference = difference_of(sums)
+    mine = one.arm == reference.arm
+    found = settles(sums, pace, share=reference.share if mine else 0.0, precision=reference.precision)
+    cost_ratio = ratio(one.cost_usd, ours_usd) if saved is not None and one.cost_usd and ours_usd else None
     return {
         "arm": one.arm,
         "cost_usd_per_decision": one.cost_usd,
         "saved_usd_per_decision": saved,
         "saved_share": ratio(saved, one.cost_usd) if saved is not None and one.cost_usd else None,
-        "reward": _shown(reward),
-        "reward_difference": _shown(difference),
-        "effective_sample_size": one.sums.effective,
-        "verdict": None if objection else _verdict(difference, saved),
-        "reason": objection,
+        "cheaper": None if saved is None else saved > 0.0,
+        "reward": shown(sums.mean_reward()),
+        "reward_difference": shown(difference),
+        "effective_sample_size": sums.worth,
+        "worth": sums.worth,
+        "rated_decisions": sums.rated,
+        "unsupported_decisions": sums.unsupported,
+        "drawn_decisions": sums.drawn,
+        "verdict": verdict_on_routing(difference),
+        "settles": found,
+        "words": arm_in_words(one.arm, sums, cost_ratio, found),
+        "reason": _reservation(one),
     }
 
 
-def _objection(one: _Fixed) -> str | None:
-    """Why nothing is concluded of an arm; None when something may be."""
-    if not one.complete:
-        return "not enough data: it was not eligible for every decision"
-    if not one.estimated:
-        return "not enough data: budgets kept it from some of the rewarded decisions"
-    return one.sums.objection
+def _reservation(one: _Fixed) -> str | None:
+    """Why there is no verdict, or what it leaves out; None where it is of everything."""
+    reason = unknown_because(one.arm, one.sums)
+    if reason is not None:
+        return reason
+    if one.sums.rated < one.rated:
+        return f"on {one.sums.rated:,} of {one.rated:,} rated decisions: on the others it could not be drawn"
+    return None if one.complete else "it could not answer every decision, so costs do not compare"
 
 
 def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, object]:
     """The best random mix of two arms at our cost, and our reward against it; of arms of which enough is known."""
-    unknown = [one.arm for one in fixed if _objection(one)]
+    unknown = [one.arm for one in fixed if not one.complete or one.sums.rated < one.rated or one.sums.worth < MIXABLE]
     known = [
         (one, reward)
         for one in fixed
-        if one.arm not in unknown and (reward := one.sums.reward()) is not None and one.cost_usd is not None
+        if one.arm not in unknown and (reward := one.sums.mean_reward()) is not None and one.cost_usd is not None
     ]
     nothing: dict[str, object] = {
         "arms": [], "cost_usd_per_decision": None, "reward": None, "reward_difference": None, "verdict": None,
     }  # fmt: skip
-    short = f"not enough data of {', '.join(unknown)}" if unknown else None
+    short = f"too little is known of {', '.join(unknown)} to say what the best mix is" if unknown else None
     if ours_usd is None or not known:
-        return nothing | {"reason": short or "not enough data: no rewarded decision"}
+        return nothing | {"reason": short or "no decision has a reward yet"}
     mix = fixed_mixture_at_cost(
         np.array([reward.mean for _, reward in known]), np.array([one.cost_usd for one, _ in known]), ours_usd
     )
-    shares = [(known[mix.first][0], mix.share)]
+    shares = [(known[mix.first][0].sums, mix.share)]
     if mix.share < 1.0:
-        shares.append((known[mix.second][0], 1.0 - mix.share))
-    reward, difference = _combined(shares, gain=False), _combined(shares, gain=True)
+        shares.append((known[mix.second][0].sums, 1.0 - mix.share))
+    names = (known[mix.first][0].arm, known[mix.second][0].arm)
+    reward, difference = _combined(shares)
     return {
-        "arms": [{"arm": one.arm, "share": share} for one, share in shares],
+        "arms": [{"arm": name, "share": share} for name, (_, share) in zip(names, shares, strict=False)],
         "cost_usd_per_decision": mix.cost_usd,
-        "reward": _shown(reward),
-        "reward_difference": _shown(difference),
-        "verdict": None if short else _verdict(difference, None),
+        "reward": shown(reward),
+        "reward_difference": shown(difference),
+        "verdict": None if short else verdict_on_routing(difference),
         "reason": short,
     }
 
 
-def _combined(shares: Sequence[tuple[_Fixed, float]], *, gain: bool) -> MeanEstimate | None:
-    """A mix of estimates. They hang together, so their errors are added: at worst that is too careful."""
-    mean = error = 0.0
-    for one, share in shares:
-        estimate = one.sums.gain() if gain else one.sums.reward()
-        if estimate is None:
-            return None
-        mean += share * estimate.mean
-        error += share * estimate.error
-    return MeanEstimate(-mean if gain else mean, error)
+def _combined(shares: Sequence[tuple[FixedArmSums, float]]) -> tuple[MeanEstimate, MeanEstimate]:
+    """(reward of a mix, ours less that). Estimates hang together, so their widths are added: at worst too careful."""
+    reward = sum(share * sums.estimate / sums.rated for sums, share in shares)
+    gain = sum(share * sums.gain / sums.rated for sums, share in shares)
+    half = sum(share * sums.half_width for sums, share in shares)
+    return MeanEstimate.within(reward, half, 0.0, 1.0), MeanEstimate.within(-gain, half, -1.0, 1.0)
 
 
-def _verdict(difference: MeanEstimate | None, saved_usd: float | None) -> str | None:
-    """``better``, ``worse``, ``as good`` (not worse by more than NEGLIGIBLE), or ``undecided``; with ``cheaper``."""
-    if difference is None:
-        return None
-    low, high = difference.interval()
-    quality = "better" if low > 0.0 else "worse" if high < 0.0 else "as good" if low > -NEGLIGIBLE else "undecided"
-    if saved_usd is None:
-        return quality
-    return f"{'cheaper' if saved_usd > 0.0 else 'not cheaper'}, {quality}"
-
-
-def _shown(estimate: MeanEstimate | None) -> dict[str, object] | None:
+def shown(estimate: MeanEstimate | None) -> dict[str, object] | None:
+    """A mean as the API writes it."""
     if estimate is None:
         return None
-    interval = None if math.isinf(estimate.error) else list(estimate.interval())
-    return {"mean": estimate.mean, "interval": interval}
+    return {"mean": estimate.mean, "interval": None if estimate.interval is None else list(estimate.interval)}

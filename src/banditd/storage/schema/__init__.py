@@ -14,6 +14,7 @@ from banditd.storage.schema.arms import (
     job_run,
     lease,
     policy,
+    policy_switch,
     secret,
 )
 from banditd.storage.schema.columns import metadata
@@ -21,6 +22,8 @@ from banditd.storage.schema.learning import (
     CLUSTER_FLOAT_SUMS,
     CLUSTER_INTEGER_SUMS,
     CLUSTER_SUMS,
+    FIXED_ARM_COUNTS,
+    FIXED_ARM_SUMS,
     FLOAT_SUMS,
     INTEGER_SUMS,
     SUMS,
@@ -47,11 +50,22 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.tags import (
+    cluster_name,
+    cluster_word,
+    tag_cluster,
+    tag_entry,
+    tag_rollup,
+    tag_total,
+    tag_value,
+)
 
 __all__ = [
     "CLUSTER_FLOAT_SUMS",
     "CLUSTER_INTEGER_SUMS",
     "CLUSTER_SUMS",
+    "FIXED_ARM_COUNTS",
+    "FIXED_ARM_SUMS",
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "SUMS",
@@ -64,7 +78,9 @@ __all__ = [
     "budget_account",
     "budget_correction",
     "budget_state",
+    "cluster_name",
     "cluster_stat",
+    "cluster_word",
     "contribution",
     "decision",
     "delay_count",
@@ -75,6 +91,7 @@ __all__ = [
     "lease",
     "metadata",
     "policy",
+    "policy_switch",
     "reward_event",
     "rollup",
     "row_count",
@@ -83,6 +100,11 @@ __all__ = [
     "session",
     "snapshot",
     "sum_entry",
+    "tag_cluster",
+    "tag_entry",
+    "tag_rollup",
+    "tag_total",
+    "tag_value",
     "usage_report",
     "usage_revision",
 ]

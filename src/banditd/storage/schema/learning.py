@@ -21,7 +21,11 @@ INTEGER_SUMS: Final = (
     "latency_reports",
     "errors",
     "cached_input_tokens",
-    "estimated_rewards",
+    "supported_rewards",
+    "unsupported_rewards",
+    "drawn_rewards",
+    "compared_decisions",
+    "tried_decisions",
 )
 FLOAT_SUMS: Final = (
     "entropy_sum",
@@ -32,6 +36,30 @@ FLOAT_SUMS: Final = (
     "weighted_square",
     "spend_usd",
     "latency_ms_sum",
+    "fixed_reward_sum",
+    "fixed_gain_sum",
+    "inverse_probability_sum",
+    "residual_power",
+    "compared_usd",
+    "compared_fixed_usd",
+    "tried_usd",
+    "tried_reward",
+)
+SUMS: Final = INTEGER_SUMS + FLOAT_SUMS
+FIXED_ARM_SUMS: Final = (
+    "supported_rewards",
+    "unsupported_rewards",
+    "drawn_rewards",
+    "fixed_reward_sum",
+    "fixed_gain_sum",
+    "inverse_probability_sum",
+    "residual_power",
+)
+"""``ope.fixed.FixedArmSums`` as columns, in the order of its fields."""
+FIXED_ARM_COUNTS: Final = 3  # of them are whole numbers
+# What older replicas raise and read; nothing of this release does. They go when no such replica can be left.
+_RETIRED_INTEGERS: Final = ("estimated_rewards",)
+_RETIRED_FLOATS: Final = (
     "estimate_sum",
     "estimate_square",
     "difference_sum",
@@ -39,7 +67,6 @@ FLOAT_SUMS: Final = (
     "inverse_propensity_sum",
     "inverse_propensity_square",
 )
-SUMS: Final = INTEGER_SUMS + FLOAT_SUMS
 CLUSTER_INTEGER_SUMS: Final = ("decisions", "rewards", "latency_reports")
 CLUSTER_FLOAT_SUMS: Final = ("weight", "weighted_reward", "weighted_square", "spend_usd", "latency_ms_sum")
 CLUSTER_SUMS: Final = CLUSTER_INTEGER_SUMS + CLUSTER_FLOAT_SUMS
@@ -56,7 +83,9 @@ contribution: Final = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("weight", Double, nullable=False),
     Column("reward", Double, nullable=False),
-    Column("estimated", Boolean, nullable=False, server_default=false()),
+    Column("estimated", Boolean, nullable=False, server_default=false()),  # of older replicas' sums
+    # Whether it is in the sums of ``ope.fixed.FixedArmSums``; false in rows of older releases.
+    Column("estimated_by_design", Boolean, nullable=False, server_default=false()),
     Index(None, "policy", "decision_id"),
 )
 
@@ -128,7 +157,7 @@ rollup: Final = Table(
     Column("bucket_s", Integer, primary_key=True, autoincrement=False),
     text_column("arm", primary_key=True),
     text_column("writer", primary_key=True),
-    *sum_columns(INTEGER_SUMS, FLOAT_SUMS),
+    *sum_columns(INTEGER_SUMS + _RETIRED_INTEGERS, FLOAT_SUMS + _RETIRED_FLOATS),
     Index(None, "bucket_s", "bucket_at_us"),
     sqlite_with_rowid=False,
 )
@@ -139,7 +168,7 @@ arm_total: Final = Table(
     text_column("policy", primary_key=True),
     text_column("arm", primary_key=True),
     text_column("writer", primary_key=True),
-    *sum_columns(INTEGER_SUMS, FLOAT_SUMS),
+    *sum_columns(INTEGER_SUMS + _RETIRED_INTEGERS, FLOAT_SUMS + _RETIRED_FLOATS),
     sqlite_with_rowid=False,
 )
 

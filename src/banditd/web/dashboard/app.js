@@ -2,28 +2,32 @@
 import { html, render, useEffect, useRef, useState } from "./vendor/preact.js";
 import { dismissProblem, link, nowMs, refreshAll, setKey, setPaused, skewed, useLink, usePoll } from "./api.js";
 import { currentTheme } from "./charts.js";
+import { learnArms } from "./colours.js";
 import { ago, clock, query, seconds } from "./format.js";
 import { Command } from "./ui.js";
 import { Overview } from "./pages/overview.js";
-import { Arms } from "./pages/arms.js";
-import { Contexts } from "./pages/contexts.js";
+import { Models } from "./pages/models.js";
+import { Tasks } from "./pages/tasks.js";
 import { Decisions } from "./pages/decisions.js";
 import { Playground } from "./pages/playground.js";
-import { Learning } from "./pages/learning.js";
+import { Internals } from "./pages/internals.js";
 
 const PAGES = [
   ["overview", "Overview", Overview],
-  ["arms", "Arms", Arms],
-  ["contexts", "Contexts", Contexts],
+  ["models", "Models", Models],
+  ["tasks", "Good at what", Tasks],
   ["decisions", "Decisions", Decisions],
-  ["playground", "Playground", Playground],
-  ["learning", "Learning", Learning],
+  ["playground", "Try it", Playground],
+  ["internals", "Internals", Internals],
 ];
+// What pages were called before: bookmarks go on.
+const FORMER = { arms: "models", contexts: "tasks", learning: "internals" };
 
 /** `#/page?name=value` as {page, values}; what is not known is the overview. */
 function where() {
   const [path, search = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const page = PAGES.some(([name]) => name === path) ? path : "overview";
+  const wanted = FORMER[path] || path;
+  const page = PAGES.some(([name]) => name === wanted) ? wanted : "overview";
   return { page, values: Object.fromEntries(new URLSearchParams(search)) };
 }
 
@@ -52,6 +56,8 @@ function App() {
   const fallback = served.some((one) => one.policy === "default") ? "default" : served[0]?.policy;
   const policy = at.values.policy || fallback || "default";
   const arms = usePoll(policies.data ? `v1/arms?${query({ policy })}` : null, { every: 5000 });
+  const promise = usePoll(policies.data ? `v1/promise?${query({ policy })}` : null, { every: 5000 });
+  learnArms(arms.data?.positions, promise.data?.baseline);
   const go = (page, values = {}) => {
     location.hash = addressOf(page, { ...(at.values.policy ? { policy: at.values.policy } : {}), ...values });
   };
@@ -92,10 +98,10 @@ function App() {
     <main id="main">
       <div class="heading">
         <h1 tabindex="-1" ref=${heading}>${title}</h1>
-        ${here && html`<p class="muted">policy <b>${policy}</b>, ${here.kind}, version ${here.policy_version}, ${here.enabled_arms} of ${here.arms} arms enabled</p>`}
+        ${here && html`<p class="muted">policy <b>${policy}</b>, ${here.enabled_arms} of ${here.arms} models enabled</p>`}
       </div>
       ${policies.data && arms.data
-        ? html`<${Page} key=${`${at.page}/${policy}`} policy=${policy} arms=${arms.data.arms} info=${here} values=${at.values} go=${go} />`
+        ? html`<${Page} key=${`${at.page}/${policy}`} policy=${policy} arms=${arms.data.arms} promise=${promise.data} info=${here} values=${at.values} go=${go} />`
         : html`<p class="muted">${needsKey ? "Waiting for an API key." : arms.error?.message || policies.error?.message || "Loading …"}</p>`}
     </main>
     <footer>
@@ -189,7 +195,7 @@ function KeyDialog({ unknown, onClose }) {
   return html`<dialog ref=${box} aria-labelledby="key-title" onCancel=${onClose}>
     <form onSubmit=${save}>
       <h2 id="key-title">API key</h2>
-      <p>${unknown ? "The daemon does not know the key that was given. " : ""}Reading needs the scope <code>read</code>; thumbs need <code>reward</code>, the playground <code>route</code>, changing arms <code>admin</code>.</p>
+      <p>${unknown ? "The daemon does not know the key that was given. " : ""}Reading needs the scope <code>read</code>; thumbs need <code>reward</code>, trying queries <code>route</code>, changing models, promise and rollout <code>admin</code>.</p>
       <label>Key <input type="password" autocomplete="off" value=${text} onInput=${(e) => set(e.target.value)} /></label>
       <p class="muted">Kept in this tab until it is closed. Make one with:</p>
       <${Command} text="banditd keys create" />

@@ -30,7 +30,8 @@ async def page(api: Api, request: web.Request) -> web.Response:
     """Every arm of a policy."""
     policy = read_parameters(request, ArmParameters).policy
     views = await api.services.arms.list(policy)
-    return json_answer({"policy": policy, "arms": [arm_answer(view) for view in views]})
+    positions = await api.services.arms.positions(policy)
+    return json_answer({"policy": policy, "arms": [arm_answer(view) for view in views], "positions": positions})
 
 
 async def get(api: Api, request: web.Request) -> web.Response:

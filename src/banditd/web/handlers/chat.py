@@ -155,6 +155,7 @@ def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_
         quality_floor=options.quality_floor,
         quality_confidence=options.quality_confidence,
         cost_weight=options.cost_weight,
+        keep=options.keep,
         profile=options.profile or named.profile,
         key_name=key_name,
         expected_output_tokens=options.expected_output_tokens,

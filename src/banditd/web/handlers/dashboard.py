@@ -9,7 +9,7 @@ from banditd.web.api import Api
 from banditd.web.body import check_limit, read_parameters
 from banditd.web.files import DashboardFile, dashboard_files
 from banditd.web.json import json_answer
-from banditd.web.schemas.dashboard import MapParameters
+from banditd.web.schemas.dashboard import MapParameters, UpstreamsParameters
 from banditd.web.schemas.reports import PolicyParameters
 
 # Nothing inline, nothing from elsewhere: whatever a prompt or a name may hold, it cannot become code.
@@ -31,6 +31,13 @@ async def map_(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, MapParameters)
     check_limit(requested.limit, api.config.max_page)
     return json_answer(await api.services.dashboard.map(requested.policy, requested.limit))
+
+
+async def upstreams(api: Api, request: web.Request) -> web.Response:
+    """The calls of upstreams: how many, how they ended, how long they took."""
+    requested = read_parameters(request, UpstreamsParameters)
+    found = await api.services.dashboard.upstreams(requested.policy, float(requested.window_s))
+    return json_answer({**found, "gateway": api.services.gateway is not None, "open": api.watch.open})
 
 
 async def choices(api: Api, request: web.Request) -> web.Response:

@@ -31,6 +31,7 @@ async def page(api: Api, request: web.Request) -> web.Response:
         reference=requested.reference,
         cluster=requested.cluster,
         explored=requested.explored,
+        text=requested.text,
         since_us=time_of("since", requested.since),
         until_us=time_of("until", requested.until),
         before_id=requested.before_id,

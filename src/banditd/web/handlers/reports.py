@@ -19,6 +19,7 @@ from banditd.web.schemas.base import NAME_PATTERN
 from banditd.web.schemas.money import CorrectionRequest
 from banditd.web.schemas.reports import (
     PolicyParameters,
+    SavingsParameters,
     SnapshotParameters,
     StatsParameters,
     TimeseriesParameters,
@@ -30,6 +31,12 @@ _NAME: Final = re.compile(NAME_PATTERN)
 async def stats(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, StatsParameters)
     return json_answer(await api.services.reports.stats(requested.policy, requested.window_s))
+
+
+async def savings(api: Api, request: web.Request) -> web.Response:
+    requested = read_parameters(request, SavingsParameters)
+    since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
+    return json_answer(await api.services.reports.savings(requested.policy, since_us, until_us))
 
 
 async def contexts(api: Api, request: web.Request) -> web.Response:

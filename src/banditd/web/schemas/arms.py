@@ -239,3 +239,6 @@ class ArmListAnswer(AnswerModel):
 
     policy: str
     arms: list[ArmAnswer]
+    positions: dict[str, int]
+    """The place of every arm that the policy ever had, deleted ones too, 1 for the first: it never changes,
+    so a colour that goes by it stays with its arm."""

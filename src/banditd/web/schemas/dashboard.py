@@ -39,6 +39,75 @@ class MapAnswer(AnswerModel):
     points: list[MapPoint]
 
 
+class UpstreamsParameters(PolicyParameters):
+    """Which policy, over which stretch."""
+
+    window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] = 86_400
+    """Decisions of the last so many seconds."""
+
+
+class Quantiles(AnswerModel):
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    count: int
+
+
+class Calls(AnswerModel):
+    """Calls of upstreams, and how they ended."""
+
+    attempts: int
+    ok: int
+    errors: dict[str, int]
+    """By class: ``transport``, ``timeout``, ``overload``, ``server``, ``auth``, ``request``, ``context``, ``policy``,
+    ``client_gone``; only those that occurred."""
+    error_share: float | None
+    """Of all attempts; a client that hung up is no error. Null without attempts."""
+    first_token_ms: Quantiles | None
+    """Of streams that were answered."""
+    latency_ms: Quantiles | None
+    """To the last token, of those that were answered."""
+    cost_usd: float
+
+
+class UpstreamCalls(Calls):
+    """All calls of one upstream."""
+
+    upstream: str | None
+    """Null: clients called these arms themselves, and told of it."""
+    arms: list[str]
+
+
+class ArmCalls(Calls):
+    """All calls of one arm."""
+
+    arm: str
+    upstream: str | None
+
+
+class UpstreamsAnswer(Calls):
+    """What the settled decisions of a stretch took in calls of upstreams, and how these ended."""
+
+    policy: str
+    window_s: float
+    truncated: bool
+    """There were more than the newest 20,000 attempts, which are counted here."""
+    gateway: bool
+    """Whether the gateway is on."""
+    open: int
+    """Requests to the gateway that run in this process now, of all policies."""
+    calls: int
+    """Decisions with an attempt."""
+    fallbacks: int
+    """Of these: another arm than the chosen one answered."""
+    failed: int
+    """Of these: nobody answered, and the client had not hung up."""
+    upstreams: list[UpstreamCalls]
+    """Most attempts first; configured ones that were not called, too."""
+    by_arm: list[ArmCalls]
+
+
 class ChoiceArm(AnswerModel):
     """One enabled arm on a cluster's mean query."""
 

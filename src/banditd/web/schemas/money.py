@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -86,10 +86,22 @@ class BudgetsAnswer(AnswerModel):
 
 
 class MeanEstimate(AnswerModel):
-    """A mean estimated from what was logged, with its 95 % interval (null from a single decision)."""
+    """A mean estimated from what was logged, with its 95 % interval; null where no data are behind one."""
 
     mean: float
     interval: list[float] | None
+
+
+class Settles(AnswerModel):
+    """What would settle a verdict: so many more rated decisions, at the present pace and the arm's share of them."""
+
+    decisions: int
+    at: Time | None
+    """About when; null where nothing was rated within the last day."""
+    share: float
+    """Of the traffic that the arm is taken to get from now on."""
+    words: str
+    """``by about Tuesday at 5 %``."""
 
 
 class SavingsArm(AnswerModel):
@@ -101,15 +113,30 @@ class SavingsArm(AnswerModel):
     saved_usd_per_decision: float | None
     """Null unless it was eligible for every decision."""
     saved_share: float | None
+    cheaper: bool | None
+    """Whether routing is; null where costs do not compare."""
     reward: MeanEstimate | None
-    """Doubly robust estimate of what it would have earned."""
+    """Doubly robust estimate of what it would have earned, with the interval of the design."""
     reward_difference: MeanEstimate | None
     effective_sample_size: float
-    """Of the decisions that drew it."""
-    verdict: str | None
-    """``cheaper`` or ``not cheaper``, and ``better``, ``as good`` (not worse by .005), ``worse`` or ``undecided``."""
+    """The same as ``worth``; goes with the next release."""
+    worth: float
+    """Uniformly drawn answers of the arm that its rated decisions are worth."""
+    rated_decisions: int
+    """On which it could have been drawn."""
+    unsupported_decisions: int
+    """Rated ones on which its probability was 0: they tell nothing of it and are left out."""
+    drawn_decisions: int
+    """Rated ones that drew it."""
+    verdict: Literal["better", "as good", "worse", "unclear"] | None
+    """Of routing against it; ``as good`` is not worse by .005. Null without an interval."""
+    settles: Settles | None
+    """Null where the verdict is clear, where the difference is known to the wanted precision, or where the arm gets
+    nothing."""
+    words: str
+    """One sentence on always using this arm."""
     reason: str | None
-    """Why there is no verdict."""
+    """Why there is no verdict, or what it leaves out."""
 
 
 class MixtureArm(AnswerModel):
@@ -136,3 +163,102 @@ class Savings(AnswerModel):
     cost_usd_per_decision: float | None
     arms: list[SavingsArm]
     mixture: SavingsMixture
+
+
+class Saved(AnswerModel):
+    """Dollars against the baseline, on the same decisions."""
+
+    usd: float | None
+    """Negative where routing cost more."""
+    share: float | None
+    would_have_cost_usd: float | None
+    """The baseline's predicted cost."""
+    spent_usd: float | None
+    compared_decisions: int
+    """In both figures."""
+    basis: Literal["settled", "predicted"] | None
+    """``settled``: what was reported (or settled at its estimate); ``predicted``: too little is settled yet."""
+    reason: str | None
+    """Why nothing compares."""
+
+
+class Lost(AnswerModel):
+    """Quality against the baseline. Null without data behind it; intervals hold the truth in 95 of 100 cases."""
+
+    points: float | None
+    """Of 100 of the reward's scale; positive is worse than the baseline."""
+    interval: list[float] | None
+    percent: float | None
+    """Of the baseline's quality."""
+    percent_interval: list[float] | None
+    reward: float | None
+    baseline_reward: float | None
+    quality_ratio: float | None
+    quality_interval: list[float] | None
+    rated_decisions: int
+    """On which the baseline could have been drawn."""
+    unsupported_decisions: int
+    """Rated ones on which its probability was 0: left out."""
+    worth: float
+    """Uniformly drawn answers of the baseline that this is worth."""
+    verdict: Literal["better", "as good", "worse", "unclear"] | None
+    """Of routing against the baseline."""
+    reason: str | None
+
+
+class Exploration(AnswerModel):
+    """Decisions that took another arm than what looked best, in order to learn."""
+
+    decisions: int
+    share: float | None
+    usd: float
+    """Predicted, beyond what the best would have cost; negative where it cost less."""
+    points: float | None
+    """Predicted loss of reward over all decisions, of 100."""
+
+
+class HeadlineWords(AnswerModel):
+    """The same in sentences."""
+
+    saved: str
+    lost: str
+    held: str
+    exploration: str
+    confidence: str
+
+
+class Headline(AnswerModel):
+    """What routing saved and lost against the baseline, and whether its promise holds."""
+
+    baseline: str | None
+    """The promise's baseline, else the dearest enabled arm; null without an enabled arm."""
+    keep: float | None
+    """Share of its quality that is promised; null without a promise."""
+    decisions: int
+    saved: Saved
+    lost: Lost
+    held: Literal["yes", "no", "unknown"]
+    settles: Settles | None
+    """What would settle the verdict; null where it is known."""
+    exploration: Exploration
+    words: HeadlineWords
+    headline: str
+    """One line of it all."""
+
+
+class SavingsGroup(Headline):
+    """The same of one value of a tag."""
+
+    tag: str
+    value: str | None
+    other: bool
+    """The values that have no row of their own."""
+
+
+class SavingsAnswer(Headline):
+    """The headline of a policy over a stretch."""
+
+    policy: str
+    since: Time | None
+    until: Time | None
+    groups: list[SavingsGroup]

@@ -20,6 +20,7 @@ from banditd.web.schemas.base import (
     TimeParameter,
 )
 from banditd.web.schemas.money import Savings
+from banditd.web.schemas.promise import PromiseAnswer
 
 
 class DecisionParameters(ParameterModel):
@@ -33,6 +34,8 @@ class DecisionParameters(ParameterModel):
     cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
     """Index of the cluster; -1 for decisions without a context."""
     explored: BooleanParameter | None = None
+    text: Label | None = None
+    """A part of the query's text, where ``privacy.store_input`` keeps it; A to Z in either case."""
     since: TimeParameter | None = None
     """Made at this time or later."""
     until: TimeParameter | None = None
@@ -86,6 +89,15 @@ class StatsParameters(PolicyParameters):
 
     window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] | None = None
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
+
+
+class SavingsParameters(PolicyParameters):
+    """Which policy, over which stretch."""
+
+    since: TimeParameter | None = None
+    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
 
 
 class TimeseriesParameters(PolicyParameters):
@@ -212,6 +224,8 @@ class StatsAnswer(RewardSummary):
     savings: Savings
     changes: list[Change]
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
+    promise: PromiseAnswer | None
+    """As ``GET /v1/promise``, whatever the window; null for a policy that is not served."""
 
 
 class ContextArm(RewardSummary):

@@ -1,8 +1,10 @@
-// Playground: what would become of a query, without recording it; then commit it and reward it.
+// Try it: what would become of a query, without recording it; then commit it and reward it.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { call, refreshAll, usePoll } from "../api.js";
 import { percent, reward, usd } from "../format.js";
-import { Arm, Card, Outcome, Scores, Thumbs, because } from "../ui.js";
+import { Scores } from "../scores.js";
+import { Arm, Card, Outcome, Thumbs } from "../ui.js";
+import { because } from "../words.js";
 
 const EXAMPLES = [
   "Prove that the square root of two is irrational.",
@@ -74,14 +76,14 @@ export function Playground({ policy, arms, go }) {
         <span class="grow"></span>
         <button type="button" class="primary" disabled=${!text.trim() || busy} onClick=${commit}>Commit this query</button><span class="muted">or Ctrl + Enter</span>
       </div>
-      ${failure && html`<${Failure} error=${failure} arms=${arms} />`}
+      ${failure && html`<${Failure} error=${failure} />`}
     <//>
     ${preview && html`<${Card} title="What would happen" id="preview">
-      <p class="verdict">Most likely <${Arm} arms=${arms} name=${mostLikely(preview)} />: predicted reward <b class="num">${reward(rowOf(preview).mean)}</b>, predicted cost <b class="num">${usd(rowOf(preview).cost_usd)}</b>.${preview.degraded ? ` Without context: ${preview.degraded}.` : ""}</p>
+      <p class="verdict">Most likely <${Arm} name=${mostLikely(preview)} />: predicted reward <b class="num">${reward(rowOf(preview).mean)}</b>, predicted cost <b class="num">${usd(rowOf(preview).cost_usd)}</b>.${preview.degraded ? ` Without context: ${preview.degraded}.` : ""}</p>
       <p class="why">${because(preview.arms.filter((row) => row.eligible))}</p>
-      <${Scores} rows=${preview.arms} arms=${arms} chosen=${null} exclusions=${preview.exclusions} /><//>`}
+      <${Scores} rows=${preview.arms} chosen=${null} exclusions=${preview.exclusions} /><//>`}
     ${made && html`<${Card} title="Committed" id="committed">
-      <p class="verdict"><${Arm} arms=${arms} name=${made.arm} /> was drawn with probability <b class="num">${percent(made.propensity, 2)}</b>${made.explored ? ", exploring" : ""}; call <code>${made.upstream_model}</code>, and report what became of it.</p>
+      <p class="verdict"><${Arm} name=${made.arm} /> was chosen, with a chance of <b class="num">${percent(made.propensity, 2)}</b>${made.explored ? ", to learn from it" : ""}; call <code>${made.upstream_model}</code>, and report what became of it.</p>
       <p class="muted">A draw of its own: it may differ from the most likely arm above. Now say how good the answer was:</p>
       <${Committed} id=${made.decision_id} />
       <p><button type="button" onClick=${() => go("decisions", { id: made.decision_id })}>Open the decision</button></p><//>`}`;
@@ -95,8 +97,8 @@ function Committed({ id }) {
   return html`<${Thumbs} id=${id} merged=${poll.data?.contribution?.reward} onDone=${refreshAll} />`;
 }
 
-function Failure({ error, arms }) {
+function Failure({ error }) {
   const left = Object.entries(error.exclusions || {});
   return html`<div><${Outcome} outcome=${{ bad: true, text: error.message }} />
-    ${left.length > 0 && html`<${Scores} rows=${[]} arms=${arms} exclusions=${error.exclusions} />`}</div>`;
+    ${left.length > 0 && html`<${Scores} rows=${[]} exclusions=${error.exclusions} />`}</div>`;
 }

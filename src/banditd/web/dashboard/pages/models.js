@@ -1,49 +1,61 @@
-// Arms: how each one does, and the two things that are changed most: its price and whether it may be chosen.
+// Models: how each one does, its price, whether it may be chosen; and how one is added or taken out.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { call, refreshAll, usePoll } from "../api.js";
 import { Spark, StackedBars } from "../charts.js";
+import { Confirm, Questions } from "../ask.js";
+import { hueOf, inOrder, isBaseline } from "../colours.js";
 import { ago, count, day, ms, percent, query, reward, usd } from "../format.js";
-import { Arm, Card, Choice, Interval, Legend, Outcome, ShareBar, Waiting, hueOf, plural, scaleOf } from "../ui.js";
-import { WINDOWS, firstWindow, useSeries } from "./overview.js";
+import { WINDOWS, firstWindow, useSeries } from "../series.js";
+import { Arm, Card, Choice, Interval, Legend, Outcome, ShareBar, Waiting, plural, scaleOf } from "../ui.js";
+import { AddModel } from "./add.js";
 
-export function Arms({ policy, arms }) {
+export function Models({ policy, arms }) {
   const [window, setWindow] = useState(firstWindow(arms));
+  const [adding, setAdding] = useState(false);
   const series = useSeries(policy, window, arms);
   const learning = usePoll(`v1/stats/learning?${query({ policy })}`, { every: 5000 });
   const fixed = Object.fromEntries((learning.data?.fixed || []).map((one) => [one.arm, one]));
   const pairs = arms.flatMap((one) => [one.statistics.interval, fixed[one.arm]?.reward.interval]).filter(Boolean);
   const [low, high] = scaleOf(pairs);
+  const first = arms[0]?.arm;
+  const items = [
+    { ask: "How do I change a price?", answer: "Press “Change” beside the price on the model's card: predicted costs follow from the next query on, what was learned of its quality stays.", act: first && ["Change the first one's", () => document.querySelector("[data-price]")?.click()] },
+    { ask: "How do I add a model?", answer: "Press “Add a model”, name it and say its price: it gets a small share until it has shown what it can do, and nothing else has to be relearned.", act: ["Add a model", () => setAdding(true)] },
+    { ask: "How do I remove a model?", answer: "Switch it off on its card to keep it out of the choice and back in later, or press “Remove” there: its log and figures stay." },
+  ];
   return html`
+    <${Questions} items=${items} />
     <div class="row between"><${Choice} label="Window" value=${window} onChange=${setWindow} options=${Object.entries(WINDOWS).map(([name, [text]]) => [name, text])} />
-      <${Legend} arms=${arms} /></div>
-    <${Card} title="Share of traffic" note="How the decisions of each step were shared out.">
+      <${Legend} arms=${arms} /><button type="button" class="primary" onClick=${() => setAdding(true)}>Add a model</button></div>
+    <${Card} title="Share of traffic" note="How the decisions of each step were shared out; the baseline is the floor.">
       ${series.columns
         ? series.columns.times.length
-          ? html`<${Shares} columns=${series.columns} arms=${arms} step=${series.span.step} />`
-          : html`<p class="muted">No decision in this window. Take a longer one, or send a query from the <a href="#/playground">playground</a>.</p>`
+          ? html`<${Shares} columns=${series.columns} step=${series.span.step} />`
+          : html`<p class="muted">No decision in this window. Take a longer one, or <a href="#/playground">try a query</a>.</p>`
         : html`<${Waiting} poll=${series} what="traffic" />`}
     <//>
     <div class="arms">
-      ${arms.map((one) => html`<${ArmCard} key=${one.arm} one=${one} arms=${arms} policy=${policy} fixed=${fixed[one.arm]} low=${low} high=${high} columns=${series.columns} />`)}
+      ${arms.map((one) => html`<${ArmCard} key=${one.arm} one=${one} policy=${policy} fixed=${fixed[one.arm]} low=${low} high=${high} columns=${series.columns} />`)}
     </div>
-    <p class="note">Arms are added and deleted over HTTP: <a href="docs">POST and DELETE /v1/arms</a>. A new one is granted a small share until it has shown what it can do.</p>`;
+    ${adding && html`<${AddModel} policy=${policy} arms=${arms} onClose=${() => setAdding(false)} />`}`;
 }
 
-function Shares({ columns, arms, step }) {
-  const series = Object.keys(columns.byArm)
-    .sort((a, b) => arms.findIndex((one) => one.arm === a) - arms.findIndex((one) => one.arm === b))
-    .map((name) => ({ name, hue: hueOf(arms, name), values: columns.byArm[name].map((row) => row?.decisions || 0) }));
+function Shares({ columns, step }) {
+  const series = inOrder(Object.keys(columns.byArm)).map((name) => ({
+    name: isBaseline(name) ? `${name} (baseline)` : name, hue: hueOf(name), values: columns.byArm[name].map((row) => row?.decisions || 0),
+  }));
   return html`<${StackedBars} times=${columns.times} series=${series} range=${columns.range} step=${step} whole
-    format=${(v) => `${Math.round(100 * v)} %`} label="Share of decisions over time, by arm" />`;
+    format=${(v) => `${Math.round(100 * v)} %`} label="Share of decisions over time, by model" />`;
 }
 
-function ArmCard({ one: polled, arms, policy, fixed, low, high, columns }) {
+function ArmCard({ one: polled, policy, fixed, low, high, columns }) {
+  const [removing, setRemoving] = useState(false);
   const [outcome, setOutcome] = useState(null);
   // What a change was answered with holds until the polled list is as new.
   const [changed, setChanged] = useState(null);
   const one = changed && changed.updated_at > polled.updated_at ? changed : polled;
   const s = one.statistics;
-  const hue = hueOf(arms, one.arm);
+  const hue = hueOf(one.arm);
   const path = `v1/arms/${encodeURIComponent(one.arm)}?${query({ policy })}`;
   const patch = async (changes, text) => {
     try {
@@ -60,7 +72,7 @@ function ArmCard({ one: polled, arms, policy, fixed, low, high, columns }) {
     patch({ enabled: !one.enabled }, one.enabled ? "Disabled: it is not chosen any more. What it has learned stays." : "Enabled: it may be chosen from the next query on.");
   const times = columns?.byArm[one.arm];
   return html`<article class="card arm-card ${one.enabled ? "" : "off"}" aria-label=${one.arm}>
-    <header><div><h2><${Arm} arms=${arms} name=${one.arm} /></h2>
+    <header><div><h2><${Arm} name=${one.arm} mark /></h2>
         <p class="muted">${one.upstream_model !== one.arm ? one.upstream_model : ""}${one.provider ? ` · ${one.provider}` : ""}</p></div>
       <button type="button" role="switch" class="switch" aria-checked=${String(one.enabled)} aria-label=${`${one.arm} enabled`} onClick=${turn}><i aria-hidden="true"></i><span>${one.enabled ? "enabled" : "disabled"}</span></button></header>
     <${Badges} one=${one} />
@@ -70,16 +82,18 @@ function ArmCard({ one: polled, arms, policy, fixed, low, high, columns }) {
       <div><dt title="Had it answered all traffic so far, by the model">Expected on all traffic</dt><dd class="withgraph">${fixed ? html`<${Interval} mean=${fixed.reward.mean} pair=${fixed.reward.interval} low=${low} high=${high} hue=${hue} /><span class="num">${reward(fixed.reward.mean)}</span>` : "–"}</dd></div>
       <div class="short"><dt>Decisions</dt><dd class="num">${count(one.usage.decisions)}</dd></div>
       <div class="short"><dt>Rewards</dt><dd class="num">${count(s.rewards)}</dd></div>
-      <div class="short"><dt>Explored</dt><dd class="num">${count(s.explored)}</dd></div>
+      <div class="short"><dt title="Times it was asked to learn from it">Tried</dt><dd class="num">${count(s.explored)}</dd></div>
       <div class="short"><dt>Cost each</dt><dd class="num">${usd(one.usage.usage_reports ? one.usage.cost_usd / one.usage.usage_reports : null)}</dd></div>
       <div class="short"><dt>Latency</dt><dd class="num">${ms(one.usage.mean_latency_ms)}</dd></div>
       <div class="short"><dt>Errors</dt><dd class="num ${one.usage.errors ? "warn" : ""}">${count(one.usage.errors)}</dd></div>
     </dl>
     ${times && times.filter((row) => row?.rewards).length > 4 && html`<div class="sparkrow"><span class="muted">reward over time</span><${Spark} values=${times.map((row) => row?.mean_reward ?? null)} hue=${hue} low=${low} high=${high} label=${`Mean reward of ${one.arm} over time`} /></div>`}
-    <${PriceLine} one=${one} patch=${patch} />
+    <div class="row wrap"><${PriceLine} one=${one} patch=${patch} /><span class="grow"></span><button type="button" class="quiet" aria-label=${`Remove ${one.arm}`} onClick=${() => setRemoving(true)}>Remove</button></div>
     <${Outcome} outcome=${outcome} />
     ${one.onboarding.recommendation && html`<p class="advice">${one.onboarding.recommendation}</p>`}
     <${History} one=${one} />
+    ${removing && html`<${Confirm} title=${`Remove ${one.arm}?`} yes="Remove it" danger onClose=${() => setRemoving(false)} onYes=${async () => { await call("DELETE", path); refreshAll(); }}>
+      <p>From the next query on it is not chosen any more. Its decisions, rewards and costs stay in the log and the figures. To have it back later with what it learned, switch it off instead.</p><//>`}
   </article>`;
 }
 
@@ -113,9 +127,9 @@ function PriceLine({ one, patch }) {
     was.current = Boolean(edit);
   }, [Boolean(edit)]);
   if (!edit) {
-    return html`<p class="price"><span class="muted">Price per million tokens</span> <b class="num">${usd(one.price.usd_per_mtok_in)}</b> in, <b class="num">${usd(one.price.usd_per_mtok_out)}</b> out
+    return html`<p class="price"><span class="muted">Per million tokens</span> <b class="num">${usd(one.price.usd_per_mtok_in)}</b> in, <b class="num">${usd(one.price.usd_per_mtok_out)}</b> out
       ${one.price.usd_per_request > 0 && html`, <b class="num">${usd(one.price.usd_per_request)}</b> a request`}
-      <button type="button" class="quiet" ref=${open} aria-label=${`Change the price of ${one.arm}`} onClick=${() => setEdit({ ...one.price })}>Change</button></p>`;
+      <button type="button" class="quiet" data-price ref=${open} aria-label=${`Change the price of ${one.arm}`} onClick=${() => setEdit({ ...one.price })}>Change</button></p>`;
   }
   const save = async (e) => {
     e.preventDefault();

@@ -1,0 +1,106 @@
+"""``make bench-promise``: promises kept cold on real pools, beside what hindsight, a coin and a rule by hand save."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from rich.console import Console  # noqa: E402 - after the threads are limited
+from rich.progress import Progress  # noqa: E402
+
+from bench.promise import tables  # noqa: E402
+from bench.promise.cases import BASELINES, COMPANY, DATA, KEEPS, POOLS, RATES, ROOT, Case, cases  # noqa: E402
+from bench.promise.musts import musts  # noqa: E402
+from bench.promise.play import Figures, Hindsight, arm_of, hindsight, play  # noqa: E402
+
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="make bench-promise", description=__doc__)
+    parser.add_argument("--pools", nargs="+", choices=[*POOLS, COMPANY], default=[*POOLS, COMPANY], metavar="POOL")
+    parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES[:2]))
+    parser.add_argument("--keep", nargs="+", type=float, default=list(KEEPS), help="shares, in [0.5, 1]")
+    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="of decisions with a reward")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=100, help="nothing was chosen by looking at those from 100")
+    parser.add_argument("--json", metavar="FILE", help="write every figure; - prints them instead of tables")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
+    given = parser.parse_args(arguments)
+    if any(not (DATA / POOLS[pool][0]).is_dir() for pool in given.pools if pool != COMPANY):
+        parser.error(f"no replay data at {DATA}: set BANDITD_DATA to the folder that holds them")
+    console = Console(stderr=True)
+    wanted = _different(cases(given.pools, given.baselines, given.keep, given.rates))
+    found, known = play_all(wanted, range(given.first_seed, given.first_seed + given.seeds), console)
+    mixllm = {
+        pool: hindsight(Case(pool, "dearest", tables.MIXLLM[0], 1.0))
+        for pool in dict.fromkeys(c.pool for c in wanted)
+    }
+    _tell(given, found, known, mixllm)
+
+
+def _different(wanted: Sequence[Case]) -> list[Case]:
+    """Without those whose baseline is the arm of an earlier one."""
+    kept: dict[tuple[str, str, float, float], Case] = {}
+    for case in wanted:
+        kept.setdefault((case.pool, arm_of(case), case.keep, case.rate), case)
+    return list(kept.values())
+
+
+def play_all(
+    wanted: Sequence[Case], seeds: range, console: Console
+) -> tuple[dict[Case, list[Figures]], dict[Case, Hindsight]]:
+    """Every pass, one after the other in this process, and hindsight's shares."""
+    found: dict[Case, list[Figures]] = {}
+    known: dict[Case, Hindsight] = {}
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        line = bar.add_task("replaying", total=len(wanted) * len(seeds))
+        for case in wanted:
+            found[case] = []
+            for seed in seeds:
+                found[case].append(play(case, seed))
+                bar.advance(line)
+            known[case] = hindsight(case)
+            if not console.is_terminal:
+                print(f"... {len(found)} of {len(wanted)}: {case.shown()}", file=sys.stderr, flush=True)
+    return found, known
+
+
+def _tell(
+    given: argparse.Namespace,
+    found: dict[Case, list[Figures]],
+    known: dict[Case, Hindsight],
+    mixllm: dict[str, Hindsight],
+) -> None:
+    judged = musts(found, known)
+    sheets = tables.sheets(found, known, judged, mixllm)
+    if given.json is not None:
+        text = json.dumps(tables.content(found, known, judged, mixllm), indent=2)
+        if given.json == "-":
+            print(text)
+        else:
+            Path(given.json).write_text(text + "\n", encoding="utf-8")
+    if given.json != "-":
+        console = Console(width=None if sys.stdout.isatty() else 210)
+        for sheet in sheets:
+            console.print(tables.rich_table(*sheet))
+        missed = sum(not must.met for must in judged)
+        console.print(f"{len(judged) - missed} of {len(judged)} met, {missed} missed")
+    if given.write:
+        machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
+        seeds = f"seeds {given.first_seed} to {given.first_seed + given.seeds - 1}"
+        header = f"`make bench-promise` of {time.strftime('%Y-%m-%d')}, {seeds}: {machine}."
+        tables.write_between(DOCUMENT, "\n\n".join([header, *(tables.markdown(*sheet) for sheet in sheets)]))
+
+
+if __name__ == "__main__":
+    main()

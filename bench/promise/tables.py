@@ -1,0 +1,133 @@
+"""The figures as tables: on the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.table import Table
+
+from bench.promise.cases import Case
+from bench.promise.musts import Found, Must
+from bench.promise.play import Figures, Hindsight
+
+START, END = "<!-- promise:start -->", "<!-- promise:end -->"
+MIXLLM: Final = (0.9725, 0.2418)  # share of GPT-4's quality, at this share of its cost: arXiv 2502.18482, offline
+_HEADS: Final = (
+    "pool, baseline, keep, rewards", "quality", "first 500", "last third", "cost", "100", "500", "last third",
+    "baseline", "held", "one arm", "coin", "by task", "weight",
+)  # fmt: skip
+_NOTE: Final = (
+    "Shares of the baseline's on the same rows: quality as mean (worst seed), cost of all, of the first 100 and 500 "
+    "and of the last third. baseline: its share of the traffic, last third. The last four are hindsight: the least "
+    "cost at that quality of one arm, of a coin toss between two, of an arm per task by hand, of a linear model with "
+    "the best price."
+)
+
+
+def promise_rows(found: Found, hindsight: Mapping[Case, Hindsight]) -> list[list[str]]:
+    """A row per case, aligned with the heads."""
+    rows = []
+    for case, runs in found.items():
+        best = hindsight[case]
+        held = [run.held for run in runs]
+        rows.append(
+            [
+                case.shown(),
+                *(_with_worst(runs, name) for name in ("quality", "quality_500", "quality_last")),
+                *(_mean(runs, name) for name in ("cost", "cost_100", "cost_500", "cost_last", "baseline_last")),
+                " ".join(f"{held.count(one)} {one}" for one in ("yes", "no", "unknown") if one in held),
+                *(_number(value) for value in (best.one, best.coin, best.by_task, best.weight)),
+            ]
+        )
+    return rows
+
+
+def must_rows(musts: Sequence[Must]) -> list[list[str]]:
+    return [
+        [
+            must.what,
+            _number(must.value),
+            f"{'>=' if must.least else '<='} {_number(must.bound)}",
+            "" if must.aim is None else _number(must.aim),
+            "met" if must.met else "MISSED",
+        ]
+        for must in musts
+    ]
+
+
+def sheets(
+    found: Found, hindsight: Mapping[Case, Hindsight], musts: Sequence[Must], mixllm: Mapping[str, Hindsight]
+) -> list[tuple[str, Sequence[str], list[list[str]]]]:
+    """(title, heads, rows) of every table."""
+    quality, cost = MIXLLM
+    line = [["MixLLM, as published, on its own data", "", "", "", _number(cost)]]
+    line += [
+        [pool, *(_number(value) for value in (one.one, one.coin, one.by_task, one.weight))]
+        for pool, one in mixllm.items()
+    ]
+    title = f"Beside MixLLM: cost share at {quality:.2%} of the dearest arm's quality, in hindsight"
+    return [
+        ("Promises", _HEADS, promise_rows(found, hindsight)),
+        (title, ("pool", "one arm", "coin", "by task", "weight"), line),
+        ("What it must reach", ("", "measured", "must", "aim", ""), must_rows(musts)),
+    ]
+
+
+def content(
+    found: Found, hindsight: Mapping[Case, Hindsight], musts: Sequence[Must], mixllm: Mapping[str, Hindsight]
+) -> dict[str, object]:
+    """As JSON."""
+    return {
+        "cases": [
+            {
+                "pool": case.pool, "baseline": case.baseline, "keep": case.keep, "reward_rate": case.rate,
+                "hindsight": hindsight[case].fields(), "seeds": [run.fields() for run in runs],
+            }
+            for case, runs in found.items()
+        ],
+        "mixllm": {
+            "quality": MIXLLM[0], "cost": MIXLLM[1], "pools": {name: one.fields() for name, one in mixllm.items()}
+        },
+        "musts": [must.fields() for must in musts],
+    }  # fmt: skip
+
+
+def rich_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", caption=_NOTE if heads is _HEADS else None)
+    for column, head in enumerate(heads):
+        table.add_column(head, justify="right" if column else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    text = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return f"{text}\n\n{_NOTE}" if heads is _HEADS else text
+
+
+def write_between(path: Path, body: str) -> None:
+    """Replace what stands between the two marks of the file."""
+    before, rest = path.read_text(encoding="utf-8").split(START, 1)
+    _, after = rest.split(END, 1)
+    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def _with_worst(runs: Sequence[Figures], name: str) -> str:
+    return f"{_mean(runs, name)} ({_over(runs, name, min)})"
+
+
+def _mean(runs: Sequence[Figures], name: str) -> str:
+    return _number(float(np.mean([getattr(run, name) for run in runs])))
+
+
+def _over(runs: Sequence[Figures], name: str, pick: Callable[[list[float]], float]) -> str:
+    return _number(pick([getattr(run, name) for run in runs]))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,40 @@
+"""How many more decisions would make an interval as narrow as is wanted, where an arm keeps a share of them. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from banditd.ope.fixed import FEWEST, FixedArmSums
+
+_Z: Final = 1.959963984540054
+
+
+def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> int | None:
+    """Rated decisions that are missing until the interval's half-width is ``half_width``.
+
+    With n decisions so far, m to come at share f and s2 the residual power: z^2 s2 (sum (1 - p) / p + m (1 - f) / f)
+    / (n + m)^2 = half_width^2, solved for m; Student's quantile is taken for the normal one.
+
+    Parameters
+    ----------
+    half_width : > 0, in rewards. share : of the traffic that the arm gets from now on, in [0, 1].
+
+    Returns
+    -------
+    0 where it is narrow enough; None where the arm gets nothing, so that nothing is ever learned of it.
+    """
+    if sums.half_width <= half_width:
+        return 0
+    if share <= 0.0:
+        return None
+    share = min(share, 1.0)
+    power = (sums.residual_power + 0.5) / (sums.drawn + 2)
+    to_come = (1.0 - share) / share
+    so_far = max(sums.inverse_probability - sums.rated, 0.0)
+    linear = _Z * _Z * power * to_come
+    constant = _Z * _Z * power * (so_far - to_come * sums.rated)
+    root = math.sqrt(max(linear * linear + 4.0 * half_width * half_width * constant, 0.0))
+    total = (linear + root) / (2.0 * half_width * half_width)
+    answers = max(FEWEST - sums.drawn, 0.0) / share
+    return max(math.ceil(total - sums.rated), math.ceil(answers), 1)

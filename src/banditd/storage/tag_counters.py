@@ -1,0 +1,163 @@
+"""Counting by tag: entries of commits, folds and usage reports become rows, once each.
+
+As in ``journal.py``: an entry that is there is not counted, one that is gone is, and both change in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, case, delete, exists, select
+
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.storage import dialect
+from banditd.storage.engine import Database
+from banditd.storage.schema import (
+    CLUSTER_SUMS,
+    SUMS,
+    job_run,
+    tag_cluster,
+    tag_entry,
+    tag_rollup,
+    tag_total,
+    tag_value,
+)
+from banditd.storage.tag_places import REST, Places, lock_places
+
+TAG_BUCKET_S: Final = 3600
+_BUCKET_US: Final = TAG_BUCKET_S * MICROSECONDS_PER_SECOND
+COUNTED_CURSOR: Final = "tags:counted_after_us"
+"""Job cursor: decisions up to then were made before there were counters by tag, and are in none of them."""
+_ENTRIES: Final = 200  # added up in one transaction
+
+_Key = tuple[Any, ...]
+
+
+class TagCounters:
+    """Adds up the entries of one database."""
+
+    def __init__(self, database: Database) -> None:
+        engine = database.engine
+        self._database = database
+        oldest = select(tag_entry.c.entry_id).order_by(tag_entry.c.entry_id).limit(_ENTRIES)
+        self._oldest = oldest.with_for_update(skip_locked=True)
+        self._every = oldest.with_for_update()
+        self._writers = [
+            (name, dialect.Prepared(engine, dialect.add_up(engine, table, sums), (*keys, *sums)))
+            for name, table, keys, sums in (
+                ("rollup", tag_rollup, ("policy", "tag", "value", "bucket_at_us", "bucket_s", "arm"), SUMS),
+                ("total", tag_total, ("policy", "tag", "value", "arm"), SUMS),
+                ("cluster", tag_cluster, ("policy", "schema_hash", "tag", "value", "cluster", "arm"), CLUSTER_SUMS),
+            )
+        ]
+
+    async def add_up(self) -> None:
+        """Count every entry that nobody else is counting."""
+        while await self._waiting():
+            if await self._database.write(lambda connection: self._add_up(connection, self._oldest)) < _ENTRIES:
+                return
+
+    async def catch_up(self) -> None:
+        """Count every entry that is there, and wait for those that another replica counts."""
+        while await self._waiting():
+            await self._database.write(lambda connection: self._add_up(connection, self._every))
+
+    async def _waiting(self) -> bool:
+        waiting = select(exists(select(tag_entry.c.entry_id)))
+        return bool(await self._database.read(lambda connection: connection.execute(waiting).scalar()))
+
+    def _add_up(self, connection: Connection, oldest: Select[tuple[str]]) -> int:
+        ids = list(connection.execute(oldest).scalars())
+        if not ids:
+            return 0
+        c = tag_entry.c
+        entries = connection.execute(delete(tag_entry).where(c.entry_id.in_(ids)).returning(c.policy, c.sums)).all()
+        cursor = select(job_run.c.cursor).where(job_run.c.job == COUNTED_CURSOR)
+        counted_after_us = connection.execute(cursor).scalar() or 0
+        places = lock_places(connection, self._database.engine, {entry.policy for entry in entries})
+        sums = _Sums(places)
+        for entry in entries:
+            sums.add(entry, counted_after_us)
+        self._write(connection, sums)
+        return len(ids)
+
+    def _write(self, connection: Connection, sums: _Sums) -> None:
+        values = [
+            {"policy": policy, "tag": tag, "value": value, "decisions": decisions, "last_at_us": last_at_us}
+            for (policy, tag, value), (decisions, last_at_us) in sorted(sums.values.items())
+        ]
+        if values:
+            connection.execute(self._newest(), values)
+        for name, writer in self._writers:
+            writer.run(connection, [(*key, *row) for key, row in sorted(sums.rows[name].items())])
+
+    def _newest(self) -> Any:
+        statement = dialect.insert_into(self._database.engine, tag_value)
+        c, new = tag_value.c, statement.excluded
+        return statement.on_conflict_do_update(
+            index_elements=list(tag_value.primary_key.columns),
+            set_={
+                "decisions": c.decisions + new.decisions,
+                "last_at_us": case((c.last_at_us > new.last_at_us, c.last_at_us), else_=new.last_at_us),
+            },
+        )
+
+
+class _Sums:
+    """What entries add to every table, by key."""
+
+    def __init__(self, places: Mapping[str, Places]) -> None:
+        self._places = places
+        self.values: dict[tuple[str, str, str], list[int]] = {}
+        self.rows: dict[str, dict[_Key, list[float]]] = {"rollup": {}, "total": {}, "cluster": {}}
+
+    def add(self, entry: Any, counted_after_us: int) -> None:
+        policy = entry.policy
+        told = json.loads(entry.sums)
+        columns = _places_of(SUMS, told["columns"])
+        cluster_columns = _places_of(CLUSTER_SUMS, told["cluster_columns"])
+        decisions = told["columns"].index("decisions") if "decisions" in told["columns"] else None
+        for tags, bucket_at_us, arms, clusters in told["groups"]:
+            if bucket_at_us <= counted_after_us:
+                continue
+            hour_us = bucket_at_us - bucket_at_us % _BUCKET_US
+            made = 0 if decisions is None else sum(int(row[1 + decisions]) for row in arms)
+            for tag, value in self._placed(policy, tags):
+                self._seen(policy, tag, value, made, hour_us)
+                for arm, *sums in arms:
+                    bucket = (policy, tag, value, hour_us, TAG_BUCKET_S, arm)
+                    _raise(self.rows["rollup"], bucket, columns, sums, len(SUMS))
+                    _raise(self.rows["total"], (policy, tag, value, arm), columns, sums, len(SUMS))
+                for schema_hash, cluster, arm, *sums in clusters:
+                    key = (policy, schema_hash, tag, value, cluster, arm)
+                    _raise(self.rows["cluster"], key, cluster_columns, sums, len(CLUSTER_SUMS))
+
+    def _placed(self, policy: str, tags: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
+        places = self._places[policy]
+        found = [(tag, places.find(tag, value)) for tag, value in tags]
+        return [(tag, value) for tag, value in found if value is not None]
+
+    def _seen(self, policy: str, tag: str, value: str, decisions: int, hour_us: int) -> None:
+        for one in {value, REST}:  # the tag's own row is there from its first value on
+            row = self.values.setdefault((policy, tag, one), [0, hour_us])
+            row[0] += decisions if one == value else 0
+            row[1] = max(row[1], hour_us)
+
+
+def _places_of(columns: Sequence[str], told: Sequence[str]) -> list[int | None]:
+    """Where each told sum stands among ``columns``; None for one that this release does not keep."""
+    index = {name: place for place, name in enumerate(columns)}
+    return [index.get(name) for name in told]
+
+
+def _raise(
+    rows: dict[_Key, list[float]], key: _Key, places: Sequence[int | None], sums: Sequence[float], width: int
+) -> None:
+    row = rows.get(key)
+    if row is None:
+        row = rows[key] = [0] * width
+    for place, value in zip(places, sums, strict=True):
+        if place is not None:
+            row[place] += value

@@ -1,0 +1,174 @@
+"""Read models by tag: what they cost depends on arms, clusters, time and values with places, never on decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
+
+from banditd.core.generations import shown_as
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.storage import dialect
+from banditd.storage.arms import present_generations
+from banditd.storage.engine import Database
+from banditd.storage.journal import SumJournal
+from banditd.storage.schema import (
+    CLUSTER_INTEGER_SUMS,
+    CLUSTER_SUMS,
+    INTEGER_SUMS,
+    SUMS,
+    cluster_name,
+    cluster_word,
+    decision,
+    tag_cluster,
+    tag_rollup,
+    tag_total,
+    tag_value,
+)
+from banditd.storage.tag_places import REST
+from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
+
+_LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND
+
+T = TypeVar("T")
+Rows = list[Mapping[str, float | str]]
+
+
+class SqlTagReader:
+    """``ports.tags.TagReader`` over one database."""
+
+    def __init__(self, database: Database, journal: SumJournal) -> None:
+        self._database = database
+        self._journal = journal
+
+    async def values(self, policy: str) -> list[tuple[str, str, int]]:
+        c = tag_value.c
+        query = select(c.tag, c.value, c.decisions).where(c.policy == policy, c.tag != REST)
+        return await self._read(
+            lambda connection: [(row.tag, row.value, int(row.decisions)) for row in connection.execute(query)]
+        )
+
+    async def totals(
+        self, policy: str, tag: str, value: str | None, since_us: int | None, until_us: int | None
+    ) -> Rows:
+        table = tag_total if since_us is None and until_us is None else tag_rollup
+        query = _summed(table, SUMS, [table.c.value, table.c.arm]).where(*_of(table, policy, tag, value))
+        if table is tag_rollup:
+            query = query.where(*_stretch(since_us, until_us))
+        return await self._rows(query, INTEGER_SUMS, policy)
+
+    async def timeseries(
+        self, policy: str, tag: str, value: str | None, *, since_us: int, until_us: int, step_s: int
+    ) -> Rows:
+        step_us = step_s * MICROSECONDS_PER_SECOND
+        c = tag_rollup.c
+        start: ColumnElement[Any] = (c.bucket_at_us - c.bucket_at_us % step_us).label("bucket_at_us")
+        by = [start, c.value] if value is None else [start, c.value, c.arm]
+        query = _summed(tag_rollup, SUMS, by).where(
+            *_of(tag_rollup, policy, tag, value),
+            c.bucket_at_us >= since_us - since_us % step_us,
+            c.bucket_at_us < until_us,
+        )
+        return await self._rows(query, INTEGER_SUMS, policy)
+
+    async def contexts(self, policy: str, schema_hash: str, tag: str, value: str) -> Rows:
+        c = tag_cluster.c
+        query = _summed(tag_cluster, CLUSTER_SUMS, [c.cluster, c.arm]).where(
+            c.schema_hash == schema_hash, *_of(tag_cluster, policy, tag, value)
+        )
+        return await self._rows(query, CLUSTER_INTEGER_SUMS, policy)
+
+    async def values_by_cluster(self, policy: str, schema_hash: str) -> list[tuple[int, str, str, int]]:
+        c = tag_cluster.c
+        query = (
+            select(c.cluster, c.tag, c.value, func.sum(c.decisions))
+            .where(c.policy == policy, c.schema_hash == schema_hash)
+            .group_by(c.cluster, c.tag, c.value)
+        )
+        return await self._read(
+            lambda connection: [(row[0], row[1], row[2], int(row[3])) for row in connection.execute(query)]
+        )
+
+    async def newest_schema(self, policy: str) -> str | None:
+        query = select(decision.c.schema_hash).where(decision.c.policy == policy)
+        newest = query.order_by(decision.c.decision_id.desc()).limit(1)
+        return await self._database.read(lambda connection: connection.execute(newest).scalar(), report=True)
+
+    # ------------------------------------------------------------ names of clusters
+
+    async def names(self, policy: str, maps: str) -> Mapping[int, str]:
+        c = cluster_name.c
+        query = select(c.cluster, c.name).where(c.policy == policy, c.maps == maps)
+        return await self._database.read(
+            lambda connection: {row.cluster: row.name for row in connection.execute(query)}, report=True
+        )
+
+    async def words(self, policy: str, maps: str) -> Mapping[int, list[tuple[str, int]]]:
+        c = cluster_word.c
+        query = select(c.cluster, c.word, c.sessions).where(c.policy == policy, c.maps == maps)
+
+        def work(connection: Connection) -> dict[int, list[tuple[str, int]]]:
+            found: dict[int, list[tuple[str, int]]] = {}
+            for row in connection.execute(query):
+                found.setdefault(row.cluster, []).append((row.word, int(row.sessions)))
+            return found
+
+        return await self._database.read(work, report=True)
+
+    async def rename(self, policy: str, maps: str, cluster: int, name: str | None, at_us: int) -> None:
+        key = {"policy": policy, "maps": maps, "cluster": cluster}
+
+        def work(connection: Connection) -> None:
+            if name is None:
+                mine = [cluster_name.c[column] == value for column, value in key.items()]
+                connection.execute(cluster_name.delete().where(*mine))
+                return
+            statement = dialect.replace_row(self._database.engine, cluster_name, ("name", "updated_at_us"))
+            connection.execute(statement, key | {"name": name, "updated_at_us": at_us})
+
+        await self._database.write(work)
+
+    # ------------------------------------------------------------ inside
+
+    async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
+        whole = frozenset(integers)
+
+        def work(connection: Connection) -> Rows:
+            present = present_generations(connection, policy)
+            # PostgreSQL sums bigints as decimals.
+            rows: Rows = []
+            for found in connection.execute(query).mappings():
+                row: dict[str, Any] = {name: int(value) if name in whole else value for name, value in found.items()}
+                if "arm" in row:
+                    row["arm"] = shown_as(str(row["arm"]), present)
+                rows.append(row)
+            return rows
+
+        return await self._read(work)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        await self._journal.catch_up_tags()
+        return await self._database.read(work, report=True)
+
+
+def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    columns = [func.sum(table.c[name]).label(name) for name in sums]
+    return select(*by, *columns).group_by(*by).order_by(*by)
+
+
+def _of(table: Table, policy: str, tag: str, value: str | None) -> tuple[ColumnElement[bool], ...]:
+    mine = table.c.policy == policy, table.c.tag == tag
+    return mine if value is None else (*mine, table.c.value == value)
+
+
+def _stretch(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
+    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
+    c = tag_rollup.c
+    ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
+    conditions: list[ColumnElement[bool]] = []
+    if since_us is not None:
+        conditions += [c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us]
+    if until_us is not None:
+        conditions.append(c.bucket_at_us < until_us)
+    return conditions

@@ -1,0 +1,85 @@
+"""``GET /v1/stats/upstreams``: every call counts once, with its ending, below its upstream and its arm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+from openai import AsyncOpenAI
+from tests.gateway.conftest import Serve, Served, arm
+from tests.gateway.test_faults import read, settled
+
+from banditd.core.attempts import Attempt
+from banditd.core.types import Query, UsageReport
+from banditd.ports.dashboard import AttemptRow
+from banditd.services.reports.upstreams import upstream_report
+
+
+async def look(served: Served, query: str = "") -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"{served.base}/stats/upstreams{query}") as answer:
+        assert answer.status == 200, await answer.text()
+        return dict(await answer.json())
+
+
+async def test_calls_count_by_upstream_and_by_arm(serve: Serve) -> None:
+    second = {"base_url": "http://127.0.0.1:9/v1"}
+    async with (
+        serve("500@a", "ok", "401", arm("idle", upstream="second"), upstreams={"second": second}) as served,
+        AsyncOpenAI(base_url=served.base, api_key="none", max_retries=0) as ai,
+    ):
+        before = await look(served)
+        assert (before["attempts"], before["calls"], before["error_share"], before["gateway"]) == (0, 0, None, True)
+        assert {one["upstream"]: one["arms"] for one in before["upstreams"]} == {
+            "up": ["401", "500@a", "ok"], "second": ["idle"],
+        }  # fmt: skip
+        assert await read(ai, stream=True)
+        assert await read(ai, "banditd/arm/ok", stream=False)
+        with pytest.raises(openai.APIStatusError):
+            await read(ai, "banditd/arm/401")
+        await settled(served)
+        found = await look(served, "?policy=default&window_s=600")
+        assert (found["calls"], found["fallbacks"], found["failed"], found["open"]) == (3, 1, 1, 0)
+        assert found["attempts"] == found["ok"] + sum(found["errors"].values())
+        assert (found["ok"], found["errors"]) == (2, {"auth": 1, "server": 2})  # a 500 is asked once more
+        assert found["first_token_ms"]["count"] == 1
+        assert found["latency_ms"]["count"] == 2
+        by_arm = {one["arm"]: one for one in found["by_arm"]}
+        assert (by_arm["500@a"]["attempts"], by_arm["500@a"]["errors"]) == (2, {"server": 2})
+        assert by_arm["ok"]["error_share"] == 0.0
+        assert by_arm["ok"]["cost_usd"] > 0
+        assert by_arm["idle"]["attempts"] == 0
+        assert [one["upstream"] for one in found["upstreams"]] == ["up", "second"]
+        assert found["upstreams"][0]["attempts"] == found["attempts"]
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{served.base}/stats/upstreams?policy=nobody") as answer:
+                assert answer.status == 404
+            async with session.get(f"{served.base}/stats/upstreams?window_s=1") as answer:
+                assert answer.status == 422
+
+
+async def test_only_calls_of_the_window_count(serve: Serve) -> None:
+    async with serve("ok") as served:
+        services = served.daemon.services
+        decision = await services.routing.route(Query(policy="default", text="hello"))
+        report = UsageReport(decision_id=decision.decision_id, attempts=(Attempt(arm="ok", latency_ms=5.0),))
+        await services.rewards.report_usage(report)
+        reader = served.daemon.storage.dashboard
+        assert len(await reader.recent_attempts("default", decision.created_at_us - 1_000, 10)) == 1
+        assert await reader.recent_attempts("default", decision.created_at_us + 1_000, 10) == []
+        assert await reader.recent_attempts("other", 0, 10) == []
+
+
+def test_a_client_that_hung_up_is_no_error_and_an_arm_that_has_gone_has_no_upstream() -> None:
+    def row(decision_id: str, name: str, error: str | None) -> AttemptRow:
+        served = None if name == "a" else name
+        return AttemptRow(
+            decision_id=decision_id, served_arm=served, arm=name, error=error, latency_ms=1.0, first_token_ms=None,
+            cost_usd=None,
+        )  # fmt: skip
+
+    found: Any = upstream_report([row("1", "a", "client_gone"), row("2", "gone", None)], {"a": "up", "own": None})
+    assert (found["failed"], found["fallbacks"], found["error_share"]) == (0, 1, 0.0)
+    assert {one["upstream"]: one["arms"] for one in found["upstreams"]} == {"up": ["a"], None: ["gone", "own"]}
+    assert found["first_token_ms"] is None

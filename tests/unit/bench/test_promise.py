@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bench.promise import company, tables
+from bench.promise.cases import COMPANY, POOLS, cases
+from bench.promise.musts import musts
+from bench.promise.play import Figures, Hindsight
+
+
+def figures(**given: object) -> Figures:
+    fields: dict[str, object] = {
+        "seed": 100, "quality": 0.99, "quality_500": 0.99, "quality_last": 0.99, "cost": 0.6, "cost_100": 0.9,
+        "cost_500": 0.8, "cost_last": 0.4, "baseline": 0.5, "baseline_last": 0.3, "noise": 0.008, "noise_500": 0.02,
+        "earns": 0.8, "held": "yes", "covers": True, "wrong": False,
+    }  # fmt: skip
+    return Figures(**{**fields, **given})  # type: ignore[arg-type]
+
+
+HINDSIGHT = Hindsight(one=1.0, coin=0.5, by_task=0.6, weight=0.3)
+
+
+def missed(pool: str, *runs: Figures, baseline: str = "dearest", keep: float = 0.98) -> set[str]:
+    (case,) = cases([pool], [baseline], [keep], [1.0])
+    return {must.what.split(": ")[-1] for must in musts({case: runs}, {case: HINDSIGHT}) if not must.met}
+
+
+def test_a_good_run_misses_nothing() -> None:
+    assert missed("mid10", figures()) == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"quality": 0.969}, "quality, worst seed"),
+        ({"quality_500": 0.949}, "quality, first 500, worst seed"),
+        ({"cost": 1.03}, "cost, worst seed"),
+        ({"cost_last": 0.55}, "cost, last third"),
+        ({"wrong": True}, "held or broken said wrongly, of 2 runs"),
+        ({"covers": False}, "interval of the ratio covers the truth, of 2 runs"),
+    ],
+)
+def test_one_bad_seed_is_seen(given: dict[str, object], what: str) -> None:
+    assert what in missed("mid10", figures(cost_last=0.46), figures(**given))
+
+
+def test_a_baseline_that_earns_little_is_judged_by_its_noise() -> None:
+    assert "quality, worst seed" in missed("mid8", figures(quality=0.968))
+    assert "quality, worst seed" not in missed("mid8", figures(quality=0.968, earns=0.45))
+    assert "quality, worst seed" in missed("mid8", figures(quality=0.96, earns=0.45))
+
+
+def test_the_cheapest_baseline_may_cost_a_little_more() -> None:
+    assert "cost, worst seed" not in missed("mid10", figures(cost=1.04), baseline="cheapest")
+    assert "cost, worst seed" in missed("mid10", figures(cost=1.06), baseline="cheapest")
+
+
+def test_the_company_is_the_same_for_one_seed_and_its_dearest_model_is_the_best() -> None:
+    one, again, other = (company.plan(0.95, "dearest", seed) for seed in (3, 3, 4))
+    assert one.data.prompts == again.data.prompts != other.data.prompts
+    np.testing.assert_array_equal(one.data.cost_usd, again.data.cost_usd)
+    assert one.data.cost_usd.mean(axis=0).argmax() == one.data.score.mean(axis=0).argmax() == 0
+
+
+def test_the_company_has_its_own_rewards_and_every_pool_all_of_them() -> None:
+    found = cases([COMPANY, *POOLS], ["dearest", "best"], [0.98, 0.95], [1.0, 0.3])
+    assert len(found) == len(set(found)) == 2 + 8 * len(POOLS)
+    heads = tables.sheets({found[0]: [figures()]}, {found[0]: HINDSIGHT}, [], {})[0]
+    assert all(len(row) == len(heads[1]) for row in heads[2])
