@@ -227,6 +227,9 @@ class Gateway(Protocol):
     async def settled(self) -> None:
         """Wait for the settlements that are under way."""
 
+    def answering(self, reference: Reference) -> Exchange | None:
+        """The exchange whose answer has this id and is not stored yet."""
+
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded."""
 

@@ -8,9 +8,11 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
+from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
 from banditd.core.errors import UnavailableError
+from banditd.core.references import Reference
 from banditd.core.types import Arm, Decision, Query, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
@@ -59,11 +61,21 @@ class Gateway:
         self._metrics = metrics
         self._rng = rng or random.Random()
         self._settling: set[asyncio.Task[None]] = set()
+        self._exchanges: WeakSet[Exchange] = WeakSet()
         self._gathering: asyncio.Future[None] | None = None
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
-        return Exchange(self, call)
+        exchange = Exchange(self, call)
+        self._exchanges.add(exchange)
+        return exchange
+
+    def answering(self, reference: Reference) -> Exchange | None:
+        """The exchange whose answer has this id and is not stored yet: it runs, or waits for its settlement."""
+        for exchange in list(self._exchanges):
+            if exchange.response_id == reference.text and exchange.call.query.key_name == reference.key_name:
+                return exchange
+        return None
 
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
@@ -134,11 +146,11 @@ class Gateway:
                 attempt.arm, attempt.error, now_us=self._clock.now_us(), retry_after_s=attempt.retry_after_s
             )
 
-    def settle(self, report: UsageReport, *, estimated: bool) -> asyncio.Task[None]:
+    def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]:
         """Report usage in a task of the gateway's own, which outlives a request that is cancelled."""
         if estimated:
             self._metrics.gateway_usage_estimated.inc()
-        task = asyncio.get_running_loop().create_task(self._settle(report, self._gathered()))
+        task = asyncio.get_running_loop().create_task(self._settle(report, exchange, self._gathered()))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         return task
@@ -161,7 +173,8 @@ class Gateway:
             gathering.set_result(None)
             self._gathering = None
 
-    async def _settle(self, report: UsageReport, gathered: asyncio.Future[None]) -> None:
+    async def _settle(self, report: UsageReport, _exchange: Exchange, gathered: asyncio.Future[None]) -> None:
+        """Store a settlement; the exchange is kept until then, for whoever asks by its answer's id."""
         await asyncio.wait((gathered,))
         for wait_s in (*SETTLE_AGAIN_S, None):
             try:

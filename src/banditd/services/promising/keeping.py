@@ -24,8 +24,8 @@ from banditd.services.promising.switching import Switching, differences
 logger = logging.getLogger(__name__)
 OUTCOMES_USED: Final = 5000
 EVERY_S: Final = 1.0
-RESTS: Final = 15.0  # times as long as it worked
-LONGEST_REST_S: Final = 3.0
+RESTS: Final = 5.0  # times as long as it worked ...
+LONGEST_REST_S: Final = 0.5  # ... and no longer: a busy machine must not make the terms old
 
 
 def _nobody() -> None:
