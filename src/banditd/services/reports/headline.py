@@ -131,8 +131,11 @@ def saved_against(arm: str | None, row: Row, total: Mapping[str, float]) -> Save
 
 
 def settled_when(sums: FixedArmSums, reference: Reference, held: str, pace: Pace) -> Fields | None:
-    """What would settle the verdict on the baseline; None where the promise is known to be held or broken."""
-    if reference.arm is None or held != "unknown":
+    """What would settle the verdict on the baseline; None where the promise is known to be held or broken.
+
+    Nor is anything foretold before the first reward: how far rewards spread is not known.
+    """
+    if reference.arm is None or held != "unknown" or not sums.rated:
         return None
     if reference.keep is None:
         return settles(sums, pace, share=reference.share, precision=reference.precision)
