@@ -13,6 +13,7 @@ async def test_filters_of_the_log_reach_the_report_service(client: Any) -> None:
         "policy": "drafts", "arm": "a/b", "session_id": "s 1", "cluster": -1, "explored": True,
         "since_us": 1_769_851_800_000_000, "until_us": 1_769_851_800_250_000,
         "before_id": "01890a5d-ac96-774b-bcce-b302099a8057", "from_id": None, "limit": 7, "reference": None,
+        "text": None,
     }  # fmt: skip
 
 
