@@ -31,7 +31,7 @@ BENCH_OK := $(BENCH_VENV)/.installed-bench
 GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-scenarios litellm bench-learning bench-budget bench-promise bench-verdicts chaos migrate docs clean
+.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm bench-learning bench-budget bench-promise bench-verdicts chaos migrate docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: $(RUN_OK) ## measure against the targets, side by side (ARGS="--quick", "
 
 bench-gateway: $(DEV_OK) $(GATEWAY_OK) ## the gateway beside a bare proxy and LiteLLM's (ARGS="--quick", "--only faults", "--write")
 	$(BIN)/python -m bench.gateway $(ARGS)
+
+bench-stalls: $(RUN_OK) ## how long others wait while somebody sends the worst bodies (ARGS="--only tools")
+	$(BIN)/python -m bench.stalls $(ARGS)
 
 litellm: $(GATEWAY_OK) ## LiteLLM's proxy in a venv of its own, for bench-gateway and the tests of the hook
 

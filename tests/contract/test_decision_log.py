@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
 from banditd.core.errors import InvalidInputError, NotFoundError, StorageUnavailableError
+from banditd.core.request_keys import RequestKey
 from banditd.ports import DecisionFilter
+from banditd.storage.schema import decision
 
 HOUR_US = 3_600_000_000
 
@@ -224,3 +227,17 @@ async def test_what_no_database_can_store_is_the_callers_fault_and_hurts_nobody_
     assert len(await storage.decisions.page(DecisionFilter())) == 20
     with pytest.raises(InvalidInputError):
         await storage.decisions.get("lone \ud800 surrogate")
+
+
+async def test_a_key_whose_decision_is_gone_decides_anew_once(storage, make):
+    key = RequestKey(key="k", key_name="", operation="route", request_hash="h")
+    old, new, twice = (make.decision(request_key=key) for _ in range(3))
+    await storage.decisions.append([old])
+    await storage.database.write(
+        lambda connection: connection.execute(delete(decision).where(decision.c.decision_id == old.decision_id))
+    )
+    committed = await storage.decisions.append([new, twice])
+    assert {one: made.decision_id for one, made in committed.repeated.items()} == {twice.decision_id: new.decision_id}
+    assert await storage.decisions.get(twice.decision_id) is None
+    [again] = await storage.decisions.repeated([("default", key)])
+    assert (again.decision_id, again.duplicate) == (new.decision_id, True)

@@ -164,9 +164,17 @@ async def test_a_batch_has_one_key_and_what_failed_of_it_is_tried_again(site: Si
     ]
     third = (await (await site.post("/v1/route/batch", batch, at=1)).json())["results"]
     assert [item["decision"]["duplicate"] for item in third] == [True, True, True]
-    other = await site.post("/v1/route/batch", {"queries": [{"input": "one"}]})
-    assert {item["error"]["code"] for item in (await other.json())["results"]} == {"IDEMPOTENCY_KEY_REUSED"}
+    one, two, three = batch["queries"]
+    for queries in (
+        [one],
+        [three, two, one],
+        [one, two, three, {"input": "four"}],
+        [one, {"input": "4", "policy": "other"}],
+    ):
+        other = await site.post("/v1/route/batch", {"queries": queries}, at=1)
+        assert (other.status, (await other.json())["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
     assert (await site.count())[0] == 3
+    assert (await site.count("other"))[0] == 0
 
 
 async def test_a_refusal_keeps_no_key(site: Site) -> None:

@@ -200,7 +200,7 @@ async def test_a_list_of_errors_is_bounded(client: Any) -> None:
     assert len((await (await client.post("/v1/route", json=few)).json())["errors"]) == 20
     many: dict[str, object] = {"input": "x", **{f"f{n}": 1 for n in range(20_000)}}
     problem = await (await client.post("/v1/route", json=many)).json()
-    assert problem["detail"].startswith("20000 things are wrong")
+    assert problem["detail"].startswith("20001 fields are more")
     assert len(problem["errors"]) == 1
 
 
@@ -213,6 +213,20 @@ async def test_a_whole_batch_of_conversations_with_tools_is_no_large_body(client
     answer = await client.post("/v1/route/batch", json={"queries": [one] * 256})
     assert answer.status == 200, (await answer.text())[:300]
     assert [item["index"] for item in (await answer.json())["results"]] == list(range(256))
+
+
+async def test_the_queries_of_a_batch_are_checked_one_by_one(client: Any) -> None:
+    good, strange = {"input": "x"}, {"input": "x", "polcy": "default", "tools": -1}
+    answer = await client.post("/v1/route/batch", json={"queries": [good, strange, good, {}, 7]})
+    assert answer.status == 422
+    errors = {one["pointer"]: one["message"] for one in (await answer.json())["errors"]}
+    assert errors["/queries/1/polcy"].endswith("did you mean 'policy'?")
+    assert {where.rpartition("/")[0] or where for where in errors} >= {"/queries/1", "/queries"}
+    assert {"/queries/3", "/queries/4"} <= set(errors)
+    queries = [{"input": "x", **{f"f{n}": 1 for n in range(80)}} for _ in range(256)]
+    problem = await (await client.post("/v1/route/batch", json={"queries": queries})).json()
+    assert len(problem["errors"]) == 20
+    assert {one["pointer"].split("/")[2] for one in problem["errors"]} == {"0"}
 
 
 async def test_the_key_of_a_large_batch_is_made_in_pieces(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from banditd.core.errors import BanditdError
+from banditd.core.errors import BanditdError, ConflictError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision, Query
 from banditd.ports import DecisionLog
@@ -20,11 +20,18 @@ Outcome = Decision | BanditdError
 async def repeat_or_route(
     decisions: DecisionLog, queries: Sequence[Query], route: Callable[[Sequence[Query]], Awaitable[list[Outcome]]]
 ) -> list[Outcome]:
-    """One outcome per query, in order; ``route`` decides those that have no key, or a new one."""
+    """One outcome per query, in order; ``route`` decides those that have no key, or a new one.
+
+    Raises ConflictError where a key was used for another request: then nothing is decided.
+    """
     keyed = [(query.policy, key) for query in queries if (key := key_of(query)) is not None]
     if not keyed:
         return await route(queries)
-    found = iter(await decisions.repeated(keyed))
+    before_all = await decisions.repeated(keyed)
+    for before in before_all:
+        if isinstance(before, ConflictError):
+            raise before
+    found = iter(before_all)
     known = [None if key_of(query) is None else next(found) for query in queries]
     new = iter(await route([query for query, before in zip(queries, known, strict=True) if before is None]))
     return [next(new) if before is None else before for before in known]

@@ -130,10 +130,28 @@ def take_repeated(
         else:
             waiting[made.decision_id] = found
     stored = load_decisions(connection, [one for one in waiting.values() if one not in first])
-    for decision_id, found_id in waiting.items():
-        repeated[decision_id] = first[found_id] if found_id in first else stored[found_id]
+    _forget(connection, waiting, first, stored)
+    for made in keyed:
+        found_id = waiting.get(made.decision_id)
+        if found_id is None:
+            continue
+        before = first.get(found_id) or stored.get(found_id)
+        if before is None:  # retention has taken what the key was used for: it is decided anew, once
+            first[found_id] = made
+        else:
+            repeated[made.decision_id] = before
     kept = [[made for made in batch if made.decision_id not in repeated] for batch in batches]
     return kept, repeated
+
+
+def _forget(
+    connection: Connection, waiting: Mapping[str, str], first: Mapping[str, Decision], stored: Mapping[str, object]
+) -> None:
+    """Drop the keys of decisions that are gone."""
+    gone = sorted({found for found in waiting.values() if found not in first and found not in stored})
+    for start in range(0, len(gone), _CHUNK):
+        chunk = gone[start : start + _CHUNK]
+        connection.execute(delete(idempotency_key).where(idempotency_key.c.decision_id.in_(chunk)))
 
 
 def with_repeated(

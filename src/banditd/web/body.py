@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json, to_json
 
+from banditd.core.pace import Pace
 from banditd.web.json import parse_time
 from banditd.web.keys import INTAKE
 from banditd.web.legible import legible_json
@@ -21,6 +22,7 @@ from banditd.web.problems import BadRequestError, InvalidFieldsError
 from banditd.web.schemas.base import MODEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Item = TypeVar("_Item", bound=BaseModel)
 _Any = TypeVar("_Any")
 _MAX_ERRORS: Final = 20
 _AT_ONCE_BYTES: Final = 16_384
@@ -58,11 +60,41 @@ async def read_optional_model(request: web.Request, model: type[_Model]) -> _Mod
     return await validated(model.model_validate_json, model, await read_body(request) or b"{}")
 
 
+async def read_items(body: bytes, whole: type[_Model], field: str, item: type[_Item]) -> list[_Item]:
+    """The items of a body that is many, checked one by one: others run in between.
+
+    whole : the body but for its items, which stand in the list ``field``.
+
+    Raises BadRequestError, and InvalidFieldsError with the faults of the first items that have some.
+    """
+    raw: list[object] = getattr(await validated(whole.model_validate_json, whole, body), field)
+    items: list[_Item] = []
+    found: list[tuple[str, str]] = []
+    pace = Pace()
+    for index, one in enumerate(raw):
+        encoded = to_json(one)
+        try:
+            items.append(item.model_validate_json(encoded))
+        except ValidationError as error:
+            wrong = invalid(error, item, encoded)
+            if not isinstance(wrong, InvalidFieldsError):
+                raise wrong from None
+            found += [(f"/{field}/{index}{where}", message) for where, message in wrong.errors]
+            if len(found) >= _MAX_ERRORS:
+                break
+        await pace.step()
+    if found:
+        raise InvalidFieldsError(_summary(found), errors=found[:_MAX_ERRORS])
+    return items
+
+
 async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], body: bytes) -> _Any:
     """What ``validate`` makes of a body; ``model`` names the fields for hints.
 
     Raises BadRequestError for what is not JSON, InvalidFieldsError for what is not of that shape.
     """
+    if len(body) > _AT_ONCE_BYTES:
+        _refuse_strangers(body)
     try:
         return validate(body)
     except ValidationError as error:
@@ -77,6 +109,19 @@ async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], b
         return validate(mended)
     except ValidationError as error:
         raise invalid(first if _is_not_json(error) else error, model, mended) from None
+
+
+def _refuse_strangers(body: bytes) -> None:
+    """Raise InvalidFieldsError for more fields than any body has: a model makes an error of each, in one go."""
+    if body.count(b":") <= _MAX_LISTED:
+        return
+    try:
+        parsed = from_json(body)
+    except ValueError:
+        return  # the model says where it is not JSON, and its text may be mended
+    if isinstance(parsed, dict) and len(parsed) > _MAX_LISTED:
+        message = f"{len(parsed)} fields are more than this body can have; is it meant for this path?"
+        raise InvalidFieldsError(message, errors=[("", message)])
 
 
 def _is_not_json(error: ValidationError) -> bool:

@@ -84,7 +84,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Decide for several queries in one commit (207 when one of them failed)", tag="routing",
         scope="route", body=route_schemas.RouteBatchRequest, idempotency_key=True,
         answers={200: route_schemas.RouteBatchAnswer, 207: route_schemas.RouteBatchAnswer},
-        problems=(*_BODY, UNAVAILABLE),
+        problems=(*_BODY, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/rewards", handler=rewards.create, operation="reward",

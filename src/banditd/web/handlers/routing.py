@@ -17,12 +17,12 @@ from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
 from banditd.web.answers import decision_answer
 from banditd.web.api import Api
-from banditd.web.body import read_body, read_model, validated
+from banditd.web.body import read_body, read_items, validated
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
-from banditd.web.schemas.routing import ContentPart, Message, RouteBatchRequest, RouteRequest
+from banditd.web.schemas.routing import ContentPart, Message, RouteBatchItems, RouteRequest
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _NO_FEATURES: Final[Mapping[str, float]] = MappingProxyType({})
@@ -60,20 +60,22 @@ async def create(api: Api, request: web.Request) -> web.Response:
 
 async def create_batch(api: Api, request: web.Request) -> web.Response:
     """Route several queries; their decisions share one commit."""
-    batch = await read_model(request, RouteBatchRequest)
-    requested = batch.queries
+    requested = await read_items(await read_body(request), RouteBatchItems, "queries", RouteRequest)
     if len(requested) > api.config.max_batch:
         message = f"at most {api.config.max_batch} queries at once"
         raise InvalidFieldsError(message, errors=[("/queries", message)])
     limit = api.config.max_input_chars
     key_name = request.get(KEY_NAME)
-    queries = [to_query(one, limit, f"/queries/{index}", key_name) for index, one in enumerate(requested)]
+    pace = Pace()
+    queries = []
+    for index, one in enumerate(requested):
+        queries.append(to_query(one, limit, f"/queries/{index}", key_name))
+        await pace.step()
     key = await batch_key(request, "route_batch", requested)
     if key is not None:
         queries = [replace(query, request_key=replace(key, item=index)) for index, query in enumerate(queries)]
     outcomes = await api.services.routing.route_batch(queries)
     results = []
-    pace = Pace()
     for index, (one, outcome) in enumerate(zip(requested, outcomes, strict=True)):
         results.append(encode(_batch_item(index, one, outcome)))
         await pace.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
@@ -132,6 +132,12 @@ class RouteBatchRequest(RequestModel):
 
     queries: Annotated[list[RouteRequest], Field(min_length=1, max_length=MAX_BATCH)]
     """At most ``server.max_batch`` (256 unless configured otherwise)."""
+
+
+class RouteBatchItems(RequestModel):
+    """The same before its queries are looked at."""
+
+    queries: Annotated[list[Any], Field(min_length=1, max_length=MAX_BATCH)]
 
 
 class ArmScore(AnswerModel):
