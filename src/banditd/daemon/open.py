@@ -307,6 +307,14 @@ def _make_services(
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
+        tags=TagReports(
+            runtimes=runtimes,
+            reports=reports,
+            reader=storage.reports,
+            tags=storage.tags,
+            names=storage.tags,
+            clock=clock,
+        ),
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.arms import present_generations
 from banditd.storage.engine import Database
@@ -26,7 +27,6 @@ from banditd.storage.schema import (
     tag_total,
     tag_value,
 )
-from banditd.storage.tag_places import REST
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 _LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND

@@ -18,7 +18,14 @@ from banditd.web.json import parse_time
 from banditd.web.keys import INTAKE
 from banditd.web.legible import legible_json
 from banditd.web.problems import BadRequestError, InvalidFieldsError
-from banditd.web.schemas.base import MODEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
+from banditd.web.schemas.base import (
+    GROUP_PATTERN,
+    MODEL_PATTERN,
+    NAME_PATTERN,
+    TAG_PATTERN,
+    TIME_PATTERN,
+    UUID_PATTERN,
+)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Any = TypeVar("_Any")
@@ -30,6 +37,8 @@ _PATTERNS: Final = {
     NAME_PATTERN: "must begin with a letter or digit and hold only letters, digits and . _ : / @ + -",
     MODEL_PATTERN: "may not hold control characters",
     UUID_PATTERN: "must be an id that the daemon gave: a UUID in lower case",
+    TAG_PATTERN: "must be a tag and its value, such as task:summarise",
+    GROUP_PATTERN: "must be tag: and the name of a tag, such as tag:task",
     TIME_PATTERN: "must be a time in UTC such as 2026-01-31T09:30:00Z",
 }
 _HINTS: Final = {

@@ -6,6 +6,7 @@ decision log itself is read by pages. The arithmetic is ``summaries``'.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -64,6 +65,16 @@ class ReportService:
         self._arms = arms
         self._clock = clock
         self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
+
+    def reading(self, reader: ReportReader) -> ReportService:
+        """The same reports of what another reader tells."""
+        other = copy.copy(self)
+        other._reader = reader  # noqa: SLF001 - of the same class
+        return other
+
+    async def check_policy(self, policy: str) -> None:
+        """Raises NotFoundError for a policy that neither is served nor has left anything."""
+        await self._arms_of(policy)
 
     # ------------------------------------------------------------ statistics
 
@@ -142,13 +153,7 @@ class ReportService:
         ------
         NotFoundError : no such policy. InvalidInputError : an empty stretch, or more than 2,000 steps.
         """
-        await self._arms_of(policy)
-        until_us = self._clock.now_us() if until_us is None else until_us
-        since_us = until_us - _DAY_US if since_us is None else since_us
-        if since_us >= until_us:
-            raise InvalidInputError("since must be before until", field="since")
-        if until_us - since_us > _MAX_STEPS * step_s * MICROSECONDS_PER_SECOND:
-            raise InvalidInputError(f"at most {_MAX_STEPS} steps; take a longer step_s", field="step_s")
+        since_us, until_us = await self.stretch(policy, since_us, until_us, step_s)
         rows = await self._reader.timeseries(policy, since_us=since_us, until_us=until_us, step_s=step_s)
         ordered = sorted(rows, key=lambda row: (float(row["bucket_at_us"]), str(row["arm"])))
         return {
@@ -158,6 +163,19 @@ class ReportService:
             "step_s": step_s,
             "steps": [{"at": iso_time(int(row["bucket_at_us"])), **step_row(row)} for row in ordered],
         }
+
+    async def stretch(
+        self, policy: str, since_us: int | None, until_us: int | None, step_s: int
+    ) -> tuple[int, int]:
+        """The stretch of a time series, a day up to now unless told. Raises as ``timeseries``."""
+        await self._arms_of(policy)
+        until_us = self._clock.now_us() if until_us is None else until_us
+        since_us = until_us - _DAY_US if since_us is None else since_us
+        if since_us >= until_us:
+            raise InvalidInputError("since must be before until", field="since")
+        if until_us - since_us > _MAX_STEPS * step_s * MICROSECONDS_PER_SECOND:
+            raise InvalidInputError(f"at most {_MAX_STEPS} steps; take a longer step_s", field="step_s")
+        return since_us, until_us
 
     # ------------------------------------------------------------ decisions
 

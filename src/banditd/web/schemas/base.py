@@ -41,6 +41,8 @@ MODEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 UUID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 DECISION_PATTERN: Final = r"^((chatcmpl-|msg_|resp_)?" + UUID_PATTERN[1:-1] + ")$"
 TIME_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
+TAG_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*:"
+GROUP_PATTERN: Final = r"^tag:[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128)]
 ModelName: TypeAlias = Annotated[str, StringConstraints(pattern=MODEL_PATTERN, min_length=1, max_length=256)]
@@ -139,4 +141,13 @@ TimeParameter: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=TIME_PATTERN),
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T09:30:00Z"]),
+]
+TagParameter: TypeAlias = Annotated[
+    str,
+    StringConstraints(pattern=TAG_PATTERN, max_length=385),
+    AfterValidator(legible_label),
+    Field(examples=["task:summarise"]),
+]
+GroupParameter: TypeAlias = Annotated[
+    str, StringConstraints(pattern=GROUP_PATTERN, max_length=132), Field(examples=["tag:task"])
 ]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from banditd.web.schemas.base import (
     MAX_PAGE,
     AnswerModel,
     BooleanParameter,
+    GroupParameter,
     Identifier,
     IntegerParameter,
     Label,
     Name,
     OpenAnswerModel,
     ParameterModel,
+    RequestModel,
+    TagParameter,
     Time,
     TimeParameter,
 )
@@ -83,14 +87,35 @@ class PolicyParameters(ParameterModel):
     policy: Name = "default"
 
 
-class StatsParameters(PolicyParameters):
+class TagParameters(PolicyParameters):
+    """Which policy; of one value of a tag, or by the values of a tag (not both)."""
+
+    tag: TagParameter | None = None
+    """Only decisions with this tag, such as ``task:summarise``; ``task:`` is its values without counters of their own.
+    """
+    by: GroupParameter | None = None
+    """A group for every value of a tag, such as ``tag:task``."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.tag is not None and self.by is not None:
+            raise PydanticCustomError("one_of", "give tag or by, not both")
+        return self
+
+    @property
+    def tag_of_by(self) -> str | None:
+        """The tag to group by."""
+        return None if self.by is None else self.by.removeprefix("tag:")
+
+
+class StatsParameters(TagParameters):
     """Which policy, over which stretch."""
 
     window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] | None = None
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
 
 
-class TimeseriesParameters(PolicyParameters):
+class TimeseriesParameters(TagParameters):
     """Which policy, from when to when, how fine."""
 
     since: TimeParameter | None = None
@@ -119,6 +144,55 @@ class RewardSummary(OpenAnswerModel):
     """95 % confidence interval of the mean."""
     interval_method: str | None
     """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""
+
+
+class TagValueAnswer(AnswerModel):
+    """A tag and its value; null is all values that have no counters of their own."""
+
+    tag: str
+    value: str | None
+    other: bool
+
+
+class Always(AnswerModel):
+    """What an arm would have earned on all rated decisions of a value, however they were chosen."""
+
+    mean: float
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    """95 % interval by the variance of the draws."""
+
+
+class TagArm(RewardSummary):
+    """One arm on the queries of one value. Its mean reward is of those it answered, which routing chose for it."""
+
+    arm: str
+    decisions: int
+    share: float | None
+    always: Always | None
+    """By this arms compare; null where no interval can be given."""
+    spend_usd: float
+    cost_usd_per_decision: float | None
+    """What it was predicted to cost on the decisions that it could answer."""
+    mean_latency_ms: float | None
+
+
+class TagCells(TagValueAnswer):
+    """The arms on the queries of one value."""
+
+    decisions: int
+    best_arm: str | None
+    """Of the highest ``always``, when its interval is clear of all others; else null."""
+    arms: list[TagArm]
+
+
+class TagGroup(TagCells, RewardSummary):
+    """The decisions with one value of a tag."""
+
+    exploration_rate: float | None
+    coverage_share: float | None
+    """Share of decisions with a reward."""
+    spend_usd: float
+    predicted_spend_usd: float
 
 
 class FixedArmComparison(AnswerModel):
@@ -214,6 +288,12 @@ class StatsAnswer(RewardSummary):
     savings: Savings
     changes: list[Change]
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for (delays of rewards and changes are of all)."""
+    groups: list[TagGroup] | None = None
+    """With ``by``: a group for every value of the tag; most decisions first, values without counters last."""
+    without_tag: int | None = None
+    """With ``by``: decisions without that tag, or made before tags were counted."""
 
 
 class ContextArm(RewardSummary):
@@ -235,8 +315,11 @@ class ContextRow(OpenAnswerModel):
     """One cluster of queries."""
 
     cluster: int
+    name: str
+    name_source: Literal["user", "tags", "words", "shipped"]
+    """Whether somebody has named it, its most telling tags have, words of its own queries, or the shipped words."""
     words: list[str]
-    """Typical words of its queries."""
+    """Typical words of such queries, as shipped with the encoder: not of your traffic."""
     decisions: int
     best_arm: str | None
     """Of the highest mean reward, when its interval is clear of all others; else null."""
@@ -248,13 +331,62 @@ class ContextsAnswer(AnswerModel):
 
     policy: str
     clusters: list[ContextRow]
+    """Empty where the answer is by the values of a tag."""
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for."""
+    groups: list[TagCells] | None = None
+    """With ``by``: how every arm did on the queries of every value; most decisions first."""
+
+
+class ContextPatch(RequestModel):
+    """What a cluster is called."""
+
+    name: Label | None
+    """At most 80 characters; null takes the name back."""
+
+
+class ContextNameAnswer(AnswerModel):
+    """What a cluster is called now."""
+
+    policy: str
+    cluster: int
+    name: str
+    name_source: Literal["user", "tags", "words", "shipped"]
+
+
+class CountedValue(AnswerModel):
+    """One value of a tag."""
+
+    value: str | None
+    other: bool
+    decisions: int
+
+
+class CountedTag(AnswerModel):
+    """One tag with counters, over the policy's life (decisions from the upgrade on that counts them)."""
+
+    tag: str
+    decisions: int
+    values: list[CountedValue]
+
+
+class TagsAnswer(AnswerModel):
+    """The tags of a policy's queries: at most 16 have counters, and of each at most 100 values."""
+
+    policy: str
+    tags: list[CountedTag]
 
 
 class TimeseriesStep(RewardSummary):
     """One arm in one step."""
 
     at: Time
-    arm: str
+    arm: str | None = None
+    """Left out with ``by``: then all arms are added up."""
+    tag: str | None = None
+    value: str | None = None
+    other: bool | None = None
+    """With ``by``, all three: the 12 busiest values of the stretch are apart, the others together."""
     decisions: int
     explored: int
     spend_usd: float
@@ -268,6 +400,8 @@ class TimeseriesAnswer(AnswerModel):
     until: Time
     step_s: int
     steps: list[TimeseriesStep]
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for. By tag, hours are the finest steps."""
 
 
 class PolicySummary(OpenAnswerModel):
