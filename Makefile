@@ -31,7 +31,7 @@ BENCH_OK := $(BENCH_VENV)/.installed-bench
 GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-scenarios litellm bench-learning bench-budget bench-promise chaos migrate docs clean
+.PHONY: help run test lint format demo bench bench-gateway bench-scenarios litellm bench-learning bench-budget bench-promise bench-verdicts chaos migrate docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-budget: $(BENCH_OK) ## budgets that hold and prices that move, beside Pare
 
 bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or missed (ARGS="--pools mid10 api9", "--seeds 2")
 	$(BIN)/python -m bench.promise $(ARGS)
+
+bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
+	$(BIN)/python -m bench.verdicts $(ARGS)
 
 chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)

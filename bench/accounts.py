@@ -14,7 +14,7 @@ from banditd.core.money import AccountKey, BudgetRule, Charge
 from banditd.core.types import Query
 from banditd.services.money.budgets import BudgetBook
 from banditd.storage import migrate, open_storage
-from banditd.storage.accounts import EpochSums
+from banditd.storage.accounts import AccountCharges
 from bench.table import Row
 
 Decided = tuple[int, tuple[Charge, ...]]
@@ -46,7 +46,7 @@ async def _measure(values: int) -> tuple[float, float, float]:
         url = f"sqlite:///{Path(folder) / 'accounts.db'}"
         migrate(url)
         async with open_storage(url, writer_name="bench") as storage:
-            ledger = EpochSums(storage.database.engine)
+            ledger = AccountCharges(storage.database.engine)
             keys = [AccountKey("default", "team", str(number), now_us) for number in range(values)]
             for start in range(0, values, 2000):
                 some: list[Decided] = [(now_us, (Charge(key=key, usd=0.01),)) for key in keys[start : start + 2000]]

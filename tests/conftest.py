@@ -6,6 +6,7 @@ test has a database of its own, copied from one that was migrated once.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import shutil
@@ -13,11 +14,17 @@ import tempfile
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, make_url
+
+from banditd.core.pace import SharedPace
+from banditd.encoders import factory
+from banditd.encoders.static import StaticEncoder, load_static_encoder
 
 KEPT = {"BANDITD_DATA", "BANDITD_TEST_POSTGRES_URL"}
 
@@ -25,6 +32,21 @@ for name in [name for name in os.environ if name.startswith("BANDITD_") and name
     del os.environ[name]
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+_shipped_encoder = functools.cache(load_static_encoder)
+
+
+def _encoder_of_its_own(path: Path | None = None) -> StaticEncoder:
+    """The shipped encoder, read once for all daemons of a process: only its table of vectors and words is shared."""
+    if path is not None:
+        return load_static_encoder(path)
+    encoder = copy.copy(_shipped_encoder())
+    encoder._counted, encoder._pace = ("", 0), SharedPace()
+    return encoder
+
+
+factory.load_static_encoder = _encoder_of_its_own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -127,6 +149,40 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
     """A migrated SQLite file."""
     shutil.copyfile(sqlite_template, tmp_path / "banditd.db")
     return f"sqlite:///{tmp_path / 'banditd.db'}"
+
+
+@pytest.fixture(scope="module")
+def module_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """``module_database("sqlite")``: a migrated database for all tests of a file, to be filled once and copied."""
+    with ExitStack() as stack:
+
+        def made(kind: str) -> str:
+            if kind == "postgres":
+                server, template = (
+                    request.getfixturevalue(f"postgres_{name}") for name in ("server_url", "template")
+                )
+                return stack.enter_context(contextmanager(_new_database)(server, template))
+            path = tmp_path_factory.mktemp("module") / "banditd.db"
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+            return f"sqlite:///{path}"
+
+        yield made
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
+    """``copy_of(url)``: a database with all that is in that one, which nobody may have open."""
+    with ExitStack() as stack:
+
+        def copied(url: str) -> str:
+            source = make_url(url)
+            if source.get_backend_name() == "sqlite":
+                shutil.copyfile(str(source.database), tmp_path / "copy.db")
+                return f"sqlite:///{tmp_path / 'copy.db'}"
+            server = request.getfixturevalue("postgres_server_url")
+            return stack.enter_context(contextmanager(_new_database)(server, str(source.database)))
+
+        yield copied
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

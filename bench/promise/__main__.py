@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--keep", nargs="+", type=float, default=list(KEEPS), help="shares, in [0.5, 1]")
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="of decisions with a reward")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first-seed", type=int, default=100, help="nothing was chosen by looking at those from 100")
+    parser.add_argument("--first-seed", type=int, default=200, help="nothing was chosen by looking at those from 200")
     parser.add_argument("--json", metavar="FILE", help="write every figure; - prints them instead of tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     given = parser.parse_args(arguments)

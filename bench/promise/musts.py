@@ -79,7 +79,7 @@ def _of_case(case: Case, runs: Sequence[Figures], hindsight: Hindsight) -> Itera
     yield Must(what=f"{name}: quality, first 500, worst seed", value=early.quality_500, bound=bound, least=True)
     most = 1.05 if case.baseline == "cheapest" else 1.02
     yield Must(what=f"{name}: cost, worst seed", value=max(run.cost for run in runs), bound=most)
-    if case.pool == COMPANY and keep == 0.95:
+    if case.pool == COMPANY and keep == 0.95 and hindsight.coin is not None:
         cost = float(np.mean([run.cost for run in runs]))
         yield Must(what=f"{name}: cost, beside the coin's + .02", value=cost, bound=hindsight.coin + 0.02)
     if (keep, case.pool) in LAST_THIRD and case.baseline == "dearest" and case.rate == 1.0:

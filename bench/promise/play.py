@@ -57,8 +57,8 @@ class Hindsight:
     weight : a linear model of the contexts with the best price, held out.
     """
 
-    one: float
-    coin: float
+    one: float | None
+    coin: float | None
     by_task: float
     weight: float | None
 

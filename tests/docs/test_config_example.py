@@ -19,6 +19,8 @@ from banditd.settings import (
     UpstreamSettings,
     load_settings,
 )
+from banditd.settings.money import default_profiles
+from banditd.settings.promise import PromiseSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config.yaml"
@@ -75,7 +77,15 @@ def test_the_values_shown_are_the_defaults() -> None:
     for section in set(Settings.model_fields) - {"policies"}:
         assert getattr(shown, section) == getattr(default, section), section
     policy = shown.policies["default"]
-    assert policy.model_copy(update={"arms": ()}) == PolicySettingsSection()
+    # But for the promise: without one, a configuration of before goes on routing as it did.
+    promised = {"promise": None, "profiles": default_profiles()}
+    assert policy.model_copy(update={"arms": (), **promised}) == PolicySettingsSection()
+    assert policy.promise == PromiseSettings()
+    assert {name: profile.keep for name, profile in policy.profiles.items()} == {
+        "quality": 0.99,
+        "balanced": 0.95,
+        "economy": 0.9,
+    }
     arm, plain = policy.arms[-1], ArmSettings(arm="large-reasoner")
     for name in (
         "enabled",

@@ -163,3 +163,23 @@ def test_a_file_of_prices_has_the_word_on_prices(tmp_path: Path) -> None:
     (found,) = arm_differences("default", wanted, running)
     assert nested({name: new for name, (_, new) in found.fields.items()}) == {"price": {"usd_per_mtok_in": 1.0}}
     assert arm_differences("default", wanted, running, prices=False) == []
+
+
+def test_switches_that_were_patched_are_warned_of_shown_and_applied(start: Start, file: Path) -> None:
+    daemon = start(config=file)
+    assert run("apply", str(file), url=daemon.url).strip() == "no differences"
+    config = copy.deepcopy(CONFIG)
+    config["policies"]["default"] |= {"promise": {"keep": 0.97}, "rollout": 0.25}
+    file.write_text(yaml.safe_dump(config))
+    looked = json.loads(run("apply", str(file), "--json", url=daemon.url, code=EXIT_DIFFERENT))
+    assert {(one["policy"], one["switch"]) for one in looked["switches"]} == {
+        ("default", "promise"), ("default", "rollout"),
+    }  # fmt: skip
+    assert "0.25" in run("apply", str(file), url=daemon.url, code=EXIT_DIFFERENT)
+    assert as_json("apply", str(file), "--yes", url=daemon.url)["remaining"] == 0
+    daemon.stop()
+    file.write_text(yaml.safe_dump(CONFIG))
+    again = start(config=file)
+    (line,) = [one for one in again.log.read_text().splitlines() if "policy.switches_differ" in one]
+    assert json.loads(line)["switches"]["rollout"] == {"configured": 1.0, "stored": 0.25}
+    assert as_json("apply", str(file), "--yes", url=again.url)["remaining"] == 0

@@ -352,3 +352,29 @@ async def test_json_of_an_answer_is_not_touched(serve: Serve, faulty: Faulty) ->
             assert await answer.read() == bytes(faulty.calls[0].sent)
             assert json.loads(bytes(faulty.calls[0].sent))
             assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_answer_is_rewarded_by_its_id_from_the_moment_that_it_is_seen(serve: Serve, whole: bool) -> None:
+    async with serve("ok") as served, client(served) as ai, aiohttp.ClientSession() as session:
+
+        async def reward(thumb: str) -> dict[str, Any]:
+            body = {"reference": "chatcmpl-faulty", "thumb": thumb}
+            async with session.post(f"{served.base}/rewards", json=body) as answer:
+                assert answer.status == 200, await answer.text()
+                return dict(await answer.json())
+
+        if whole:
+            await ai.chat.completions.create(model="banditd/auto", messages=ASKED)
+            first = await reward("up")
+        else:
+            stream = await ai.chat.completions.create(model="banditd/auto", messages=ASKED, stream=True)
+            async for _ in stream:
+                break
+            first = await reward("up")
+            async for _ in stream:
+                pass
+        [decision] = await settled(served)
+        again = await reward("up")
+        assert first["decision_id"] == again["decision_id"] == decision["decision_id"]
+        assert again["duplicate"]

@@ -86,6 +86,19 @@ async def test_when_the_client_leaves_the_upstream_is_closed_and_the_call_is_cha
     assert spent == 1
 
 
+async def test_whose_answer_a_client_left_is_who_served(serve: Serve, faulty: Faulty) -> None:
+    dear = {"usd_per_mtok_in": 1e6, "usd_per_mtok_out": 1e6}
+    async with serve(arm("400-context", price=dear, context_window_tokens=100), arm("stall")) as served:
+        async with connected(served) as (reader, writer):
+            writer.write(request(served, "banditd/auto", stream=True))
+            await reader.readuntil(b'"Hel"')
+        await hung_up(faulty)
+        [row] = await settled(served)
+    assert (row["usage"]["error"], row["usage"]["served_arm"]) == ("client_gone", "stall")
+    assert [one["arm"] for one in row["attempts"]] == ["400-context", "stall"]
+    assert row["usage"]["cost_usd"] < 0.1  # at the price of the arm that was left, not of the one that was chosen
+
+
 async def test_a_client_that_leaves_cools_no_arm(serve: Serve, faulty: Faulty) -> None:
     async with serve("role-silent", policy={"breaker_errors": 1}) as served:
         for count in (1, 2):

@@ -11,9 +11,10 @@ from scipy import stats
 from tests.one_query import choose
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
-from banditd.bandit.policies.exploration import least_shares
+from banditd.bandit.policies.exploration import draw, least_shares
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
+from banditd.core.contexts import Contexts
 from banditd.core.types import Context
 from banditd.replay import ReplayOptions, run
 
@@ -41,18 +42,21 @@ def learned(kind: str) -> tuple[Snapshot, list[Context]]:
 def test_arms_are_drawn_as_often_as_the_logged_vector_says(kind: str, floor: float) -> None:
     snapshot, contexts = learned(kind)
     generator = np.random.default_rng(5)
-    arms = np.arange(5, dtype=np.intp)
-    floors, penalty = least_shares(COST_USD[None, :], np.ones((1, 5), dtype=bool), floor, None)[0], 20.0 * COST_USD
     each = DRAWS // len(contexts)
+    floors = least_shares(COST_USD[None, :], np.ones((1, 5), dtype=bool), floor, None)
     for context in contexts:
-        drawn = np.zeros(5)
-        for uniform in generator.random(each).tolist():
-            choice = choose(snapshot, context, arms=arms, penalty=penalty, floors=floors, uniform=uniform)
-            drawn[choice.index] += 1
-            assert choice.propensity == choice.probability[choice.index]
-        logged = choice.probability
+        scores = snapshot.scores(
+            Contexts.of([context] * each),
+            penalty=np.tile(20.0 * COST_USD, (each, 1)),
+            allowed=np.ones((each, 5), dtype=bool),
+            floors=np.tile(floors, (each, 1)),
+        )
+        index = draw(scores.probability, generator.random(each))
+        drawn = np.bincount(index, minlength=5)
+        logged = scores.probability[0]
+        assert np.ptp(scores.probability, axis=0).max() <= 1e-12
         assert logged.sum() == pytest.approx(1.0)
-        assert (logged >= floors - 1e-12).all()
+        assert (logged >= floors[0] - 1e-12).all()
         error = np.sqrt(logged * (1.0 - logged) / each)
         assert (np.abs(drawn / each - logged) <= 4.0 * error + 1e-12).all(), (drawn / each, logged)
         positive = logged > 0.0

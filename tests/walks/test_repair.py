@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,8 @@ from tests.walks.conftest import OpenDaemon, leads, make_settings
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.core.errors import InvariantError
-from banditd.daemon.open import Daemon, open_workbench
+from banditd.daemon.open import Daemon, Workbench, open_services, open_workbench
 from banditd.services.learning.rebuild import RebuildReport, rebuild
-from banditd.services.reports.savings import fixed_arm_sums
 from banditd.services.upkeep.export import export_log
 from banditd.storage import dialect
 from banditd.storage.checksum import BLOBS, NUMBERS, TEXTS
@@ -37,6 +38,38 @@ from banditd.storage.schema import (
 Harm = Callable[[Connection], object]
 
 
+@dataclass(frozen=True)
+class Filled:
+    """A database that was filled once; the statistics and the report of its refolding when it was whole."""
+
+    url: str
+    ids: list[str]
+    statistics: list[tuple[Any, ...]]
+    whole: RebuildReport
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def filled(request: pytest.FixtureRequest, module_database: Callable[[str], str]) -> Filled:
+    url = module_database(request.param)
+
+    async def make() -> Filled:
+        async with open_services(make_settings(url), start_jobs=False) as daemon:
+            ids = await fill(daemon)
+        async with open_workbench(make_settings(url)) as bench:
+            whole = await refold(bench, write=False)
+        assert whole.agrees
+        return Filled(url, ids, counted(url), whole)
+
+    with ThreadPoolExecutor(1) as pool:  # whose loop is its own
+        return pool.submit(lambda: asyncio.run(make())).result()
+
+
+@pytest.fixture
+def database_url(filled: Filled, copy_of: Callable[[str], str]) -> str:
+    """A copy of what was filled."""
+    return copy_of(filled.url)
+
+
 async def fill(daemon: Daemon, count: int = 40) -> list[str]:
     """Rewarded decisions with corrections and retractions, all folded."""
     ids = [await route(daemon, policy="other" if number % 4 == 3 else "default") for number in range(count)]
@@ -50,20 +83,24 @@ async def fill(daemon: Daemon, count: int = 40) -> list[str]:
     return ids
 
 
-async def refold(url: str, *, write: bool, policy: str = "default") -> RebuildReport:
+async def refold(bench: Workbench, *, write: bool, policy: str = "default") -> RebuildReport:
+    runtime = bench.runtimes[policy]
+    return await rebuild(
+        policy=policy,
+        schema=runtime.builder.schema,
+        settings=runtime.config.settings,
+        store=bench.storage.learning,
+        leases=bench.storage.leases,
+        jobs=bench.storage.jobs,
+        clock=bench.clock,
+        holder=bench.holder,
+        write=write,
+    )
+
+
+async def refolded(url: str, *, write: bool = False) -> RebuildReport:
     async with open_workbench(make_settings(url)) as bench:
-        runtime = bench.runtimes[policy]
-        return await rebuild(
-            policy=policy,
-            schema=runtime.builder.schema,
-            settings=runtime.config.settings,
-            store=bench.storage.learning,
-            leases=bench.storage.leases,
-            jobs=bench.storage.jobs,
-            clock=bench.clock,
-            holder=bench.holder,
-            write=write,
-        )
+        return await refold(bench, write=write)
 
 
 def change(url: str, harm: Harm) -> None:
@@ -157,54 +194,49 @@ def _all(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("name", [*HARMS, "all of it"])
-async def test_a_damaged_state_is_named_and_made_again(open_daemon: OpenDaemon, database_url: str, name: str) -> None:
-    async with open_daemon() as daemon:
-        await fill(daemon)
-    before, statistics = await refold(database_url, write=False), counted(database_url)
-    assert before.agrees
+async def test_a_damaged_state_is_named_and_made_again(
+    open_daemon: OpenDaemon, database_url: str, filled: Filled, name: str
+) -> None:
     table, harm = HARMS.get(name, ("segment", _all))
     change(database_url, harm)
 
-    looked = await refold(database_url, write=False)
-    assert not looked.agrees
-    assert table in {damage.table for damage in looked.damages} or not table
-    if table == "segment":
-        assert all("default" in d.row for d in looked.damages if d.table == table)
-        assert {"small", "large", "vision"} & {
-            word for d in looked.damages for word in d.row.replace(",", "").split()
-        }
-    json.dumps(looked.largest_difference, allow_nan=False)
+    async with open_workbench(make_settings(database_url)) as bench:
+        looked = await refold(bench, write=False)
+        assert not looked.agrees
+        assert table in {damage.table for damage in looked.damages} or not table
+        if table == "segment":
+            assert all("default" in d.row for d in looked.damages if d.table == table)
+            assert {"small", "large", "vision"} & {
+                word for d in looked.damages for word in d.row.replace(",", "").split()
+            }
+        json.dumps(looked.largest_difference, allow_nan=False)
 
-    written = await refold(database_url, write=True)
-    assert written.written
-    assert {d.table for d in written.damages} == {d.table for d in looked.damages}
-    after = await refold(database_url, write=False)
-    assert after.agrees
-    assert after.decisions == before.decisions
-    assert (await refold(database_url, write=False, policy="other")).agrees
-    assert_counted(counted(database_url), statistics)
+        written = await refold(bench, write=True)
+        assert written.written
+        assert {d.table for d in written.damages} == {d.table for d in looked.damages}
+        after = await refold(bench, write=False)
+        assert after.agrees
+        assert after.decisions == filled.whole.decisions
+        assert (await refold(bench, write=False, policy="other")).agrees
+    assert_counted(counted(database_url), filled.statistics)
     async with open_daemon() as daemon:
         await leads(daemon)
         await reward(daemon, await route(daemon), 0.5)
         await daemon.learner.drained()
-    assert (await refold(database_url, write=False)).agrees
+    assert (await refolded(database_url)).agrees
 
 
-async def test_rewriting_a_whole_state_moves_no_statistic(open_daemon: OpenDaemon, database_url: str) -> None:
-    async with open_daemon() as daemon:
-        await fill(daemon)
-    statistics = counted(database_url)
+async def test_rewriting_a_whole_state_moves_no_statistic(database_url: str, filled: Filled) -> None:
     for _ in range(2):
-        assert (await refold(database_url, write=True)).damages == ()
-        assert_counted(counted(database_url), statistics)
+        assert (await refolded(database_url, write=True)).damages == ()
+        assert_counted(counted(database_url), filled.statistics)
 
 
 @pytest.mark.parametrize("column", [*TEXTS[1:], *NUMBERS, *BLOBS])
 async def test_a_damaged_decision_is_named_by_every_check(
-    open_daemon: OpenDaemon, database_url: str, tmp_path: Path, column: str
+    database_url: str, filled: Filled, tmp_path: Path, column: str
 ) -> None:
-    async with open_daemon() as daemon:
-        ids = await fill(daemon, 9)
+    harmed = filled.ids[0]
     wrong: Any = "{}x" if column in TEXTS else 3
     if column in BLOBS:
         wrong = pack_vector([0.5])
@@ -212,119 +244,42 @@ async def test_a_damaged_decision_is_named_by_every_check(
         wrong = 0.123456
     if column == "policy":
         wrong = "other"
-    row = decision.c.decision_id == ids[0]
+    row = decision.c.decision_id == harmed
     change(database_url, lambda c: c.execute(update(decision).where(row).values({column: wrong})))
     policy = "other" if column == "policy" else "default"
-    report = await refold(database_url, write=False, policy=policy)
-    assert [(d.table, d.row) for d in report.damages if d.table == "decision"] == [("decision", ids[0])]
-    assert not report.agrees
     async with open_workbench(make_settings(database_url)) as bench:
+        report = await refold(bench, write=False, policy=policy)
+        assert [(d.table, d.row) for d in report.damages if d.table == "decision"] == [("decision", harmed)]
+        assert not report.agrees
         told: list[str] = []
         count = await export_log(
             bench.storage.decisions, tmp_path / "log.jsonl", damaged=lambda decision_id, _: told.append(decision_id)
         )
-        assert (count, told) == (8, [ids[0]])
-        with pytest.raises(InvariantError, match=ids[0]):
-            await bench.storage.decisions.get(ids[0])
-    # The rest is refolded; the damaged decision no longer counts.
-    await refold(database_url, write=True, policy=policy)
-    again = await refold(database_url, write=False, policy=policy)
-    assert [d.row for d in again.damages] == [ids[0]]
+        assert (count, told) == (len(filled.ids) - 1, [harmed])
+        with pytest.raises(InvariantError, match=harmed):
+            await bench.storage.decisions.get(harmed)
+        # The rest is refolded; the damaged decision no longer counts.
+        await refold(bench, write=True, policy=policy)
+        again = await refold(bench, write=False, policy=policy)
+    assert [d.row for d in again.damages] == [harmed]
     assert again.largest_difference <= 1e-9
     assert again.contributions_differ == 0
 
 
-async def test_the_integrity_job_reads_every_row_in_time(open_daemon: OpenDaemon, database_url: str) -> None:
-    async with open_daemon() as daemon:
-        ids = [await route(daemon) for _ in range(9)]
-        change(
-            database_url,
-            lambda c: c.execute(update(decision).where(decision.c.decision_id == ids[7]).values(cluster=1)),
-        )
-        job = next(job for job in daemon.jobs._jobs.values() if job.name == "integrity")
-        job.run.__self__._integrity_sample = 4
-        await job.run()
-        with pytest.raises(InvariantError, match=ids[7]):
-            await job.run()
-        await job.run()
-
-
-async def test_a_damaged_decision_does_not_stop_the_learner(
-    open_daemon: OpenDaemon, database_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with open_daemon() as daemon:
-        ids = [await route(daemon) for _ in range(3)]
-        change(
-            database_url,
-            lambda c: c.execute(update(decision).where(decision.c.decision_id == ids[0]).values(x=b"\x00" * 8)),
-        )
-        with caplog.at_level(logging.ERROR):
-            for decision_id in ids:
-                await reward(daemon, decision_id, 0.5)
-            await daemon.learner.drained()
-        assert [r.__dict__["decision_id"] for r in caplog.records if r.message == "decision.damaged"] == [ids[0]]
-        totals = await daemon.storage.reports.arm_totals("default", None)
-        assert sum(int(row["rewards"]) for row in totals) == 2
-
-
-async def test_rows_without_a_checksum_are_taken_as_they_are(open_daemon: OpenDaemon, database_url: str) -> None:
-    async with open_daemon() as daemon:
-        await fill(daemon, 8)
+async def test_rows_without_a_checksum_are_taken_as_they_are(database_url: str) -> None:
     change(database_url, lambda c: c.execute(update(decision).values(checksum=None)))
-    assert (await refold(database_url, write=False)).agrees
+    assert (await refolded(database_url)).agrees
 
 
-async def test_a_reward_that_cannot_be_learned_is_named(open_daemon: OpenDaemon, database_url: str) -> None:
-    async with open_daemon() as daemon:
-        ids = await fill(daemon, 8)
+async def test_a_reward_that_cannot_be_learned_is_named(database_url: str, filled: Filled) -> None:
+    harmed = filled.ids[1]
     change(
         database_url,
         lambda c: c.execute(
-            update(reward_event).where(reward_event.c.decision_id == ids[1]).values(noise_variance=float("inf"))
+            update(reward_event)
+            .where(reward_event.c.decision_id == filled.ids[1])
+            .values(noise_variance=float("inf"))
         ),
     )
-    report = await refold(database_url, write=False)
-    assert [d.row for d in report.damages if d.table == "reward_event"] == [f"of decision {ids[1]}"]
-
-
-async def test_a_reward_taken_back_that_waits_in_the_queue_still_counts_until_it_is_folded(
-    open_daemon: OpenDaemon, database_url: str
-) -> None:
-    async with open_daemon() as daemon:
-        decision_id = await route(daemon)
-        receipt = await reward(daemon, decision_id, 0.5)
-        await daemon.learner.drained()
-        await daemon.learner.stop()
-        await daemon.services.rewards.retract(receipt.reward_id)
-    report = await refold(database_url, write=False)
-    assert (report.agrees, report.queued) == (True, 1)
-    await refold(database_url, write=True)
-    assert (await refold(database_url, write=False)).agrees
-    rewards = [row[4] if len(row) == 3 + len(CLUSTER_SUMS) else row[3] for row in counted(database_url)]
-    assert set(rewards) == {0.0}
-
-
-async def test_a_rebuild_counts_what_an_older_release_has_folded_in_the_verdicts(
-    open_daemon: OpenDaemon, database_url: str
-) -> None:
-    """After an upgrade the sums of fixed arms begin at nothing; no correction takes out what is not in them."""
-
-    def forget(connection: Connection) -> None:
-        connection.execute(of(contribution).values(estimated_by_design=False))
-        for table in (rollup, arm_total):
-            connection.execute(of(table).values(dict.fromkeys(FIXED_ARM_SUMS, 0)))
-
-    async with open_daemon() as daemon:
-        ids = await fill(daemon, 8)
-    whole = counted(database_url)
-    change(database_url, forget)
-    await refold(database_url, write=True)
-    assert_counted(counted(database_url), whole)
-    change(database_url, forget)
-    async with open_daemon() as daemon:
-        for decision_id in ids:
-            await reward(daemon, decision_id, 0.25)
-        await daemon.learner.drained()
-        rows = await daemon.storage.reports.arm_totals("default", None)
-        assert sum(fixed_arm_sums(row).drawn for row in rows) == len(ids)
-        assert min(fixed_arm_sums(row).inverse_probability for row in rows) >= 0.0
+    report = await refolded(database_url)
+    assert [d.row for d in report.damages if d.table == "reward_event"] == [f"of decision {harmed}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Context, Decision, Query, RewardReceipt, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.services.bundle import ArmView, RewardInput, Services, UsageReceipt
+from banditd.services.reports.tags import TagValue
 from banditd.web.app import WebSettings, create_app
 
 Client = TestClient[web.Request, web.Application]
@@ -177,11 +178,48 @@ class MemoryArms:
         return ArmView(arm=arm, usage=ArmUsage(arm=arm.arm), price_history=[(NOW_US, arm.price)])
 
 
+class MemoryTags:
+    """Answers its arguments too."""
+
+    async def tags(self, policy: str) -> dict[str, object]:
+        return {"policy": policy, "tags": []}
+
+    async def value_of(self, policy: str, text: str) -> TagValue:
+        tag, _, value = text.partition(":")
+        return TagValue(tag, value or None)
+
+    async def stats(
+        self, policy: str, window_s: int | None, *, of: str | None = None, by: str | None = None
+    ) -> dict[str, object]:
+        return {"policy": policy, "window_s": window_s} | _asked(of, by)
+
+    async def timeseries(
+        self, policy: str, since_us: int | None, until_us: int | None, step_s: int, **asked: str | None
+    ) -> dict[str, object]:
+        told = {"policy": policy, "since": since_us, "until": until_us, "step_s": step_s, "steps": []}
+        return told | _asked(**asked)
+
+    async def contexts(self, policy: str, *, of: str | None = None, by: str | None = None) -> dict[str, object]:
+        return {"policy": policy, "clusters": []} | _asked(of, by)
+
+    async def rename(self, policy: str, cluster: int, name: str | None) -> dict[str, object]:
+        return {"policy": policy, "cluster": cluster, "name": name or "shipped", "name_source": "user"}
+
+
+def _asked(of: str | None, by: str | None) -> dict[str, object]:
+    return {name: value for name, value in (("of", of), ("by", by)) if value is not None}
+
+
 class MemoryReports:
     """Answers its arguments: what the HTTP layer hands over is what these tests look at."""
 
     async def stats(self, policy: str, window_s: int | None) -> dict[str, object]:
         return {"policy": policy, "window_s": window_s}
+
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]:
+        return {"policy": policy, "since": since_us, "until": until_us}
 
     async def contexts(self, policy: str) -> dict[str, object]:
         return {"policy": policy, "clusters": []}
@@ -233,6 +271,14 @@ class MemoryBudgets:
         return {"policy": policy, "budgets": [], "guard": None}
 
 
+class MemoryPromises:
+    def promise(self, policy: str) -> dict[str, object]:
+        return {"policy": policy}
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> dict[str, object]:
+        return {"policy": policy, **changes}
+
+
 class MemoryCorrections:
     async def correct(self, asked: Any) -> dict[str, object]:
         return {"correction_id": asked.correction_id or "c"}
@@ -256,10 +302,12 @@ class MemoryDaemon:
             rewards=self.rewards,
             arms=self.arms,
             reports=MemoryReports(),
+            tags=MemoryTags(),
             budgets=MemoryBudgets(),
             corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
             health=self.health,
+            promises=MemoryPromises(),
         )
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from banditd.cli.apply_switches import apply_switches, switch_differences
 from banditd.cli.options import DEFAULT_CONFIG, daemon_options, json_option, read_settings, with_daemon
 from banditd.cli.show import cell, echo_json, print_table
 from banditd.core.errors import BanditdError
@@ -45,7 +46,7 @@ class _ExitsWithOne(click.Command):
 @click.option("--delete", is_flag=True, help="With --yes: delete the arms that FILE lacks.")
 @json_option
 def apply(file: Path | None, url: str, api_key: str | None, yes: bool, delete: bool, as_json: bool) -> None:
-    """Show where the arms of the running daemon differ from FILE (default: config.yaml), and apply FILE.
+    """Show where arms and switches of the running daemon differ from FILE (default: config.yaml), and apply FILE.
 
     The configuration is read at the first start only; afterwards the database is the truth. Exit code 0: nothing
     differs (any more), 2: differences remain, 1: an error. A policy without arms in FILE is left to HTTP. A key needs
@@ -75,20 +76,30 @@ def apply(file: Path | None, url: str, api_key: str | None, yes: bool, delete: b
 
 
 async def _run(client: DaemonClient, settings: Settings, *, yes: bool, delete: bool) -> dict[str, Any]:
+    from banditd.daemon.configs import policy_configs
+
     found, policies = await _differences(client, settings)
+    alone = {one["policy"] for one in policies}
+    switches = {name: one.switches for name, one in policy_configs(settings).items() if name not in alone}
+    switched = await switch_differences(client, switches)
     applied: list[ArmDifference] = []
     error = None
+    switches_left = switched
     if yes:
         wanted = [difference for difference in found if difference.action != "delete" or delete]
         applied, error = await _apply(client, wanted)
         left, policies = await _differences(client, settings)
+        if error is None:
+            await apply_switches(client, switches, sorted({one["policy"] for one in switched}))
+            switches_left = await switch_differences(client, switches)
     else:
         left = found
     return {
         "differences": [_as_json(difference) for difference in found],
+        "switches": switched,
         "policies": policies,
         "applied": [_as_json(difference) for difference in applied],
-        "remaining": len(left) + len(policies),
+        "remaining": len(left) + len(policies) + len(switches_left),
         "error": error,
     }
 
@@ -189,6 +200,9 @@ def _print(answer: dict[str, Any], *, yes: bool, delete: bool) -> None:
             rows.append((*place, one["action"], "", *there))
     if rows:
         print_table(None, ("policy", "arm", "to do", "field", "daemon", "file"), rows)
+    switches = [(one["policy"], one["switch"], cell(one["daemon"]), cell(one["file"])) for one in answer["switches"]]
+    if switches:
+        print_table(None, ("policy", "switch", "daemon", "file"), switches)
     for one in answer["policies"]:
         mend = "restart the daemon with this file" if one["only_in"] == "file" else "the file lacks it"
         click.echo(f"policy {one['policy']} is only in the {one['only_in']}: {mend}")
@@ -197,7 +211,7 @@ def _print(answer: dict[str, Any], *, yes: bool, delete: bool) -> None:
     elif not answer["remaining"]:
         click.echo("no differences")
     deletions = sum(one["action"] == "delete" for one in answer["differences"])
-    if rows and not yes:
+    if (rows or switches) and not yes:
         click.echo("apply the file with --yes" + (", with --delete also what it lacks" if deletions else ""))
     elif deletions and not delete:
         click.echo(f"{deletions} arms are not in the file: --delete deletes them")

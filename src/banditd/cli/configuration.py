@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from banditd.cli.options import config_option, json_option, read_settings
+from banditd.settings.promise import promise_advice
 
 KEY_PREFIX = "bk_"
 SCOPES = ("route", "reward", "reward:own", "read", "chat", "admin")
@@ -39,6 +40,10 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
             from banditd.daemon.prior_file import read_prior
 
             read_prior(section.prior_file)
+    for name, section in settings.policies.items():
+        advice = promise_advice(section.promise)
+        if advice is not None:
+            click.echo(f"banditd: policies.{name}.promise.{advice}", err=True)
     if as_json:
         click.echo(settings.model_dump_json(indent=2))
         return

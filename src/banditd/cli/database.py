@@ -37,7 +37,7 @@ def migrate(config: Path | None, database: str | None) -> None:
       banditd migrate --database postgresql://me@db/banditd
     """
     settings = read_settings(config, {"database.url": database})
-    from banditd.daemon.open import database_url
+    from banditd.daemon.names import database_url
     from banditd.storage import migrate as bring_up
 
     click.echo(f"the database is at schema {bring_up(database_url(settings))}")

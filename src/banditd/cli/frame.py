@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from banditd.cli.show import table
@@ -25,7 +25,7 @@ class Sample:
     """What was asked for at one moment.
 
     at_s : seconds, of a clock that only goes forward.
-    readiness, arms, budgets : ``/health/readiness``, ``/v1/arms`` and ``/v1/budgets``.
+    readiness, arms, budgets, savings : ``/health/readiness``, ``/v1/arms``, ``/v1/budgets`` and ``/v1/savings``.
     life, recent : ``/v1/stats`` over the policy's life and over the last ``recent["window_s"]`` seconds.
     """
 
@@ -35,6 +35,7 @@ class Sample:
     recent: Mapping[str, Any]
     arms: Sequence[Mapping[str, Any]]
     budgets: Sequence[Mapping[str, Any]] = ()
+    savings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -43,6 +44,7 @@ class Sample:
             "recent": self.recent,
             "arms": list(self.arms),
             "budgets": list(self.budgets),
+            "savings": self.savings,
             "alarms": alarms(self),
         }
 
@@ -64,7 +66,8 @@ def frame(url: str, sample: Sample, before: Sample | None, trouble: str | None =
         mend = "no decisions yet: send one with 'banditd route \"...\"', or traffic with 'banditd simulate'"
         lines.append(Text(mend, style="yellow"))
     money = [_budgets(sample)] if sample.budgets else []
-    return Group(head, _numbers(sample, before), _arms(sample), *money, *lines)
+    headline = [Text(sample.savings["headline"], style="bold")] if sample.savings else []
+    return Group(head, *headline, _numbers(sample, before), _arms(sample), *money, *lines)
 
 
 def _numbers(sample: Sample, before: Sample | None) -> RenderableType:
@@ -79,7 +82,7 @@ def _numbers(sample: Sample, before: Sample | None) -> RenderableType:
          with_interval(life["mean_reward"], life["interval"]), ""),
         ("rewarded", percent(recent["coverage"]["share"]), percent(life["coverage"]["share"]),
          f"after {delays(life['coverage'])}"),
-        ("spend", dollars(recent["spend_usd"]), dollars(life["spend_usd"]), _saved(life)),
+        ("spend", dollars(recent["spend_usd"]), dollars(life["spend_usd"]), ""),
     ]  # fmt: skip
     hours = f"last {recent['window_s'] / 3600:g} h"
     return table(None, ("", hours, "all", ""), rows)
@@ -182,11 +185,3 @@ def rate_text(sample: Sample, before: Sample | None) -> str:
         return ""
     made = sample.life["decisions"] - before.life["decisions"]
     return f"{made / (sample.at_s - before.at_s):.1f} / s"
-
-
-def _saved(life: Mapping[str, Any]) -> str:
-    saved = {arm["arm"]: arm["fixed"]["saved_usd"] for arm in life["arms"] if arm["fixed"]["saved_usd"] is not None}
-    if not saved:
-        return ""
-    dearest = max(saved, key=lambda arm: saved[arm])
-    return f"{dollars(saved[dearest])} less than always {dearest}" if saved[dearest] > 0 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -9,6 +10,9 @@ import click
 from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
 from banditd.cli.show import echo_json, print_document
 from banditd.cli.tables import print_contexts, print_stats
+
+if TYPE_CHECKING:
+    from banditd.client import DaemonClient
 
 
 @click.command()
@@ -38,11 +42,19 @@ def stats(
     if contexts and report:
         raise click.UsageError("give --contexts or --report, not both")
     path, query = "/v1/stats", {"policy": policy, "window_s": window_s}
+    plain = not (contexts or report)
     if contexts:
         path, query = "/v1/stats/contexts", {"policy": policy}
     if report:
         path, query = f"/v1/policies/{quote(policy, safe='')}/report", {}
-    answer = with_daemon(url, api_key, lambda client: client.call("GET", path, query=query))
+
+    async def ask(client: DaemonClient) -> dict[str, Any]:
+        answer: dict[str, Any] = await client.call("GET", path, query=query)
+        if plain:
+            answer["headline"] = await client.call("GET", "/v1/savings", query=_stretch(policy, answer["since"]))
+        return answer
+
+    answer = with_daemon(url, api_key, ask)
     if as_json:
         echo_json(answer)
     elif contexts:
@@ -51,6 +63,11 @@ def stats(
         print_document(f"policy {policy}", {name: part for name, part in answer.items() if name != "stats"})
     else:
         print_stats(answer)
+
+
+def _stretch(policy: str, since: str | None) -> dict[str, str]:
+    """The parameters of ``/v1/savings`` for the stretch of ``/v1/stats``."""
+    return {"policy": policy} if since is None else {"policy": policy, "since": since}
 
 
 @click.command()

@@ -11,6 +11,7 @@ import click
 
 from banditd.cli.options import config_option, daemon_options, json_option, policy_option, with_daemon
 from banditd.cli.show import echo_json, print_table, progress_bar
+from banditd.cli.tables import dollars, percent, print_headline
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -93,6 +94,7 @@ def simulate(
         return
     _print_summary(result)
     if report:
+        _print_first_day(result)
         _print_learned(result["learned"])
 
 
@@ -120,6 +122,10 @@ async def _run(client: DaemonClient, options: SimulationOptions, report: bool, a
         tally = await simulation.run(show)
     summary = {"policy": options.policy, "seed": options.seed, **tally.summary()}
     if report:
+        savings = await client.call("GET", "/v1/savings", query={"policy": options.policy})
+        summary["savings"] = savings
+        if savings["baseline"] in tally.arms and tally.n:
+            summary["first_day"] = tally.against(savings["baseline"])
         summary["learned"] = {
             "stats": await client.call("GET", "/v1/stats", query={"policy": options.policy}),
             "contexts": await client.call("GET", "/v1/stats/contexts", query={"policy": options.policy}),
@@ -192,6 +198,28 @@ def _print_summary(result: dict[str, Any]) -> None:
     click.echo(
         f"route latency: p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f} ms, p99 {latency['p99']:.2f} ms"
     )
+
+
+def _print_first_day(result: dict[str, Any]) -> None:
+    """A company's first day: the truth against the model it has, then what the daemon says of it."""
+    savings = result["savings"]
+    if "first_day" in result:
+        print_table(
+            f"the first day, had {savings['baseline']} answered everything (the simulator's truth)",
+            ("queries", "would have been spent", "was spent", "saved", "quality kept"),
+            [
+                (
+                    row["queries"],
+                    dollars(row["would_have_cost_usd"]),
+                    dollars(row["spent_usd"]),
+                    percent(row["saved_share"]),
+                    percent(row["quality_ratio"]),
+                )
+                for row in result["first_day"]
+            ],
+        )
+    click.echo("What the daemon says of it, from the rewards and costs that it was told (GET /v1/savings):\n")
+    print_headline(savings)
 
 
 def _print_learned(learned: dict[str, Any]) -> None:

@@ -69,8 +69,18 @@ def _print_onboarding(views: Sequence[Mapping[str, Any]]) -> None:
         print_table("new arms", columns, rows)
 
 
+def print_headline(answer: Mapping[str, Any]) -> None:
+    """``GET /v1/savings``: the headline, then a sentence each on what is behind it."""
+    click.echo(answer["headline"])
+    for sentence in answer["words"].values():
+        click.echo(f"  {sentence}")
+    click.echo()
+
+
 def print_stats(answer: Mapping[str, Any]) -> None:
-    """``GET /v1/stats``."""
+    """``GET /v1/stats``, after its ``headline`` where it has one."""
+    if "headline" in answer:
+        print_headline(answer["headline"])
     coverage, entropy = answer["coverage"], answer["selection_entropy"]
     print_table(
         f"policy {answer['policy']}" + (f", last {answer['window_s']} s" if answer.get("window_s") else ""),

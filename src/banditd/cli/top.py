@@ -34,7 +34,8 @@ def top(
 ) -> None:
     """Watch arms, exploration, spend and alarms, live. Ctrl-C ends it.
 
-    Everything it shows is from /v1/stats, /v1/arms, /v1/budgets and /health/readiness; a key needs the scope read.
+    Everything it shows is from /v1/stats, /v1/savings, /v1/arms, /v1/budgets and /health/readiness; a key needs the
+    scope read.
 
     \b
     Examples:
@@ -65,12 +66,13 @@ async def take(client: DaemonClient, policy: str, window_s: int) -> Sample:
     """
     from banditd.cli.frame import Sample
 
-    readiness, life, recent, arms, budgets = await asyncio.gather(
+    readiness, life, recent, arms, budgets, savings = await asyncio.gather(
         _readiness(client),
         client.call("GET", "/v1/stats", query={"policy": policy}),
         client.call("GET", "/v1/stats", query={"policy": policy, "window_s": window_s}),
         client.call("GET", "/v1/arms", query={"policy": policy}),
         client.call("GET", "/v1/budgets", query={"policy": policy}),
+        client.call("GET", "/v1/savings", query={"policy": policy}),
     )
     return Sample(
         at_s=time.monotonic(),
@@ -79,6 +81,7 @@ async def take(client: DaemonClient, policy: str, window_s: int) -> Sample:
         recent=recent,
         arms=arms["arms"],
         budgets=budgets["budgets"],
+        savings=savings,
     )
 
 

@@ -1,4 +1,6 @@
-"""The nouns of banditd, as frozen values. No behaviour beyond tiny derived properties, no I/O.
+"""The nouns of banditd, as values: nobody changes one that he was given. No behaviour beyond tiny properties, no I/O.
+
+Those that every query makes anew are not frozen, which would make them three times as dear.
 
 Times are integers in microseconds since the Unix epoch, UTC (``*_at_us``): they compare and store alike
 on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
@@ -74,7 +76,7 @@ class FeatureSchema:
         return self.groups[-1].stop
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Context:
     """The features of one query.
 
@@ -198,18 +200,17 @@ class Turn:
     cache_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
-    quality_confidence : with which the predicted quality must clear ``quality_floor``. profile : named set of
-    objectives of the policy; what the query says itself comes first. key_name : of the API key that asked.
+    quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : of its own promise.
+    profile : named set of objectives; the query's own come first. key_name : of the API key that asked.
     request_key : with it the same query, sent again, is answered with the same decision.
     reference : what the client calls the decision by later, under the same API key.
     turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.
     upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
-    None: any arm. pinned : the query itself names its arm, the
-    only one of ``candidates``.
+    None: any arm. pinned : the query itself names its arm, the only one of ``candidates``.
     """
 
     policy: str = DEFAULT_POLICY
@@ -226,6 +227,7 @@ class Query:
     quality_floor: float | None = None
     quality_confidence: float | None = None
     cost_weight: float | None = None
+    keep: float | None = None
     profile: str | None = None
     key_name: str | None = None
     expected_output_tokens: float | None = None
@@ -268,7 +270,7 @@ class Blend:
         return own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Decision:
     """One routing, immutable once committed.
 
@@ -278,18 +280,18 @@ class Decision:
 
     explored : another eligible arm has a higher ``mean - penalty``.
     reason : ``policy`` (drawn by the policy), ``quality_floor`` (least cost above the request's floor),
-        ``session`` (kept by its session) or ``pinned`` (named by the query): propensity 1, and left out of off-policy
-        estimates.
+        ``session`` (kept by its session), ``pinned`` (named by the query) or ``shadow`` (decided, not answered):
+        propensity 1, and left out of off-policy estimates.
     degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).
     epoch : the segment this decision's reward will be folded into.
     deferred : the client will activate it; until then rewards are held.
-    charges : what it puts on the accounts of budgets.
-    unaffordable_usd : predicted cost of the arms that budgets took out, by name: of these it is counted, too, what
-        they would have cost.
+    charges : what it puts on the accounts of budgets. unaffordable_usd : predicted cost of the arms that budgets took
+        out, by name: of these it is counted, too, what they would have cost.
     mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
-    key_name : of the API key that asked, None without API keys.
+    keep : the promise in force, None outside any. baseline : the arm of that, and of a rollout. promise : how both
+        stood. own_probability : the policy's own vector, where the baseline was blended into ``probability``.
+    key_name : of the API key that asked, None without API keys. reference : what its client calls it by, under that.
     generations : of the policy's arms that have had more than one.
-    reference : what its client calls it by, under ``key_name``.
     session_key : under which the session's arm is kept, where that is not ``session_id``.
     cache_loss_usd : what each arm would lose of a prompt cache that the session's arm has; None without one.
     request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
@@ -335,6 +337,10 @@ class Decision:
     reference: str | None = None
     session_key: str | None = None
     cache_loss_usd: FloatArray | None = None
+    keep: float | None = None
+    baseline: str | None = None
+    promise: Mapping[str, float | str] | None = None
+    own_probability: FloatArray | None = None
 
     @property
     def chosen_index(self) -> int:

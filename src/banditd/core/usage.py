@@ -79,9 +79,11 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
         reported["latency_ms"] = main.latency_ms
     reported = {name: getattr(main, name) if value is None else value for name, value in reported.items()}
     answered = main.error is None
+    # Whose answer a client left is who served: what it thinks of it, and what it cost, is that arm's.
+    gave = answered or main.error == "client_gone"
     return replace(
         report,
-        served_arm=main.arm if answered and main.arm != chosen_arm else None,
+        served_arm=main.arm if gave and main.arm != chosen_arm else None,
         error=None if answered else _failure(report.error, main),
         attempts=(*attempts[:index], replace(main, **reported), *attempts[index + 1 :]),
         **reported,

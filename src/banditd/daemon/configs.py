@@ -5,9 +5,11 @@ from __future__ import annotations
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
+from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
-from banditd.services.policy import PolicyConfig, RewardRules, SourceRule
+from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
+from banditd.settings.promise import PromiseSettings
 
 
 def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:
@@ -27,6 +29,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
             change_detection=section.change_detection,
         ),
         cost_weight=section.cost_weight,
+        switches=PolicySwitches(promise=_promise(section.promise), rollout=section.rollout, mode=section.mode),
         budgets=tuple(
             BudgetRule(name=b.name, usd=b.usd, per=b.per, of=b.of, at_stop=b.at_stop) for b in section.all_budgets()
         ),
@@ -39,6 +42,10 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(_arm(name, arm) for arm in section.arms),
     )
+
+
+def _promise(promise: PromiseSettings | None) -> PromiseRule | None:
+    return None if promise is None else PromiseRule(**promise.model_dump())
 
 
 def _reward_rules(reward: RewardSettings) -> RewardRules:

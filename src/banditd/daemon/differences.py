@@ -5,12 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from banditd.ports import ArmStore
+from banditd.daemon.price_file import PriceFileWatcher
+from banditd.ports import ArmStore, Clock
 from banditd.services.arm_differences import ArmDifference, arm_differences, plain_arms
+from banditd.services.arms import ArmService
 from banditd.services.policy import PolicyRuntime
+from banditd.settings import Settings
+from banditd.storage import Storage
 
 logger = logging.getLogger(__name__)
 _NAMED = 20
+
+
+async def compare_with_files(
+    settings: Settings, runtimes: Mapping[str, PolicyRuntime], storage: Storage, arms: ArmService, clock: Clock
+) -> PriceFileWatcher:
+    """Say where the stored arms differ from the configuration; gives what watches the files of prices."""
+    files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
+    await warn_of_differences(runtimes, storage.arms, priced_by_file=frozenset(files))
+    return PriceFileWatcher(files, arms=arms, jobs=storage.jobs, clock=clock)
 
 
 async def warn_of_differences(

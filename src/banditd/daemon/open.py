@@ -7,22 +7,20 @@ commands that work on the database without serving (rebuild, export) run on.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from banditd import __version__
-from banditd.core.ids import new_id
 from banditd.daemon.background import make_jobs
-from banditd.daemon.differences import warn_of_differences
+from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway
-from banditd.daemon.price_file import PriceFileWatcher
+from banditd.daemon.names import database_url, deadlines_of, holder_name, writer_name
+from banditd.daemon.promising import Promising, make_promising
+from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
 from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import JobScheduler
@@ -43,11 +41,14 @@ from banditd.services.money.amounts import AmountModels
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.keeping import PromiseService
+from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
 from banditd.services.reports.health import HealthService
 from banditd.services.reports.onboarding import OnboardingReports
 from banditd.services.reports.reports import ReportService
+from banditd.services.reports.tags import TagReports
 from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
@@ -77,6 +78,7 @@ class Daemon:
     health: HealthService
     storage: Storage
     runtimes: Mapping[str, PolicyRuntime]
+    promises: PromiseService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,30 +92,6 @@ class Workbench:
     holder: str
     secrets: Secrets
     tracing: Tracing | None = None
-
-
-def holder_name() -> str:
-    """A name for this process that no other has: host, process, a unique id."""
-    return f"{socket.gethostname()}:{os.getpid()}:{new_id(time.time_ns() // 1000)[-12:]}"
-
-
-def writer_name(settings: Settings) -> str:
-    """Names this replica's counters; the same after a restart, so that they do not multiply."""
-    return f"{socket.gethostname()}:{settings.server.port}"
-
-
-def database_url(settings: Settings) -> str:
-    """The database's URL; makes the folder of a SQLite file."""
-    url = settings.database.url.get_secret_value()
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return url
-
-
-def deadlines_of(settings: Settings) -> Deadlines:
-    """How long the daemon waits for its database."""
-    d = settings.database
-    return Deadlines(transaction_s=d.transaction_s, lock_s=d.lock_s, silence_s=d.silence_s, report_s=d.report_s)
 
 
 @asynccontextmanager
@@ -131,13 +109,12 @@ async def open_services(
     async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench)
-        services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, metrics)
+        promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
+        services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, promising, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
-        files = {name: p.prices_file for name, p in settings.policies.items() if p.prices_file is not None}
-        await warn_of_differences(bench.runtimes, bench.storage.arms, priced_by_file=frozenset(files))
-        prices = PriceFileWatcher(files, arms=services.arms, jobs=bench.storage.jobs, clock=bench.clock)
+        prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
             make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up),
@@ -150,6 +127,8 @@ async def open_services(
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
+        await promising.keeping.start()
+        stack.push_async_callback(promising.keeping.stop)
         stack.push_async_callback(maintenance.keep_budgets)
         stack.push_async_callback(jobs.close)
         offered = _offered(services, bench, tracing)
@@ -174,6 +153,7 @@ async def open_services(
             health=services.health,
             storage=bench.storage,
             runtimes=bench.runtimes,
+            promises=promising.keeping,
         )
 
 
@@ -219,11 +199,13 @@ class _Made:
     rewards: RewardService
     arms: ArmService
     reports: ReportService
+    tags: TagReports
     budgets: BudgetReports
     corrections: BudgetCorrections
     dashboard: DashboardReads
     health: HealthService
     breakers: Mapping[str, Breakers]
+    promises: PromiseReports
 
 
 def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services:
@@ -242,10 +224,12 @@ def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services
         ),
         arms=made.arms,
         reports=made.reports,
+        tags=made.tags,
         budgets=made.budgets,
         corrections=made.corrections,
         dashboard=made.dashboard,
         health=made.health,
+        promises=made.promises,
     )
 
 
@@ -267,28 +251,25 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
 
 
 def _make_services(
-    settings: Settings, bench: Workbench, learner: Learner, budgets: Mapping[str, BudgetBook], metrics: Metrics
+    settings: Settings,
+    bench: Workbench,
+    learner: Learner,
+    budgets: Mapping[str, BudgetBook],
+    promising: Promising,
+    metrics: Metrics,
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
     breakers = {
         name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
-    reports = _make_reports(bench)
+    reports = make_reports(bench.storage, runtimes, promising.reports, clock)
     return _Made(
         breakers=breakers,
+        promises=promising.reports,
         routing=RoutingService(
             runtimes=runtimes,
-            decider=TurnDecider(
-                runtimes=runtimes,
-                guards={name: SoftExclusions(breakers[name], TrafficCaps()) for name in runtimes},
-                budgets=budgets,
-                clock=clock,
-                rng=np.random.default_rng(),
-                metrics=metrics,
-                hash_input=InputHash(bench.secrets),
-                store_input=settings.privacy.store_input,
-            ),
+            decider=_make_decider(settings, bench, budgets, promising, breakers, metrics),
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
@@ -307,14 +288,7 @@ def _make_services(
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
-        tags=TagReports(
-            runtimes=runtimes,
-            reports=reports,
-            reader=storage.reports,
-            tags=storage.tags,
-            names=storage.tags,
-            clock=clock,
-        ),
+        tags=make_tag_reports(bench.storage, runtimes, reports, clock),
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
@@ -333,15 +307,24 @@ def _make_services(
     )
 
 
-def _make_reports(bench: Workbench) -> ReportService:
-    storage = bench.storage
-    return ReportService(
+def _make_decider(
+    settings: Settings,
+    bench: Workbench,
+    budgets: Mapping[str, BudgetBook],
+    promising: Promising,
+    breakers: Mapping[str, Breakers],
+    metrics: Metrics,
+) -> TurnDecider:
+    return TurnDecider(
         runtimes=bench.runtimes,
-        reader=storage.reports,
-        decisions=storage.decisions,
-        learning=storage.learning,
-        arms=storage.arms,
+        guards={name: SoftExclusions(breakers[name], TrafficCaps()) for name in bench.runtimes},
+        budgets=budgets,
+        promises=promising.books,
         clock=bench.clock,
+        rng=np.random.default_rng(),
+        metrics=metrics,
+        hash_input=InputHash(bench.secrets),
+        store_input=settings.privacy.store_input,
     )
 
 

@@ -23,6 +23,7 @@ from banditd.deciding.eligible import eligible_arms
 from banditd.deciding.money import Admission, admit, price_per_usd
 from banditd.deciding.objectives import ResourcePrices, cost_weight_of
 from banditd.deciding.pledge import DEARER, Pledge, blended, shares, without_dearer
+from banditd.deciding.rollout import Rollout
 from banditd.deciding.view import RouteView
 
 
@@ -44,11 +45,12 @@ class Situation:
     soft: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Case:
     """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
 
-    session_arm : that the query keeps. cached_arm : that has ``cached_tokens`` of the input in its prompt cache.
+    rollout : where only a part of the traffic is the policy's. session_arm : that the query keeps. cached_arm : that
+    has ``cached_tokens`` of the input in its prompt cache.
     """
 
     query: Query
@@ -57,6 +59,7 @@ class Case:
     session_arm: str | None = None
     accounts: tuple[Account, ...] = ()
     pledge: Pledge | None = None
+    rollout: Rollout | None = None
     cached_arm: str | None = None
     cached_tokens: float = 0.0
 
@@ -140,7 +143,9 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
-    draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms)
+    rollouts = [case.rollout for case in cases]
+    draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms, rollouts)
+    _baseline_is_no_trial(draw, cases, own_share)
     whole = draw.arms is allowed  # no quality floor has taken arms out
     exclusions = [
         _all_exclusions(
@@ -176,6 +181,13 @@ def _with_baseline(
     budgets = np.array([max(situation.price_per_usd, price_per_usd(case.accounts)) for case in cases])
     share = shares(pledges, allowed, budgets)
     return share, Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, share, least))
+
+
+def _baseline_is_no_trial(draw: Draw, cases: Sequence[Case], own_share: FloatArray) -> None:
+    """An answer of the baseline for the promise's sake, or its side's, is not exploration."""
+    for row, case in enumerate(cases):
+        if case.pledge is not None and own_share[row] < 1.0 and draw.index[row] == case.pledge.baseline:
+            draw.explored[row] = False
 
 
 def _kept(case: Case) -> str | None:

@@ -17,6 +17,7 @@ from banditd.core.types import BoolArray, FloatArray, IntArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.money import cut_floors
 from banditd.deciding.objectives import DEFAULT_CONFIDENCE, least_cost_above
+from banditd.deciding.rollout import Rollout, rolled_out
 from banditd.deciding.view import RouteView
 
 # Utilities closer than this are tied: drawing either is greedy.
@@ -28,7 +29,7 @@ class Draw:
     """One draw for each query.
 
     arms : the arms that the vector is over. probability : 0 elsewhere. index, propensity, uniform, explored :
-    (n_queries,). reason : ``policy``, ``session``, ``pinned`` or ``quality_floor``.
+    (n_queries,). reason : ``policy``, ``session``, ``pinned``, ``quality_floor`` or ``shadow``.
     """
 
     arms: BoolArray
@@ -76,11 +77,12 @@ def draw_arms(
     penalty: FloatArray,
     exploration_floor: float,
     uniforms: FloatArray,
+    rollouts: Sequence[Rollout | None] = (),
 ) -> Draw:
     """Draw an arm for each query.
 
     held : of each query the arm that the session keeps or the query names, -1 for none. scores : of the policy,
-    with floors. uniforms : float64 (n_queries,), in [0, 1).
+    with floors. uniforms : float64 (n_queries,), in [0, 1). rollouts : of each query, empty for none.
     """
     n, row = len(queries), np.arange(len(queries))
     arms, probability = allowed, scores.probability
@@ -110,11 +112,20 @@ def draw_arms(
         above = [i for i, clears in zip(floored, found.clears.tolist(), strict=True) if clears]
         probability[above], best[above] = found.probability[found.clears], found.best[found.clears]
         arms[above] = found.arms[found.clears]
+    sides = {i: one for i, one in enumerate(rollouts) if one is not None and held[i] < 0 and allowed[i, one.baseline]}
+    if sides:
+        arms, probability, uniforms = arms.copy(), probability.copy(), uniforms.copy()
+    for i, one in sides.items():
+        probability[i], uniforms[i] = rolled_out(probability[i], one, float(uniforms[i]))
+        arms[i, one.baseline] = True
     index = draw(probability, uniforms)
     explored = utility[row, index] < utility[row, best] - TIE
     for i in above:
         reason[i] = "quality_floor"
         explored[i] = index[i] != best[i]
+    for i, one in sides.items():
+        explored[i] &= one.side == "policy"
+        reason[i] = "shadow" if one.side == "shadow" else reason[i]
     return Draw(arms, probability, index, probability[row, index], uniforms, explored, reason)
 
 

@@ -6,22 +6,23 @@ about the baseline (``ope/reference.py``) and decides when the reference share m
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
-from banditd.core.types import BoolArray, FloatArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.deciding.pledge import Pledge
 from banditd.deciding.promise import (
-    BIAS_PRIOR,
     DOUBT,
     THIN,
     Misses,
     Promise,
     Terms,
+    bias_prior,
     blended_share,
     reference_share,
 )
@@ -37,13 +38,19 @@ class PromiseRule:
 
     baseline : ``dearest`` or an arm's name. keep : share of its quality to be kept, in [0.5, 1]. reference_share : of
     the traffic that goes to the baseline until the difference is known to ``precision`` (half-width of the 95 %
-    interval of its mean reward), in [0, 1).
+    interval of its mean reward), in [0, 1). keep_by_tag : tag to value to its own keep.
     """
 
     baseline: str = "dearest"
     keep: float = 0.95
     reference_share: float = 0.05
     precision: float = 0.02
+    keep_by_tag: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def keep_of(self, tags: Mapping[str, str]) -> float:
+        """What is kept for a query with these tags: the highest of those that its tags ask for."""
+        wanted = [self.keep_by_tag[name].get(value) for name, value in tags.items() if name in self.keep_by_tag]
+        return max((keep for keep in wanted if keep is not None), default=self.keep)
 
 
 class Keeper:
@@ -70,7 +77,7 @@ class Keeper:
     def pledge(self) -> Pledge:
         """What is asked of the next decision."""
         share = blended_share(self.terms, self.reference_share)
-        return Pledge(self.baseline, self.terms.price_per_usd, share)
+        return Pledge(self.baseline, self.terms.price_per_usd, share, self.rule.keep, self.terms.state)
 
     def observe(
         self,
@@ -83,7 +90,7 @@ class Keeper:
         played: FloatArray,
     ) -> None:
         """Note a decision under this promise; shapes as in ``Promise.observe``."""
-        bias = self.misses.bias(BIAS_PRIOR)
+        bias = self.misses.bias(bias_prior(self.evidence.since_alarm))
         self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own, mean=mean, played=played, bias=bias)
         self._silence += 1
 
@@ -101,11 +108,54 @@ class Keeper:
     def relearn(self, rated: Sequence[RatedDecision]) -> None:
         """Learn these and nothing else, oldest first: what the log says, after a restart or on another replica."""
         news = len(rated) > self.evidence.rated + self.evidence.unsupported
-        silence = 0 if news else self._silence
-        self.misses, self.evidence, self._precise = Misses(), BaselineEvidence(self.rule.keep), False
+        self.adopt(self.judged(rated), news=news)
+
+    def judged(self, rated: Sequence[RatedDecision]) -> Keeper:
+        """Another keeper of the same promise that has learned these and nothing else, oldest first."""
+        judge = Keeper(self.rule, n_arms=0, n_features=0, baseline=self.baseline)
         for one in rated:
-            self.learn(one)
-        self._silence = silence
+            judge.learn(one)
+        return judge
+
+    def judged_of(self, rated: Sequence[tuple[RatedDecision, bool]]) -> Keeper:
+        """The same, of decisions about this baseline under this promise (True) and under others.
+
+        What arms earn beyond their predictions is the same whatever was promised; what was kept is not.
+        """
+        judge = Keeper(self.rule, n_arms=0, n_features=0, baseline=self.baseline)
+        for one, mine in rated:
+            if mine:
+                judge.learn(one)
+            else:
+                judge.misses.add(one)
+        return judge
+
+    def begin_with(self, other: Keeper, *, misses: bool) -> None:
+        """Begin with the recent decisions of another, and with its misses where the baseline is the same."""
+        self.promise.window = other.promise.window.copied()
+        if misses:
+            self.misses = copy.copy(other.misses)
+
+    def realign(self, columns: IntArray, *, baseline: int) -> None:
+        """The arms are others now. columns : intp, where each was before, -1 for a new one."""
+        self.baseline = self.promise.baseline = baseline
+        self.promise.window.realign(columns)
+
+    def reprice(self, factor: FloatArray) -> None:
+        """Prices are now so many times what they were, float64 (K,)."""
+        self.promise.window.reprice(factor)
+
+    def adopt(self, judged: Keeper, *, news: bool) -> None:
+        """Take over what another one has learned. news : it knows rewards that this one did not."""
+        self.misses, self.evidence, self._precise = judged.misses, judged.evidence, judged._precise
+        if news:
+            self._silence = 0
+
+    def frozen(self) -> Keeper:
+        """A copy to solve on in another thread while this one goes on observing."""
+        still = copy.copy(self)
+        still.promise = self.promise.frozen()
+        return still
 
     @property
     def due(self) -> bool:

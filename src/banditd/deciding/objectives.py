@@ -21,6 +21,7 @@ class Profile:
     """A named objective. What is None is left to the policy."""
 
     cost_weight: float | None = None
+    keep: float | None = None
     max_cost_usd: float | None = None
     max_latency_ms: float | None = None
     quality_floor: float | None = None
@@ -74,7 +75,30 @@ def with_profile(query: Query, profiles: dict[str, Profile]) -> Query:
         for field in dataclasses.fields(Profile)
         if getattr(query, field.name) is None and getattr(profile, field.name) is not None
     }
+    if query.cost_weight is not None or query.keep is not None:  # a weight and a promise exclude each other
+        filled = {name: value for name, value in filled.items() if name not in {"cost_weight", "keep"}}
     return dataclasses.replace(query, **filled) if filled else query
+
+
+def check_keep(query: Query, *, promised: bool) -> None:
+    """Refuse a query's own ``keep`` where it cannot hold. promised : the policy has a promise, and so a baseline.
+
+    Raises
+    ------
+    InvalidInputError : says what to leave out.
+    """
+    if query.keep is None:
+        return
+    for name in ("cost_weight", "quality_floor"):
+        if getattr(query, name) is not None:
+            raise InvalidInputError(f"keep and {name} exclude each other: leave one of them out", field="/keep")
+    if not promised:
+        raise InvalidInputError(
+            f"policy {query.policy} has no promise, so there is no baseline to keep a share of; leave keep out, or "
+            f"set policies.{query.policy}.promise (PATCH /v1/policies/{query.policy} does it while the daemon runs)",
+            code="PROMISE_NONE",
+            field="/keep",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,12 +21,15 @@ class Pledge:
     """A promise as it stands for one query.
 
     baseline : index of the arm. price_per_usd : what a dollar of predicted cost takes off the reward. share : of the
-    traffic that the policy may decide, in [0, 1]; the rest is the baseline's.
+    traffic that the policy may decide, in [0, 1]; the rest is the baseline's. keep : share of the baseline's quality
+    that is promised. state : how the promise stands.
     """
 
     baseline: int
     price_per_usd: float
     share: float
+    keep: float = 0.95
+    state: str = "learning"
 
 
 def without_dearer(pledges: Sequence[Pledge | None], eligible: BoolArray, cost_usd: FloatArray) -> BoolArray:

@@ -13,14 +13,17 @@ a_t != b, bias what answers of other arms earned beyond their predictions lately
     g(l) = min(1, slack / loss(l))
 
 of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played:
-p = g policy(l) + (1 - g) onehot(b). Rewards lie in [0, 1], so g never falls much below (1 - keep) / 2: that much may
-always leave the baseline, whatever the others are worth. It is the dual of a budget's pacer with quality for money
+p = g policy(l) + (1 - g) onehot(b). Above a steepest price predictions are not believed: there the best of many noisy
+means is chosen, which is overrated. But rewards lie in [0, 1], so slack / mean_t mu(x_t, b) of the traffic may leave
+whatever the others are worth; it goes on trying cheaper arms at such prices where nothing else seems to save, or some
+bad first answers would end all learning. It is the dual of a budget's pacer with quality for money
 (Agrawal and Devanur 2016); the margin is conservative in the sense of Kazerouni et al. 2017, but of a mean, not of
 every step, which would save nothing.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,11 +44,14 @@ EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards): a young model
 HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
 CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
+STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
 DOUBTED_PRIOR: Final = 0.3  # the same after an alarm: the predictions have just been proved wrong
-DOUBT: Final = 300  # rated decisions that an alarm is remembered for
+DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
+TRUST_DOUBLES: Final = 100.0  # ... after which what may leave it doubles every so many ...
+DISTRUST: Final = 1500  # ... and in which misses are believed readily: predictions that were wrong learn slowly
 SILENCE: Final = 300  # decisions without any reward after which nothing is known any more
 COLD: Final = 100  # decisions before which the lack of rewards says nothing
 THIN: Final = 300  # rated decisions that mostly left the baseline before its reference share may taper
@@ -128,6 +134,17 @@ class Window:
         """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
         self._cost *= factor
 
+    def realign(self, columns: IntArray) -> None:
+        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
+        known = columns >= 0
+        self._cost = np.where(known, self._cost[:, columns], 0.0)
+        self._eligible = np.where(known, self._eligible[:, columns], False)
+        self._own = np.where(known, self._own[:, columns], 0.0)
+
+    def copied(self) -> Window:
+        """The same at this moment."""
+        return copy.deepcopy(self)
+
     @property
     def x(self) -> FloatArray:
         return self._x[: self.size]
@@ -183,6 +200,12 @@ class Promise:
         value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
         self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
 
+    def frozen(self) -> Promise:
+        """A copy that ``observe`` does not change."""
+        still = copy.copy(self)
+        still.window = self.window.copied()
+        return still
+
     @property
     def due(self) -> bool:
         """Whether terms should be solved for anew, by the count of decisions."""
@@ -198,12 +221,11 @@ class Promise:
         """
         if self.window.size == 0:
             return self.terms
-        doubted = since_alarm is not None and since_alarm < DOUBT
         candidates = _Candidates(self.window, posterior, self.baseline)
         allowed = (1.0 - self.keep) * candidates.baseline_reward
         slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.rewards, 1))
-        bias = misses.bias(DOUBTED_PRIOR if doubted else BIAS_PRIOR)
+        bias = misses.bias(bias_prior(since_alarm))
         excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
         steepest = max(STEEPEST * allowed, 0.02)
         away = not self.window.was_eligible(self.baseline)
@@ -214,31 +236,42 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        for price, arms in candidates.ladder(steepest):
+        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
+        for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
             gap, error, off = candidates.loss(arms)
             loss = gap - bias * off + excess + caution * error
             share = 1.0 if loss <= slack else max(slack / loss, LEAST_SHARE)
-            if away and share < 1.0 and price > 0.0:
+            trial = price * candidates.baseline_usd > steepest
+            if trial:
+                share = min(share, safe)
+            if away and (trial or (share < 1.0 and price > 0.0)):
                 continue  # nothing to fall back to: the highest price that still holds, else the best there is
             share = 1.0 if away else share
             saves = share * candidates.saving_usd(arms)
             if saves > best.saves_usd + 1e-12:
-                state: State = "baseline_away" if away else "keeping"
+                state: State = "baseline_away" if away else "nothing_to_save" if trial else "keeping"
                 best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
-        self.terms = best if away else self._held_back(best, misses, silence=silence, doubted=doubted)
+        self.terms = best if away else self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
         return self.terms
 
-    def _held_back(self, best: Terms, misses: Misses, *, silence: int, doubted: bool) -> Terms:
+    def _held_back(self, best: Terms, misses: Misses, *, silence: int, since_alarm: int | None) -> Terms:
         """The terms with the share that may leave the baseline cut where the predictions cannot be trusted."""
         state = best.state
         if (misses.rewards == 0 and self.decisions > COLD) or silence > SILENCE:
             state = "no_rewards"
-        elif doubted:
+        elif since_alarm is not None and since_alarm < DOUBT:
             state = "broken"
         elif misses.rewards < EARLY_REWARDS and state == "keeping":
             state = "learning"
-        share = min(best.share, 1.0 - self.keep) if state in {"no_rewards", "broken"} else best.share
+        calm = math.inf if since_alarm is None else max((since_alarm - DOUBT) / TRUST_DOUBLES, 0.0)
+        trusted = 2.0 ** min(calm, 10.0)
+        share = min(best.share, (1.0 - self.keep) * (1.0 if state in {"no_rewards", "broken"} else trusted))
         return replace(best, share=max(share, LEAST_SHARE), state=state)
+
+
+def bias_prior(since_alarm: int | None) -> float:
+    """Standard deviation of the bias before anything is seen; ``since_alarm`` as in ``Promise.solve``."""
+    return BIAS_PRIOR if since_alarm is None or since_alarm >= DISTRUST else DOUBTED_PRIOR
 
 
 def reference_share(configured: float, *, precise: bool) -> float:

@@ -194,14 +194,6 @@ def build_view(
     )
 
 
-def dearest_arm(view: RouteView) -> str | None:
-    """The enabled arm that costs most on a typical query; None where none is enabled."""
-    if not view.enabled.size:
-        return None
-    cost_usd = view.cost_usd(view.typical_input_tokens, view.output_tokens)
-    return view.arms[int(np.where(view.serves, cost_usd, -np.inf).argmax())].arm
-
-
 def _saved_per_mtok(arm: Arm) -> float:
     """Dollars less for a million tokens of input that the provider has cached; 0 where nobody said."""
     cached = arm.price.usd_per_mtok_cached_in

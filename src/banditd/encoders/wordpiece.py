@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from tokenizers import Tokenizer
@@ -58,14 +59,12 @@ class WordPieces:
                 break
         if text.isascii():  # beyond ASCII lower-casing is left to the tokeniser, which knows its own rules
             text = text.lower()
-        ids: list[int] = []
-        memory = self._memory
-        for chunk in text.split():
-            try:
-                ids += memory[chunk]
-            except KeyError:
-                ids += self._learn(chunk)
-        return ids
+        chunks = text.split()
+        try:
+            return list(chain.from_iterable(map(self._memory.__getitem__, chunks)))
+        except KeyError:
+            # Nearly always all are known, so looking twice costs nothing.
+            return [row for chunk in chunks for row in self._memory.get(chunk) or self._learn(chunk)]
 
     def _learn(self, chunk: str) -> list[int]:
         pieces = self._cut_ascii(chunk) if chunk.isascii() else self._cut(chunk)

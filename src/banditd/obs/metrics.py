@@ -186,6 +186,21 @@ class Metrics:
             "Estimated mean reward less that of the best random mix of two arms at the same cost.",
             "policy",
         )
+        self.savings_usd = self._gauge(
+            "banditd_savings_usd", "Saved against always the baseline, over the policy's life.", "policy"
+        )
+        self.savings_ratio = self._gauge(
+            "banditd_savings_ratio", "The same as a share of what the baseline would have cost.", "policy"
+        )
+        self.quality_ratio = self._gauge(
+            "banditd_quality_ratio",
+            "Reward over what the baseline would have earned, and the ends of its 95 % interval.",
+            "policy",
+            "bound",
+        )
+        self.promise_held = self._gauge(
+            "banditd_promise_held", "1 while the promise is known to be held, 0 broken; absent: not known.", "policy"
+        )
         self.budget_charged = self._gauge(
             "banditd_budget_charged_usd", "Charged to a budget's account of all decisions.", "policy", "budget"
         )
@@ -196,12 +211,29 @@ class Metrics:
             "budget",
             "action",
         )
+        self._define_promises()
         self.job_runs = self._counter("banditd_job_runs", "Runs of background jobs.", "task", "outcome")
         self.job_seconds = self._gauge("banditd_job_seconds", "Duration of a job's last run.", "task")
         self.job_last_run = self._gauge(
             "banditd_job_last_run_timestamp_seconds", "When a job last ended, Unix time.", "task"
         )
         self.up = self._gauge("banditd_ready", "1 while the process is ready for traffic, as of this scrape.")
+
+    def _define_promises(self) -> None:
+        names = ("policy", "keep")
+        self.promise_gauges = {
+            "ratio": self._gauge("banditd_promise_ratio", "Mean reward over the baseline's.", *names),
+            "low": self._gauge("banditd_promise_ratio_low", "Lower end of its 95 % interval.", *names),
+            "high": self._gauge("banditd_promise_ratio_high", "Upper end of its 95 % interval.", *names),
+            "share": self._gauge("banditd_promise_share", "Of the traffic that may leave the baseline.", *names),
+            "price_per_usd": self._gauge("banditd_promise_price_per_usd", "Reward that a dollar must bring.", *names),
+        }
+        self.promise_state = self._gauge(
+            "banditd_promise_state", "1 for the state in which a promise is.", *names, "state"
+        )
+        self.rollout_share = self._gauge(
+            "banditd_rollout_share", "Share of the traffic that the policy decides.", "policy"
+        )
 
     def child(self, metric: Labelled, *labels: str) -> Any:
         """The labelled child of a metric from a bounded cache, without the library's lock.
@@ -263,6 +295,16 @@ class Metrics:
         else:
             gauge.labels(*labels).set(value)
 
+    def show_savings(self, policy: str, found: Mapping[str, Any]) -> None:
+        """Publish the headline of a policy, as ``GET /v1/savings`` gives it."""
+        saved, lost = found["saved"], found["lost"]
+        self.show(self.savings_usd, saved["usd"], policy)
+        self.show(self.savings_ratio, saved["share"], policy)
+        low, high = lost["quality_interval"] or (None, None)
+        for bound, value in (("value", lost["quality_ratio"]), ("low", low), ("high", high)):
+            self.show(self.quality_ratio, value, policy, bound)
+        self.show(self.promise_held, {"yes": 1.0, "no": 0.0}.get(found["held"]), policy)
+
     def set_arms(self, policy: str, arms: Mapping[str, tuple[bool, float | None]]) -> None:
         """Publish the arms of a policy: name to (enabled, mean reward or None). Arms that are gone disappear."""
         for gauge in (self.arm_enabled, self.arm_mean_reward, self.arm_changed):
@@ -273,6 +315,22 @@ class Metrics:
         for arm, (enabled, mean) in arms.items():
             self.show(self.arm_enabled, enabled, policy, arm)
             self.show(self.arm_mean_reward, mean, policy, arm)
+
+    def set_promises(self, policy: str, promises: Mapping[str, Mapping[str, Any]]) -> None:
+        """Publish a policy's promises: keep as text to what is said of it. Those that are gone disappear."""
+        for gauge in (*self.promise_gauges.values(), self.promise_state):
+            for family in list(gauge.collect()):
+                for sample in family.samples:
+                    labels = sample.labels
+                    found = (
+                        promises.get(labels["keep"]) if labels["policy"] == policy else {"state": labels.get("state")}
+                    )
+                    if found is None or labels.get("state", found["state"]) != found["state"]:
+                        gauge.remove(*labels.values())
+        for keep, one in promises.items():
+            for name, gauge in self.promise_gauges.items():
+                self.show(gauge, one[name] if name in one else one["quality"][name], policy, keep)
+            self.promise_state.labels(policy, keep, one["state"]).set(1)
 
     def set_rows(self, totals: Mapping[str, int]) -> None:
         """Publish the row counts of ``ReportReader.totals``: table name to count (>= 0)."""

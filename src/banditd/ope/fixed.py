@@ -9,10 +9,10 @@ How sure follows from the design, that is from the logged probabilities of *all*
 
     half = t sqrt(s2 mean((1 - p_a) / p_a) / n)
 
-with s2 the residual power of the decisions that drew the arm and two pseudo-residuals of 1/4, and t Student's
-quantile at min(drawn, worth) - 1 degrees, worth = n / mean(1 / p_a). An empirical variance of phi misses the
-decisions on which the arm was improbable and so never drawn: it is narrowest where least is known. Sums are all that
-has to be kept. Pure.
+with s2 the mean residual power of the decisions that drew the arm, with two pseudo-residuals of 1/4 (see
+``mean_residual_power``), and t Student's quantile at min(drawn, worth) - 1 degrees, worth = n / mean(1 / p_a). An
+empirical variance of phi misses the decisions on which the arm was improbable and so never drawn: it is narrowest
+where least is known. Sums are all that has to be kept. Pure.
 """
 
 from __future__ import annotations
@@ -109,9 +109,22 @@ def design_half_width(rated: int, drawn: int, inverse_probability: float, residu
     sample = min(float(drawn), worth(rated, inverse_probability))
     if sample < FEWEST:
         return math.inf
-    power = (residual_power + _PSEUDO_POWER) / (drawn + 2)
+    power = mean_residual_power(rated, drawn, residual_power)
     odds = max(inverse_probability - rated, 0.0)
     return float(stdtrit(sample - 1.0, _LEVEL)) * math.sqrt(power * odds) / rated
+
+
+def mean_residual_power(rated: int, drawn: int, residual_power: float) -> float:
+    """Mean square of what an arm's answers miss of their predictions, with two pseudo-residuals of 1/4.
+
+    It is needed of the decisions that did not draw the arm. Where those are few and the others many, as of an arm
+    that answers nearly everything, the many speak of other decisions (later ones, predicted better): they count for
+    as many as the few.
+    """
+    if drawn <= 0:
+        return _PSEUDO_POWER / 2.0
+    counted = min(drawn, rated - drawn)
+    return (residual_power * counted / drawn + _PSEUDO_POWER) / (counted + 2)
 
 
 def fixed_arm_terms(mean: float, probability: float, reward: float, *, drawn: bool) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from banditd.ope.fixed import FEWEST, FixedArmSums
+from banditd.ope.fixed import FEWEST, FixedArmSums, mean_residual_power
 
 _Z: Final = 1.959963984540054
 
@@ -29,7 +29,7 @@ def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> 
     if share <= 0.0:
         return None
     share = min(share, 1.0)
-    power = (sums.residual_power + 0.5) / (sums.drawn + 2)
+    power = mean_residual_power(sums.rated, sums.drawn, sums.residual_power)
     to_come = (1.0 - share) / share
     so_far = max(sums.inverse_probability - sums.rated, 0.0)
     linear = _Z * _Z * power * to_come

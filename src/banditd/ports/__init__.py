@@ -32,8 +32,9 @@ from banditd.ports.learning import (
     StoredSegment,
 )
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
-from banditd.ports.outcomes import GuardedOutcome, RecentOutcomes, UsageOutcome
+from banditd.ports.outcomes import GuardedOutcome, PromisedOutcome, RatedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
+from banditd.ports.switches import StoredSwitches, SwitchStore
 from banditd.ports.usage import PriceCost
 
 __all__ = [
@@ -52,12 +53,16 @@ __all__ = [
     "LeaseStore",
     "Maintenance",
     "PriceCost",
+    "PromisedOutcome",
+    "RatedOutcome",
     "RecentOutcomes",
     "Revise",
     "Secrets",
     "StatDelta",
     "StoredLearning",
     "StoredSegment",
+    "StoredSwitches",
+    "SwitchStore",
     "UsageOutcome",
 ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from banditd.core.types import Blend, FloatArray
+from banditd.ope.reference import RatedDecision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,30 @@ class GuardedOutcome:
     penalty: Sequence[float]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RatedOutcome:
+    """A rewarded decision under a promise, drawn from its logged vector, whose drawn arm served."""
+
+    decision_id: str
+    keep: float
+    baseline: str
+    rated: RatedDecision
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromisedOutcome:
+    """A decision under a promise as it was drawn; vectors over ``arms``, the eligible ones. x : (n_features,)."""
+
+    keep: float
+    baseline: str
+    x: FloatArray
+    arms: tuple[str, ...]
+    cost_usd: FloatArray
+    mean: FloatArray
+    probability: FloatArray
+    own_probability: FloatArray
+
+
 class RecentOutcomes(Protocol):
     async def usage(self, policy: str, schema_hash: str, limit: int, of_each_arm: int) -> Sequence[UsageOutcome]:
         """The newest reported (not estimated, not failed) usage under a schema, oldest first.
@@ -46,3 +71,9 @@ class RecentOutcomes(Protocol):
 
     async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:
         """Among the ``limit`` newest rewarded decisions, those with a blend whose drawn arm served, oldest first."""
+
+    async def rated(self, policy: str, limit: int) -> Sequence[RatedOutcome]:
+        """Among the ``limit`` newest rewarded decisions, those drawn under a promise, oldest first."""
+
+    async def promised(self, policy: str, schema_hash: str, limit: int) -> Sequence[PromisedOutcome]:
+        """Among the ``limit`` newest decisions, those under a promise with contexts of a schema, oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from banditd.core.money import AccountKey, AccountTotals, Charge
-from banditd.ports import GuardedOutcome, UsageOutcome
+from banditd.ports import GuardedOutcome, PromisedOutcome, RatedOutcome, UsageOutcome
 
 
 class MemoryAccounts:
@@ -54,4 +54,10 @@ class NoOutcomes:
         return ()
 
     async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:
+        return ()
+
+    async def rated(self, policy: str, limit: int) -> Sequence[RatedOutcome]:
+        return ()
+
+    async def promised(self, policy: str, schema_hash: str, limit: int) -> Sequence[PromisedOutcome]:
         return ()

@@ -6,6 +6,7 @@ by one arm, by the best mix of two, and by a linear model of the contexts with t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -103,8 +104,8 @@ def promise_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None) ->
         "baseline": plan.data.arms[baseline],
         "quality_ratio": {
             "mean": _mean(per_seed, "quality_ratio"),
-            "worst_seed": min(_number(one, "quality_ratio") for one in per_seed),
-            "first_500_worst_seed": min(_number(one, "quality_ratio_first_500") for one in per_seed),
+            "worst_seed": _least(per_seed, "quality_ratio"),
+            "first_500_worst_seed": _least(per_seed, "quality_ratio_first_500"),
             "last_third": _mean(per_seed, "quality_ratio_last_third"),
         },
         "cost_share": {
@@ -147,19 +148,30 @@ def _of_seed(plan: Plan, run: SeedRun, baseline: int) -> dict[str, object]:
         "cost_share_last_third": ratio(spent, base_usd, last),
         "baseline_share": float((run.chosen == baseline).mean()),
         "held": "unknown" if verdict is None else verdict.held(plan.options.keep or 1.0),
-        "interval": None if verdict is None or verdict.low is None else [verdict.low, verdict.high],
+        "interval": _interval(verdict),
     }
 
 
-def single(plan: Plan, rows: np.ndarray, baseline: int) -> float:
-    """Cost share of the cheapest arm that reaches the quality by itself."""
+def _interval(verdict: Verdict | None) -> list[float | None] | None:
+    """[low, high] of the ratio, None without one; high is None where the baseline may be worth nothing."""
+    if verdict is None or verdict.low is None or verdict.high is None:
+        return None
+    return [verdict.low, verdict.high if math.isfinite(verdict.high) else None]
+
+
+def single(plan: Plan, rows: np.ndarray, baseline: int) -> float | None:
+    """Cost share of the cheapest arm that reaches the quality by itself; None where the baseline has no score."""
+    if not _is_scored(plan, rows, baseline):
+        return None
     reward, cost = column_means(plan.data.score[rows]), plan.data.cost_usd[rows].mean(axis=0)
     good = reward >= (plan.options.keep or 1.0) * reward[baseline] - 1e-12
     return float(cost[good].min() / max(cost[baseline], 1e-300))
 
 
-def mixture(plan: Plan, rows: np.ndarray, baseline: int) -> float:
-    """Cost share of the cheapest mix of two arms that reaches the quality: a coin toss."""
+def mixture(plan: Plan, rows: np.ndarray, baseline: int) -> float | None:
+    """Cost share of the cheapest mix of two arms that reaches the quality: a coin toss; None as in ``single``."""
+    if not _is_scored(plan, rows, baseline):
+        return None
     reward, cost = column_means(plan.data.score[rows]), plan.data.cost_usd[rows].mean(axis=0)
     target = (plan.options.keep or 1.0) * reward[baseline]
     return _cheapest(reward, cost, float(target)) / max(float(cost[baseline]), 1e-300)
@@ -168,7 +180,7 @@ def mixture(plan: Plan, rows: np.ndarray, baseline: int) -> float:
 def contextual(plan: Plan, rows: np.ndarray, baseline: int, x: FloatArray) -> float | None:
     """Cost share of a linear model of the contexts, price in hindsight, predictions held out; None with few rows."""
     score, cost = plan.data.score[rows], plan.data.cost_usd[rows]
-    if rows.size < 10 * FOLDS:
+    if rows.size < 10 * FOLDS or not _is_scored(plan, rows, baseline):
         return None
     fold = np.random.default_rng(0).permutation(rows.size) % FOLDS
     predicted = np.zeros(score.shape)
@@ -186,7 +198,7 @@ def contextual(plan: Plan, rows: np.ndarray, baseline: int, x: FloatArray) -> fl
     for price in (_PRICES / max(float(mean_cost[baseline]), 1e-300)).tolist():
         arms = (predicted - price * mean_cost).argmax(axis=1)
         earned = score[row, arms]
-        reward.append(float(earned[np.isfinite(earned)].mean()))
+        reward.append(float(earned[np.isfinite(earned)].mean()) if np.isfinite(earned).any() else -math.inf)
         spent.append(float(cost[row, arms].mean()))
     base = score[:, baseline]
     target = (plan.options.keep or 1.0) * float(base[np.isfinite(base)].mean())
@@ -197,6 +209,8 @@ def contextual(plan: Plan, rows: np.ndarray, baseline: int, x: FloatArray) -> fl
 
 def _cheapest(reward: FloatArray, cost: FloatArray, target: float) -> float:
     """Least mean cost of a mix of two of the points with at least ``target`` reward; one of them reaches it."""
+    able = np.isfinite(reward)  # not an arm that was never scored
+    reward, cost = reward[able], cost[able]
     good = reward >= target - 1e-12
     best = float(cost[good].min())
     for i in np.flatnonzero(good).tolist():
@@ -206,13 +220,20 @@ def _cheapest(reward: FloatArray, cost: FloatArray, target: float) -> float:
     return best
 
 
-def _number(one: dict[str, object], key: str) -> float:
-    value = one[key]
-    return float(value) if isinstance(value, int | float) else float("nan")
+def _is_scored(plan: Plan, rows: np.ndarray, baseline: int) -> bool:
+    return bool(np.isfinite(plan.data.score[rows, baseline]).any())
+
+
+def _known(per_seed: Sequence[dict[str, object]], key: str) -> list[float]:
+    return [float(value) for one in per_seed if isinstance(value := one[key], int | float)]
+
+
+def _least(per_seed: Sequence[dict[str, object]], key: str) -> float | None:
+    return min(_known(per_seed, key), default=None)
 
 
 def _mean(per_seed: Sequence[dict[str, object]], key: str) -> float | None:
-    return _mean_of([_number(one, key) for one in per_seed if one[key] is not None])
+    return _mean_of(_known(per_seed, key))
 
 
 def _mean_of(values: Sequence[float | None]) -> float | None:

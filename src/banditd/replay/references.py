@@ -79,7 +79,9 @@ def mixture_utility(score: FloatArray, cost_usd: FloatArray, spend_usd: float, p
 
     score : (n, K) with NaN; cost_usd : (n, K); price : utility per dollar (0 where a budget is the objective).
     """
-    mixture = fixed_mixture_at_cost(column_means(score), cost_usd.mean(axis=0), spend_usd)
+    means = column_means(score)
+    scored = np.isfinite(means)  # an arm without any score is worth nobody knows what
+    mixture = fixed_mixture_at_cost(means[scored], cost_usd.mean(axis=0)[scored], spend_usd)
     return mixture.reward - price * mixture.cost_usd
 
 

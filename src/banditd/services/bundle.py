@@ -164,6 +164,10 @@ class Arms(Protocol):
 class Reports(Protocol):
     async def stats(self, policy: str, window_s: int | None) -> Mapping[str, object]: ...
 
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]: ...
+
     async def contexts(self, policy: str) -> Mapping[str, object]: ...
 
     async def timeseries(
@@ -222,6 +226,16 @@ class Corrections(Protocol):
         """Correct an account once. Raises NotFoundError, ConflictError, InvalidInputError."""
 
 
+class Promises(Protocol):
+    def promise(self, policy: str) -> Mapping[str, object]:
+        """How the policy's promise stands. Raises NotFoundError."""
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> Mapping[str, object]:
+        """Change ``rollout``, ``mode``, ``promise`` durably; gives how it stands. Raises NotFoundError,
+        InvalidInputError.
+        """
+
+
 class Dashboard(Protocol):
     async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
@@ -243,6 +257,9 @@ class Gateway(Protocol):
 
     async def settled(self) -> None:
         """Wait for the settlements that are under way."""
+
+    def answering(self, reference: Reference) -> Exchange | None:
+        """The exchange whose answer has this id and is not stored yet."""
 
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded."""
@@ -289,6 +306,7 @@ class Services:
     corrections: Corrections
     dashboard: Dashboard
     health: Health
+    promises: Promises
     gateway: Gateway | None = None
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None

@@ -24,6 +24,7 @@ from banditd.ports import Clock
 from banditd.services.eligibility import SoftExclusions
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.book import PromiseBook, promise_of
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
 MOST_QUERIES: Final = 64
@@ -93,6 +94,7 @@ class TurnDecider:
         runtimes: Mapping[str, PolicyRuntime],
         guards: Mapping[str, SoftExclusions],
         budgets: Mapping[str, BudgetBook],
+        promises: Mapping[str, PromiseBook],
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
@@ -102,6 +104,7 @@ class TurnDecider:
         self._runtimes = runtimes
         self._guards = guards
         self._budgets = budgets
+        self._promises = promises
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -172,6 +175,7 @@ class TurnDecider:
         contexts = runtime.builder.contexts([one.described for one in prepared])
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
         situation = self._situation(runtime)
+        cases = self._promises[runtime.name].asking(cases, situation.view)
         decided = decide(situation, cases, uniforms)
         for budget, done in decided.stopped:
             self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
@@ -203,6 +207,8 @@ class TurnDecider:
         if not query.dry_run:
             self._guards[runtime.name].drawn(view, chosen.arm, situation.now_us)
             charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
+            self._promises[runtime.name].observe(view, case, decided, row)
+        keep, baseline, promise, own_probability = promise_of(view, case, decided, row)
         unaffordable = decided.admissions[row].excluded
         return Decision(
             decision_id=values.decision_id,
@@ -243,6 +249,10 @@ class TurnDecider:
             generations=view.generations,
             request_key=query.request_key,
             reference=query.reference,
+            keep=keep,
+            baseline=baseline,
+            promise=promise,
+            own_probability=own_probability,
             unaffordable_usd={view.snapshot.arms[i]: float(decided.priced.cost_usd[row, i]) for i in unaffordable},
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
@@ -12,6 +12,7 @@ from banditd.budget.amounts import Amounts
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, ArmUsage, FloatArray, Query
+from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, build_view
 from banditd.features.context import ContextBuilder, Described
@@ -39,12 +40,36 @@ class RewardRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySwitches:
+    """What an operator turns while the daemon runs.
+
+    promise : None for none. rollout : share of the traffic that the policy decides, in [0, 1]; the baseline answers
+    the rest. mode : ``route``, or ``shadow``: the policy decides and logs, the baseline answers.
+    """
+
+    promise: PromiseRule | None = None
+    rollout: float = 1.0
+    mode: str = "route"
+
+    @property
+    def idle(self) -> bool:
+        """Whether the policy is left alone."""
+        return self.promise is None and self.rollout >= 1.0 and self.mode == "route"
+
+    @property
+    def baseline(self) -> str:
+        """Which arm stands for the rest: ``dearest`` or an arm's name."""
+        return "dearest" if self.promise is None else self.promise.baseline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     """The operator's settings of one policy, as plain values."""
 
     name: str
     settings: PolicySettings
     cost_weight: float = 0.0
+    switches: PolicySwitches = field(default_factory=PolicySwitches)
     budgets: tuple[BudgetRule, ...] = ()
     profiles: dict[str, Profile] = field(default_factory=dict)
     resources: ResourcePrices = field(default_factory=ResourcePrices)
@@ -60,17 +85,20 @@ class PolicyRuntime:
     """The mutable cell of one policy: routing reads ``view``, the learner and the arm service replace it.
 
     state : what ``view`` was made of, the learner's to change; reports read it. None before the learner has started.
+    switches : as they stand, the configuration's with what was patched since.
     """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
         self.config = config
         self.builder = builder
+        self.switches = config.switches
         self.arms: tuple[Arm, ...] = ()
         self.usage: dict[str, ArmUsage] = {}
         self.state: PolicyState | None = None
         self._amounts: Amounts | None = None
         self._view: RouteView | None = None
         self.published_at_us = 0
+        self.published: Callable[[], None] | None = None  # called with every snapshot
 
     @property
     def name(self) -> str:
@@ -107,6 +135,8 @@ class PolicyRuntime:
         """Swap in a new snapshot."""
         self._view = build_view(snapshot, self.arms, self.usage, self._amounts)
         self.published_at_us = now_us
+        if self.published is not None:
+            self.published()
 
     def refresh_usage(self, usage: Mapping[str, ArmUsage]) -> None:
         """Adopt newer usage totals: they move predicted costs and onboarding, not the statistics."""

@@ -7,6 +7,7 @@ probabilities that were logged.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
@@ -14,7 +15,7 @@ from banditd.core.money import AccountKey
 from banditd.core.pace import Pace
 from banditd.core.types import Decision, FloatArray, Query
 from banditd.deciding.account import exhausted
-from banditd.deciding.objectives import with_profile
+from banditd.deciding.objectives import check_keep, with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.decider import Prepared, TurnDecider, turn_size
@@ -79,7 +80,10 @@ class RoutingService:
         if self._alone:
             decision = self._decide_one(prepared)
             return await self._settle(prepared, decision, await self._commit([decision]))
-        return await self._settle(prepared, *await self._turns.join(prepared))
+        decision, committed = await self._turns.join(prepared)
+        if not committed.repeated and not committed.refused:
+            return decision
+        return await self._settle(prepared, decision, committed)
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
@@ -136,6 +140,7 @@ class RoutingService:
     async def _prepare(self, query: Query) -> Prepared:
         """Everything that has to be waited for, before the decision that waits for nothing."""
         runtime = runtime_of(self._runtimes, query.policy)
+        check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         embedding, degraded = await self._embed(query)
         prepared = Prepared(
@@ -145,7 +150,8 @@ class RoutingService:
             input_tokens=self._encoder.count_tokens(query.text) if query.text is not None else 0,
             degraded=degraded,
         )
-        await self._find_newest(prepared)
+        if self._budgets[runtime.name].rules or prepared.session is not None or prepared.cache is not None:
+            await self._find_newest(prepared)
         return prepared
 
     async def _find_newest(self, prepared: Prepared) -> None:
@@ -203,14 +209,15 @@ class RoutingService:
             self._decider.undo(decisions)
             raise
         not_made = committed.refused.keys() | committed.repeated.keys()
-        self._decider.undo(made for made in decisions if made.decision_id in not_made)
+        if not_made:
+            self._decider.undo(made for made in decisions if made.decision_id in not_made)
+            decisions = [made for made in decisions if made.decision_id not in not_made]
+        for made in decisions:
+            if made.charges:
+                self._budgets[made.policy].release(made.charges)
         metrics = self._metrics
-        for decision in decisions:
-            if decision.decision_id in not_made:
-                continue
-            self._budgets[decision.policy].release(decision.charges)
-            explored = "true" if decision.explored else "false"
-            metrics.count(metrics.selections, decision.policy, decision.arm, explored)
+        for (policy, arm, explored), times in Counter((d.policy, d.arm, d.explored) for d in decisions).items():
+            metrics.count(metrics.selections, policy, arm, "true" if explored else "false", by=times)
         if committed.accounts:
             for policy in {decision.policy for decision in decisions}:
                 self._budgets[policy].adopt(committed.accounts)

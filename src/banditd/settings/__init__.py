@@ -31,8 +31,18 @@ from banditd.settings.money import (
     check_shares,
     default_profiles,
 )
+from banditd.settings.promise import PromiseSettings, check_promise
+from banditd.settings.rewards import RewardSettings
 
-__all__ = ["ArmSettings", "PriceSettings", "Section", "Settings", "UpstreamSettings", "load_settings"]
+__all__ = [
+    "ArmSettings",
+    "PriceSettings",
+    "RewardSettings",
+    "Section",
+    "Settings",
+    "UpstreamSettings",
+    "load_settings",
+]
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.
@@ -144,49 +154,6 @@ class JobSettings(Section):
     )
 
 
-class SourceSettings(Section):
-    """Where a reward comes from: its scale and how noisy it is."""
-
-    minimum: float = Field(0.0, description="value that means reward 0")
-    maximum: float = Field(1.0, description="value that means reward 1")
-    noise_variance: float = Field(
-        0.0, ge=0, description="variance of the source's error in reward units, beyond the model's own noise"
-    )
-    learn: bool = Field(True, description="false: recorded, never learned")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SourceSettings:
-        if self.maximum <= self.minimum:
-            raise ValueError("maximum must be greater than minimum")
-        return self
-
-
-def default_sources() -> dict[str, SourceSettings]:
-    return {
-        "human": SourceSettings(noise_variance=0.05),
-        "judge": SourceSettings(noise_variance=0.01),
-        "metric": SourceSettings(),
-        "implicit": SourceSettings(noise_variance=0.1),
-    }
-
-
-class RewardSettings(Section):
-    """The life of a reward."""
-
-    window_s: float = Field(604_800.0, gt=0, description="time after the decision in which rewards count")
-    late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what happens after the window")
-    default_reward: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="reward when none came in a window that closes from now on; null: unlabelled, not zero",
-    )
-    sources: dict[str, SourceSettings] = Field(
-        default_factory=default_sources, description="known sources; a reward from another one is refused"
-    )
-    log_only_metrics: tuple[str, ...] = Field((), description="metrics that are recorded but never learned")
-
-
 class PolicySettingsSection(Section):
     """One independent policy: its arms, its objective, its learner."""
 
@@ -212,6 +179,15 @@ class PolicySettingsSection(Section):
     )
     cost_weight: float = Field(
         0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
+    )
+    promise: PromiseSettings | None = Field(
+        None, description="keep a share of a baseline's quality at the least cost; null: none; see docs/promise.md"
+    )
+    rollout: float = Field(
+        1.0, ge=0, le=1, description="share of the traffic that the policy decides; the baseline answers the rest"
+    )
+    mode: Literal["route", "shadow"] = Field(
+        "route", description="shadow: the policy decides and logs, the baseline answers"
     )
     budget_usd_per_decision: float | None = Field(
         None, gt=0, description="mean spend per decision to hold: short for a budget per decision; null: none"
@@ -245,6 +221,9 @@ class PolicySettingsSection(Section):
             raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
         check_shares(self.arms)
         check_budgets(self.all_budgets(), self.arms)
+        check_promise(
+            self.promise, kind=self.kind, cost_weight=self.cost_weight, arms=self.arms, profiles=self.profiles
+        )
         return self
 
     def all_budgets(self) -> tuple[BudgetSettings, ...]:

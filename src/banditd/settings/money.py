@@ -45,6 +45,9 @@ class ProfileSettings(Section):
     """A named objective that requests may ask for. What is left out is as the policy has it."""
 
     cost_weight: float | None = Field(None, ge=0, description="utility lost per unit of cost, as the policy's own")
+    keep: float | None = Field(
+        None, ge=0.5, le=1, description="share of the baseline's quality to be kept, in place of the promise's own"
+    )
     max_cost_usd: float | None = Field(None, gt=0, description="dearer arms are excluded")
     max_latency_ms: float | None = Field(None, gt=0, description="slower arms are excluded")
     quality_floor: float | None = Field(

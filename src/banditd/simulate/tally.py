@@ -63,6 +63,28 @@ class Tally:
         """Mean reward of every fixed arm from query ``start`` on."""
         return [_mean([row[k] for row in self.fixed_rewards[start:]]) for k in range(len(self.arms))]
 
+    def against(self, baseline: str) -> list[dict[str, Any]]:
+        """The truth against always ``baseline``, after the first queries, more, and all of them.
+
+        Per row: queries, would_have_cost_usd, spent_usd, saved_share, quality_ratio (None where the baseline cost or
+        earned nothing).
+        """
+        k = list(self.arms).index(baseline)
+        rows = []
+        for n in sorted({*(mark for mark in _MARKS if mark < self.n), self.n}):
+            would, spent = sum(row[k] for row in self.fixed_costs_usd[:n]), sum(self.costs_usd[:n])
+            theirs, ours = sum(row[k] for row in self.fixed_rewards[:n]), sum(self.rewards[:n])
+            rows.append(
+                {
+                    "queries": n,
+                    "would_have_cost_usd": would,
+                    "spent_usd": spent,
+                    "saved_share": 1.0 - spent / would if would > 0.0 else None,
+                    "quality_ratio": ours / theirs if theirs > 0.0 else None,
+                }
+            )
+        return rows
+
     def summary(self) -> dict[str, Any]:
         """The whole run as plain JSON values."""
         last = self.n - self.n // 3
@@ -114,6 +136,7 @@ class Tally:
         return result
 
 
+_MARKS = (100, 300, 1000, 2000)
 _PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 

@@ -24,6 +24,7 @@ from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
 
@@ -47,6 +48,7 @@ class Storage:
     reports: SqlReportReader
     dashboard: SqlDashboardReader
     journal: SumJournal
+    switches: SqlSwitchStore
     tags: SqlTagReader
 
 
@@ -84,5 +86,6 @@ async def open_storage(
             reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
             journal=journal,
+            switches=SqlSwitchStore(database),
             tags=SqlTagReader(database, journal),
         )

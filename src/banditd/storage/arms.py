@@ -78,7 +78,8 @@ class SqlArmStore:
 
     async def positions(self, policy: str) -> dict[str, int]:
         query = select(arm_table.c.arm, arm_table.c.position).where(arm_table.c.policy == policy)
-        return dict(await self._database.read(lambda connection: connection.execute(query).tuples().all()))
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {row.arm: row.position for row in rows}
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
         t = arm_total.c

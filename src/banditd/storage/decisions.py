@@ -240,7 +240,8 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
 def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     """Collect the increments of one decision.
 
-    Order of the sums: ``journal.ROUTE_SUMS``. What every eligible arm would have cost goes to ``fixed``.
+    Order of the sums: ``journal.COUNTED_SUMS``. What every eligible arm would have cost goes to ``fixed``. What a
+    promise gives to its baseline is not greedy, but nothing is tried by it.
     """
     policy, chosen = made.policy, _learned(made, made.arm)
     arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
@@ -255,17 +256,21 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
     for arm, unaffordable_usd in made.unaffordable_usd.items():
         sums = increments.bucket(policy, bucket, _learned(made, arm))
         sums[3] += 1
-        sums[7] += unaffordable_usd
+        sums[8] += unaffordable_usd
     sums = increments.bucket(policy, bucket, chosen)
     sums[0] += 1
     if made.explored:
         sums[1] += 1
-        greedy = arms[int((made.mean - made.penalty).argmax())]
-        increments.bucket(policy, bucket, greedy)[2] += 1
+        best, drawn = int((made.mean - made.penalty).argmax()), made.arms.index(made.arm)
+        increments.bucket(policy, bucket, arms[best])[2] += 1
+        if made.arm != made.baseline:
+            sums[5] += 1
+            sums[9] += float(made.cost_usd[drawn] - made.cost_usd[best])
+            sums[10] += float(made.mean[best] - made.mean[drawn])
     else:
         sums[2] += 1
-    sums[5] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
-    sums[6] += made.predicted_cost_usd
+    sums[6] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
+    sums[7] += made.predicted_cost_usd
     if made.degraded is not None:
         sums[4] += 1
     increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
@@ -281,4 +286,4 @@ def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
         for arm, cost in zip(arms, cost_usd.tolist(), strict=True):
             sums = part.bucket(policy, bucket, arm)
             sums[3] += times
-            sums[7] += cost
+            sums[8] += cost

@@ -9,14 +9,18 @@ twice or not at all, no clock and no order of ids matters, and any replica may f
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import chain
+from math import isfinite
 from typing import Any, Final
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Select, delete, exists, insert, select
 
 from banditd.core.ids import new_id
 from banditd.storage import dialect
 from banditd.storage.engine import Database
-from banditd.storage.schema import sum_entry
+from banditd.storage.schema import SUMS, sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
 from banditd.storage.tag_counters import TagCounters
 
@@ -30,10 +34,15 @@ ROUTE_SUMS: Final = (
     "predicted_spend_usd",
     "fixed_cost_usd",
 )
+"""What an entry holds of a bucket, in the order that older replicas know."""
+TRIED_SUMS: Final = ("tried_decisions", "tried_usd", "tried_reward")
+"""What it holds beside that, where a decision tried an arm; an older replica that adds the entry up leaves it out."""
+COUNTED_SUMS: Final = tuple(name for name in SUMS if name in {*ROUTE_SUMS, *TRIED_SUMS})
+"""Both, in the order of the tables: what a commit collects."""
+_ROUTE_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in ROUTE_SUMS)
+_TRIED_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in TRIED_SUMS)
 _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 
 
 class SumJournal:
@@ -43,7 +52,7 @@ class SumJournal:
         engine = database.engine
         self._database = database
         self._insert = dialect.Prepared(engine, insert(sum_entry), ("entry_id", "sums"))
-        self._sums = SumWriter(engine, writer_name, ROUTE_SUMS, _CLUSTER_SUMS, kind="route")
+        self._sums = SumWriter(engine, writer_name, COUNTED_SUMS, _CLUSTER_SUMS, kind="route")
         self._rows = RowCounter(engine, writer_name)
         self._tags = TagCounters(database)
         # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
@@ -52,7 +61,7 @@ class SumJournal:
         self._every = oldest.with_for_update()
 
     def start(self) -> Increments:
-        """Increments of one commit, over ``ROUTE_SUMS``."""
+        """Increments of one commit, over ``COUNTED_SUMS``."""
         return self._sums.start()
 
     def enter(self, connection: Connection, increments: Increments, rows: int, at_us: int) -> None:
@@ -61,10 +70,16 @@ class SumJournal:
         total = increments.total()
         entry = {
             "rows": rows,
-            "buckets": [[*key, *sums] for key, sums in total.buckets.items()],
+            "buckets": [[*key, *(sums[i] for i in _ROUTE_PLACES)] for key, sums in total.buckets.items()],
             "clusters": [[*key, *sums] for key, sums in total.clusters.items()],
         }
-        self._insert.run(connection, [(new_id(at_us), _encode(entry))])
+        first = _TRIED_PLACES[0]
+        tried = [[*key, *(sums[i] for i in _TRIED_PLACES)] for key, sums in total.buckets.items() if sums[first]]
+        if tried:
+            entry["tried"] = tried
+        if not all(map(isfinite, chain(*total.buckets.values(), *total.clusters.values()))):
+            raise ValueError("what a commit adds to the counters is not finite")
+        self._insert.run(connection, [(new_id(at_us), to_json(entry).decode())])
 
     async def add_up(self) -> None:
         """Count every entry that nobody else is counting: one run of a job."""
@@ -92,15 +107,16 @@ class SumJournal:
         entries = [json.loads(text) for text in connection.execute(taken).scalars()] if ids else []
         increments = self.start()
         for entry in entries:
-            for policy, bucket_at_us, arm, *sums in entry["buckets"]:
-                _raise(increments.bucket(policy, bucket_at_us, arm), sums)
+            for name, places in (("buckets", _ROUTE_PLACES), ("tried", _TRIED_PLACES)):
+                for policy, bucket_at_us, arm, *sums in entry.get(name, ()):
+                    _raise(increments.bucket(policy, bucket_at_us, arm), sums, places)
             for policy, schema_hash, cluster, arm, *sums in entry["clusters"]:
-                _raise(increments.cluster(policy, schema_hash, cluster, arm), sums)
+                _raise(increments.cluster(policy, schema_hash, cluster, arm), sums, range(len(_CLUSTER_SUMS)))
         self._sums.flush(connection, increments)
         self._rows.add(connection, "decision", sum(entry["rows"] for entry in entries))
         return len(ids)
 
 
-def _raise(sums: list[Any], by: list[Any]) -> None:
-    for i, value in enumerate(by):
-        sums[i] += value
+def _raise(sums: list[Any], by: list[Any], places: Sequence[int]) -> None:
+    for place, value in zip(places, by, strict=True):
+        sums[place] += value

@@ -7,6 +7,7 @@ SQLite's foreign keys are off meanwhile (with them on, rebuilding a parent table
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,10 @@ def migrate(url: str, revision: str = "head") -> str:
     try:
         with dialect.writing(engine).connect() as connection, connection.begin():
             dialect.lock_migrations(connection)
-            _refuse_unknown(current_revision(connection))
+            found = current_revision(connection)
+            if revision == "head" and found == head_revision():
+                return found
+            _refuse_unknown(found)
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
@@ -70,6 +74,7 @@ async def migrate_async(url: str, revision: str = "head") -> str:
     return await asyncio.to_thread(migrate, url, revision)
 
 
+@functools.cache
 def head_revision() -> str:
     """The revision that this release of banditd needs."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""

@@ -30,6 +30,7 @@ from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sessions import hand_over
 from banditd.storage.sums import RowCounter, SumWriter
 from banditd.storage.usage_rows import (
+    USAGE_SUMS,
     Pricing,
     Row,
     charged_usd,
@@ -42,16 +43,6 @@ from banditd.storage.usage_rows import (
     write_rows,
 )
 
-USAGE_SUMS: Final = (
-    "usage_reports",
-    "input_tokens",
-    "output_tokens",
-    "latency_reports",
-    "errors",
-    "cached_input_tokens",
-    "spend_usd",
-    "latency_ms_sum",
-)
 CLUSTER_SUMS: Final = ("latency_reports", "spend_usd", "latency_ms_sum")
 _ID_SLACK_US: Final = 60_000_000
 

@@ -22,10 +22,24 @@ from banditd.core.usage import main_attempt, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
-from banditd.storage.codec import readable_tags, unpack_mapping
+from banditd.storage.codec import readable_tags, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import attempt, decision, usage_report, usage_revision
 from banditd.storage.sums import Increments, bucket_of
 
+USAGE_SUMS: Final = (
+    "usage_reports",
+    "input_tokens",
+    "output_tokens",
+    "latency_reports",
+    "errors",
+    "cached_input_tokens",
+    "compared_decisions",
+    "spend_usd",
+    "latency_ms_sum",
+    "compared_usd",
+    "compared_fixed_usd",
+)
+COMPARED_PLACES: Final = (6, 9, 10)
 Row = Mapping[str, Any]
 Arms = Mapping[tuple[str, str], Arm]
 Prices = Mapping[tuple[str, str], Sequence[tuple[int, Price]]]
@@ -160,7 +174,7 @@ def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[
     c = decision.c
     query = select(
         c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges,
-        c.key_name, c.generations, c.tags, is_abandoned().label("abandoned"),
+        c.key_name, c.generations, c.tags, c.arms, c.cost_usd, is_abandoned().label("abandoned"),
     )  # fmt: skip
     rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
     return {row.decision_id: row for row in rows}
@@ -237,12 +251,13 @@ def _text(report: UsageReport) -> str:
 
 
 def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
-    """Add (or with -1 take back) one usage row to the sums: ``usage.USAGE_SUMS``, ``usage.CLUSTER_SUMS``.
+    """Add (or with -1 take back) one usage row to the sums: ``USAGE_SUMS``, ``usage.CLUSTER_SUMS``.
 
     An answer without tokens and dollars leaves the estimate standing, here as on the accounts. Attempts beside it
     are counted for their own arms.
     """
     increments = increments.of(made.policy, bucket_of(made.created_at_us), readable_tags(made.tags))
+    _compare(increments, made, row, sign)
     own_usd = charged_usd(row, made) - (row["attempts_usd"] or 0.0)
     _count(increments, made, row["arm"], row, own_usd, sign, reports=not row["estimated"])
     report_attempts = row["attempts"]
@@ -266,6 +281,7 @@ def _count(
         timed,
         sign * (row["error"] is not None),
         sign * (row["cached_input_tokens"] or 0),
+        0,
         sign * cost_usd,
         latency,
     )
@@ -275,3 +291,23 @@ def _count(
     sums = increments.cluster(made.policy, made.schema_hash, made.cluster, arm)
     for index, change in enumerate((timed, sign * cost_usd, latency)):
         sums[index] += change
+
+
+def _compare(increments: Increments, made: Any, row: Row, sign: int) -> None:
+    """What a decision cost, beside what every arm listed for it was predicted to cost.
+
+    One that never served is in neither: it was settled at nothing, and no arm would have cost anything.
+    """
+    if row["estimated"] and not row["cost_usd"] and made.predicted_cost_usd > 0.0:
+        return
+    try:
+        arms, predicted_usd = unpack_names(made.arms), unpack_vector(made.cost_usd)
+    except (TypeError, ValueError):  # a damaged row: its usage is settled, it compares with nothing
+        return
+    spent_usd, generations = sign * charged_usd(row, made), unpack_mapping(made.generations)
+    bucket = bucket_of(made.created_at_us)
+    for arm, cost_usd in zip(arms, predicted_usd, strict=False):
+        sums = increments.bucket(made.policy, bucket, learned_as(arm, generations.get(arm, 1)))
+        sums[COMPARED_PLACES[0]] += sign
+        sums[COMPARED_PLACES[1]] += spent_usd
+        sums[COMPARED_PLACES[2]] += sign * cost_usd

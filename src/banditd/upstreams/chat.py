@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
+from banditd.upstreams.alike import Alike
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
 
@@ -74,6 +75,7 @@ class ChatReader:
         self._n_choices = n_choices
         self._open: set[object] = set()
         self._closed: set[object] = set()
+        self._alike = Alike("content")
 
     @property
     def finished(self) -> bool:
@@ -87,6 +89,8 @@ class ChatReader:
     def read(self, frame: Frame) -> StreamEvent:
         """One chunk. Raises MalformedEventError, ErrorEventError."""
         data = frame.data
+        if data is not None and frame.name is None and (text := self._alike.text(data)) is not None:
+            return StreamEvent(frame.raw, content=True, characters=len(text))
         if data is None or not data.strip():
             return StreamEvent(frame.raw)
         if data.strip() == DONE:
@@ -110,7 +114,17 @@ class ChatReader:
                     self._choice(choice, event)
         else:
             event.usage_only = event.usage is not None
+        self._learn(data, choices, event)
         return event
+
+    def _learn(self, data: bytes, choices: object, event: StreamEvent) -> None:
+        """The next chunk may differ from this one in its text alone."""
+        if event.usage is None and event.finish_reason is None and isinstance(choices, list) and len(choices) == 1:
+            delta = choices[0].get("delta") if isinstance(choices[0], dict) else None
+            if isinstance(delta, dict) and list(delta) == ["content"] and isinstance(delta["content"], str):
+                self._alike.learn(data, delta["content"])
+                return
+        self._alike.forget()
 
     def _choice(self, choice: Mapping[str, Any], event: StreamEvent) -> None:
         index = choice.get("index", 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
+from banditd.upstreams.alike import Alike
 from banditd.upstreams.chat import count_or_none, encode, parse, size_of, text_or_none, with_params
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
@@ -17,6 +18,7 @@ VERSION_HEADER: Final = "anthropic-version"
 PASSED: Final = frozenset({VERSION_HEADER, "anthropic-beta"})
 """Headers of the client that its upstream gets byte for byte."""
 
+_DELTA: Final = b"content_block_delta"
 _NO_CONTENT: Final = frozenset({"type", "id", "tool_use_id", "signature"})
 
 
@@ -77,6 +79,7 @@ class MessagesReader:
         self.ended = False
         self._stopped = False
         self._usage: TokenUsage | None = None
+        self._alike = Alike("text")
 
     @property
     def finished(self) -> bool:
@@ -89,7 +92,17 @@ class MessagesReader:
 
     def read(self, frame: Frame) -> StreamEvent:
         """One event. Raises MalformedEventError, ErrorEventError."""
-        return self.read_stated(frame)[0]
+        data = frame.data
+        if data is not None and frame.name == _DELTA and (text := self._alike.text(data)) is not None:
+            return StreamEvent(frame.raw, content=True, characters=len(text))
+        event, stated = self.read_stated(frame)
+        delta = stated.get("delta")
+        stated_text = delta.get("text") if isinstance(delta, dict) and set(delta) == {"type", "text"} else None
+        if data is not None and frame.name == _DELTA and isinstance(stated_text, str):
+            self._alike.learn(data, stated_text)
+        else:
+            self._alike.forget()
+        return event
 
     def read_stated(self, frame: Frame) -> tuple[StreamEvent, Mapping[str, Any]]:
         """One event, and what it says; raises as ``read``."""

@@ -40,6 +40,8 @@ class Framer:
     def feed(self, data: bytes) -> list[Frame]:
         """The events that end in ``data``. Raises EventTooLargeError."""
         buffer = self._buffer
+        if not buffer and _is_one(data) and len(data) <= self._most:
+            return [Frame(data, None, data[6:-2])]
         buffer += data
         frames: list[Frame] = []
         start = 0
@@ -67,8 +69,7 @@ class Framer:
 
 def parse_frame(raw: bytes) -> Frame:
     """The name and the data of one event."""
-    # Nearly every event is one data line.
-    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
+    if _is_one(raw):
         return Frame(raw, None, raw[6:-2])
     name: bytes | None = None
     lines: list[bytes] = []
@@ -82,6 +83,11 @@ def parse_frame(raw: bytes) -> Frame:
         elif field == b"event":
             name = value
     return Frame(raw, name, b"\n".join(lines) if lines else None)
+
+
+def _is_one(raw: bytes) -> bool:
+    """Whether it is one event of one data line, as nearly all of them are, and nearly every read."""
+    return raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw
 
 
 def event(data: bytes, name: str | None = None) -> bytes:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from banditd.core.types import Decision
 from banditd.web.json import iso_time
+
+# States in which the baseline answers for want of anything better, or could not be asked.
+FALLBACKS: Final = frozenset({"learning", "no_rewards", "broken", "baseline_away", "budget_rules"})
 
 
 def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
     """The JSON of a decision."""
     chosen = decision.chosen_index
-    utility: list[float] = (decision.mean - decision.penalty).tolist()
+    mean: list[float] = decision.mean.tolist()
+    utility = [reward - penalty for reward, penalty in zip(mean, decision.penalty.tolist(), strict=True)]
     order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
     arms = decision.arms
     answer: dict[str, object] = {
@@ -18,7 +24,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
         "arm": decision.arm,
         "upstream_model": decision.upstream_model,
         "propensity": float(decision.propensity),
-        "predicted_reward": float(decision.mean[chosen]),
+        "predicted_reward": mean[chosen],
         "predicted_cost_usd": float(decision.cost_usd[chosen]),
         "explored": bool(decision.explored),
         "reason": decision.reason,
@@ -30,11 +36,30 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
         "session_id": decision.session_id,
         "dry_run": dry_run,
         "duplicate": decision.duplicate,
+        "promise": _promise(decision),
     }
     if explain:
         answer["arms"] = _scores(decision, utility, order)
         answer["exclusions"] = dict(decision.exclusions)
     return answer
+
+
+def _promise(decision: Decision) -> dict[str, object] | None:
+    """How the promise and the rollout stood; None outside of both."""
+    if decision.baseline is None:
+        return None
+    facts = decision.promise or {}
+    state = facts.get("state")
+    return {
+        "keep": decision.keep,
+        "baseline": decision.baseline,
+        "share": facts.get("share"),
+        "price_per_usd": facts.get("price_per_usd"),
+        "state": state,
+        "fallback": state if state in FALLBACKS else None,
+        "rollout": facts.get("rollout"),
+        "side": facts.get("side"),
+    }
 
 
 def _scores(decision: Decision, utility: list[float], order: list[int]) -> list[dict[str, object]]:

@@ -151,7 +151,9 @@ def _errors(error: ValidationError, model: type[BaseModel], *, pointer: bool) ->
     details = error.errors(include_url=False, include_input=False)[:_MAX_ERRORS]
     found: dict[str, str] = {}
     for detail in details:
-        where = _pointer(detail["loc"], model) if pointer else str(detail["loc"][0])[:80]
+        # What is wrong with fields that do not go together is wrong with none of them.
+        name = str(detail["loc"][0])[:80] if detail["loc"] else ""
+        where = _pointer(detail["loc"], model) if pointer else name
         message = _message(detail, model)
         found[where] = f"{found[where]}; or {message}" if where in found else message
     return list(found.items())

@@ -44,6 +44,10 @@ class Connection(web.RequestHandler):
         elif self._head_timer is None and data:
             self._head_timer = self._loop.call_later(self._header_timeout_s, self._give_up)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._reading_paused:  # the library looks for more to parse after every body, though nothing was held up
+            super().resume_reading(resume_parser)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._watch_writing()

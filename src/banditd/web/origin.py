@@ -77,10 +77,15 @@ class Doorman:
         """Whether the request asks for a name that the daemon answers to."""
         if self._any_name:
             return True
-        named = read_authority(request.headers.get("Host", ""))
+        header, target = request.headers.get("Host", ""), request.host
+        named = read_authority(header)
         # A target that is a whole URL brings a name of its own, which counts as much.
-        requested = read_authority(request.host)
-        return named is not None and requested is not None and {named.host, requested.host} <= self._names
+        requested = named if target == header else read_authority(target)
+        return (
+            named is not None
+            and named.host in self._names
+            and (requested is named or (requested is not None and requested.host in self._names))
+        )
 
     def check(self, request: web.Request, *, by_any_name: bool = False, page: bool = False) -> None:
         """Let a request pass, or raise HostUnknownError or CrossOriginError.
@@ -95,6 +100,8 @@ class Doorman:
                 "yours, or configure server.api_keys"
             )
         headers = request.headers
+        if "Sec-Fetch-Site" not in headers and "Origin" not in headers:
+            return  # no browser
         sites = headers.getall("Sec-Fetch-Site", ())
         if any(site.strip().lower() not in _FIRST_PARTY for site in sites) and not (page and _followed(request)):
             raise CrossOriginError("a page of another origin may not call this daemon")

@@ -47,6 +47,7 @@ def sample() -> Sample:
         life=stats(None, 5000),
         recent=stats(3600),
         arms=[settings("small"), settings("large")],
+        savings={"headline": "Saved 40 % ($2.00 of $5.00). Quality 98.0 % of large (96.0 to 100.1)."},
     )
 
 
@@ -64,7 +65,7 @@ def changed(sample: Sample, **parts: Any) -> Sample:
 def test_a_frame_shows_arms_exploration_spend_and_the_saving(sample: Sample) -> None:
     text = shown(sample, changed(sample, at_s=5.0, life=stats(None, 4950)))
     for part in ("version 17", "ready", "5,000", "10.0 / s", "8.0 %", "0.810 (0.790 .. 0.830)", "$3.0000",
-                 "$2.0000 less than always large", "no alarms"):  # fmt: skip
+                 "Saved 40 % ($2.00 of $5.00). Quality 98.0 % of large", "no alarms"):  # fmt: skip
         assert part in text, part
     large, small = text.index("large  "), text.index("small  ")
     assert large < small, "the busiest arm comes first"

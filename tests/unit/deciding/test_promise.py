@@ -107,6 +107,20 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
     assert terms.share == LEAST_SHARE
 
 
+@pytest.mark.parametrize("keep", [0.98, 0.95])
+def test_a_few_bad_first_answers_of_the_others_do_not_end_the_trying(keep: float) -> None:
+    """Believed to be far worse than they can pay for at any price that is believed in, yet cheaper ones are tried."""
+    terms = solved(keep, [0.2, 0.3, 0.9], deviation=0.05)
+    assert terms.state == "nothing_to_save"
+    assert terms.share == pytest.approx((1.0 - keep) * (1.0 + CREDIT / 300 / 0.9), rel=0.02)
+    assert terms.saves_usd > 0.0
+    assert 0.3 - terms.price_per_usd * COSTS[1] > 0.9 - terms.price_per_usd * COSTS[BASELINE]
+
+
+def test_with_all_to_be_kept_only_the_least_share_is_tried() -> None:
+    assert solved(1.0, [0.2, 0.3, 0.9], deviation=0.05).share == LEAST_SHARE
+
+
 @settings(deadline=None)
 @given(st.floats(0.8, 0.99), st.lists(st.floats(0.05, 0.95), min_size=3, max_size=3), st.floats(1e-4, 0.3))
 def test_the_share_is_a_share_and_never_below_half_the_allowed_loss(

@@ -98,6 +98,22 @@ def test_the_improbable_decisions_widen_the_interval_although_none_of_them_drew_
     assert hidden.worth < 10 < known.worth
 
 
+def test_of_an_arm_that_answers_nearly_everything_the_few_it_did_not_may_be_others():
+    """Early decisions, which are predicted badly and drawn evenly, and then very many that are neither."""
+    held = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        p = np.where(np.arange(1000) < 20, 0.5, 0.999)
+        predicted = np.where(np.arange(1000) < 20, 0.75, 0.95)
+        truth = np.clip(0.95 + 0.05 * rng.standard_normal(1000), 0.0, 1.0)
+        drawn = rng.random(1000) < p
+        reward = np.where(drawn, truth, 0.4)
+        rows = zip(predicted.tolist(), p.tolist(), reward.tolist(), drawn.tolist(), strict=True)
+        low, high = add_up(fixed_arm_terms(m, q, r, drawn=d) for m, q, r, d in rows).mean_reward().interval
+        held += low <= truth.mean() <= high
+    assert held >= 0.93 * 200
+
+
 def test_what_is_shown_is_possible():
     flat = MeanEstimate.within(1.2, 0.4, 0.0, 1.0)
     assert (flat.mean, flat.interval) == (1.0, (pytest.approx(0.8), 1.0))

@@ -5,7 +5,7 @@ import pytest
 
 from banditd.core.errors import InvalidInputError
 from banditd.replay.feedback import THUMB_NOISE_VARIANCE, Feedback, FeedbackSource
-from banditd.settings import default_sources
+from banditd.settings.rewards import default_sources
 
 ARMS = ("small", "large")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,32 @@ def test_a_limit_plays_the_rows_that_it_draws_and_reads_no_others(two_topics: Pa
     assert cut.data.n_rows == 30
     assert cut.data.prompts == tuple(whole.data.prompts[i] for i in drawn)
     assert cut.scored.tolist() == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("scores", "costs", "baseline"),
+    [
+        ((0.0, 0.0), (0.001, 0.01), "dearest"),
+        ((1.0, 0.0), (0.0, 0.01), "dearest"),
+        ((1.0, 1.0), (0.01, 0.01), "cheapest"),
+        ((1.0, None), (0.001, 0.01), "dearest"),
+        ((None, 1.0), (0.001, 0.01), "dearest"),
+        ((1.0, 0.5), (0.0, 0.0), "cheapest"),
+        ((0.5,), (0.01, 0.01), "dearest"),
+    ],
+)
+def test_odd_pools_give_a_report_that_is_json(
+    tmp_path: Path, scores: tuple[float | None, ...], costs: tuple[float, float], baseline: str
+) -> None:
+    """Baselines that earn nothing or were never scored, equal prices, arms that cost nothing, one arm."""
+    arms = ["a", "b"][: len(scores)]
+    (tmp_path / "prompts.jsonl").write_text("".join(f'{{"prompt": "question {i}"}}\n' for i in range(60)))
+    cells = ["" if score is None else str(score) for score in scores] + [str(cost) for cost in costs[: len(arms)]]
+    heads = [*arms, *(f"{arm}|cost_usd" for arm in arms)]
+    (tmp_path / "outcomes.csv").write_text("\n".join([",".join(heads), *[",".join(cells)] * 60]) + "\n")
+    given = ReplayOptions(directory=tmp_path, workers=1, keep=0.95, baseline=baseline, reward_rate=0.5)
+    promise = json.loads(run(given).to_json(), parse_constant=pytest.fail)["promise"]
+    quality, cost = promise["quality_ratio"]["mean"], promise["cost_share"]["mean"]
+    assert quality is None or quality >= 0.9
+    assert cost is None or cost <= 1.0 + 1e-9 or baseline == "cheapest"
+    assert set(promise["references"]) == {"single", "mixture", "contextual"}

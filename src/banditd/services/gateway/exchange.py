@@ -47,7 +47,7 @@ class Surroundings(Protocol):
     def left_alone(self, policy: str) -> Mapping[str, str]: ...
     def jitter(self) -> float: ...
     def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None: ...
-    def settle(self, report: UsageReport, *, estimated: bool) -> asyncio.Task[None]: ...
+    def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]: ...
 
 
 @dataclass(slots=True)
@@ -181,7 +181,7 @@ class Exchange:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
         estimated = (last := self._running) is not None and (last.usage is None or last.usage.partial)
-        self._settling = self._around.settle(self._report(self.decision), estimated=estimated)
+        self._settling = self._around.settle(self._report(self.decision), self, estimated=estimated)
         return self._settling
 
     # ---------------------------------------------------------------- one call
@@ -333,7 +333,7 @@ class Exchange:
             return replace(report, error="client_gone")
         return replace(
             report,
-            served_arm=last.arm if last.error is None and last.arm != decision.arm else None,
+            served_arm=last.arm if last.error in (None, "client_gone") and last.arm != decision.arm else None,
             error=last.error,
             latency_ms=last.latency_ms,
             input_tokens=last.input_tokens,

@@ -8,9 +8,11 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
+from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
 from banditd.core.errors import UnavailableError
+from banditd.core.references import Reference
 from banditd.core.types import Arm, Decision, Query, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
@@ -24,6 +26,9 @@ from banditd.services.policy import PolicyRuntime
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
 SETTLED_WITHIN_S: Final = 2.0
+# Settlements are off everybody's way: those of so long are one transaction, and the decisions that wait for a commit
+# meanwhile do not wait behind each of them.
+SETTLED_TOGETHER_S: Final = 0.05
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Route = Callable[[Query], Awaitable[Decision]]
@@ -56,10 +61,21 @@ class Gateway:
         self._metrics = metrics
         self._rng = rng or random.Random()
         self._settling: set[asyncio.Task[None]] = set()
+        self._exchanges: WeakSet[Exchange] = WeakSet()
+        self._gathering: asyncio.Future[None] | None = None
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
-        return Exchange(self, call)
+        exchange = Exchange(self, call)
+        self._exchanges.add(exchange)
+        return exchange
+
+    def answering(self, reference: Reference) -> Exchange | None:
+        """The exchange whose answer has this id and is not stored yet: it runs, or waits for its settlement."""
+        for exchange in list(self._exchanges):
+            if exchange.response_id == reference.text and exchange.call.query.key_name == reference.key_name:
+                return exchange
+        return None
 
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
@@ -75,6 +91,7 @@ class Gateway:
 
     async def settled(self) -> None:
         """Wait for the settlements that are under way now, but not for a database that is away."""
+        self._hurry()
         under_way = set(self._settling)
         if under_way:
             await asyncio.wait(under_way, timeout=SETTLED_WITHIN_S)
@@ -82,6 +99,7 @@ class Gateway:
     async def close(self) -> None:
         """Wait for the settlements under way."""
         while self._settling:
+            self._hurry()
             await asyncio.gather(*self._settling, return_exceptions=True)
 
     # ---------------------------------------------------------------- what an exchange needs
@@ -128,16 +146,36 @@ class Gateway:
                 attempt.arm, attempt.error, now_us=self._clock.now_us(), retry_after_s=attempt.retry_after_s
             )
 
-    def settle(self, report: UsageReport, *, estimated: bool) -> asyncio.Task[None]:
+    def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]:
         """Report usage in a task of the gateway's own, which outlives a request that is cancelled."""
         if estimated:
             self._metrics.gateway_usage_estimated.inc()
-        task = asyncio.get_running_loop().create_task(self._settle(report))
+        task = asyncio.get_running_loop().create_task(self._settle(report, exchange, self._gathered()))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         return task
 
-    async def _settle(self, report: UsageReport) -> None:
+    def _gathered(self) -> asyncio.Future[None]:
+        """When the settlements that gather now are to be stored."""
+        if self._gathering is None:
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.create_future()
+            loop.call_later(SETTLED_TOGETHER_S, self._release, self._gathering)
+        return self._gathering
+
+    def _hurry(self) -> None:
+        """Somebody waits for the settlements."""
+        if self._gathering is not None:
+            self._release(self._gathering)
+
+    def _release(self, gathering: asyncio.Future[None]) -> None:
+        if not gathering.done():
+            gathering.set_result(None)
+            self._gathering = None
+
+    async def _settle(self, report: UsageReport, _exchange: Exchange, gathered: asyncio.Future[None]) -> None:
+        """Store a settlement; the exchange is kept until then, for whoever asks by its answer's id."""
+        await asyncio.wait((gathered,))
         for wait_s in (*SETTLE_AGAIN_S, None):
             try:
                 await self._report(report)

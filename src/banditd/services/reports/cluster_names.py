@@ -1,4 +1,4 @@
-"""What a cluster of queries is called: as somebody has said, by its tags, by words of its own, or as shipped. Pure."""
+"""What a cluster of queries is called: as somebody said, by its tags, by words of its own, or as shipped. Pure."""
 
 from __future__ import annotations
 

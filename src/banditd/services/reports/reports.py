@@ -16,11 +16,12 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
-from banditd.deciding.view import dearest_arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
+from banditd.services.reports.headline import headline
 from banditd.services.reports.rows import (
     arm_rows,
     clear_winner,
@@ -57,6 +58,7 @@ class ReportService:
         learning: LearningStore,
         arms: ArmStore,
         clock: Clock,
+        promises: PromiseReports,
     ) -> None:
         self._runtimes = runtimes
         self._reader = reader
@@ -64,6 +66,7 @@ class ReportService:
         self._learning = learning
         self._arms = arms
         self._clock = clock
+        self._promises = promises
         self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     def reading(self, reader: ReportReader) -> ReportService:
@@ -110,6 +113,28 @@ class ReportService:
             "arms": arm_rows(rows, arms, total, changed),
             "savings": savings(rows, present, total, pace, self._reference(policy)),
             "changes": [public_change(event) for event in reversed(events)],
+            "promise": self._promises.promise(policy) if policy in self._runtimes else None,
+        }
+
+    async def savings(
+        self, policy: str, since_us: int | None = None, until_us: int | None = None
+    ) -> dict[str, object]:
+        """What was saved and lost against the baseline, over a policy's life or a stretch of it.
+
+        Raises
+        ------
+        NotFoundError : no such policy. InvalidInputError : an empty stretch.
+        """
+        await self._arms_of(policy)
+        if since_us is not None and until_us is not None and since_us >= until_us:
+            raise InvalidInputError("since must be before until", field="since")
+        rows = await self._reader.arm_totals(policy, since_us, until_us)
+        return {
+            "policy": policy,
+            "since": None if since_us is None else iso_time(since_us),
+            "until": None if until_us is None else iso_time(until_us),
+            **headline(rows, self._reference(policy), await self._pace(policy)),
+            "groups": [],
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
@@ -164,9 +189,7 @@ class ReportService:
             "steps": [{"at": iso_time(int(row["bucket_at_us"])), **step_row(row)} for row in ordered],
         }
 
-    async def stretch(
-        self, policy: str, since_us: int | None, until_us: int | None, step_s: int
-    ) -> tuple[int, int]:
+    async def stretch(self, policy: str, since_us: int | None, until_us: int | None, step_s: int) -> tuple[int, int]:
         """The stretch of a time series, a day up to now unless told. Raises as ``timeseries``."""
         await self._arms_of(policy)
         until_us = self._clock.now_us() if until_us is None else until_us
@@ -298,9 +321,11 @@ class ReportService:
         return ({}, ()) if state is None else changes_of(state)
 
     def _reference(self, policy: str) -> Reference:
-        """The arm that routing is measured against first: the dearest enabled one on a typical query."""
-        runtime = self._runtimes.get(policy)
-        return Reference(None) if runtime is None else Reference(dearest_arm(runtime.view))
+        """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
+        if policy not in self._runtimes:
+            return Reference(None)
+        arm, share, promise = self._promises.reference(policy)
+        return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
 
     async def _pace(self, policy: str) -> Pace:
         """How many decisions of the last day were rated, per second of it that the policy was there."""

@@ -17,7 +17,7 @@ from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
 from banditd.services.reports.discrepancy import Cells
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
 
-_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty")
+_VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty", "own_probability")
 # Of the learner's state: bulky, and shown by ``/v1/stats`` as far as it says something.
 _INTERNAL: Final = frozenset({"regimes", "stretches"})
 _PRIVATE: Final = frozenset({"body_hash", "queue_id"})
@@ -40,7 +40,7 @@ def public_decision(row: Mapping[str, object]) -> dict[str, object]:
     shown["policy_version"] = shown.pop("snapshot_version", None)
     names = row.get("arms")
     if isinstance(names, list | tuple):
-        columns = {name: list(row[name]) for name in _VECTORS if name in row}  # type: ignore[call-overload]  # vectors
+        columns = {name: list(row[name]) for name in _VECTORS if row.get(name) is not None}  # type: ignore[call-overload]  # vectors
         shown["arms"] = [
             {"arm": arm, **{name: float(values[i]) for name, values in columns.items()}}
             for i, arm in enumerate(names)

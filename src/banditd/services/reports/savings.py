@@ -33,12 +33,14 @@ MIXABLE: Final = 50.0
 class Reference:
     """The arm that routing is measured against first: a promise's baseline, else the dearest.
 
-    share : of the traffic that it gets at least. precision : to which the difference is to be known.
+    share : of the traffic that it gets at least. precision : to which the difference is to be known. keep : share of
+    its quality that is promised, None without a promise.
     """
 
     arm: str | None
     share: float = 0.0
     precision: float = DEFAULT_PRECISION
+    keep: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reports by tag: of the decisions with one value, or grouped by the values of a tag; and what clusters are called."""
+"""Reports by tag: of the decisions with one value, or by the values of a tag; and what clusters are called."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class TagReports:
     async def rows_by_value(
         self, policy: str, tag: str, since_us: int | None, until_us: int | None
     ) -> list[tuple[TagValue, list[Row]]]:
-        """Rows per arm (the columns of ``ReportReader.arm_totals``) of every value; most decisions first, rest last."""
+        """Rows per arm (as ``ReportReader.arm_totals``) of every value; most decisions first, the rest last."""
         by_value: dict[str, list[Row]] = {}
         for row in await self._tags.totals(policy, tag, None, since_us, until_us):
             by_value.setdefault(str(row["value"]), []).append(row)
@@ -156,9 +156,7 @@ class TagReports:
         if by is None:
             return await self._reports.timeseries(policy, since_us, until_us, step_s)
         since_us, until_us = await self._reports.stretch(policy, since_us, until_us, step_s)
-        rows = await self._tags.timeseries(
-            policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s
-        )
+        rows = await self._tags.timeseries(policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s)
         return {
             "policy": policy,
             "since": iso_time(since_us),
@@ -168,7 +166,7 @@ class TagReports:
         }
 
     async def contexts(self, policy: str, *, of: str | None = None, by: str | None = None) -> dict[str, object]:
-        """``ReportService.contexts`` with the clusters' names, of one value; or the values of a tag in their place."""
+        """``ReportService.contexts`` with names of the clusters, of one value; or the values of a tag instead."""
         if by is not None:
             await self._reports.check_policy(policy)
             groups = [_group(value, rows) for value, rows in await self.rows_by_value(policy, by, None, None)]

@@ -75,6 +75,11 @@ def settles(
         return None
     at_stake = 0.0 if difference is None or difference.interval is None else difference.mean
     wanted = max(precision, -at_stake if at_stake < 0.0 else at_stake + NEGLIGIBLE)
+    return settled_at(sums, pace, wanted, share=share)
+
+
+def settled_at(sums: FixedArmSums, pace: Pace, wanted: float, *, share: float) -> dict[str, object] | None:
+    """When the half-width will be ``wanted``; None where it is, or never will be."""
     share = max(share, sums.worth / sums.rated if sums.rated else 0.0)
     missing = decisions_to_settle(sums, wanted, share)
     if not missing:

@@ -44,6 +44,9 @@ class Exploration(Protocol):
     async def stats(self, policy: str, window_s: int | None) -> Mapping[str, Any]:
         """``GET /v1/stats``; over the policy's life for ``window_s`` None."""
 
+    async def savings(self, policy: str) -> Mapping[str, Any]:
+        """``GET /v1/savings`` over the policy's life."""
+
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions that were not greedy, mean entropy in nats) over the last ``window_s``."""
 
@@ -224,6 +227,7 @@ class MaintenanceService:
             mixture = life["savings"]["mixture"]
             gap = mixture["reward_difference"] if mixture["reason"] is None else None
             self._metrics.show(self._metrics.baseline_gap, gap["mean"] if gap else None, name)
+            self._metrics.show_savings(name, await self._exploration.savings(name))
         for name, book in self._books.items():
             await self._observe_budgets(name, book, now_us)
 

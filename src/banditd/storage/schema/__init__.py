@@ -14,6 +14,7 @@ from banditd.storage.schema.arms import (
     job_run,
     lease,
     policy,
+    policy_switch,
     secret,
 )
 from banditd.storage.schema.columns import metadata
@@ -90,6 +91,7 @@ __all__ = [
     "lease",
     "metadata",
     "policy",
+    "policy_switch",
     "reward_event",
     "rollup",
     "row_count",

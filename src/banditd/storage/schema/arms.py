@@ -89,6 +89,15 @@ budget_state: Final = Table(
     time_column("updated_at_us"),
 )
 
+# What was switched over HTTP and differs from the configuration: promise, rollout, mode.
+policy_switch: Final = Table(
+    "policy_switch",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("changes"),
+    time_column("updated_at_us"),
+)
+
 budget_account: Final = Table(
     "budget_account",
     metadata,

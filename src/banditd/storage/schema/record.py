@@ -55,6 +55,10 @@ def _to_array(blob: bytes) -> Any:
     return np.array(unpack_vector(blob))
 
 
+def _unless_null(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else work(value)
+
+
 TEXT: Final = Kind(Text, "string")
 PROMPT: Final = Kind(Text, "string", clean_text)
 NUMBER: Final = Kind(Double, "double", float)
@@ -69,6 +73,11 @@ FEATURES: Final = Kind(
 MAPPING: Final = Kind(Text, "json", pack_mapping, unpack_mapping, unpack_mapping)
 FACTS: Final = Kind(Text, "json", pack_facts, unpack_mapping, unpack_mapping)
 CHARGES: Final = Kind(Text, "json", pack_charges, show_charges)
+KEEP: Final = Kind(Double, "double", _unless_null(float))
+PROMISE: Final = Kind(Text, "json", _unless_null(pack_mapping), unpack_mapping, _unless_null(unpack_mapping))
+OWN_VECTOR: Final = Kind(
+    LargeBinary, "list<double>", _unless_null(pack_vector), unpack_vector, _unless_null(_to_array)
+)
 BLEND: Final = Kind(Text, "json", pack_blend, show_blend)
 
 
@@ -137,6 +146,10 @@ RECORD: Final = (
     Stored("key_name", TEXT, nullable=True),
     Stored("generations", MAPPING, default="'{}'"),
     Stored("reference", PROMPT, nullable=True),
+    Stored("keep", KEEP, nullable=True),
+    Stored("baseline", TEXT, nullable=True),
+    Stored("promise", PROMISE, nullable=True),
+    Stored("own_probability", OWN_VECTOR, nullable=True),
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 _VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)
@@ -184,5 +197,9 @@ def decision_of(row: Mapping[Any, Any]) -> Decision:
 def _check(values: Mapping[str, Any]) -> None:
     """A number for every arm in each vector, and the arm one of them."""
     arms = values["arms"]
-    if values["arm"] not in arms or any(len(values[name]) != len(arms) for name in _VECTORS):
+    vectors = [values[name] for name in _VECTORS]
+    own = values.get("own_probability")
+    if own is not None:
+        vectors.append(own)
+    if values["arm"] not in arms or any(len(vector) != len(arms) for vector in vectors):
         raise ValueError("its vectors do not fit its arms")

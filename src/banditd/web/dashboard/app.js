@@ -56,7 +56,8 @@ function App() {
   const fallback = served.some((one) => one.policy === "default") ? "default" : served[0]?.policy;
   const policy = at.values.policy || fallback || "default";
   const arms = usePoll(policies.data ? `v1/arms?${query({ policy })}` : null, { every: 5000 });
-  learnArms(arms.data?.positions, null);
+  const promise = usePoll(policies.data ? `v1/promise?${query({ policy })}` : null, { every: 5000 });
+  learnArms(arms.data?.positions, promise.data?.baseline);
   const go = (page, values = {}) => {
     location.hash = addressOf(page, { ...(at.values.policy ? { policy: at.values.policy } : {}), ...values });
   };
@@ -100,7 +101,7 @@ function App() {
         ${here && html`<p class="muted">policy <b>${policy}</b>, ${here.enabled_arms} of ${here.arms} models enabled</p>`}
       </div>
       ${policies.data && arms.data
-        ? html`<${Page} key=${`${at.page}/${policy}`} policy=${policy} arms=${arms.data.arms} info=${here} values=${at.values} go=${go} />`
+        ? html`<${Page} key=${`${at.page}/${policy}`} policy=${policy} arms=${arms.data.arms} promise=${promise.data} info=${here} values=${at.values} go=${go} />`
         : html`<p class="muted">${needsKey ? "Waiting for an API key." : arms.error?.message || policies.error?.message || "Loading …"}</p>`}
     </main>
     <footer>

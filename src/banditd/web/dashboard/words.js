@@ -33,7 +33,15 @@ export const undrawn = (reason) => NOT_DRAWN[reason]?.[1] || null;
 export function kindOf(d) {
   if (NOT_DRAWN[d.reason]) return [NOT_DRAWN[d.reason][0], true];
   if (sideOf(d) === "baseline") return ["not rolled out", true];
-  return d.explored ? ["tried to learn", true] : ["best guess", false];
+  if (d.explored) return ["tried to learn", true];
+  return forSafety(d) ? ["baseline, to be safe", true] : ["best guess", false];
+}
+
+/** Whether the baseline answered for the promise's sake: another model promised more, but not surely enough. */
+function forSafety(d) {
+  if (!d.baseline || d.arm !== d.baseline) return false;
+  const s = standing(d.arms || []);
+  return Boolean(s) && s.best.arm !== d.arm;
 }
 
 export const Kind = ({ d }) => {
@@ -82,7 +90,7 @@ function reasonOf(d) {
   if (d.reason === "session") return "because this conversation was with it already, and a conversation keeps its model";
   if (d.reason === "pinned") return "because the request named it";
   if (d.reason === "shadow") return "because it is the baseline and the policy only watches (mode shadow)";
-  if (sideOf(d) === "baseline") return `because only ${percent(d.promise.rollout, 0)} of the traffic is routed, and the rest goes to the baseline`;
+  if (sideOf(d) === "baseline") return d.promise.rollout > 0 ? `because ${percent(d.promise.rollout, 0)} of the traffic is routed, and all the rest goes to the baseline` : "because no traffic is routed: everything goes to the baseline";
   if (d.degraded) return `by what is known on average: the query itself was not looked at (${d.degraded.replaceAll("_", " ")})`;
   if (d.reason === "quality_floor") return "because it costs least among the models that promise the reward the request asked for";
   const s = standing(d.arms || []);

@@ -133,6 +133,8 @@ class Relay:
 
     def _bytes(self, exchange: Exchange, events: Sequence[StreamEvent]) -> bytes:
         """What the client gets of one read."""
+        if len(events) == 1 and not (self.explain or self.own_ids):
+            return events[0].raw if self.show_usage or not events[0].usage_only else b""
         shown = [event.raw for event in events if self.show_usage or not event.usage_only]
         if self.explain:
             for place, raw in enumerate(shown):

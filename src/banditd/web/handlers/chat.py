@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from aiohttp import web
 
-from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
 from banditd.core.model_names import AUTO, PREFIX, Named
 from banditd.core.types import Query
 from banditd.ports.upstreams import Surface
@@ -17,6 +17,7 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.forms import CHAT_FORM, Form
+from banditd.web.gateway.messages_form import messages_failure
 from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.parsed_request import ParsedRequest, read_chat
@@ -43,12 +44,18 @@ async def models(api: Api, request: web.Request) -> web.Response:
 
     A client that sends ``anthropic-version`` gets Anthropic's shape, in pages.
     """
-    gateway = gateway_of(api)
-    names = listed(api.config.gateway.aliases, gateway.policies())
     if "anthropic-version" in request.headers:
-        return json_answer(anthropic_page(names, request.query))
+        try:
+            return json_answer(anthropic_page(_names(api), request.query))
+        except BanditdError as error:
+            return messages_failure(error, "")
+    names = _names(api)
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "banditd"} for name in names]
     return json_answer({"object": "list", "data": data})
+
+
+def _names(api: Api) -> list[str]:
+    return list(listed(api.config.gateway.aliases, gateway_of(api).policies()))
 
 
 def place(api: Api, request: web.Request) -> AbstractContextManager[None]:
@@ -155,6 +162,7 @@ def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_
         quality_floor=options.quality_floor,
         quality_confidence=options.quality_confidence,
         cost_weight=options.cost_weight,
+        keep=options.keep,
         profile=options.profile or named.profile,
         key_name=key_name,
         expected_output_tokens=options.expected_output_tokens,

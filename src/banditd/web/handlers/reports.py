@@ -15,16 +15,15 @@ from banditd.web.idempotency import header_key
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError
-from banditd.web.schemas.base import NAME_PATTERN
+from banditd.web.schemas.base import NAME_PATTERN, PolicyParameters
 from banditd.web.schemas.money import CorrectionRequest
 from banditd.web.schemas.reports import (
-    ContextPatch,
-    PolicyParameters,
+    SavingsParameters,
     SnapshotParameters,
     StatsParameters,
-    TagParameters,
     TimeseriesParameters,
 )
+from banditd.web.schemas.tags import ContextPatch, TagParameters
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _NUMBER: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
@@ -37,11 +36,15 @@ async def stats(api: Api, request: web.Request) -> web.Response:
     )
 
 
+async def savings(api: Api, request: web.Request) -> web.Response:
+    requested = read_parameters(request, SavingsParameters)
+    since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
+    return json_answer(await api.services.reports.savings(requested.policy, since_us, until_us))
+
+
 async def contexts(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, TagParameters)
-    return json_answer(
-        await api.services.tags.contexts(requested.policy, of=requested.tag, by=requested.tag_of_by)
-    )
+    return json_answer(await api.services.tags.contexts(requested.policy, of=requested.tag, by=requested.tag_of_by))
 
 
 async def tags(api: Api, request: web.Request) -> web.Response:

@@ -45,7 +45,9 @@ async def _before(api: Api, request: web.Request, gateway: Gateway, requested: P
     previous = requested.body.get("previous_response_id")
     if not isinstance(previous, str) or not previous or f"/{ARM}" in requested.model:
         return None
-    await gateway.settled()  # the one before may have ended a moment ago
+    exchange = gateway.answering(Reference(previous, request.get(KEY_NAME)))
+    if exchange is not None and exchange.decision is not None and exchange.served is not None:
+        return f"{PREFIX}{exchange.decision.policy}/{ARM}{exchange.served.arm}"  # it ended a moment ago
     try:
         decision_id = await api.services.rewards.decision_of(Reference(previous, request.get(KEY_NAME)))
         decision: Any = await api.services.reports.decision(decision_id)

@@ -39,13 +39,13 @@ async def create(api: Api, request: web.Request) -> web.Response:
     if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
         requested = await validated(_ONE.validate_json, RewardRequest, body)
         key = _single_key(in_header, requested.idempotency_key)
-        [outcome] = await api.services.rewards.submit([to_input(requested, key, request)])
+        [outcome] = await api.services.rewards.submit([to_input(api, requested, key, request)])
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
     many = await validated(_MANY.validate_json, RewardRequest, body)
     _check_list(many, in_header, api.config.max_batch)
-    outcomes = await api.services.rewards.submit([to_input(one, one.idempotency_key, request) for one in many])
+    outcomes = await api.services.rewards.submit([to_input(api, one, one.idempotency_key, request) for one in many])
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
     return json_answer({"results": results}, status=207 if failed else 200)
@@ -73,11 +73,12 @@ async def path_decision(api: Api, request: web.Request) -> str:
             text = _REFERENCE.validate_python(given.removeprefix(BY_REFERENCE))
         except ValueError:
             raise NotFoundError("a reference has 1 to 256 characters", code=UNKNOWN_DECISION) from None
-        return await api.services.rewards.decision_of(Reference(text, request.get(KEY_NAME)))
+        reference = Reference(text, request.get(KEY_NAME))
+        return _answered_now(api, reference) or await api.services.rewards.decision_of(reference)
     return decision_id_in(given) or path_id(request, UNKNOWN_DECISION)
 
 
-def to_input(requested: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
+def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
     """The reward that the services understand."""
     reference = None if requested.reference is None else Reference(requested.reference, request.get(KEY_NAME))
     stated: tuple[object, ...] = (
@@ -87,9 +88,10 @@ def to_input(requested: RewardRequest, key: str | None, request: web.Request) ->
     )  # fmt: skip
     if reference is not None:
         stated = (*stated, reference.text, reference.key_name)
+    answered = None if reference is None else _answered_now(api, reference)
     return RewardInput(
-        decision_id=requested.decision_id or "",
-        reference=reference,
+        decision_id=answered or requested.decision_id or "",
+        reference=None if answered else reference,
         value=requested.value,
         thumb=requested.thumb,
         metric=requested.metric,
@@ -101,6 +103,12 @@ def to_input(requested: RewardRequest, key: str | None, request: web.Request) ->
         key_name=request.get(KEY_NAME),
         owner=request.get(OWNER),
     )
+
+
+def _answered_now(api: Api, reference: Reference) -> str | None:
+    """The decision whose answer has this id, where the gateway has not stored that id yet."""
+    exchange = None if api.services.gateway is None else api.services.gateway.answering(reference)
+    return None if exchange is None or exchange.decision is None else exchange.decision.decision_id
 
 
 def receipt_answer(receipt: RewardReceipt) -> dict[str, object]:

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from aiohttp import web
 from multidict import CIMultiDict
-from pydantic_core import to_json
 
 from banditd.core.errors import BanditdError
 from banditd.core.pace import Pace
@@ -44,23 +43,19 @@ async def create(api: Api, request: web.Request) -> web.Response:
         raise
     elapsed_s = perf_counter() - started
     api.metrics.route_overhead.observe(elapsed_s)
-    return web.Response(
-        body=to_json(
-            decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain), inf_nan_mode="null"
-        ),
-        headers=CIMultiDict(
-            (
-                ("Content-Type", JSON_TYPE),
-                ("x-banditd-decision-id", "" if requested.dry_run else decision.decision_id),
-                ("x-banditd-arm", decision.arm),
-                ("x-banditd-policy-version", str(decision.snapshot_version)),
-                ("x-banditd-propensity", repr(float(decision.propensity))),
-                ("x-banditd-explored", "true" if decision.explored else "false"),
-                ("x-banditd-overhead-ms", f"{elapsed_s * 1e3:.3f}"),
-                *duplicate_header(duplicate=decision.duplicate).items(),
-            )
-        ),
-    )
+    answer = decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain)
+    headers = [
+        ("Content-Type", JSON_TYPE),
+        ("x-banditd-decision-id", "" if requested.dry_run else decision.decision_id),
+        ("x-banditd-arm", decision.arm),
+        ("x-banditd-policy-version", str(decision.snapshot_version)),
+        ("x-banditd-propensity", repr(float(decision.propensity))),
+        ("x-banditd-explored", "true" if decision.explored else "false"),
+        ("x-banditd-overhead-ms", f"{elapsed_s * 1e3:.3f}"),
+    ]
+    if decision.duplicate:
+        headers += duplicate_header(duplicate=True).items()
+    return web.Response(body=encode(answer), headers=CIMultiDict(headers))
 
 
 async def create_batch(api: Api, request: web.Request) -> web.Response:
@@ -127,6 +122,7 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         profile=requested.profile,
         key_name=key_name,
         cost_weight=requested.cost_weight,
+        keep=requested.keep,
         expected_output_tokens=requested.expected_output_tokens,
         session_id=requested.session_id or None,
         new_session_arm=requested.new_session_arm,

@@ -151,3 +151,22 @@ TagParameter: TypeAlias = Annotated[
 GroupParameter: TypeAlias = Annotated[
     str, StringConstraints(pattern=GROUP_PATTERN, max_length=132), Field(examples=["tag:task"])
 ]
+
+
+class PolicyParameters(ParameterModel):
+    """Which policy."""
+
+    policy: Name = "default"
+
+
+class RewardSummary(OpenAnswerModel):
+    """Mean reward of something."""
+
+    rewards: int
+    """Rewarded decisions."""
+    mean_reward: float | None
+    """In [0, 1]; null without a reward."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """95 % confidence interval of the mean."""
+    interval_method: str | None
+    """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""

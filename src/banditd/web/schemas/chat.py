@@ -21,6 +21,7 @@ from banditd.web.schemas.base import (
     RequestModel,
     UnitInterval,
 )
+from banditd.web.schemas.promise import Keep
 from banditd.web.schemas.routing import Bounded
 
 
@@ -49,6 +50,8 @@ class GatewayOptions(RequestModel):
     """... with this confidence; 0.9 when left out."""
     cost_weight: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """Price of money instead of the policy's own."""
+    keep: Keep | None = None
+    """Share of the baseline's quality to be kept, in place of the policy's promise."""
     expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """How long an answer you expect, for the predicted cost. Tokens."""
     session_id: OptionalLabel | None = None

@@ -163,3 +163,102 @@ class Savings(AnswerModel):
     cost_usd_per_decision: float | None
     arms: list[SavingsArm]
     mixture: SavingsMixture
+
+
+class Saved(AnswerModel):
+    """Dollars against the baseline, on the same decisions."""
+
+    usd: float | None
+    """Negative where routing cost more."""
+    share: float | None
+    would_have_cost_usd: float | None
+    """The baseline's predicted cost."""
+    spent_usd: float | None
+    compared_decisions: int
+    """In both figures."""
+    basis: Literal["settled", "predicted"] | None
+    """``settled``: what was reported (or settled at its estimate); ``predicted``: too little is settled yet."""
+    reason: str | None
+    """Why nothing compares."""
+
+
+class Lost(AnswerModel):
+    """Quality against the baseline. Null without data behind it; intervals hold the truth in 95 of 100 cases."""
+
+    points: float | None
+    """Of 100 of the reward's scale; positive is worse than the baseline."""
+    interval: list[float] | None
+    percent: float | None
+    """Of the baseline's quality."""
+    percent_interval: list[float] | None
+    reward: float | None
+    baseline_reward: float | None
+    quality_ratio: float | None
+    quality_interval: list[float] | None
+    rated_decisions: int
+    """On which the baseline could have been drawn."""
+    unsupported_decisions: int
+    """Rated ones on which its probability was 0: left out."""
+    worth: float
+    """Uniformly drawn answers of the baseline that this is worth."""
+    verdict: Literal["better", "as good", "worse", "unclear"] | None
+    """Of routing against the baseline."""
+    reason: str | None
+
+
+class Exploration(AnswerModel):
+    """Decisions that took another arm than what looked best, in order to learn."""
+
+    decisions: int
+    share: float | None
+    usd: float
+    """Predicted, beyond what the best would have cost; negative where it cost less."""
+    points: float | None
+    """Predicted loss of reward over all decisions, of 100."""
+
+
+class HeadlineWords(AnswerModel):
+    """The same in sentences."""
+
+    saved: str
+    lost: str
+    held: str
+    exploration: str
+    confidence: str
+
+
+class Headline(AnswerModel):
+    """What routing saved and lost against the baseline, and whether its promise holds."""
+
+    baseline: str | None
+    """The promise's baseline, else the dearest enabled arm; null without an enabled arm."""
+    keep: float | None
+    """Share of its quality that is promised; null without a promise."""
+    decisions: int
+    saved: Saved
+    lost: Lost
+    held: Literal["yes", "no", "unknown"]
+    settles: Settles | None
+    """What would settle the verdict; null where it is known."""
+    exploration: Exploration
+    words: HeadlineWords
+    headline: str
+    """One line of it all."""
+
+
+class SavingsGroup(Headline):
+    """The same of one value of a tag."""
+
+    tag: str
+    value: str | None
+    other: bool
+    """The values that have no row of their own."""
+
+
+class SavingsAnswer(Headline):
+    """The headline of a policy over a stretch."""
+
+    policy: str
+    since: Time | None
+    until: Time | None
+    groups: list[SavingsGroup]

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from banditd.web.schemas.base import (
     MAX_PAGE,
     AnswerModel,
     BooleanParameter,
-    GroupParameter,
     Identifier,
     IntegerParameter,
     Label,
     Name,
     OpenAnswerModel,
     ParameterModel,
-    RequestModel,
+    PolicyParameters,
+    RewardSummary,
     TagParameter,
     Time,
     TimeParameter,
 )
 from banditd.web.schemas.money import Savings
+from banditd.web.schemas.promise import PromiseAnswer
+from banditd.web.schemas.tags import TagCells, TagGroup, TagParameters, TagValueAnswer
 
 
 class DecisionParameters(ParameterModel):
@@ -39,6 +40,8 @@ class DecisionParameters(ParameterModel):
     explored: BooleanParameter | None = None
     text: Label | None = None
     """A part of the query's text, where ``privacy.store_input`` keeps it; A to Z in either case."""
+    tag: TagParameter | None = None
+    """Only decisions with this tag, such as ``task:summarise``."""
     since: TimeParameter | None = None
     """Made at this time or later."""
     until: TimeParameter | None = None
@@ -81,38 +84,20 @@ class DecisionWhole(DecisionSummary):
     """One decision with its probability vector, rewards (all revisions) and usage."""
 
 
-class PolicyParameters(ParameterModel):
-    """Which policy."""
-
-    policy: Name = "default"
-
-
-class TagParameters(PolicyParameters):
-    """Which policy; of one value of a tag, or by the values of a tag (not both)."""
-
-    tag: TagParameter | None = None
-    """Only decisions with this tag, such as ``task:summarise``; ``task:`` is its values without counters of their own.
-    """
-    by: GroupParameter | None = None
-    """A group for every value of a tag, such as ``tag:task``."""
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        if self.tag is not None and self.by is not None:
-            raise PydanticCustomError("one_of", "give tag or by, not both")
-        return self
-
-    @property
-    def tag_of_by(self) -> str | None:
-        """The tag to group by."""
-        return None if self.by is None else self.by.removeprefix("tag:")
-
-
 class StatsParameters(TagParameters):
     """Which policy, over which stretch."""
 
     window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] | None = None
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
+
+
+class SavingsParameters(PolicyParameters):
+    """Which policy, over which stretch."""
+
+    since: TimeParameter | None = None
+    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
 
 
 class TimeseriesParameters(TagParameters):
@@ -131,68 +116,6 @@ class SnapshotParameters(ParameterModel):
 
     limit: Annotated[IntegerParameter, Field(ge=1, le=MAX_PAGE)] = 50
     """At most ``server.max_page`` (500 unless configured otherwise)."""
-
-
-class RewardSummary(OpenAnswerModel):
-    """Mean reward of something."""
-
-    rewards: int
-    """Rewarded decisions."""
-    mean_reward: float | None
-    """In [0, 1]; null without a reward."""
-    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
-    """95 % confidence interval of the mean."""
-    interval_method: str | None
-    """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""
-
-
-class TagValueAnswer(AnswerModel):
-    """A tag and its value; null is all values that have no counters of their own."""
-
-    tag: str
-    value: str | None
-    other: bool
-
-
-class Always(AnswerModel):
-    """What an arm would have earned on all rated decisions of a value, however they were chosen."""
-
-    mean: float
-    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
-    """95 % interval by the variance of the draws."""
-
-
-class TagArm(RewardSummary):
-    """One arm on the queries of one value. Its mean reward is of those it answered, which routing chose for it."""
-
-    arm: str
-    decisions: int
-    share: float | None
-    always: Always | None
-    """By this arms compare; null where no interval can be given."""
-    spend_usd: float
-    cost_usd_per_decision: float | None
-    """What it was predicted to cost on the decisions that it could answer."""
-    mean_latency_ms: float | None
-
-
-class TagCells(TagValueAnswer):
-    """The arms on the queries of one value."""
-
-    decisions: int
-    best_arm: str | None
-    """Of the highest ``always``, when its interval is clear of all others; else null."""
-    arms: list[TagArm]
-
-
-class TagGroup(TagCells, RewardSummary):
-    """The decisions with one value of a tag."""
-
-    exploration_rate: float | None
-    coverage_share: float | None
-    """Share of decisions with a reward."""
-    spend_usd: float
-    predicted_spend_usd: float
 
 
 class FixedArmComparison(AnswerModel):
@@ -288,6 +211,8 @@ class StatsAnswer(RewardSummary):
     savings: Savings
     changes: list[Change]
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
+    promise: PromiseAnswer | None
+    """As ``GET /v1/promise``, whatever the window; null for a policy that is not served."""
     tag: TagValueAnswer | None = None
     """Whose decisions these are, where a tag was asked for (delays of rewards and changes are of all)."""
     groups: list[TagGroup] | None = None
@@ -336,45 +261,6 @@ class ContextsAnswer(AnswerModel):
     """Whose decisions these are, where a tag was asked for."""
     groups: list[TagCells] | None = None
     """With ``by``: how every arm did on the queries of every value; most decisions first."""
-
-
-class ContextPatch(RequestModel):
-    """What a cluster is called."""
-
-    name: Label | None
-    """At most 80 characters; null takes the name back."""
-
-
-class ContextNameAnswer(AnswerModel):
-    """What a cluster is called now."""
-
-    policy: str
-    cluster: int
-    name: str
-    name_source: Literal["user", "tags", "words", "shipped"]
-
-
-class CountedValue(AnswerModel):
-    """One value of a tag."""
-
-    value: str | None
-    other: bool
-    decisions: int
-
-
-class CountedTag(AnswerModel):
-    """One tag with counters, over the policy's life (decisions from the upgrade on that counts them)."""
-
-    tag: str
-    decisions: int
-    values: list[CountedValue]
-
-
-class TagsAnswer(AnswerModel):
-    """The tags of a policy's queries: at most 16 have counters, and of each at most 100 values."""
-
-    policy: str
-    tags: list[CountedTag]
 
 
 class TimeseriesStep(RewardSummary):

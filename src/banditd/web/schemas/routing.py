@@ -25,6 +25,7 @@ from banditd.web.schemas.base import (
     UnitInterval,
 )
 from banditd.web.schemas.problem import ItemError
+from banditd.web.schemas.promise import DecisionPromise, Keep
 
 _PartText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 # A client's own number: bounded so that no sum of squares overflows.
@@ -90,6 +91,9 @@ class RouteRequest(RequestModel):
     cost_weight: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """Price of money instead of the policy's own: the reward you would give up to save what a typical
     answer of the dearest arm costs."""
+    keep: Keep | None = None
+    """Share of the baseline's quality to be kept, in place of the policy's promise. Not together with
+    ``cost_weight`` or ``quality_floor``."""
     expected_output_tokens: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
     """How long an answer you expect, for the predicted cost. Tokens."""
     session_id: OptionalLabel | None = None
@@ -168,7 +172,8 @@ class RouteAnswer(AnswerModel):
     """The arm is not the one of the highest utility."""
     reason: str
     """``policy`` (drawn), ``quality_floor`` (least cost above the floor), ``session`` (kept by its session), or, by
-    the gateway, ``pinned`` (named by the request)."""
+    the gateway, ``pinned`` (named by the request), ``shadow`` (the baseline
+    answers in place of what was decided)."""
     degraded: str | None
     """Why there is no context, or null."""
     fallbacks: list[str]
@@ -180,6 +185,8 @@ class RouteAnswer(AnswerModel):
     dry_run: bool
     duplicate: bool
     """It was made before, for the same ``Idempotency-Key``; nothing was decided or charged again."""
+    promise: DecisionPromise | None
+    """How the policy's promise and rollout stood; null outside of both."""
     arms: list[ArmScore] | None = None
     """With ``explain``."""
     exclusions: dict[str, str] | None = None

@@ -5,9 +5,17 @@ import { Confirm, Questions } from "../ask.js";
 import { count, percent, usd } from "../format.js";
 import { Arm, Choice, Outcome } from "../ui.js";
 
-const HELD = { yes: ["held", "good"], no: ["broken", "bad"], unknown: ["not yet known", ""] };
+export const HELD = { yes: ["held", "good"], no: ["broken", "bad"], unknown: ["not yet known", ""] };
 const points = (v) => `${Math.abs(v) < 9.95 ? Math.abs(v).toFixed(1) : Math.abs(v).toFixed(0)} ${Math.abs(v).toFixed(1) === "1.0" ? "point" : "points"}`;
+const share = (v) => `${+(100 * v).toFixed(1)} %`;
 const signed = (v) => `${v < 0 ? "−" : ""}${Math.abs(v).toFixed(1)}`;
+
+/** A difference in points of 100, with its interval: in words that fit a line. */
+export function lostWords(lost) {
+  const gained = lost.points < 0;
+  const range = lost.interval ? ` (${gained ? `${signed(-lost.interval[1])} to ${signed(-lost.interval[0])}` : `${signed(lost.interval[0])} to ${signed(lost.interval[1])}`})` : "";
+  return `${gained ? "gained " : ""}${points(lost.points)}${range}`;
+}
 
 /** s : of `/v1/savings`; promise : of `/v1/promise`. Their sentences are shown as they come. */
 export function Headline({ s, promise, policy, window }) {
@@ -43,32 +51,31 @@ function Promised({ s, promise, policy }) {
     ${open && html`<${PromiseDialog} promise=${promise} policy=${policy} onClose=${() => setOpen(false)} />`}`;
   if (s.keep === null) return html`<${Figure} label="Promise" value="none made" sub="Say which share of your model's quality must be kept, and it saves what it can.">${set}<//>`;
   const [word, tone] = HELD[s.held] || HELD.unknown;
-  return html`<${Figure} label="Promise" tone=${tone} value=${word} sub=${`to keep ${percent(s.keep, 0)} of ${s.baseline}'s quality`}>${set}<//>`;
+  return html`<${Figure} label="Promise" tone=${tone} value=${word} sub=${`to keep ${share(s.keep)} of ${s.baseline}'s quality`}>${set}<//>`;
 }
 
 function Exploring({ e }) {
   if (!e || e.share === null) return html`<${Figure} label="Exploring" value="–" sub="nothing tried yet" />`;
   const cost = e.usd === null ? "" : e.usd < 0 ? `, ${usd(-e.usd)} cheaper than the best guesses` : `, at ${usd(e.usd)} more`;
-  return html`<${Figure} label="Exploring" value=${percent(e.share, e.share < 0.1 ? 1 : 0)} sub=${`of decisions tried to learn${cost}${e.points === null ? "" : ` and ${points(e.points)} of reward`}`} />`;
+  return html`<${Figure} label="Exploring" value=${percent(e.share, e.share < 0.1 ? 1 : 0)} sub=${`of decisions tried to learn${cost}${e.points > 0 ? `; predicted to lose ${points(e.points)} of reward` : ""}`} />`;
 }
 
 /** The questions that this page must answer. The daemon's own sentences, so that every page and command says the same. */
 function Asked({ s, promise }) {
   const base = promise?.baseline || s.baseline || "the baseline";
-  const share = promise ? percent(promise.rollout, 0) : "100 %";
   const items = [
     { ask: "What did I save?", answer: s.words.saved },
     { ask: "What did I lose?", answer: s.words.lost },
     { ask: "Is it exploring, and what does that cost?", answer: s.words.exploration },
     { ask: "Can I trust it?", answer: [s.words.held, s.words.confidence].filter(Boolean).join(" ") },
-    { ask: "How do I roll out 5 %?", answer: `Press “5 %” under “Traffic that is routed” below: one decision in twenty is then the policy's, ${base} answers the rest, and the figures above compare the two (now ${share}).` },
+    { ask: "How do I roll out 5 %?", answer: `Press “5 %” under “Traffic that is routed” below: one decision in twenty is then the policy's, ${base} answers the rest, and the figures above compare the two (now ${promise ? named(promise.rollout).toLowerCase() : "all"} of the traffic).` },
     { ask: "How do I stop?", answer: `Press “None” under “Traffic that is routed” below: from the next query on everything goes to ${base}, at once and on every replica, and nothing that was learned is lost.` },
   ];
   return html`<${Questions} items=${items} />`;
 }
 
 const STEPS = [0, 0.05, 0.25, 0.5, 1];
-const named = (share) => (share === 0 ? "None" : share === 1 ? "All" : percent(share, 0));
+const named = (part) => (part === 0 ? "None" : part === 1 ? "All" : share(part));
 
 /** One switch: the share of the traffic that is routed; the rest goes to the baseline. */
 function Rollout({ promise, policy }) {

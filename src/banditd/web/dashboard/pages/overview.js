@@ -15,8 +15,7 @@ export function Overview({ policy, arms, promise, go }) {
   const [window, setWindow] = useState(firstWindow(arms));
   const length = WINDOWS[window][1];
   const stats = usePoll(`v1/stats?${query({ policy, window_s: length })}`);
-  const known = promise !== undefined;
-  const savings = usePoll(known ? () => `v1/savings?${query({ policy, since: length && isoAgo(length) })}` : null, { every: 4000, key: `savings/${policy}/${window}`, keep: true });
+  const savings = usePoll(() => `v1/savings?${query({ policy, since: length && isoAgo(length) })}`, { every: 4000, key: `savings/${policy}/${window}`, keep: true });
   const series = useSeries(policy, window, arms);
   const latest = usePoll(`v1/decisions?${query({ policy, limit: 8 })}`);
   const s = stats.data;
@@ -26,12 +25,12 @@ export function Overview({ policy, arms, promise, go }) {
     <div class="row between"><${Choice} label="Window" value=${window} onChange=${setWindow}
       options=${Object.entries(WINDOWS).map(([name, [text]]) => [name, text])} />
       <${Legend} arms=${arms} /></div>
-    ${known && (savings.data ? html`<${Headline} s=${savings.data} promise=${promise} policy=${policy} window=${window} />` : html`<${Waiting} poll=${savings} what="what was saved" />`)}
+    ${savings.data ? html`<${Headline} s=${savings.data} promise=${promise} policy=${policy} window=${window} />` : html`<${Waiting} poll=${savings} what="what was saved" />`}
     <div class="grid two">
       <${Card} title="Traffic by model" note="Decisions per step, by the model that was chosen; the baseline is the floor of the stack.">
         ${series.columns ? html`<${Traffic} columns=${series.columns} step=${series.span.step} />` : html`<${Waiting} poll=${series} what="traffic" />`}
       <//>
-      ${known && html`<${PromiseCurve} policy=${policy} window=${window} arms=${arms} />`}
+      <${PromiseCurve} policy=${policy} window=${window} arms=${arms} />
     </div>
     <${Tiles} s=${s} newest=${latest.data?.decisions[0]?.created_at} />
     <${Gateway} policy=${policy} length=${length} />

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { call, link, nowMs } from "../api.js";
 import { Lines } from "../charts.js";
-import { percent, query } from "../format.js";
+import { query } from "../format.js";
 import { spanOf } from "../series.js";
 import { Card } from "../ui.js";
 
@@ -75,5 +75,5 @@ export function PromiseCurve({ policy, window, arms }) {
   ];
   return html`<${Card} title="Promise over time" note=${note}>
     <${Lines} times=${times.map((at) => at + step / 2)} series=${series} range=${[times[0], times[times.length - 1] + step]} step=${step} floor=${0} format=${(v) => `${Math.round(100 * v)} %`} label="Quality kept and share saved over time" />
-    <p class="keys"><span class="key-line accent"></span>quality kept <span class="key-line saved"></span>saved ${keep !== null && html`<span class="key-line dashed"></span>promised: ${percent(keep, 0)}`}</p><//>`;
+    <p class="keys"><span class="key-line accent"></span>quality kept <span class="key-line saved"></span>saved ${keep !== null && html`<span class="key-line dashed"></span>promised: ${`${+(100 * keep).toFixed(1)} %`}`}</p><//>`;
 }

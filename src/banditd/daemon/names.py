@@ -1,0 +1,36 @@
+"""Floor 6: what a process is called, and where and how long its database is waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+from banditd.core.ids import new_id
+from banditd.settings import Settings
+from banditd.storage import Deadlines
+
+
+def holder_name() -> str:
+    """A name for this process that no other has: host, process, a unique id."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_id(time.time_ns() // 1000)[-12:]}"
+
+
+def writer_name(settings: Settings) -> str:
+    """Names this replica's counters; the same after a restart, so that they do not multiply."""
+    return f"{socket.gethostname()}:{settings.server.port}"
+
+
+def database_url(settings: Settings) -> str:
+    """The database's URL; makes the folder of a SQLite file."""
+    url = settings.database.url.get_secret_value()
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+def deadlines_of(settings: Settings) -> Deadlines:
+    """How long the daemon waits for its database."""
+    d = settings.database
+    return Deadlines(transaction_s=d.transaction_s, lock_s=d.lock_s, silence_s=d.silence_s, report_s=d.report_s)

@@ -1,0 +1,228 @@
+"""What is said of promises: ``GET /v1/promise``, ``/v1/stats``, metrics; and what may be switched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from banditd.deciding.keeper import Keeper, PromiseRule
+from banditd.obs.metrics import Metrics
+from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict
+from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.promising.book import PromiseBook, Standing
+from banditd.services.promising.keeping import PromiseService
+from banditd.services.promising.switching import Switching, differences
+
+STATES: Final = (
+    "learning", "keeping", "no_rewards", "nothing_to_save", "broken", "baseline_away", "baseline_changed",
+    "budget_rules",
+)  # fmt: skip
+_WORDS: Final = {
+    "off": "No promise is made: the policy weighs quality and cost as its cost_weight says.",
+    "learning": "Too little is known yet: mostly {baseline} answers, and the allowed loss is spent on trying others.",
+    "keeping": "At least {keep:.4g} % of {baseline}'s quality is kept at the least cost.",
+    "no_rewards": "No rewards come, so nothing is known: {baseline} answers all but {least:.3g} % of the queries.",
+    "nothing_to_save": "No other model is both cheaper and good enough: {baseline} answers nearly everything.",
+    "broken": "Quality fell below the promise: {baseline} answers all but {least:.3g} % until the cause is known.",
+    "baseline_away": "{baseline} may not answer now, so the promise rests on what is predicted of it.",
+    "baseline_changed": "{baseline} earns other rewards than it did: the promise is about what it is worth today.",
+    "budget_rules": "The budget {budget} allows less than the promise needs, and money is the harder limit.",
+    "shadow": "Only {baseline} answers; what the policy would have done is logged beside it.",
+    "control": "All traffic goes to {baseline}: the rollout is 0.",
+}
+
+
+class PromiseReports:
+    """Reads the books, and turns the switches."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        books: Mapping[str, PromiseBook],
+        switching: Switching,
+        keeping: PromiseService,
+    ) -> None:
+        self._runtimes = runtimes
+        self._books = books
+        self._switching = switching
+        self._keeping = keeping
+
+    async def change(self, policy: str, changes: Mapping[str, object]) -> dict[str, object]:
+        """Turn switches (``Switching.change``) and say what holds now.
+
+        Raises
+        ------
+        NotFoundError : no such policy. InvalidInputError : what cannot be kept.
+        """
+        await self._switching.change(policy, changes)
+        await self._keeping.step()
+        return self.promise(policy)
+
+    def promise(self, policy: str) -> dict[str, object]:
+        """How the policy's promise stands. Raises NotFoundError."""
+        runtime = runtime_of(self._runtimes, policy)
+        book, switches = self._books[policy], runtime.switches
+        index = book.baseline(runtime.view)
+        name = None if index is None else runtime.view.arms[index].arm
+        rule = switches.promise
+        answer: dict[str, object] = {
+            "policy": policy,
+            "on": rule is not None,
+            "mode": switches.mode,
+            "rollout": switches.rollout,
+            "baseline": name,
+            "baseline_rule": switches.baseline,
+            "keep": None if rule is None else rule.keep,
+            "keep_by_tag": {} if rule is None else {tag: dict(keeps) for tag, keeps in rule.keep_by_tag.items()},
+            "reference_share_configured": None if rule is None else rule.reference_share,
+            "precision": None if rule is None else rule.precision,
+            "outside": book.outside,
+            "overrides": differences(runtime),
+        }
+        if rule is None or index is None or name is None:
+            state = "off" if rule is None else "baseline_away"
+            answer |= _nothing(state) | {"promises": []}
+        else:
+            book.keeper(rule.keep, runtime.view, index)
+            answer |= self._standing(runtime, book, (rule.keep, name))
+            answer["promises"] = [
+                self._standing(runtime, book, standing) | {"keep": standing[0], "baseline": standing[1]}
+                for standing in sorted(book.keepers)
+            ]
+        answer["words"] = _words(answer)
+        return answer
+
+    def _standing(self, runtime: PolicyRuntime, book: PromiseBook, standing: Standing) -> dict[str, object]:
+        keep, name = standing
+        keeper = book.keepers[standing]
+        budget = book.overruling(standing)
+        verdict = keeper.verdict()
+        return {
+            "state": _state(runtime, keeper, name, budget),
+            "budget": budget,
+            "share": keeper.pledge().share,
+            "price_per_usd": keeper.terms.price_per_usd,
+            "reference_share": keeper.reference_share,
+            "saves_usd_per_decision": max(keeper.terms.saves_usd, 0.0),
+            "quality": _quality(verdict),
+            "lost": _lost(verdict),
+            "held": verdict.held(keep),
+            "settled_by": settled_by(verdict, keep),
+            "decisions": keeper.promise.decisions,
+        }
+
+    def reference(self, policy: str) -> tuple[str | None, float, PromiseRule | None]:
+        """(arm that routing is measured against, its least share, the promise about it). Raises NotFoundError."""
+        runtime = runtime_of(self._runtimes, policy)
+        book, rule = self._books[policy], runtime.switches.promise
+        index = book.baseline(runtime.view)
+        name = None if index is None else runtime.view.arms[index].arm
+        if rule is None or index is None or name is None:
+            return name, 0.0, None
+        keeper = book.keepers.get((rule.keep, name))
+        return name, rule.reference_share if keeper is None else keeper.reference_share, rule
+
+    def observe(self, metrics: Metrics) -> None:
+        """Bring the gauges up to date."""
+        for policy, runtime in self._runtimes.items():
+            metrics.rollout_share.labels(policy).set(
+                0.0 if runtime.switches.mode == "shadow" else runtime.switches.rollout
+            )
+            seen = {}
+            if runtime.switches.promise is not None:
+                one = self.promise(policy)
+                seen = {f"{standing['keep']:g}": standing for standing in _listed(one["promises"])}
+            metrics.set_promises(policy, seen)
+
+
+def _listed(value: object) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else []
+
+
+def _state(runtime: PolicyRuntime, keeper: Keeper, name: str, budget: str | None) -> str:
+    """The terms' own state, unless something outside of them is the matter."""
+    view, state = runtime.view, keeper.terms.state
+    if not view.serves[keeper.baseline]:
+        return "baseline_away"
+    if budget is not None:
+        return "budget_rules"
+    learned = runtime.state
+    if learned is not None and state not in {"broken", "no_rewards"}:
+        changed = learned.arm_changes.changed
+        if any(arm.arm == name and arm.learned_as in changed for arm in learned.arms):
+            return "baseline_changed"
+    return state
+
+
+def _nothing(state: str) -> dict[str, object]:
+    verdict = Verdict(0, 0, 0.0)
+    return {
+        "state": state,
+        "budget": None,
+        "share": 1.0,
+        "price_per_usd": 0.0,
+        "reference_share": 0.0,
+        "saves_usd_per_decision": None,
+        "quality": _quality(verdict),
+        "lost": _lost(verdict),
+        "held": "unknown",
+        "settled_by": None,
+        "decisions": 0,
+    }
+
+
+def _quality(verdict: Verdict) -> dict[str, object]:
+    high = verdict.high if verdict.high is not None and math.isfinite(verdict.high) else None
+    return {
+        "ratio": verdict.ratio,
+        "low": verdict.low,
+        "high": high,
+        "reward": verdict.reward,
+        "baseline_reward": verdict.baseline_reward,
+        "half_width": verdict.half_width,
+        "rated": verdict.rated,
+        "worth": verdict.worth,
+        "unsupported": verdict.unsupported,
+    }
+
+
+def _lost(verdict: Verdict) -> dict[str, object]:
+    """In points of a hundred: what the baseline would have earned beyond what was earned."""
+    if verdict.reward is None or verdict.baseline_reward is None or verdict.half_width is None:
+        return {"points": None, "interval": None}
+    points, half = 100.0 * (verdict.baseline_reward - verdict.reward), 100.0 * verdict.half_width
+    return {"points": points, "interval": [points - half, points + half]}
+
+
+def settled_by(verdict: Verdict, keep: float) -> str | None:
+    """What would settle whether the promise was kept, in words; None where it is settled."""
+    if verdict.held(keep) != "unknown":
+        return None
+    if verdict.rated == 0 or verdict.worth <= 0.0 or verdict.half_width is None:
+        return "rewarded decisions: there are too few of the baseline's to say anything"
+    more = verdict.rated * (ENOUGH_WORTH / verdict.worth - 1.0)
+    if verdict.reward is not None and verdict.baseline_reward is not None:
+        distance = abs(verdict.reward / (keep - TOLERANCE) - verdict.baseline_reward)
+        if distance <= 0.0:
+            return "nothing: the quality is exactly at the edge of the promise"
+        more = max(more, verdict.rated * ((verdict.half_width / distance) ** 2 - 1.0))
+    if more > 1e6:
+        return "more than a million rewarded decisions: the quality is at the edge of the promise"
+    return f"about {max(round(more, -1 if more < 1000 else -2), 10):,.0f} more rewarded decisions"
+
+
+def _words(answer: Mapping[str, object]) -> str:
+    state = str(answer["state"])
+    if answer["baseline"] is None:
+        return _WORDS["off"] if state == "off" else "The baseline is none of the arms, so nothing can be promised."
+    if answer["mode"] == "shadow":
+        state = "shadow"
+    elif answer["rollout"] == 0.0:
+        state = "control"
+    keep = answer["keep"]
+    kept = float(keep) if isinstance(keep, int | float) else 1.0
+    return _WORDS[state].format(
+        baseline=answer["baseline"], keep=100.0 * kept, least=100.0 * (1.0 - kept), budget=answer["budget"]
+    )

@@ -1,0 +1,273 @@
+"""The headline: what routing saved and lost against the baseline, whether its promise holds, what trying cost. Pure.
+
+Saved: what settled decisions cost against what the baseline was predicted to cost on the same ones. Lost: what the
+baseline would have earned more, by the estimates of ``ope/fixed.py``. Every sentence that any page or command shows
+of it is made here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from banditd.ope.fixed import FixedArmSums
+from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
+from banditd.services.reports.savings import Reference, fixed_arm_sums
+from banditd.services.reports.summaries import Row, add_up, ratio
+from banditd.services.reports.verdicts import (
+    Pace,
+    difference_of,
+    settled_at,
+    settled_by,
+    settles,
+    share_in_words,
+    unknown_because,
+    verdict_on_routing,
+)
+
+Fields = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Dollars against the baseline. basis : ``settled`` costs, ``predicted`` ones while too little is settled.
+
+    compared : decisions that are in both figures. reason : why nothing compares.
+    """
+
+    spent_usd: float | None = None
+    would_have_cost_usd: float | None = None
+    compared: int = 0
+    basis: str | None = None
+    reason: str | None = None
+
+    @property
+    def usd(self) -> float | None:
+        if self.spent_usd is None or self.would_have_cost_usd is None:
+            return None
+        return self.would_have_cost_usd - self.spent_usd
+
+    @property
+    def share(self) -> float | None:
+        if self.usd is None or not self.would_have_cost_usd:
+            return None
+        return self.usd / self.would_have_cost_usd
+
+    def fields(self) -> Fields:
+        """As the API writes it."""
+        return {
+            "usd": self.usd,
+            "share": self.share,
+            "would_have_cost_usd": self.would_have_cost_usd,
+            "spent_usd": self.spent_usd,
+            "compared_decisions": self.compared,
+            "basis": self.basis,
+            "reason": self.reason,
+        }
+
+
+def headline(rows: Sequence[Row], reference: Reference, pace: Pace) -> Fields:
+    """Everything that ``GET /v1/savings`` says of a stretch, or of one value of a tag in it.
+
+    rows : sums per arm (``ReportReader.arm_totals``).
+    """
+    total = add_up(rows)
+    row: Row = next((row for row in rows if row["arm"] == reference.arm), {})
+    sums = fixed_arm_sums(row)
+    decisions = int(total.get("decisions", 0))
+    saved = saved_against(reference.arm, row, total)
+    known = verdict_of(sums)
+    held = "unknown" if reference.keep is None else known.held(reference.keep)
+    found = settled_when(sums, reference, held, pace)
+    tried = int(total.get("tried_decisions", 0))
+    tried_usd, lost_by_trying = total.get("tried_usd", 0.0), ratio(total.get("tried_reward", 0.0), decisions)
+    sentences = {
+        "saved": _saved_in_words(saved, reference.arm, decisions),
+        "lost": _lost_in_words(sums, known, reference.arm),
+        "held": _held_in_words(held, reference, known, found),
+        "exploration": _tried_in_words(tried, decisions, tried_usd, lost_by_trying),
+        "confidence": _confidence_in_words(sums, known, found),
+    }
+    return {
+        "baseline": reference.arm,
+        "keep": reference.keep,
+        "decisions": decisions,
+        "saved": saved.fields(),
+        "lost": _lost(sums, known, reference.arm),
+        "held": held,
+        "settles": found,
+        "exploration": {
+            "decisions": tried,
+            "share": ratio(tried, decisions),
+            "usd": tried_usd,
+            "points": None if lost_by_trying is None else 100.0 * lost_by_trying,
+        },
+        "words": sentences,
+        "headline": _headline(saved, known, reference, held, found, decisions),
+    }
+
+
+def saved_against(arm: str | None, row: Row, total: Mapping[str, float]) -> Saved:
+    """What was saved against ``arm``, whose sums are ``row``; ``total`` adds up all arms."""
+    decisions, priced = int(total.get("decisions", 0)), int(row.get("fixed_decisions", 0))
+    compared = int(row.get("compared_decisions", 0))
+    if arm is None:
+        return Saved(reason="no arm is enabled, so there is nothing to compare with")
+    if not decisions:
+        return Saved(reason="no decision has been made yet")
+    if compared > 0 and 2 * compared >= min(priced, decisions):
+        spent, would = float(row.get("compared_usd", 0.0)), float(row.get("compared_fixed_usd", 0.0))
+        return Saved(spent, would, compared, "settled")
+    if priced >= decisions:
+        return Saved(
+            total.get("predicted_spend_usd", 0.0), float(row.get("fixed_cost_usd", 0.0)), decisions, "predicted"
+        )
+    if not priced:
+        return Saved(reason=f"{arm} could not have answered any of these decisions")
+    return Saved(
+        reason=f"{arm} could have answered {priced:,} of {decisions:,} decisions, and few of them are settled"
+    )
+
+
+def settled_when(sums: FixedArmSums, reference: Reference, held: str, pace: Pace) -> Fields | None:
+    """What would settle the verdict on the baseline; None where the promise is known to be held or broken."""
+    if reference.arm is None or held != "unknown":
+        return None
+    if reference.keep is None:
+        return settles(sums, pace, share=reference.share, precision=reference.precision)
+    known, asked = verdict_of(sums), reference.keep - TOLERANCE
+    wanted = reference.precision
+    if known.reward is not None and known.baseline_reward is not None:
+        wanted = max(wanted, abs(known.reward / asked - known.baseline_reward))
+    return settled_at(sums, pace, wanted, share=reference.share)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _lost(sums: FixedArmSums, known: Verdict, arm: str | None) -> Fields:
+    gain = sums.mean_gain()
+    interval = None if gain is None else gain.interval
+    has = gain is not None and interval is not None
+    return {
+        "points": 100.0 * gain.mean if has and gain is not None else None,
+        "interval": None if interval is None else [100.0 * end for end in interval],
+        "percent": None if known.ratio is None else 100.0 * (1.0 - known.ratio),
+        "percent_interval": None if _bounds(known) is None else [100.0 * (1.0 - end) for end in _bounds(known)[::-1]],  # type: ignore[index]  # checked just before
+        "reward": known.reward,
+        "baseline_reward": known.baseline_reward,
+        "quality_ratio": known.ratio,
+        "quality_interval": None if _bounds(known) is None else list(_bounds(known) or ()),
+        "rated_decisions": sums.rated,
+        "unsupported_decisions": sums.unsupported,
+        "worth": sums.worth,
+        "verdict": verdict_on_routing(difference_of(sums)),
+        "reason": None if arm is None else unknown_because(arm, sums),
+    }
+
+
+def _bounds(known: Verdict) -> tuple[float, float] | None:
+    """Of the quality ratio, where both ends are numbers."""
+    if known.low is None or known.high is None or not math.isfinite(known.high):
+        return None
+    return known.low, known.high
+
+
+# ---------------------------------------------------------------- words
+
+
+def _headline(
+    saved: Saved, known: Verdict, reference: Reference, held: str, found: Fields | None, decisions: int
+) -> str:
+    if not decisions:
+        return "No decisions yet: nothing is saved and nothing is lost."
+    parts = [_saved_in_words(saved, reference.arm, decisions, short=True)]
+    bounds = _bounds(known)
+    if known.ratio is None or bounds is None:
+        parts.append(f"Quality against {reference.arm}: not known yet{settled_by(found)}.")
+    else:
+        low, high = (100.0 * end for end in bounds)
+        parts.append(f"Quality {100.0 * known.ratio:.1f} % of {reference.arm} ({low:.1f} to {high:.1f}).")
+    if reference.keep is not None:
+        state = {"yes": "held", "no": "broken", "unknown": "not known yet"}[held]
+        when = settled_by(found) if known.ratio is not None else ""
+        parts.append(f"Promise of {share_in_words(reference.keep)}: {state}{when}.")
+    return " ".join(parts)
+
+
+def _saved_in_words(saved: Saved, arm: str | None, decisions: int, *, short: bool = False) -> str:
+    if saved.usd is None or saved.would_have_cost_usd is None:
+        return f"What was saved is not known: {saved.reason}."
+    share = "" if saved.share is None else f"{share_in_words(abs(saved.share))} "
+    verb = "Saved" if saved.usd >= 0.0 else "Spent more by"
+    said = f"{verb} {share}({dollars_in_words(abs(saved.usd))} of {dollars_in_words(saved.would_have_cost_usd)})"
+    if short:
+        return f"{said}."
+    basis = "by settled costs" if saved.basis == "settled" else "by predicted costs, as too little is settled yet"
+    part = "" if saved.compared >= decisions else f" on {saved.compared:,} of {decisions:,} decisions"
+    return f"{said} against always {arm}{part}, {basis}."
+
+
+def _lost_in_words(sums: FixedArmSums, known: Verdict, arm: str | None) -> str:
+    if arm is None:
+        return "No arm is enabled, so there is nothing to lose."
+    gain = sums.mean_gain()
+    if gain is None or gain.interval is None:
+        return f"What was lost is not known: {unknown_because(arm, sums)}."
+    low, high = (100.0 * end for end in gain.interval)
+    if low > 0.0:
+        said = f"Lost {low:.1f} to {high:.1f} points of quality against always {arm}"
+    elif high < 0.0:
+        said = f"Gained {-high:.1f} to {-low:.1f} points of quality over always {arm}"
+    else:
+        said = f"Between {high:.1f} points lost and {-low:.1f} gained against always {arm}"
+    if known.ratio is None:
+        return f"{said}."
+    return f"{said}: {100.0 * known.ratio:.1f} % of its quality."
+
+
+def _held_in_words(held: str, reference: Reference, known: Verdict, found: Fields | None) -> str:
+    if reference.keep is None:
+        return "No promise is made: policies.*.promise sets how much of the baseline's quality is to be kept."
+    promise = f"The promise to keep {share_in_words(reference.keep)} of {reference.arm}'s quality"
+    if held == "yes":
+        return f"{promise} is held."
+    if held == "no":
+        return f"{promise} is broken."
+    if known.worth < ENOUGH_WORTH:
+        few = (
+            f"what is known of {reference.arm} is worth {known.worth:.0f} of its answers, and {ENOUGH_WORTH:.0f} are"
+        )
+        return f"{promise} is not known to be held yet: {few} needed{settled_by(found)}."
+    return f"{promise} is not known to be held yet: the interval spans it{settled_by(found)}."
+
+
+def _tried_in_words(tried: int, decisions: int, usd: float, reward: float | None) -> str:
+    if not decisions:
+        return "Nothing was tried yet."
+    share = share_in_words(tried / decisions)
+    if not tried:
+        return "No decision was made to learn: every one took what looked best."
+    more = f"{dollars_in_words(abs(usd))} {'more' if usd >= 0.0 else 'less'} than what looked best"
+    points = "" if reward is None else f" and, as predicted, {100.0 * reward:.1f} points of quality"
+    return f"Trying other models on {tried:,} decisions ({share}) cost {more}{points}."
+
+
+def _confidence_in_words(sums: FixedArmSums, known: Verdict, found: Fields | None) -> str:
+    if known.half_width is None:
+        return f"Nothing can be said of quality yet{settled_by(found)}."
+    left = f" {sums.unsupported:,} on which it could not be drawn are left out." if sums.unsupported else ""
+    return (
+        f"From {sums.rated:,} rated decisions, worth {sums.worth:,.0f} uniformly drawn answers of the baseline: "
+        f"known to {100.0 * known.half_width:.1f} points either way, in 95 of 100 cases{settled_by(found)}.{left}"
+    )
+
+
+def dollars_in_words(usd: float) -> str:
+    """Cents where there are any, more places for less: "$6.70", "$0.0042", "$20,000"."""
+    if usd >= 1000.0:
+        return f"${usd:,.0f}"
+    if usd >= 0.995 or usd == 0.0:
+        return f"${usd:,.2f}"
+    return f"${usd:.2g}" if usd >= 0.0001 else f"${usd:.1e}"

@@ -1,0 +1,95 @@
+"""A promise in place of a cost weight: which share of a baseline's quality is to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from banditd.settings.arms import ArmSettings
+from banditd.settings.base import NAME_PATTERN, Section
+from banditd.settings.money import ProfileSettings
+
+DEAREST: Final = "dearest"
+# Policies that do not weigh what an arm is worth against what it costs: a promise would steer nothing.
+UNWEIGHED: Final = frozenset({"fixed", "rules", "uniform"})
+Keep = Annotated[float, Field(ge=0.5, le=1)]
+
+
+class PromiseSettings(Section):
+    """Keep a share of the baseline's quality at the least cost."""
+
+    baseline: str = Field(
+        DEAREST,
+        min_length=1,
+        max_length=128,
+        pattern=NAME_PATTERN,
+        description="the model you would use without a router: dearest (of the enabled arms), or an arm's name",
+    )
+    keep: Keep = Field(0.95, description="share of the baseline's mean reward that is kept")
+    reference_share: float = Field(
+        0.05, ge=0, le=0.5, description="of the traffic the baseline answers, until the difference is known"
+    )
+    precision: float = Field(
+        0.02, gt=0, le=0.5, description="half-width of that knowledge; reference_share tapers to a tenth then"
+    )
+    keep_by_tag: dict[str, dict[str, Keep]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="tag to value to its own keep; of several that apply the highest holds",
+    )
+
+
+def check_promise(
+    promise: PromiseSettings | None,
+    *,
+    kind: str,
+    cost_weight: float,
+    arms: Iterable[ArmSettings],
+    profiles: Mapping[str, ProfileSettings],
+) -> None:
+    """Refuse promises that nothing can keep. Raises ValueError."""
+    for name, profile in profiles.items():
+        if profile.keep is not None and profile.cost_weight is not None:
+            raise ValueError(f"profile {name}: keep and cost_weight exclude each other; leave one of them out")
+        if profile.keep is not None and promise is None:
+            raise ValueError(
+                f"profile {name} says keep: {profile.keep:g}, and the policy has no promise that says of which "
+                "baseline; write promise: {baseline: dearest}, or leave keep out"
+            )
+    if promise is None:
+        return
+    if cost_weight > 0.0:
+        raise ValueError(
+            f"promise and cost_weight: {cost_weight:g} exclude each other: the promise finds the price of money "
+            "itself; write cost_weight: 0, or promise: null"
+        )
+    if kind in UNWEIGHED:
+        raise ValueError(f"a policy of kind {kind} weighs no cost, so it can keep no promise; write promise: null")
+    _check_baseline(promise.baseline, {arm.arm: arm for arm in arms})
+
+
+def _check_baseline(baseline: str, arms: Mapping[str, ArmSettings]) -> None:
+    if baseline == DEAREST or not arms:
+        return
+    arm = arms.get(baseline)
+    if arm is None:
+        raise ValueError(
+            f"promise.baseline is {baseline}, which is none of the arms; write dearest, or one of {', '.join(arms)}"
+        )
+    if arm.max_share < 1.0:
+        raise ValueError(
+            f"promise.baseline is {baseline}, whose max_share is {arm.max_share:g}: a baseline must be able to "
+            "answer everything; write max_share: 1, or name another arm"
+        )
+
+
+def promise_advice(promise: PromiseSettings | None) -> str | None:
+    """What an operator should know of a promise that is legal; None for nothing."""
+    if promise is None or promise.keep <= 0.99:
+        return None
+    return (
+        f"keep: {promise.keep:g} leaves next to nothing to learn from: about one per cent of the traffic tries other "
+        "arms; .98 mostly saves far more"
+    )

@@ -1,0 +1,181 @@
+"""A newcomer's ten questions, each asked on the page where it arises: one click, and a sentence answers it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+COLOURS = """() => Object.fromEntries([...document.querySelectorAll("article")]
+  .map(one => [one.getAttribute("aria-label"), one.querySelector(".dot").className]))"""
+
+
+def ask(page: Any, question: str) -> Any:
+    """Press it; what is answered."""
+    page.get_by_role("button", name=question, exact=True).click()
+    answer = page.locator(".answer")
+    answer.wait_for()
+    return answer
+
+
+def roll_out(page: Any, step: str, yes: str) -> None:
+    page.get_by_role("group", name="Traffic that is routed").get_by_role("button", name=step, exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name=yes, exact=True).click()
+    page.get_by_role("dialog").wait_for(state="detached")
+
+
+def test_what_it_saved_lost_tries_and_whether_to_trust_it(taught, open_page, expect, shot) -> None:
+    taught.rest()
+    page = open_page(taught)
+    short = page.get_by_role("region", name="In short")
+    short.wait_for()
+    page.get_by_role("button", name="All", exact=True).first.click()  # the whole life, as asked for below
+    said = taught.call("GET", "/v1/savings")
+    expect(short.locator(".lead")).to_have_text(said["headline"].replace(" %", "\u00a0%"))
+    words = said["words"]
+    for question, sentence in (
+        ("What did I save?", words["saved"]),
+        ("What did I lose?", words["lost"]),
+        ("Is it exploring, and what does that cost?", words["exploration"]),
+        ("Can I trust it?", words["confidence"]),
+    ):
+        assert len(sentence) > 20, question
+        expect(ask(page, question)).to_contain_text(sentence)
+    assert said["baseline"] in short.inner_text()
+    shot(page, "questions")
+
+
+def test_how_to_roll_out_five_per_cent_and_how_to_stop(taught, open_page, expect) -> None:
+    promise = taught.call("GET", "/v1/promise")
+    baseline = promise["baseline"]
+    page = open_page(taught)
+    expect(ask(page, "How do I roll out 5 %?")).to_contain_text(f"{baseline} answers the rest")
+    expect(ask(page, "How do I stop?")).to_contain_text(f"everything goes to {baseline}")
+    try:
+        # Nothing happens before it is confirmed.
+        page.get_by_role("group", name="Traffic that is routed").get_by_role("button", name="None").click()
+        page.get_by_role("button", name="Cancel").click()
+        assert taught.call("GET", "/v1/promise")["rollout"] == promise["rollout"]
+        roll_out(page, "None", "Stop routing")
+        page.get_by_text(f"Stopped: everything goes to {baseline}.").wait_for()
+        assert taught.call("GET", "/v1/promise")["rollout"] == 0
+        queries = [{"input": f"Translate the number {n} into Greek."} for n in range(12)]
+        made = taught.call("POST", "/v1/route/batch", {"queries": queries})["results"]
+        assert {one["decision"]["arm"] for one in made} == {baseline}
+        page.goto(f"{taught.url}/#/decisions?id={made[0]['decision']['decision_id']}")
+        expect(ask(page, "Why did this query go there?")).to_contain_text("everything goes to the baseline")
+        page.goto(f"{taught.url}/#/overview")
+        roll_out(page, "5 %", "Route 5 %")
+        page.get_by_text("5 % of the traffic is routed").wait_for()
+        assert taught.call("GET", "/v1/promise")["rollout"] == 0.05
+        roll_out(page, "All", "Route all")
+        page.get_by_text("All traffic is routed.").wait_for()
+    finally:  # the other tests share this daemon
+        taught.call("PATCH", "/v1/policies/default", {"rollout": promise["rollout"]})
+
+
+def test_what_is_promised_is_changed_in_place(taught, open_page, expect) -> None:
+    before = taught.call("GET", "/v1/promise")
+    page = open_page(taught)
+    figure = page.get_by_role("group", name="Promise")
+    figure.get_by_role("button", name=re.compile("Change it|Make a promise")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Keep at least (%)").fill("97.5")
+    dialog.get_by_role("button", name="Promise it").click()
+    dialog.wait_for(state="detached")
+    expect(figure).to_contain_text("to keep 97.5 %")
+    assert taught.call("GET", "/v1/promise")["keep"] == 0.975
+    taught.call("PATCH", "/v1/policies/default", {"promise": {"keep": before["keep"]} if before["on"] else None})
+
+
+def test_which_model_is_good_at_what(taught, open_page, expect) -> None:
+    page = open_page(taught, "tasks")
+    expect(ask(page, "Which model is good at what?")).to_contain_text("Best so far: ")
+
+
+def test_why_a_query_went_there(taught, open_page, expect) -> None:
+    made = taught.call("POST", "/v1/route", {"input": "Prove that there is no largest even number."})
+    page = open_page(taught, f"decisions?id={made['decision_id']}")
+    answer = ask(page, "Why did this query go there?")
+    expect(answer).to_contain_text(f"{made['arm']} was chosen ")
+    assert re.search(r"was chosen (because|to learn|by) .{20,}\.$", answer.inner_text().strip())
+
+
+def test_how_to_change_a_price_and_to_add_and_remove_a_model(taught, open_page, expect) -> None:
+    page = open_page(taught, "models")
+    expect(ask(page, "How do I change a price?")).to_contain_text("Press “Change” beside the price")
+    page.locator(".answer").get_by_role("button").click()
+    page.locator(".price-form").wait_for()
+    page.keyboard.press("Escape")
+    expect(ask(page, "How do I remove a model?")).to_contain_text("press “Remove”")
+    expect(ask(page, "How do I add a model?")).to_contain_text("Press “Add a model”")
+    page.locator(".answer").get_by_role("button", name="Add a model").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name", exact=True).fill("tiny")
+    dialog.get_by_label("$ per million tokens in").fill("0.02")
+    dialog.get_by_label("$ per million tokens out").fill("0.05")
+    dialog.get_by_role("button", name="Add it").click()
+    page.get_by_role("article", name="tiny").wait_for()
+    price = taught.call("GET", "/v1/arms/tiny")["price"]
+    assert (price["usd_per_mtok_in"], price["usd_per_mtok_out"]) == (0.02, 0.05)
+    before = page.evaluate(COLOURS)
+    assert len(set(before.values())) == len(before)
+    page.get_by_role("button", name="Remove medium-general").click()
+    dialog.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_role("article", name="medium-general")).to_have_count(0)
+    # Nobody's colour moved up into the gap.
+    after = page.evaluate(COLOURS)
+    assert after == {name: colour for name, colour in before.items() if name != "medium-general"}
+    page.goto(f"{taught.url}/#/overview")
+    gone = page.get_by_role("region", name="Against always one model").first.locator("tr", has_text="medium-general")
+    gone.wait_for()
+    assert gone.locator(".dot").get_attribute("class") == before["medium-general"]
+
+
+def test_budgets_and_choices_are_told_in_words(taught, open_page) -> None:
+    """The words of every kind of choice, and whether a budget changes it: of figures that a log seldom has."""
+    page = open_page(taught)
+    page.locator(".tile").first.wait_for()
+    rows = [
+        {"arm": "a", "mean": 0.9, "deviation": 0.01, "penalty": 0.1, "probability": 0.2},
+        {"arm": "b", "mean": 0.5, "deviation": 0.01, "penalty": 0.0, "probability": 0.8},
+    ]
+    plain = {"reason": "policy", "explored": False, "degraded": None, "propensity": 0.8, "arms": rows}
+    cases = {
+        "best guess": plain | {"arm": "a"},
+        "tried to learn": plain | {"arm": "b", "explored": True},
+        "baseline, to be safe": plain | {"arm": "b", "baseline": "b", "keep": 0.95},
+        "not rolled out": plain | {"arm": "b", "baseline": "b", "promise": {"rollout": 0.05, "side": "baseline"}},
+        "same conversation": plain | {"arm": "b", "reason": "session"},
+        "asked for": plain | {"arm": "b", "reason": "pinned"},
+        "baseline (shadow)": plain | {"arm": "b", "reason": "shadow", "baseline": "b"},
+    }
+    told = page.evaluate(
+        """async (cases) => {
+          const words = await import(new URL("dashboard/words.js", document.baseURI));
+          return cases.map((one) => [words.kindOf(one)[0], words.why(one)]);
+        }""",
+        list(cases.values()),
+    )
+    assert [kind for kind, _ in told] == list(cases)
+    because = dict(told)
+    assert because["best guess"] == (
+        "a was chosen because it promised the most for queries like this: 0.800 after its cost, 0.300 more than b."
+    )
+    assert "so that the promise is kept" in because["baseline, to be safe"]
+    assert "because 5 % of the traffic is routed" in because["not rolled out"]
+    assert "the policy only watches" in because["baseline (shadow)"]
+    assert len({*because.values()}) == len(because)
+    budget = {"stopped": False, "at_stop": "cheapest", "price_per_usd": 0.0}
+    kinds = [budget, budget | {"price_per_usd": 12.5}, budget | {"price_per_usd": None}, budget | {"stopped": True}]
+    steers = page.evaluate(
+        """async (budgets) => {
+          const words = await import(new URL("dashboard/words.js", document.baseURI));
+          return budgets.map((one) => words.steering(one)[1]);
+        }""",
+        kinds,
+    )
+    assert steers[0].startswith("It does not steer")
+    # Twelve and a half of reward for a dollar is .0125 for a tenth of a cent.
+    assert steers[1] == "It steers now: a model that costs $0.0010 more must promise 0.013 more reward to be chosen."
+    assert steers[2] == "Nothing was charged to it yet."
+    assert steers[3] == "Used up: everything goes to the cheapest model."

@@ -1,0 +1,131 @@
+"""The headline over HTTP, on the command line and in the metrics: one method, the same figures, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from click.testing import CliRunner
+from tests.web.test_real_daemon import ARMS, get, until_learned, walk
+
+from banditd.cli import commands
+from banditd.daemon.open import Daemon, open_services
+from banditd.settings import Settings
+from banditd.web.app import WebSettings, create_app
+
+
+@pytest.fixture
+async def opened() -> list[Daemon]:
+    return []
+
+
+@pytest.fixture
+async def live(database_url: str, opened: list[Daemon]) -> AsyncIterator[Any]:
+    settings = Settings(
+        database={"url": database_url},
+        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
+    )
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Daemon]:
+        async with open_services(settings, start_jobs=False) as daemon:
+            opened.append(daemon)
+            yield daemon
+
+    async with TestClient(TestServer(create_app(opening, WebSettings(access_log=False)))) as client:
+        yield client
+
+
+async def command(live: Any, *arguments: str) -> str:
+    url = str(live.make_url("/")).rstrip("/")
+    result = await asyncio.to_thread(CliRunner().invoke, commands, [*arguments, "--url", url, "--policy", "even"])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def test_http_the_command_line_and_the_metrics_say_the_same(live: Any, opened: list[Daemon]) -> None:
+    decisions = await walk(live, "even", 40)
+    await until_learned(live, "even", 40)
+    found = await get(live, "/v1/savings?policy=even")
+    # Settled: a large answer costs (100 x 3 + 50 x 15) / 1e6 dollars, a small one (100 x .1 + 50 x .4) / 1e6.
+    spent = sum(0.00105 if d["arm"] == "large" else 0.00003 for d in decisions)
+    saved, lost = found["saved"], found["lost"]
+    assert (found["baseline"], saved["basis"], saved["compared_decisions"]) == ("large", "settled", 40)
+    assert saved["spent_usd"] == pytest.approx(spent)
+    assert saved["usd"] == pytest.approx(saved["would_have_cost_usd"] - spent)
+    large = sum(d["arm"] == "large" for d in decisions)
+    assert lost["reward"] == pytest.approx((0.8 * large + 0.2 * (40 - large)) / 40)
+    assert lost["interval"][0] <= 100 * (0.8 - lost["reward"]) <= lost["interval"][1]
+    assert (found["held"], found["keep"], found["groups"]) == ("unknown", None, [])
+    # One method: the arm's own verdict in the statistics is that very interval, the other way round.
+    stats = await get(live, "/v1/stats?policy=even")
+    [arm] = [one for one in stats["savings"]["arms"] if one["arm"] == "large"]
+    assert [-100 * end for end in arm["reward_difference"]["interval"][::-1]] == pytest.approx(lost["interval"])
+    assert arm["verdict"] == lost["verdict"]
+    # The command line, twice, and the metrics.
+    assert json.loads(await command(live, "stats", "--json"))["headline"]["saved"] == saved
+    assert (await command(live, "stats")).splitlines()[0] == found["headline"]
+    assert json.loads(await command(live, "top", "--json"))["savings"]["headline"] == found["headline"]
+    await opened[0].jobs.run_now("observe")
+    value = opened[0].metrics.registry.get_sample_value
+    assert value("banditd_savings_usd", {"policy": "even"}) == pytest.approx(saved["usd"])
+    assert value("banditd_savings_ratio", {"policy": "even"}) == pytest.approx(saved["share"])
+    bounds = [value("banditd_quality_ratio", {"policy": "even", "bound": b}) for b in ("low", "value", "high")]
+    low, high = lost["quality_interval"]
+    assert bounds == pytest.approx([low, lost["quality_ratio"], high])
+    assert value("banditd_promise_held", {"policy": "even"}) is None
+
+
+async def test_a_correction_of_the_usage_moves_what_was_saved_by_as_much(live: Any) -> None:
+    [decision] = await walk(live, "even", 1)
+    before = (await get(live, "/v1/savings?policy=even"))["saved"]
+    corrected = {"input_tokens": 100, "output_tokens": 50, "cost_usd": 0.5}
+    answer = await live.post(f"/v1/decisions/{decision['decision_id']}/usage", json=corrected)
+    assert answer.status == 200
+    after = (await get(live, "/v1/savings?policy=even"))["saved"]
+    assert after["spent_usd"] == pytest.approx(0.5)
+    assert after["compared_decisions"] == before["compared_decisions"] == 1
+    assert after["would_have_cost_usd"] == pytest.approx(before["would_have_cost_usd"])
+    assert after["usd"] < 0
+    assert after["share"] < 0
+
+
+async def test_before_any_usage_costs_are_predicted_against_predicted(live: Any) -> None:
+    for i in range(4):
+        assert (await live.post("/v1/route", json={"input": f"a query {i}", "policy": "even"})).status == 200
+    found = await get(live, "/v1/savings?policy=even")
+    stats = await get(live, "/v1/stats?policy=even")
+    [large] = [arm for arm in stats["arms"] if arm["arm"] == "large"]
+    assert (found["saved"]["basis"], found["saved"]["usd"]) == (
+        "predicted",
+        pytest.approx(large["fixed"]["saved_usd"]),
+    )
+    assert "by predicted costs" in found["words"]["saved"]
+    assert found["lost"]["points"] is None
+    assert "no decision on which it could have answered has a reward yet" in found["words"]["lost"]
+
+
+async def test_what_was_abandoned_saves_nothing(live: Any) -> None:
+    made = await (await live.post("/v1/route", json={"input": "never sent", "policy": "even"})).json()
+    assert (await live.post(f"/v1/decisions/{made['decision_id']}/abandon", json={})).status == 200
+    await walk(live, "even", 3)
+    saved = (await get(live, "/v1/savings?policy=even"))["saved"]
+    assert (saved["basis"], saved["compared_decisions"]) == ("settled", 3)
+
+
+async def test_a_stretch_without_decisions_says_so_and_a_wrong_one_is_refused(live: Any) -> None:
+    await walk(live, "even", 2)
+    long_ago = (datetime.now(UTC) - timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    before = await get(live, f"/v1/savings?policy=even&until={long_ago}")
+    assert before["headline"] == "No decisions yet: nothing is saved and nothing is lost."
+    assert (await get(live, f"/v1/savings?policy=even&since={long_ago}"))["decisions"] == 2
+    wrong = await live.get(f"/v1/savings?policy=even&since={long_ago}&until={long_ago}")
+    assert wrong.status == 422
+    assert (await live.get("/v1/savings?policy=nobody")).status == 404
