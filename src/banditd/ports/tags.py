@@ -43,8 +43,5 @@ class ClusterNames(Protocol):
     async def names(self, policy: str, maps: str) -> Mapping[int, str]:
         """The names that somebody has given."""
 
-    async def words(self, policy: str, maps: str) -> Mapping[int, list[tuple[str, int]]]:
-        """(word, sessions) of the words of a cluster's own queries that were kept."""
-
     async def rename(self, policy: str, maps: str, cluster: int, name: str | None, at_us: int) -> None:
         """Name a cluster, or take its name back."""

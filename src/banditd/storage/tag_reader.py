@@ -20,7 +20,6 @@ from banditd.storage.schema import (
     INTEGER_SUMS,
     SUMS,
     cluster_name,
-    cluster_word,
     decision,
     tag_cluster,
     tag_rollup,
@@ -103,18 +102,6 @@ class SqlTagReader:
         return await self._database.read(
             lambda connection: {row.cluster: row.name for row in connection.execute(query)}, report=True
         )
-
-    async def words(self, policy: str, maps: str) -> Mapping[int, list[tuple[str, int]]]:
-        c = cluster_word.c
-        query = select(c.cluster, c.word, c.sessions).where(c.policy == policy, c.maps == maps)
-
-        def work(connection: Connection) -> dict[int, list[tuple[str, int]]]:
-            found: dict[int, list[tuple[str, int]]] = {}
-            for row in connection.execute(query):
-                found.setdefault(row.cluster, []).append((row.word, int(row.sessions)))
-            return found
-
-        return await self._database.read(work, report=True)
 
     async def rename(self, policy: str, maps: str, cluster: int, name: str | None, at_us: int) -> None:
         key = {"policy": policy, "maps": maps, "cluster": cluster}

@@ -1,4 +1,4 @@
-"""What a cluster of queries is called: as somebody said, by its tags, by words of its own, or as shipped. Pure."""
+"""What a cluster of queries is called: as somebody said, by its tags, or as shipped. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from banditd.ports.tags import REST
 
 USER: Final = "user"
 TAGS: Final = "tags"
-WORDS: Final = "words"
 SHIPPED: Final = "shipped"
 
 LEAST_DECISIONS: Final = 10
@@ -22,12 +21,11 @@ LEAST_LIFT: Final = 1.2
 """By which a value must be more frequent there than everywhere: what all queries have names nothing."""
 _MOST: Final = 2
 _SHIPPED_WORDS: Final = 3
-_OWN_WORDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterName:
-    """name : for people. source : ``user``, ``tags``, ``words`` or ``shipped``."""
+    """name : for people. source : ``user``, ``tags`` or ``shipped``."""
 
     name: str
     source: str
@@ -38,11 +36,10 @@ def name_of(
     *,
     given: Mapping[int, str],
     by_tags: Mapping[int, str],
-    own_words: Mapping[int, str],
     shipped: Sequence[str],
 ) -> ClusterName:
     """The first of what is known, in that order; "cluster 7" where nothing is."""
-    for source, names in ((USER, given), (TAGS, by_tags), (WORDS, own_words)):
+    for source, names in ((USER, given), (TAGS, by_tags)):
         if cluster in names:
             return ClusterName(names[cluster], source)
     if cluster < 0:
@@ -81,14 +78,4 @@ def names_by_tags(counts: Iterable[tuple[int, str, str, int]]) -> dict[int, str]
     for cluster, values in telling.items():
         best = [value for _, value in sorted(values, key=lambda one: (-one[0], one[1]))]
         found[cluster] = ", ".join(list(dict.fromkeys(best))[:_MOST])
-    return found
-
-
-def names_by_words(words: Mapping[int, Iterable[tuple[str, int]]]) -> dict[int, str]:
-    """The words that most sessions used, by cluster. words : (word, sessions)."""
-    found = {}
-    for cluster, counted in words.items():
-        best = sorted(counted, key=lambda one: (-one[1], one[0]))[:_OWN_WORDS]
-        if best:
-            found[cluster] = ", ".join(word for word, _ in best)
     return found

@@ -11,7 +11,7 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
 from banditd.ports.tags import REST, ClusterNames, TagReader
 from banditd.services.policy import PolicyRuntime
-from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags, names_by_words
+from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
 from banditd.services.reports.savings import fixed_arm_sums, shown
@@ -225,26 +225,19 @@ class TagReports:
     async def _cluster_names(self, policy: str) -> _Naming:
         runtime = self._runtimes.get(policy)
         if runtime is None:
-            return _Naming({}, {}, {})
+            return _Naming({}, {})
         maps = runtime.builder.maps_hash
         counts = await self._tags.values_by_cluster(policy, runtime.builder.schema.hash)
-        return _Naming(
-            await self._names.names(policy, maps),
-            names_by_tags(counts),
-            names_by_words(await self._names.words(policy, maps)),
-        )
+        return _Naming(await self._names.names(policy, maps), names_by_tags(counts))
 
 
 @dataclass(frozen=True, slots=True)
 class _Naming:
     given: Mapping[int, str]
     by_tags: Mapping[int, str]
-    own_words: Mapping[int, str]
 
     def __call__(self, cluster: int, shipped: Sequence[str]) -> ClusterName:
-        return name_of(
-            cluster, given=self.given, by_tags=self.by_tags, own_words=self.own_words, shipped=tuple(shipped)
-        )
+        return name_of(cluster, given=self.given, by_tags=self.by_tags, shipped=tuple(shipped))
 
 
 def _group(value: TagValue, rows: Sequence[Row]) -> dict[str, object]:

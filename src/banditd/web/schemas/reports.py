@@ -241,8 +241,8 @@ class ContextRow(OpenAnswerModel):
 
     cluster: int
     name: str
-    name_source: Literal["user", "tags", "words", "shipped"]
-    """Whether somebody has named it, its most telling tags have, words of its own queries, or the shipped words."""
+    name_source: Literal["user", "tags", "shipped"]
+    """Whether somebody has named it, its most telling tags have, or the shipped words do."""
     words: list[str]
     """Typical words of such queries, as shipped with the encoder: not of your traffic."""
     decisions: int

@@ -100,7 +100,7 @@ class ContextNameAnswer(AnswerModel):
     policy: str
     cluster: int
     name: str
-    name_source: Literal["user", "tags", "words", "shipped"]
+    name_source: Literal["user", "tags", "shipped"]
 
 
 class CountedValue(AnswerModel):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from banditd.services.reports.cluster_names import LEAST_DECISIONS, name_of, names_by_tags, names_by_words
+from banditd.services.reports.cluster_names import LEAST_DECISIONS, name_of, names_by_tags
 
 
 def test_a_cluster_is_named_by_what_is_frequent_in_it_and_not_everywhere() -> None:
@@ -20,19 +20,15 @@ def test_neither_few_decisions_nor_the_rest_of_a_tag_name_a_cluster() -> None:
     assert names_by_tags([(0, "task", "sql", 500)]) == {}
 
 
-def test_the_first_of_user_tags_words_and_shipped_names_it() -> None:
-    known = {"given": {3: "Mine"}, "by_tags": {3: "sql"}, "own_words": {3: "select"}}
+def test_the_first_of_user_tags_and_shipped_names_it() -> None:
+    known = {"given": {3: "Mine"}, "by_tags": {3: "sql"}}
     shipped = ("query", "table", "join", "index")
     found = []
-    for gone in (None, "given", "by_tags", "own_words"):
+    for gone in (None, "given", "by_tags"):
         if gone is not None:
             known[gone] = {}
         name = name_of(3, shipped=shipped, **known)
         found.append((name.name, name.source))
-    assert found == [("Mine", "user"), ("sql", "tags"), ("select", "words"), ("query, table, join", "shipped")]
-    assert name_of(9, given={}, by_tags={}, own_words={}, shipped=()).name == "cluster 9"
-    assert name_of(-1, given={}, by_tags={}, own_words={}, shipped=()).name == "without text"
-
-
-def test_words_are_those_that_most_sessions_used() -> None:
-    assert names_by_words({1: [("b", 10), ("a", 10), ("c", 30), ("d", 5)], 2: []}) == {1: "c, a, b"}
+    assert found == [("Mine", "user"), ("sql", "tags"), ("query, table, join", "shipped")]
+    assert name_of(9, given={}, by_tags={}, shipped=()).name == "cluster 9"
+    assert name_of(-1, given={}, by_tags={}, shipped=()).name == "without text"
