@@ -207,7 +207,7 @@ async def test_text_is_stored_only_when_configured(open_daemon: OpenDaemon) -> N
     async with open_daemon() as daemon:
         decision = await daemon.services.routing.route(Query(text="a secret"))
         assert decision.input_text is None
-        daemon.services.routing._decider._store_input = True
+        daemon.services.routing._decider._input_record._store_text = True
         decision = await daemon.services.routing.route(Query(text="not a secret"))
         row = await daemon.storage.decisions.get(decision.decision_id)
     assert row is not None

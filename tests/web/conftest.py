@@ -18,8 +18,8 @@ from banditd.core.errors import BanditdError, ConflictError, NoEligibleArmError,
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Context, Decision, Query, RewardReceipt, UsageReport
 from banditd.obs.metrics import Metrics
+from banditd.ports.tags import TagValue
 from banditd.services.bundle import ArmView, RewardInput, Services, UsageReceipt
-from banditd.services.reports.tags import TagValue
 from banditd.web.app import WebSettings, create_app
 
 Client = TestClient[web.Request, web.Application]

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from banditd.cli.options import config_option, json_option, read_settings
-from banditd.settings.promise import promise_advice
 
 KEY_PREFIX = "bk_"
 SCOPES = ("route", "reward", "reward:own", "read", "chat", "admin")
@@ -34,6 +33,8 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
 
         click.echo(made(), nl=False)
         return
+    from banditd.settings.promise import promise_advice
+
     settings = read_settings(config)
     for section in settings.policies.values():
         if section.prior_file is not None:

@@ -51,7 +51,7 @@ def stats(
     async def ask(client: DaemonClient) -> dict[str, Any]:
         answer: dict[str, Any] = await client.call("GET", path, query=query)
         if plain:
-            answer["headline"] = await client.call("GET", "/v1/savings", query=_stretch(policy, answer["since"]))
+            answer["headline"] = await client.call("GET", "/v1/savings", query=_since(policy, answer["since"]))
         return answer
 
     answer = with_daemon(url, api_key, ask)
@@ -65,7 +65,7 @@ def stats(
         print_stats(answer)
 
 
-def _stretch(policy: str, since: str | None) -> dict[str, str]:
+def _since(policy: str, since: str | None) -> dict[str, str]:
     """The parameters of ``/v1/savings`` for the stretch of ``/v1/stats``."""
     return {"policy": policy} if since is None else {"policy": policy, "since": since}
 

@@ -25,6 +25,7 @@ from banditd.cli.show import echo_json, print_table
 @click.option("--quality-confidence", type=float, help="... with this confidence.")
 @click.option("--profile", help="A named objective of the policy, such as economy.")
 @click.option("--cost-weight", type=float, help="Price of money instead of the policy's own.")
+@click.option("--keep", type=float, help="Keep this share of the baseline's quality instead of the policy's.")
 @click.option("--expected-output-tokens", type=float, help="How long an answer you expect.")
 @click.option("--session", "session_id", help="Requests of one session keep their arm.")
 @click.option("--reference", help="What you will call the decision by when you reward it.")

@@ -206,8 +206,7 @@ class Query:
 
     quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : of its own promise.
     profile : named set of objectives; the query's own come first. key_name : of the API key that asked.
-    request_key : with it the same query, sent again, is answered with the same decision.
-    reference : what the client calls the decision by later, under the same API key.
+    request_key : with it the query, sent again, is answered with the same decision. reference : as in ``Decision``.
     turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.
     upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
     None: any arm. pinned : the query itself names its arm, the only one of ``candidates``.
@@ -283,13 +282,12 @@ class Decision:
         ``session`` (kept by its session), ``pinned`` (named by the query) or ``shadow`` (decided, not answered):
         propensity 1, and left out of off-policy estimates.
     degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).
-    epoch : the segment this decision's reward will be folded into.
-    deferred : the client will activate it; until then rewards are held.
+    epoch : the segment that its reward is folded into. deferred : until the client activates it rewards are held.
     charges : what it puts on the accounts of budgets. unaffordable_usd : predicted cost of the arms that budgets took
         out, by name: of these it is counted, too, what they would have cost.
     mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
-    keep : the promise in force, None outside any. baseline : the arm of that, and of a rollout. promise : how both
-        stood. own_probability : the policy's own vector, where the baseline was blended into ``probability``.
+    keep : the promise in force, None outside any. baseline : its arm, or the rollout's. promise : how both stood.
+    own_probability : the policy's own vector, where the baseline was blended into ``probability``.
     key_name : of the API key that asked, None without API keys. reference : what its client calls it by, under that.
     generations : of the policy's arms that have had more than one.
     session_key : under which the session's arm is kept, where that is not ``session_id``.

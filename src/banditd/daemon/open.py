@@ -34,7 +34,7 @@ from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import SoftExclusions, TrafficCaps
 from banditd.services.feedback import FeedbackService
-from banditd.services.input_hash import InputHash
+from banditd.services.input_hash import InputHash, InputRecord
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
@@ -323,8 +323,7 @@ def _make_decider(
         clock=bench.clock,
         rng=np.random.default_rng(),
         metrics=metrics,
-        hash_input=InputHash(bench.secrets),
-        store_input=settings.privacy.store_input,
+        input_record=InputRecord(InputHash(bench.secrets), store_text=settings.privacy.store_input),
     )
 
 

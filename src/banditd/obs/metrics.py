@@ -228,9 +228,7 @@ class Metrics:
             "share": self._gauge("banditd_promise_share", "Of the traffic that may leave the baseline.", *names),
             "price_per_usd": self._gauge("banditd_promise_price_per_usd", "Reward that a dollar must bring.", *names),
         }
-        self.promise_state = self._gauge(
-            "banditd_promise_state", "1 for the state in which a promise is.", *names, "state"
-        )
+        self.promise_state = self._gauge("banditd_promise_state", "1 for the state of a promise.", *names, "state")
         self.rollout_share = self._gauge(
             "banditd_rollout_share", "Share of the traffic that the policy decides.", "policy"
         )
@@ -322,9 +320,9 @@ class Metrics:
             for family in list(gauge.collect()):
                 for sample in family.samples:
                     labels = sample.labels
-                    found = (
-                        promises.get(labels["keep"]) if labels["policy"] == policy else {"state": labels.get("state")}
-                    )
+                    if labels["policy"] != policy:
+                        continue
+                    found = promises.get(labels["keep"])
                     if found is None or labels.get("state", found["state"]) != found["state"]:
                         gauge.remove(*labels.values())
         for keep, one in promises.items():

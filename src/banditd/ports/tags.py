@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 REST: Final = ""
 """In place of a value: all values of its tag that have no counters of their own."""
 
 TagRows = list[Mapping[str, float | str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TagValue:
+    """value : None for all values without counters of their own."""
+
+    tag: str
+    value: str | None
+
+    def fields(self) -> dict[str, object]:
+        """As the API writes it."""
+        return {"tag": self.tag, "value": self.value, "other": self.value is None}
 
 
 class TagReader(Protocol):

@@ -14,12 +14,12 @@ from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
+from banditd.ports.tags import TagValue
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
-from banditd.services.reports.tags import TagValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

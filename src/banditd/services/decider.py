@@ -5,7 +5,7 @@ What is decided is ``deciding``'s; here it meets the counters of this process an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.services.eligibility import SoftExclusions
+from banditd.services.input_hash import InputRecord
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook, promise_of
@@ -98,8 +99,7 @@ class TurnDecider:
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
-        hash_input: Callable[[str], str],
-        store_input: bool,
+        input_record: InputRecord,
     ) -> None:
         self._runtimes = runtimes
         self._guards = guards
@@ -108,8 +108,7 @@ class TurnDecider:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
-        self._hash_input = hash_input
-        self._store_input = store_input
+        self._input_record = input_record
 
     def decide(
         self, prepared: Sequence[Prepared], drawn: dict[tuple[str, str], str] | None = None
@@ -210,6 +209,7 @@ class TurnDecider:
             self._promises[runtime.name].observe(view, case, decided, row)
         keep, baseline, promise, own_probability = promise_of(view, case, decided, row)
         unaffordable = decided.admissions[row].excluded
+        input_hash, input_text = self._input_record.of(query.text)
         return Decision(
             decision_id=values.decision_id,
             policy=runtime.name,
@@ -236,8 +236,8 @@ class TurnDecider:
             epoch=view.snapshot.epoch,
             cost_weight=values.cost_weight,
             input_tokens=one.input_tokens,
-            input_hash=None if query.text is None else self._hash_input(query.text),
-            input_text=query.text if self._store_input else None,
+            input_hash=input_hash,
+            input_text=input_text,
             session_id=query.session_id,
             session_key=query.session_key,
             cache_loss_usd=values.cache_loss_usd,

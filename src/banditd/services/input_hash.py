@@ -24,3 +24,15 @@ class InputHash:
         found = self._keyed.copy()  # the key is taken in once
         found.update(text.encode("utf-8", "surrogatepass"))  # a lone surrogate is a character like any other here
         return PREFIX + found.hexdigest()
+
+
+class InputRecord:
+    """What the log keeps of a query's text. ``store_text``: the text too, not its hash alone."""
+
+    def __init__(self, hash_input: InputHash, *, store_text: bool) -> None:
+        self._hash_input = hash_input
+        self._store_text = store_text
+
+    def of(self, text: str | None) -> tuple[str | None, str | None]:
+        """(hash, text to store), None each where there is none."""
+        return None if text is None else self._hash_input(text), text if self._store_text else None

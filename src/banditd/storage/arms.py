@@ -78,8 +78,7 @@ class SqlArmStore:
 
     async def positions(self, policy: str) -> dict[str, int]:
         query = select(arm_table.c.arm, arm_table.c.position).where(arm_table.c.policy == policy)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return {row.arm: row.position for row in rows}
+        return await self._database.read(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
         t = arm_total.c
@@ -319,9 +318,8 @@ def _newest_price(connection: Connection, policy: str, arm: str) -> Price | None
 
 
 def _stored(connection: Connection, policy: str, arm: str) -> Row[Any] | None:
-    return connection.execute(
-        select(arm_table).where(arm_table.c.policy == policy, arm_table.c.arm == arm)
-    ).one_or_none()
+    c = arm_table.c
+    return connection.execute(select(arm_table).where(c.policy == policy, c.arm == arm)).one_or_none()
 
 
 def _overwrite(connection: Connection, arm: Arm, **more: Any) -> None:
@@ -334,11 +332,8 @@ def _overwrite(connection: Connection, arm: Arm, **more: Any) -> None:
 
 
 def _raise_version(connection: Connection, policy: str) -> None:
-    connection.execute(
-        update(policy_table)
-        .where(policy_table.c.policy == policy)
-        .values(arms_version=policy_table.c.arms_version + 1)
-    )
+    c = policy_table.c
+    connection.execute(update(policy_table).where(c.policy == policy).values(arms_version=c.arms_version + 1))
 
 
 def _values(arm: Arm) -> dict[str, Any]:

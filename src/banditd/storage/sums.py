@@ -8,12 +8,12 @@ replicas never wait for each other in a circle). What belongs to tagged queries 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, Engine, insert
 
-from banditd.core.ids import new_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage import dialect
 from banditd.storage.schema import arm_total, cluster_stat, rollup, row_count, tag_entry
@@ -85,16 +85,14 @@ class SumWriter:
     def enter_tags(self, connection: Connection, increments: Increments) -> None:
         """Write down what belongs to tagged queries: one entry a policy, which a job counts later."""
         by_policy: dict[str, list[object]] = {}
-        newest_us = 0
         for (policy, bucket_at_us, tags), part in increments.tagged.items():
             arms = [[arm, *sums] for (_, _, arm), sums in part.buckets.items()]
             clusters = [[*key[1:], *sums] for key, sums in part.clusters.items()]
             by_policy.setdefault(policy, []).append([tags, bucket_at_us, arms, clusters])
-            newest_us = max(newest_us, bucket_at_us)
         columns, cluster_columns = self._names
         rows = [
             (
-                new_id(newest_us),
+                secrets.token_hex(16),  # no id of that old time: ids rise
                 policy,
                 self._kind,
                 _encode({"columns": columns, "cluster_columns": cluster_columns, "groups": groups}),

@@ -116,11 +116,11 @@ class _Sums:
 
     def add(self, entry: Any, counted_after_us: int) -> None:
         policy = entry.policy
-        told = json.loads(entry.sums)
-        columns = _places_of(SUMS, told["columns"])
-        cluster_columns = _places_of(CLUSTER_SUMS, told["cluster_columns"])
-        decisions = told["columns"].index("decisions") if "decisions" in told["columns"] else None
-        for tags, bucket_at_us, arms, clusters in told["groups"]:
+        named = json.loads(entry.sums)
+        columns = _places_of(SUMS, named["columns"])
+        cluster_columns = _places_of(CLUSTER_SUMS, named["cluster_columns"])
+        decisions = named["columns"].index("decisions") if "decisions" in named["columns"] else None
+        for tags, bucket_at_us, arms, clusters in named["groups"]:
             if bucket_at_us <= counted_after_us:
                 continue
             hour_us = bucket_at_us - bucket_at_us % _BUCKET_US
@@ -147,10 +147,10 @@ class _Sums:
             row[1] = max(row[1], hour_us)
 
 
-def _places_of(columns: Sequence[str], told: Sequence[str]) -> list[int | None]:
-    """Where each told sum stands among ``columns``; None for one that this release does not keep."""
+def _places_of(columns: Sequence[str], named: Sequence[str]) -> list[int | None]:
+    """Where each named sum stands among ``columns``; None for one that this release does not keep."""
     index = {name: place for place, name in enumerate(columns)}
-    return [index.get(name) for name in told]
+    return [index.get(name) for name in named]
 
 
 def _raise(

@@ -54,7 +54,7 @@ class SqlTagReader:
         table = tag_total if since_us is None and until_us is None else tag_rollup
         query = _summed(table, SUMS, [table.c.value, table.c.arm]).where(*_of(table, policy, tag, value))
         if table is tag_rollup:
-            query = query.where(*_stretch(since_us, until_us))
+            query = query.where(*_between(since_us, until_us))
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def timeseries(
@@ -149,7 +149,7 @@ def _of(table: Table, policy: str, tag: str, value: str | None) -> tuple[ColumnE
     return mine if value is None else (*mine, table.c.value == value)
 
 
-def _stretch(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
+def _between(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
     """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
     c = tag_rollup.c
     ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND

@@ -133,11 +133,13 @@ def _lightest(connection: Connection, policy: str, tag: str, now_us: int) -> lis
         .where(r.policy == policy, r.tag == tag, r.bucket_at_us >= since_us)
         .group_by(r.value)
     )
-    lately = {value: int(decisions) for value, decisions in connection.execute(recent)}
+    recent_decisions = {value: int(decisions) for value, decisions in connection.execute(recent)}
     known = connection.execute(
         select(c.value, c.decisions).where(c.policy == policy, c.tag == tag, c.value != REST)
     ).all()
-    ranked = sorted(known, key=lambda row: (lately.get(row.value, 0), row.decisions, row.value), reverse=True)
+    ranked = sorted(
+        known, key=lambda row: (recent_decisions.get(row.value, 0), row.decisions, row.value), reverse=True
+    )
     return [row.value for row in ranked[VALUES - FREED :]]
 
 

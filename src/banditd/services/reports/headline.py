@@ -136,10 +136,10 @@ def settled_when(sums: FixedArmSums, reference: Reference, held: str, pace: Pace
         return None
     if reference.keep is None:
         return settles(sums, pace, share=reference.share, precision=reference.precision)
-    known, asked = verdict_of(sums), reference.keep - TOLERANCE
+    known, promised = verdict_of(sums), reference.keep - TOLERANCE
     wanted = reference.precision
     if known.reward is not None and known.baseline_reward is not None:
-        wanted = max(wanted, abs(known.reward / asked - known.baseline_reward))
+        wanted = max(wanted, abs(known.reward / promised - known.baseline_reward))
     return settled_at(sums, pace, wanted, share=reference.share)
 
 
@@ -201,12 +201,12 @@ def _saved_in_words(saved: Saved, arm: str | None, decisions: int, *, short: boo
         return f"What was saved is not known: {saved.reason}."
     share = "" if saved.share is None else f"{share_in_words(abs(saved.share))} "
     verb = "Saved" if saved.usd >= 0.0 else "Spent more by"
-    said = f"{verb} {share}({dollars_in_words(abs(saved.usd))} of {dollars_in_words(saved.would_have_cost_usd)})"
+    sentence = f"{verb} {share}({dollars_in_words(abs(saved.usd))} of {dollars_in_words(saved.would_have_cost_usd)})"
     if short:
-        return f"{said}."
+        return f"{sentence}."
     basis = "by settled costs" if saved.basis == "settled" else "by predicted costs, as too little is settled yet"
     part = "" if saved.compared >= decisions else f" on {saved.compared:,} of {decisions:,} decisions"
-    return f"{said} against always {arm}{part}, {basis}."
+    return f"{sentence} against always {arm}{part}, {basis}."
 
 
 def _lost_in_words(sums: FixedArmSums, known: Verdict, arm: str | None) -> str:
@@ -217,14 +217,14 @@ def _lost_in_words(sums: FixedArmSums, known: Verdict, arm: str | None) -> str:
         return f"What was lost is not known: {unknown_because(arm, sums)}."
     low, high = (100.0 * end for end in gain.interval)
     if low > 0.0:
-        said = f"Lost {low:.1f} to {high:.1f} points of quality against always {arm}"
+        sentence = f"Lost {low:.1f} to {high:.1f} points of quality against always {arm}"
     elif high < 0.0:
-        said = f"Gained {-high:.1f} to {-low:.1f} points of quality over always {arm}"
+        sentence = f"Gained {-high:.1f} to {-low:.1f} points of quality over always {arm}"
     else:
-        said = f"Between {high:.1f} points lost and {-low:.1f} gained against always {arm}"
+        sentence = f"Between {high:.1f} points lost and {-low:.1f} gained against always {arm}"
     if known.ratio is None:
-        return f"{said}."
-    return f"{said}: {100.0 * known.ratio:.1f} % of its quality."
+        return f"{sentence}."
+    return f"{sentence}: {100.0 * known.ratio:.1f} % of its quality."
 
 
 def _held_in_words(held: str, reference: Reference, known: Verdict, found: Fields | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
-from banditd.ports.tags import REST, ClusterNames, TagReader
+from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags
 from banditd.services.reports.reports import ReportService
@@ -20,18 +20,6 @@ from banditd.services.reports.summaries import Row, add_up, ratio
 SERIES: Final = 12
 """Values that a time series tells apart; the others of the stretch are together."""
 _MAX_NAME: Final = 80
-
-
-@dataclass(frozen=True, slots=True)
-class TagValue:
-    """value : None for all values without counters of their own."""
-
-    tag: str
-    value: str | None
-
-    def fields(self) -> dict[str, object]:
-        """As the API writes it."""
-        return {"tag": self.tag, "value": self.value, "other": self.value is None}
 
 
 class OneValue:
