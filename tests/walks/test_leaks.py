@@ -34,7 +34,7 @@ RULES = {
     "tag_entry": "the job sums adds it up and deletes it",
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
-    "policy_switch": "one a switch of a policy that somebody has turned",
+    "policy_switch": "one a policy whose switches somebody has turned",
     "arm": "one an arm",
     "arm_price": "one a change of a price",
     "lease": "one a name",
