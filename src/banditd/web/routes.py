@@ -45,13 +45,7 @@ from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
 from banditd.web.schemas import routing as route_schemas
 from banditd.web.schemas import tags as tag_schemas
-from banditd.web.schemas.base import (
-    DECISION_PATTERN,
-    NAME_PATTERN,
-    UUID_PATTERN,
-    OpenAnswerModel,
-    PolicyParameters,
-)
+from banditd.web.schemas.base import DECISION_PATTERN, NAME_PATTERN, UUID_PATTERN, OpenAnswerModel, PolicyParameters
 
 _ID: Final[dict[str, tuple[dict[str, object], str]]] = {
     "id": ({"type": "string", "pattern": UUID_PATTERN}, "An id that the daemon gave.")
@@ -232,7 +226,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/stats/contexts", reports.contexts, "statsContexts", "The same per cluster of queries",
-        parameters=tag_schemas.TagParameters, answers={200: report_schemas.ContextsAnswer},
+        parameters=tag_schemas.TagParameters, answers={200: tag_schemas.ContextsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     Route(

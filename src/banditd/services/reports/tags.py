@@ -15,6 +15,7 @@ from banditd.services.reports.cluster_names import ClusterName, name_of, names_b
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
 from banditd.services.reports.savings import fixed_arm_sums, shown
+from banditd.services.reports.stretch import stretch_of
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SERIES: Final = 12
@@ -71,7 +72,7 @@ class TagReports:
 
     async def tags(self, policy: str) -> dict[str, object]:
         """Every tag with counters, and its values, the most frequent first. Raises NotFoundError."""
-        await self._reports.check_policy(policy)
+        await self._reports.arms_of(policy)
         by_tag: dict[str, list[tuple[str, int]]] = {}
         for tag, value, decisions in await self._tags.values(policy):
             by_tag.setdefault(tag, []).append((value, decisions))
@@ -143,7 +144,8 @@ class TagReports:
             return series | {"tag": value.fields()}
         if by is None:
             return await self._reports.timeseries(policy, since_us, until_us, step_s)
-        since_us, until_us = await self._reports.stretch(policy, since_us, until_us, step_s)
+        await self._reports.arms_of(policy)
+        since_us, until_us = stretch_of(since_us, until_us, step_s, self._clock.now_us())
         rows = await self._tags.timeseries(policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s)
         return {
             "policy": policy,
@@ -156,7 +158,7 @@ class TagReports:
     async def contexts(self, policy: str, *, of: str | None = None, by: str | None = None) -> dict[str, object]:
         """``ReportService.contexts`` with names of the clusters, of one value; or the values of a tag instead."""
         if by is not None:
-            await self._reports.check_policy(policy)
+            await self._reports.arms_of(policy)
             groups = [_group(value, rows) for value, rows in await self.rows_by_value(policy, by, None, None)]
             kept = ("tag", "value", "other", "decisions", "best_arm", "arms")
             return {

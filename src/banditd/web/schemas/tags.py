@@ -11,6 +11,7 @@ from banditd.web.schemas.base import (
     AnswerModel,
     GroupParameter,
     Label,
+    OpenAnswerModel,
     PolicyParameters,
     RequestModel,
     RewardSummary,
@@ -124,3 +125,45 @@ class TagsAnswer(AnswerModel):
 
     policy: str
     tags: list[CountedTag]
+
+
+class ContextArm(RewardSummary):
+    """One arm in one cluster."""
+
+    arm: str
+    decisions: int
+    posterior_mean: float | None
+    """Predicted reward of the cluster's mean query."""
+    posterior_deviation: float | None
+    """Of the cluster's true mean reward about it: what the model does not know, and how far it fits."""
+    posterior_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """95 % interval of the cluster's true mean reward by the model, in [0, 1]."""
+    spend_usd: float
+    mean_latency_ms: float | None
+
+
+class ContextRow(OpenAnswerModel):
+    """One cluster of queries."""
+
+    cluster: int
+    name: str
+    name_source: Literal["user", "tags", "shipped"]
+    """Whether somebody has named it, its most telling tags have, or the shipped words do."""
+    words: list[str]
+    """Typical words of such queries, as shipped with the encoder: not of your traffic."""
+    decisions: int
+    best_arm: str | None
+    """Of the highest mean reward, when its interval is clear of all others; else null."""
+    arms: list[ContextArm]
+
+
+class ContextsAnswer(AnswerModel):
+    """The readable contexts of a policy."""
+
+    policy: str
+    clusters: list[ContextRow]
+    """Empty where the answer is by the values of a tag."""
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for."""
+    groups: list[TagCells] | None = None
+    """With ``by``: how every arm did on the queries of every value; most decisions first."""
