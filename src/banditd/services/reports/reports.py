@@ -238,12 +238,7 @@ class ReportService:
         return {"policies": found}
 
     async def policy_report(self, policy: str) -> dict[str, object]:
-        """Where a policy stands: its state, whether it has settled, and its statistics.
-
-        Raises
-        ------
-        NotFoundError : no such policy.
-        """
+        """Where a policy stands: its state, whether it has settled, and its statistics. Raises NotFoundError."""
         stats = await self.stats(policy, None)
         arms = await self.arms_of(policy)
         rewards = {str(row["arm"]): int(row["rewards"]) for row in stats["arms"]}  # type: ignore[attr-defined]  # our own list
