@@ -1,4 +1,4 @@
-"""Counters by the tags of queries, the values that have rows of their own, names and words of clusters.
+"""Counters by the tags of queries, the values that have rows of their own, names of clusters.
 
 Revision 0020, after 0021. Safe before the code: decisions that older replicas make are in no counter by tag, and
 those that are there already never will be: the log is not counted again.
@@ -67,8 +67,6 @@ def upgrade() -> None:
     sums = [*map(_count, CLUSTER_INTEGERS), *map(_double, CLUSTER_FLOATS)]
     _create("tag_cluster", "policy", "schema_hash", "tag", "value", _small("cluster"), "arm", others=sums)
     _create("cluster_name", "policy", "maps", _small("cluster"), others=[_text("name"), _time("updated_at_us")])
-    sessions = [sa.Column("sessions", sa.BigInteger(), nullable=False), _time("updated_at_us")]
-    _create("cluster_word", "policy", "maps", _small("cluster"), "word", others=sessions)
     connection = op.get_bind()
     newest = connection.execute(sa.text("SELECT max(created_at_us) FROM decision")).scalar()
     if newest is not None:
@@ -78,7 +76,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for name in (
-        "cluster_word",
         "cluster_name",
         "tag_cluster",
         "tag_total",

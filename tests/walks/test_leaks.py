@@ -34,6 +34,7 @@ RULES = {
     "tag_entry": "the job sums adds it up and deletes it",
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
+    "policy_switch": "one a policy whose switches somebody has turned",
     "arm": "one an arm",
     "arm_price": "one a change of a price",
     "lease": "one a name",
@@ -57,7 +58,6 @@ RULES = {
     "tag_total": "one an arm and place",
     "tag_cluster": "one an arm, cluster and place",
     "cluster_name": "one a cluster that somebody has named",
-    "cluster_word": "the job words keeps a dozen of a cluster",
 }
 GROWS_WITH_TRAFFIC = {name for name, rule in RULES.items() if "retention" in rule or "the job sums" in rule}
 WITH_TIME = {"snapshot", "rollup", "segment", "cluster_stat", "delay_count", "tag_cluster"}

@@ -18,6 +18,7 @@ from banditd.core.errors import BanditdError, ConflictError, NoEligibleArmError,
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Context, Decision, Query, RewardReceipt, UsageReport
 from banditd.obs.metrics import Metrics
+from banditd.ports.tags import TagValue
 from banditd.services.bundle import ArmView, RewardInput, Services, UsageReceipt
 from banditd.web.app import WebSettings, create_app
 
@@ -177,6 +178,38 @@ class MemoryArms:
         return ArmView(arm=arm, usage=ArmUsage(arm=arm.arm), price_history=[(NOW_US, arm.price)])
 
 
+class MemoryTags:
+    """Answers its arguments too."""
+
+    async def tags(self, policy: str) -> dict[str, object]:
+        return {"policy": policy, "tags": []}
+
+    async def value_of(self, policy: str, text: str) -> TagValue:
+        tag, _, value = text.partition(":")
+        return TagValue(tag, value or None)
+
+    async def stats(
+        self, policy: str, window_s: int | None, *, of: str | None = None, by: str | None = None
+    ) -> dict[str, object]:
+        return {"policy": policy, "window_s": window_s} | _asked(of, by)
+
+    async def timeseries(
+        self, policy: str, since_us: int | None, until_us: int | None, step_s: int, **asked: str | None
+    ) -> dict[str, object]:
+        told = {"policy": policy, "since": since_us, "until": until_us, "step_s": step_s, "steps": []}
+        return told | _asked(**asked)
+
+    async def contexts(self, policy: str, *, of: str | None = None, by: str | None = None) -> dict[str, object]:
+        return {"policy": policy, "clusters": []} | _asked(of, by)
+
+    async def rename(self, policy: str, cluster: int, name: str | None) -> dict[str, object]:
+        return {"policy": policy, "cluster": cluster, "name": name or "shipped", "name_source": "user"}
+
+
+def _asked(of: str | None, by: str | None) -> dict[str, object]:
+    return {name: value for name, value in (("of", of), ("by", by)) if value is not None}
+
+
 class MemoryReports:
     """Answers its arguments: what the HTTP layer hands over is what these tests look at."""
 
@@ -269,6 +302,7 @@ class MemoryDaemon:
             rewards=self.rewards,
             arms=self.arms,
             reports=MemoryReports(),
+            tags=MemoryTags(),
             budgets=MemoryBudgets(),
             corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),

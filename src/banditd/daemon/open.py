@@ -20,6 +20,7 @@ from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway
 from banditd.daemon.names import database_url, deadlines_of, holder_name, writer_name
 from banditd.daemon.promising import Promising, make_promising
+from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import make_runtimes, report_unused_priors
 from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import JobScheduler
@@ -47,6 +48,7 @@ from banditd.services.reports.dashboard import DashboardReads
 from banditd.services.reports.health import HealthService
 from banditd.services.reports.onboarding import OnboardingReports
 from banditd.services.reports.reports import ReportService
+from banditd.services.reports.tags import TagReports
 from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.maintenance import MaintenanceService
@@ -197,6 +199,7 @@ class _Made:
     rewards: RewardService
     arms: ArmService
     reports: ReportService
+    tags: TagReports
     budgets: BudgetReports
     corrections: BudgetCorrections
     dashboard: DashboardReads
@@ -221,6 +224,7 @@ def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services
         ),
         arms=made.arms,
         reports=made.reports,
+        tags=made.tags,
         budgets=made.budgets,
         corrections=made.corrections,
         dashboard=made.dashboard,
@@ -259,7 +263,7 @@ def _make_services(
     breakers = {
         name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
     }
-    reports = _make_reports(bench, promising)
+    reports = make_reports(bench.storage, runtimes, promising.reports, clock)
     return _Made(
         breakers=breakers,
         promises=promising.reports,
@@ -284,6 +288,7 @@ def _make_services(
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
+        tags=make_tag_reports(bench.storage, runtimes, reports, clock),
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
@@ -319,19 +324,6 @@ def _make_decider(
         rng=np.random.default_rng(),
         metrics=metrics,
         input_record=InputRecord(InputHash(bench.secrets), store_text=settings.privacy.store_input),
-    )
-
-
-def _make_reports(bench: Workbench, promising: Promising) -> ReportService:
-    storage = bench.storage
-    return ReportService(
-        runtimes=bench.runtimes,
-        reader=storage.reports,
-        decisions=storage.decisions,
-        learning=storage.learning,
-        arms=storage.arms,
-        clock=bench.clock,
-        promises=promising.reports,
     )
 
 

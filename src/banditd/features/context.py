@@ -89,6 +89,11 @@ class ContextBuilder:
         """Typical words of each cluster, for people."""
         return self._maps.cluster_words
 
+    @property
+    def maps_hash(self) -> str:
+        """Of the feature maps: clusters of the same number are the same under it."""
+        return self._maps.hash
+
     def build(
         self,
         *,

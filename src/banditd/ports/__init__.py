@@ -164,6 +164,7 @@ class DecisionFilter:
     reference: str | None = None  # of any API key
     cluster: int | None = None
     explored: bool | None = None
+    tag: tuple[str, str] | None = None  # name and value
     text: str | None = None  # a part of the stored text, A to Z in either case
     since_us: int | None = None
     until_us: int | None = None

@@ -14,6 +14,7 @@ from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
+from banditd.ports.tags import TagValue
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -185,6 +186,36 @@ class Reports(Protocol):
     async def snapshots(self, policy: str, limit: int) -> Mapping[str, object]: ...
 
 
+class Tags(Protocol):
+    """Reports that may be of one value of a tag (``of``, as ``name:value``) or by the values of a tag (``by``)."""
+
+    async def tags(self, policy: str) -> Mapping[str, object]: ...
+
+    async def value_of(self, policy: str, text: str) -> TagValue: ...
+
+    async def stats(
+        self, policy: str, window_s: int | None, *, of: str | None = None, by: str | None = None
+    ) -> Mapping[str, object]: ...
+
+    async def timeseries(
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None,
+        step_s: int,
+        *,
+        of: str | None = None,
+        by: str | None = None,
+    ) -> Mapping[str, object]: ...
+
+    async def contexts(
+        self, policy: str, *, of: str | None = None, by: str | None = None
+    ) -> Mapping[str, object]: ...
+
+    async def rename(self, policy: str, cluster: int, name: str | None) -> Mapping[str, object]:
+        """Raises NotFoundError, InvalidInputError."""
+
+
 class Budgets(Protocol):
     async def budgets(self, policy: str) -> Mapping[str, object]:
         """Every budget with its accounts. Raises NotFoundError."""
@@ -270,6 +301,7 @@ class Services:
     rewards: Rewards
     arms: Arms
     reports: Reports
+    tags: Tags
     budgets: Budgets
     corrections: Corrections
     dashboard: Dashboard

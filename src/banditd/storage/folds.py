@@ -18,10 +18,11 @@ from sqlalchemy import Connection, Row, exists, func, select
 from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 from banditd.ports import FoldItem
+from banditd.ports.tags import REST
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
 from banditd.storage.codec import readable_tags, unpack_context, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
-from banditd.storage.tag_places import REST, read_places
+from banditd.storage.tag_places import read_places
 
 _CHUNK: Final = 500
 _PIVOTS: Final = 16

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
 
 from banditd.core.errors import DecisionDamagedError
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
 from banditd.storage.checksum import COLUMN, is_damaged
-from banditd.storage.codec import unpack_mapping
+from banditd.storage.codec import pack_mapping, unpack_mapping
 from banditd.storage.schema import (
     abandonment,
     activation,
@@ -165,6 +165,8 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
     ]
     if filters.text is not None:
         conditions.append(c.input_text.icontains(filters.text, autoescape=True))
+    if filters.tag is not None:
+        conditions.append(_tagged(*filters.tag))
     if filters.since_us is not None:
         conditions += [
             c.created_at_us >= filters.since_us,
@@ -180,6 +182,12 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
     if filters.from_id is not None:
         conditions.append(c.decision_id >= filters.from_id)
     return conditions
+
+
+def _tagged(name: str, value: str) -> ColumnElement[bool]:
+    """Whether the stored tags have it. As text: a damaged row must not end the search, and case counts."""
+    pair = pack_mapping({name: value})[1:-1]
+    return func.replace(decision.c.tags, pair, "") != decision.c.tags
 
 
 def _decode(row: RowMapping) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, case, delete, exists, select
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.schema import (
@@ -24,7 +25,7 @@ from banditd.storage.schema import (
     tag_total,
     tag_value,
 )
-from banditd.storage.tag_places import REST, Places, lock_places
+from banditd.storage.tag_places import Places, lock_places
 
 TAG_BUCKET_S: Final = 3600
 _BUCKET_US: Final = TAG_BUCKET_S * MICROSECONDS_PER_SECOND

@@ -11,12 +11,12 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
+from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.schema import tag_value
 
 TAGS: Final = 16
 VALUES: Final = 100
-REST: Final = ""
 
 
 class Places:

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.arms import present_generations
 from banditd.storage.engine import Database
@@ -19,14 +20,12 @@ from banditd.storage.schema import (
     INTEGER_SUMS,
     SUMS,
     cluster_name,
-    cluster_word,
     decision,
     tag_cluster,
     tag_rollup,
     tag_total,
     tag_value,
 )
-from banditd.storage.tag_places import REST
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 _LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND
@@ -103,18 +102,6 @@ class SqlTagReader:
         return await self._database.read(
             lambda connection: {row.cluster: row.name for row in connection.execute(query)}, report=True
         )
-
-    async def words(self, policy: str, maps: str) -> Mapping[int, list[tuple[str, int]]]:
-        c = cluster_word.c
-        query = select(c.cluster, c.word, c.sessions).where(c.policy == policy, c.maps == maps)
-
-        def work(connection: Connection) -> dict[int, list[tuple[str, int]]]:
-            found: dict[int, list[tuple[str, int]]] = {}
-            for row in connection.execute(query):
-                found.setdefault(row.cluster, []).append((row.word, int(row.sessions)))
-            return found
-
-        return await self._database.read(work, report=True)
 
     async def rename(self, policy: str, maps: str, cluster: int, name: str | None, at_us: int) -> None:
         key = {"policy": policy, "maps": maps, "cluster": cluster}

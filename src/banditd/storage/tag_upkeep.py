@@ -11,11 +11,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, delete, func, select
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.schema import CLUSTER_SUMS, SUMS, tag_cluster, tag_rollup, tag_total, tag_value
 from banditd.storage.tag_counters import TAG_BUCKET_S
-from banditd.storage.tag_places import REST, TAGS, VALUES, lock_places
+from banditd.storage.tag_places import TAGS, VALUES, lock_places
 
 _DAY_S: Final = 86_400
 LONGEST_BUCKET_S: Final = 28 * _DAY_S

@@ -19,7 +19,14 @@ from banditd.web.json import parse_time
 from banditd.web.keys import INTAKE
 from banditd.web.legible import legible_json
 from banditd.web.problems import BadRequestError, InvalidFieldsError
-from banditd.web.schemas.base import MODEL_PATTERN, NAME_PATTERN, TIME_PATTERN, UUID_PATTERN
+from banditd.web.schemas.base import (
+    GROUP_PATTERN,
+    MODEL_PATTERN,
+    NAME_PATTERN,
+    TAG_PATTERN,
+    TIME_PATTERN,
+    UUID_PATTERN,
+)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Item = TypeVar("_Item", bound=BaseModel)
@@ -32,6 +39,8 @@ _PATTERNS: Final = {
     NAME_PATTERN: "must begin with a letter or digit and hold only letters, digits and . _ : / @ + -",
     MODEL_PATTERN: "may not hold control characters",
     UUID_PATTERN: "must be an id that the daemon gave: a UUID in lower case",
+    TAG_PATTERN: "must be a tag and its value, such as task:summarise",
+    GROUP_PATTERN: "must be tag: and the name of a tag, such as tag:task",
     TIME_PATTERN: "must be a time in UTC such as 2026-01-31T09:30:00Z",
 }
 _HINTS: Final = {
@@ -187,7 +196,9 @@ def _errors(error: ValidationError, model: type[BaseModel], *, pointer: bool) ->
     details = error.errors(include_url=False, include_input=False)[:_MAX_ERRORS]
     found: dict[str, str] = {}
     for detail in details:
-        where = _pointer(detail["loc"], model) if pointer else str(detail["loc"][0])[:80]
+        # What is wrong with fields that do not go together is wrong with none of them.
+        name = str(detail["loc"][0])[:80] if detail["loc"] else ""
+        where = _pointer(detail["loc"], model) if pointer else name
         message = _message(detail, model)
         found[where] = f"{found[where]}; or {message}" if where in found else message
     return list(found.items())

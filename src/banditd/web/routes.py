@@ -44,7 +44,8 @@ from banditd.web.schemas import promise as promise_schemas
 from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
 from banditd.web.schemas import routing as route_schemas
-from banditd.web.schemas.base import DECISION_PATTERN, NAME_PATTERN, UUID_PATTERN, OpenAnswerModel
+from banditd.web.schemas import tags as tag_schemas
+from banditd.web.schemas.base import DECISION_PATTERN, NAME_PATTERN, UUID_PATTERN, OpenAnswerModel, PolicyParameters
 
 _ID: Final[dict[str, tuple[dict[str, object], str]]] = {
     "id": ({"type": "string", "pattern": UUID_PATTERN}, "An id that the daemon gave.")
@@ -225,7 +226,19 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/stats/contexts", reports.contexts, "statsContexts", "The same per cluster of queries",
-        parameters=report_schemas.PolicyParameters, answers={200: report_schemas.ContextsAnswer},
+        parameters=tag_schemas.TagParameters, answers={200: tag_schemas.ContextsAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="PATCH", path="/v1/contexts/{cluster}", handler=reports.rename_context, operation="nameContext",
+        summary="Name a cluster of queries, or take its name back", tag="looking", scope="admin",
+        path_parameters={"cluster": ({"type": "integer", "minimum": 0}, "Number of the cluster.")},
+        parameters=PolicyParameters, body=tag_schemas.ContextPatch,
+        answers={200: tag_schemas.ContextNameAnswer}, problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+    ),
+    _look(
+        "/v1/tags", reports.tags, "listTags", "The tags of a policy's queries and their values",
+        parameters=PolicyParameters, answers={200: tag_schemas.TagsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
@@ -252,7 +265,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
-        parameters=report_schemas.PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
+        parameters=PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     Route(
@@ -274,12 +287,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/stats/choices", dashboard.choices, "statsChoices", "What the policy would choose per cluster",
-        parameters=report_schemas.PolicyParameters, answers={200: dashboard_schemas.ChoicesAnswer},
+        parameters=PolicyParameters, answers={200: dashboard_schemas.ChoicesAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
         "/v1/stats/learning", dashboard.learning, "statsLearning", "What was learned, against fixed arms",
-        parameters=report_schemas.PolicyParameters, answers={200: dashboard_schemas.LearningAnswer},
+        parameters=PolicyParameters, answers={200: dashboard_schemas.LearningAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(

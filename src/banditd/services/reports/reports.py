@@ -6,6 +6,7 @@ decision log itself is read by pages. The arithmetic is ``summaries``'.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -35,13 +36,12 @@ from banditd.services.reports.rows import (
     step_row,
 )
 from banditd.services.reports.savings import Reference, savings
+from banditd.services.reports.stretch import DAY_US, stretch_of
 from banditd.services.reports.summaries import Row, add_up, convergence, histogram_percentile, ratio
 from banditd.services.reports.verdicts import Pace
 
 _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
-_DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
-_MAX_STEPS: Final = 2000
 _SEARCHED: Final = 10_000
 
 
@@ -68,6 +68,12 @@ class ReportService:
         self._promises = promises
         self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
+    def reading(self, reader: ReportReader) -> ReportService:
+        """The same reports of what another reader tells."""
+        other = copy.copy(self)
+        other._reader = reader  # noqa: SLF001 - of the same class
+        return other
+
     # ------------------------------------------------------------ statistics
 
     async def stats(self, policy: str, window_s: int | None) -> dict[str, object]:
@@ -77,7 +83,7 @@ class ReportService:
         ------
         NotFoundError : no such policy.
         """
-        arms = await self._arms_of(policy)
+        arms = await self.arms_of(policy)
         since_us = None if window_s is None else self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
         rows = await self._reader.arm_totals(policy, since_us)
         total = add_up(rows)
@@ -114,7 +120,7 @@ class ReportService:
         ------
         NotFoundError : no such policy. InvalidInputError : an empty stretch.
         """
-        await self._arms_of(policy)
+        await self.arms_of(policy)
         if since_us is not None and until_us is not None and since_us >= until_us:
             raise InvalidInputError("since must be before until", field="since")
         rows = await self._reader.arm_totals(policy, since_us, until_us)
@@ -141,7 +147,7 @@ class ReportService:
 
     async def contexts(self, policy: str) -> dict[str, object]:
         """Per cluster of queries: its words, and how every arm did there. Raises NotFoundError."""
-        await self._arms_of(policy)
+        await self.arms_of(policy)
         by_cluster: dict[int, list[Row]] = {}
         for row in await self._reader.contexts(policy):
             by_cluster.setdefault(int(row["cluster"]), []).append(row)
@@ -167,13 +173,8 @@ class ReportService:
         ------
         NotFoundError : no such policy. InvalidInputError : an empty stretch, or more than 2,000 steps.
         """
-        await self._arms_of(policy)
-        until_us = self._clock.now_us() if until_us is None else until_us
-        since_us = until_us - _DAY_US if since_us is None else since_us
-        if since_us >= until_us:
-            raise InvalidInputError("since must be before until", field="since")
-        if until_us - since_us > _MAX_STEPS * step_s * MICROSECONDS_PER_SECOND:
-            raise InvalidInputError(f"at most {_MAX_STEPS} steps; take a longer step_s", field="step_s")
+        await self.arms_of(policy)
+        since_us, until_us = stretch_of(since_us, until_us, step_s, self._clock.now_us())
         rows = await self._reader.timeseries(policy, since_us=since_us, until_us=until_us, step_s=step_s)
         ordered = sorted(rows, key=lambda row: (float(row["bucket_at_us"]), str(row["arm"])))
         return {
@@ -237,14 +238,9 @@ class ReportService:
         return {"policies": found}
 
     async def policy_report(self, policy: str) -> dict[str, object]:
-        """Where a policy stands: its state, whether it has settled, and its statistics.
-
-        Raises
-        ------
-        NotFoundError : no such policy.
-        """
+        """Where a policy stands: its state, whether it has settled, and its statistics. Raises NotFoundError."""
         stats = await self.stats(policy, None)
-        arms = await self._arms_of(policy)
+        arms = await self.arms_of(policy)
         rewards = {str(row["arm"]): int(row["rewards"]) for row in stats["arms"]}  # type: ignore[attr-defined]  # our own list
         now_us = self._clock.now_us()
         steps = await self._reader.timeseries(
@@ -269,13 +265,13 @@ class ReportService:
 
     async def snapshots(self, policy: str, limit: int) -> dict[str, object]:
         """Its snapshots, newest first. Raises NotFoundError."""
-        await self._arms_of(policy)
+        await self.arms_of(policy)
         rows = await self._learning.snapshots(policy, limit)
         return {"policy": policy, "snapshots": [public_snapshot(row) for row in rows]}
 
     # ------------------------------------------------------------ inside
 
-    async def _arms_of(self, policy: str) -> list[Arm]:
+    async def arms_of(self, policy: str) -> list[Arm]:
         """Its arms. Raises NotFoundError for a policy that neither is served nor has left anything."""
         if self._snapshot(policy) is None:
             known = await self._arms.policies()
@@ -314,7 +310,7 @@ class ReportService:
     async def _pace(self, policy: str) -> Pace:
         """How many decisions of the last day were rated, per second of it that the policy was there."""
         now_us = self._clock.now_us()
-        since_us = now_us - _DAY_US
+        since_us = now_us - DAY_US
         first_us = await self._reader.first_bucket_us(policy, since_us)
         if first_us is None:
             return Pace(now_us)

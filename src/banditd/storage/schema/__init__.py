@@ -52,7 +52,6 @@ from banditd.storage.schema.log import (
 )
 from banditd.storage.schema.tags import (
     cluster_name,
-    cluster_word,
     tag_cluster,
     tag_entry,
     tag_rollup,
@@ -80,7 +79,6 @@ __all__ = [
     "budget_state",
     "cluster_name",
     "cluster_stat",
-    "cluster_word",
     "contribution",
     "decision",
     "delay_count",

@@ -83,16 +83,3 @@ cluster_name: Final = Table(
     time_column("updated_at_us"),
     sqlite_with_rowid=False,
 )
-
-# Words of a cluster's own queries that enough sessions used: written only where ``privacy.cluster_words`` is on.
-cluster_word: Final = Table(
-    "cluster_word",
-    metadata,
-    text_column("policy", primary_key=True),
-    text_column("maps", primary_key=True),
-    Column("cluster", Integer, primary_key=True, autoincrement=False),
-    text_column("word", primary_key=True),
-    Column("sessions", BigInteger, nullable=False),
-    time_column("updated_at_us"),
-    sqlite_with_rowid=False,
-)

@@ -9,8 +9,8 @@ from banditd.web.api import Api
 from banditd.web.body import check_limit, read_parameters
 from banditd.web.files import DashboardFile, dashboard_files
 from banditd.web.json import json_answer
+from banditd.web.schemas.base import PolicyParameters
 from banditd.web.schemas.dashboard import MapParameters, UpstreamsParameters
-from banditd.web.schemas.reports import PolicyParameters
 
 # Nothing inline, nothing from elsewhere: whatever a prompt or a name may hold, it cannot become code.
 _POLICY = (

@@ -15,6 +15,7 @@ from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_decision
 from banditd.web.idempotency import request_key
 from banditd.web.json import encode, json_answer
+from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
 from banditd.web.security import OWNER
@@ -24,6 +25,13 @@ async def page(api: Api, request: web.Request) -> web.Response:
     """A page of the log, newest first."""
     requested = read_parameters(request, DecisionParameters)
     check_limit(requested.limit, api.config.max_page)
+    tag = None
+    if requested.tag is not None:
+        found = await api.services.tags.value_of(requested.policy or "default", requested.tag)
+        if found.value is None:
+            message = "the log is searched for one value; give it behind the colon"
+            raise InvalidFieldsError(f"tag: {message}", errors=[("tag", message)])
+        tag = (found.tag, found.value)
     filters = DecisionFilter(
         policy=requested.policy,
         arm=requested.arm,
@@ -31,6 +39,7 @@ async def page(api: Api, request: web.Request) -> web.Response:
         reference=requested.reference,
         cluster=requested.cluster,
         explored=requested.explored,
+        tag=tag,
         text=requested.text,
         since_us=time_of("since", requested.since),
         until_us=time_of("until", requested.until),

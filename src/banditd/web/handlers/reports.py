@@ -15,22 +15,25 @@ from banditd.web.idempotency import header_key
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError
-from banditd.web.schemas.base import NAME_PATTERN
+from banditd.web.schemas.base import NAME_PATTERN, PolicyParameters
 from banditd.web.schemas.money import CorrectionRequest
 from banditd.web.schemas.reports import (
-    PolicyParameters,
     SavingsParameters,
     SnapshotParameters,
     StatsParameters,
     TimeseriesParameters,
 )
+from banditd.web.schemas.tags import ContextPatch, TagParameters
 
 _NAME: Final = re.compile(NAME_PATTERN)
+_NUMBER: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 async def stats(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, StatsParameters)
-    return json_answer(await api.services.reports.stats(requested.policy, requested.window_s))
+    return json_answer(
+        await api.services.tags.stats(requested.policy, requested.window_s, of=requested.tag, by=requested.tag_of_by)
+    )
 
 
 async def savings(api: Api, request: web.Request) -> web.Response:
@@ -40,14 +43,32 @@ async def savings(api: Api, request: web.Request) -> web.Response:
 
 
 async def contexts(api: Api, request: web.Request) -> web.Response:
+    requested = read_parameters(request, TagParameters)
+    return json_answer(await api.services.tags.contexts(requested.policy, of=requested.tag, by=requested.tag_of_by))
+
+
+async def tags(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, PolicyParameters)
-    return json_answer(await api.services.reports.contexts(requested.policy))
+    return json_answer(await api.services.tags.tags(requested.policy))
+
+
+async def rename_context(api: Api, request: web.Request) -> web.Response:
+    """Name a cluster, or take its name back."""
+    policy = read_parameters(request, PolicyParameters).policy
+    cluster = request.match_info["cluster"]
+    if not _NUMBER.fullmatch(cluster):
+        raise NotFoundError("there is no cluster of this number", code="CONTEXT_UNKNOWN")
+    requested = await read_model(request, ContextPatch)
+    return json_answer(await api.services.tags.rename(policy, int(cluster), requested.name))
 
 
 async def timeseries(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, TimeseriesParameters)
     since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
-    return json_answer(await api.services.reports.timeseries(requested.policy, since_us, until_us, requested.step_s))
+    series = await api.services.tags.timeseries(
+        requested.policy, since_us, until_us, requested.step_s, of=requested.tag, by=requested.tag_of_by
+    )
+    return json_answer(series)
 
 
 async def budgets(api: Api, request: web.Request) -> web.Response:

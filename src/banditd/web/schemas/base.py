@@ -41,6 +41,8 @@ MODEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 UUID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 DECISION_PATTERN: Final = r"^((chatcmpl-|msg_|resp_)?" + UUID_PATTERN[1:-1] + ")$"
 TIME_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
+TAG_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*:"
+GROUP_PATTERN: Final = r"^tag:[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=128)]
 ModelName: TypeAlias = Annotated[str, StringConstraints(pattern=MODEL_PATTERN, min_length=1, max_length=256)]
@@ -140,3 +142,31 @@ TimeParameter: TypeAlias = Annotated[
     StringConstraints(pattern=TIME_PATTERN),
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T09:30:00Z"]),
 ]
+TagParameter: TypeAlias = Annotated[
+    str,
+    StringConstraints(pattern=TAG_PATTERN, max_length=385),
+    AfterValidator(legible_label),
+    Field(examples=["task:summarise"]),
+]
+GroupParameter: TypeAlias = Annotated[
+    str, StringConstraints(pattern=GROUP_PATTERN, max_length=132), Field(examples=["tag:task"])
+]
+
+
+class PolicyParameters(ParameterModel):
+    """Which policy."""
+
+    policy: Name = "default"
+
+
+class RewardSummary(OpenAnswerModel):
+    """Mean reward of something."""
+
+    rewards: int
+    """Rewarded decisions."""
+    mean_reward: float | None
+    """In [0, 1]; null without a reward."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """95 % confidence interval of the mean."""
+    interval_method: str | None
+    """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""

@@ -7,8 +7,15 @@ from typing import Annotated
 from pydantic import Field
 
 from banditd.web.schemas.arms import Estimate
-from banditd.web.schemas.base import MAX_PAGE, AnswerModel, Identifier, IntegerParameter, Time
-from banditd.web.schemas.reports import PolicyParameters, RewardSummary
+from banditd.web.schemas.base import (
+    MAX_PAGE,
+    AnswerModel,
+    Identifier,
+    IntegerParameter,
+    PolicyParameters,
+    RewardSummary,
+    Time,
+)
 
 
 class MapParameters(PolicyParameters):

@@ -16,11 +16,15 @@ from banditd.web.schemas.base import (
     Name,
     OpenAnswerModel,
     ParameterModel,
+    PolicyParameters,
+    RewardSummary,
+    TagParameter,
     Time,
     TimeParameter,
 )
 from banditd.web.schemas.money import Savings
 from banditd.web.schemas.promise import PromiseAnswer
+from banditd.web.schemas.tags import TagGroup, TagParameters, TagValueAnswer
 
 
 class DecisionParameters(ParameterModel):
@@ -36,6 +40,8 @@ class DecisionParameters(ParameterModel):
     explored: BooleanParameter | None = None
     text: Label | None = None
     """A part of the query's text, where ``privacy.store_input`` keeps it; A to Z in either case."""
+    tag: TagParameter | None = None
+    """Only decisions with this tag, such as ``task:summarise``."""
     since: TimeParameter | None = None
     """Made at this time or later."""
     until: TimeParameter | None = None
@@ -78,13 +84,7 @@ class DecisionWhole(DecisionSummary):
     """One decision with its probability vector, rewards (all revisions) and usage."""
 
 
-class PolicyParameters(ParameterModel):
-    """Which policy."""
-
-    policy: Name = "default"
-
-
-class StatsParameters(PolicyParameters):
+class StatsParameters(TagParameters):
     """Which policy, over which stretch."""
 
     window_s: Annotated[IntegerParameter, Field(ge=60, le=315_360_000)] | None = None
@@ -100,7 +100,7 @@ class SavingsParameters(PolicyParameters):
     """Now when left out."""
 
 
-class TimeseriesParameters(PolicyParameters):
+class TimeseriesParameters(TagParameters):
     """Which policy, from when to when, how fine."""
 
     since: TimeParameter | None = None
@@ -116,19 +116,6 @@ class SnapshotParameters(ParameterModel):
 
     limit: Annotated[IntegerParameter, Field(ge=1, le=MAX_PAGE)] = 50
     """At most ``server.max_page`` (500 unless configured otherwise)."""
-
-
-class RewardSummary(OpenAnswerModel):
-    """Mean reward of something."""
-
-    rewards: int
-    """Rewarded decisions."""
-    mean_reward: float | None
-    """In [0, 1]; null without a reward."""
-    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
-    """95 % confidence interval of the mean."""
-    interval_method: str | None
-    """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""
 
 
 class FixedArmComparison(AnswerModel):
@@ -226,47 +213,24 @@ class StatsAnswer(RewardSummary):
     """The last changes and recoveries of arms (at most 50), newest first, whatever the window."""
     promise: PromiseAnswer | None
     """As ``GET /v1/promise``, whatever the window; null for a policy that is not served."""
-
-
-class ContextArm(RewardSummary):
-    """One arm in one cluster."""
-
-    arm: str
-    decisions: int
-    posterior_mean: float | None
-    """Predicted reward of the cluster's mean query."""
-    posterior_deviation: float | None
-    """Of the cluster's true mean reward about it: what the model does not know, and how far it fits."""
-    posterior_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
-    """95 % interval of the cluster's true mean reward by the model, in [0, 1]."""
-    spend_usd: float
-    mean_latency_ms: float | None
-
-
-class ContextRow(OpenAnswerModel):
-    """One cluster of queries."""
-
-    cluster: int
-    words: list[str]
-    """Typical words of its queries."""
-    decisions: int
-    best_arm: str | None
-    """Of the highest mean reward, when its interval is clear of all others; else null."""
-    arms: list[ContextArm]
-
-
-class ContextsAnswer(AnswerModel):
-    """The readable contexts of a policy."""
-
-    policy: str
-    clusters: list[ContextRow]
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for (delays of rewards and changes are of all)."""
+    groups: list[TagGroup] | None = None
+    """With ``by``: a group for every value of the tag; most decisions first, values without counters last."""
+    without_tag: int | None = None
+    """With ``by``: decisions without that tag, or made before tags were counted."""
 
 
 class TimeseriesStep(RewardSummary):
     """One arm in one step."""
 
     at: Time
-    arm: str
+    arm: str | None = None
+    """Left out with ``by``: then all arms are added up."""
+    tag: str | None = None
+    value: str | None = None
+    other: bool | None = None
+    """With ``by``, all three: the 12 busiest values of the stretch are apart, the others together."""
     decisions: int
     explored: int
     spend_usd: float
@@ -280,6 +244,8 @@ class TimeseriesAnswer(AnswerModel):
     until: Time
     step_s: int
     steps: list[TimeseriesStep]
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for. By tag, hours are the finest steps."""
 
 
 class PolicySummary(OpenAnswerModel):

@@ -1,0 +1,39 @@
+"""Floor 6: the services that only look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from banditd.ports import Clock
+from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.reports import PromiseReports
+from banditd.services.reports.reports import ReportService
+from banditd.services.reports.tags import TagReports
+from banditd.storage import Storage
+
+
+def make_reports(
+    storage: Storage, runtimes: Mapping[str, PolicyRuntime], promises: PromiseReports, clock: Clock
+) -> ReportService:
+    return ReportService(
+        runtimes=runtimes,
+        reader=storage.reports,
+        decisions=storage.decisions,
+        learning=storage.learning,
+        arms=storage.arms,
+        clock=clock,
+        promises=promises,
+    )
+
+
+def make_tag_reports(
+    storage: Storage, runtimes: Mapping[str, PolicyRuntime], reports: ReportService, clock: Clock
+) -> TagReports:
+    return TagReports(
+        runtimes=runtimes,
+        reports=reports,
+        reader=storage.reports,
+        tags=storage.tags,
+        names=storage.tags,
+        clock=clock,
+    )

@@ -1,0 +1,60 @@
+"""Counters by the tags of queries, and the names of clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+REST: Final = ""
+"""In place of a value: all values of its tag that have no counters of their own."""
+
+TagRows = list[Mapping[str, float | str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TagValue:
+    """value : None for all values without counters of their own."""
+
+    tag: str
+    value: str | None
+
+    def fields(self) -> dict[str, object]:
+        """As the API writes it."""
+        return {"tag": self.tag, "value": self.value, "other": self.value is None}
+
+
+class TagReader(Protocol):
+    """Read models by tag: their cost does not grow with the number of decisions or of values."""
+
+    async def values(self, policy: str) -> list[tuple[str, str, int]]:
+        """(tag, value, decisions) of every value with counters of its own, ``REST`` for the others of a tag."""
+
+    async def totals(
+        self, policy: str, tag: str, value: str | None, since_us: int | None, until_us: int | None
+    ) -> TagRows:
+        """Per (value, arm) the columns of ``ReportReader.arm_totals``; of one value where that is given."""
+
+    async def timeseries(
+        self, policy: str, tag: str, value: str | None, *, since_us: int, until_us: int, step_s: int
+    ) -> TagRows:
+        """The same per (bucket_at_us, value), and per arm where a value is given."""
+
+    async def contexts(self, policy: str, schema_hash: str, tag: str, value: str) -> TagRows:
+        """Per (cluster, arm) the columns of ``ReportReader.contexts``, of one value."""
+
+    async def values_by_cluster(self, policy: str, schema_hash: str) -> list[tuple[int, str, str, int]]:
+        """(cluster, tag, value, decisions)."""
+
+    async def newest_schema(self, policy: str) -> str | None:
+        """The feature schema that made the policy's newest decision."""
+
+
+class ClusterNames(Protocol):
+    """What clusters are called. ``maps`` : hash of the feature maps that they belong to."""
+
+    async def names(self, policy: str, maps: str) -> Mapping[int, str]:
+        """The names that somebody has given."""
+
+    async def rename(self, policy: str, maps: str, cluster: int, name: str | None, at_us: int) -> None:
+        """Name a cluster, or take its name back."""

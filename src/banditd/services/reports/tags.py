@@ -1,0 +1,301 @@
+"""Reports by tag: of the decisions with one value, or by the values of a tag; and what clusters are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports import Clock, ReportReader
+from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
+from banditd.services.policy import PolicyRuntime
+from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags
+from banditd.services.reports.reports import ReportService
+from banditd.services.reports.rows import iso_time, reward_of, step_row
+from banditd.services.reports.savings import fixed_arm_sums, shown
+from banditd.services.reports.stretch import stretch_of
+from banditd.services.reports.summaries import Row, add_up, ratio
+
+SERIES: Final = 12
+"""Values that a time series tells apart; the others of the stretch are together."""
+_MAX_NAME: Final = 80
+
+
+class OneValue:
+    """A ``ReportReader`` of the decisions that have one value of a tag; what is not kept by tag is of all."""
+
+    def __init__(self, reader: ReportReader, tags: TagReader, of: TagValue) -> None:
+        self._reader = reader
+        self._tags = tags
+        self._tag = of.tag
+        self._value = REST if of.value is None else of.value
+
+    async def arm_totals(self, policy: str, since_us: int | None, until_us: int | None = None) -> list[Row]:
+        return await self._tags.totals(policy, self._tag, self._value, since_us, until_us)
+
+    async def contexts(self, policy: str) -> list[Row]:
+        newest = await self._tags.newest_schema(policy)
+        return [] if newest is None else await self._tags.contexts(policy, newest, self._tag, self._value)
+
+    async def timeseries(self, policy: str, *, since_us: int, until_us: int, step_s: int) -> list[Row]:
+        return await self._tags.timeseries(
+            policy, self._tag, self._value, since_us=since_us, until_us=until_us, step_s=step_s
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+class TagReports:
+    """Statistics, time series and contexts by tag; names of clusters."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        reports: ReportService,
+        reader: ReportReader,
+        tags: TagReader,
+        names: ClusterNames,
+        clock: Clock,
+    ) -> None:
+        self._runtimes = runtimes
+        self._reports = reports
+        self._reader = reader
+        self._tags = tags
+        self._names = names
+        self._clock = clock
+
+    # ------------------------------------------------------------ tags and their values
+
+    async def tags(self, policy: str) -> dict[str, object]:
+        """Every tag with counters, and its values, the most frequent first. Raises NotFoundError."""
+        await self._reports.arms_of(policy)
+        by_tag: dict[str, list[tuple[str, int]]] = {}
+        for tag, value, decisions in await self._tags.values(policy):
+            by_tag.setdefault(tag, []).append((value, decisions))
+        found: list[dict[str, object]] = []
+        for tag, values in sorted(by_tag.items(), key=lambda one: (-sum(n for _, n in one[1]), one[0])):
+            counted = [
+                {"value": value or None, "other": value == REST, "decisions": decisions}
+                for value, decisions in sorted(values, key=lambda one: (one[0] == REST, -one[1], one[0]))
+                if value != REST or decisions
+            ]
+            found.append({"tag": tag, "decisions": sum(n for _, n in values), "values": counted})
+        return {"policy": policy, "tags": found}
+
+    async def value_of(self, policy: str, text: str) -> TagValue:
+        """What ``NAME:VALUE`` means: the longest tag that has counters, else all before the first colon.
+
+        A name may hold colons. An empty value is all values without counters of their own.
+        """
+        known = {tag for tag, _, _ in await self._tags.values(policy)}
+        cuts = [at for at, letter in enumerate(text) if letter == ":" and at > 0]
+        if not cuts:
+            raise InvalidInputError("give a tag and its value, such as task:summarise", field="tag")
+        cut = next((at for at in reversed(cuts) if text[:at] in known), cuts[0])
+        return TagValue(text[:cut], text[cut + 1 :] or None)
+
+    async def rows_by_value(
+        self, policy: str, tag: str, since_us: int | None, until_us: int | None
+    ) -> list[tuple[TagValue, list[Row]]]:
+        """Rows per arm (as ``ReportReader.arm_totals``) of every value; most decisions first, the rest last."""
+        by_value: dict[str, list[Row]] = {}
+        for row in await self._tags.totals(policy, tag, None, since_us, until_us):
+            by_value.setdefault(str(row["value"]), []).append(row)
+        seen = [(value, rows, sum(int(row["decisions"]) for row in rows)) for value, rows in by_value.items()]
+        ranked = sorted(seen, key=lambda one: (one[0] == REST, -one[2], one[0]))
+        return [(TagValue(tag, value or None), rows) for value, rows, decisions in ranked if decisions]
+
+    # ------------------------------------------------------------ reports
+
+    async def stats(
+        self, policy: str, window_s: int | None, *, of: str | None = None, by: str | None = None
+    ) -> dict[str, object]:
+        """``ReportService.stats`` of the decisions with one value, or with a group for every value of a tag."""
+        if of is not None:
+            value = await self.value_of(policy, of)
+            return await self._only(value).stats(policy, window_s) | {"tag": value.fields()}
+        answer = await self._reports.stats(policy, window_s)
+        if by is None:
+            return answer
+        since_us = None if window_s is None else self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
+        groups = [_group(value, rows) for value, rows in await self.rows_by_value(policy, by, since_us, None)]
+        tagged = sum(int(group["decisions"]) for group in groups)  # type: ignore[call-overload]  # our own rows
+        without = max(0, int(answer["decisions"]) - tagged)  # type: ignore[call-overload]  # of our own answer
+        return answer | {"groups": groups, "without_tag": without}
+
+    async def timeseries(
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None,
+        step_s: int,
+        *,
+        of: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, object]:
+        """``ReportService.timeseries`` of one value, or per step and value with the arms added up."""
+        if of is not None:
+            value = await self.value_of(policy, of)
+            series = await self._only(value).timeseries(policy, since_us, until_us, step_s)
+            return series | {"tag": value.fields()}
+        if by is None:
+            return await self._reports.timeseries(policy, since_us, until_us, step_s)
+        await self._reports.arms_of(policy)
+        since_us, until_us = stretch_of(since_us, until_us, step_s, self._clock.now_us())
+        rows = await self._tags.timeseries(policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s)
+        return {
+            "policy": policy,
+            "since": iso_time(since_us),
+            "until": iso_time(until_us),
+            "step_s": step_s,
+            "steps": _steps(by, rows),
+        }
+
+    async def contexts(self, policy: str, *, of: str | None = None, by: str | None = None) -> dict[str, object]:
+        """``ReportService.contexts`` with names of the clusters, of one value; or the values of a tag instead."""
+        if by is not None:
+            await self._reports.arms_of(policy)
+            groups = [_group(value, rows) for value, rows in await self.rows_by_value(policy, by, None, None)]
+            kept = ("tag", "value", "other", "decisions", "best_arm", "arms")
+            return {
+                "policy": policy,
+                "clusters": [],
+                "groups": [{name: group[name] for name in kept} for group in groups],
+            }
+        reports, told = self._reports, dict[str, object]()
+        if of is not None:
+            value = await self.value_of(policy, of)
+            reports, told = self._only(value), {"tag": value.fields()}
+        answer = await reports.contexts(policy)
+        clusters: list[dict[str, Any]] = answer["clusters"]  # type: ignore[assignment]  # our own answer
+        names = await self._cluster_names(policy)
+        for row in clusters:
+            name = names(row["cluster"], row["words"])
+            row |= {"name": name.name, "name_source": name.source}
+            if of is not None:
+                # The model predicts for a cluster, not for those of its queries that have a tag.
+                for arm in row["arms"]:
+                    arm |= {"posterior_mean": None, "posterior_deviation": None, "posterior_interval": None}
+        return answer | told
+
+    async def rename(self, policy: str, cluster: int, name: str | None) -> dict[str, object]:
+        """Name a cluster, or take its name back.
+
+        Raises
+        ------
+        NotFoundError : this daemon does not serve the policy, or there is no such cluster.
+        """
+        runtime = self._runtimes.get(policy)
+        if runtime is None:
+            known = ", ".join(self._runtimes)
+            raise NotFoundError(
+                f"no such policy is served: {policy}; there are {known}", code="POLICY_UNKNOWN", field="policy"
+            )
+        words = runtime.builder.cluster_words
+        if not 0 <= cluster < len(words):
+            raise NotFoundError(
+                f"no cluster {cluster}: they are numbered from 0 to {len(words) - 1}", code="CONTEXT_UNKNOWN"
+            )
+        if name is not None and not 1 <= len(name.strip()) <= _MAX_NAME:
+            raise InvalidInputError(f"a name has 1 to {_MAX_NAME} characters", field="/name")
+        kept = None if name is None else name.strip()
+        await self._names.rename(policy, runtime.builder.maps_hash, cluster, kept, self._clock.now_us())
+        found = (await self._cluster_names(policy))(cluster, words[cluster])
+        return {"policy": policy, "cluster": cluster, "name": found.name, "name_source": found.source}
+
+    # ------------------------------------------------------------ inside
+
+    def _only(self, value: TagValue) -> ReportService:
+        return self._reports.reading(OneValue(self._reader, self._tags, value))
+
+    async def _cluster_names(self, policy: str) -> _Naming:
+        runtime = self._runtimes.get(policy)
+        if runtime is None:
+            return _Naming({}, {})
+        maps = runtime.builder.maps_hash
+        counts = await self._tags.values_by_cluster(policy, runtime.builder.schema.hash)
+        return _Naming(await self._names.names(policy, maps), names_by_tags(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    given: Mapping[int, str]
+    by_tags: Mapping[int, str]
+
+    def __call__(self, cluster: int, shipped: Sequence[str]) -> ClusterName:
+        return name_of(cluster, given=self.given, by_tags=self.by_tags, shipped=tuple(shipped))
+
+
+def _group(value: TagValue, rows: Sequence[Row]) -> dict[str, object]:
+    total = add_up(rows)
+    decisions = int(total.get("decisions", 0))
+    reward = reward_of(total)
+    cells = [_cell(row, decisions) for row in sorted(rows, key=lambda row: str(row["arm"]))]
+    return {
+        **value.fields(),
+        "decisions": decisions,
+        "exploration_rate": ratio(total.get("explored", 0.0), decisions),
+        **reward.fields(),
+        "coverage_share": ratio(reward.rewards, decisions),
+        "spend_usd": total.get("spend_usd", 0.0),
+        "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
+        "best_arm": _clear_winner(rows),
+        "arms": cells,
+    }
+
+
+def _cell(row: Row, of_value: int) -> dict[str, object]:
+    """One arm on the queries of one value. ``always`` is what it would earn on all of them that were rated."""
+    decisions = int(row["decisions"])
+    always = fixed_arm_sums(row).mean_reward()
+    return {
+        "arm": str(row["arm"]),
+        "decisions": decisions,
+        "share": ratio(decisions, of_value),
+        **reward_of(row).fields(),
+        "always": None if always is None or always.interval is None else shown(always),
+        "spend_usd": float(row.get("spend_usd", 0.0)),
+        "cost_usd_per_decision": ratio(float(row.get("fixed_cost_usd", 0.0)), float(row.get("fixed_decisions", 0))),
+        "mean_latency_ms": ratio(float(row.get("latency_ms_sum", 0.0)), float(row.get("latency_reports", 0))),
+    }
+
+
+def _clear_winner(rows: Sequence[Row]) -> str | None:
+    """The arm that would earn most on all rated decisions, where its interval is clear of every other arm's."""
+    known = []
+    for row in rows:
+        always = fixed_arm_sums(row).mean_reward()
+        if always is None or always.interval is None:
+            return None
+        known.append((always.mean, always.interval, str(row["arm"])))
+    if len(known) < 2:
+        return None
+    known.sort(reverse=True)
+    (_, best, arm), *others = known
+    return arm if all(interval[1] < best[0] for _, interval, _ in others) else None
+
+
+def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Per step and value, the busiest values of the stretch apart and all others together."""
+    decisions: dict[str, int] = {}
+    for row in rows:
+        value = str(row["value"])
+        decisions[value] = decisions.get(value, 0) + int(row["decisions"])
+    apart = set(sorted(decisions.keys() - {REST}, key=lambda value: (-decisions[value], value))[:SERIES])
+    together: dict[tuple[int, str], list[Row]] = {}
+    for row in rows:
+        value = str(row["value"])
+        place = value if value in apart else REST
+        together.setdefault((int(row["bucket_at_us"]), place), []).append(row)
+    order = sorted(together.items(), key=lambda one: (one[0][0], one[0][1] == REST, -decisions.get(one[0][1], 0)))
+    steps = []
+    for (bucket_at_us, value), mine in order:
+        added: dict[str, float | str] = {"arm": "", **add_up(mine)}
+        told = step_row(added)
+        del told["arm"]
+        steps.append({"at": iso_time(bucket_at_us), **TagValue(tag, value or None).fields(), **told})
+    return steps
