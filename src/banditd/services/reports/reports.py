@@ -22,6 +22,7 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.headline import headline
+from banditd.services.reports.period import DAY_US, period_of
 from banditd.services.reports.rows import (
     arm_rows,
     clear_winner,
@@ -36,7 +37,6 @@ from banditd.services.reports.rows import (
     step_row,
 )
 from banditd.services.reports.savings import Reference, savings
-from banditd.services.reports.stretch import DAY_US, stretch_of
 from banditd.services.reports.summaries import Row, add_up, convergence, histogram_percentile, ratio
 from banditd.services.reports.verdicts import Pace
 
@@ -174,7 +174,7 @@ class ReportService:
         NotFoundError : no such policy. InvalidInputError : an empty stretch, or more than 2,000 steps.
         """
         await self.arms_of(policy)
-        since_us, until_us = stretch_of(since_us, until_us, step_s, self._clock.now_us())
+        since_us, until_us = period_of(since_us, until_us, step_s, self._clock.now_us())
         rows = await self._reader.timeseries(policy, since_us=since_us, until_us=until_us, step_s=step_s)
         ordered = sorted(rows, key=lambda row: (float(row["bucket_at_us"]), str(row["arm"])))
         return {

@@ -12,10 +12,10 @@ from banditd.ports import Clock, ReportReader
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags
+from banditd.services.reports.period import period_of
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
 from banditd.services.reports.savings import fixed_arm_sums, shown
-from banditd.services.reports.stretch import stretch_of
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SERIES: Final = 12
@@ -145,7 +145,7 @@ class TagReports:
         if by is None:
             return await self._reports.timeseries(policy, since_us, until_us, step_s)
         await self._reports.arms_of(policy)
-        since_us, until_us = stretch_of(since_us, until_us, step_s, self._clock.now_us())
+        since_us, until_us = period_of(since_us, until_us, step_s, self._clock.now_us())
         rows = await self._tags.timeseries(policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s)
         return {
             "policy": policy,
@@ -166,10 +166,10 @@ class TagReports:
                 "clusters": [],
                 "groups": [{name: group[name] for name in kept} for group in groups],
             }
-        reports, told = self._reports, dict[str, object]()
+        reports, extra = self._reports, dict[str, object]()
         if of is not None:
             value = await self.value_of(policy, of)
-            reports, told = self._only(value), {"tag": value.fields()}
+            reports, extra = self._only(value), {"tag": value.fields()}
         answer = await reports.contexts(policy)
         clusters: list[dict[str, Any]] = answer["clusters"]  # type: ignore[assignment]  # our own answer
         names = await self._cluster_names(policy)
@@ -180,7 +180,7 @@ class TagReports:
                 # The model predicts for a cluster, not for those of its queries that have a tag.
                 for arm in row["arms"]:
                     arm |= {"posterior_mean": None, "posterior_deviation": None, "posterior_interval": None}
-        return answer | told
+        return answer | extra
 
     async def rename(self, policy: str, cluster: int, name: str | None) -> dict[str, object]:
         """Name a cluster, or take its name back.
@@ -295,7 +295,7 @@ def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
     steps = []
     for (bucket_at_us, value), mine in order:
         added: dict[str, float | str] = {"arm": "", **add_up(mine)}
-        told = step_row(added)
-        del told["arm"]
-        steps.append({"at": iso_time(bucket_at_us), **TagValue(tag, value or None).fields(), **told})
+        extra = step_row(added)
+        del extra["arm"]
+        steps.append({"at": iso_time(bucket_at_us), **TagValue(tag, value or None).fields(), **extra})
     return steps

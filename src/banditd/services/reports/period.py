@@ -11,7 +11,7 @@ MAX_STEPS: Final = 2000
 DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 
 
-def stretch_of(since_us: int | None, until_us: int | None, step_s: int, now_us: int) -> tuple[int, int]:
+def period_of(since_us: int | None, until_us: int | None, step_s: int, now_us: int) -> tuple[int, int]:
     """(since, until) in microseconds; a day up to now unless told.
 
     Raises InvalidInputError for an empty stretch, or more than ``MAX_STEPS`` steps.
