@@ -71,11 +71,14 @@ class Gateway:
         return exchange
 
     def answering(self, reference: Reference) -> Exchange | None:
-        """The exchange whose answer has this id and is not stored yet: it runs, or waits for its settlement."""
-        for exchange in list(self._exchanges):
-            if exchange.response_id == reference.text and exchange.call.query.key_name == reference.key_name:
-                return exchange
-        return None
+        """The newest exchange whose answer has this id and is not stored yet: it runs, or waits for its settlement."""
+        found = [
+            exchange
+            for exchange in list(self._exchanges)
+            if exchange.response_id == reference.text and exchange.call.query.key_name == reference.key_name
+        ]
+        ids = [exchange.decision.decision_id if exchange.decision is not None else "" for exchange in found]
+        return found[ids.index(max(ids))] if found else None
 
     async def count_tokens(self, call: GatewayCall) -> Counted:
         """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
