@@ -71,7 +71,7 @@ class Gateway:
         return exchange
 
     def answering(self, reference: Reference) -> Exchange | None:
-        """The newest exchange whose answer has this id and is not stored yet: it runs, or waits for its settlement."""
+        """The newest exchange whose answer has this id and is not stored yet: it runs, or waits to be settled."""
         found = [
             exchange
             for exchange in list(self._exchanges)
