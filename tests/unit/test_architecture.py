@@ -47,7 +47,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "ports": set(),
     "deciding": {"numpy"},
     "services": {"numpy", "pyarrow"},
-    "storage": {"numpy", "pydantic_core", "sqlalchemy", "alembic", "psycopg"},
+    "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
     "encoders": {
         "numpy",
         "tokenizers",

@@ -141,6 +141,10 @@ class Keeper:
         self.baseline = self.promise.baseline = baseline
         self.promise.window.realign(columns)
 
+    def baseline_is_back(self) -> None:
+        """The baseline may answer again, see ``Promise.baseline_is_back``."""
+        self.promise.baseline_is_back()
+
     def reprice(self, factor: FloatArray) -> None:
         """Prices are now so many times what they were, float64 (K,)."""
         self.promise.window.reprice(factor)

@@ -44,6 +44,7 @@ EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards): a young model
 HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
 CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
+TRIAL: Final = 0.5
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
@@ -161,6 +162,10 @@ class Window:
     def own(self) -> FloatArray:
         return self._own[: self.size]
 
+    def allow(self, arm: int) -> None:
+        """Count the newest decision as one that the arm could have answered: it may again."""
+        self._eligible[(self._next - 1) % WINDOW, arm] = self.size > 0
+
     def was_eligible(self, arm: int) -> bool:
         """Whether the arm was eligible at the newest decision."""
         return bool(self._eligible[(self._next - 1) % WINDOW, arm])
@@ -196,9 +201,17 @@ class Promise:
         """
         self.window.add(x, cost_usd, eligible, own)
         self.decisions += 1
+        if eligible[self.baseline] and self.terms.state == "baseline_away":
+            self.baseline_is_back()
         base = float(mean[self.baseline])
         value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
         self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
+
+    def baseline_is_back(self) -> None:
+        """It may answer again: what holds without one ends now, and not with the next terms."""
+        self.window.allow(self.baseline)
+        if self.terms.state == "baseline_away":
+            self.terms = replace(self.terms, price_per_usd=0.0, share=LEAST_SHARE, state="learning")
 
     def frozen(self) -> Promise:
         """A copy that ``observe`` does not change."""
@@ -236,7 +249,7 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
+        safe = max(TRIAL * slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
         for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
             gap, error, off = candidates.loss(arms)
             loss = gap - bias * off + excess + caution * error
@@ -257,7 +270,7 @@ class Promise:
     def _held_back(self, best: Terms, misses: Misses, *, silence: int, since_alarm: int | None) -> Terms:
         """The terms with the share that may leave the baseline cut where the predictions cannot be trusted."""
         state = best.state
-        if (misses.rewards == 0 and self.decisions > COLD) or silence > SILENCE:
+        if (misses.rewards == 0 and self.decisions >= COLD) or silence > SILENCE:
             state = "no_rewards"
         elif since_alarm is not None and since_alarm < DOUBT:
             state = "broken"

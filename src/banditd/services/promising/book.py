@@ -200,6 +200,8 @@ class PromiseBook:
             if names != names_before:
                 keeper.realign(columns, baseline=view.index[standing[1]])
             keeper.reprice(factor)
+            if view.serves[keeper.baseline]:
+                keeper.baseline_is_back()
         self.due = True
 
     # -------------------------------------------------------------- the log

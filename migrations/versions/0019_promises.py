@@ -1,6 +1,6 @@
 """Promises: what a decision was to keep of which baseline, and what was switched while the daemon ran.
 
-Revision 0024, after 0020. Safe before the code: an older replica makes decisions outside any promise and switches
+Revision 0019, after 0018. Safe before the code: an older replica makes decisions outside any promise and switches
 nothing.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
-down_revision = "0020"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Sums for verdicts about fixed arms by the design's variance, for settled savings and for what trying costs.
 
-Revision 0021, after 0016. Safe before the code: an older replica neither reads nor raises them. What was rated before
+Revision 0017, after 0016. Safe before the code: an older replica neither reads nor raises them. What was rated before
 is not in them, since the older sums held decisions on which an arm could not be drawn; ``banditd rebuild`` counts the
 whole log anew. Where an older replica refolds a decision meanwhile they miss that correction until then.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021"
+revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None

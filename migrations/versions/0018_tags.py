@@ -1,6 +1,6 @@
 """Counters by the tags of queries, the values that have rows of their own, names of clusters.
 
-Revision 0020, after 0021. Safe before the code: decisions that older replicas make are in no counter by tag, and
+Revision 0018, after 0017. Safe before the code: decisions that older replicas make are in no counter by tag, and
 those that are there already never will be: the log is not counted again.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0021"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
