@@ -59,6 +59,28 @@ async def test_the_reports_by_tag_add_up_to_the_whole(open_daemon: OpenDaemon) -
         assert [(tag["tag"], tag["decisions"]) for tag in known["tags"]] == [("task", 6)]
 
 
+async def test_what_was_saved_by_tag_adds_up_to_the_whole(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await leads(daemon)
+        await traffic(daemon)
+        tags = daemon.services.tags
+        whole: Any = await tags.savings("default", None, None, by="task")
+        groups = {group["value"]: group for group in whole["groups"]}
+        assert set(groups) == {"sql", "chat"}
+        for name in ("usd", "would_have_cost_usd", "spent_usd", "compared_decisions"):
+            assert sum(group["saved"][name] for group in groups.values()) == pytest.approx(whole["saved"][name])
+        assert sum(group["lost"]["rated_decisions"] for group in groups.values()) == 4
+        assert groups["sql"]["lost"]["reward"] == pytest.approx(1.0)
+        assert groups["chat"]["lost"]["reward"] == pytest.approx(0.0)
+        for value, group in groups.items():
+            only: Any = await tags.savings("default", None, None, of=f"task:{value}")
+            assert only["tag"] == {"tag": "task", "value": value, "other": False}
+            assert (only["saved"], only["lost"], only["headline"]) == (
+                group["saved"], group["lost"], group["headline"],
+            )  # fmt: skip
+        assert (await tags.savings("default", None, None))["groups"] == []
+
+
 async def test_the_log_is_searched_by_tag_with_case_and_whatever_the_value_holds(open_daemon: OpenDaemon) -> None:
     async with open_daemon() as daemon:
         odd = ['say "task":"sql"', "100 % \\ Käse", "SQL", "sql", "a:b"]

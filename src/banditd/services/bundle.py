@@ -164,10 +164,6 @@ class Arms(Protocol):
 class Reports(Protocol):
     async def stats(self, policy: str, window_s: int | None) -> Mapping[str, object]: ...
 
-    async def savings(
-        self, policy: str, since_us: int | None = None, until_us: int | None = None
-    ) -> dict[str, object]: ...
-
     async def contexts(self, policy: str) -> Mapping[str, object]: ...
 
     async def timeseries(
@@ -195,6 +191,10 @@ class Tags(Protocol):
 
     async def stats(
         self, policy: str, window_s: int | None, *, of: str | None = None, by: str | None = None
+    ) -> Mapping[str, object]: ...
+
+    async def savings(
+        self, policy: str, since_us: int | None, until_us: int | None, *, of: str | None = None, by: str | None = None
     ) -> Mapping[str, object]: ...
 
     async def timeseries(

@@ -128,9 +128,15 @@ class ReportService:
             "policy": policy,
             "since": None if since_us is None else iso_time(since_us),
             "until": None if until_us is None else iso_time(until_us),
-            **headline(rows, self._reference(policy), await self._pace(policy)),
+            **await self.headline_of(policy, rows),
             "groups": [],
         }
+
+    async def headline_of(
+        self, policy: str, rows: Sequence[Row], last_day: Sequence[Row] | None = None
+    ) -> dict[str, object]:
+        """``headline`` of decisions with these sums per arm, and those of their last day (of all when left out)."""
+        return headline(rows, self._reference(policy), await self._pace(policy, last_day))
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
         """Per arm its row of ``stats`` over its life."""
@@ -190,12 +196,12 @@ class ReportService:
     async def decisions(self, filters: DecisionFilter) -> dict[str, object]:
         """A page of the log, newest first.
 
-        No index serves the filters by cluster, exploration and text: such a page looks through ``_SEARCHED``
+        No index serves the filters by cluster, exploration, text and tag: such a page looks through ``_SEARCHED``
         decisions at most, and its cursor says how far it came, though it be short. What cannot be read stands in
         ``damaged``.
         """
         end = None
-        if (filters.cluster, filters.explored, filters.text) != (None, None, None):
+        if (filters.cluster, filters.explored, filters.text, filters.tag) != (None, None, None, None):
             end = await self._reader.search_end(filters, _SEARCHED)
         rows = await self._decisions.page(dataclasses.replace(filters, limit=filters.limit + 1, from_id=end))
         page = rows[: filters.limit]
@@ -307,14 +313,15 @@ class ReportService:
         arm, share, promise = self._promises.reference(policy)
         return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
 
-    async def _pace(self, policy: str) -> Pace:
+    async def _pace(self, policy: str, last_day: Sequence[Row] | None = None) -> Pace:
         """How many decisions of the last day were rated, per second of it that the policy was there."""
         now_us = self._clock.now_us()
         since_us = now_us - DAY_US
         first_us = await self._reader.first_bucket_us(policy, since_us)
         if first_us is None:
             return Pace(now_us)
-        rated = add_up(await self._reader.arm_totals(policy, since_us)).get("drawn_rewards", 0.0)
+        rows = await self._reader.arm_totals(policy, since_us) if last_day is None else last_day
+        rated = add_up(rows).get("drawn_rewards", 0.0)
         return Pace(now_us, rated / max((now_us - first_us) / MICROSECONDS_PER_SECOND, 1.0))
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:

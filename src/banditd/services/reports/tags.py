@@ -12,7 +12,7 @@ from banditd.ports import Clock, ReportReader
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags
-from banditd.services.reports.period import period_of
+from banditd.services.reports.period import DAY_US, period_of
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
 from banditd.services.reports.savings import fixed_arm_sums, shown
@@ -126,6 +126,29 @@ class TagReports:
         tagged = sum(int(group["decisions"]) for group in groups)  # type: ignore[call-overload]  # our own rows
         without = max(0, int(answer["decisions"]) - tagged)  # type: ignore[call-overload]  # of our own answer
         return answer | {"groups": groups, "without_tag": without}
+
+    async def savings(
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None,
+        *,
+        of: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, object]:
+        """``ReportService.savings`` of one value, or with the same of every value of a tag."""
+        if of is not None:
+            value = await self.value_of(policy, of)
+            return await self._only(value).savings(policy, since_us, until_us) | {"tag": value.fields()}
+        answer = await self._reports.savings(policy, since_us, until_us)
+        if by is None:
+            return answer
+        last_day = dict(await self.rows_by_value(policy, by, self._clock.now_us() - DAY_US, None))
+        groups = [
+            value.fields() | await self._reports.headline_of(policy, rows, last_day.get(value, ()))
+            for value, rows in await self.rows_by_value(policy, by, since_us, until_us)
+        ]
+        return answer | {"groups": groups}
 
     async def timeseries(
         self,

@@ -39,7 +39,10 @@ async def stats(api: Api, request: web.Request) -> web.Response:
 async def savings(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, SavingsParameters)
     since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
-    return json_answer(await api.services.reports.savings(requested.policy, since_us, until_us))
+    found = await api.services.tags.savings(
+        requested.policy, since_us, until_us, of=requested.tag, by=requested.tag_of_by
+    )
+    return json_answer(found)
 
 
 async def contexts(api: Api, request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from banditd.web.schemas.base import MAX_USD, AnswerModel, Label, Name, RequestModel, Time
+from banditd.web.schemas.tags import TagValueAnswer
 
 
 class BudgetAccount(AnswerModel):
@@ -261,4 +262,7 @@ class SavingsAnswer(Headline):
     policy: str
     since: Time | None
     until: Time | None
+    tag: TagValueAnswer | None = None
+    """Whose decisions these are, where a tag was asked for."""
     groups: list[SavingsGroup]
+    """With ``by``: the same for every value of the tag; most decisions first, values without counters last."""

@@ -16,7 +16,6 @@ from banditd.web.schemas.base import (
     Name,
     OpenAnswerModel,
     ParameterModel,
-    PolicyParameters,
     RewardSummary,
     TagParameter,
     Time,
@@ -91,8 +90,8 @@ class StatsParameters(TagParameters):
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
 
 
-class SavingsParameters(PolicyParameters):
-    """Which policy, over which stretch."""
+class SavingsParameters(TagParameters):
+    """Which policy, of which or by which tag, over which stretch."""
 
     since: TimeParameter | None = None
     """Whole buckets of the roll-ups from then on; the policy's life when left out."""
