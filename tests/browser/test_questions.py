@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 COLOURS = """() => Object.fromEntries([...document.querySelectorAll("article")]
   .map(one => [one.getAttribute("aria-label"), one.querySelector(".dot").className]))"""
@@ -87,9 +88,45 @@ def test_what_is_promised_is_changed_in_place(taught, open_page, expect) -> None
     taught.call("PATCH", "/v1/policies/default", {"promise": {"keep": before["keep"]} if before["on"] else None})
 
 
-def test_which_model_is_good_at_what(taught, open_page, expect) -> None:
+def test_which_model_is_good_at_what_in_the_users_words(taught, open_page, expect) -> None:
+    taught.rest()
     page = open_page(taught, "tasks")
-    expect(ask(page, "Which model is good at what?")).to_contain_text("Best so far: ")
+    answer = ask(page, "Which model is good at what?")
+    expect(answer).to_contain_text("Best so far: ")
+    page.get_by_label("Rows are").select_option("best")
+    page.get_by_role("heading", name="Models by best").wait_for()
+    groups = taught.call("GET", "/v1/stats/contexts?by=tag:best")["groups"]
+    expect(page.locator(".heat tbody tr")).to_have_count(len(groups))
+    for group in groups:
+        row = page.locator(".heat tbody tr", has=page.get_by_role("button", name=group["value"], exact=True))
+        for cell in group["arms"]:
+            if cell["mean_reward"] is not None:
+                expect(row).to_contain_text(f"{cell['mean_reward']:.3f}")
+    expect(ask(page, "Which model is good at what?")).to_contain_text("code-specialist at “code-specialist”")
+    page.locator(".heat tbody").get_by_role("button", name="code-specialist").click()
+    wanted = taught.call("GET", f"/v1/decisions?limit=25&tag={quote('best:code-specialist')}")["decisions"]
+    page.wait_for_function(
+        "ids => [...document.querySelectorAll('.log tbody tr')].map(row => row.dataset.id).join() === ids.join()",
+        arg=[one["decision_id"] for one in wanted],
+    )
+    page.get_by_role("searchbox", name="Why did a query go there?").press("Enter")  # its own words for the filter
+    assert f"tag={quote('best:code-specialist', safe='')}" in page.url
+
+
+def test_a_kind_of_query_gets_a_name(taught, open_page, expect) -> None:
+    cluster = max(taught.call("GET", "/v1/stats/contexts")["clusters"], key=lambda one: one["decisions"])
+    page = open_page(taught, f"tasks?cluster={cluster['cluster']}")
+    page.get_by_role("button", name="Name it").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("Café <questions>")
+    dialog.get_by_role("button", name="Call it so").click()
+    page.get_by_role("button", name="Café <questions>").wait_for()
+    found = taught.call("GET", "/v1/stats/contexts")["clusters"]
+    assert ("Café <questions>", "user") in [(one["name"], one["name_source"]) for one in found]
+    page.get_by_role("button", name="Name it").click()
+    dialog.get_by_label("Name").fill("")
+    dialog.get_by_role("button", name="Give up its name").click()
+    expect(page.get_by_role("button", name="Café <questions>")).to_have_count(0)
 
 
 def test_why_a_query_went_there(taught, open_page, expect) -> None:

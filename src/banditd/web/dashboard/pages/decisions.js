@@ -35,15 +35,16 @@ export function Decisions({ policy, arms, values, go }) {
     </div>`;
 }
 
-/** What was typed: a decision's id, or words of the query's text. */
+/** What was typed: a decision's id, a tag as name=value, or words of the query's text. */
 function meant(typed) {
   const text = typed.trim().replace(/^(chatcmpl|resp|msg)[-_]/, "");
   if (ID.test(text.toLowerCase())) return { id: text.toLowerCase() };
-  return { text };
+  const tag = /^([A-Za-z][\w.-]*)=(\S.*)$/.exec(text);
+  return tag ? { tag: `${tag[1]}:${tag[2]}` } : { text };
 }
 
 function Filters({ arms, clusters, filters, filter, open }) {
-  const [typed, setTyped] = useState(filters.tag || filters.text || "");
+  const [typed, setTyped] = useState(filters.tag?.replace(":", "=") || filters.text || "");
   const find = (e) => {
     e.preventDefault();
     if (!typed.trim()) return filter({ tag: "", text: "" });
@@ -58,7 +59,7 @@ function Filters({ arms, clusters, filters, filter, open }) {
   const sorted = [...clusters].sort((a, b) => b.decisions - a.decisions);
   const time = (label, which) => html`<label>${label} <input type="datetime-local" value=${local(filters[which])} onChange=${(e) => filter({ [which]: e.target.value ? new Date(e.target.value).toISOString().replace(/\.\d+Z$/, "Z") : "" })} /></label>`;
   return html`<div class="filters">
-    <form role="search" onSubmit=${find}><label>Why did a query go there? <input type="search" class="find" value=${typed} placeholder="its id, or words of its text" onInput=${(e) => setTyped(e.target.value)} /></label><button type="submit">Find</button></form>
+    <form role="search" onSubmit=${find}><label>Why did a query go there? <input type="search" class="find" value=${typed} placeholder="its id, a tag such as team=legal, or words of its text" onInput=${(e) => setTyped(e.target.value)} /></label><button type="submit">Find</button></form>
     <label>Model <select value=${filters.arm || ""} onChange=${(e) => filter({ arm: e.target.value })}><option value="">any</option>${arms.map((one) => html`<option key=${one.arm} value=${one.arm}>${one.arm}</option>`)}</select></label>
     <label>About <select value=${filters.cluster ?? ""} onChange=${(e) => filter({ cluster: e.target.value })}><option value="">anything</option>${sorted.map((one) => html`<option key=${one.cluster} value=${one.cluster}>${name(one)}</option>`)}<option value="-1">not looked at</option></select></label>
     <label>Why <select value=${filters.explored || ""} onChange=${(e) => filter({ explored: e.target.value })}><option value="">any</option><option value="true">tried to learn</option><option value="false">best guess</option></select></label>
@@ -78,7 +79,7 @@ function local(iso) {
 function Log({ page, clusters, id, open, text }) {
   const words = new Map(clusters.map((one) => [one.cluster, name(one)]));
   if (!page.decisions.length && !page.damaged.length) {
-    return html`<p class="muted">${page.next_before_id ? "None among the 10,000 decisions looked through; Older goes on." : text ? "No stored text has these words. Texts are kept where privacy.store_input is on; a decision is also found by its id." : "No decision matches. Clear the filters, or try a query."}</p>`;
+    return html`<p class="muted">${page.next_before_id ? "None among the 10,000 decisions looked through; Older goes on." : text ? "No stored text has these words. Texts are kept where privacy.store_input is on; a decision is also found by its id or a tag." : "No decision matches. Clear the filters, or try a query."}</p>`;
   }
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Decision log"><table class="log">
     <thead><tr><th scope="col">Time</th><th scope="col">Model</th><th scope="col">About</th><th scope="col">Why</th><th scope="col" class="right">Reward</th><th scope="col" class="right">Predicted</th><th scope="col" class="right">Cost</th></tr></thead>

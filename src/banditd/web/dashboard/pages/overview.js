@@ -5,6 +5,7 @@ import { Lines, StackedBars } from "../charts.js";
 import { hueOf, inOrder, isBaseline } from "../colours.js";
 import { ago, clock, compact, count, interval, isoAgo, moment, percent, query, reward, seconds, usd } from "../format.js";
 import { Gateway } from "./gateway.js";
+import { Groups } from "./groups.js";
 import { Headline } from "./headline.js";
 import { PromiseCurve } from "./promise.js";
 import { WINDOWS, firstWindow, overall, useSeries } from "../series.js";
@@ -34,6 +35,7 @@ export function Overview({ policy, arms, promise, go }) {
     </div>
     <${Tiles} s=${s} newest=${latest.data?.decisions[0]?.created_at} />
     <${Gateway} policy=${policy} length=${length} />
+    <${Groups} policy=${policy} length=${length} />
     <${Against} s=${s} window=${window} />
     <div class="grid two">
       <div class="stack"><${Budgets} policy=${policy} /><${Card} title="Reward and learning" note="Mean reward of each step, and the share of decisions that tried to learn.">
