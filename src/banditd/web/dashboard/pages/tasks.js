@@ -50,7 +50,7 @@ function ByKind({ policy, arms, values, go }) {
     <${Grid} rows=${rows} arms=${arms} chosen=${chosen} select=${select} what="Kind of query" />`;
 }
 
-const SOURCES = { user: "Named by you. ", tags: "Named by your tags. ", words: "Words of your own traffic. ", shipped: "Words that were shipped, not of your traffic: name it yourself. " };
+const SOURCES = { user: "Named by you. ", tags: "Named by your tags. ", shipped: "Words that were shipped, not of your traffic: name it yourself. " };
 
 /** Of the rows of which enough is known, who earns most on each: a sentence. Like is compared with like where it can be. */
 function goodAt(rows) {
