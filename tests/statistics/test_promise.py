@@ -115,11 +115,10 @@ class World:
 
 
 def test_a_baseline_far_better_than_all_others_is_left_alone() -> None:
-    worlds = [World(0.98, [0.5, 0.55, 0.94], seed=seed).play(700) for seed in range(4)]
-    assert np.mean([world.ratio() for world in worlds]) >= 0.97
-    assert np.mean([world.ratio(400) for world in worlds]) >= 0.98
-    assert min(world.ratio() for world in worlds) >= 0.95
-    assert [world.states[-1] for world in worlds].count("nothing_to_save") >= 3
+    world = World(0.98, [0.5, 0.55, 0.94]).play(700)
+    assert world.ratio() >= 0.97
+    assert world.ratio(400) >= 0.98
+    assert world.states[-1] == "nothing_to_save"
 
 
 def test_a_dear_baseline_that_is_not_the_best_is_bettered_for_less() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.walks.conftest import OpenDaemon
 
@@ -17,6 +18,12 @@ from banditd.services.bundle import RewardInput
 PROMISE = {"promise": {"baseline": "dearest", "keep": 0.95}}
 # What the arms earn: the dearest of them nothing more than the cheap one.
 WORTH = {"small": 0.8, "large": 0.8, "vision": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run draws the same: what is asserted of learning does not hang on luck."""
+    monkeypatch.setattr("banditd.daemon.open.np.random.default_rng", lambda: np.random.Generator(np.random.PCG64(7)))
 
 
 async def ask(daemon: Daemon, i: int = 0, **query: Any) -> Decision:

@@ -132,7 +132,7 @@ class Keeper:
 
     def begin_with(self, other: Keeper, *, misses: bool) -> None:
         """Begin with the recent decisions of another, and with its misses where the baseline is the same."""
-        self.promise.window = other.promise.window.copied()
+        self.promise.window = copy.deepcopy(other.promise.window)
         if misses:
             self.misses = copy.copy(other.misses)
 

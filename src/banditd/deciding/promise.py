@@ -30,21 +30,19 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from banditd.bandit.posterior.posterior import Posterior
-from banditd.core.types import FloatArray, IntArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.ope.reference import RatedDecision
 
 WINDOW: Final = 500  # recent decisions that are solved on
 RESOLVE_EVERY: Final = 20  # decisions
 LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
-EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards): a young model errs more than it believes
+EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baseline): a young model errs more
 HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
 CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
-TRIAL: Final = 0.5
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
@@ -59,7 +57,6 @@ THIN: Final = 300  # rated decisions that mostly left the baseline before its re
 TAPERED: Final = 0.1  # of the reference share that is left once the difference is known ...
 TAPERED_LEAST: Final = 0.005  # ... and at least this much of the traffic
 
-BoolArray = NDArray[np.bool_]
 State = Literal["learning", "keeping", "nothing_to_save", "no_rewards", "broken", "baseline_away"]
 
 
@@ -83,13 +80,16 @@ class Terms:
 
 
 class Misses:
-    """By how much answers that leave the baseline earn more than predicted; doubly robust, fading, shrunk to 0."""
+    """By how much answers that leave the baseline earn more than predicted; doubly robust, fading, shrunk to 0.
 
-    __slots__ = ("_away", "_square", "_total", "rewards")
+    away : rated decisions that left the baseline, in expectation, fading: what is known of the others.
+    """
+
+    __slots__ = ("_square", "_total", "away", "rewards")
 
     def __init__(self) -> None:
         self.rewards = 0
-        self._away = self._total = self._square = 0.0
+        self.away = self._total = self._square = 0.0
 
     def add(self, one: RatedDecision) -> None:
         """Add a rated decision, oldest first."""
@@ -99,20 +99,20 @@ class Misses:
         # Of what was played less the baseline: nothing where only the baseline could answer.
         missed = residual * (1.0 - 1.0 / max(p, 1e-6)) if one.is_baseline else residual
         fade = 1.0 - 1.0 / MEMORY
-        self._away = fade * self._away + 1.0 - p
+        self.away = fade * self.away + 1.0 - p
         self._total = fade * self._total + missed
         self._square = fade * self._square + missed * missed
 
     def forget(self) -> None:
         """Start anew, but for the count of rewards."""
-        self._away = self._total = self._square = 0.0
+        self.away = self._total = self._square = 0.0
 
     def bias(self, prior_deviation: float) -> float:
         """Posterior mean of the bias under a normal prior about 0."""
-        if self._away < 5.0:
+        if self.away < 5.0:
             return 0.0
-        error2 = max(self._square, 1e-3) / self._away**2
-        return self._total / self._away * prior_deviation**2 / (prior_deviation**2 + error2)
+        error2 = max(self._square, 1e-3) / self.away**2
+        return self._total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
 
 
 class Window:
@@ -141,10 +141,6 @@ class Window:
         self._cost = np.where(known, self._cost[:, columns], 0.0)
         self._eligible = np.where(known, self._eligible[:, columns], False)
         self._own = np.where(known, self._own[:, columns], 0.0)
-
-    def copied(self) -> Window:
-        """The same at this moment."""
-        return copy.deepcopy(self)
 
     @property
     def x(self) -> FloatArray:
@@ -201,14 +197,14 @@ class Promise:
         """
         self.window.add(x, cost_usd, eligible, own)
         self.decisions += 1
-        if eligible[self.baseline] and self.terms.state == "baseline_away":
+        if eligible[self.baseline]:
             self.baseline_is_back()
         base = float(mean[self.baseline])
         value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
         self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
 
     def baseline_is_back(self) -> None:
-        """It may answer again: what holds without one ends now, and not with the next terms."""
+        """It may answer: what held without it ends now, and not with the next terms."""
         self.window.allow(self.baseline)
         if self.terms.state == "baseline_away":
             self.terms = replace(self.terms, price_per_usd=0.0, share=LEAST_SHARE, state="learning")
@@ -216,7 +212,7 @@ class Promise:
     def frozen(self) -> Promise:
         """A copy that ``observe`` does not change."""
         still = copy.copy(self)
-        still.window = self.window.copied()
+        still.window = copy.deepcopy(self.window)
         return still
 
     @property
@@ -237,7 +233,7 @@ class Promise:
         candidates = _Candidates(self.window, posterior, self.baseline)
         allowed = (1.0 - self.keep) * candidates.baseline_reward
         slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
-        caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.rewards, 1))
+        caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
         bias = misses.bias(bias_prior(since_alarm))
         excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
         steepest = max(STEEPEST * allowed, 0.02)
@@ -249,7 +245,7 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        safe = max(TRIAL * slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
+        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
         for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
             gap, error, off = candidates.loss(arms)
             loss = gap - bias * off + excess + caution * error

@@ -21,7 +21,7 @@ from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
-from banditd.services.reports.headline import headline
+from banditd.services.reports.headline import Fields, headline
 from banditd.services.reports.period import DAY_US, period_of
 from banditd.services.reports.rows import (
     arm_rows,
@@ -116,9 +116,7 @@ class ReportService:
     ) -> dict[str, object]:
         """What was saved and lost against the baseline, over a policy's life or a stretch of it.
 
-        Raises
-        ------
-        NotFoundError : no such policy. InvalidInputError : an empty stretch.
+        Raises NotFoundError : no such policy. InvalidInputError : an empty stretch.
         """
         await self.arms_of(policy)
         if since_us is not None and until_us is not None and since_us >= until_us:
@@ -132,9 +130,7 @@ class ReportService:
             "groups": [],
         }
 
-    async def headline_of(
-        self, policy: str, rows: Sequence[Row], last_day: Sequence[Row] | None = None
-    ) -> dict[str, object]:
+    async def headline_of(self, policy: str, rows: Sequence[Row], last_day: Sequence[Row] | None = None) -> Fields:
         """``headline`` of decisions with these sums per arm, and those of their last day (of all when left out)."""
         return headline(rows, self._reference(policy), await self._pace(policy, last_day))
 
