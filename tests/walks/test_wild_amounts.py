@@ -54,3 +54,18 @@ async def test_one_wild_report_moves_no_prediction_far_and_shuts_no_arm_out(
             Query(text="How is it?", candidates=("large",), tags={"team": "a"})
         )
         assert made.arm == "large"
+
+
+@pytest.mark.parametrize("normal", [0, 42])
+async def test_one_wild_latency_shuts_out_no_arm_whose_latency_nobody_has_assumed(
+    open_daemon: OpenDaemon, normal: int
+) -> None:
+    """Neither before the model of latencies has been fitted nor after."""
+    async with open_daemon() as daemon:
+        for _ in range(normal):
+            await report(daemon, latency_ms=900.0)
+        await report(daemon, latency_ms=3.6e6)
+        quick = Query(text="How is it?", candidates=("large",), max_latency_ms=2000.0, dry_run=True)
+        for step in (daemon.learner.refresh_arms, lambda: learned(daemon)):
+            await step()
+            assert (await daemon.services.routing.route(quick)).arm == "large"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +34,13 @@ def serve(config: Path | None, host: str | None, port: int | None, database: str
 
     run(
         settings,
-        started=lambda url: click.echo(f"banditd serves on {url} (stop with Ctrl-C)"),
+        started=_announce,
         read_again=partial(read_settings, config, overrides),
     )
+
+
+def _announce(url: str) -> None:
+    try:
+        click.echo(f"banditd serves on {url} (stop with Ctrl-C)")
+    except OSError:  # nobody is there to read it, or its disk is full: that stops no daemon, now or at its end
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process

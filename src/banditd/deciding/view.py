@@ -123,11 +123,13 @@ def _repeated(row: FloatArray, n: int) -> FloatArray:
 
 
 def expected_latency_ms(arm: Arm, usage: ArmUsage | None) -> float:
-    """Mean latency in ms, NaN when nothing is known of it."""
+    """Mean latency in ms, NaN when nothing is known of it: without an assumption a mean of a few reports may be
+    anything, and an arm would be shut out for one wrong number. The models of amounts find out.
+    """
+    if arm.expected_latency_ms is None:
+        return float("nan")
     reports = usage.latency_reports if usage is not None else 0
     total = usage.latency_ms_sum if usage is not None else 0.0
-    if arm.expected_latency_ms is None:
-        return total / reports if reports else float("nan")
     mean = (ASSUMPTION_WORTH * arm.expected_latency_ms + total) / (ASSUMPTION_WORTH + reports)
     # The models of amounts know better as soon as there are any; until then no report moves it far.
     low, high = arm.expected_latency_ms / ASSUMED_WITHIN, arm.expected_latency_ms * ASSUMED_WITHIN

@@ -110,7 +110,8 @@ class GatewaySettings(Section):
         None, description="the arm of /v1/embeddings where a request names none, such as banditd/arm/embed-small"
     )
     response_id: Literal["upstream", "decision"] = Field(
-        "upstream", description="id of an answer: the upstream's own, or chatcmpl-<decision_id>"
+        "upstream",
+        description="id of an answer of /v1/chat/completions: the upstream's own, or chatcmpl-<decision_id>",
     )
 
     @model_validator(mode="after")

@@ -136,8 +136,14 @@ class EpochSums:
         return changed, dropped
 
     def load(self, arm: str, label: int, data: bytes) -> None:
-        """Put a stored segment in place of the one here."""
-        self._segments[arm, label] = ArmSums.unpack(data)
+        """Put a stored segment in place of the one here. Raises InvariantError where it is damaged."""
+        try:
+            self._segments[arm, label] = ArmSums.unpack(data)
+        except InvariantError as error:
+            raise InvariantError(
+                f"What arm {arm} has learned in segment {label} cannot be read: {error} "
+                "`banditd rebuild --write` makes it anew from the log."
+            ) from None
 
     def drop(self, arm: str, label: int) -> None:
         self._segments.pop((arm, label), None)

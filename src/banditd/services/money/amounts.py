@@ -7,6 +7,7 @@ replica makes them afresh when there are enough new reports, and a correction or
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -28,6 +29,7 @@ _LEAST_ASSUMED: Final = 1.0
 # Beyond these a report is not believed: nobody answers within a millisecond, or works on one answer for an hour.
 LEAST_LATENCY_MS: Final = 1.0
 MOST_LATENCY_MS: Final = 3_600_000.0
+FEWEST_LATENCIES: Final = 5  # of an arm that nobody has assumed one of: two of them may be anything
 MOST_TOKENS: Final = 2_000_000  # of an arm whose context window is not known
 WILD_INPUT: Final = 20.0  # times the median: input of no typical query
 
@@ -43,8 +45,8 @@ def fit_amounts(
 
     What is learned survives wrong numbers: what neither the context window nor the price explains is left out here,
     and of the rest a few may be anything (``LogLinear.fit``). A report that gives dollars but no tokens tells the
-    tokens that cost so much at the price of its time. An arm whose latency nobody has assumed or reported has none:
-    NaN.
+    tokens that cost so much at the price of its time. An arm whose latency nobody has assumed, and hardly anybody
+    reported, has none: NaN.
     """
     outcomes = [one for one in outcomes if one.x.size == schema.n_features]  # a damaged row teaches nothing
     columns = np.concatenate([np.arange(g.start, g.stop) for g in schema.groups if g.name in GROUPS]).astype(np.intp)
@@ -60,8 +62,8 @@ def fit_amounts(
         if one.latency_ms is not None and LEAST_LATENCY_MS <= one.latency_ms <= MOST_LATENCY_MS
     ]
     typical_ms = float(np.median([amount for _, _, amount in latency])) if latency else _LEAST_ASSUMED
-    reported = {arm for arm, _, _ in latency}
-    unknown = frozenset(a.arm for a in arms if a.expected_latency_ms is None and a.arm not in reported)
+    reported = Counter(arm for arm, _, _ in latency)
+    unknown = frozenset(a.arm for a in arms if a.expected_latency_ms is None and reported[a.arm] < FEWEST_LATENCIES)
     return Amounts(
         arms=tuple(arm.arm for arm in arms),
         output_tokens=_fit(tokens, {arm.arm: arm.expected_output_tokens for arm in arms}, columns),

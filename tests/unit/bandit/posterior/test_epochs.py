@@ -7,6 +7,7 @@ import pytest
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.posterior.epochs import MOST_SPANS, EpochSums
+from banditd.core.errors import InvariantError
 
 ARMS = [ArmPrior("a"), ArmPrior("b")]
 PER_COMMIT = 13  # rewards
@@ -125,3 +126,8 @@ def test_a_leader_that_restarts_after_joins_goes_on_as_if_it_had_not(replicas: R
     replicas.commit()
     assert_same(replicas.close, replicas.leader)
     assert_same(replicas.restored(), replicas.leader)
+
+
+def test_damaged_sums_say_whose_they_are_and_how_to_mend_them() -> None:
+    with pytest.raises(InvariantError, match=r"arm dear has learned in segment 3.*rebuild --write"):
+        EpochSums(4, 0.9, 2).load("dear", 3, b"\x00\x11")
