@@ -1,7 +1,8 @@
 """How long one client's request keeps others waiting: ``python -m bench.stalls``.
 
-A daemon as a process, without keys, on SQLite. One client asks ``/health/liveness`` every few milliseconds while
-another sends one case again and again. Shown are the median, the 99.9th percentile and the longest wait for liveness.
+A daemon as a process, without keys, on SQLite, with its policy once more for each of ``BUDGETS``. One client asks
+``/health/liveness`` every few milliseconds while another sends one case again and again. Shown are the median, the
+99.9th percentile and the longest wait for liveness.
 The first row is the same without the other client: what the machine itself adds.
 
 A case is a line of ``CASES``: a name, the statuses that may come, a path, a maker of the body, and headers.
@@ -19,10 +20,12 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import yaml
 
 from banditd.cli.process import own_daemon
 
@@ -36,6 +39,13 @@ SYLLABLES = "".join(map(chr, range(0xAC00, 0xD7A4)))
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 GZIP = {"Content-Encoding": "gzip"}
 KEY = {"Idempotency-Key": "one-and-the-same"}
+# Under each of them all queries change something for each other, or each has an account of its own.
+BUDGETS = {
+    "a budget of all": {"usd": 100, "per": "day", "of": "all"},
+    "a mean": {"usd": 0.002, "per": "decision"},
+    "budgets of nine teams": {"usd": 100, "per": "day", "of": "tag:team9"},
+    "budgets of 256 teams": {"usd": 100, "per": "day", "of": "tag:team256"},
+}
 ROUTE, BATCH = "/v1/route", "/v1/route/batch"
 
 
@@ -76,6 +86,30 @@ def with_tools() -> bytes:
     return batch(lambda index: f"query {index}", tools=tools)
 
 
+def under(budget: str) -> bytes:
+    """Tiny queries of the policy with this of ``BUDGETS``."""
+    queries = [
+        {"input": "hello", "policy": policy_of(budget), "tags": {"team9": f"t{n % 9}", "team256": f"t{n}"}}
+        for n in range(QUERIES)
+    ]
+    return json.dumps({"queries": queries}).encode()
+
+
+def policy_of(budget: str) -> str:
+    return budget.replace(" ", "-")
+
+
+def with_budgets(folder: Path) -> Path:
+    """The configuration of the repository, and its policy once more under each budget."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    policies = config["policies"]
+    for name, rule in BUDGETS.items():
+        policies[policy_of(name)] = policies["default"] | {"budgets": [{"name": "stalls", **rule}]}
+    written = folder / "stalls.yaml"
+    written.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return written
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -101,6 +135,7 @@ CASES = (
     Case("batch of 256, unknown words", (200,), BATCH, lambda: batch(lambda i: text(LETTERS + " ", CHARS, i))),
     Case("batch of 256, ideographs", (200,), BATCH, lambda: batch(lambda i: text(IDEOGRAPHS, CHARS // 3, i))),
     Case("batch of 256, syllables", (200,), BATCH, lambda: batch(lambda i: text(SYLLABLES, CHARS // 3, i))),
+    *(Case(f"batch of 256 under {name}", (200,), BATCH, partial(under, name)) for name in BUDGETS),
     Case("6,000 ideographs", (200,), ROUTE, lambda: query(text(IDEOGRAPHS, 6_000))),
     Case("1,000,000 letters", (200,), ROUTE, lambda: query(text(LETTERS, 10**6))),
     Case("300,000 half characters", (200,), ROUTE, lambda: b'{"input": "' + rb"\ud83d" * 300_000 + b'"}'),
@@ -156,7 +191,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     with (
         tempfile.TemporaryDirectory() as folder,
-        own_daemon(database=f"sqlite:///{folder}/stalls.db", config=ROOT / "config.yaml") as url,
+        own_daemon(database=f"sqlite:///{folder}/stalls.db", config=with_budgets(Path(folder))) as url,
     ):
         for case in (None, *(case for case in CASES if asked.only in case.name)):
             waits, answers = waits_ms(url, case, asked.seconds)

@@ -1,4 +1,4 @@
-"""From prepared queries to decisions, without waiting: situations, waves, and what a draw does to budgets and caps.
+"""From prepared queries to decisions: situations, waves, and what a draw does to budgets and caps.
 
 What is decided is ``deciding``'s; here it meets the counters of this process and becomes a value to commit.
 """
@@ -15,6 +15,7 @@ from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_ids
 from banditd.core.money import Charge
+from banditd.core.pace import Pace
 from banditd.core.types import Arm, Blend, Context, Decision, FloatArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
@@ -26,6 +27,7 @@ from banditd.services.input_hash import InputRecord
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook, promise_of
+from banditd.services.waves import next_wave
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
 MOST_QUERIES: Final = 64
@@ -110,50 +112,51 @@ class TurnDecider:
         self._metrics = metrics
         self._input_record = input_record
 
-    def decide(
-        self, prepared: Sequence[Prepared], drawn: dict[tuple[str, str], str] | None = None
-    ) -> list[Decision | BanditdError]:
+    def decide_one(self, prepared: Prepared) -> Decision | BanditdError:
+        """What becomes of a query, without waiting. What it draws is reserved and counted as in ``decide_all``."""
+        made: dict[int, Decision | BanditdError] = {}
+        self._decide_batch([prepared], {}, self._rng.random(1), [0], made)
+        return made[0]
+
+    async def decide_all(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
         """What becomes of each query, as if they were decided one by one in this order.
 
-        drawn : arms that sessions were given in earlier parts of the same batch, by (policy, session); added to.
-        What they draw is reserved with the budgets and counted for the caps: ``undo`` what is not committed.
+        Between waves others may have the event loop: where all queries touch one account, a wave is one query.
+        What is drawn is reserved with the budgets and counted for the caps: ``undo`` what is not committed.
         """
         made: dict[int, Decision | BanditdError] = {}
-        uniforms, now_us = self._rng.random(len(prepared)), self._clock.now_us()
-        drawn = {} if drawn is None else drawn
+        drawn: dict[tuple[str, str], str] = {}  # arms that sessions were given here, by (policy, session)
+        uniforms, touched = self._rng.random(len(prepared)), [_touched(one) for one in prepared]
+        rest, pace, ahead = list(range(len(prepared))), Pace(), turn_size(prepared)
         try:
-            for wave in _waves(self._touched(prepared, now_us)):
+            while rest:
+                wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
                 drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
+                rest = [i for i in rest if i not in made]
+                if rest:
+                    await pace.step()
         except BaseException:
             # Nobody will commit them.
-            self.take_back([prepared[i] for i in made], list(made.values()))
+            reserved = (one for i, one in made.items() if not prepared[i].query.dry_run)
+            self.undo(one for one in reserved if isinstance(one, Decision))
             raise
         return [made[i] for i in range(len(prepared))]
 
-    def _touched(self, prepared: Sequence[Prepared], now_us: int) -> list[list[Hashable]]:
-        """What each query's decision changes for others: accounts, its session, caps and probes of the policy."""
-        runtimes = {one.runtime.name: one.runtime for one in prepared}
-        counts = {name: self._guards[name].counts(runtime.view, now_us) for name, runtime in runtimes.items()}
-        touched = []
-        for one in prepared:
-            policy, session = one.runtime.name, one.query.session_key
-            keys: list[Hashable] = [account.key for account in one.accounts]
-            if session is not None:
-                keys.append((policy, session))
-            if counts[policy]:
-                keys.append(policy)
-            touched.append(keys)
-        return touched
+    def _next_wave(
+        self, prepared: Sequence[Prepared], rest: Sequence[int], touched: Sequence[Sequence[Hashable]]
+    ) -> list[int]:
+        now_us = self._clock.now_us()
+        runtimes = {prepared[i].runtime.name: prepared[i].runtime for i in rest}
+        # A cap, or a breaker that probes: each decision of the policy may take an arm from the next.
+        counting = {name for name, runtime in runtimes.items() if self._guards[name].counts(runtime.view, now_us)}
 
-    def take_back(self, prepared: Sequence[Prepared], made: Sequence[Decision | BanditdError]) -> None:
-        """``undo`` what was decided for these queries."""
-        self.undo(
-            one
-            for before, one in zip(prepared, made, strict=False)
-            if isinstance(one, Decision) and _is_durable(before, one)
-        )
+        def touches(i: int) -> Sequence[Hashable]:
+            policy = prepared[i].runtime.name
+            return [*touched[i], policy] if policy in counting else touched[i]
+
+        return next_wave(rest, touches, lambda i: len(prepared[i].accounts))
 
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
@@ -305,6 +308,14 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
     return policies.values()
 
 
+def _touched(one: Prepared) -> list[Hashable]:
+    """What the decision of a query changes for others: its accounts and its session."""
+    keys: list[Hashable] = [account.key for account in one.accounts]
+    if one.query.session_key is not None:
+        keys.append((one.runtime.name, one.query.session_key))
+    return keys
+
+
 def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:
     return isinstance(made, Decision) and not one.query.dry_run
 
@@ -332,18 +343,3 @@ def _case(one: Prepared, context: Context, drawn: Mapping[tuple[str, str], str])
         cached_arm=one.cached_arm,
         cached_tokens=one.cached_tokens,
     )
-
-
-def _waves(touched: Sequence[Sequence[Hashable]]) -> list[list[int]]:
-    """Indices in waves, so that a query comes after those whose decision changes something that it touches."""
-    if not any(touched):
-        return [list(range(len(touched)))]
-    waves: list[list[int]] = []
-    last: dict[Hashable, int] = {}
-    for i, keys in enumerate(touched):
-        wave = 1 + max((last.get(key, -1) for key in keys), default=-1)
-        last.update(dict.fromkeys(keys, wave))
-        if wave == len(waves):
-            waves.append([])
-        waves[wave].append(i)
-    return waves

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.money import AccountKey
-from banditd.core.pace import Pace
 from banditd.core.types import Decision, FloatArray, Query
 from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
-from banditd.services.decider import Prepared, TurnDecider, turn_size
+from banditd.services.decider import Prepared, TurnDecider
 from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime, runtime_of
@@ -55,7 +54,7 @@ class RoutingService:
         self._clock = clock
         self._metrics = metrics
         self._alone = alone
-        self._turns = Turns(decider.decide, self._commit)
+        self._turns = Turns(decider.decide_all, self._commit)
 
     async def route(self, query: Query) -> Decision:
         """Route one query.
@@ -92,7 +91,7 @@ class RoutingService:
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         found = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
         prepared = [_or_error(one) for one in found]
-        made = iter(await self._decide_all([one for one in prepared if isinstance(one, Prepared)]))
+        made = iter(await self._decider.decide_all([one for one in prepared if isinstance(one, Prepared)]))
         results = [next(made) if isinstance(one, Prepared) else one for one in prepared]
         durable = [
             one
@@ -116,23 +115,8 @@ class RoutingService:
         full = committed.refused.get(made.decision_id)
         return made if full is None else await self._decide_anew(prepared, full)
 
-    async def _decide_all(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
-        """Decide for a batch in turns, between which others have theirs."""
-        made: list[Decision | BanditdError] = []
-        drawn: dict[tuple[str, str], str] = {}
-        pace = Pace()
-        try:
-            size = turn_size(prepared)
-            for start in range(0, len(prepared), size):
-                made += self._decider.decide(prepared[start : start + size], drawn)
-                await pace.step()
-        except BaseException:
-            self._decider.take_back(prepared, made)  # nobody will commit them
-            raise
-        return made
-
     def _decide_one(self, prepared: Prepared) -> Decision:
-        made = self._decider.decide([prepared])[0]
+        made = self._decider.decide_one(prepared)
         if isinstance(made, BanditdError):
             raise made
         return made

@@ -1,8 +1,8 @@
 """Queries that are ready in the same turn of the event loop are decided and committed together.
 
 A query joins the turn that is being gathered. As long as the loop brings more, the turn waits for them (an idle
-loop has nothing to bring: it waits for nobody); then all are decided at once, committed in one write, and answered.
-At most ``UNDER_WAY`` turns are on their way to the disk: what arrives meanwhile makes the next one larger.
+loop has nothing to bring: it waits for nobody); then all are decided, committed in one write, and answered. One turn
+is decided at a time, and at most ``UNDER_WAY`` are not answered: what arrives meanwhile makes the next one larger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from banditd.services.decider import Prepared, turn_size
 UNDER_WAY: Final = 2
 
 Outcome = tuple[Decision, Committed]
-Decide = Callable[[Sequence[Prepared]], list[Decision | BanditdError]]
+Decide = Callable[[Sequence[Prepared]], Awaitable[list[Decision | BanditdError]]]
 Commit = Callable[[Sequence[Decision]], Awaitable[Committed]]
 
 
@@ -30,7 +30,7 @@ class _Waiting(NamedTuple):
 
 
 class Turns:
-    """decide : without waiting, one answer a query. commit : of those that were decided; raising refuses the turn."""
+    """decide : one answer a query, in their order. commit : of those that were decided; raising refuses the turn."""
 
     def __init__(self, decide: Decide, commit: Commit) -> None:
         self._decide = decide
@@ -38,6 +38,7 @@ class Turns:
         self._waiting: deque[_Waiting] = deque()
         self._seen = 0  # of those that wait, when the loop was last asked for more
         self._gathering = False
+        self._deciding = False
         self._under_way: set[asyncio.Task[None]] = set()
 
     def join(self, prepared: Prepared) -> asyncio.Future[Outcome]:
@@ -52,8 +53,8 @@ class Turns:
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a turn, unless the loop's last turn brought more queries: then there may be more still."""
-        if len(self._under_way) >= UNDER_WAY:
-            self._gathering = False  # the end of a turn starts the next
+        if self._deciding or len(self._under_way) >= UNDER_WAY:
+            self._gathering = False  # the end of it starts the next
             return
         size = turn_size([one.prepared for one in self._waiting])
         if self._seen < len(self._waiting) < size:
@@ -63,7 +64,8 @@ class Turns:
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         turn = [one for one in taken if not one.answer.done()]  # who has gone away is not decided for
         if turn:
-            task = loop.create_task(self._finish(turn, self._decided(turn)))
+            self._deciding = True
+            task = loop.create_task(self._finish(turn))
             self._under_way.add(task)
             task.add_done_callback(lambda done: self._ended(done, loop))
         self._gathering = bool(self._waiting)
@@ -73,24 +75,33 @@ class Turns:
 
     def _ended(self, task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
         self._under_way.discard(task)
+        self._go_on(loop)
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and not self._gathering:
             self._gathering, self._seen = True, 0
             loop.call_soon(self._gather, loop)
 
-    def _decided(self, turn: Sequence[_Waiting]) -> list[Decision | Exception]:
+    async def _decided(self, turn: Sequence[_Waiting]) -> list[Decision | Exception]:
         try:
-            return list(self._decide([one.prepared for one in turn]))
+            return list(await self._decide([one.prepared for one in turn]))
         except Exception as error:
             if len(turn) == 1:
                 return [error]
         # One of them cannot be decided, in a way that nobody foresaw: the others do not share its fate.
-        return [answer for one in turn for answer in self._decided([one])]
+        return [answer for one in turn for answer in await self._decided([one])]
 
-    async def _finish(self, turn: Sequence[_Waiting], made: Sequence[Decision | Exception]) -> None:
-        decisions = [one for one in made if isinstance(one, Decision)]
+    async def _finish(self, turn: Sequence[_Waiting]) -> None:
+        made: Sequence[Decision | Exception | None] = [None] * len(turn)
         failure: BaseException | None = None
         committed = Committed()
         try:
+            try:
+                made = await self._decided(turn)
+            finally:
+                self._deciding = False
+                self._go_on(asyncio.get_running_loop())
+            decisions = [one for one in made if isinstance(one, Decision)]
             if decisions:
                 committed = await self._commit(decisions)
         except BaseException as error:
@@ -105,5 +116,5 @@ class Turns:
                     one.answer.set_exception(answer)
                 elif failure is not None:
                     one.answer.set_exception(failure)
-                else:
+                elif answer is not None:
                     one.answer.set_result((answer, committed))

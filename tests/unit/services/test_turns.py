@@ -32,17 +32,21 @@ class Desk:
         self.commits: list[list[str]] = []
         self.odd: set[str] = set()
         self.failure: Exception | None = None
-        self.disk = asyncio.Event()
+        self.decided: list[list[str]] = []
+        self.disk, self.pen = asyncio.Event(), asyncio.Event()
         self.disk.set()
+        self.pen.set()
         self._runtime = SimpleNamespace(view=SimpleNamespace(arms=range(n_arms)))
         self.walk = Turns(self.decide, self.commit)
 
     def ask(self, name: str) -> asyncio.Future[Any]:
         return self.walk.join(SimpleNamespace(name=name, runtime=self._runtime))  # type: ignore[arg-type]
 
-    def decide(self, prepared: Sequence[Any]) -> Any:
+    async def decide(self, prepared: Sequence[Any]) -> Any:
         names = [one.name for one in prepared]
         self.turns.append(names)
+        await self.pen.wait()
+        self.decided.append(names)
         if self.odd & set(names):
             raise KeyError("odd")
         return [InvalidInputError("refused") if n == "refused" else FakeDecision(decision_id=n) for n in names]
@@ -125,3 +129,33 @@ async def test_few_turns_are_on_their_way_and_the_next_is_larger_for_it() -> Non
     desk.disk.set()
     await asyncio.gather(*waiting)
     assert [len(turn) for turn in desk.turns] == [1, 1, 18]
+
+
+async def test_one_turn_is_decided_at_a_time_in_the_order_of_arrival() -> None:
+    desk = Desk()
+    desk.pen.clear()
+    waiting = []
+    for i in range(20):
+        waiting.append(desk.ask(f"q{i}"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert desk.turns == [["q0"]]
+    assert desk.decided == desk.commits == []
+    desk.pen.set()
+    await asyncio.gather(*waiting)
+    assert desk.decided == desk.turns == [["q0"], [f"q{i}" for i in range(1, 20)]]
+
+
+async def test_a_turn_that_ends_while_it_is_decided_tells_those_in_it_and_not_the_next() -> None:
+    desk = Desk()
+    desk.pen.clear()
+    ended, others = desk.ask("a"), []
+    for _ in range(5):
+        await asyncio.sleep(0)
+    others.append(desk.ask("b"))
+    [under_way] = desk.walk._under_way
+    under_way.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ended
+    desk.pen.set()
+    assert (await others[0])[0].decision_id == "b"
