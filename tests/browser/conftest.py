@@ -140,8 +140,12 @@ def _daemon(folder: Path, **environment: str) -> Iterator[Daemon]:
 def taught(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon with some 300 decisions that learned from them. Tests that share it only add to it."""
     for daemon in _daemon(tmp_path_factory.mktemp("taught")):
-        for _ in range(4):
+        # A promise gives other arms than its baseline few rewards at first, and tables few rows that say something.
+        daemon.call("PATCH", "/v1/policies/default", {"promise": None})
+        for _ in range(3):
             daemon.teach(75)
+        daemon.call("PATCH", "/v1/policies/default", {"promise": {"keep": 0.95}})
+        daemon.teach(75)
         yield daemon
 
 

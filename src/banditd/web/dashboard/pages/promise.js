@@ -6,7 +6,7 @@ import { query } from "../format.js";
 import { spanOf } from "../series.js";
 import { Card } from "../ui.js";
 
-const STRETCHES = 12;
+const STRETCHES = 8;
 const BUCKET_S = 300;
 const EVERY_MS = 10_000;
 
