@@ -46,13 +46,17 @@ def legible_json(body: bytes) -> bytes | None:
     """
     if not body:
         return None
-    text = body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
+    made = legible_strings(body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff"))
+    return None if made == body else made
+
+
+def legible_strings(text: str) -> bytes:
+    """JSON, or a piece of it in whole strings, with its strings made legible."""
     if "\\u" in text:
         text = _ESCAPE.sub(_mend_escape, text)
     if _RAW_CONTROL.search(text):
         text = _STRING.sub(_mend_string, text)
-    made = text.encode("utf-8", "replace")
-    return None if made == body else made
+    return text.encode("utf-8", "replace")
 
 
 def _mend_escape(found: re.Match[str]) -> str:

@@ -251,6 +251,7 @@ class Exchange:
             rename_params=arm.rename_params,
             first_token_s=arm.first_token_s,
             deadline_s=left_s,
+            large=call.large,
         )
 
     def _close(self, error: UpstreamError) -> None:
