@@ -7,7 +7,6 @@ The library's own inflating is off (``app.py``): it would go on after the answer
 from __future__ import annotations
 
 import asyncio
-import re
 import zlib
 from typing import Final
 
@@ -17,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from banditd.core.errors import UnavailableError
 from banditd.core.long_json import apart
 from banditd.web.api import BodyRule, WebSettings
+from banditd.web.legible import text_piece
 from banditd.web.problems import (
     BadRequestError,
     BodyTimeoutError,
@@ -30,7 +30,6 @@ MAX_MEMBERS: Final = 25_000
 _SMALL_BYTES: Final = 65_536
 _PIECE_BYTES: Final = 131_072
 _STOP_S: Final = 1.0
-_INNER: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 
 
@@ -200,18 +199,6 @@ def _may_be_checked(body: bytes, most_elements: int) -> bool:
             inside = quote >= 0
             at = until + inside
     return members <= MAX_MEMBERS and separators <= most_elements
-
-
-def text_piece(body: bytes, at: int, most_bytes: int) -> tuple[int, bool]:
-    """(where it stopped, whether that is the closing quote) of a look at the next bytes of a text of JSON.
-
-    at : within the text, between two characters or escapes. It stops at the end of the body where nothing closes it.
-    """
-    found = _INNER.match(body, at, at + most_bytes)
-    end = at if found is None else found.end()
-    if end < min(len(body), at + most_bytes) and body[end] == 0x22:
-        return end, True
-    return (len(body) if end == at else end), False  # a backslash that is the last byte
 
 
 def _too_large(most_bytes: int) -> BodyTooLargeError:

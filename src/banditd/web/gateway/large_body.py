@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from banditd.web.intake import text_piece
-from banditd.web.legible import legible_strings
+from banditd.web.legible import legible_strings, text_piece
 from banditd.web.problems import InvalidFieldsError
 
 MAX_MEMBERS: Final = 50_000
