@@ -5,6 +5,8 @@ A daemon as a process, without keys, on SQLite, with its policy once more for ea
 99.9th percentile and the longest wait for liveness.
 The first row is the same without the other client: what the machine itself adds.
 
+The gateway answers by an upstream inside the daemon (``kind: echo``).
+
 A case is a line of ``CASES``: a name, the statuses that may come, a path, a maker of the body, and headers.
 """
 
@@ -18,7 +20,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,7 +48,15 @@ BUDGETS = {
     "budgets of nine teams": {"usd": 100, "per": "day", "of": "tag:team9"},
     "budgets of 256 teams": {"usd": 100, "per": "day", "of": "tag:team256"},
 }
-ROUTE, BATCH = "/v1/route", "/v1/route/batch"
+ROUTE, BATCH, CHAT = "/v1/route", "/v1/route/batch", "/v1/chat/completions"
+GATEWAY = """
+upstreams: {echo: {kind: echo}}
+policies:
+  default:
+    arms:
+      - {arm: small, upstream: echo, price: {usd_per_mtok_in: 0.1, usd_per_mtok_out: 0.4}}
+      - {arm: large, upstream: echo, price: {usd_per_mtok_in: 2.5, usd_per_mtok_out: 10}}
+"""
 
 
 def bomb() -> bytes:
@@ -59,6 +69,14 @@ def bomb() -> bytes:
 
 def fields(count: int) -> bytes:
     return json.dumps({"input": "x", **{f"f{n}": 1 for n in range(count)}}).encode()
+
+
+def numbers(count: int) -> bytes:
+    return b",".join([b"0.123456789"] * count)
+
+
+def strings(count: int) -> bytes:
+    return b",".join(b'"arm%d"' % n for n in range(count))
 
 
 def text(characters: str, count: int, seed: int = 1) -> str:
@@ -110,6 +128,28 @@ def with_budgets(folder: Path) -> Path:
     return written
 
 
+def chat(**more: object) -> bytes:
+    return json.dumps({"model": "banditd/auto", "messages": [{"role": "user", "content": "hi"}], **more}).encode()
+
+
+def chat_of(raw: bytes) -> bytes:
+    """A chat with one more field, as it is written."""
+    return chat()[:-1] + b',"x":' + raw + b"}"
+
+
+def image(count: int) -> bytes:
+    url = {"url": "data:image/png;base64," + "A" * count}
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": url}]
+    return chat(messages=[{"role": "user", "content": parts}])
+
+
+def chat_with_tools(count: int) -> bytes:
+    properties = {f"p{n}": {"type": "string", "description": "of it"} for n in range(20)}
+    parameters = {"type": "object", "properties": properties}
+    tools = [{"type": "function", "function": {"name": f"t{n}", "parameters": parameters}} for n in range(count)]
+    return chat(tools=tools)
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -139,6 +179,30 @@ CASES = (
     Case("6,000 ideographs", (200,), ROUTE, lambda: query(text(IDEOGRAPHS, 6_000))),
     Case("1,000,000 letters", (200,), ROUTE, lambda: query(text(LETTERS, 10**6))),
     Case("300,000 half characters", (200,), ROUTE, lambda: b'{"input": "' + rb"\ud83d" * 300_000 + b'"}'),
+    Case("an embedding of 30,000", (422,), ROUTE, lambda: fields(0)[:-1] + b',"embedding":[%s]}' % numbers(30_000)),
+    Case("an embedding of 160,000", (422,), ROUTE, lambda: fields(0)[:-1] + b',"embedding":[%s]}' % numbers(160_000)),
+    Case("100,000 candidates", (422,), ROUTE, lambda: fields(0)[:-1] + b',"candidates":[%s]}' % strings(100_000)),
+    Case(
+        "batch, an embedding of 160,000",
+        (422,),
+        BATCH,
+        lambda: b'{"queries":[{"input":"x","embedding":[%s]}]}' % numbers(160_000),
+    ),
+    Case("chat, image of 15 MB", (200,), CHAT, lambda: image(15_000_000)),
+    Case("chat, 2,000,000 half characters", (200,), CHAT, lambda: chat_of(b'"%s"' % (rb"\ud83d" * 2_000_000))),
+    Case("chat, 30 MB that is not JSON", (400,), CHAT, lambda: chat_of(b'"' + rb"A\n" * 10_000_000)[:-1]),
+    Case("chat, 5,000,000 empty objects", (400,), CHAT, lambda: chat_of(b"[%s{}]" % (b"{}," * 5_000_000))),
+    Case("chat, 200,000 messages", (400,), CHAT, lambda: chat(messages=[{"role": "user", "content": "a"}] * 200_000)),
+    Case("chat, 20,000 messages", (200,), CHAT, lambda: chat(messages=[{"role": "user", "content": "a"}] * 20_000)),
+    Case("chat, 2,000 tools", (400,), CHAT, lambda: chat_with_tools(2000)),
+    Case("chat, 700 tools", (200,), CHAT, lambda: chat_with_tools(700)),
+    Case("count of tokens, 700 tools", (200,), "/v1/messages/count_tokens", lambda: chat_with_tools(700)),
+    Case(
+        "responses, 200,000 items",
+        (400,),
+        "/v1/responses",
+        lambda: chat(input=[{"role": "user", "content": "a"}] * 200_000),
+    ),
     Case("1 MB that is not UTF-8", (200,), ROUTE, lambda: b'{"input": "' + b"\xe9 " * 490_000 + b'"}'),
 )
 
@@ -189,17 +253,26 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"| while others send | answered | asked | median ms | p99.9 ms (at most {TARGET_MS:g}) | longest ms |")
     print("|---|---|---|---|---|---|")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        own_daemon(database=f"sqlite:///{folder}/stalls.db", config=with_budgets(Path(folder))) as url,
-    ):
-        for case in (None, *(case for case in CASES if asked.only in case.name)):
-            waits, answers = waits_ms(url, case, asked.seconds)
-            median, high = np.quantile(waits, (0.5, 0.999))
-            name = "nothing" if case is None else case.name
-            print(
-                f"| {name} | {answers} | {waits.size} | {median:.1f} | {high:.1f} | {waits.max():.1f} |", flush=True
-            )
+    chosen = [case for case in CASES if asked.only in case.name]
+    gateway = [case for case in chosen if case.path not in {ROUTE, BATCH, "/nowhere"}]
+    with tempfile.TemporaryDirectory() as folder:
+        database = f"sqlite:///{folder}/stalls.db"
+        with own_daemon(database=database, config=with_budgets(Path(folder))) as url:
+            measure(url, [None, *(case for case in chosen if case not in gateway)], asked.seconds)
+        if gateway:
+            config = Path(folder, "gateway.yaml")
+            config.write_text(GATEWAY)
+            with own_daemon(database=f"sqlite:///{folder}/gateway.db", config=config) as url:
+                measure(url, gateway, asked.seconds)
+
+
+def measure(url: str, cases: Sequence[Case | None], seconds: float) -> None:
+    """Print a row for each case."""
+    for case in cases:
+        waits, answers = waits_ms(url, case, seconds)
+        median, high = np.quantile(waits, (0.5, 0.999))
+        name = "nothing" if case is None else case.name
+        print(f"| {name} | {answers} | {waits.size} | {median:.1f} | {high:.1f} | {waits.max():.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -378,3 +378,14 @@ async def test_an_answer_is_rewarded_by_its_id_from_the_moment_that_it_is_seen(s
         again = await reward("up")
         assert first["decision_id"] == again["decision_id"] == decision["decision_id"]
         assert again["duplicate"]
+
+
+async def test_a_large_request_reaches_its_upstream_whole(serve: Serve, faulty: Faulty) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A/" * 3_000_000}}
+    messages: Any = [{"role": "user", "content": [{"type": "text", "text": "ก\n\"😀' " * 20_000}, image]}]
+    async with serve("ok") as served, client(served) as ai:
+        answer = await ai.chat.completions.create(model="banditd/auto", messages=messages)
+        assert answer.choices[0].message.content == TEXT
+        with pytest.raises(openai.BadRequestError, match="50000 fields"):
+            await ai.chat.completions.create(model="banditd/auto", messages=ASKED * 60_000)
+    assert [one.body for one in faulty.calls] == [{"model": "ok", "messages": messages}]

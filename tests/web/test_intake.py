@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
@@ -13,7 +14,10 @@ import pytest
 from tests.web.test_walls import ID, QUERY, key
 
 from banditd.core.pace import Pace
+from banditd.web import body as web_body
 from banditd.web import intake
+from banditd.web.problems import InvalidFieldsError
+from banditd.web.schemas.routing import RouteRequest
 
 JSON = {"Content-Type": "application/json"}
 
@@ -189,10 +193,67 @@ async def test_a_long_text_that_looks_like_code_is_routed(client: Any, text: str
 
 
 @pytest.mark.parametrize("tail", [b'"' * 900_001, b'"' + b'\\"' * 700_000, b'"' + b"\\" * 900_001, b'":,' * 300_000])
-async def test_counting_takes_one_look_at_every_byte(tail: bytes) -> None:
+async def test_counting_takes_one_short_look_at_every_byte(monkeypatch: pytest.MonkeyPatch, tail: bytes) -> None:
+    looks: list[int] = []
+
+    def piece(body: bytes, at: int, most_bytes: int) -> tuple[int, bool]:
+        end, closed = look(body, at, most_bytes)
+        looks.append(end - at)
+        return end, closed
+
+    look = intake.text_piece
+    monkeypatch.setattr(intake, "text_piece", piece)
     body = b":" * (intake.MAX_MEMBERS - 1) + b'"' + b":" * 100 + b'"' + tail
-    tokens = list(intake._TOKEN.finditer(body))
-    assert sum(token.end() - token.start() for token in tokens) <= len(body)
+    with contextlib.suppress(InvalidFieldsError):
+        await intake.check_values(body, 40_000)
+    assert sum(looks) <= len(body)
+    assert 0 < max(looks) <= 131_072
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("/v1/route", {"input": "x", "embedding": [0.5] * 30_000}, "/embedding"),
+        ("/v1/route", {"input": "x", "embedding": ["a"] * 30_000}, "/embedding"),
+        ("/v1/route", {"input": "x", "candidates": ["small"] * 30_000}, "/candidates"),
+        ("/v1/route", {"input": "x", "excluded_arms": ["small"] * 30_000}, "/excluded_arms"),
+        ("/v1/route", {"input": "x", "tags": {f"t{n}": "v" for n in range(20_000)}}, "/tags"),
+        ("/v1/route", {"input": "x", "tools": [{}] * 30_000}, "/tools"),
+        ("/v1/route", {"input": "x", "embedding": [0.5] * 160_000}, ""),
+        ("/v1/route/batch", {"queries": [{"input": "x"}, {"input": "x", "embedding": [0.5] * 200_000}]},
+         "/queries/1/embedding"),
+        ("/v1/route/batch", {"queries": [{"input": "x"}, {"input": "x", "tools": [[1] * 200_000]}]}, "/queries/1"),
+        ("/v1/route/batch", {"queries": [{"input": "x"}] * 20_000}, "/queries"),
+        ("/v1/rewards", [1] * 30_000, ""),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+async def test_what_is_too_long_is_refused_before_a_model_sees_it(
+    client: Any, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, where: str
+) -> None:
+    seen = []
+    listed = web_body.invalid
+    monkeypatch.setattr(web_body, "invalid", lambda *given: (seen.append(given), listed(*given))[1])
+    answer = await client.post(path, data=io.BytesIO(json.dumps(body).encode()), headers=JSON)
+    problem = await answer.json()
+    assert (answer.status, seen) == (422, [])
+    assert [one["pointer"] for one in problem["errors"]] == [where]
+
+
+def test_every_list_of_a_query_has_a_length_that_is_asked_first() -> None:
+    assert web_body.most_elements(RouteRequest) == {
+        "messages": 1000, "embedding": 8192, "candidates": 1000, "excluded_arms": 1000, "capabilities": 64,
+        "tags": 32, "features": 256, "tools": 1000,
+    }  # fmt: skip
+
+
+async def test_a_batch_of_whole_embeddings_is_no_large_body(client: Any) -> None:
+    query = {"input": "x", "embedding": [0.5] * 1000}
+    answer = await client.post(
+        "/v1/route/batch", data=io.BytesIO(json.dumps({"queries": [query] * 250}).encode()), headers=JSON
+    )
+    assert answer.status in {200, 207}
+    assert len((await answer.json())["results"]) == 250
 
 
 async def test_a_list_of_errors_is_bounded(client: Any) -> None:

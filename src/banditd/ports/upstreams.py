@@ -87,6 +87,7 @@ class UpstreamCall:
         new one, for what the client gave.
     first_token_s : how long to wait for the first token where the arm differs from its upstream.
     deadline_s : seconds left of the whole request's time.
+    large : the body is written apart from the event loop.
     """
 
     upstream: str
@@ -98,6 +99,7 @@ class UpstreamCall:
     rename_params: Mapping[str, str] = field(default_factory=dict)
     first_token_s: float | None = None
     deadline_s: float = 600.0
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,5 +23,6 @@ class ConversationNames:
         """
         mac = hmac.new(self._key, digestmod="sha256")
         for part in ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening):
-            mac.update(len(part).to_bytes(8, "big") + part)
+            mac.update(len(part).to_bytes(8, "big"))
+            mac.update(part)
         return PREFIX + mac.hexdigest()[:32]

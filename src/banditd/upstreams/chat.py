@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from banditd.core.long_json import compact, encode_pieces
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
@@ -30,7 +31,7 @@ class ChatDialect:
         if stream:
             options = body.get("stream_options")
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        return encode(body)
+        return written(body, call)
 
     def reader(self, call: UpstreamCall) -> ChatReader:
         """A new reader for one stream."""
@@ -162,10 +163,12 @@ def with_params(call: UpstreamCall) -> dict[str, object]:
 
 def encode(body: Mapping[str, object]) -> bytes:
     """The body as JSON bytes; a lone surrogate, which UTF-8 has not, stays escaped as it came."""
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(body, separators=(",", ":")).encode()
+    return compact(body)
+
+
+def written(body: Mapping[str, object], call: UpstreamCall) -> bytes:
+    """The body of a call, in pieces where that is large."""
+    return encode_pieces(body, compact) if call.large else compact(body)
 
 
 def parse(data: bytes) -> dict[str, Any]:

@@ -5,11 +5,12 @@ Not a model. It shows the whole walk (a decision, a stream, usage) and nothing e
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Final, Self
 
 from banditd.ports.upstreams import StreamEvent, Surface, TokenUsage, UpstreamCall, UpstreamReply
@@ -91,15 +92,7 @@ class EchoStream:
             "created": int(time.time()),
             "model": call.model,
         }
-        self._events = iter(
-            [
-                self._delta({"role": "assistant", "content": ""}),
-                *(self._delta({"content": word}, characters=len(word)) for word in _WORD.findall(text)),
-                self._delta({}, finish_reason="stop"),
-                self._usage(usage),
-                StreamEvent(event(b"[DONE]")),
-            ]
-        )
+        self._events = self._told(text, usage)
 
     def __aiter__(self) -> Self:
         return self
@@ -108,11 +101,20 @@ class EchoStream:
         found = next(self._events, None)
         if found is None:
             raise StopAsyncIteration
+        await asyncio.sleep(0)  # there is no network to wait for: a long text would keep others out
         return [found]
 
     def close(self) -> None:
         """Nothing to hang up."""
-        self._events = iter(())
+        self._events.close()
+
+    def _told(self, text: str, usage: TokenUsage) -> Generator[StreamEvent]:
+        yield self._delta({"role": "assistant", "content": ""})
+        for word in _WORD.finditer(text):
+            yield self._delta({"content": word[0]}, characters=len(word[0]))
+        yield self._delta({}, finish_reason="stop")
+        yield self._usage(usage)
+        yield StreamEvent(event(b"[DONE]"))
 
     def _delta(
         self, delta: dict[str, object], *, characters: int = 0, finish_reason: str | None = None

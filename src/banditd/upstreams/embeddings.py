@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from banditd.core.errors import InvariantError
 from banditd.ports.upstreams import UpstreamCall
-from banditd.upstreams.chat import encode, parse, text_or_none, usage_of, with_params
+from banditd.upstreams.chat import parse, text_or_none, usage_of, with_params, written
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError, StreamReader
 
 
@@ -21,7 +21,7 @@ class EmbeddingsDialect:
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
         """The client's body with the arm's model and parameters."""
-        return encode(with_params(call))
+        return written(with_params(call), call)
 
     def reader(self, _call: UpstreamCall) -> StreamReader:
         """Never asked for."""

@@ -6,6 +6,7 @@ Nothing is logged here: what upstreams say may quote prompts, and what is sent t
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any, Final, Self
 import aiohttp
 
 from banditd import __version__
+from banditd.core.long_json import apart
 from banditd.ports.upstreams import OPTIONAL, Surface, UpstreamCall, UpstreamError, UpstreamReply
 from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.dialect import Answer, Dialect, ErrorEventError, MalformedEventError
@@ -154,9 +156,10 @@ class HttpUpstream:
         assert self._session is not None  # noqa: S101 - opened by the pool
         headers = upward(call.headers, self.config.forward_headers)
         headers |= {"content-type": JSON, "accept": EVENTS if stream else JSON}
+        data = await apart(call.large, dialect.write, call, stream=stream)
         response = await self._session.post(
             self.config.base_url.rstrip("/") + dialect.path,
-            data=dialect.write(call, stream=stream),
+            data=io.BytesIO(data) if call.large else data,  # in pieces: one write would copy all of it at once
             headers=headers,
             allow_redirects=False,
             trace_request_ctx=trace,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
-from banditd.upstreams.chat import count_or_none, encode, parse, size_of, text_or_none, with_params
+from banditd.upstreams.chat import count_or_none, parse, size_of, text_or_none, with_params, written
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
 
@@ -33,7 +33,7 @@ class MessagesDialect:
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
         """The client's body with the arm's model and parameters."""
-        return encode(with_params(call))
+        return written(with_params(call), call)
 
     def reader(self, _call: UpstreamCall) -> MessagesReader:
         """A new reader for one stream."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
-from banditd.upstreams.chat import DONE, count_or_none, encode, parse, size_of, text_or_none, with_params
+from banditd.upstreams.chat import DONE, count_or_none, parse, size_of, text_or_none, with_params, written
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
 
@@ -25,7 +25,7 @@ class ResponsesDialect:
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
         """The client's body with the arm's model and parameters."""
-        return encode(with_params(call))
+        return written(with_params(call), call)
 
     def reader(self, _call: UpstreamCall) -> ResponsesReader:
         """A new reader for one stream."""

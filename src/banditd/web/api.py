@@ -95,15 +95,18 @@ class BodyRule:
     types : media types in lower case; ``application/json`` means ``application/*+json`` too. The first is advised.
     most_bytes : from the settings to the limit, of the body as it comes and as it is inflated.
     bounded : refuse bodies of more values than a model may cost to check (``intake.check_values``); False for a route
-        that does not validate all of its body.
+        that does not validate all of its body. most_elements : of all lists and objects of such a body.
     """
 
     types: tuple[str, ...] = ("application/json",)
     most_bytes: Callable[[WebSettings], int] = attrgetter("max_body_bytes")
     bounded: bool = True
+    most_elements: int = 40_000
 
 
 JSON_BODY: Final = BodyRule()
+# Its queries are checked one by one, and each may have an embedding.
+BATCH_BODY: Final = BodyRule(most_elements=300_000)
 
 
 class Api:

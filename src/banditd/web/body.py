@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from types import UnionType
+from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
 from banditd.core.pace import Pace
+from banditd.web.api import JSON_BODY
+from banditd.web.intake import check_values
 from banditd.web.json import parse_time
 from banditd.web.keys import INTAKE
 from banditd.web.legible import legible_json
 from banditd.web.problems import BadRequestError, InvalidFieldsError
 from banditd.web.schemas.base import (
     GROUP_PATTERN,
+    MAX_BATCH,
     MODEL_PATTERN,
     NAME_PATTERN,
     TAG_PATTERN,
@@ -76,16 +81,25 @@ async def read_items(body: bytes, whole: type[_Model], field: str, item: type[_I
 
     Raises BadRequestError, and InvalidFieldsError with the faults of the first items that have some.
     """
-    raw: list[object] = getattr(await validated(whole.model_validate_json, whole, body), field)
+    parsed = _parsed_many(body, whole) if len(body) > _AT_ONCE_BYTES else None
+    if isinstance(parsed, dict) and set(parsed) == {field} and isinstance(parsed[field], list):
+        raw: list[object] = parsed[field]  # as it is: reading it once more would take as long again
+    else:
+        raw = getattr(await validated(whole.model_validate_json, whole, body), field)
     items: list[_Item] = []
     found: list[tuple[str, str]] = []
     pace = Pace()
     for index, one in enumerate(raw):
-        encoded = to_json(one)
+        encoded = b""
         try:
+            if isinstance(one, dict):
+                _refuse_long(one, item)
+            encoded = to_json(one)
+            if len(encoded) > _AT_ONCE_BYTES:
+                await check_values(encoded, JSON_BODY.most_elements)
             items.append(item.model_validate_json(encoded))
-        except ValidationError as error:
-            wrong = invalid(error, item, encoded)
+        except (ValidationError, InvalidFieldsError) as error:
+            wrong = invalid(error, item, encoded) if isinstance(error, ValidationError) else error
             if not isinstance(wrong, InvalidFieldsError):
                 raise wrong from None
             found += [(f"/{field}/{index}{where}", message) for where, message in wrong.errors]
@@ -103,7 +117,7 @@ async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], b
     Raises BadRequestError for what is not JSON, InvalidFieldsError for what is not of that shape.
     """
     if len(body) > _AT_ONCE_BYTES:
-        _refuse_strangers(body)
+        _parsed_many(body, model)
     try:
         return validate(body)
     except ValidationError as error:
@@ -120,17 +134,59 @@ async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], b
         raise invalid(first if _is_not_json(error) else error, model, mended) from None
 
 
-def _refuse_strangers(body: bytes) -> None:
-    """Raise InvalidFieldsError for more fields than any body has: a model makes an error of each, in one go."""
-    if body.count(b":") <= _MAX_LISTED:
-        return
+def _parsed_many(body: bytes, model: type[BaseModel]) -> Any:
+    """The value of a body that may hold many, else None: a model makes an error or a value of each, in one go.
+
+    Raises InvalidFieldsError for more fields or items than any body has, or than a field may have.
+    """
+    if body.count(b":") <= _MAX_LISTED and body.count(b",") <= _MAX_LISTED:
+        return None
     try:
         parsed = from_json(body)
     except ValueError:
-        return  # the model says where it is not JSON, and its text may be mended
-    if isinstance(parsed, dict) and len(parsed) > _MAX_LISTED:
+        return None  # the model says where it is not JSON, and its text may be mended
+    if isinstance(parsed, list) and len(parsed) > MAX_BATCH:
+        message = f"has {len(parsed)} items; at most {MAX_BATCH} are taken"
+        raise InvalidFieldsError(f"the body {message}", errors=[("", message)])
+    if not isinstance(parsed, dict):
+        return parsed
+    if len(parsed) > _MAX_LISTED:
         message = f"{len(parsed)} fields are more than this body can have; is it meant for this path?"
         raise InvalidFieldsError(message, errors=[("", message)])
+    _refuse_long(parsed, model)
+    return parsed
+
+
+def _refuse_long(parsed: Mapping[str, Any], model: type[BaseModel]) -> None:
+    """Raise InvalidFieldsError for lists and objects that are longer than their fields may be."""
+    found = [
+        (f"/{name}", f"has {len(value)} elements; at most {most} are taken")
+        for name, most in most_elements(model).items()
+        if isinstance(value := parsed.get(name), list | dict) and len(value) > most
+    ]
+    if found:
+        raise InvalidFieldsError(_summary(found), errors=found)
+
+
+@cache
+def most_elements(model: type[BaseModel]) -> Mapping[str, int]:
+    """Of every field that takes a list or an object of bounded length, that length."""
+    found = {}
+    for name, stated in model.model_fields.items():
+        annotation = stated.rebuild_annotation()
+        if lengths := list(_lengths(annotation)):
+            found[name] = max(lengths)
+    return found
+
+
+def _lengths(annotation: Any) -> Iterator[int]:
+    if get_origin(annotation) in {Union, UnionType}:
+        for one in get_args(annotation):
+            yield from _lengths(one)
+    stated = getattr(annotation, "__metadata__", ())
+    if stated and get_origin(get_args(annotation)[0]) in {list, dict}:
+        bounds = (bound for one in stated for bound in (one, *getattr(one, "metadata", ())))
+        yield from (most for one in bounds if isinstance(most := getattr(one, "max_length", None), int))
 
 
 def _is_not_json(error: ValidationError) -> bool:

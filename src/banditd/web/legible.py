@@ -18,6 +18,7 @@ _ESCAPE: Final = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_INNER: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _RAW_CONTROL: Final = re.compile(r"[\x00-\x1f]")
 _RAW_ESCAPES: Final = dict.fromkeys(range(32), "\\ufffd") | {9: "\\t", 10: "\\n", 13: "\\r"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -46,13 +47,17 @@ def legible_json(body: bytes) -> bytes | None:
     """
     if not body:
         return None
-    text = body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
+    made = legible_strings(body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff"))
+    return None if made == body else made
+
+
+def legible_strings(text: str) -> bytes:
+    """JSON, or a piece of it in whole strings, with its strings made legible."""
     if "\\u" in text:
         text = _ESCAPE.sub(_mend_escape, text)
     if _RAW_CONTROL.search(text):
         text = _STRING.sub(_mend_string, text)
-    made = text.encode("utf-8", "replace")
-    return None if made == body else made
+    return text.encode("utf-8", "replace")
 
 
 def _mend_escape(found: re.Match[str]) -> str:
@@ -61,3 +66,15 @@ def _mend_escape(found: re.Match[str]) -> str:
 
 def _mend_string(found: re.Match[str]) -> str:
     return found[0].translate(_RAW_ESCAPES)
+
+
+def text_piece(body: bytes, at: int, most_bytes: int) -> tuple[int, bool]:
+    """(where it stopped, whether that is the closing quote) of a look at the next bytes of a text of JSON.
+
+    at : within the text, between two characters or escapes. It stops at the end of the body where nothing closes it.
+    """
+    found = _INNER.match(body, at, at + most_bytes)
+    end = at if found is None else found.end()
+    if end < min(len(body), at + most_bytes) and body[end] == 0x22:
+        return end, True
+    return (len(body) if end == at else end), False  # a backslash that is the last byte

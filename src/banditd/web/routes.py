@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Final
 
-from banditd.web.api import BodyRule, Route
+from banditd.web.api import BATCH_BODY, BodyRule, Route
 from banditd.web.gateway.forms import chat_failure
 from banditd.web.gateway.messages_form import messages_failure
 from banditd.web.handlers import (
@@ -83,7 +83,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST", path="/v1/route/batch", handler=routing.create_batch, operation="routeBatch",
         summary="Decide for several queries in one commit (207 when one of them failed)", tag="routing",
-        scope="route", body=route_schemas.RouteBatchRequest, idempotency_key=True,
+        scope="route", body=route_schemas.RouteBatchRequest, takes=BATCH_BODY, idempotency_key=True,
         answers={200: route_schemas.RouteBatchAnswer, 207: route_schemas.RouteBatchAnswer},
         problems=(*_BODY, CONFLICT, UNAVAILABLE),
     ),

@@ -17,6 +17,7 @@ class GatewayCall:
     wanted : capabilities that the request needs, told from its own form. An arm must have one only where some arm of
         the policy says that it has it: an operator who names no capabilities has not said that there are none.
     body : the client's JSON object in the form of the surface, without what is meant for banditd.
+    large : its body came as so many bytes that nothing may walk all of it in the event loop.
     headers : of the client's request, names in lower case.
     """
 
@@ -24,6 +25,7 @@ class GatewayCall:
     surface: Surface
     body: Mapping[str, object]
     stream: bool
+    large: bool = False
     wanted: frozenset[str] = frozenset()
     headers: Mapping[str, str] = field(default_factory=dict)
 

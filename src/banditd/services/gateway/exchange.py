@@ -240,17 +240,17 @@ class Exchange:
                 running.response_id, running.model = event.response_id, event.model
 
     def _upstream_call(self, arm: Arm, left_s: float) -> UpstreamCall:
-        call = self.call
         return UpstreamCall(
             upstream=arm.upstream or "",
-            surface=call.surface,
+            surface=self.call.surface,
             model=arm.upstream_model,
-            body=call.body,
-            headers=call.headers,
+            body=self.call.body,
+            headers=self.call.headers,
             params=arm.params,
             rename_params=arm.rename_params,
             first_token_s=arm.first_token_s,
             deadline_s=left_s,
+            large=self.call.large,
         )
 
     def _close(self, error: UpstreamError) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
+from banditd.core.long_json import encode_pieces
+
 # Parts and items in which a model has thought: they are signed, and another model may not be sent them.
 _THOUGHT: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning.encrypted"})
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "function_call", "custom_tool_call", "computer_call"})
@@ -41,9 +43,9 @@ def read_conversation(body: Mapping[str, Any]) -> Conversation:
     before = [one for one in items if one.get("role") in {"system", "developer"}]
     first = next((one.get("content") for one in reported if _is_plain(one)), None)
     return Conversation(
-        opening=to_json(first),
-        setting=to_json(
-            [body.get("system"), body.get("instructions"), before, body.get("tools"), body.get("functions")]
+        opening=encode_pieces(first, to_json),
+        setting=encode_pieces(
+            [body.get("system"), body.get("instructions"), before, body.get("tools"), body.get("functions")], to_json
         ),
         open=_is_open(reported) or body.get("previous_response_id") is not None,
         sent_share=_sent_share(items, body),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic_core import from_json
 
 from banditd.core.errors import InvalidInputError
+from banditd.core.long_json import LARGE_BYTES, apart
+from banditd.web.gateway.large_body import read_large
 from banditd.web.legible import legible_json
 from banditd.web.problems import BadRequestError
 
@@ -18,7 +20,10 @@ _MEDIA: Final = {"image_url": "vision", "input_image": "vision", "image": "visio
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request of the gateway, read. ``body`` is what the upstream gets, ``options`` the object ``banditd``."""
+    """A request of the gateway, read. ``body`` is what the upstream gets, ``options`` the object ``banditd``.
+
+    large : it came as more than ``LARGE_BYTES``; nothing may walk all of it in the event loop.
+    """
 
     model: str
     stream: bool
@@ -29,25 +34,44 @@ class ParsedRequest:
     wanted: frozenset[str]
     body: dict[str, Any]
     options: object
+    large: bool = False
+
+
+async def parsed(read: Callable[[bytes], ParsedRequest], body: bytes) -> ParsedRequest:
+    """What ``read`` makes of a body, apart from the event loop where that is large. Raises what ``read`` raises."""
+    large = len(body) > LARGE_BYTES
+    requested = await apart(large, read, body)
+    return replace(requested, large=True) if large else requested
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body. Raises BadRequestError."""
+    """The JSON object of a body. Raises BadRequestError, InvalidFieldsError for too many values in a large one."""
     if not body:
         raise BadRequestError("the body is empty; send a JSON object", code="EMPTY_BODY")
     try:
-        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
+        value = _read_small(body) if len(body) <= LARGE_BYTES else read_large(body)
     except ValueError as error:
-        legible = legible_json(body)
-        try:
-            if legible is None:
-                raise
-            value = from_json(legible, allow_inf_nan=False, cache_strings="keys")
-        except ValueError:
-            raise BadRequestError(f"the body is not valid JSON in UTF-8: {error}", code="MALFORMED_JSON") from None
+        reason = str(error)
+        if len(body) > LARGE_BYTES:  # its lines and columns are not the body's
+            reason = reason.partition(" at line ")[0]
+        raise BadRequestError(f"the body is not valid JSON in UTF-8: {reason}", code="MALFORMED_JSON") from None
     if not isinstance(value, dict):
         raise BadRequestError("the body must be a JSON object", code="MALFORMED_JSON")
     return value
+
+
+def _read_small(body: bytes) -> Any:
+    try:
+        return from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        legible = legible_json(body)
+        if legible is None:
+            raise
+        try:
+            return from_json(legible, allow_inf_nan=False, cache_strings="keys")
+        except ValueError:
+            pass  # what is told is where the client's own bytes are wrong
+        raise
 
 
 def read_head(body: bytes) -> tuple[dict[str, Any], object, str, bool]:

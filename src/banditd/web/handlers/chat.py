@@ -9,6 +9,7 @@ import numpy as np
 from aiohttp import web
 
 from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
+from banditd.core.long_json import apart
 from banditd.core.model_names import AUTO, PREFIX, Named
 from banditd.core.types import Query
 from banditd.ports.upstreams import Surface
@@ -20,7 +21,7 @@ from banditd.web.gateway.forms import CHAT_FORM, Form
 from banditd.web.gateway.messages_form import messages_failure
 from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
-from banditd.web.gateway.parsed_request import ParsedRequest, read_chat
+from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
 from banditd.web.handlers.feedback import link_of
@@ -33,9 +34,9 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer a chat: decide, call, stream through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        requested = read_chat(await read_body(request))
+        requested = await parsed(read_chat, await read_body(request))
         options = read_options(request, requested.options)
-        call = gateway_call(api, request, gateway, requested, options, "chat")
+        call = await gateway_call(api, request, gateway, requested, options, "chat")
         return await answered(api, request, gateway, call, requested, options, CHAT_FORM)
 
 
@@ -98,7 +99,7 @@ def gateway_of(api: Api) -> Gateway:
     return gateway
 
 
-def gateway_call(
+async def gateway_call(
     api: Api,
     request: web.Request,
     gateway: Gateway,
@@ -120,14 +121,21 @@ def gateway_call(
     headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
     query = _query(requested, options, named, request.get(KEY_NAME))
     if surface != "embeddings":  # those are no conversation
-        query = in_conversation(
-            query, headers, requested.body, api.services.conversations, cache_s=api.config.gateway.prompt_cache_s
+        query = await apart(
+            requested.large,
+            in_conversation,
+            query,
+            headers,
+            requested.body,
+            api.services.conversations,
+            cache_s=api.config.gateway.prompt_cache_s,
         )
     return GatewayCall(
         query=query,
         surface=surface,
         body=requested.body,
         stream=requested.stream,
+        large=requested.large,
         wanted=requested.wanted,
         headers=headers,
     )

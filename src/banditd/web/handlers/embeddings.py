@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
@@ -12,7 +13,7 @@ from banditd.web.body import read_body
 from banditd.web.gateway.forms import CHAT_FORM
 from banditd.web.gateway.names import Policies, resolve
 from banditd.web.gateway.options import read_options
-from banditd.web.gateway.parsed_request import ParsedRequest
+from banditd.web.gateway.parsed_request import ParsedRequest, parsed
 from banditd.web.gateway.parsed_request_responses import read_embeddings
 from banditd.web.handlers.chat import answered, gateway_call, gateway_of, place
 
@@ -21,12 +22,13 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Embed: call the one arm, pass its answer through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        requested = read_embeddings(await read_body(request), api.config.max_input_chars)
+        read = partial(read_embeddings, most_chars=api.config.max_input_chars)
+        requested = await parsed(read, await read_body(request))
         requested = replace(requested, model=_the_arm(api, requested, gateway.policies()))
         options = read_options(request, requested.options)
         if options.expected_output_tokens is None:
             options = options.model_copy(update={"expected_output_tokens": 0.0})
-        call = gateway_call(api, request, gateway, requested, options, "embeddings")
+        call = await gateway_call(api, request, gateway, requested, options, "embeddings")
         return await answered(api, request, gateway, call, requested, options, CHAT_FORM)
 
 

@@ -14,7 +14,7 @@ from banditd.services.bundle import Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.options import read_options
-from banditd.web.gateway.parsed_request import ParsedRequest
+from banditd.web.gateway.parsed_request import ParsedRequest, parsed
 from banditd.web.gateway.parsed_request_responses import read_responses
 from banditd.web.gateway.responses_form import RESPONSES_FORM
 from banditd.web.handlers.chat import answered, gateway_call, gateway_of, place
@@ -25,13 +25,13 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer with a response: decide, call, stream through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        requested = read_responses(await read_body(request))
+        requested = await parsed(read_responses, await read_body(request))
         options = read_options(request, requested.options)
         arm = await _before(api, request, gateway, requested)
         if arm is not None:
             requested = replace(requested, model=arm)
             options = options.model_copy(update={"policy": None, "profile": None, "candidates": None})
-        call = gateway_call(api, request, gateway, requested, options, "responses")
+        call = await gateway_call(api, request, gateway, requested, options, "responses")
         return await answered(api, request, gateway, call, requested, options, RESPONSES_FORM)
 
 
