@@ -43,11 +43,18 @@ async def _beliefs(client: DaemonClient) -> tuple[int, dict[str, float]]:
 
 async def test_what_was_learned_survives_a_restart(start: Start) -> None:
     daemon = start()
+    taught = 0
     async with DaemonClient(daemon.url) as client:
-        await _teach(client, 60)
-        before = await _until_learned(client, 60)
-        known = await _beliefs(client)
-    assert max(known[1], key=lambda arm: known[1][arm]) == BEST
+        # Arms are drawn: how many rounds it takes until the best one is known is luck, that it will be is not.
+        for _ in range(10):
+            await _teach(client, 60)
+            taught += 60
+            before = await _until_learned(client, taught)
+            known = await _beliefs(client)
+            if max(known[1], key=lambda arm: known[1][arm]) == BEST:
+                break
+        else:
+            pytest.fail(f"after {taught} rewards the best arm is not known: {known[1]}")
     # A refit that the last rewards made due is committed by itself, perhaps after the beliefs were read: the
     # version tells. With nothing left to learn there can be one, before the daemon stops or after it starts.
     for _ in range(3):
@@ -62,8 +69,8 @@ async def test_what_was_learned_survives_a_restart(start: Start) -> None:
     else:
         pytest.fail("the learner goes on committing although nothing was left to learn")
     assert again[1] == pytest.approx(known[1], abs=1e-9)
-    assert after["decisions"] == before["decisions"] == 60
-    assert after["rewards"] == 60
+    assert after["decisions"] == before["decisions"] == taught
+    assert after["rewards"] == taught
 
 
 async def test_rewards_that_the_learner_had_no_time_for_are_folded_after_a_kill(start: Start) -> None:

@@ -92,7 +92,7 @@ class EchoStream:
             "created": int(time.time()),
             "model": call.model,
         }
-        self._events = self._problems(text, usage)
+        self._events = self._events_of(text, usage)
 
     def __aiter__(self) -> Self:
         return self
@@ -108,7 +108,7 @@ class EchoStream:
         """Nothing to hang up."""
         self._events.close()
 
-    def _problems(self, text: str, usage: TokenUsage) -> Generator[StreamEvent]:
+    def _events_of(self, text: str, usage: TokenUsage) -> Generator[StreamEvent]:
         yield self._delta({"role": "assistant", "content": ""})
         for word in _WORD.finditer(text):
             yield self._delta({"content": word[0]}, characters=len(word[0]))
