@@ -66,7 +66,9 @@ def test_the_last_that_answered_has_served(
     attempts: list[tuple[Any, ...]], served: str | None, error: str | None
 ) -> None:
     """``(arm, failure, milliseconds to its first token)``."""
-    made = (Attempt(arm=arm, error=error, first_token_ms=first[0] if first else None) for arm, error, *first in attempts)
+    made = (
+        Attempt(arm=arm, error=error, first_token_ms=first[0] if first else None) for arm, error, *first in attempts
+    )
     state = known(report(attempts=tuple(made)))
     assert (state.served_arm, state.error) == (served, error)
     assert normalised(state, "a") == state
