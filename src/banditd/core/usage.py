@@ -63,8 +63,9 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
     """The same report in one form: ``served_arm`` None where the chosen arm served, figures those of the answer.
 
     Attempts tell who served: the last that answered, else the last of all where it had begun to, and else nobody.
-    Where none answered, the last one's failure is ``error``. What an older client says with ``served_arm`` and ``error`` becomes two attempts. The attempt that answered (or failed
-    last) has the figures of the report, and gives those that the report leaves out.
+    Where none answered, the last one's failure is ``error``. What an older client says with ``served_arm`` and
+    ``error`` becomes two attempts. The attempt that answered (or failed last) has the report's figures, and gives
+    those that the report leaves out.
     """
     attempts = report.attempts
     if not attempts and report.error is not None and report.served_arm not in (None, chosen_arm):
