@@ -61,6 +61,10 @@ class Form(Protocol):
     def keep_alive(self) -> bytes:
         """A comment."""
 
+    @property
+    def id_prefix(self) -> str:
+        """How an answer's id begins; behind it stands the decision's, where that is wanted."""
+
     def error_answer(self, failure: Failure) -> web.Response:
         """The whole answer, where none has begun."""
 
@@ -78,6 +82,7 @@ class ChatForm:
     """OpenAI's chat completions (and models)."""
 
     keep_alive = KEEP_ALIVE
+    id_prefix = "chatcmpl-"
 
     def error_answer(self, failure: Failure) -> web.Response:
         """``{"error": {...}}`` under the failure's status."""

@@ -78,7 +78,7 @@ async def answered(
         stream=requested.stream,
         show_usage=requested.show_usage,
         explain=options.explain,
-        own_ids=api.config.gateway.own_ids and call.surface == "chat",
+        own_ids=api.config.gateway.own_ids and call.surface != "embeddings",  # those have none
         link=partial(link_of, api, request) if options.feedback_link else None,
     )
     return await relay.answer(request, gateway.exchange(call))
