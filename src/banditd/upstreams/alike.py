@@ -14,20 +14,22 @@ _PADDING: Final = b'"obfuscation":"'
 
 
 class Alike:
-    """``field``: the name of the text in the chunks."""
+    """One for each stream."""
 
-    def __init__(self, field: str) -> None:
-        self._mark = b'"%s":"' % field.encode()
+    def __init__(self) -> None:
         self._head = b""
         self._tail = b""
         self._end: bytes | None = None  # behind the padding, where there is one
 
-    def learn(self, data: bytes, text: str) -> None:
-        """A chunk was read: it says this text, and nothing else that is news."""
+    def learn(self, data: bytes, field: str, text: str) -> None:
+        """A chunk was read: its ``field`` says this text, and nothing else in it is news."""
         self._head = b""
-        begin = data.find(self._mark) + len(self._mark)
+        mark = b'"%s":"' % field.encode()
+        if mark not in data:
+            mark = b'"%s": "' % field.encode()  # as Python writes it
+        begin = data.find(mark) + len(mark)
         end = data.find(b'"', begin)
-        if begin < len(self._mark) or data.find(self._mark, begin) >= 0 or plain(data[begin:end]) != text:
+        if begin < len(mark) or data.find(mark, begin) >= 0 or plain(data[begin:end]) != text:
             return
         tail = data[end:]
         place = tail.find(_PADDING)

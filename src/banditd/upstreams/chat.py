@@ -76,7 +76,7 @@ class ChatReader:
         self._n_choices = n_choices
         self._open: set[object] = set()
         self._closed: set[object] = set()
-        self._alike = Alike("content")
+        self._alike = Alike()
 
     @property
     def finished(self) -> bool:
@@ -122,8 +122,9 @@ class ChatReader:
         """The next chunk may differ from this one in its text alone."""
         if event.usage is None and event.finish_reason is None and isinstance(choices, list) and len(choices) == 1:
             delta = choices[0].get("delta") if isinstance(choices[0], dict) else None
-            if isinstance(delta, dict) and list(delta) == ["content"] and isinstance(delta["content"], str):
-                self._alike.learn(data, delta["content"])
+            texts = [name for name in delta if name != "role"] if isinstance(delta, dict) else []
+            if len(texts) == 1 and isinstance(delta[texts[0]], str):  # content most often, or reasoning
+                self._alike.learn(data, texts[0], delta[texts[0]])
                 return
         self._alike.forget()
 

@@ -79,7 +79,7 @@ class MessagesReader:
         self.ended = False
         self._stopped = False
         self._usage: TokenUsage | None = None
-        self._alike = Alike("text")
+        self._alike = Alike()
 
     @property
     def finished(self) -> bool:
@@ -99,7 +99,7 @@ class MessagesReader:
         delta = stated.get("delta")
         stated_text = delta.get("text") if isinstance(delta, dict) and set(delta) == {"type", "text"} else None
         if data is not None and frame.name == _DELTA and isinstance(stated_text, str):
-            self._alike.learn(data, stated_text)
+            self._alike.learn(data, "text", stated_text)
         else:
             self._alike.forget()
         return event

@@ -23,6 +23,7 @@ DELTAS = st.one_of(
     st.builds(lambda text: {"content": text}, TEXTS),
     st.builds(lambda text: {"content": text, "reasoning_content": text}, TEXTS),
     st.builds(lambda text: {"role": "assistant", "content": text}, TEXTS),
+    st.builds(lambda text: {"reasoning_content": text}, TEXTS),
     st.just({"tool_calls": [{"index": 0, "function": {"arguments": '{"content":"x"}'}}]}),
     st.just({}),
 )
@@ -44,8 +45,8 @@ CHUNKS = st.fixed_dictionaries(
 )
 
 
-def encoded(chunk: Any, *, ascii_only: bool) -> bytes:
-    return json.dumps(chunk, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+def encoded(chunk: Any, *, ascii_only: bool, separators: tuple[str, str]) -> bytes:
+    return json.dumps(chunk, ensure_ascii=ascii_only, separators=separators).encode()
 
 
 def said(reader: ChatReader | MessagesReader, data: bytes, name: bytes | None = None) -> Any:
@@ -67,16 +68,18 @@ class Forgetful(Alike):
 
 def forgetful() -> ChatReader:
     reader = ChatReader()
-    reader._alike = Forgetful("content")
+    reader._alike = Forgetful()
     return reader
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(CHUNKS, max_size=8), st.booleans())
-def test_a_stream_says_the_same_chunk_by_chunk(chunks: list[Any], ascii_only: bool) -> None:
+@given(st.lists(CHUNKS, max_size=8), st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_a_stream_says_the_same_chunk_by_chunk(
+    chunks: list[Any], ascii_only: bool, separators: tuple[str, str]
+) -> None:
     quick, slow = ChatReader(), forgetful()
     for chunk in chunks:
-        data = encoded(chunk, ascii_only=ascii_only)
+        data = encoded(chunk, ascii_only=ascii_only, separators=separators)
         assert said(quick, data) == said(slow, data)
 
 
@@ -108,9 +111,9 @@ def test_what_only_looks_alike_is_read(data: bytes) -> None:
 
 
 def test_padding_of_any_length_does_not_matter() -> None:
-    alike = Alike("content")
+    alike = Alike()
     padded = b'{"choices":[{"delta":{"content":"%s"}}],"obfuscation":"%s","last":1}'
-    alike.learn(padded % (b"one", b"abc"), "one")
+    alike.learn(padded % (b"one", b"abc"), "content", "one")
     assert alike.text(padded % (b"two", b"")) == "two"
     assert alike.text(padded % (b"two", b"abcdefgh")) == "two"
     assert alike.text(padded % (b"two", b"a\\")) is None
@@ -126,3 +129,14 @@ def test_text_of_messages_is_recognised_and_nothing_else() -> None:
     assert said(reader, delta % (b"text_delta", b"text", b"abc"), b"error") is ErrorEventError
     assert said(reader, delta % (b"signature_delta", b"signature", b"abc"), name)[:2] == (False, 0)
     assert said(reader, delta % (b"text_delta", b"text", b"\\n"), name)[:2] == (True, 1)
+
+
+@pytest.mark.parametrize(
+    "delta", ['{"content":"%s"}', '{"content": "%s"}', '{"reasoning": "%s"}', '{"role":"a","content":"%s"}']
+)
+def test_the_second_chunk_is_recognised_however_it_is_written(delta: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = ChatReader()
+    chunk = '{"id":"c","choices":[{"index":0,"delta":' + delta + ',"finish_reason":null}]}'
+    said(reader, (chunk % "one").encode())
+    monkeypatch.setattr("banditd.upstreams.chat.parse", None)
+    assert said(reader, (chunk % "three").encode())[:2] == (True, 5)
