@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from banditd.core.long_json import compact, encode_pieces
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
@@ -122,9 +124,9 @@ class ChatReader:
         """The next chunk may differ from this one in its text alone."""
         if event.usage is None and event.finish_reason is None and isinstance(choices, list) and len(choices) == 1:
             delta = choices[0].get("delta") if isinstance(choices[0], dict) else None
-            texts = [name for name in delta if name != "role"] if isinstance(delta, dict) else []
-            if len(texts) == 1 and isinstance(delta[texts[0]], str):  # content most often, or reasoning
-                self._alike.learn(data, texts[0], delta[texts[0]])
+            news = [one for one in delta.items() if one[0] != "role"] if isinstance(delta, dict) else []
+            if len(news) == 1 and isinstance(news[0][1], str):  # content most often, or reasoning
+                self._alike.learn(data, *news[0])
                 return
         self._alike.forget()
 
@@ -175,9 +177,12 @@ def written(body: Mapping[str, object], call: UpstreamCall) -> bytes:
 def parse(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises MalformedEventError."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        raise MalformedEventError("malformed_event") from None
+        value = from_json(data)
+    except ValueError:  # what is rare is left to the reader that takes more: half a character, another encoding
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            raise MalformedEventError("malformed_event") from None
     if not isinstance(value, dict):
         raise MalformedEventError("malformed_event")
     return value

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
 
@@ -119,17 +118,18 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
-        upstreams = self._upstreams_for(call)
-        runtime = self._runtimes.get(call.query.policy)
-        arms = () if runtime is None else runtime.arms
-        able = (arm for arm in arms if upstreams.get(arm.upstream or "", "") is None)
-        known = frozenset().union(*(arm.capabilities for arm in able))
-        capabilities = call.query.capabilities | (call.wanted & known)
-        return await self._route(replace(call.query, upstreams=upstreams, capabilities=capabilities))
+        query = call.query
+        query.upstreams = upstreams = self._upstreams_for(call)
+        runtime = self._runtimes.get(query.policy)
+        if call.wanted and runtime is not None:
+            able = (arm for arm in runtime.arms if upstreams.get(arm.upstream or "", "") is None)
+            known = frozenset().union(*(arm.capabilities for arm in able))
+            query.capabilities |= call.wanted & known
+        return await self._route(query)
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
-        upstreams = self._upstreams_for(call)
+        upstreams = call.query.upstreams or self._upstreams_for(call)
         arms = self._runtimes[policy].arms
         return {arm.arm: arm for arm in arms if upstreams.get(arm.upstream or "", "") is None}
 
