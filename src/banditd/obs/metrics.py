@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
+from banditd.obs.genai import GenAiMetrics
 from banditd.obs.logs import dropped_lines
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
@@ -115,7 +116,7 @@ class Metrics:
         )
         self.gateway_attempts = self._counter(
             "banditd_gateway_attempts",
-            "Calls of upstreams: ok, or the class of their failure.",
+            "Calls of upstreams: ok, or their failure's class.",
             "policy",
             "arm",
             "outcome",
@@ -131,6 +132,7 @@ class Metrics:
             "banditd_gateway_usage_estimated", "Answers whose usage was counted here: their upstream did not say."
         )
         self.gateway_open = self._gauge("banditd_gateway_open_requests", "Requests to the gateway that are running.")
+        self.gen_ai = GenAiMetrics(self.registry)
 
     def _define_learning(self) -> None:
         self.reward_delay = self._histogram(

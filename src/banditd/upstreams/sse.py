@@ -37,6 +37,10 @@ class Framer:
         self._buffer = bytearray()
         self._searched = 0
 
+    def awaits(self, data: bytes) -> bool:
+        """Whether ``data`` begins an event, and is not too large for one."""
+        return not self._buffer and len(data) <= self._most
+
     def feed(self, data: bytes) -> list[Frame]:
         """The events that end in ``data``. Raises EventTooLargeError."""
         buffer = self._buffer

@@ -15,7 +15,7 @@ from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import Arm, Decision, Query, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
-from banditd.ports.upstreams import Upstreams
+from banditd.ports.upstreams import Surface, Upstreams
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
@@ -146,8 +146,8 @@ class Gateway:
         """In [0, 1)."""
         return self._rng.random()
 
-    def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None:
-        """A call has ended: breakers and metrics hear of it at once. calls : whether the upstream was called."""
+    def tell(self, policy: str, attempt: Attempt, arm: Arm, surface: Surface, *, calls: bool) -> None:
+        """A call of ``arm`` has ended: breakers and metrics hear of it at once. calls : whether it was called."""
         outcome = attempt.error or "ok"
         self._metrics.count(self._metrics.gateway_attempts, policy, attempt.arm, outcome)
         if attempt.first_token_ms is not None:
@@ -155,6 +155,12 @@ class Gateway:
                 self._metrics.gateway_first_token, attempt.first_token_ms / 1e3, policy, attempt.arm
             )
         if calls:
+            self._metrics.gen_ai.called(
+                attempt,
+                operation=surface if surface == "embeddings" else "chat",
+                provider=self.upstreams.provider(arm.upstream or "", arm.upstream_model),
+                model=arm.upstream_model,
+            )
             self._breakers[policy].count(
                 attempt.arm, attempt.error, now_us=self._clock.now_us(), retry_after_s=attempt.retry_after_s
             )
