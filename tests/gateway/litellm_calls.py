@@ -1,7 +1,7 @@
 """Run with the interpreter of LiteLLM's environment: calls of ``kind: litellm`` by the real package, as JSON lines.
 
-``python litellm_calls.py SRC MORE_PACKAGES BASE_URL NAME...``: for every model of the fault upstream how a stream and a
-whole answer end.
+``python litellm_calls.py SRC MORE_PACKAGES BASE_URL NAME...``: for every model of the fault upstream how a stream and
+a whole answer end.
 """
 
 from __future__ import annotations
