@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from banditd.daemon.price_file import PriceFileWatcher
 from banditd.jobs.scheduler import Job
+from banditd.services.learning.context_values import ContextValues
 from banditd.services.money.amounts import AmountModels
 from banditd.services.upkeep.maintenance import MaintenanceService
 from banditd.settings import Settings
@@ -14,6 +15,7 @@ KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
 SUMS_S = 1.0
 AMOUNTS_S = 5.0
+CONTEXT_VALUES_S = 1.0
 OBSERVE_S = 15.0
 
 
@@ -23,6 +25,7 @@ def make_jobs(
     prices: PriceFileWatcher,
     amounts: AmountModels,
     add_up: Callable[[], Awaitable[None]],
+    context_values: ContextValues,
 ) -> list[Job]:
     """The daemon's background work."""
     jobs = settings.jobs
@@ -35,6 +38,7 @@ def make_jobs(
         Job(name="refit", run=maintenance.refit, interval_s=jobs.refit_s, everywhere=True),
         Job(name="integrity", run=maintenance.integrity, interval_s=jobs.integrity_s),
         Job(name="amounts", run=amounts.refresh, interval_s=AMOUNTS_S, everywhere=True),
+        Job(name="context_values", run=context_values.keep, interval_s=CONTEXT_VALUES_S, everywhere=True),
         Job(name="prices", run=prices.look, interval_s=PRICES_S, everywhere=True),
         Job(name="budgets", run=maintenance.keep_budgets, interval_s=KEEP_BUDGETS_S, everywhere=True),
         Job(name="observe", run=maintenance.observe, interval_s=OBSERVE_S, everywhere=True),

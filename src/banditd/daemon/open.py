@@ -26,7 +26,7 @@ from banditd.encoders.factory import open_encoder
 from banditd.jobs.scheduler import JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
-from banditd.ports import Encoder, Secrets
+from banditd.ports import Encoder, LearningStore, Secrets
 from banditd.services.arms import ArmService
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
@@ -35,6 +35,8 @@ from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import SoftExclusions, TrafficCaps
 from banditd.services.feedback import FeedbackService
 from banditd.services.input_hash import InputHash, InputRecord
+from banditd.services.learning.context_values import ContextValues
+from banditd.services.learning.inheriting import InheritingStore
 from banditd.services.learning.learner import Learner
 from banditd.services.learning.rewards import RewardService
 from banditd.services.money.amounts import AmountModels
@@ -87,6 +89,8 @@ class Workbench:
 
     encoder: Encoder
     storage: Storage
+    learning: LearningStore
+    context_values: ContextValues
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
     holder: str
@@ -117,7 +121,7 @@ async def open_services(
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
         jobs = JobScheduler(
-            make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up),
+            make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up, bench.context_values),
             leases=bench.storage.leases,
             store=bench.storage.jobs,
             clock=bench.clock,
@@ -181,9 +185,13 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
             )
         )
         clock = SystemClock()
+        context_values = ContextValues(runtimes=runtimes, store=storage.context_values)
+        await context_values.keep()
         yield Workbench(
             encoder=encoder,
             storage=storage,
+            learning=InheritingStore(storage.learning, {name: r.builder.schema for name, r in runtimes.items()}),
+            context_values=context_values,
             runtimes=runtimes,
             clock=clock,
             holder=holder_name(),
@@ -237,7 +245,7 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
     section = settings.learner
     return Learner(
         runtimes=bench.runtimes,
-        store=bench.storage.learning,
+        store=bench.learning,
         arms=bench.storage.arms,
         leases=bench.storage.leases,
         clock=bench.clock,
@@ -362,7 +370,7 @@ def _make_maintenance(
         accounts=storage.budgets,
         rewards=storage.rewards,
         defaults=services.rewards,
-        learning=storage.learning,
+        learning=bench.learning,
         maintenance=storage.maintenance,
         reports=storage.reports,
         jobs=storage.jobs,

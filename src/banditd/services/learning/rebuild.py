@@ -172,7 +172,7 @@ class _Refold:
             self._differ(item, new)
         elif counted is not None:
             self._note_estimated(item, counted)
-        self.recount.add(item, counted, own=True)
+        self.recount.add(item, counted, own=not item.inherited)
 
     def report(
         self, policy: str, *, segments: int, difference: float, damages: list[Damage], complete: bool
