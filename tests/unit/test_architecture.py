@@ -22,20 +22,13 @@ WANTED_PARAMETERS = 8
 # Files and constructors above what is wanted. They may only shrink: lower a number when you can, add none.
 LONG_FILES = {
     "bandit/state.py": 399,
-    "daemon/open.py": 394,
     "services/learning/learner.py": 389,
     "settings/__init__.py": 398,
     "storage/archive/moves.py": 376,
     "storage/arms.py": 392,
     "storage/dialect.py": 398,
 }
-LONG_CONSTRUCTORS = {
-    "replay/decider.py: InProcessDecider": 10,
-    "services/gateway/gateway.py: Gateway": 9,
-    "services/learning/learner.py: Learner": 11,
-    "services/upkeep/maintenance.py: MaintenanceService": 17,
-    "upstreams/stream.py: HttpStream": 10,
-}
+LONG_CONSTRUCTORS: dict[str, int] = {}
 
 THIRD_PARTY: dict[str, set[str]] = {
     "core": {"numpy"},
