@@ -10,6 +10,7 @@ import copy
 import functools
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 import warnings
@@ -30,6 +31,9 @@ KEPT = {"BANDITD_DATA", "BANDITD_TEST_POSTGRES_URL"}
 
 for name in [name for name in os.environ if name.startswith("BANDITD_") and name not in KEPT]:
     del os.environ[name]
+# Tests start hundreds of daemons: what is compiled is kept, or each would compile the whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
