@@ -1,7 +1,6 @@
 """The composition root: opens every part in order, hands the parts to each other, closes them in reverse.
 
-The only place that knows all of them. ``open_services`` is what the server runs on; ``open_workbench`` is what
-commands that work on the database without serving (rebuild, export) run on.
+The only place that knows all of them. Commands that work on the database without serving stand on ``workbench.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.differences import compare_with_files
-from banditd.daemon.gateway import open_gateway
+from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.reports import make_reports, make_tag_reports
@@ -220,6 +219,7 @@ def _make_services(
             clock=clock,
             metrics=metrics,
             wake_learner=learner.wake,
+            reference_waits_s=reference_waits_s(settings),
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,

@@ -43,7 +43,11 @@ def describe(routes: Sequence[Route], *, version: str) -> bytes:
     """The whole description as JSON bytes."""
     models = {Problem} | {m for r in routes for m in (r.body, r.error_model, *r.answers.values()) if m is not None}
     pairs = [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)]
-    _, definitions = models_json_schema(pairs, ref_template=_REF, schema_generator=DescribedJsonSchema)  # type: ignore[arg-type]  # the mode is a literal
+    _, definitions = models_json_schema(
+        pairs,  # type: ignore[arg-type]  # the mode is a literal
+        ref_template=_REF,
+        schema_generator=DescribedJsonSchema,
+    )
     paths: dict[str, Json] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
