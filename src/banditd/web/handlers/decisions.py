@@ -14,7 +14,7 @@ from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_decision
 from banditd.web.idempotency import request_key
-from banditd.web.json import encode, json_answer
+from banditd.web.json import encode, json_answer, paced_answer
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
@@ -46,7 +46,7 @@ async def page(api: Api, request: web.Request) -> web.Response:
         before_id=requested.before_id,
         limit=requested.limit,
     )
-    return json_answer(await api.services.reports.decisions(filters))
+    return await paced_answer(await api.services.reports.decisions(filters))
 
 
 async def get(api: Api, request: web.Request) -> web.Response:

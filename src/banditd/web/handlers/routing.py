@@ -129,14 +129,14 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         session_id=requested.session_id or None,
         new_session_arm=requested.new_session_arm,
         reference=requested.reference or None,
-        tags=_stated(requested.tags) if requested.tags else _NOTHING,
+        tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
         dry_run=requested.dry_run,
         explain=requested.explain,
         defer_activation=requested.defer_activation,
     )
 
 
-def _stated(tags: dict[str, str]) -> dict[str, str]:
+def stated_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags without empty ones: a client's variable that is not set is no value."""
     return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
 
