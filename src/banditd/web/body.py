@@ -75,6 +75,19 @@ async def read_optional_model(request: web.Request, model: type[_Model]) -> _Mod
     return await validated(model.model_validate_json, model, await read_body(request) or b"{}")
 
 
+async def read_with_items(body: bytes, model: type[_Model], field: str, item: type[_Item]) -> _Model:
+    """The validated body, of which the items in ``field`` are checked one by one where the body holds many values.
+
+    Raises BadRequestError, InvalidFieldsError.
+    """
+    parsed = _parsed_many(body, model) if len(body) > _AT_ONCE_BYTES else None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get(field), list):
+        return await validated(model.model_validate_json, model, body)
+    items = await _read_each(parsed[field], item, f"/{field}")
+    rest = to_json(parsed | {field: []})
+    return (await validated(model.model_validate_json, model, rest)).model_copy(update={field: items})
+
+
 async def read_items(body: bytes, whole: type[_Model], field: str, item: type[_Item]) -> list[_Item]:
     """The items of a body that is many, checked one by one: others run in between.
 

@@ -17,7 +17,7 @@ from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
 from banditd.web.answers import decision_answer
 from banditd.web.api import Api
-from banditd.web.body import read_body, read_items, validated
+from banditd.web.body import read_body, read_items, read_with_items
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
@@ -33,10 +33,10 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Route one query."""
     started = perf_counter()
     try:
-        requested = await validated(RouteRequest.model_validate_json, RouteRequest, await read_body(request))
+        requested = await read_with_items(await read_body(request), RouteRequest, "messages", Message)
         query = to_query(requested, api.config.max_input_chars, key_name=request.get(KEY_NAME))
         if "Idempotency-Key" in request.headers:
-            query = replace(query, request_key=request_key(request, "route", requested))
+            query = replace(query, request_key=await request_key(request, "route", requested))
         decision = await api.services.routing.route(query)
     except BanditdError as error:
         api.metrics.count(api.metrics.route_errors, error.code)
