@@ -46,7 +46,8 @@ class PolicyState:
         known = {} if settings.prior is None else {arm: sums.n for arm, sums in settings.prior.arms.items()}
         self.arm_changes = ArmChanges(self._epochs, schema.n_features, known)
         self._hyperparameters = _first_scales(schema, settings.prior)
-        self._folded = self._tuned_at = 0  # net number of rewarded decisions: now, and at the last fit
+        self._folded = self._tuned_at = 0  # net number of rewarded decisions now; rewards at the last fit
+        self._others = 0  # net number of rewards of arms that did not serve
         self._unfitted = 0  # folds that the last fit did not see, corrections too
         self._fitting = (0, 0)  # what the fit under way sees more than the last: rewarded decisions, folds
         self._arms: tuple[ArmPrior, ...] = ()
@@ -141,7 +142,17 @@ class PolicyState:
         self._stale = True
         self._snapshot = None
 
-    def fold(self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float, first: bool = True) -> None:
+    def fold(
+        self,
+        *,
+        arm: str,
+        epoch: int,
+        x: FloatArray,
+        weight: float,
+        reward: float,
+        first: bool = True,
+        served: bool = True,
+    ) -> None:
         """Add one reward; with a negative weight take an earlier one out. O(d^2).
 
         Parameters
@@ -150,6 +161,8 @@ class PolicyState:
         epoch : the decision's; a newer one than the current advances to it.
         x : float64, shape (n_features,). weight : not 0. reward : in [0, 1].
         first : its decision had no reward before; corrections say nothing about whether the arm has changed.
+        served : whether the arm answered that decision. The reward of one that did not teaches alike, but is no
+            rewarded decision more: evidence does not age by it, and no change is looked for in what was not drawn.
 
         Raises
         ------
@@ -158,7 +171,7 @@ class PolicyState:
         check_row(x, self.schema.n_features, weight, reward)
         if epoch > self._epochs.epoch:
             self.advance_to(epoch)
-        signal = self._look(arm, epoch, x, weight, reward) if first and weight > 0 else None
+        signal = self._look(arm, epoch, x, weight, reward) if first and served and weight > 0 else None
         scale = self._epochs.fold(arm, epoch, x, weight, reward)
         index = self._index.get(arm)
         if index is not None and not self._stale:
@@ -169,7 +182,11 @@ class PolicyState:
                 self._ridge.rebuild_arm(index, self._evidence_of(index))
         self._snapshot = None
         self._unfitted += 1
-        self._folded += 1 if weight > 0 else -1
+        net = 1 if weight > 0 else -1
+        if served:
+            self._folded += net
+        else:
+            self._others += net
         if signal is not None:
             self._act(signal)
         due = self._folded // self.settings.epoch_decisions
@@ -205,11 +222,11 @@ class PolicyState:
     def tune_due(self, *, requested: bool = False) -> bool:
         """Have enough rewards come since the last fit? Where a fit is ``requested``, any that it did not see are."""
         grown = 0 if requested and self._unfitted else int(self._tuned_at * TUNING_GROWTH)
-        return self.settings.tune and bool(self._arms) and self._folded >= max(FIRST_TUNING, grown)
+        return self.settings.tune and bool(self._arms) and self._folded + self._others >= max(FIRST_TUNING, grown)
 
     def tuning(self) -> TuningTask:
         """A fit of the hyperparameters on a copy of the sums, to be run anywhere, while folding goes on."""
-        self._fitting = (self._folded - self._tuned_at, self._unfitted)
+        self._fitting = (self._folded + self._others - self._tuned_at, self._unfitted)
         self._refresh()
         arms = tuple(
             ArmEvidence(
@@ -248,6 +265,7 @@ class PolicyState:
         return json.dumps(
             {
                 "folded": self._folded,
+                "others": self._others,
                 "tuned_at": self._tuned_at,
                 "unfitted": self._unfitted,
                 "epoch": self._epochs.epoch,
@@ -291,6 +309,7 @@ class PolicyState:
         if learner is not None:
             counters = json.loads(learner)
             self._folded, self._tuned_at = int(counters["folded"]), int(counters["tuned_at"])
+            self._others = int(counters.get("others", 0))
             self._unfitted = int(counters.get("unfitted", max(self._folded - self._tuned_at, 0)))
             self._epochs.epoch = int(counters["epoch"])
             self._epochs.base_epoch = int(counters["base_epoch"])

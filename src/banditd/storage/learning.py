@@ -10,11 +10,12 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
 from banditd.storage import dialect
+from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
 from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids, with_places
@@ -22,6 +23,7 @@ from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
     FIXED_ARM_COUNTS,
     FIXED_ARM_SUMS,
+    arm_fold_queue,
     contribution,
     delay_count,
     fold_queue,
@@ -36,6 +38,7 @@ LEARNER_LEASE: Final = "learner"
 SNAPSHOTS_KEPT: Final = 200
 SNAPSHOTS_THINNED: Final = 64  # of older ones every so many-th is kept, of those far older every square of it, ...
 _CHUNK: Final = 500
+_QUEUES: Final = (fold_queue, arm_fold_queue)
 _REWARD_SUMS: Final = (
     "rewards",
     *FIXED_ARM_SUMS[:FIXED_ARM_COUNTS],
@@ -83,19 +86,26 @@ class SqlLearningStore:
         return await self._database.read(lambda connection: _claim(connection, policy, schema_hash, limit))
 
     async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
-        query = select(func.count()).select_from(fold_queue)
-        if schemas is not None:
-            mine = [part for policy, schema_hash in schemas.items() for part in _queued_for(policy, schema_hash)]
-            query = query.where(or_(false(), *mine))
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+        def work(connection: Connection) -> int:
+            depth = 0
+            for queue in _QUEUES:
+                query = select(func.count()).select_from(queue)
+                if schemas is not None:
+                    mine = [part for one in schemas.items() for part in _queued_for(queue, *one)]
+                    query = query.where(or_(false(), *mine))
+                depth += connection.execute(query).scalar_one()
+            return depth
+
+        return await self._database.read(work)
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
         def work(connection: Connection) -> frozenset[str]:
             return frozenset(
                 policy
                 for policy, schema_hash in schemas.items()
+                for queue in _QUEUES
                 if connection.execute(
-                    select(fold_queue.c.queue_id).where(or_(*_queued_for(policy, schema_hash))).limit(1)
+                    select(queue.c.queue_id).where(or_(*_queued_for(queue, policy, schema_hash))).limit(1)
                 ).first()
             )
 
@@ -155,14 +165,16 @@ class SqlLearningStore:
             return LeaseLostError(f"The state of policy {fold.policy} is no longer at {fold.base_version}.")
         self._write_segments(connection, fold)
         self._write_contributions(connection, fold)
+        write_other_contributions(connection, self._database.engine, fold)
         self._count(connection, fold)
         self._write_snapshot(connection, fold)
-        for chunk in _chunks(fold.queue_ids):
-            connection.execute(delete(fold_queue).where(fold_queue.c.queue_id.in_(chunk)))
-        for schema_hash, queue_ids in fold.set_aside.items():
-            aside = update(fold_queue).values(policy=fold.policy, schema_hash=schema_hash)
-            for chunk in _chunks(queue_ids):
-                connection.execute(aside.where(fold_queue.c.queue_id.in_(chunk)))
+        for queue in _QUEUES:
+            for chunk in _chunks(fold.queue_ids):
+                connection.execute(delete(queue).where(queue.c.queue_id.in_(chunk)))
+            for schema_hash, queue_ids in fold.set_aside.items():
+                aside = update(queue).values(policy=fold.policy, schema_hash=schema_hash)
+                for chunk in _chunks(queue_ids):
+                    connection.execute(aside.where(queue.c.queue_id.in_(chunk)))
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:
@@ -304,24 +316,26 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
 def _claim(connection: Connection, policy: str, schema_hash: str | None, limit: int) -> list[FoldItem]:
     queued: list[str] = []
     # Part by part: each is a range of the index, all at once would be sorted whole.
-    for part in _queued_for(policy, schema_hash):
-        query = select(fold_queue.c.decision_id).where(part)
-        rows = connection.execute(query.order_by(fold_queue.c.queue_id).limit(limit - len(queued)))
-        queued.extend(rows.scalars())
+    for queue in _QUEUES:
+        for part in _queued_for(queue, policy, schema_hash):
+            query = select(queue.c.decision_id).where(part)
+            rows = connection.execute(query.order_by(queue.c.queue_id).limit(limit - len(queued)))
+            queued.extend(rows.scalars())
     return fold_items(connection, list(dict.fromkeys(queued)))
 
 
-def _queued_for(policy: str, schema_hash: str | None) -> list[ColumnElement[bool]]:
+def _queued_for(queue: Table, policy: str, schema_hash: str | None) -> list[ColumnElement[bool]]:
     """Rows of the queue that a learner of that schema takes: first those that were set aside for it, then new ones.
 
     An older replica sets rows aside under a policy that is called "policy schema_hash".
     """
-    c = fold_queue.c
+    c = queue.c
     new = (c.policy == policy) & c.schema_hash.is_(None)
     if schema_hash is None:
         return [new]
+    aside = (c.policy == policy) & (c.schema_hash == schema_hash)
     by_older = (c.policy == f"{policy} {schema_hash}") & c.schema_hash.is_(None)
-    return [(c.policy == policy) & (c.schema_hash == schema_hash), by_older, new]
+    return [aside, by_older, new] if queue is fold_queue else [aside, new]
 
 
 def _changes(delta: StatDelta) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from banditd.storage.schema import (
     CLUSTER_SUMS,
     INTEGER_SUMS,
     SUMS,
+    arm_fold_queue,
     arm_total,
     cluster_stat,
     decision,
@@ -97,12 +98,12 @@ class SqlReportReader:
 
     async def totals(self) -> Mapping[str, int]:
         counted = select(row_count.c.name, func.sum(row_count.c.rows)).group_by(row_count.c.name)
-        queued = select(func.count()).select_from(fold_queue)
+        queues = [select(func.count()).select_from(queue) for queue in (fold_queue, arm_fold_queue)]
 
         def work(connection: Connection) -> dict[str, int]:
             rows = {name: int(total) for name, total in connection.execute(counted)}
             totals = {name: rows.get(name, 0) for name in _COUNTED}
-            return totals | {"queue": connection.execute(queued).scalar_one()}
+            return totals | {"queue": sum(connection.execute(queue).scalar_one() for queue in queues)}
 
         await self._journal.catch_up()
         return await self._database.read(work, report=True)

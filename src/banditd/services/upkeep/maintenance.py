@@ -22,7 +22,7 @@ from banditd.ports import (
     ReportReader,
     RewardLog,
 )
-from banditd.services.learning.folding import contribution_of
+from banditd.services.learning.folding import contribution_of, other_contributions_of
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 
@@ -190,7 +190,8 @@ class MaintenanceService:
                 if not item.queue_ids
                 and item.damage is None
                 and item.schema_hash == runtime.builder.schema.hash
-                and contribution_of(item) != item.contribution
+                and (contribution_of(item), other_contributions_of(item))
+                != (item.contribution, item.other_contributions)
             ]
             if wrong:
                 raise InvariantError(
