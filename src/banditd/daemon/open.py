@@ -17,7 +17,7 @@ import numpy as np
 from banditd import __version__
 from banditd.daemon.background import make_jobs
 from banditd.daemon.differences import compare_with_files
-from banditd.daemon.gateway import open_gateway
+from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.names import database_url, deadlines_of, holder_name, writer_name
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.reports import make_reports, make_tag_reports
@@ -285,6 +285,7 @@ def _make_services(
             clock=clock,
             metrics=metrics,
             wake_learner=learner.wake,
+            reference_waits_s=reference_waits_s(settings),
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
