@@ -89,9 +89,11 @@ class Model:
         return {arm: put for arm, put in merged.items() if put is not None}
 
 
-said = st.tuples(st.sampled_from(sorted(SOURCES)), st.sampled_from((None, *ARMS)), st.sampled_from((0.0, 0.3, 1.0)))
+stated = st.tuples(st.sampled_from(sorted(SOURCES)), st.sampled_from((None, *ARMS)), st.sampled_from((0.0, 0.3, 1.0)))
 steps = st.lists(
-    st.one_of(said, said, st.tuples(st.just("served"), st.sampled_from(ARMS)), st.tuples(st.just("retract"), said)),
+    st.one_of(
+        stated, stated, st.tuples(st.just("served"), st.sampled_from(ARMS)), st.tuples(st.just("retract"), stated)
+    ),
     min_size=2,
     max_size=9,
 )
@@ -184,13 +186,13 @@ async def test_the_arm_that_served_is_the_decision_itself(open_daemon: OpenDaemo
 
 async def test_a_retry_finds_its_first_try_whoever_has_served_by_now(daemon: Daemon) -> None:
     made = await route(daemon, candidates=("small",))
-    said = [{"arm": arm, "idempotency_key": f"k-{arm}"} for arm in ARMS] + [{"arm": arm} for arm in ARMS]
-    first = [await reward(daemon, made, 0.5, **one) for one in said]
+    words = [{"arm": arm, "idempotency_key": f"k-{arm}"} for arm in ARMS] + [{"arm": arm} for arm in ARMS]
+    first = [await reward(daemon, made, 0.5, **one) for one in words]
     assert [receipt.arm for receipt in first] == [None, "large", None, "large"]
     before = await contributions(daemon, made)
     for served in ("large", "small"):
         await daemon.services.rewards.report_usage(UsageReport(decision_id=made, served_arm=served))
-        again = [await reward(daemon, made, 0.5, **one) for one in said]
+        again = [await reward(daemon, made, 0.5, **one) for one in words]
         assert all(receipt.duplicate for receipt in again)
         assert [receipt.reward_id for receipt in again] == [receipt.reward_id for receipt in first]
         assert await contributions(daemon, made) == before  # who served changes whose reward is the decision's own
