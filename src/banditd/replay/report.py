@@ -93,7 +93,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
 
 
 def _probes(plan: Plan, runs: Sequence[SeedRun]) -> dict[str, object] | None:
-    """The share of the rows with every arm's score reported, and how many rewards of other arms that gave per seed."""
+    """The share of the rows with every arm's score reported, and how many rewards of other arms a seed had."""
     if not plan.options.probes:
         return None
     return {"share": plan.options.probes, "rewards": float(np.mean([run.probe_rewards for run in runs]))}

@@ -20,6 +20,7 @@ from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
 from banditd.storage.keys import forget_keys
 from banditd.storage.migrate import current_revision
+from banditd.storage.queues import QUEUES
 from banditd.storage.schema import (
     CLUSTER_SUMS,
     SUMS,
@@ -61,7 +62,6 @@ _OF_A_DECISION: Final = (
     usage_report, activation, abandonment, decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
-_QUEUES: Final = (fold_queue, arm_fold_queue)
 
 
 class SqlMaintenance:
@@ -143,7 +143,7 @@ class SqlMaintenance:
         oldest = (
             select(c.decision_id)
             .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
-            .where(*(not_(exists().where(q.c.decision_id == c.decision_id, *_new(q, c.policy))) for q in _QUEUES))
+            .where(*(not_(exists().where(q.c.decision_id == c.decision_id, *_new(q, c.policy))) for q in QUEUES))
             .order_by(c.decision_id)
             .limit(limit)
         )
@@ -153,7 +153,7 @@ class SqlMaintenance:
         for start in range(0, len(ids), _CHUNK):
             chunk = ids[start : start + _CHUNK]
             queued: set[str] = set()
-            for queue in _QUEUES:
+            for queue in QUEUES:
                 waiting = select(c.decision_id).join(queue, queue.c.decision_id == c.decision_id)
                 queued |= set(
                     connection.execute(waiting.where(c.decision_id.in_(chunk), *_new(queue, c.policy))).scalars()
