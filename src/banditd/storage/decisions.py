@@ -22,6 +22,7 @@ from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
+from banditd.storage.arm_rewards import release_arms
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     unpack_charges,
@@ -203,6 +204,7 @@ class SqlDecisionLog:
         released = connection.execute(update(reward_event).where(held).values(status="recorded")).rowcount
         if released:
             queue_decisions(connection, [(decision_id, found.policy)], at_us)
+        release_arms(connection, decision_id, found.policy, at_us)
         self._charge_again(connection, decision_id, at_us)
         return True, False
 
