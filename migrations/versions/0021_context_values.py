@@ -1,6 +1,6 @@
 """Context tags: which column each value of a tag has.
 
-Revision 0020, after 0019. Safe before the code: an older replica knows no context tags.
+Revision 0021, after 0020. Safe before the code: an older replica knows no context tags.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
