@@ -148,7 +148,8 @@ class LearningStore(Protocol):
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
         """Those of the policies (to the hash of their schema) with rows in the queue that any learner, of an older
-        release too, would take; cheap at any length."""
+        release too, would take; cheap at any length.
+        """
 
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""
