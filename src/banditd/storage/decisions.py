@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
-from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.errors import BanditdError, NotFoundError, StorageUnavailableError
 from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
 from banditd.core.references import Reference
@@ -80,8 +80,25 @@ class SqlDecisionLog:
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         if not decisions:
             return Committed()
-        committed: Committed = await self._database.write_batched(self._append, decisions)
+        try:
+            committed: Committed = await self._database.write_batched(self._append, decisions)
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            if len(decisions) == 1:
+                raise
+            # Nothing of them is stored. One may hold what cannot be: the others do not share its fate.
+            return await self._append_singly(decisions)
         return committed
+
+    async def _append_singly(self, decisions: Sequence[Decision]) -> Committed:
+        whole = Committed()
+        for made in decisions:
+            try:
+                whole = whole.beside(await self.append([made]))
+            except Exception as error:
+                whole = whole.beside(Committed(failed={made.decision_id: error}))
+        return whole
 
     def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
         batches, repeated = take_repeated(connection, batches_in_hand)
