@@ -121,9 +121,9 @@ class TurnDecider:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
-                drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
                 rest = [i for i in rest if i not in made]
                 if rest:
+                    drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
                     await pace.step()
         except BaseException:
             # Nobody will commit them.
@@ -144,7 +144,7 @@ class TurnDecider:
             policy = prepared[i].runtime.name
             return [*touched[i], policy] if policy in counting else touched[i]
 
-        return next_wave(rest, touches, lambda i: len(prepared[i].accounts))
+        return next_wave(rest, touches if counting else touched.__getitem__, lambda i: len(prepared[i].accounts))
 
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
@@ -270,7 +270,7 @@ class TurnDecider:
 
 def turn_size(prepared: Sequence[Prepared]) -> int:
     """How many of these may be decided before others have the event loop: fewer where there are many arms."""
-    n_arms = max((len(one.runtime.view.arms) for one in prepared), default=1)
+    n_arms = max((len(runtime.view.arms) for runtime in {one.runtime for one in prepared}), default=1)
     return max(1, min(MOST_QUERIES, MOST_CELLS // max(n_arms, 1)))
 
 
