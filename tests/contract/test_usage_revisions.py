@@ -95,6 +95,22 @@ async def test_a_failed_call_costs_nothing_unless_its_figures_are_told(storage, 
     assert (await spend(storage))["cheap"][2] == 1
 
 
+@pytest.mark.parametrize("began", [True, False])
+async def test_who_fails_in_anothers_stead_has_its_own_price_and_failure(storage, make, began):
+    """Only an answer that had begun was served: what is thought of it, and the session, are its arm's."""
+    for name in ("cheap", "dear"):
+        await storage.arms.add(make.arm(name))
+    decision_id = await decided(storage, make)
+    broke = Attempt(arm="dear", error="transport", input_tokens=9, first_token_ms=20.0 if began else None)
+    told = UsageReport(decision_id=decision_id, attempts=(Attempt(arm="cheap", error="overload"), broke))
+    settled = await storage.rewards.report_usage(told, lambda arm, _: {"cheap": 1.0, "dear": 30.0}[arm.arm])
+    assert (settled.cost_usd, settled.after.served_arm) == (30.0, "dear" if began else None)
+    assert await charged(storage) == pytest.approx(30.0)
+    sums = await spend(storage)
+    assert sums["cheap"] == (0.0, 0, 1, 0)
+    assert sums["dear"] == (pytest.approx(30.0), 9, 1, 1)
+
+
 async def test_attempts_are_charged_and_counted_for_their_own_arms(storage, make):
     for name in ("cheap", "dear"):
         await storage.arms.add(make.arm(name))

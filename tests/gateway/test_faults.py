@@ -223,6 +223,14 @@ async def test_an_answer_that_broke_off_is_charged_for_what_came(serve: Serve, f
     assert row["usage"]["cost_usd"] > 0
 
 
+async def test_who_began_to_answer_in_anothers_stead_has_served(serve: Serve, faulty: Faulty) -> None:
+    async with serve("500", "cut") as served, client(served) as ai:
+        with pytest.raises(openai.APIError):
+            await read(ai)
+        [row] = await settled(served)
+    assert (row["arm"], row["usage"]["served_arm"], row["usage"]["error"]) == ("500", "cut", "transport")
+
+
 async def test_keys_are_nowhere(
     serve: Serve, faulty: Faulty, capfd: pytest.CaptureFixture[str], tmp_path: Any
 ) -> None:

@@ -16,7 +16,8 @@ from tests.walks.conftest import OpenDaemon, leads, make_settings
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.core.errors import InvariantError
-from banditd.daemon.open import Daemon, Workbench, open_services, open_workbench
+from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.workbench import Workbench, open_workbench
 from banditd.services.learning.rebuild import RebuildReport, rebuild
 from banditd.services.upkeep.export import export_log
 from banditd.storage import dialect

@@ -10,7 +10,7 @@ from tests.walks.conftest import OpenDaemon
 
 from banditd.core.types import Query
 from banditd.daemon.open import Daemon
-from banditd.replay.decider import InProcessDecider, Row
+from banditd.replay.decider import InProcessDecider, Row, Terms
 from banditd.replay.prices import Tariff
 from banditd.services.bundle import RewardInput
 
@@ -59,7 +59,7 @@ async def test_a_replay_draws_from_the_daemons_vectors(
             contexts=contexts,
             seed=3,
             tariff=Tariff.of_means(COST_USD, len(TEXTS)),
-            **replayed,
+            terms=Terms(**replayed),
         )
         routing._decider._rng = np.random.default_rng([3, 1])  # type: ignore[attr-defined]
         for row, text in enumerate(TEXTS):

@@ -62,9 +62,10 @@ def repeated(report: UsageReport, *, cost_usd: float | None, revision: int) -> S
 def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
     """The same report in one form: ``served_arm`` None where the chosen arm served, figures those of the answer.
 
-    Attempts tell who served: the last that answered, else nobody, and then the last one's failure is ``error``. What
-    an older client says with ``served_arm`` and ``error`` becomes two attempts. The attempt that answered (or failed
-    last) has the figures of the report, and gives those that the report leaves out.
+    Attempts tell who served: the last that answered, else the last of all where it had begun to, and else nobody.
+    Where none answered, the last one's failure is ``error``. What an older client says with ``served_arm`` and
+    ``error`` becomes two attempts. The attempt that answered (or failed last) has the report's figures, and gives
+    those that the report leaves out.
     """
     attempts = report.attempts
     if not attempts and report.error is not None and report.served_arm not in (None, chosen_arm):
@@ -79,8 +80,8 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
         reported["latency_ms"] = main.latency_ms
     reported = {name: getattr(main, name) if value is None else value for name, value in reported.items()}
     answered = main.error is None
-    # Whose answer a client left is who served: what it thinks of it, and what it cost, is that arm's.
-    gave = answered or main.error == "client_gone"
+    # Whose answer a client left, or saw break off, is who served: what it thinks of it is that arm's.
+    gave = answered or main.error == "client_gone" or main.first_token_ms is not None
     return replace(
         report,
         served_arm=main.arm if gave and main.arm != chosen_arm else None,

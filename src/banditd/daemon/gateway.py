@@ -12,7 +12,7 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayRules
-from banditd.services.gateway.gateway import Gateway
+from banditd.services.gateway.gateway import ELSEWHERE_WAITS_S, Gateway
 from banditd.services.learning.rewards import RewardService
 from banditd.services.policy import PolicyRuntime
 from banditd.settings import Settings
@@ -23,6 +23,11 @@ def is_on(settings: Settings) -> bool:
     """Whether the daemon calls arms itself: as said, else where there are upstreams."""
     stated = settings.gateway.enabled
     return bool(settings.upstreams) if stated is None else stated
+
+
+def reference_waits_s(settings: Settings) -> tuple[float, ...]:
+    """How long a reward waits for the id of an answer to be settled, which may happen on any replica."""
+    return ELSEWHERE_WAITS_S if is_on(settings) else ()
 
 
 @asynccontextmanager

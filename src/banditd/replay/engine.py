@@ -20,7 +20,7 @@ from banditd.core.errors import InvariantError
 from banditd.core.types import Context, FeatureSchema, FloatArray
 from banditd.deciding.keeper import PromiseRule
 from banditd.replay.contexts import build_contexts
-from banditd.replay.decider import Decider, InProcessDecider, Row, Served
+from banditd.replay.decider import Decider, InProcessDecider, Row, Served, Terms
 from banditd.replay.feedback import Feedback
 from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan, SeedRun, make_plan
@@ -169,9 +169,7 @@ def play_seed(
         contexts=contexts,
         seed=seed,
         tariff=plan.tariff(),
-        cost_weight=plan.options.cost_weight or 0.0,
-        budget_usd=budget,
-        promise=_promise(plan, schema),
+        terms=Terms(cost_weight=plan.options.cost_weight or 0.0, budget_usd=budget, promise=_promise(plan, schema)),
     )
     played = asyncio.run(play(plan, decider, seed, progress))
     if seed == 0 and plan.options.keep_prior:

@@ -111,7 +111,7 @@ class GatewaySettings(Section):
     )
     response_id: Literal["upstream", "decision"] = Field(
         "upstream",
-        description="id of an answer of /v1/chat/completions: the upstream's own, or chatcmpl-<decision_id>",
+        description="id of an answer: the upstream's own, or made of the decision's (chatcmpl-, msg_, resp_)",
     )
 
     @model_validator(mode="after")

@@ -75,7 +75,7 @@ def read_page(connection: Connection, filters: DecisionFilter) -> list[dict[str,
 
 def read_search_end(connection: Connection, filters: DecisionFilter, rows: int) -> str | None:
     """The id ``rows`` decisions back, by the filters that an index serves: that index alone is read."""
-    indexed = replace(filters, cluster=None, explored=None, text=None)
+    indexed = replace(filters, cluster=None, explored=None, text=None, tag=None)
     query = select(decision.c.decision_id).where(*_conditions(indexed)).order_by(decision.c.decision_id.desc())
     return connection.execute(query.limit(1).offset(rows - 1)).scalar()
 

@@ -88,11 +88,13 @@ class Pricing:
 def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) -> dict[str, Any]:
     """The row of a normalised report; its attempts are under ``attempts``, which is no column."""
     server = report.served_arm or made.arm
-    own = pricing.cost_usd(made.policy, server, made.created_at_us, report)
-    if own is None and report.error is not None:
-        own = 0.0
     attempts = [_attempt_row(made, i, one, pricing) for i, one in enumerate(report.attempts)]
     main = main_attempt(report.attempts) if attempts else -1
+    # Figures are those of one attempt, and so is their price: an arm may fail in another's stead, too.
+    priced = report.attempts[main].arm if attempts else server
+    own = pricing.cost_usd(made.policy, priced, made.created_at_us, report)
+    if own is None and report.error is not None:
+        own = 0.0
     if attempts:
         attempts[main]["cost_usd"] = own
     others_usd = math.fsum(row["cost_usd"] for i, row in enumerate(attempts) if i != main)
@@ -259,13 +261,13 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
     increments = increments.of(made.policy, bucket_of(made.created_at_us), readable_tags(made.tags))
     _compare(increments, made, row, sign)
     own_usd = charged_usd(row, made) - (row["attempts_usd"] or 0.0)
-    _count(increments, made, row["arm"], row, own_usd, sign, reports=not row["estimated"])
     report_attempts = row["attempts"]
-    if report_attempts:
-        main = main_attempt(tuple(_attempt_of(one) for one in report_attempts))
-        for ordinal, one in enumerate(report_attempts):
-            if ordinal != main:
-                _count(increments, made, one["arm"], {**one, "latency_ms": None}, one["cost_usd"], sign)
+    main = main_attempt(tuple(_attempt_of(one) for one in report_attempts)) if report_attempts else -1
+    arm = report_attempts[main]["arm"] if report_attempts else row["arm"]  # who failed last may not be who was drawn
+    _count(increments, made, arm, row, own_usd, sign, reports=not row["estimated"])
+    for ordinal, one in enumerate(report_attempts):
+        if ordinal != main:
+            _count(increments, made, one["arm"], {**one, "latency_ms": None}, one["cost_usd"], sign)
 
 
 def _count(

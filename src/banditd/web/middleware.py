@@ -23,6 +23,7 @@ from banditd.obs.metrics import Metrics
 from banditd.obs.tally import Count, Spread
 from banditd.web.access import AccessLog
 from banditd.web.api import Failed, Route
+from banditd.web.gateway.failures import failure_form
 from banditd.web.intake import Intake
 from banditd.web.keys import INTAKE, KEY_NAME, SEES_DETAILS
 from banditd.web.origin import Doorman
@@ -116,13 +117,13 @@ class Walk:
                 response = await handler(request)
             except (BanditdError, web.HTTPException) as raised:
                 error = raised
-                response = entry.failed(raised, request_id)
+                response = (failure_form(request) or entry.failed)(raised, request_id)
                 if response.status == 500:  # one of ours, but a bug all the same
                     logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
             except Exception as raised:
                 error = raised
                 logger.exception("request.failed", extra={"method": entry.method, "route": entry.path})
-                response = entry.failed(raised, request_id)
+                response = (failure_form(request) or entry.failed)(raised, request_id)
             headers = response.headers
             headers["x-request-id"] = request_id
             headers["Server"] = self._server

@@ -6,8 +6,6 @@ from operator import attrgetter
 from typing import Final
 
 from banditd.web.api import BATCH_BODY, BodyRule, Route
-from banditd.web.gateway.forms import chat_failure
-from banditd.web.gateway.messages_form import messages_failure
 from banditd.web.handlers import (
     arms,
     chat,
@@ -107,38 +105,38 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/chat/completions", handler=chat.create, operation="chat",
         summary="Answer a chat: decide, call the arm's upstream, stream it through, settle", tag="gateway",
         scope="chat", body=chat_schemas.ChatRequest, answers={200: chat_schemas.ChatAnswer},
-        takes=_GATEWAY_BODY, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
+        takes=_GATEWAY_BODY, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
     ),
     Route(
         method="POST", path="/v1/messages", handler=messages.create, operation="messages",
         summary="The same in Anthropic's form", tag="gateway",
         scope="chat", body=message_schemas.MessagesRequest, answers={200: message_schemas.MessagesAnswer},
-        takes=_GATEWAY_BODY, failed=messages_failure, error_model=message_schemas.AnthropicErrorAnswer,
+        takes=_GATEWAY_BODY, error_model=message_schemas.AnthropicErrorAnswer,
         problems=_GATEWAY,
     ),
     Route(
         method="POST", path="/v1/messages/count_tokens", handler=messages.count_tokens, operation="countTokens",
         summary="Count the tokens of a request in Anthropic's form; nothing is recorded", tag="gateway",
         scope="chat", body=message_schemas.MessagesRequest, answers={200: message_schemas.TokenCount},
-        takes=_GATEWAY_BODY, failed=messages_failure, error_model=message_schemas.AnthropicErrorAnswer,
+        takes=_GATEWAY_BODY, error_model=message_schemas.AnthropicErrorAnswer,
         problems=_GATEWAY,
     ),
     Route(
         method="POST", path="/v1/responses", handler=responses.create, operation="responses",
         summary="The same in the form of OpenAI's responses, by arms whose upstream speaks it", tag="gateway",
         scope="chat", body=message_schemas.ResponsesRequest, answers={200: message_schemas.ResponsesAnswer},
-        takes=_GATEWAY_BODY, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
+        takes=_GATEWAY_BODY, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
     ),
     Route(
         method="POST", path="/v1/embeddings", handler=embeddings.create, operation="embeddings",
         summary="Embed texts by one arm: metered, never explored", tag="gateway",
         scope="chat", body=message_schemas.EmbeddingsRequest, answers={200: message_schemas.EmbeddingsAnswer},
-        takes=_GATEWAY_BODY, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
+        takes=_GATEWAY_BODY, error_model=chat_schemas.OpenAIErrorAnswer, problems=_GATEWAY,
     ),
     Route(
         method="GET", path="/v1/models", handler=chat.models, operation="listModels",
         summary="The names that requests to the gateway may use", tag="gateway", scope="chat",
-        answers={200: chat_schemas.ModelList}, failed=chat_failure, error_model=chat_schemas.OpenAIErrorAnswer,
+        answers={200: chat_schemas.ModelList}, error_model=chat_schemas.OpenAIErrorAnswer,
         problems=(NOT_FOUND,),
     ),
     _look(

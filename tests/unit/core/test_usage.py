@@ -56,13 +56,20 @@ def test_a_field_that_is_given_again_replaces_what_was_known() -> None:
         ([("a", "server"), ("b", None)], "b", None),
         ([("a", "server"), ("b", "timeout"), ("a", None)], None, None),
         ([("a", "server"), ("b", "timeout")], None, "timeout"),
+        ([("a", "server"), ("b", "transport", 20.0)], "b", "transport"),  # it broke off in the middle
+        ([("a", "transport", 20.0)], None, "transport"),
+        ([("b", "server", 20.0), ("a", "timeout")], None, "timeout"),
         ([("b", None), ("a", "server")], "b", None),  # a hedged call that lost
     ],
 )
 def test_the_last_that_answered_has_served(
-    attempts: list[tuple[str, Any]], served: str | None, error: str | None
+    attempts: list[tuple[Any, ...]], served: str | None, error: str | None
 ) -> None:
-    state = known(report(attempts=tuple(Attempt(arm=arm, error=failure) for arm, failure in attempts)))
+    """``(arm, failure, milliseconds to its first token)``."""
+    made = (
+        Attempt(arm=arm, error=error, first_token_ms=first[0] if first else None) for arm, error, *first in attempts
+    )
+    state = known(report(attempts=tuple(made)))
     assert (state.served_arm, state.error) == (served, error)
     assert normalised(state, "a") == state
 

@@ -333,7 +333,6 @@ class Exchange:
             return replace(report, error="client_gone")
         return replace(
             report,
-            served_arm=last.arm if last.error in (None, "client_gone") and last.arm != decision.arm else None,
             error=last.error,
             latency_ms=last.latency_ms,
             input_tokens=last.input_tokens,

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
 from banditd.core.errors import UnavailableError
-from banditd.core.references import Reference
+from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import Arm, Decision, Query, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
@@ -29,6 +29,8 @@ SETTLED_WITHIN_S: Final = 2.0
 # Settlements are off everybody's way: those of so long are one transaction, and the decisions that wait for a commit
 # meanwhile do not wait behind each of them.
 SETTLED_TOGETHER_S: Final = 0.05
+# An answer may have ended on another replica a moment ago: what is not found is looked for again after these pauses.
+ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Route = Callable[[Query], Awaitable[Decision]]
@@ -49,7 +51,6 @@ class Gateway:
         rules: GatewayRules,
         clock: Clock,
         metrics: Metrics,
-        rng: random.Random | None = None,
     ) -> None:
         self.upstreams = upstreams
         self.rules = rules
@@ -59,7 +60,7 @@ class Gateway:
         self._breakers = breakers
         self._clock = clock
         self._metrics = metrics
-        self._rng = rng or random.Random()
+        self._rng = random.Random()
         self._settling: set[asyncio.Task[None]] = set()
         self._exchanges: WeakSet[Exchange] = WeakSet()
         self._gathering: asyncio.Future[None] | None = None
@@ -71,11 +72,19 @@ class Gateway:
         return exchange
 
     def answering(self, reference: Reference) -> Exchange | None:
-        """The newest exchange whose answer has this id and is not stored yet: it runs, or waits to be settled."""
+        """The newest exchange whose answer has this id and is not stored yet: it runs, or waits to be settled.
+
+        The id is the upstream's, or one that was made of the decision's own.
+        """
+        own = decision_id_in(reference.text)
         found = [
             exchange
             for exchange in list(self._exchanges)
-            if exchange.response_id == reference.text and exchange.call.query.key_name == reference.key_name
+            if exchange.call.query.key_name == reference.key_name
+            and (
+                exchange.response_id == reference.text
+                or (own is not None and exchange.decision is not None and exchange.decision.decision_id == own)
+            )
         ]
         ids = [exchange.decision.decision_id if exchange.decision is not None else "" for exchange in found]
         return found[ids.index(max(ids))] if found else None

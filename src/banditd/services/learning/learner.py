@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 
@@ -27,17 +28,25 @@ from banditd.ports import (
     FoldCommit,
     FoldItem,
     LearningStore,
-    LeaseStore,
     StatDelta,
     StoredSegment,
 )
 from banditd.services.learning.changes import tell_changes
 from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
-from banditd.services.learning.lease import LEASE
+from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """How much a learner folds at once, how long it waits after that, and how often it looks at what others wrote."""
+
+    max_batch: int
+    pause_s: float
+    poll_s: float
 
 
 class Learner:
@@ -49,26 +58,18 @@ class Learner:
         runtimes: Mapping[str, PolicyRuntime],
         store: LearningStore,
         arms: ArmStore,
-        leases: LeaseStore,
+        lease: LearnerLease,
         clock: Clock,
         metrics: Metrics,
-        holder: str,
-        max_batch: int = 256,
-        pause_s: float = 0.02,
-        poll_s: float = 1.0,
-        lease_s: float = 10.0,
+        pacing: Pacing,
     ) -> None:
         self._runtimes = runtimes
         self._store = store
         self._arms = arms
-        self._leases = leases
+        self._lease = lease
         self._clock = clock
         self._metrics = metrics
-        self._holder = holder
-        self._max_batch = max_batch
-        self._pause_s = pause_s
-        self._poll_s = poll_s
-        self._lease_s = lease_s
+        self._pacing = pacing
         self._stale: set[str] = set()
         self._refit_requested: set[str] = set()
         self._fits: dict[str, asyncio.Task[None]] = {}
@@ -77,12 +78,10 @@ class Learner:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._arms_version = -1
-        self._next_lease = 0.0
         self._next_poll = 0.0
         self._busy = asyncio.Lock()
-        self.leader = False
         self._schemas = {name: runtime.builder.schema.hash for name, runtime in runtimes.items()}
-        self.progress = Progress(store, self._schemas, lease_s=lease_s)
+        self.progress = Progress(store, self._schemas, lease_s=lease.lease_s)
 
     # -------------------------------------------------------------- life
 
@@ -100,10 +99,12 @@ class Learner:
         if self._task is not None:
             await self._task
         await asyncio.gather(*self._fits.values())
-        if self.leader:
-            with contextlib.suppress(StorageUnavailableError):
-                await self._leases.release(LEASE, self._holder)
-            self.leader = False
+        await self._lease.release()
+
+    @property
+    def leader(self) -> bool:
+        """Whether this replica is the single writer."""
+        return self._lease.held
 
     def wake(self) -> None:
         """Rewards have arrived."""
@@ -142,10 +143,10 @@ class Learner:
                 await self._rest()
 
     async def _rest(self) -> None:
-        if self._pause_s:
-            await asyncio.sleep(self._pause_s)
+        if self._pacing.pause_s:
+            await asyncio.sleep(self._pacing.pause_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._poll_s)
+            await asyncio.wait_for(self._wake.wait(), self._pacing.poll_s)
 
     async def _lead_or_follow(self) -> bool:
         """Keep up, and as the leader fold one batch of every policy. Whether more may be queued.
@@ -163,10 +164,12 @@ class Learner:
 
     async def _keep_up(self, now_s: float) -> None:
         """Lease, arms and other replicas' snapshots when they are due."""
-        if now_s >= self._next_lease:
-            await self._renew_lease(now_s)
+        if await self._lease.renew(now_s):
+            # Somebody else may have written since this replica last looked.
+            self._stale.update(self._runtimes)
+        self._metrics.learner_leader.set(self.leader)
         if now_s >= self._next_poll:
-            self._next_poll = now_s + self._poll_s
+            self._next_poll = now_s + self._pacing.poll_s
             await self._refresh_arms()
             await self.progress.look()
             if not self.leader:
@@ -174,31 +177,19 @@ class Learner:
         for name in sorted(self._stale):
             await self._load(name)
 
-    async def _renew_lease(self, now_s: float) -> None:
-        held = await self._leases.acquire(LEASE, self._holder, ttl_s=self._lease_s, now_us=self._clock.now_us())
-        self._next_lease = now_s + self._lease_s / 3
-        if held and not self.leader:
-            # Somebody else may have written since this replica last looked.
-            self._stale.update(self._runtimes)
-            logger.info("learner.leads", extra={"holder": self._holder})
-        elif self.leader and not held:
-            logger.warning("learner.lease_lost", extra={"holder": self._holder})
-        self.leader = held
-        self._metrics.learner_leader.set(1 if held else 0)
-
     # -------------------------------------------------------------- the fold
 
     async def _step(self, name: str) -> bool:
         """Fold one batch of one policy's queue. Whether it was a full one, so that more may be queued."""
         started = perf_counter()
         schema_hash = self._runtimes[name].builder.schema.hash
-        items = await self._store.claim(name, self._max_batch, schema_hash=schema_hash)
+        items = await self._store.claim(name, self._pacing.max_batch, schema_hash=schema_hash)
         if items:
             await self._fold(name, items)
             self._metrics.fold_seconds.observe(perf_counter() - started)
         self._tune(name)
         # A claim counts rows of the queue, and a decision with several rewards has several.
-        return sum(len(item.queue_ids) for item in items) >= self._max_batch
+        return sum(len(item.queue_ids) for item in items) >= self._pacing.max_batch
 
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
         runtime = self._runtimes[name]
@@ -314,12 +305,12 @@ class Learner:
             at_us=self._clock.now_us(),
         )
         try:
-            await self._store.commit(fold, holder=self._holder)
+            await self._store.commit(fold, holder=self._lease.holder)
         except BaseException as error:
             # What is in memory now is ahead of the database.
             self._stale.add(name)
             if isinstance(error, LeaseLostError):
-                self._next_lease = 0.0
+                self._lease.doubt()
             raise
         state.version = version
         self._publish(name)

@@ -192,5 +192,10 @@ def unknown_reference(reference: Reference) -> NotFoundError:
     )
 
 
+def is_unknown_reference(outcome: object) -> bool:
+    """Whether it is such an error."""
+    return isinstance(outcome, NotFoundError) and outcome.field == "/reference"
+
+
 def _refuse(error: BanditdError) -> Verdict:
     return Verdict(error=error)

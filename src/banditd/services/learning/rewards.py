@@ -6,6 +6,7 @@ service gives each reward its identity and the rules.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,12 +21,21 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import RewardInput, UsageReceipt
-from banditd.services.learning.reward_rules import DEFAULT_IDENTITY, judge_reward, unknown_reference
+from banditd.services.learning.reward_rules import (
+    DEFAULT_IDENTITY,
+    is_unknown_reference,
+    judge_reward,
+    unknown_reference,
+)
 from banditd.services.policy import PolicyRuntime, RewardRules, SourceRule
 
 
 class RewardService:
-    """Takes rewards, usage and activations; acknowledged means durable."""
+    """Takes rewards, usage and activations; acknowledged means durable.
+
+    reference_waits_s : pauses before a reference that nobody knows is looked for again: the answer that it names may
+        have ended on another replica a moment ago, and be settled there in the next one.
+    """
 
     def __init__(
         self,
@@ -37,6 +47,7 @@ class RewardService:
         clock: Clock,
         metrics: Metrics,
         wake_learner: Callable[[], None],
+        reference_waits_s: Sequence[float] = (),
     ) -> None:
         self._runtimes = runtimes
         self._breakers = breakers
@@ -45,22 +56,40 @@ class RewardService:
         self._clock = clock
         self._metrics = metrics
         self._wake_learner = wake_learner
+        self._reference_waits_s = reference_waits_s
 
     @property
     def rules(self) -> dict[str, RewardRules]:
         return {name: runtime.config.rewards for name, runtime in self._runtimes.items()}
 
     async def submit(self, rewards: Sequence[RewardInput]) -> list[RewardReceipt | BanditdError]:
-        """Record rewards, in order, in one transaction. One outcome per reward."""
+        """Record rewards, in order, in one transaction. One outcome per reward.
+
+        Those whose reference nobody knows yet are recorded in a later one.
+        """
         now_us = self._clock.now_us()
         submissions = [_submission(reward, now_us) for reward in rewards]
-        outcomes = await self._rewards.record(submissions, partial(judge_reward, rules_by_policy=self.rules))
+        judge = partial(judge_reward, rules_by_policy=self.rules)
+        outcomes = await self._rewards.record(submissions, judge)
+        for wait_s in self._reference_waits_s:
+            unknown = [i for i, outcome in enumerate(outcomes) if is_unknown_reference(outcome)]
+            if not unknown:
+                break
+            await asyncio.sleep(wait_s)
+            later = await self._rewards.record([submissions[i] for i in unknown], judge)
+            for i, outcome in zip(unknown, later, strict=True):
+                outcomes[i] = outcome
         self._after(outcomes)
         return outcomes
 
     async def decision_of(self, reference: Reference) -> str:
         """The id of the newest decision that the reference means. Raises NotFoundError."""
         found = await self._decisions.find_reference(reference)
+        for wait_s in self._reference_waits_s:
+            if found is not None:
+                return found
+            await asyncio.sleep(wait_s)
+            found = await self._decisions.find_reference(reference)
         if found is None:
             raise unknown_reference(reference)
         return found

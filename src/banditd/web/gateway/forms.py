@@ -61,6 +61,10 @@ class Form(Protocol):
     def keep_alive(self) -> bytes:
         """A comment."""
 
+    @property
+    def id_prefix(self) -> str:
+        """How an answer's id begins; behind it stands the decision's, where that is wanted."""
+
     def error_answer(self, failure: Failure) -> web.Response:
         """The whole answer, where none has begun."""
 
@@ -78,6 +82,7 @@ class ChatForm:
     """OpenAI's chat completions (and models)."""
 
     keep_alive = KEEP_ALIVE
+    id_prefix = "chatcmpl-"
 
     def error_answer(self, failure: Failure) -> web.Response:
         """``{"error": {...}}`` under the failure's status."""
@@ -111,10 +116,12 @@ def failure_of(error: BaseException) -> Failure:
     kind = kind_of(error)
     if kind is INTERNAL or not isinstance(error, e.BanditdError):
         if isinstance(error, web.HTTPException):
-            return Failure(error.status, _type_of(error.status), kind.slug.replace("-", "_"), kind.explanation)
+            code, allowed = kind.slug.replace("-", "_"), error.headers.get("Allow")
+            headers = {} if allowed is None else {"Allow": allowed}
+            return Failure(error.status, _type_of(error.status), code, kind.explanation, headers=headers)
         return Failure(500, "server_error", "internal_error", "the daemon has failed; its log has the request's id")
     status = 400 if kind.status in {409, 410, 422} else kind.status
-    headers: dict[str, str] = {}
+    headers = {}
     type_ = _type_of(status)
     code = _code_of(error)
     if isinstance(error, e.BudgetExhaustedError):

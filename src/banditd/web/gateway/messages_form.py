@@ -24,6 +24,7 @@ class MessagesForm:
     """Anthropic's messages."""
 
     keep_alive = KEEP_ALIVE
+    id_prefix = "msg_"
 
     def error_answer(self, failure: Failure) -> web.Response:
         """``{"type": "error", "error": {...}}`` under the failure's status."""

@@ -146,13 +146,15 @@ class Relay:
         return self._with_id(exchange, data) if self.own_ids else data
 
     def _error_event(self, exchange: Exchange, failure: Failure) -> bytes:
-        return self.form.error_event(failure, exchange.response_id, exchange.model)
+        event = self.form.error_event(failure, exchange.response_id, exchange.model)
+        return self._with_id(exchange, event) if self.own_ids else event
 
     def _with_id(self, exchange: Exchange, data: bytes) -> bytes:
         given, decision = exchange.response_id, exchange.decision
         if decision is None or given is None or not _PLAIN_ID.fullmatch(given):
             return data
-        return data.replace(b'"%s"' % given.encode(), b'"chatcmpl-%s"' % decision.decision_id.encode())
+        own = f'"{self.form.id_prefix}{decision.decision_id}"'
+        return data.replace(b'"%s"' % given.encode(), own.encode())
 
     def _whole(self, exchange: Exchange) -> web.Response:
         reply = exchange.reply

@@ -16,6 +16,8 @@ _CODES: Final = frozenset({"context_length_exceeded", "insufficient_quota", "rat
 class ResponsesForm(ChatForm):
     """OpenAI's responses."""
 
+    id_prefix = "resp_"
+
     def error_event(self, failure: Failure, response_id: str | None = None, model: str | None = None) -> bytes:
         """``response.failed``, which agents wait for, and ``error``, on which OpenAI's client raises."""
         code = "rate_limit_exceeded" if failure.status == 429 and failure.code not in _CODES else failure.code

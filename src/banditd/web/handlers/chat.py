@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from aiohttp import web
 
-from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
+from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.long_json import apart
 from banditd.core.model_names import AUTO, PREFIX, Named
 from banditd.core.types import Query
@@ -18,7 +18,6 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.forms import CHAT_FORM, Form
-from banditd.web.gateway.messages_form import messages_failure
 from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
@@ -46,10 +45,7 @@ async def models(api: Api, request: web.Request) -> web.Response:
     A client that sends ``anthropic-version`` gets Anthropic's shape, in pages.
     """
     if "anthropic-version" in request.headers:
-        try:
-            return json_answer(anthropic_page(_names(api), request.query))
-        except BanditdError as error:
-            return messages_failure(error, "")
+        return json_answer(anthropic_page(_names(api), request.query))
     names = _names(api)
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "banditd"} for name in names]
     return json_answer({"object": "list", "data": data})
@@ -82,7 +78,7 @@ async def answered(
         stream=requested.stream,
         show_usage=requested.show_usage,
         explain=options.explain,
-        own_ids=api.config.gateway.own_ids and call.surface == "chat",
+        own_ids=api.config.gateway.own_ids and call.surface != "embeddings",  # those have none
         link=partial(link_of, api, request) if options.feedback_link else None,
     )
     return await relay.answer(request, gateway.exchange(call))
