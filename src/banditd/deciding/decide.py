@@ -120,8 +120,8 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     """
     view, queries = situation.view, [case.query for case in cases]
     contexts = Contexts.of([case.context for case in cases])
-    asked = [(case.input_tokens, *_money_of(situation, case)) for case in cases]
-    tokens, weight, price = np.array(asked, dtype=np.float64).T[:, :, None]
+    amounts = [(case.input_tokens, *_money_of(situation, case)) for case in cases]
+    tokens, weight, price = np.array(amounts, dtype=np.float64).T[:, :, None]
     priced = _price(situation, cases, contexts, tokens, weight, price)
     waits = any(query.max_latency_ms is not None for query in queries)
     latency_ms = view.expected_latency_ms(contexts.x) if waits else None
