@@ -39,6 +39,18 @@ async def test_a_decision_comes_back_as_it_was_appended(storage, make):
     assert found["activated_at_us"] is None
 
 
+async def test_what_cannot_be_stored_is_no_fault_of_those_beside_it(storage, make):
+    made = [make.decision(), make.decision(session_id="caf\udce9"), make.decision()]
+    committed = await storage.decisions.append(made)
+    assert list(committed.failed) == [made[1].decision_id]
+    assert isinstance(committed.failed[made[1].decision_id], InvalidInputError)
+    assert committed.not_made == {made[1].decision_id}
+    stored = [await storage.decisions.get(one.decision_id) for one in made]
+    assert [one is not None for one in stored] == [True, False, True]
+    with pytest.raises(InvalidInputError, match="cannot be stored"):
+        await storage.decisions.append([make.decision(session_id="caf\udce9")])
+
+
 async def test_numpy_scalars_are_stored_as_plain_numbers(storage, make):
     made = make.decision(
         propensity=np.float64(0.5),

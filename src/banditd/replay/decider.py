@@ -5,6 +5,7 @@ A live daemon stands in by implementing ``Decider`` over HTTP. No scoring here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final, Protocol
@@ -65,6 +66,9 @@ class Decider(Protocol):
         """Tell the outcome: the reward (None when it is missing), what the call cost, and the precision weight
         of the reward. The weight is passed only where it is not 1, which needs simulated sources of feedback.
         """
+
+    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
+        """Report what arms that did not serve would have earned, by index; only where the options ask for probes."""
 
     async def begin_scoring(self) -> None:
         """The warm-up is over: what is spent from now on counts."""
@@ -238,6 +242,19 @@ class InProcessDecider:
         self.update_us.append(1e6 * (perf_counter() - started))
         if self._promise is not None and token.promised is not None:
             self._promise.learn(token.promised, reward)
+        self._tune()
+
+    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
+        token = served.token
+        assert isinstance(token, _Token)  # noqa: S101  (made above)
+        x = self._contexts[token.row].x
+        for arm, reward in rewards.items():
+            self.state.fold(
+                arm=self._names[arm], epoch=token.epoch, x=x, weight=1.0, reward=reward, first=False, served=False
+            )
+        self._tune()
+
+    def _tune(self) -> None:
         if self.state.tune_due():
             started = perf_counter()
             self.state.adopt(self.state.tuning().run())

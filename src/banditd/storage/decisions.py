@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
-from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.errors import BanditdError, NotFoundError, StorageUnavailableError
 from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
 from banditd.core.references import Reference
@@ -22,6 +22,7 @@ from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
+from banditd.storage.arm_rewards import release_arms
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     unpack_charges,
@@ -79,8 +80,25 @@ class SqlDecisionLog:
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         if not decisions:
             return Committed()
-        committed: Committed = await self._database.write_batched(self._append, decisions)
+        try:
+            committed: Committed = await self._database.write_batched(self._append, decisions)
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            if len(decisions) == 1:
+                raise
+            # Nothing of them is stored. One may hold what cannot be: the others do not share its fate.
+            return await self._append_singly(decisions)
         return committed
+
+    async def _append_singly(self, decisions: Sequence[Decision]) -> Committed:
+        whole = Committed()
+        for made in decisions:
+            try:
+                whole = whole.beside(await self.append([made]))
+            except Exception as error:
+                whole = whole.beside(Committed(failed={made.decision_id: error}))
+        return whole
 
     def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
         batches, repeated = take_repeated(connection, batches_in_hand)
@@ -200,6 +218,7 @@ class SqlDecisionLog:
         released = connection.execute(update(reward_event).where(held).values(status="recorded")).rowcount
         if released:
             queue_decisions(connection, [(decision_id, found.policy)], at_us)
+        release_arms(connection, decision_id, found.policy, at_us)
         self._charge_again(connection, decision_id, at_us)
         return True, False
 

@@ -19,20 +19,17 @@ from types import MappingProxyType
 from banditd.bandit.posterior.evidence import TuningTask
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
-from banditd.core.types import Contribution
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
     ArmStore,
     Clock,
-    EstimateDelta,
     FoldCommit,
     FoldItem,
     LearningStore,
-    StatDelta,
     StoredSegment,
 )
 from banditd.services.learning.changes import tell_changes
-from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
+from banditd.services.learning.folding import Folded
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
 from banditd.services.policy import PolicyRuntime
@@ -194,9 +191,7 @@ class Learner:
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
         runtime = self._runtimes[name]
         state = runtime.learned
-        contributions: dict[str, Contribution | None] = {}
-        deltas: list[StatDelta] = []
-        estimates: list[EstimateDelta] = []
+        folded = Folded()
         queue_ids: list[str] = []
         set_aside: defaultdict[str, list[str]] = defaultdict(list)
         for item in items:
@@ -205,21 +200,14 @@ class Learner:
                 set_aside[item.schema_hash].extend(item.queue_ids)
                 continue
             queue_ids.extend(item.queue_ids)
-            new = contribution_of(item)
-            if new == item.contribution:
-                continue
-            apply_contribution(state, item, new)
-            contributions[item.decision_id] = new
-            changes = stat_deltas(item, new)
-            deltas.extend(changes)
-            estimates.extend(estimate_deltas(item, new))
-            for change in changes:
-                if change.delay_s is not None:
-                    self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
+            folded.fold(state, item)
+        for change in folded.deltas:
+            if change.delay_s is not None:
+                self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
         news = state.arm_changes.stamp(self._clock.now_us())
-        await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
+        await self._commit(name, state, folded, queue_ids, set_aside)
         tell_changes(self._metrics, state, name, news)
-        self._metrics.child(self._metrics.folds, name).inc(len(contributions))
+        self._metrics.child(self._metrics.folds, name).inc(len(folded.contributions))
 
     def _tell_foreign(self, item: FoldItem) -> None:
         """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
@@ -253,7 +241,7 @@ class Learner:
                 if not self.leader or self._runtimes[name].state is not state or name in self._stale:
                     return
                 state.adopt(hyperparameters)
-                await self._commit(name, state, {}, [], [])
+                await self._commit(name, state, Folded(), [])
         except BanditdError as error:
             logger.warning("learner.failed", extra={"error": error.message, "code": error.code})
         except Exception:
@@ -276,10 +264,8 @@ class Learner:
         self,
         name: str,
         state: PolicyState,
-        contributions: Mapping[str, Contribution | None],
-        deltas: list[StatDelta],
+        folded: Folded,
         queue_ids: list[str],
-        estimates: Sequence[EstimateDelta] = (),
         set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         base = state.version
@@ -297,9 +283,10 @@ class Learner:
                 StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in touched
             ],
             dropped_segments=dropped,
-            contributions=contributions,
-            deltas=deltas,
-            estimates=estimates,
+            contributions=folded.contributions,
+            other_contributions=folded.other_contributions,
+            deltas=folded.deltas,
+            estimates=folded.estimates,
             queue_ids=queue_ids,
             set_aside=set_aside,
             at_us=self._clock.now_us(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from banditd.core.errors import InvariantError
 from banditd.ports import LearningStore
-from banditd.services.learning.folding import contribution_of
+from banditd.services.learning.folding import contribution_of, other_contributions_of
 from banditd.services.policy import PolicyRuntime
 
 
@@ -45,7 +45,8 @@ class Integrity:
                 if not item.queue_ids
                 and item.damage is None
                 and item.schema_hash == runtime.builder.schema.hash
-                and contribution_of(item) != item.contribution
+                and (contribution_of(item), other_contributions_of(item))
+                != (item.contribution, item.other_contributions)
             ]
             if wrong:
                 raise InvariantError(
