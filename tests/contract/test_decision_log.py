@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,7 +220,7 @@ async def test_no_reward_stays_held_when_rewards_and_activation_race(storage, op
 
 async def test_the_stream_carries_merged_reward_and_spend(storage, make):
     made = make.decision()
-    await storage.decisions.append([made, replace(make.decision(make.now_us + 1), policy="other")])
+    await storage.decisions.append([made, make.decision(make.now_us + 1)._replace(policy="other")])
     rows = [row async for row in storage.decisions.stream("default")]
     assert len(rows) == 1
     assert (rows[0]["reward"], rows[0]["spend_usd"], rows[0]["served_arm"]) == (None, None, None)

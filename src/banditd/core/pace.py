@@ -50,14 +50,18 @@ class SharedPace:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._spent_s = 0.0
 
-    async def turn(self) -> None:
-        """Wait until this turn of the loop has time left."""
+    def has_time(self) -> bool:
+        """Whether this turn of the loop has time left."""
         loop = asyncio.get_running_loop()
-        while self._loop is loop and self._spent_s > HOLD_S:  # noqa: ASYNC110 - the turn of the loop is what is waited for
-            await asyncio.sleep(0)
         if self._loop is not loop:
             self._loop, self._spent_s = loop, 0.0
             loop.call_soon(self._next_turn)
+        return self._spent_s <= HOLD_S
+
+    async def turn(self) -> None:
+        """Wait until this turn of the loop has time left."""
+        while not self.has_time():  # noqa: ASYNC110 - the turn of the loop is what is waited for
+            await asyncio.sleep(0)
 
     def spent(self, seconds: float) -> None:
         """Say how long the step took."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.money import AccountKey
@@ -26,6 +27,7 @@ from banditd.services.turns import Turns
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
 NO_TEXT = "no_text"
+_SELECTED = attrgetter("policy", "arm", "explored")
 
 
 class RoutingService:
@@ -210,7 +212,7 @@ class RoutingService:
         for policy in policies:
             self._budgets[policy].adopt(committed.accounts)
         metrics = self._metrics
-        for (policy, arm, explored), times in Counter((d.policy, d.arm, d.explored) for d in decisions).items():
+        for (policy, arm, explored), times in Counter(map(_SELECTED, decisions)).items():
             metrics.count(metrics.selections, policy, arm, "true" if explored else "false", by=times)
         return committed
 
