@@ -14,12 +14,12 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from bench import accounts, cold, flat, http, micro  # noqa: E402 - after the threads are limited
+from bench import accounts, cold, flat, http, micro, pages  # noqa: E402 - after the threads are limited
 from bench.load import tool  # noqa: E402
 from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PARTS = ("micro", "accounts", "cold", "http", "flat", "memory")
+PARTS = ("micro", "accounts", "cold", "http", "flat", "pages", "memory")
 
 
 def main() -> None:
@@ -59,6 +59,8 @@ def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
         return http.measure(folder, seconds=2 if quick else 5, quick=quick)
     if part == "flat":
         return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
+    if part == "pages":
+        return pages.measure_pages(folder, decisions=10**4 if quick else 10**6, progress=_tell)
     return flat.measure_memory(folder, requests=10**4 if quick else 10**5, progress=_tell)
 
 

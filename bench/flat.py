@@ -32,35 +32,6 @@ ARMS = ("tiny-general", "small-general", "medium-general", "code-specialist", "l
 GROUP = 256
 SECONDS_BETWEEN_US = 30_000_000  # one decision in thirty seconds: a million are a year of roll-ups
 PAGES = ("/v1/stats", "/v1/stats/contexts", "/v1/decisions?limit=50", "/v1/arms")
-# What each page of the dashboard asks for, with windows that cover the whole log.
-DASHBOARD = {
-    "overview": (
-        "/v1/policies", "/v1/arms", "/v1/stats?window_s=86400", "/v1/stats?window_s=2592000", "/v1/stats",
-        "/v1/stats/timeseries?since={month}&step_s=86400", "/v1/stats/timeseries?since={year}&step_s=604800",
-        "/v1/decisions?policy=default&limit=8",
-    ),
-    "by tag": (
-        "/v1/tags", "/v1/stats?by=tag:task", "/v1/stats?by=tag:task&window_s=86400",
-        "/v1/stats?by=tag:task&window_s=2592000", "/v1/stats?tag=task:task-0&window_s=2592000",
-        "/v1/stats/contexts?by=tag:task", "/v1/stats/contexts?tag=task:task-0",
-        "/v1/stats/timeseries?by=tag:task&since={month}&step_s=86400",
-        "/v1/stats/timeseries?by=tag:task&since={year}&step_s=604800",
-        "/v1/stats/timeseries?tag=task:task-0&since={year}&step_s=604800",
-        "/v1/decisions?policy=default&tag=task:task-0&limit=25",
-    ),
-    "contexts": ("/v1/stats/contexts", "/v1/stats/choices", "/v1/stats/map?limit=400"),
-    "decisions": (
-        "/v1/decisions?policy=default&limit=25", "/v1/decisions?policy=default&arm=code-specialist&limit=25",
-        "/v1/decisions?policy=default&explored=true&limit=25", "/v1/decisions?policy=default&cluster=23&limit=25",
-        "/v1/decisions?policy=default&session_id=nobody&limit=25", "/v1/decisions/{id}",
-    ),
-    "learning": (
-        "/v1/stats/learning", "/v1/policies/default/report", "/v1/policies/default/snapshots?limit=7",
-        "/v1/stats/map?limit=500",
-    ),
-}  # fmt: skip
-PAGE_SECTION = "Data of the dashboard's pages at {size:,} decisions (SQLite; one connection)"
-PAGE_MS = 300.0
 FLAT = 1.5  # the largest log may cost this much more than the smallest
 
 
@@ -68,7 +39,6 @@ def measure_flatness(folder: Path, *, largest: int, progress: Callable[[str], No
     """Fill the log through the storage layer, stop at every power of ten, and time a daemon on it."""
     sizes = [10**k for k in range(3, 7) if 10**k <= largest]
     url, times, filled = f"sqlite:///{folder}/flat.db", {}, 0
-    pages: list[Row] = []
     migrate(url)
     config = folder / "flat.yaml"
     config.write_text(CONFIG.format(access="true"), encoding="utf-8")
@@ -80,8 +50,6 @@ def measure_flatness(folder: Path, *, largest: int, progress: Callable[[str], No
         try:
             server = Server(wait_until_serving(process), process.pid)
             times[size] = asyncio.run(_time(server))
-            if size == sizes[-1]:
-                pages = asyncio.run(_time_pages(server, size))
         finally:
             stop_daemon(process)
     rows = []
@@ -96,7 +64,7 @@ def measure_flatness(folder: Path, *, largest: int, progress: Callable[[str], No
                 unit="x", target=FLAT, note=f"processor time in ms per request (median wall) at {shown}",
             )
         )  # fmt: skip
-    return [*rows, *pages]
+    return rows
 
 
 async def _fill(url: str, start: int, stop: int) -> None:
@@ -172,33 +140,6 @@ async def _time(server: Server) -> dict[str, Cost]:
         for page in PAGES:
             costs[f"GET {page}"] = await _cost(server, lambda _, page=page: client.call("GET", page), 60)
     return costs
-
-
-async def _time_pages(server: Server, size: int) -> list[Row]:
-    """Median, and the slowest, of every request that a page of the dashboard makes."""
-    now_s, rows = time.time(), []
-    times = {name: _utc(now_s - days * 86_400) for name, days in (("month", 30), ("year", 370))}
-    async with DaemonClient(server.url, connections=1) as client:
-        newest = (await client.call("GET", "/v1/decisions?limit=1"))["decisions"][0]["decision_id"]
-        for page, paths in DASHBOARD.items():
-            for path in paths:
-                asked, wall = path.format(id=newest, **times), []
-                for _ in range(21):
-                    began = time.perf_counter()
-                    await client.call("GET", asked)
-                    wall.append(1e3 * (time.perf_counter() - began))
-                shown = path.replace("{id}", "ID").format(month="a month ago", year="a year ago", id="")
-                section, note = PAGE_SECTION.format(size=size), f"slowest {max(wall):.0f} ms"
-                name, median = f"{page}: {shown}", statistics.median(wall)
-                rows.append(Row(section=section, name=name, value=median, unit="ms", target=PAGE_MS, note=note))
-    slowest = max(rows, key=lambda row: row.value)
-    name = f"the slowest of them, with {TAG_VALUES:,} values of a tag"
-    rows.append(replace(slowest, name=name, note=f"{slowest.name}; {slowest.note}"))
-    return rows
-
-
-def _utc(at_s: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
 
 
 async def _cost(server: Server, call: Callable[[int], Awaitable[object]], times: int) -> Cost:

@@ -69,6 +69,8 @@ async def test_a_search_ends_so_many_decisions_back(storage, make):
     assert await end(DecisionFilter(policy="default", cluster=3, before_id=ids[15]), 8) == ids[7]
     assert await end(DecisionFilter(policy="default", arm="dear", explored=True), 8) == ids[5]
     assert await end(DecisionFilter(policy="default", explored=True), 21) is None
+    # A tag that nobody has must not be looked for in all of the log: no index serves it.
+    assert await end(DecisionFilter(policy="default", tag=("task", "nobody's")), 8) == ids[12]
     found = await storage.decisions.page(DecisionFilter(policy="default", from_id=ids[17], limit=50))
     assert [row["decision_id"] for row in found] == ids[:16:-1]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
 from tests.contract.conftest import HOUR_US, make_decision, make_fold
 
-from banditd.core.types import Contribution, UsageReport
+from banditd.core.types import Context, Contribution, UsageReport
 from banditd.ports import EstimateDelta, StatDelta
 from banditd.storage import Storage
 from banditd.storage.schema import job_run, rollup, tag_cluster, tag_entry, tag_rollup, tag_total, tag_value
@@ -213,3 +214,43 @@ async def test_damaged_tags_of_a_row_stop_nothing(storage, make) -> None:
 
 def test_a_decision_of_the_tests_has_a_tag() -> None:
     assert make_decision().tags == {"team": "a"}
+
+
+async def test_the_frequent_values_of_clusters_come_in_all_clusters_and_the_others_together(storage, make) -> None:
+    def decisions(cluster: int, value: str, count: int) -> list[Any]:
+        context = Context(x=np.zeros(4), cluster=cluster)
+        return [make.decision(tags={"task": value}, context=context) for _ in range(count)]
+
+    rare = [one for i in range(4) for one in decisions(1, f"rare-{i}", 2)]
+    made = [
+        *decisions(1, "sql", 6),
+        *decisions(2, "sql", 1),
+        *decisions(2, "chat", 9),
+        *decisions(3, "sql", 3),
+        *rare,
+    ]
+    await storage.decisions.append(made)
+    found = await storage.tags.frequent_values("default", "schema", 5, 0.4)
+    # "sql" is frequent in cluster 1 alone, and counted wherever it was seen; three are too few, though they be all.
+    assert sorted(found) == [
+        (1, "task", "", 8),
+        (1, "task", "sql", 6),
+        (2, "task", "chat", 9),
+        (2, "task", "sql", 1),
+        (3, "task", "sql", 3),
+    ]
+    assert await storage.tags.frequent_values("default", "another", 5, 0.4) == []
+
+
+async def test_a_report_reads_the_columns_that_it_wants_and_no_others(storage, make) -> None:
+    made = make.decision(tags={"task": "sql"})
+    await storage.decisions.append([made])
+    since_us = made.created_at_us - DAY_US
+    for since in (None, since_us):
+        rows = await storage.tags.totals("default", "task", None, since, None, ["decisions", "spend_usd"])
+        whole = await storage.tags.totals("default", "task", None, since, None)
+        assert rows == [{name: row[name] for name in ("value", "arm", "decisions", "spend_usd")} for row in whole]
+    [step] = await storage.tags.timeseries(
+        "default", "task", None, since_us=since_us, until_us=since_us + 2 * DAY_US, step_s=3600, sums=["explored"]
+    )
+    assert set(step) == {"bucket_at_us", "value", "explored"}

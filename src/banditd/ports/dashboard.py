@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from banditd.core.types import FloatArray
 
@@ -33,8 +33,7 @@ class ScaleRow:
     own: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """One call of an upstream that a settled decision took. served_arm : who answered instead of the drawn arm."""
 
     decision_id: str

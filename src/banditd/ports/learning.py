@@ -20,6 +20,9 @@ class FoldItem:
         draw says nothing about them (kept by a session). estimated : whether ``contribution`` is in the sums of
         fixed arms.
     generations : of the arms of its policy when it was made, where they had had more than one.
+    inherited : made under a schema that the present one extends, and widened to that: its clusters do not move.
+    others : active events of arms that did not serve it, by arm. other_contributions : what it has put into the
+        statistics of such arms until now.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
@@ -39,9 +42,12 @@ class FoldItem:
     predicted: tuple[tuple[str, float, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
+    inherited: bool = False
     damage: str | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
+    others: Mapping[str, tuple[RewardEvent, ...]] = field(default_factory=dict)
+    other_contributions: Mapping[str, Contribution] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,8 @@ class FoldCommit:
     segments: Sequence[StoredSegment]
     dropped_segments: Sequence[tuple[str, int]] = ()
     contributions: Mapping[str, Contribution | None] = field(default_factory=dict)
+    # By (decision, arm): of arms that did not serve it.
+    other_contributions: Mapping[tuple[str, str], Contribution | None] = field(default_factory=dict)
     deltas: Sequence[StatDelta] = ()
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()
@@ -141,7 +149,9 @@ class LearningStore(Protocol):
         """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
-        """Those of the policies (to the hash of their schema) that have rows in the queue; cheap at any length."""
+        """Those of the policies (to the hash of their schema) with rows in the queue that any learner, of an older
+        release too, would take; cheap at any length.
+        """
 
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -31,20 +31,42 @@ class TagReader(Protocol):
         """(tag, value, decisions) of every value with counters of its own, ``REST`` for the others of a tag."""
 
     async def totals(
-        self, policy: str, tag: str, value: str | None, since_us: int | None, until_us: int | None
+        self,
+        policy: str,
+        tag: str,
+        value: str | None,
+        since_us: int | None,
+        until_us: int | None,
+        sums: Sequence[str] | None = None,
     ) -> TagRows:
-        """Per (value, arm) the columns of ``ReportReader.arm_totals``; of one value where that is given."""
+        """Per (value, arm) the columns of ``ReportReader.arm_totals``; of one value where that is given.
+
+        sums : the columns that are wanted, all of them when left out. What is not read costs nothing.
+        """
 
     async def timeseries(
-        self, policy: str, tag: str, value: str | None, *, since_us: int, until_us: int, step_s: int
+        self,
+        policy: str,
+        tag: str,
+        value: str | None,
+        *,
+        since_us: int,
+        until_us: int,
+        step_s: int,
+        sums: Sequence[str] | None = None,
     ) -> TagRows:
         """The same per (bucket_at_us, value), and per arm where a value is given."""
 
     async def contexts(self, policy: str, schema_hash: str, tag: str, value: str) -> TagRows:
         """Per (cluster, arm) the columns of ``ReportReader.contexts``, of one value."""
 
-    async def values_by_cluster(self, policy: str, schema_hash: str) -> list[tuple[int, str, str, int]]:
-        """(cluster, tag, value, decisions)."""
+    async def frequent_values(
+        self, policy: str, schema_hash: str, least_decisions: int, least_share: float
+    ) -> list[tuple[int, str, str, int]]:
+        """(cluster, tag, value, decisions) of every value that is frequent in some cluster, in all of them: so many
+        decisions of that cluster, and of its decisions with that tag that share. The other values of a tag are added
+        up under ``REST``.
+        """
 
     async def newest_schema(self, policy: str) -> str | None:
         """The feature schema that made the policy's newest decision."""

@@ -30,16 +30,19 @@ class ReplayOptions:
     keep : share of the baseline's quality to be kept at the least cost, in [0.5, 1]; excludes both. baseline :
         one of ``BASELINES`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
+    context_tags : labels of the rows that the policy sees as the caller's tags.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
         score; each has a rate of its own, so not together with ``reward_rate``.
+    probes : share in [0, 1] of the rows on which every arm's score is reported, as a reward of that arm, when the
+        served one's is due; by seed and row, whoever plays.
     warmup_rows : share in [0, 1) of every seed's order that is played first and not scored; references are of
         the rest.
     warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
     prior : to start from instead of cold; prior_worth : the rewards it counts as, None for its default.
     keep_prior : give what seed 0 has learned at its end as the report's ``prior``.
-    workers : processes; None takes two where there are several seeds.
+    workers : processes; None takes two where there are several seeds and much to play.
 
     Raises
     ------
@@ -59,12 +62,14 @@ class ReplayOptions:
     keep: float | None = None
     baseline: str = "dearest"
     prices: Mapping[str, Price] = field(default_factory=dict)
+    context_tags: tuple[str, ...] = ()
     limit: int | None = None
     seeds: int = 1
     order: str = "shuffle"
     reward_delay: int = 0
     reward_rate: float = 1.0
     feedback: tuple[FeedbackSource, ...] = ()
+    probes: float = 0.0
     warmup_rows: float = 0.0
     warmup_policy: str = "uniform"
     prior: Prior | None = None
@@ -76,6 +81,8 @@ class ReplayOptions:
         self._check_objective()
         if self.seeds < 1 or self.reward_delay < 0 or (self.limit is not None and self.limit < 1):
             raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
+        if len(set(self.context_tags)) != len(self.context_tags) or "" in self.context_tags:
+            raise InvalidInputError("context_tags are labels, each named once.", field="/context_tags")
         if self.order not in ORDERS:
             raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
         if self.warmup_split is not None and self.warmup_split == self.split:
@@ -88,6 +95,8 @@ class ReplayOptions:
             )
         if self.prior_worth is not None and (self.prior is None or not self.prior_worth > 0.0):
             raise InvalidInputError("prior_worth is a positive number and needs a prior.", field="/prior_worth")
+        if not 0.0 <= self.probes <= 1.0:
+            raise InvalidInputError("probes is a share in [0, 1].", field="/probes")
         if not 0.0 <= self.warmup_rows < 1.0:
             raise InvalidInputError("warmup_rows is a share in [0, 1).", field="/warmup_rows")
         if self.warmup_policy not in WARMUP_POLICIES:
@@ -134,9 +143,11 @@ class ReplayOptions:
         """What is simulated around the policy: ``conditions`` of the report."""
         prior = self.scaled_prior()
         return {
+            "context_tags": list(self.context_tags),
             "reward_delay": self.reward_delay,
             "reward_rate": self.reward_rate,
             "feedback": [source.fields() for source in self.feedback],
+            "probes": self.probes,
             "warmup_rows": self.warmup_rows,
             "warmup_policy": self.warmup_policy if self.warmup_rows else None,
             "prior": None if prior is None else {"source": prior.source, "worth_rewards": prior.rewards},

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
-from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.errors import BanditdError, NotFoundError, StorageUnavailableError
 from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
 from banditd.core.references import Reference
@@ -22,6 +22,7 @@ from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
+from banditd.storage.arm_rewards import release_arms
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     unpack_charges,
@@ -30,9 +31,10 @@ from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
+from banditd.storage.prepared import Prepared
 from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
-from banditd.storage.schema.record import ARROW_TYPES, row_of
+from banditd.storage.schema.record import ARROW_TYPES, rows_of
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, Tags, bucket_of, tags_of
 
@@ -40,6 +42,7 @@ _COLUMNS: Final = tuple(column.name for column in decision.columns)
 _checksum: Final = RowChecksum(_COLUMNS)
 _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
+_INSERT: Final = insert(decision)
 
 
 _Fixed = dict[tuple[str, int, Tags, tuple[str, ...]], list[Any]]
@@ -52,13 +55,13 @@ class SqlDecisionLog:
     def __init__(self, database: Database, journal: SumJournal, *, writer_name: str) -> None:
         engine = database.engine
         self._database = database
-        self._insert = dialect.Prepared(engine, insert(decision), _COLUMNS)
+        self._insert = Prepared(engine, _INSERT, _COLUMNS)
         self._journal = journal
         self._rows = RowCounter(engine, writer_name)
         self._accounts = AccountCharges(engine)
         self._sessions = SessionReader(database)
         newer = dialect.insert_into(engine, session)
-        self._session = dialect.Prepared(
+        self._session = Prepared(
             engine,
             newer.on_conflict_do_update(
                 index_elements=["policy", "session_id"],
@@ -77,32 +80,46 @@ class SqlDecisionLog:
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         if not decisions:
             return Committed()
-        committed: Committed = await self._database.write_batched(self._append, decisions)
+        try:
+            committed: Committed = await self._database.write_batched(self._append, decisions)
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            if len(decisions) == 1:
+                raise
+            # Nothing of them is stored. One may hold what cannot be: the others do not share its fate.
+            return await self._append_singly(decisions)
         return committed
+
+    async def _append_singly(self, decisions: Sequence[Decision]) -> Committed:
+        whole = Committed()
+        for made in decisions:
+            try:
+                whole = whole.beside(await self.append([made]))
+            except Exception as error:
+                whole = whole.beside(Committed(failed={made.decision_id: error}))
+        return whole
 
     def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
         batches, repeated = take_repeated(connection, batches_in_hand)
         made_by_batch, answers = self._charge(connection, batches)
         increments = self._journal.start()
         fixed: _Fixed = {}
-        rows = []
+        decisions = [made for batch in made_by_batch for made in batch]
         sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
-        for batch in made_by_batch:
-            for made in batch:
-                _count(made, increments, fixed)
-                row = row_of(made)
-                rows.append((*row, _checksum(row)))
-                session_key = made.session_key or made.session_id
-                if session_key is not None:
-                    # One row per session and statement; the last decision of the group is the newest.
-                    key = (made.policy, session_key)
-                    sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
+        for made in decisions:
+            _count(made, increments, fixed)
+            session_key = made.session_key or made.session_id
+            if session_key is not None:
+                # One row per session and statement; the last decision of the group is the newest.
+                key = (made.policy, session_key)
+                sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
         _count_fixed(increments, fixed)
-        self._insert.run(connection, rows)
-        if rows:
-            self._journal.enter(connection, increments, len(rows), made.created_at_us)
+        self._insert.run(connection, [(*row, _checksum(row)) for row in rows_of(decisions)])
+        if decisions:
+            self._journal.enter(connection, increments, len(decisions), decisions[-1].created_at_us)
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
-        keep_keys(connection, [made for batch in made_by_batch for made in batch])
+        keep_keys(connection, decisions)
         return with_repeated(batches_in_hand, answers, repeated)
 
     def _charge(
@@ -201,6 +218,7 @@ class SqlDecisionLog:
         released = connection.execute(update(reward_event).where(held).values(status="recorded")).rowcount
         if released:
             queue_decisions(connection, [(decision_id, found.policy)], at_us)
+        release_arms(connection, decision_id, found.policy, at_us)
         self._charge_again(connection, decision_id, at_us)
         return True, False
 

@@ -49,22 +49,36 @@ class SqlTagReader:
         )
 
     async def totals(
-        self, policy: str, tag: str, value: str | None, since_us: int | None, until_us: int | None
+        self,
+        policy: str,
+        tag: str,
+        value: str | None,
+        since_us: int | None,
+        until_us: int | None,
+        sums: Sequence[str] | None = None,
     ) -> Rows:
         table = tag_total if since_us is None and until_us is None else tag_rollup
-        query = _summed(table, SUMS, [table.c.value, table.c.arm]).where(*_of(table, policy, tag, value))
+        query = _summed(table, sums or SUMS, [table.c.value, table.c.arm]).where(*_of(table, policy, tag, value))
         if table is tag_rollup:
             query = query.where(*_between(since_us, until_us))
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def timeseries(
-        self, policy: str, tag: str, value: str | None, *, since_us: int, until_us: int, step_s: int
+        self,
+        policy: str,
+        tag: str,
+        value: str | None,
+        *,
+        since_us: int,
+        until_us: int,
+        step_s: int,
+        sums: Sequence[str] | None = None,
     ) -> Rows:
         step_us = step_s * MICROSECONDS_PER_SECOND
         c = tag_rollup.c
         start: ColumnElement[Any] = (c.bucket_at_us - c.bucket_at_us % step_us).label("bucket_at_us")
         by = [start, c.value] if value is None else [start, c.value, c.arm]
-        query = _summed(tag_rollup, SUMS, by).where(
+        query = _summed(tag_rollup, sums or SUMS, by).where(
             *_of(tag_rollup, policy, tag, value),
             c.bucket_at_us >= since_us - since_us % step_us,
             c.bucket_at_us < until_us,
@@ -78,13 +92,10 @@ class SqlTagReader:
         )
         return await self._rows(query, CLUSTER_INTEGER_SUMS, policy)
 
-    async def values_by_cluster(self, policy: str, schema_hash: str) -> list[tuple[int, str, str, int]]:
-        c = tag_cluster.c
-        query = (
-            select(c.cluster, c.tag, c.value, func.sum(c.decisions))
-            .where(c.policy == policy, c.schema_hash == schema_hash)
-            .group_by(c.cluster, c.tag, c.value)
-        )
+    async def frequent_values(
+        self, policy: str, schema_hash: str, least_decisions: int, least_share: float
+    ) -> list[tuple[int, str, str, int]]:
+        query = _frequent(policy, schema_hash, least_decisions, least_share)
         return await self._read(
             lambda connection: [(row[0], row[1], row[2], int(row[3])) for row in connection.execute(query)]
         )
@@ -142,6 +153,39 @@ class SqlTagReader:
 def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
     columns = [func.sum(table.c[name]).label(name) for name in sums]
     return select(*by, *columns).group_by(*by).order_by(*by)
+
+
+def _frequent(policy: str, schema_hash: str, least_decisions: int, least_share: float) -> Select[Any]:
+    """Thousands of rows in, some dozens out: the database adds up, so that nobody else has to."""
+    c = tag_cluster.c
+    cell = (
+        select(c.cluster, c.tag, c.value, func.sum(c.decisions).label("decisions"))
+        .where(c.policy == policy, c.schema_hash == schema_hash)
+        .group_by(c.cluster, c.tag, c.value)
+        .cte("cell")
+    )
+    here = (
+        select(cell.c.cluster, cell.c.tag, func.sum(cell.c.decisions).label("decisions"))
+        .group_by(cell.c.cluster, cell.c.tag)
+        .cte("here")
+    )
+    frequent = (
+        select(cell.c.tag, cell.c.value)
+        .join_from(cell, here, (cell.c.cluster == here.c.cluster) & (cell.c.tag == here.c.tag))
+        .where(
+            cell.c.value != REST,
+            cell.c.decisions >= least_decisions,
+            cell.c.decisions >= least_share * here.c.decisions,
+        )
+        .distinct()
+        .cte("frequent")
+    )
+    named = func.coalesce(frequent.c.value, REST)
+    return (
+        select(cell.c.cluster, cell.c.tag, named, func.sum(cell.c.decisions))
+        .select_from(cell.outerjoin(frequent, (cell.c.tag == frequent.c.tag) & (cell.c.value == frequent.c.value)))
+        .group_by(cell.c.cluster, cell.c.tag, named)
+    )
 
 
 def _of(table: Table, policy: str, tag: str, value: str | None) -> tuple[ColumnElement[bool], ...]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.replay.conftest import WriteFolder
 
 from banditd.bandit import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
@@ -204,6 +206,20 @@ def test_missing_rewards_and_noisy_sources_are_learned_from_and_reported(two_top
     assert json.loads(json.dumps(content)) == content
 
 
+def test_probes_teach_every_arm_and_are_counted_apart(two_topics: Path) -> None:
+    plain = ReplayOptions(directory=two_topics, seeds=2, workers=1, reward_rate=0.3)
+    without, probed = run(plain).content, run(replace(plain, probes=0.2)).content
+    assert (without["probes"], without["conditions"]["probes"]) == (None, 0.0)  # type: ignore[index]
+    for before, after in zip(without["per_seed"], probed["per_seed"], strict=True):  # type: ignore[call-overload]
+        assert before["probe_rewards"] == 0
+        assert 0.15 < after["probe_rewards"] / (600 * 2) < 0.25  # two of three arms do not serve
+        assert before["rewards"] < after["rewards"]  # the served arm's score is reported there as well
+    assert probed["probes"]["rewards"] == np.mean([one["probe_rewards"] for one in probed["per_seed"]])  # type: ignore[index]
+    assert probed["headroom_score"]["all"] > without["headroom_score"]["all"]  # type: ignore[index]
+    with pytest.raises(InvalidInputError, match="probes"):
+        replace(plain, probes=1.5)
+
+
 async def test_a_constant_decider_gets_exactly_the_best_fixed_utility(two_topics: Path) -> None:
     plan = make_plan(ReplayOptions(directory=two_topics, cost_weight=0.3))
     report = await run_with(plan, lambda _seed: Always(0))
@@ -248,3 +264,27 @@ def test_one_row_one_arm_and_missing_scores_still_give_a_report(write_folder) ->
     report = run(ReplayOptions(directory=sparse, seeds=2, workers=1, reward_delay=100))
     assert json.loads(report.to_json())["rows"] == 40
     assert "NaN" not in report.to_json()
+
+
+def test_labels_are_what_a_caller_says_and_no_text_shows(write_folder: WriteFolder) -> None:
+    generator = np.random.default_rng(0)
+    team = generator.integers(0, 2, 500)
+    folder = write_folder(
+        [{"prompt": f"Answer number {i}", "category": f"team {t}"} for i, t in enumerate(team.tolist())],
+        {
+            name: (generator.random(500) < np.where(team == best, 0.9, 0.3)).astype(int).tolist()
+            for best, name in enumerate(("one", "other"))
+        },
+        {},
+    )
+    headroom = {}
+    for tags in ((), ("category",)):
+        content = run(ReplayOptions(directory=folder, workers=1, context_tags=tags)).content
+        assert content["conditions"]["context_tags"] == list(tags)  # type: ignore[index]
+        headroom[tags] = content["headroom_score"]["last_third"]  # type: ignore[index]
+    assert headroom["category",] > 0.8
+    assert headroom[()] < 0.4
+    with pytest.raises(InvalidInputError, match="No row has the label 'user'; labels here: category"):
+        run(ReplayOptions(directory=folder, context_tags=("user",)))
+    with pytest.raises(InvalidInputError, match="each named once"):
+        ReplayOptions(directory=folder, context_tags=("category", "category"))

@@ -127,7 +127,7 @@ class RewardService:
     async def report_usage(self, report: UsageReport, *, breakers_informed: bool = False) -> UsageReceipt:
         """Merge a report into what is known of its decision, and settle the difference, once.
 
-        breakers_told : whoever made the calls has told the breakers already, when each of them ended.
+        breakers_informed : the breakers have counted each call already, when it ended.
 
         What is news is said in one place (``core.usage``). Clients and calls of our own report alike.
 
@@ -239,7 +239,7 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
     if reward.idempotency_key is not None:
         identity = f"key:{reward.idempotency_key}"
     else:
-        identity = source_identity(reward.decision_id, reward.metric, reward.source)
+        identity = source_identity(reward.decision_id, reward.metric, reward.source, reward.arm)
     return RewardSubmission(
         decision_id=reward.decision_id,
         reference=reward.reference,
@@ -255,4 +255,5 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
         received_at_us=now_us,
         scope=None if reward.idempotency_key is None else reward.key_name or "",
         owner=reward.owner,
+        arm=reward.arm,
     )

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from banditd.ope.fixed import FixedArmSums
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
-from banditd.services.reports.savings import Reference, fixed_arm_sums
+from banditd.services.reports.savings import FIXED_ARM_SUMS, Reference, fixed_arm_sums
 from banditd.services.reports.summaries import Row, add_up, ratio
 from banditd.services.reports.verdicts import (
     Pace,
@@ -27,6 +28,11 @@ from banditd.services.reports.verdicts import (
 )
 
 Fields = dict[str, object]
+HEADLINE_SUMS: Final = (
+    "decisions", "predicted_spend_usd", "fixed_decisions", "fixed_cost_usd", "compared_decisions", "compared_usd",
+    "compared_fixed_usd", "tried_decisions", "tried_usd", "tried_reward", *FIXED_ARM_SUMS,
+)  # fmt: skip
+"""Columns of ``ReportReader.arm_totals`` that ``headline`` reads."""
 
 
 @dataclass(frozen=True, slots=True)

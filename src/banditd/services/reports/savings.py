@@ -27,6 +27,11 @@ from banditd.services.reports.verdicts import (
 
 # Answers that an arm's knowledge must be worth before it may stand in the best mix: the best of noisy means flatters.
 MIXABLE: Final = 50.0
+FIXED_ARM_SUMS: Final = (
+    "supported_rewards", "unsupported_rewards", "drawn_rewards", "fixed_reward_sum", "fixed_gain_sum",
+    "inverse_probability_sum", "residual_power",
+)  # fmt: skip
+"""Columns that ``fixed_arm_sums`` reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError, NotFoundError
@@ -11,16 +10,28 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
-from banditd.services.reports.cluster_names import ClusterName, name_of, names_by_tags
+from banditd.services.reports.cluster_naming import ClusterNaming
+from banditd.services.reports.headline import HEADLINE_SUMS
 from banditd.services.reports.period import DAY_US, period_of
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
-from banditd.services.reports.savings import fixed_arm_sums, shown
+from banditd.services.reports.savings import FIXED_ARM_SUMS, fixed_arm_sums, shown
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SERIES: Final = 12
 """Values that a time series tells apart; the others of the stretch are together."""
 _MAX_NAME: Final = 80
+_REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
+GROUP_SUMS: Final = (
+    "decisions", "explored", *_REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
+    "fixed_decisions", "fixed_cost_usd", *FIXED_ARM_SUMS,
+)  # fmt: skip
+"""What a report reads of every value: the others cost half of the time where there are many values."""
+STEP_SUMS: Final = (
+    "decisions", "explored", *_REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
+    "errors", "degraded",
+)  # fmt: skip
+PACE_SUMS: Final = ("decisions", "drawn_rewards")
 
 
 class OneValue:
@@ -67,6 +78,7 @@ class TagReports:
         self._tags = tags
         self._names = names
         self._clock = clock
+        self._naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
 
     # ------------------------------------------------------------ tags and their values
 
@@ -99,11 +111,11 @@ class TagReports:
         return TagValue(text[:cut], text[cut + 1 :] or None)
 
     async def rows_by_value(
-        self, policy: str, tag: str, since_us: int | None, until_us: int | None
+        self, policy: str, tag: str, since_us: int | None, until_us: int | None, sums: Sequence[str]
     ) -> list[tuple[TagValue, list[Row]]]:
-        """Rows per arm (as ``ReportReader.arm_totals``) of every value; most decisions first, the rest last."""
+        """Per arm ``sums`` (of ``ReportReader.arm_totals``) of every value; most decisions first, the rest last."""
         by_value: dict[str, list[Row]] = {}
-        for row in await self._tags.totals(policy, tag, None, since_us, until_us):
+        for row in await self._tags.totals(policy, tag, None, since_us, until_us, sums):
             by_value.setdefault(str(row["value"]), []).append(row)
         seen = [(value, rows, sum(int(row["decisions"]) for row in rows)) for value, rows in by_value.items()]
         ranked = sorted(seen, key=lambda one: (one[0] == REST, -one[2], one[0]))
@@ -122,7 +134,9 @@ class TagReports:
         if by is None:
             return answer
         since_us = None if window_s is None else self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
-        groups = [_group(value, rows) for value, rows in await self.rows_by_value(policy, by, since_us, None)]
+        groups = [
+            _group(value, rows) for value, rows in await self.rows_by_value(policy, by, since_us, None, GROUP_SUMS)
+        ]
         tagged = sum(int(group["decisions"]) for group in groups)  # type: ignore[call-overload]  # our own rows
         without = max(0, int(answer["decisions"]) - tagged)  # type: ignore[call-overload]  # of our own answer
         return answer | {"groups": groups, "without_tag": without}
@@ -143,10 +157,11 @@ class TagReports:
         answer = await self._reports.savings(policy, since_us, until_us)
         if by is None:
             return answer
-        last_day = dict(await self.rows_by_value(policy, by, self._clock.now_us() - DAY_US, None))
+        since_day_us = self._clock.now_us() - DAY_US
+        last_day = dict(await self.rows_by_value(policy, by, since_day_us, None, PACE_SUMS))
         groups = [
             value.fields() | await self._reports.headline_of(policy, rows, last_day.get(value, ()))
-            for value, rows in await self.rows_by_value(policy, by, since_us, until_us)
+            for value, rows in await self.rows_by_value(policy, by, since_us, until_us, HEADLINE_SUMS)
         ]
         return answer | {"groups": groups}
 
@@ -169,7 +184,9 @@ class TagReports:
             return await self._reports.timeseries(policy, since_us, until_us, step_s)
         await self._reports.arms_of(policy)
         since_us, until_us = period_of(since_us, until_us, step_s, self._clock.now_us())
-        rows = await self._tags.timeseries(policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s)
+        rows = await self._tags.timeseries(
+            policy, by, None, since_us=since_us, until_us=until_us, step_s=step_s, sums=STEP_SUMS
+        )
         return {
             "policy": policy,
             "since": iso_time(since_us),
@@ -182,7 +199,9 @@ class TagReports:
         """``ReportService.contexts`` with names of the clusters, of one value; or the values of a tag instead."""
         if by is not None:
             await self._reports.arms_of(policy)
-            groups = [_group(value, rows) for value, rows in await self.rows_by_value(policy, by, None, None)]
+            groups = [
+                _group(value, rows) for value, rows in await self.rows_by_value(policy, by, None, None, GROUP_SUMS)
+            ]
             kept = ("tag", "value", "other", "decisions", "best_arm", "arms")
             return {
                 "policy": policy,
@@ -195,7 +214,7 @@ class TagReports:
             reports, extra = self._only(value), {"tag": value.fields()}
         answer = await reports.contexts(policy)
         clusters: list[dict[str, Any]] = answer["clusters"]  # type: ignore[assignment]  # our own answer
-        names = await self._cluster_names(policy)
+        names = await self._naming.of(policy)
         for row in clusters:
             name = names(row["cluster"], row["words"])
             row |= {"name": name.name, "name_source": name.source}
@@ -227,30 +246,13 @@ class TagReports:
             raise InvalidInputError(f"a name has 1 to {_MAX_NAME} characters", field="/name")
         kept = None if name is None else name.strip()
         await self._names.rename(policy, runtime.builder.maps_hash, cluster, kept, self._clock.now_us())
-        found = (await self._cluster_names(policy))(cluster, words[cluster])
+        found = (await self._naming.of(policy))(cluster, words[cluster])
         return {"policy": policy, "cluster": cluster, "name": found.name, "name_source": found.source}
 
     # ------------------------------------------------------------ inside
 
     def _only(self, value: TagValue) -> ReportService:
         return self._reports.reading(OneValue(self._reader, self._tags, value))
-
-    async def _cluster_names(self, policy: str) -> _Naming:
-        runtime = self._runtimes.get(policy)
-        if runtime is None:
-            return _Naming({}, {})
-        maps = runtime.builder.maps_hash
-        counts = await self._tags.values_by_cluster(policy, runtime.builder.schema.hash)
-        return _Naming(await self._names.names(policy, maps), names_by_tags(counts))
-
-
-@dataclass(frozen=True, slots=True)
-class _Naming:
-    given: Mapping[int, str]
-    by_tags: Mapping[int, str]
-
-    def __call__(self, cluster: int, shipped: Sequence[str]) -> ClusterName:
-        return name_of(cluster, given=self.given, by_tags=self.by_tags, shipped=tuple(shipped))
 
 
 def _group(value: TagValue, rows: Sequence[Row]) -> dict[str, object]:

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from banditd.services.reports.cluster_names import LEAST_DECISIONS, name_of, names_by_tags
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from banditd.services.reports.cluster_names import LEAST_DECISIONS, ClusterName, name_of, names_by_tags
+from banditd.services.reports.cluster_naming import ClusterNaming
 
 
 def test_a_cluster_is_named_by_what_is_frequent_in_it_and_not_everywhere() -> None:
@@ -32,3 +38,31 @@ def test_the_first_of_user_tags_and_shipped_names_it() -> None:
     assert found == [("Mine", "user"), ("sql", "tags"), ("query, table, join", "shipped")]
     assert name_of(9, given={}, by_tags={}, shipped=()).name == "cluster 9"
     assert name_of(-1, given={}, by_tags={}, shipped=()).name == "without text"
+
+
+class CountedTags:
+    """Counts how often the values of clusters were asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def frequent_values(self, *_: object) -> list[tuple[int, str, str, int]]:
+        self.asked += 1
+        return [(0, "task", "sql", 500), (1, "task", "chat", 500)]
+
+    async def names(self, *_: object) -> dict[int, str]:
+        return {1: f"given {self.asked}"}
+
+
+@pytest.mark.parametrize(("kept", "asked"), [(1e9, 1), (0.0, 3)])
+async def test_names_by_tags_are_kept_for_a_moment_and_given_names_are_not(kept: float, asked: int) -> None:
+    builder = SimpleNamespace(maps_hash="maps", schema=SimpleNamespace(hash="schema"))
+    tags: Any = CountedTags()
+    runtimes: Any = {"p": SimpleNamespace(builder=builder)}
+    naming = ClusterNaming(runtimes=runtimes, tags=tags, names=tags, kept=kept)
+    for _ in range(3):
+        found = await naming.of("p")
+        assert found(0, ["shipped"]) == ClusterName("sql", "tags")
+    assert tags.asked == asked
+    assert found(1, ["shipped"]) == ClusterName(f"given {1 if asked == 1 else 2}", "user")
+    assert (await naming.of("elsewhere"))(0, ["shipped"]).source == "shipped"

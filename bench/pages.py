@@ -1,0 +1,123 @@
+"""What the dashboard's pages wait for at a million decisions with a thousand values of tags (SQLite)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+from banditd.client import DaemonClient
+from bench.http import CONFIG, Server
+from bench.table import Row
+from bench.year import write_year
+
+TIMES: Final = 21
+PAGE_MS: Final = 300.0
+CONNECTIONS: Final = 6  # a browser's, of HTTP/1.1
+_FRAME: Final = ("/v1/policies", "/v1/arms", "/v1/promise")
+_CONTEXTS: Final = "/v1/stats/contexts"
+# What each page of the dashboard asks for, with windows that cover the whole log.
+PAGES: Final[Mapping[str, Sequence[str]]] = {
+    "overview, 30 days": (
+        *_FRAME, "/v1/stats?window_s=2592000", "/v1/savings?since={month}", "/v1/decisions?policy=default&limit=8",
+        "/v1/budgets", "/v1/tags", "/v1/savings?by=tag:team&since={month}", "/v1/stats/upstreams?window_s=2592000",
+        "/v1/stats/timeseries?since={month}&step_s=86400",
+        *(f"/v1/savings?since={{stretch{i}}}&until={{stretch{i + 1}}}" for i in range(8)),
+    ),
+    "overview, all": (
+        *_FRAME, "/v1/stats", "/v1/savings", "/v1/decisions?policy=default&limit=8", "/v1/budgets", "/v1/tags",
+        "/v1/savings?by=tag:team", "/v1/stats/upstreams?window_s=31536000",
+        "/v1/stats/timeseries?since={year}&step_s=604800",
+    ),
+    "tasks": (
+        *_FRAME, "/v1/tags", "/v1/stats/contexts?by=tag:team", _CONTEXTS, "/v1/stats/choices",
+        "/v1/stats/map?limit=400",
+    ),
+    "models": (*_FRAME, "/v1/stats", "/v1/stats/learning"),
+    "decisions": (*_FRAME, "/v1/decisions?policy=default&limit=25", _CONTEXTS, "/v1/decisions/{id}"),
+    "decisions, by tag": (*_FRAME, "/v1/decisions?policy=default&tag=customer:customer-7&limit=25", _CONTEXTS),
+    "decisions, a value that nobody has": (*_FRAME, "/v1/decisions?policy=default&tag=customer:nobody&limit=25"),
+    "decisions, by text": (*_FRAME, "/v1/decisions?policy=default&text=xylophone&limit=25", _CONTEXTS),
+    "decisions, by arm, cluster and session": (
+        *_FRAME, "/v1/decisions?policy=default&arm=code-specialist&limit=25",
+        "/v1/decisions?policy=default&explored=true&limit=25", "/v1/decisions?policy=default&cluster=23&limit=25",
+        "/v1/decisions?policy=default&session_id=nobody&limit=25",
+    ),
+    "internals": (
+        *_FRAME, "/v1/stats/map?limit=500", "/v1/stats/learning", "/v1/stats", "/v1/policies/default/report",
+        "/v1/policies/default/snapshots?limit=7", _CONTEXTS,
+    ),
+    "over HTTP alone": (
+        "/v1/stats?by=tag:team", "/v1/stats?by=tag:team&window_s=86400",
+        "/v1/stats?by=tag:team&window_s=2592000", "/v1/stats?tag=team:team-0&window_s=2592000",
+        "/v1/savings?tag=team:team-0", "/v1/stats/contexts?tag=team:team-0",
+        "/v1/stats/timeseries?by=tag:team&since={month}&step_s=86400",
+        "/v1/stats/timeseries?by=tag:team&since={year}&step_s=604800",
+        "/v1/stats/timeseries?tag=team:team-0&since={year}&step_s=604800",
+    ),
+}  # fmt: skip
+ALONE: Final = "over HTTP alone"  # no page: not asked at once
+
+
+def measure_pages(folder: Path, *, decisions: int, progress: Callable[[str], None]) -> list[Row]:
+    """Write the database, start a daemon on it, and ask as the dashboard does."""
+    database, config = folder / "pages.db", folder / "pages.yaml"
+    progress(f"writing {decisions:,} decisions")
+    write_year(database, decisions, progress)
+    config.write_text(
+        CONFIG.format(access="true") + "    promise: {baseline: dearest, keep: 0.95}\n", encoding="utf-8"
+    )
+    process = start_daemon(database=f"sqlite:///{database}", config=config, log=folder / "pages.log")
+    try:
+        server = Server(wait_until_serving(process), process.pid)
+        progress("asking for the pages")
+        return asyncio.run(ask_for_pages(server, f"Pages at {decisions:,} decisions, 1,000 values of tags (SQLite)"))
+    finally:
+        stop_daemon(process)
+
+
+async def ask_for_pages(server: Server, section: str) -> list[Row]:
+    now_s, rows = time.time(), []
+    named = {"month": _utc(now_s - 30 * 86_400), "year": _utc(now_s - 364 * 86_400)}
+    named |= {f"stretch{i}": _utc(now_s - (8 - i) * 3.75 * 86_400) for i in range(9)}
+    async with DaemonClient(server.url, connections=CONNECTIONS) as client:
+        named["id"] = (await client.call("GET", "/v1/decisions?limit=1"))["decisions"][0]["decision_id"]
+
+        async def ask(path: str) -> None:
+            await client.call("GET", path.format(**named))
+
+        seen: set[str] = set()
+        for page, paths in PAGES.items():
+            if page != ALONE:
+                rows.append(await _row(server, section, f"page {page}: all at once", list(paths), ask))
+            for path in paths:
+                if path not in seen and "stretch" not in path:
+                    seen.add(path)
+                    rows.append(await _row(server, section, path, [path], ask))
+    return rows
+
+
+async def _row(
+    server: Server, section: str, name: str, paths: list[str], ask: Callable[[str], Awaitable[None]]
+) -> Row:
+    """The 95th percentile of so many askings, the median in the note."""
+    wall, before_s = [], server.cpu_s()
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        await asyncio.gather(*(ask(path) for path in paths))
+        wall.append(1e3 * (time.perf_counter() - began))
+    median, late = np.quantile(wall, [0.5, 0.95]).tolist()
+    shown = name.replace("{id}", "ID").replace("{month}", "a month ago").replace("{year}", "a year ago")
+    cpu_ms = 1e3 * (server.cpu_s() - before_s) / TIMES
+    note = f"median {median:.1f} ms, first {wall[0]:.0f} ms, processor time {cpu_ms:.0f} ms"
+    note += f", {len(paths)} requests" if len(paths) > 1 else ""
+    return Row(section=section, name=f"{shown}: p95", value=late, unit="ms", target=PAGE_MS, note=note)
+
+
+def _utc(at_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
