@@ -115,11 +115,7 @@ class Metrics:
             "banditd_gateway_requests", "Requests to the gateway by how they ended.", "surface", "outcome"
         )
         self.gateway_attempts = self._counter(
-            "banditd_gateway_attempts",
-            "Calls of upstreams: ok, or their failure's class.",
-            "policy",
-            "arm",
-            "outcome",
+            "banditd_gateway_attempts", "Calls of upstreams: ok, or how they failed.", "policy", "arm", "outcome"
         )
         self.gateway_first_token = self._histogram(
             "banditd_gateway_first_token_seconds",

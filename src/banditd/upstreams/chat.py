@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic_core import from_json
-
 from banditd.core.long_json import compact, encode_pieces
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
@@ -182,12 +180,9 @@ def written(body: Mapping[str, object], call: UpstreamCall) -> bytes:
 def parse(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises MalformedEventError."""
     try:
-        value = from_json(data)
-    except ValueError:  # what is rare is left to the reader that takes more: half a character, another encoding
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError):
-            raise MalformedEventError("malformed_event") from None
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise MalformedEventError("malformed_event") from None
     if not isinstance(value, dict):
         raise MalformedEventError("malformed_event")
     return value

@@ -85,7 +85,7 @@ class LiteLLMUpstream:
         self._enter()
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._library.acompletion(**self._asked(call, dialect, stream=False))
+                answer = await self._library.acompletion(**self._arguments(call, dialect, stream=False))
             read = dialect.read(_json(answer), call)
         except Exception as error:
             raise self.failure(error, "timeout_headers") from None
@@ -112,7 +112,7 @@ class LiteLLMUpstream:
         self._enter()
         try:
             async with asyncio.timeout(min(max(clocks.headers_s, call.first_token_s or 0.0), total_s)):
-                chunks = await self._library.acompletion(**self._asked(call, dialect, stream=True))
+                chunks = await self._library.acompletion(**self._arguments(call, dialect, stream=True))
         except BaseException as error:
             self.leave()
             if isinstance(error, Exception):
@@ -142,20 +142,20 @@ class LiteLLMUpstream:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _asked(self, call: UpstreamCall, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
+    def _arguments(self, call: UpstreamCall, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
         """What ``acompletion`` is given: the client's fields by the list, the arm's as they are."""
         stated: dict[str, Any] = json.loads(dialect.write(call, stream=stream))
         known = _FIELDS | call.params.keys() | set(call.rename_params.values())
-        asked = {name: value for name, value in stated.items() if name in known}
-        asked |= {"model": call.model, "stream": stream, "num_retries": 0, "max_retries": 0}
-        asked["timeout"] = min(self.config.clocks.total_s, call.deadline_s)
+        given = {name: value for name, value in stated.items() if name in known}
+        given |= {"model": call.model, "stream": stream, "num_retries": 0, "max_retries": 0}
+        given["timeout"] = min(self.config.clocks.total_s, call.deadline_s)
         if self.config.key is not None:
-            asked["api_key"] = self.config.key
+            given["api_key"] = self.config.key
         if self.config.base_url:
-            asked["api_base"] = self.config.base_url
+            given["api_base"] = self.config.base_url
         if self.config.headers:
-            asked["extra_headers"] = dict(self.config.headers)
-        return asked
+            given["extra_headers"] = dict(self.config.headers)
+        return given
 
     def _enter(self) -> None:
         if self._in_flight >= self.config.max_concurrent:

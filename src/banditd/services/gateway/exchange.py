@@ -346,6 +346,5 @@ class Exchange:
 
 def _reference(response_id: str | None) -> str | None:
     """An answer's id, where a client may give it as a reference."""
-    if not response_id or len(response_id) > MAX_REFERENCE or not response_id.isprintable():
-        return None
-    return response_id
+    usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
+    return response_id if usable else None
