@@ -147,6 +147,8 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
         receipt = await reward(daemon, one, 1.0, arm="large")
         assert (receipt.status, receipt.arm, receipt.duplicate) == ("recorded", "large", False)
     assert await contributions(daemon, ids[3]) == {"large": (1.0, 1.0)}
+    for outcome, times in (("recorded", 2), ("other_arm", 4)):
+        assert f'banditd_rewards_total{{outcome="{outcome}"}} {times}.0' in daemon.metrics.render().decode()
     assert sums(daemon, "large") == (4.0, 4.0)
     assert await statistics(daemon, database_url) == before
     assert (state.arm_changes.to_dict(), state.folded) == (changes, rewarded)
