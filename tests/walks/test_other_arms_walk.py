@@ -264,6 +264,21 @@ async def test_a_learner_of_another_schema_sets_it_aside(open_daemon: OpenDaemon
         assert (await refolded(daemon)).agrees
 
 
+async def test_a_schema_that_adds_columns_goes_on_with_it(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await leads(daemon)
+        learned_before, queued = [await route(daemon, candidates=("small",)) for _ in range(2)]
+        await reward(daemon, learned_before, 1.0, arm="large")
+        await contributions(daemon, learned_before)
+        await daemon.learner.stop()
+        await reward(daemon, queued, 1.0, arm="large")
+    async with open_daemon(context_tags=["task"]) as daemon:
+        await reward(daemon, learned_before, 0.5, arm="large")
+        assert await contributions(daemon, queued) == {"large": (1.0, 1.0)}
+        assert sums(daemon, "large") == (2.0, 1.5)
+        assert (await refolded(daemon)).agrees
+
+
 def rows(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
