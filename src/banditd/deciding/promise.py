@@ -15,7 +15,8 @@ a_t != b, bias what answers of other arms earned beyond their predictions lately
 of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played:
 p = g policy(l) + (1 - g) onehot(b). Above a steepest price predictions are not believed: there the best of many noisy
 means is chosen, which is overrated. But rewards lie in [0, 1], so slack / mean_t mu(x_t, b) of the traffic may leave
-whatever the others are worth; it goes on trying cheaper arms at such prices where nothing else seems to save, or some
+whatever the others are worth, and more once answers that left have shown that they lose less than everything
+(``Misses.trial_loss``); it goes on trying cheaper arms at such prices where nothing else seems to save, or some
 bad first answers would end all learning. It is the dual of a budget's pacer with quality for money
 (Agrawal and Devanur 2016); the margin is conservative in the sense of Kazerouni et al. 2017, but of a mean, not of
 every step, which would save nothing.
@@ -33,9 +34,9 @@ import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray, IntArray
+from banditd.deciding.promise_window import Recent, Window
 from banditd.ope.reference import RatedDecision
 
-WINDOW: Final = 500  # recent decisions that are solved on
 RESOLVE_EVERY: Final = 20  # decisions
 LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
@@ -43,6 +44,7 @@ EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baselin
 HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
 CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
+TRIAL_DOUBT: Final = 10.0  # answers that leave the baseline, as if so many of them had lost everything
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
@@ -85,11 +87,12 @@ class Misses:
     away : rated decisions that left the baseline, in expectation, fading: what is known of the others.
     """
 
-    __slots__ = ("_square", "_total", "away", "rewards")
+    __slots__ = ("_answers", "_lost", "_square", "_total", "away", "rewards")
 
     def __init__(self) -> None:
         self.rewards = 0
         self.away = self._total = self._square = 0.0
+        self._answers = self._lost = 0.0  # of answers that left the baseline: how many, and what they lost
 
     def add(self, one: RatedDecision) -> None:
         """Add a rated decision, oldest first."""
@@ -102,10 +105,23 @@ class Misses:
         self.away = fade * self.away + 1.0 - p
         self._total = fade * self._total + missed
         self._square = fade * self._square + missed * missed
+        self._answers *= fade
+        self._lost *= fade
+        if not one.is_baseline:
+            self._answers += 1.0
+            self._lost += one.baseline_predicted - one.reward
 
     def forget(self) -> None:
         """Start anew, but for the count of rewards."""
-        self.away = self._total = self._square = 0.0
+        self.away = self._total = self._square = self._answers = self._lost = 0.0
+
+    def trial_loss(self, baseline_reward: float) -> float:
+        """What an answer that leaves the baseline loses, as if ``TRIAL_DOUBT`` more of them had lost everything.
+
+        baseline_reward : its mean, which is everything. By what was earned alone: whatever the predictions are worth.
+        """
+        lost = (TRIAL_DOUBT * baseline_reward + self._lost) / (TRIAL_DOUBT + self._answers)
+        return min(max(lost, 0.0), baseline_reward)
 
     def bias(self, prior_deviation: float) -> float:
         """Posterior mean of the bias under a normal prior about 0."""
@@ -113,58 +129,6 @@ class Misses:
             return 0.0
         error2 = max(self._square, 1e-3) / self.away**2
         return self._total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
-
-
-class Window:
-    """The recent decisions over K arms in a fixed order: a ring of ``WINDOW`` rows."""
-
-    def __init__(self, n_arms: int, n_features: int) -> None:
-        self.size = self._next = 0
-        self._x = np.zeros((WINDOW, n_features))
-        self._cost = np.zeros((WINDOW, n_arms))
-        self._eligible = np.zeros((WINDOW, n_arms), dtype=bool)
-        self._own = np.zeros((WINDOW, n_arms))
-
-    def add(self, x: FloatArray, cost_usd: FloatArray, eligible: BoolArray, own: FloatArray) -> None:
-        row = self._next
-        self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
-        self._next = (row + 1) % WINDOW
-        self.size = min(self.size + 1, WINDOW)
-
-    def reprice(self, factor: FloatArray) -> None:
-        """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
-        self._cost *= factor
-
-    def realign(self, columns: IntArray) -> None:
-        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
-        known = columns >= 0
-        self._cost = np.where(known, self._cost[:, columns], 0.0)
-        self._eligible = np.where(known, self._eligible[:, columns], False)
-        self._own = np.where(known, self._own[:, columns], 0.0)
-
-    @property
-    def x(self) -> FloatArray:
-        return self._x[: self.size]
-
-    @property
-    def cost_usd(self) -> FloatArray:
-        return self._cost[: self.size]
-
-    @property
-    def eligible(self) -> BoolArray:
-        return self._eligible[: self.size]
-
-    @property
-    def own(self) -> FloatArray:
-        return self._own[: self.size]
-
-    def allow(self, arm: int) -> None:
-        """Count the newest decision as one that the arm could have answered: it may again."""
-        self._eligible[(self._next - 1) % WINDOW, arm] = self.size > 0
-
-    def was_eligible(self, arm: int) -> bool:
-        """Whether the arm was eligible at the newest decision."""
-        return bool(self._eligible[(self._next - 1) % WINDOW, arm])
 
 
 class Promise:
@@ -182,6 +146,7 @@ class Promise:
         x: FloatArray,
         *,
         cost_usd: FloatArray,
+        penalty: FloatArray,
         eligible: BoolArray,
         own: FloatArray,
         mean: FloatArray,
@@ -192,10 +157,11 @@ class Promise:
 
         Parameters
         ----------
-        x : float64 (d,). cost_usd : predicted, (K,). eligible : bool (K,). own : the policy's vector before the
-        baseline was blended in, (K,). mean : predicted rewards, (K,). played : (K,). bias : ``Misses.bias``.
+        x : float64 (d,). cost_usd : predicted, (K,). penalty : what it took off the rewards, (K,). eligible : bool
+        (K,). own : the policy's vector before the baseline was blended in, (K,). mean : predicted rewards, (K,).
+        played : (K,). bias : ``Misses.bias``.
         """
-        self.window.add(x, cost_usd, eligible, own)
+        self.window.add(x, cost_usd, penalty, eligible, own)
         self.decisions += 1
         if eligible[self.baseline]:
             self.baseline_is_back()
@@ -235,7 +201,7 @@ class Promise:
         slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
         bias = misses.bias(bias_prior(since_alarm))
-        excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
+        excess = max(candidates.exploration_loss(self.window.recent()), 0.0) if self.decisions > 1 else 0.0
         steepest = max(STEEPEST * allowed, 0.02)
         away = not self.window.was_eligible(self.baseline)
         best = Terms(
@@ -245,7 +211,7 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
+        safe = max(slack / max(misses.trial_loss(candidates.baseline_reward), slack, 1e-9), LEAST_SHARE)
         for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
             gap, error, off = candidates.loss(arms)
             loss = gap - bias * off + excess + caution * error
@@ -300,7 +266,7 @@ class _Candidates:
     """The window under today's posterior: what each price would play, lose and save."""
 
     def __init__(self, window: Window, posterior: Posterior, baseline: int) -> None:
-        self._x, self._cost, self._eligible, self._own = window.x, window.cost_usd, window.eligible, window.own
+        self._x, self._cost, self._eligible = window.x, window.cost_usd, window.eligible
         mean = self._x @ posterior.coefficients().T + posterior.centre * self._x[:, :1]
         self._mean = np.clip(mean, 0.0, 1.0)
         self._rows = np.arange(self._mean.shape[0])
@@ -315,10 +281,11 @@ class _Candidates:
         arms: IntArray = np.where(self._eligible, self._mean - price * self._cost, -np.inf).argmax(axis=1)
         return arms
 
-    def exploration_loss(self, price: float) -> float:
-        """What the policy's own vectors lose on its greedy arms at today's beliefs."""
-        greedy = self._greedy(price)
-        return float(self._mean[self._rows, greedy].mean() - (self._own * self._mean).sum(axis=1).mean())
+    def exploration_loss(self, seen: Recent) -> float:
+        """What the policy's own vectors lose at today's beliefs on the arms that are best at the price of then."""
+        mean = self._mean[seen.rows]
+        best = np.where(seen.eligible, mean - seen.penalty, -np.inf).argmax(axis=1)
+        return float((mean[np.arange(seen.rows.size), best] - (seen.own * mean).sum(axis=1)).mean())
 
     def ladder(self, steepest: float) -> Sequence[tuple[float, IntArray]]:
         """(price, arm of each row) for every price that plays something new; steepest : highest relative price."""

@@ -16,17 +16,18 @@ from banditd.deciding.promise import (
     COLD,
     CREDIT,
     LEAST_SHARE,
-    WINDOW,
     Misses,
     Promise,
     Terms,
     blended_share,
     reference_share,
 )
+from banditd.deciding.promise_window import RECENT, WINDOW
 from banditd.ope.reference import RatedDecision
 
 D = 6
 COSTS = np.array([0.001, 0.004, 0.02])
+FREE = np.zeros(3)
 BASELINE = 2
 
 
@@ -60,15 +61,19 @@ def watched(keep: float, mean: list[float], *, n: int = 80, played: FloatArray |
     for _ in range(n):
         own = np.eye(len(mean))[int(np.argmax(mean))]
         promise.observe(
-            context(generator), cost_usd=COSTS, eligible=everything, own=own, mean=np.array(mean), played=vector
-        )
+            context(generator), cost_usd=COSTS, penalty=FREE, eligible=everything, own=own, mean=np.array(mean),
+            played=vector,
+        )  # fmt: skip
     return promise
 
 
-def rated(n: int) -> Misses:
+def rated(n: int, *, others: float = 0.8) -> Misses:
+    """Half of them the baseline's, worth .8 as predicted; the others were predicted to earn ``others``, and did."""
     misses = Misses()
     for number in range(n):
-        misses.add(RatedDecision(0.8, 0.8, 0.8, 0.5, is_baseline=number % 2 == 0))
+        mine = number % 2 == 0
+        worth = 0.8 if mine else others
+        misses.add(RatedDecision(worth, worth, 0.8, 0.5, is_baseline=mine))
     return misses
 
 
@@ -97,6 +102,7 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
         promise.observe(
             context(generator),
             cost_usd=COSTS,
+            penalty=FREE,
             eligible=np.array([True, False, False]),  # dearer arms are out
             own=np.array([1.0, 0.0, 0.0]),
             mean=np.array([0.8, 0.9, 0.9]),
@@ -110,11 +116,50 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
 @pytest.mark.parametrize("keep", [0.98, 0.95])
 def test_a_few_bad_first_answers_of_the_others_do_not_end_the_trying(keep: float) -> None:
     """Believed to be far worse than they can pay for at any price that is believed in, yet cheaper ones are tried."""
-    terms = solved(keep, [0.2, 0.3, 0.9], deviation=0.05)
+    terms = solved(keep, [0.2, 0.3, 0.9], deviation=0.05, rewards=1)
     assert terms.state == "nothing_to_save"
     assert terms.share == pytest.approx((1.0 - keep) * (1.0 + CREDIT / 300 / 0.9), rel=0.02)
     assert terms.saves_usd > 0.0
     assert 0.3 - terms.price_per_usd * COSTS[1] > 0.9 - terms.price_per_usd * COSTS[BASELINE]
+
+
+def test_what_leaves_to_be_tried_may_be_more_once_it_has_shown_to_lose_less_than_everything() -> None:
+    mean, slack = [0.2, 0.3, 0.9], 0.02 * 0.9 * (1.0 + CREDIT / 300)
+    promise, belief = watched(0.98, mean), posterior(mean, deviation=0.05)
+    assert rated(0).trial_loss(0.8) == 0.8
+    assert rated(20, others=0.0).trial_loss(0.8) == pytest.approx(0.8)
+    learned = rated(40, others=0.5)
+    assert learned.trial_loss(0.8) == pytest.approx((10 * 0.8 + 20 * 0.3) / 30, rel=0.02)
+    # Predictions say that .6 or .7 are lost: they bind where the answers say less.
+    worthless = rated(40, others=0.0)
+    shares = [promise.solve(belief, misses, silence=0).share for misses in (worthless, learned)]
+    assert shares[0] == pytest.approx(slack / worthless.trial_loss(0.9), rel=0.02)
+    assert shares[0] < shares[1] <= slack / 0.6
+    learned.forget()
+    assert learned.trial_loss(0.8) == 0.8
+
+
+def test_exploring_costs_what_recent_vectors_lose_on_the_best_at_the_price_that_they_were_drawn_at() -> None:
+    mean = np.array([0.75, 0.1, 0.8])
+    belief, everything = posterior(mean.tolist(), deviation=1e-4), np.ones(3, dtype=bool)
+
+    def share_after(own: list[float], penalty: list[float], *, then: int) -> float:
+        promise, generator = watched(0.95, mean.tolist(), n=5), np.random.default_rng(2)
+        for vector, taken, n in ((own, penalty, 300), ([1.0, 0.0, 0.0], [0.0, 0.08, 0.4], then)):
+            for _ in range(n):
+                promise.observe(
+                    context(generator), cost_usd=COSTS, penalty=np.array(taken), eligible=everything,
+                    own=np.array(vector), mean=mean, played=np.eye(3)[BASELINE],
+                )  # fmt: skip
+        return promise.solve(belief, rated(1000), silence=0).share
+
+    exploring, greedy = [0.6, 0.4, 0.0], [1.0, 0.0, 0.0]
+    steep = [0.02, 0.08, 0.4]  # the first is the best there
+    assert share_after(exploring, steep, then=0) < 0.3 < share_after(greedy, steep, then=0)
+    # What was explored long ago is no matter; nor is it exploring to draw the best of a price that has changed since.
+    whole = pytest.approx(share_after(greedy, steep, then=0), rel=1e-3)
+    assert share_after(exploring, steep, then=RECENT) == whole
+    assert share_after([0.0, 1.0, 0.0], [1.0, 0.0, 1.0], then=0) == whole
 
 
 def test_with_all_to_be_kept_only_the_least_share_is_tried() -> None:
@@ -171,6 +216,7 @@ def test_a_baseline_that_is_away_leaves_the_policy_alone() -> None:
     promise.observe(
         context(np.random.default_rng(1)),
         cost_usd=COSTS,
+        penalty=FREE,
         eligible=np.array([True, True, False]),
         own=np.array([1.0, 0.0, 0.0]),
         mean=np.array([0.7, 0.1, 0.8]),
@@ -210,8 +256,15 @@ def test_the_standard_error_is_that_of_the_posterior() -> None:
         x = context(generator)
         x[1:] /= np.sqrt(D)
         rows.append(x)
-        promise.observe(x, cost_usd=COSTS, eligible=np.ones(3, dtype=bool), own=np.array([1.0, 0.0, 0.0]),
-                        mean=np.full(3, 0.5), played=np.array([0.0, 0.0, 1.0]))  # fmt: skip
+        promise.observe(
+            x,
+            cost_usd=COSTS,
+            penalty=FREE,
+            eligible=np.ones(3, dtype=bool),
+            own=np.array([1.0, 0.0, 0.0]),
+            mean=np.full(3, 0.5),
+            played=np.array([0.0, 0.0, 1.0]),
+        )
     terms = promise.solve(belief, rated(100), silence=0)
     xs = np.stack(rows)
     mean = np.clip(xs @ belief.coefficients().T + belief.centre * xs[:, :1], 0.0, 1.0)
