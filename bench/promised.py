@@ -1,4 +1,4 @@
-"""What a promise costs: solving for its terms, and choosing under it in a daemon, beside one that promises nothing."""
+"""What a promise costs: solving for its terms, and choosing under it beside a daemon that promises nothing."""
 
 from __future__ import annotations
 
