@@ -10,7 +10,7 @@ from pathlib import Path
 from banditd.bandit.policies.base import PolicySettings
 from banditd.replay import make_plan
 from banditd.replay.contexts import build_contexts
-from banditd.replay.decider import InProcessDecider
+from banditd.replay.decider import InProcessDecider, Terms
 from banditd.replay.engine import play
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import make_report
@@ -47,7 +47,7 @@ def _case(job: tuple[Path, str, int | None, str, range, bool]) -> Result:
             contexts=contexts,
             seed=seed,
             tariff=plan.tariff(),
-            cost_weight=COST_WEIGHT,
+            terms=Terms(cost_weight=COST_WEIGHT),
         )
         run = asyncio.run(play(plan, decider, seed, lambda _: None))
         content = make_report(plan, [run]).content

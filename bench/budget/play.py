@@ -10,7 +10,7 @@ import numpy as np
 
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.types import FloatArray, IntArray
-from banditd.replay.decider import InProcessDecider, Row
+from banditd.replay.decider import InProcessDecider, Row, Terms
 from banditd.replay.prices import Tariff
 from banditd.replay.scenarios import PHASE, Roles, Stream, play_stream, price_drop
 from bench.budget.pareto import Pareto, features
@@ -97,7 +97,7 @@ async def _banditd(made: Setting, task: Task, rows: IntArray, warmup: int) -> In
         contexts=made.contexts,
         seed=task.seed,
         tariff=Tariff.of_list(PRICES, data.arms, data.prompts),
-        budget_usd=task.budget_usd,
+        terms=Terms(budget_usd=task.budget_usd),
     )
     chosen = np.zeros(rows.size, dtype=np.intp)
     for position, row in enumerate(rows.tolist()):

@@ -8,7 +8,7 @@ import numpy as np
 
 from banditd.bandit.policies.base import PolicySettings
 from banditd.replay import Decider, Row, Served
-from banditd.replay.decider import InProcessDecider
+from banditd.replay.decider import InProcessDecider, Terms
 from banditd.replay.prices import Tariff
 from bench.learning.prepared import Prepared
 
@@ -25,7 +25,7 @@ def in_process(prepared: Prepared, seed: int, settings: PolicySettings | None = 
         contexts=prepared.contexts,
         seed=seed,
         tariff=Tariff.of_means(data.cost_usd.mean(axis=0), data.n_rows),
-        cost_weight=prepared.plan.options.cost_weight or 0.0,
+        terms=Terms(cost_weight=prepared.plan.options.cost_weight or 0.0),
     )
 
 

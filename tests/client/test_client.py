@@ -103,6 +103,16 @@ async def test_two_calls_are_two_rewards_and_replace_makes_them_one(client: Both
     assert gone.reward is None
 
 
+async def test_a_reward_may_be_of_an_arm_that_did_not_serve(client: Both, daemon: Any) -> None:
+    decision = await client.route("hello")
+    other = next(arm for arm in ("small", "large") if arm != decision.arm)
+    assert (await client.reward(decision.decision_id, 0.5, arm=other)).arm == other
+    assert (await client.reward(decision.decision_id, 0.5, arm=decision.arm)).arm is None
+    turn = await run_turn(client, lambda turn: turn.reward(0.5, arm=other), candidates=[decision.arm])
+    [event] = (await stored(daemon, turn.decision_id))["rewards"]
+    assert (turn.arm, event["arm"]) == (decision.arm, other)
+
+
 async def test_usage_is_settled_once_though_its_answer_was_lost(client: Both, daemon: Any) -> None:
     decision = await client.route("Prove it.", candidates=["large"])
     daemon.faults.plan.extend(["lose", 503])

@@ -48,6 +48,8 @@ def test_a_query_is_routed_rewarded_and_seen_in_the_statistics(daemon: Running) 
     assert receipt["reward"] == 1.0
     assert as_json("reward", decision["decision_id"], "up", url=daemon.url)["duplicate"] is True
     assert as_json("reward", decision["decision_id"], "--retract", url=daemon.url)["reward"] is None
+    other = next(arm["arm"] for arm in decision["arms"] if arm["arm"] != decision["arm"])
+    assert as_json("reward", decision["decision_id"], "0.5", "--arm", other, url=daemon.url)["arm"] == other
     assert as_json("stats", url=daemon.url)["decisions"] == 1
     assert "decisions" in run("stats", url=daemon.url)
     assert "converged" in run("stats", "--report", url=daemon.url)

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from banditd.core.errors import ConflictError
 from banditd.core.types import Query
-from banditd.daemon.open import Daemon, SystemClock, open_services, open_workbench
+from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.workbench import SystemClock, open_workbench
 from banditd.services.bundle import RewardInput
 from banditd.services.learning.lease import LEASE
 from banditd.services.learning.progress import Progress

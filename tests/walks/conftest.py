@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tests.leaks import Leaks
 
-from banditd.daemon.open import Daemon, SystemClock, open_services
+from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.workbench import SystemClock
 from banditd.settings import Settings
 
 ARMS = [

@@ -16,7 +16,8 @@ from tests.walks.conftest import OpenDaemon, leads, make_settings
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.core.errors import InvariantError
-from banditd.daemon.open import Daemon, Workbench, open_services, open_workbench
+from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.workbench import Workbench, open_workbench
 from banditd.services.learning.rebuild import RebuildReport, rebuild
 from banditd.services.upkeep.export import export_log
 from banditd.storage import dialect
@@ -24,6 +25,7 @@ from banditd.storage.checksum import BLOBS, NUMBERS, TEXTS
 from banditd.storage.codec import pack_vector
 from banditd.storage.schema import (
     FIXED_ARM_SUMS,
+    arm_contribution,
     arm_total,
     cluster_stat,
     contribution,
@@ -77,6 +79,9 @@ async def fill(daemon: Daemon, count: int = 40) -> list[str]:
         receipt = await reward(daemon, decision_id, (number % 10) / 10)
         if number % 5 == 0:
             await reward(daemon, decision_id, 0.35)
+        if number % 6 == 0:
+            for arm in ("small", "large"):  # one of them, or both, did not serve
+                await reward(daemon, decision_id, 0.65, source="judge", arm=arm)
         if number % 11 == 10:
             await daemon.services.rewards.retract(receipt.reward_id)
     await daemon.learner.drained()
@@ -181,6 +186,14 @@ HARMS: dict[str, tuple[str, Harm]] = {
         "contribution", lambda c: c.execute(of(contribution).values(reward=0.123, weight=7.0)),
     ),
     "contributions of another arm": ("contribution", lambda c: c.execute(of(contribution).values(arm="nobody"))),
+    "contributions of other arms": (
+        "arm_contribution", lambda c: c.execute(of(arm_contribution).values(reward=0.123, weight=7.0)),
+    ),
+    "no contributions of other arms": (
+        "arm_contribution", lambda c: c.execute(
+            delete(arm_contribution).where(arm_contribution.c.policy == "default")
+        ),
+    ),
     "no contributions": (
         "contribution", lambda c: c.execute(delete(contribution).where(contribution.c.policy == "default")),
     ),

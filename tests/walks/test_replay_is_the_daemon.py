@@ -10,7 +10,7 @@ from tests.walks.conftest import OpenDaemon
 
 from banditd.core.types import Query
 from banditd.daemon.open import Daemon
-from banditd.replay.decider import InProcessDecider, Row
+from banditd.replay.decider import InProcessDecider, Row, Terms
 from banditd.replay.prices import Tariff
 from banditd.services.bundle import RewardInput
 
@@ -26,8 +26,8 @@ def reward_of(row: int, arm: int) -> float:
     return float((0.3, 0.6, 0.9)[arm] if row % 3 else (0.8, 0.5, 0.2)[arm])
 
 
-async def rewarded(daemon: Daemon, decision_id: str, value: float) -> None:
-    submission = RewardInput(decision_id=decision_id, value=value, source="metric")
+async def rewarded(daemon: Daemon, decision_id: str, value: float, arm: str | None = None) -> None:
+    submission = RewardInput(decision_id=decision_id, value=value, source="metric", arm=arm)
     [receipt] = await daemon.services.rewards.submit([submission])
     assert not isinstance(receipt, Exception), receipt
     await daemon.learner.drained()
@@ -59,7 +59,7 @@ async def test_a_replay_draws_from_the_daemons_vectors(
             contexts=contexts,
             seed=3,
             tariff=Tariff.of_means(COST_USD, len(TEXTS)),
-            **replayed,
+            terms=Terms(**replayed),
         )
         routing._decider._rng = np.random.default_rng([3, 1])  # type: ignore[attr-defined]
         for row, text in enumerate(TEXTS):
@@ -73,3 +73,7 @@ async def test_a_replay_draws_from_the_daemons_vectors(
             value = reward_of(row, served.arm)
             await decider.reward(served, reward=value, cost_usd=float(COST_USD[served.arm]))
             await rewarded(daemon, made.decision_id, value)
+            others = {arm: reward_of(row, arm) for arm in range(3) if arm != served.arm and row % 5 == 0}
+            await decider.reward_others(served, others)
+            for arm, score in others.items():
+                await rewarded(daemon, made.decision_id, score, arm=f"arm-{arm}")

@@ -264,7 +264,7 @@ async def test_silent_usage_is_settled_at_the_estimate(open_daemon: OpenDaemon) 
     async with open_daemon() as daemon:
         decision_id = await route(daemon)
         maintenance = daemon.jobs._jobs["usage_silence"].run.__self__  # type: ignore[attr-defined]
-        maintenance._usage_window_us = 0
+        maintenance._window_us = 0
         await daemon.jobs.run_now("usage_silence")
         row = await daemon.storage.decisions.get(decision_id)
         assert row is not None

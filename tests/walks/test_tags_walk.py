@@ -10,7 +10,8 @@ from tests.walks.test_repair import refold
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.core.errors import InvalidInputError, NotFoundError
-from banditd.daemon.open import Daemon, open_workbench
+from banditd.daemon.open import Daemon
+from banditd.daemon.workbench import open_workbench
 from banditd.ports import DecisionFilter
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from banditd.daemon.open import SystemClock, open_services, open_workbench
+from banditd.daemon.open import open_services
+from banditd.daemon.workbench import SystemClock, open_workbench
 from banditd.services.learning.rebuild import rebuild
 from banditd.settings import Settings
 from banditd.storage.archive import backup, copy_database, restore

@@ -299,3 +299,34 @@ async def test_readiness_shows_every_part(live: Any) -> None:
     assert body["status"] == "ready"
     assert body["database"]["ok"] is True
     assert set(body["policies"]) == {"default", "even"}
+
+
+async def test_rewards_of_other_arms_over_http(live: Any) -> None:
+    query = {"input": QUERIES[0], "candidates": ["small"], "reference": "question-1"}
+    decision = (await (await live.post("/v1/route", json=query)).json())["decision_id"]
+    told = {"decision_id": decision, "value": 0.9, "source": "metric"}
+    rewards = [
+        told | {"arm": "small", "value": 0.2},
+        told | {"arm": "large"},
+        told | {"arm": "huge"},
+        {"reference": "question-1", "arm": "large", "value": 0.7, "source": "judge", "idempotency_key": "k"},
+    ]
+    for duplicate in (False, True):
+        answer = await live.post("/v1/rewards", json=rewards)
+        assert answer.status == 207
+        own, other, unknown, judged = (await answer.json())["results"]
+        for one, arm in ((own, None), (other, "large"), (judged, "large")):
+            assert (one["receipt"]["arm"], one["receipt"]["duplicate"]) == (arm, duplicate)
+        assert (unknown["status_code"], unknown["error"]["code"]) == (422, "ARM_UNKNOWN")
+    refused = await live.post("/v1/rewards", json=told | {"arm": "not a name"})
+    assert refused.status == 422
+    assert (await until_learned(live, "default", 1))["rewards"] == 1
+    async with asyncio.timeout(30):
+        while not (whole := await get(live, f"/v1/decisions/{decision}"))["arm_rewards"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert sorted((one["reward"], one["arm"]) for one in whole["rewards"]) == [
+        (0.2, "small"), (0.7, "large"), (0.9, "large"),
+    ]  # fmt: skip
+    assert whole["contribution"]["arm"] == "small"
+    gone = await live.delete(f"/v1/rewards/{judged['receipt']['reward_id']}")
+    assert (gone.status, (await gone.json())["arm"]) == (200, "large")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import numpy as np
 
 from banditd.bandit.changes.arm_changes import ArmChanges, Look, Signal
+from banditd.bandit.counts import RewardCounts
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.policies.registry import policy_factory
 from banditd.bandit.policies.view import PolicyView, cluster_columns, cluster_sums
@@ -26,9 +26,6 @@ from banditd.bandit.posterior.statistics import ArmSums, check_row
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.core.types import FeatureSchema, FloatArray
-
-FIRST_TUNING: Final = 20  # rewards before the evidence is first asked
-TUNING_GROWTH: Final = 1.2  # and then at every growth of their number by this factor
 
 
 class PolicyState:
@@ -46,9 +43,7 @@ class PolicyState:
         known = {} if settings.prior is None else {arm: sums.n for arm, sums in settings.prior.arms.items()}
         self.arm_changes = ArmChanges(self._epochs, schema.n_features, known)
         self._hyperparameters = _first_scales(schema, settings.prior)
-        self._folded = self._tuned_at = 0  # net number of rewarded decisions: now, and at the last fit
-        self._unfitted = 0  # folds that the last fit did not see, corrections too
-        self._fitting = (0, 0)  # what the fit under way sees more than the last: rewarded decisions, folds
+        self._counts = RewardCounts()
         self._arms: tuple[ArmPrior, ...] = ()
         self._centres = np.zeros(0)
         self._totals: list[ArmSums] = []
@@ -72,7 +67,7 @@ class PolicyState:
     @property
     def folded(self) -> int:
         """Net number of rewarded decisions."""
-        return self._folded
+        return self._counts.decisions
 
     @property
     def hyperparameters(self) -> Hyperparameters:
@@ -141,7 +136,10 @@ class PolicyState:
         self._stale = True
         self._snapshot = None
 
-    def fold(self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float, first: bool = True) -> None:
+    def fold(
+        self, *, arm: str, epoch: int, x: FloatArray, weight: float, reward: float,
+        first: bool = True, served: bool = True,
+    ) -> None:  # fmt: skip
         """Add one reward; with a negative weight take an earlier one out. O(d^2).
 
         Parameters
@@ -150,6 +148,8 @@ class PolicyState:
         epoch : the decision's; a newer one than the current advances to it.
         x : float64, shape (n_features,). weight : not 0. reward : in [0, 1].
         first : its decision had no reward before; corrections say nothing about whether the arm has changed.
+        served : whether the arm answered that decision. The reward of one that did not teaches alike, but is no
+            rewarded decision more: evidence does not age by it, and no change is looked for in what was not drawn.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class PolicyState:
         check_row(x, self.schema.n_features, weight, reward)
         if epoch > self._epochs.epoch:
             self.advance_to(epoch)
-        signal = self._look(arm, epoch, x, weight, reward) if first and weight > 0 else None
+        signal = self._look(arm, epoch, x, weight, reward) if first and served and weight > 0 else None
         scale = self._epochs.fold(arm, epoch, x, weight, reward)
         index = self._index.get(arm)
         if index is not None and not self._stale:
@@ -168,11 +168,10 @@ class PolicyState:
             else:
                 self._ridge.rebuild_arm(index, self._evidence_of(index))
         self._snapshot = None
-        self._unfitted += 1
-        self._folded += 1 if weight > 0 else -1
+        self._counts.add(1 if weight > 0 else -1, served=served)
         if signal is not None:
             self._act(signal)
-        due = self._folded // self.settings.epoch_decisions
+        due = self.folded // self.settings.epoch_decisions
         if due > self._epochs.epoch:
             self.advance_to(due)
 
@@ -204,12 +203,11 @@ class PolicyState:
 
     def tune_due(self, *, requested: bool = False) -> bool:
         """Have enough rewards come since the last fit? Where a fit is ``requested``, any that it did not see are."""
-        grown = 0 if requested and self._unfitted else int(self._tuned_at * TUNING_GROWTH)
-        return self.settings.tune and bool(self._arms) and self._folded >= max(FIRST_TUNING, grown)
+        return self.settings.tune and bool(self._arms) and self._counts.fit_due(requested=requested)
 
     def tuning(self) -> TuningTask:
         """A fit of the hyperparameters on a copy of the sums, to be run anywhere, while folding goes on."""
-        self._fitting = (self._folded - self._tuned_at, self._unfitted)
+        self._counts.begin_fit()
         self._refresh()
         arms = tuple(
             ArmEvidence(
@@ -225,8 +223,7 @@ class PolicyState:
 
     def adopt(self, hyperparameters: Hyperparameters) -> None:
         """Take the result of a fit (or an operator's values) and rebuild the cache at the next snapshot."""
-        self._tuned_at, self._unfitted = self._tuned_at + self._fitting[0], self._unfitted - self._fitting[1]
-        self._fitting = (0, 0)
+        self._counts.end_fit()
         self._hyperparameters = hyperparameters
         self._stale, self._snapshot = True, None
 
@@ -247,9 +244,7 @@ class PolicyState:
         """Counters that a restart needs beside the segments."""
         return json.dumps(
             {
-                "folded": self._folded,
-                "tuned_at": self._tuned_at,
-                "unfitted": self._unfitted,
+                **self._counts.to_dict(),
                 "epoch": self._epochs.epoch,
                 "base_epoch": self._epochs.base_epoch,
                 "stretches": self._epochs.spans_json(),
@@ -290,8 +285,7 @@ class PolicyState:
         """Take over segments that changed elsewhere (a follower polling the learner's commits)."""
         if learner is not None:
             counters = json.loads(learner)
-            self._folded, self._tuned_at = int(counters["folded"]), int(counters["tuned_at"])
-            self._unfitted = int(counters.get("unfitted", max(self._folded - self._tuned_at, 0)))
+            self._counts.load(counters)
             self._epochs.epoch = int(counters["epoch"])
             self._epochs.base_epoch = int(counters["base_epoch"])
             self._epochs.load_spans(counters.get("stretches", {}))
@@ -334,7 +328,7 @@ class PolicyState:
     def _act(self, signal: Signal) -> None:
         """Let a change that was found count, now that its reward is folded."""
         self._refresh()
-        differs = self.arm_changes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self._folded)
+        differs = self.arm_changes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self.folded)
         self._stale = self._stale or differs
         self._snapshot = None
 
@@ -380,14 +374,14 @@ class PolicyState:
         names, learned = (tuple(arm.arm for arm in self._arms), tuple(arm.learned_as for arm in self._arms))
         clusters = cluster_sums(self._totals, self.schema) if self._factory.needs_clusters else None
         watching = self.settings.change_detection and self.arm_changes.changed
-        curious = self.arm_changes.curiosity(learned, self._folded) if watching else None
+        curious = self.arm_changes.curiosity(learned, self.folded) if watching else None
         return Snapshot(
             version=self.version,
             epoch=self.epoch,
             arms=names,
             policy=self._factory.bind(PolicyView(posterior, names, clusters, curious)),
             posterior=posterior,
-            probe_share=self.arm_changes.probes(learned, self._folded) if watching else None,
+            probe_share=self.arm_changes.probes(learned, self.folded) if watching else None,
         )
 
 

@@ -15,7 +15,7 @@ from banditd.cli.show import echo_json, print_table, progress_bar
 from banditd.core.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from banditd.daemon.open import Workbench
+    from banditd.daemon.workbench import Workbench
     from banditd.services.learning.rebuild import RebuildReport
     from banditd.services.policy import PolicyRuntime
     from banditd.settings import Settings
@@ -109,7 +109,7 @@ def _tell(report: RebuildReport) -> None:
 
 
 async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> list[RebuildReport]:
-    from banditd.daemon.open import open_workbench
+    from banditd.daemon.workbench import open_workbench
     from banditd.services.learning.rebuild import rebuild as refold
 
     reports = []
@@ -179,7 +179,7 @@ def export(
 
 
 async def _export(settings: Settings, file: Path | None, policy: str | None, prior: Path | None) -> dict[str, Any]:
-    from banditd.daemon.open import open_workbench
+    from banditd.daemon.workbench import open_workbench
 
     done: dict[str, Any] = {}
     async with open_workbench(settings) as bench:

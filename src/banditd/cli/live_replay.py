@@ -8,6 +8,7 @@ daemon's: its kind must be the one asked for, and a budget must be in its config
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -59,6 +60,16 @@ class LiveDecider:
         started = perf_counter()
         await self._client.reward({"decision_id": decision_id, "value": reward, "source": "metric"})
         self.update_us.append(1e6 * (perf_counter() - started))
+
+    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
+        """Post what the other arms would have earned, as one list."""
+        assert isinstance(served.token, _Token)  # noqa: S101 - made by decide
+        about = {"decision_id": served.token.decision_id, "source": "metric"}
+        posted = [about | {"arm": self._names[arm], "value": reward} for arm, reward in rewards.items()]
+        answer = await self._client.call("POST", "/v1/rewards", body=posted)
+        for result in answer["results"]:
+            if "error" in result:
+                raise ConfigurationError(f"the daemon refuses a probe's reward: {result['error']['detail']}")
 
     async def begin_scoring(self) -> None:
         """Nothing to do: the daemon's budget runs on."""

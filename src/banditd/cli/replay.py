@@ -67,6 +67,11 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     "biased on that arm only), thumb:rate=0.03, metric:rate=0.1; noise=V is the variance that the learner is told.",
 )  # fmt: skip
 @click.option(
+    "--probes", type=click.FloatRange(min=0, max=1), default=0.0, show_default=True, metavar="P",
+    help="On this share of the rows every arm's score is reported when the served one's is due; their calls are not "
+    "charged.",
+)  # fmt: skip
+@click.option(
     "--warmup-rows", type=click.FloatRange(min=0, max=1, max_open=True), default=0.0, show_default=True, metavar="F",
     help="The first share F of each seed's rows is played, not scored.",
 )  # fmt: skip

@@ -97,6 +97,7 @@ def route(
 @daemon_options
 @click.option("--source", default="human", show_default=True, help="Who says so: human, judge, metric, implicit.")
 @click.option("--metric", default="quality", show_default=True, help="What was measured.")
+@click.option("--arm", help="Whose answer it is about, where not of the one that served.")
 @click.option("--key", "idempotency_key", help="Idempotency key: makes a repeated post count once.")
 @click.option("--retract", is_flag=True, help="Take back what this source said of this metric.")
 @json_option
@@ -108,6 +109,7 @@ def reward(
     api_key: str | None,
     source: str,
     metric: str,
+    arm: str | None,
     idempotency_key: str | None,
     retract: bool,
     as_json: bool,
@@ -118,6 +120,7 @@ def reward(
     Examples:
       banditd reward 0198c2f0-... 0.8 --source judge
       banditd reward 0198c2f0-... up
+      banditd reward 0198c2f0-... 0.6 --source judge --arm small
       banditd reward 0198c2f0-... --retract
       banditd reward --reference ticket-4711 down
     """
@@ -125,7 +128,7 @@ def reward(
         "reference" if reference else "decision_id": decision_id,
         "source": source,
         "metric": metric,
-    }
+    } | ({} if arm is None else {"arm": arm})
     if retract == (value is not None):
         raise click.UsageError("give either a VALUE (a number, up or down) or --retract")
     body |= {"retract": True} if value is None else _value(value)

@@ -59,7 +59,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardReceipt:
-    """What became of a reward. ``status``: recorded (will be learned), held or logged. ``reward``: in [0, 1]."""
+    """What became of a reward. ``status``: recorded (will be learned), held or logged. ``reward``: in [0, 1].
+
+    arm : the one that it is a reward of where another served; None: it is the decision's own.
+    """
 
     reward_id: str
     decision_id: str
@@ -68,6 +71,7 @@ class RewardReceipt:
     revision: int
     reward: float | None
     late: bool
+    arm: str | None = None
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Json]) -> Self:
@@ -79,6 +83,7 @@ class RewardReceipt:
             revision=answer["revision"],
             reward=answer["reward"],
             late=answer["late"],
+            arm=answer.get("arm"),
         )
 
 

@@ -86,6 +86,7 @@ class AsyncClient:
         idempotency_key: str | None = None,
         replace: bool = False,
         reference: str | None = None,
+        arm: str | None = None,
     ) -> RewardReceipt:
         """Reward a decision (see ``Client.reward``)."""
         return await self._run(
@@ -98,6 +99,7 @@ class AsyncClient:
                 idempotency_key=idempotency_key,
                 replace=replace,
                 reference=reference,
+                arm=arm,
             )
         )
 

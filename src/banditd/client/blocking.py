@@ -107,6 +107,7 @@ class Client:
         idempotency_key: str | None = None,
         replace: bool = False,
         reference: str | None = None,
+        arm: str | None = None,
     ) -> RewardReceipt:
         """Reward a decision: a number on the scale of its source, ``"up"`` or ``"down"``.
 
@@ -114,6 +115,7 @@ class Client:
         give your own. ``replace=True`` instead makes it the only word of this source on this metric.
 
         ``reference`` instead of the decision's id: what the query was called by, or the id of the upstream's answer.
+        ``arm``: whose answer it is about, where another arm's than the one that served would have earned it.
         """
         return self._run(
             calls.reward(
@@ -125,6 +127,7 @@ class Client:
                 idempotency_key=idempotency_key,
                 replace=replace,
                 reference=reference,
+                arm=arm,
             )
         )
 

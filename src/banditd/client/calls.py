@@ -79,11 +79,12 @@ def reward(
     idempotency_key: str | None,
     replace: bool,
     reference: str | None = None,
+    arm: str | None = None,
 ) -> Call[RewardReceipt]:
     """``POST /v1/rewards``. The key is made here, once per call, so every retry of it carries the same.
 
-    With ``replace`` no key is sent: the reward's identity is then (decision, metric, source), and another value
-    replaces the former one.
+    With ``replace`` no key is sent: the reward's identity is then (decision, metric, source), with ``arm`` where one
+    is given, and another value replaces the former one.
     """
     if replace and idempotency_key is not None:
         raise ValueError("give idempotency_key or replace=True, not both: a key stands for one value")
@@ -94,6 +95,7 @@ def reward(
     named = {"decision_id": decision_id} if reference is None else {"reference": reference}
     body: dict[str, Json] = {**named, "source": source, "metric": metric}
     body |= {"thumb": value} if isinstance(value, str) else {"value": float(value)}
+    body |= {} if arm is None else {"arm": arm}
     if metadata:
         body["metadata"] = dict(metadata)
     headers = {} if replace else {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}

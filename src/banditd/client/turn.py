@@ -141,9 +141,12 @@ class Turn:
 
     def reward(
         self, value: Value, *, source: str | None = None, metric: str = "quality",
-        metadata: Mapping[str, Json] | None = None,
+        metadata: Mapping[str, Json] | None = None, arm: str | None = None,
     ) -> None:  # fmt: skip
-        """Note a reward: a number on the source's scale, ``"up"`` or ``"down"``. Sent at the end of the block."""
+        """Note a reward: a number on the source's scale, ``"up"`` or ``"down"``. Sent at the end of the block.
+
+        ``arm``: whose answer it is about, where not of the one that served (a shadow answer, say).
+        """
         self._open()
         self._rewards.append(
             reward_call(
@@ -154,6 +157,7 @@ class Turn:
                 metadata=metadata,
                 idempotency_key=None,
                 replace=False,
+                arm=arm,
             )
         )
 

@@ -14,13 +14,14 @@ from banditd.core.request_keys import RequestKey
 class RewardSubmission:
     """One reward as it was posted.
 
-    identity : ``key:<Idempotency-Key>``, or ``src:<decision>/<metric>/<source>`` without a key.
+    identity : ``key:<Idempotency-Key>``, or without a key what ``source_identity`` says.
     reference : given instead of the decision's id, which is empty until the storing transaction has found it.
     body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
     value : on the source's own scale; None for a thumb or a retraction.
     thumb : ``up`` | ``down``: the ends of the source's scale.
     scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
     owner : the API key that may reward its own decisions only; None: any decision.
+    arm : whose answer it is about; None: of the one that served.
     """
 
     decision_id: str
@@ -37,21 +38,28 @@ class RewardSubmission:
     reference: Reference | None = None
     scope: str | None = None
     owner: str | None = None
+    arm: str | None = None
 
     def about(self, decision_id: str) -> RewardSubmission:
         """The same for the decision that its reference was found to mean."""
-        identity = self.identity if self.keyed else source_identity(decision_id, self.metric, self.source)
+        words = source_identity(decision_id, self.metric, self.source, self.arm)
+        identity = self.identity if self.keyed else words
         return replace(self, decision_id=decision_id, identity=identity)
 
 
-def source_identity(decision_id: str, metric: str, source: str) -> str:
-    """What makes a reward without a key the only word of a source on a metric of a decision."""
+def source_identity(decision_id: str, metric: str, source: str, arm: str | None = None) -> str:
+    """What makes a reward without a key the only word of a source on a metric of a decision, or of an arm on it."""
+    if arm is not None:
+        return f"arm:{decision_id} {metric} {source} {arm}"  # none of them has a blank
     return f"src:{decision_id}/{metric}/{source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardReceipt:
-    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (kept, never learned)."""
+    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (kept, never learned).
+
+    arm : the one that it is a reward of where another had served; None: it is the decision's own.
+    """
 
     reward_id: str
     decision_id: str
@@ -60,6 +68,7 @@ class RewardReceipt:
     revision: int
     reward: float | None
     late: bool = False
+    arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,10 @@
 """The composition root: opens every part in order, hands the parts to each other, closes them in reverse.
 
-The only place that knows all of them. ``open_services`` is what the server runs on; ``open_workbench`` is what
-commands that work on the database without serving (rebuild, export) run on.
+The only place that knows all of them. Commands that work on the database without serving stand on ``workbench.py``.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,18 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from banditd import __version__
-from banditd.daemon.background import make_jobs
+from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway, reference_waits_s
-from banditd.daemon.names import database_url, deadlines_of, holder_name, writer_name
+from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.reports import make_reports, make_tag_reports
-from banditd.daemon.runtimes import make_runtimes, report_unused_priors
-from banditd.encoders.factory import open_encoder
+from banditd.daemon.runtimes import report_unused_priors
+from banditd.daemon.workbench import Workbench, open_workbench
 from banditd.jobs.scheduler import JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
-from banditd.ports import Encoder, Secrets
 from banditd.services.arms import ArmService
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
@@ -35,9 +31,9 @@ from banditd.services.decider import TurnDecider
 from banditd.services.eligibility import SoftExclusions, TrafficCaps
 from banditd.services.feedback import FeedbackService
 from banditd.services.input_hash import InputHash, InputRecord
-from banditd.services.learning.learner import Learner
+from banditd.services.learning.learner import Learner, Pacing
+from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.rewards import RewardService
-from banditd.services.money.amounts import AmountModels
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
@@ -51,20 +47,9 @@ from banditd.services.reports.reports import ReportService
 from banditd.services.reports.tags import TagReports
 from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
-from banditd.services.upkeep.maintenance import MaintenanceService
+from banditd.services.upkeep.budgets import BudgetUpkeep
 from banditd.settings import Settings
-from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
-
-logger = logging.getLogger(__name__)
-PATIENT = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now_us(self) -> int:
-        """Microseconds since the Unix epoch, UTC."""
-        return time.time_ns() // 1000
+from banditd.storage import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +64,6 @@ class Daemon:
     storage: Storage
     runtimes: Mapping[str, PolicyRuntime]
     promises: PromiseService
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workbench:
-    """The encoder, the database and the policies' runtimes, without serving or learning."""
-
-    encoder: Encoder
-    storage: Storage
-    runtimes: Mapping[str, PolicyRuntime]
-    clock: SystemClock
-    holder: str
-    secrets: Secrets
-    tracing: Tracing | None = None
 
 
 @asynccontextmanager
@@ -113,11 +85,11 @@ async def open_services(
         services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, promising, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
-        maintenance = _make_maintenance(settings, bench, learner, budgets, services, metrics)
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
-        amounts = AmountModels(runtimes=bench.runtimes, recent=bench.storage.recent, arms=bench.storage.arms)
+        budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
+        gauges = make_gauges(bench, budgets, services.reports, metrics)
         jobs = JobScheduler(
-            make_jobs(settings, maintenance, prices, amounts, bench.storage.journal.add_up),
+            make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges),
             leases=bench.storage.leases,
             store=bench.storage.jobs,
             clock=bench.clock,
@@ -129,7 +101,7 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         await promising.keeping.start()
         stack.push_async_callback(promising.keeping.stop)
-        stack.push_async_callback(maintenance.keep_budgets)
+        stack.push_async_callback(budget_upkeep.run)
         stack.push_async_callback(jobs.close)
         offered = _offered(services, bench, tracing)
         gateway = await stack.enter_async_context(
@@ -154,40 +126,6 @@ async def open_services(
             storage=bench.storage,
             runtimes=bench.runtimes,
             promises=promising.keeping,
-        )
-
-
-@asynccontextmanager
-async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) -> AsyncIterator[Workbench]:
-    """Open the encoder, the migrated database and the policies' settings, without serving or learning.
-
-    Commands refold or copy a whole log in one transaction and nobody waits for them: by default they are patient.
-    """
-    async with AsyncExitStack() as stack:
-        section = settings.encoder
-        encoder = await open_encoder(
-            model=section.model,
-            threads=section.threads,
-            queue_size=section.queue_size,
-            deadline_s=section.deadline_ms / 1e3,
-        )
-        stack.push_async_callback(encoder.close)
-        runtimes = make_runtimes(settings, encoder)
-        url = database_url(settings)
-        await migrate_async(url)
-        storage = await stack.enter_async_context(
-            open_storage(
-                url, writer_name=writer_name(settings), deadlines=deadlines, readers=settings.database.readers
-            )
-        )
-        clock = SystemClock()
-        yield Workbench(
-            encoder=encoder,
-            storage=storage,
-            runtimes=runtimes,
-            clock=clock,
-            holder=holder_name(),
-            secrets=await load_secrets(storage.database, clock.now_us()),
         )
 
 
@@ -239,14 +177,10 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
         runtimes=bench.runtimes,
         store=bench.storage.learning,
         arms=bench.storage.arms,
-        leases=bench.storage.leases,
+        lease=LearnerLease(bench.storage.leases, bench.clock, bench.holder, lease_s=section.lease_s),
         clock=bench.clock,
         metrics=metrics,
-        holder=bench.holder,
-        max_batch=section.max_batch,
-        pause_s=section.pause_ms / 1e3,
-        poll_s=section.poll_s,
-        lease_s=section.lease_s,
+        pacing=Pacing(max_batch=section.max_batch, pause_s=section.pause_ms / 1e3, poll_s=section.poll_s),
     )
 
 
@@ -344,36 +278,6 @@ def _make_arm_service(
         changed=learner.refresh_arms,
         statistics=reports.arm_statistics,
         graduation=onboarding.reports,
-    )
-
-
-def _make_maintenance(
-    settings: Settings,
-    bench: Workbench,
-    learner: Learner,
-    budgets: Mapping[str, BudgetBook],
-    services: _Made,
-    metrics: Metrics,
-) -> MaintenanceService:
-    storage, section = bench.storage, settings.jobs
-    return MaintenanceService(
-        runtimes=bench.runtimes,
-        books=budgets,
-        accounts=storage.budgets,
-        rewards=storage.rewards,
-        defaults=services.rewards,
-        learning=storage.learning,
-        maintenance=storage.maintenance,
-        reports=storage.reports,
-        jobs=storage.jobs,
-        clock=bench.clock,
-        metrics=metrics,
-        exploration=services.reports,
-        ask_refit=learner.ask_refit,
-        retention_days=section.retention_days,
-        idempotency_s=section.idempotency_s,
-        usage_window_s=section.usage_window_s,
-        integrity_sample=section.integrity_sample,
     )
 
 

@@ -178,7 +178,10 @@ class DecisionFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFacts:
-    """What must be known of a decision to judge a reward or a usage report."""
+    """What must be known of a decision to judge a reward or a usage report.
+
+    served_arm, arms : known where a reward names an arm only; None: the chosen arm served; its row cannot be read.
+    """
 
     decision_id: str
     policy: str
@@ -189,11 +192,16 @@ class DecisionFacts:
     activated: bool
     key_name: str | None = None
     abandoned: bool = False
+    served_arm: str | None = None
+    arms: tuple[str, ...] | None = None  # all of its policy when it was made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReward:
-    """The newest revision under one identity."""
+    """The newest revision under one identity.
+
+    arm : that it names. apart : whether it is of an arm that had not served when it came.
+    """
 
     reward_id: str
     decision_id: str
@@ -204,6 +212,8 @@ class StoredReward:
     reward: float | None
     body_hash: str
     late: bool
+    arm: str | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +240,8 @@ class RewardLog(Protocol):
         """Judge and insert in one transaction, in order; each submission sees the ones before it.
 
         ``judge`` is pure and may be called again when the transaction is retried. A new event with status
-        ``recorded`` also puts its decision into the learner's queue, in the same transaction.
+        ``recorded`` also puts its decision into the learner's queue, in the same transaction. One of an arm that has
+        not served is kept apart from the decision's own.
         """
 
     async def find(self, reward_id: str) -> Mapping[str, object] | None: ...

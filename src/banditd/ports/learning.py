@@ -20,6 +20,8 @@ class FoldItem:
         draw says nothing about them (kept by a session). estimated : whether ``contribution`` is in the sums of
         fixed arms.
     generations : of the arms of its policy when it was made, where they had had more than one.
+    others : active events of arms that did not serve it, by arm. other_contributions : what it has put into the
+        statistics of such arms until now.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
@@ -42,6 +44,8 @@ class FoldItem:
     damage: str | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
+    others: Mapping[str, tuple[RewardEvent, ...]] = field(default_factory=dict)
+    other_contributions: Mapping[str, Contribution] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,8 @@ class FoldCommit:
     segments: Sequence[StoredSegment]
     dropped_segments: Sequence[tuple[str, int]] = ()
     contributions: Mapping[str, Contribution | None] = field(default_factory=dict)
+    # By (decision, arm): of arms that did not serve it.
+    other_contributions: Mapping[tuple[str, str], Contribution | None] = field(default_factory=dict)
     deltas: Sequence[StatDelta] = ()
     estimates: Sequence[EstimateDelta] = ()
     queue_ids: Sequence[str] = ()

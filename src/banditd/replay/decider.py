@@ -5,6 +5,7 @@ A live daemon stands in by implementing ``Decider`` over HTTP. No scoring here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final, Protocol
@@ -66,6 +67,9 @@ class Decider(Protocol):
         of the reward. The weight is passed only where it is not 1, which needs simulated sources of feedback.
         """
 
+    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
+        """Report what arms that did not serve would have earned, by index; only where the options ask for probes."""
+
     async def begin_scoring(self) -> None:
         """The warm-up is over: what is spent from now on counts."""
 
@@ -81,12 +85,27 @@ class _Token:
     promised: Promised | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a run costs and must hold.
+
+    cost_weight : of the dearest arm's cost, in rewards. budget_usd : mean spend per decision to hold, or None.
+    promise : to be kept, or None.
+    """
+
+    cost_weight: float = 0.0
+    budget_usd: float | None = None
+    promise: ReplayPromise | None = None
+
+
+_FREE: Final = Terms()
+
+
 class InProcessDecider:
     """The daemon's decision, learner and budgets, without HTTP and database.
 
-    contexts : one per row of the data. tariff : what is told of costs in advance. cost_weight : of the dearest arm's
-    cost, in rewards. budget_usd : mean spend per decision to hold, or None. promise : to be kept, or None. absent :
-    indices of arms that are not there yet (``add_arm``).
+    contexts : one per row of the data. tariff : what is told of costs in advance. absent : indices of arms that are
+    not there yet (``add_arm``).
     """
 
     def __init__(
@@ -98,9 +117,7 @@ class InProcessDecider:
         contexts: list[Context],
         seed: int,
         tariff: Tariff,
-        cost_weight: float = 0.0,
-        budget_usd: float | None = None,
-        promise: ReplayPromise | None = None,
+        terms: Terms = _FREE,
         absent: frozenset[int] = frozenset(),
     ) -> None:
         self.choose_us: list[float] = []
@@ -109,7 +126,7 @@ class InProcessDecider:
         self._names = arms
         self._contexts = contexts
         self._settings = settings
-        self._cost_weight = cost_weight
+        self._cost_weight = terms.cost_weight
         self._input_tokens = tariff.input_tokens
         self._generator = np.random.default_rng([seed, 1])
         self._priors = [ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i)) for i, arm in enumerate(arms)]
@@ -121,8 +138,8 @@ class InProcessDecider:
         self._decisions: dict[str, int] = {}  # of arms that came later
         self._view: RouteView | None = None  # None: to be built anew
         self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._present])
-        self._spending = None if budget_usd is None else Spending(budget_usd, schema)
-        self._promise = promise
+        self._spending = None if terms.budget_usd is None else Spending(terms.budget_usd, schema)
+        self._promise = terms.promise
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
         """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
@@ -225,6 +242,19 @@ class InProcessDecider:
         self.update_us.append(1e6 * (perf_counter() - started))
         if self._promise is not None and token.promised is not None:
             self._promise.learn(token.promised, reward)
+        self._tune()
+
+    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
+        token = served.token
+        assert isinstance(token, _Token)  # noqa: S101  (made above)
+        x = self._contexts[token.row].x
+        for arm, reward in rewards.items():
+            self.state.fold(
+                arm=self._names[arm], epoch=token.epoch, x=x, weight=1.0, reward=reward, first=False, served=False
+            )
+        self._tune()
+
+    def _tune(self) -> None:
         if self.state.tune_due():
             started = perf_counter()
             self.state.adopt(self.state.tuning().run())

@@ -20,7 +20,7 @@ from banditd.core.errors import InvariantError
 from banditd.core.types import Context, FeatureSchema, FloatArray
 from banditd.deciding.keeper import PromiseRule
 from banditd.replay.contexts import build_contexts
-from banditd.replay.decider import Decider, InProcessDecider, Row, Served
+from banditd.replay.decider import Decider, InProcessDecider, Row, Served, Terms
 from banditd.replay.feedback import Feedback
 from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan, SeedRun, make_plan
@@ -105,6 +105,7 @@ async def play(plan: Plan, decider: Decider, seed: int, progress: Callable[[int]
         choose_us=_median(decider.choose_us),
         update_us=_median(decider.update_us),
         rewards=desk.rewards,
+        probe_rewards=desk.probe_rewards,
         probability=_stacked(vectors),
         verdict=decider.verdict() if isinstance(decider, InProcessDecider) else None,
     )
@@ -117,11 +118,16 @@ def _stacked(vectors: Sequence[FloatArray | None]) -> FloatArray | None:
 
 
 class _RewardDesk:
-    """Holds decisions until their reward is due, then tells the decider. ``rewards`` counts those that came."""
+    """Holds decisions until their reward is due, then tells the decider. ``rewards`` counts those that came.
+
+    ``probe_rewards`` counts those of arms that did not serve.
+    """
 
     def __init__(self, plan: Plan, decider: Decider, seed: int) -> None:
         options, data = plan.options, plan.data
-        self.rewards = 0
+        self.rewards = self.probe_rewards = 0
+        self._score = data.score
+        self._probed = np.random.default_rng([seed, 4]).random(data.n_rows) < options.probes
         self._delay = options.reward_delay
         self._decider = decider
         self._cost_usd = data.cost_usd
@@ -141,12 +147,23 @@ class _RewardDesk:
 
     async def _settle(self, index: int, served: Served) -> None:
         cost_usd = float(self._cost_usd[index, served.arm])
-        weight, reward = self._feedback.of(index, served.arm) or (1.0, None)
+        weight, reward = self._feedback.of(index, served.arm) or (1.0, self._probe(index).get(served.arm))
         self.rewards += reward is not None
         if weight == 1.0:  # a decider that knows no weights can play wherever all rewards count alike
             await self._decider.reward(served, reward=reward, cost_usd=cost_usd)
         else:
             await self._decider.reward(served, reward=reward, cost_usd=cost_usd, weight=weight)
+        others = {arm: score for arm, score in self._probe(index).items() if arm != served.arm}
+        if others:
+            self.probe_rewards += len(others)
+            await self._decider.reward_others(served, others)
+
+    def _probe(self, index: int) -> dict[int, float]:
+        """Every arm's score that is known, where the row is probed."""
+        if not self._probed[index]:
+            return {}
+        known = np.flatnonzero(~np.isnan(self._score[index]))
+        return {int(arm): float(self._score[index, arm]) for arm in known}
 
 
 def _median(times: Sequence[float]) -> float | None:
@@ -169,9 +186,7 @@ def play_seed(
         contexts=contexts,
         seed=seed,
         tariff=plan.tariff(),
-        cost_weight=plan.options.cost_weight or 0.0,
-        budget_usd=budget,
-        promise=_promise(plan, schema),
+        terms=Terms(cost_weight=plan.options.cost_weight or 0.0, budget_usd=budget, promise=_promise(plan, schema)),
     )
     played = asyncio.run(play(plan, decider, seed, progress))
     if seed == 0 and plan.options.keep_prior:

@@ -34,6 +34,8 @@ class ReplayOptions:
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
         score; each has a rate of its own, so not together with ``reward_rate``.
+    probes : share in [0, 1] of the rows on which every arm's score is reported, as a reward of that arm, when the
+        served one's is due; by seed and row, whoever plays.
     warmup_rows : share in [0, 1) of every seed's order that is played first and not scored; references are of
         the rest.
     warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
@@ -65,6 +67,7 @@ class ReplayOptions:
     reward_delay: int = 0
     reward_rate: float = 1.0
     feedback: tuple[FeedbackSource, ...] = ()
+    probes: float = 0.0
     warmup_rows: float = 0.0
     warmup_policy: str = "uniform"
     prior: Prior | None = None
@@ -88,6 +91,8 @@ class ReplayOptions:
             )
         if self.prior_worth is not None and (self.prior is None or not self.prior_worth > 0.0):
             raise InvalidInputError("prior_worth is a positive number and needs a prior.", field="/prior_worth")
+        if not 0.0 <= self.probes <= 1.0:
+            raise InvalidInputError("probes is a share in [0, 1].", field="/probes")
         if not 0.0 <= self.warmup_rows < 1.0:
             raise InvalidInputError("warmup_rows is a share in [0, 1).", field="/warmup_rows")
         if self.warmup_policy not in WARMUP_POLICIES:
@@ -137,6 +142,7 @@ class ReplayOptions:
             "reward_delay": self.reward_delay,
             "reward_rate": self.reward_rate,
             "feedback": [source.fields() for source in self.feedback],
+            "probes": self.probes,
             "warmup_rows": self.warmup_rows,
             "warmup_policy": self.warmup_policy if self.warmup_rows else None,
             "prior": None if prior is None else {"source": prior.source, "worth_rewards": prior.rewards},

@@ -106,7 +106,8 @@ class SeedRun:
     """One pass.
 
     rows : scored rows in the order played. chosen : arm of each. Times are medians or None.
-    rewards : how many the learner got, in the warm-up too. prior : what it knew at the end, where asked for.
+    rewards : how many the learner got, in the warm-up too. probe_rewards : of arms that did not serve, beside them.
+    prior : what it knew at the end, where asked for.
     probability : the vectors that ``chosen`` was drawn from, float64 (n, K), or None when they are unknown.
     verdict : what the promise's own evidence says, None without a promise.
     """
@@ -117,6 +118,7 @@ class SeedRun:
     choose_us: float | None
     update_us: float | None
     rewards: int
+    probe_rewards: int = 0
     prior: Prior | None = None
     probability: FloatArray | None = None
     verdict: Verdict | None = None

@@ -85,10 +85,18 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
         },
         "off_policy": off_policy(data.score, data.arms, [(run.rows, run.chosen, run.probability) for run in runs]),
         "conditions": plan.options.conditions(),
+        "probes": _probes(plan, runs),
         "per_seed": per_seed,
         "notes": [*data.notes, *_prior_notes(plan)],
     }
     return ReplayReport(content=content, curve=_curve(utility, refs, runs), prior=runs[0].prior)
+
+
+def _probes(plan: Plan, runs: Sequence[SeedRun]) -> dict[str, object] | None:
+    """The share of the rows with every arm's score reported, and how many rewards of other arms a seed had."""
+    if not plan.options.probes:
+        return None
+    return {"share": plan.options.probes, "rewards": float(np.mean([run.probe_rewards for run in runs]))}
 
 
 def _prior_notes(plan: Plan) -> list[str]:
@@ -172,6 +180,7 @@ def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRu
             for arm, count in zip(plan.data.arms, np.bincount(run.chosen, minlength=len(plan.data.arms)), strict=True)
         },
         "rewards": run.rewards,
+        "probe_rewards": run.probe_rewards,
         "choose_us": run.choose_us,
         "update_us": run.update_us,
     }

@@ -19,7 +19,7 @@ from banditd.bandit.policies.base import PolicySettings
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray, Price
 from banditd.replay.dataset import ReplayData
-from banditd.replay.decider import InProcessDecider, Row
+from banditd.replay.decider import InProcessDecider, Row, Terms
 from banditd.replay.prices import Tariff
 
 PHASE: Final = 608  # decisions, as published
@@ -210,7 +210,7 @@ def play_stream(
         contexts=contexts,
         seed=seed,
         tariff=Tariff.of_list(prices or {}, data.arms, data.prompts, budget_usd or 0.0),
-        budget_usd=budget_usd,
+        terms=Terms(budget_usd=budget_usd),
         absent=frozenset(stream.arrivals.values()),
     )
     return asyncio.run(_play(stream, decider, seed))

@@ -115,6 +115,8 @@ def _conditions(conditions: Mapping[str, object]) -> str | None:
     sources = conditions["feedback"]
     if isinstance(sources, list):
         stated.extend(f"{source['kind']} on {source['rate']:.0%}" for source in sources)
+    if conditions["probes"]:
+        stated.append(f"every arm's score reported on {conditions['probes']:.0%} of the rows")
     if conditions["warmup_rows"]:
         stated.append(f"{conditions['warmup_policy']} play on the first {conditions['warmup_rows']:.0%}, not scored")
     if isinstance(prior := conditions["prior"], Mapping):

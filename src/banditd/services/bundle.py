@@ -30,6 +30,7 @@ class RewardInput:
     Exactly one of ``value``, ``thumb`` (``up`` | ``down``) and ``retract`` is given.
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
     key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
+    arm : whose answer it is about; None: of the one that served.
     """
 
     decision_id: str = ""
@@ -44,6 +45,7 @@ class RewardInput:
     body_hash: str = ""
     key_name: str | None = None
     owner: str | None = None
+    arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

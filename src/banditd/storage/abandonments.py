@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, exists, func, insert, select
 
 from banditd.core.errors import BanditdError, ConflictError, ForbiddenError, NotFoundError
 from banditd.storage import dialect
-from banditd.storage.schema import abandonment, decision, reward_event
+from banditd.storage.schema import abandonment, arm_reward, decision, reward_event
 
 
 def is_abandoned() -> ColumnElement[bool]:
@@ -50,7 +50,8 @@ def abandon(connection: Connection, engine: Engine, decision_id: str, at_us: int
         return False
     if _rewarded(connection, decision_id):
         return ConflictError(
-            f"decision {decision_id} has a reward, so it was served; retract the reward first, if it is wrong",
+            f"decision {decision_id} has a reward, of what it was served or of another arm; retract it first, if it "
+            "is wrong",
             code="DECISION_REWARDED",
         )
     row = {"decision_id": decision_id, "policy": found.policy, "abandoned_at_us": at_us}
@@ -59,8 +60,15 @@ def abandon(connection: Connection, engine: Engine, decision_id: str, at_us: int
 
 
 def _rewarded(connection: Connection, decision_id: str) -> bool:
-    """Whether a reward stands, learned, held or logged: the newest revision of some identity is none taken back."""
-    c = reward_event.c
+    """Whether a reward stands, learned, held or logged: the newest revision of some identity is none taken back.
+
+    One of another arm too, since nothing is learned of an abandoned decision.
+    """
+    return any(_stands(connection, table, decision_id) for table in (reward_event, arm_reward))
+
+
+def _stands(connection: Connection, table: Table, decision_id: str) -> bool:
+    c = table.c
     newest = (
         select(c.identity, func.max(c.revision).label("revision"))
         .where(c.decision_id == decision_id)

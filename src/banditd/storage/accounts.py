@@ -16,6 +16,7 @@ from banditd.core.errors import BanditdError, ConflictError, InvalidInputError
 from banditd.core.money import ROUNDING_USD, AccountKey, AccountTotals, Charge, Correction
 from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.prepared import Prepared
 from banditd.storage.schema import budget_account, budget_correction, budget_state
 
 _SUMS: Final = ("decisions", "charged_usd", "owed_usd", "updated_at_us")
@@ -27,7 +28,7 @@ class AccountCharges:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._write = dialect.Prepared(
+        self._write = Prepared(
             engine,
             dialect.replace_row(engine, budget_account, _SUMS),
             ("policy", "budget", "account", "window_at_us", "decisions", "charged_usd", "owed_usd", "opened_at_us",

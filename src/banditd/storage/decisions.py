@@ -22,6 +22,7 @@ from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
+from banditd.storage.arm_rewards import release_arms
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     unpack_charges,
@@ -30,6 +31,7 @@ from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
+from banditd.storage.prepared import Prepared
 from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
 from banditd.storage.schema.record import ARROW_TYPES, row_of
@@ -40,6 +42,7 @@ _COLUMNS: Final = tuple(column.name for column in decision.columns)
 _checksum: Final = RowChecksum(_COLUMNS)
 _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
+_INSERT: Final = insert(decision)
 
 
 _Fixed = dict[tuple[str, int, Tags, tuple[str, ...]], list[Any]]
@@ -52,13 +55,13 @@ class SqlDecisionLog:
     def __init__(self, database: Database, journal: SumJournal, *, writer_name: str) -> None:
         engine = database.engine
         self._database = database
-        self._insert = dialect.Prepared(engine, insert(decision), _COLUMNS)
+        self._insert = Prepared(engine, _INSERT, _COLUMNS)
         self._journal = journal
         self._rows = RowCounter(engine, writer_name)
         self._accounts = AccountCharges(engine)
         self._sessions = SessionReader(database)
         newer = dialect.insert_into(engine, session)
-        self._session = dialect.Prepared(
+        self._session = Prepared(
             engine,
             newer.on_conflict_do_update(
                 index_elements=["policy", "session_id"],
@@ -201,6 +204,7 @@ class SqlDecisionLog:
         released = connection.execute(update(reward_event).where(held).values(status="recorded")).rowcount
         if released:
             queue_decisions(connection, [(decision_id, found.policy)], at_us)
+        release_arms(connection, decision_id, found.policy, at_us)
         self._charge_again(connection, decision_id, at_us)
         return True, False
 

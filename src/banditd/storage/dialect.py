@@ -1,17 +1,16 @@
 """Where SQLite and PostgreSQL differ. The only file that names a dialect, but for ``postgres.py``.
 
-It knows URLs, connections, ``ON CONFLICT``, row locks, what an error of a driver means, and statements compiled once.
+It knows URLs, connections, ``ON CONFLICT``, row locks and what an error of a driver means.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -44,8 +43,6 @@ _PSYCOPG: Final = "postgresql+psycopg"
 _RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "26000", "42P05"})
 # Classes and single states that mean a server which cannot now: connections, resources, operators, disks, standbys.
 _UNAVAILABLE_STATES: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "26000", "42P05")
-_BATCHES: Final = (32, 8, 2)  # rows of one statement; few sizes, so that the driver keeps them prepared
-_VALUES: Final = re.compile(r"(?<=VALUES )\([^()]*\)")
 _SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
@@ -271,20 +268,28 @@ def insert_into(engine: Engine, table: Table) -> Any:
 
 def add_up(engine: Engine, table: Table, columns: Iterable[str]) -> Any:
     """Insert a row of sums, or add it to the row that is there."""
-    statement = insert_into(engine, table)
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: table.c[name] + statement.excluded[name] for name in columns},
-    )
+    return _upsert(is_sqlite(engine.url), table, tuple(columns), adds=True)
 
 
 def replace_row(engine: Engine, table: Table, columns: Iterable[str]) -> Any:
     """Insert a row, or overwrite ``columns`` of the row with that primary key."""
-    statement = insert_into(engine, table)
+    return _upsert(is_sqlite(engine.url), table, tuple(columns), adds=False)
+
+
+@functools.cache
+def _upsert(on_sqlite: bool, table: Table, columns: tuple[str, ...], *, adds: bool) -> Any:
+    statement: Any = sqlite.insert(table) if on_sqlite else postgresql.insert(table)
+    new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),
-        set_={name: statement.excluded[name] for name in columns},
+        set_={name: table.c[name] + new[name] if adds else new[name] for name in columns},
     )
+
+
+@functools.cache
+def by_position(kind: Any) -> Any:
+    """One dialect of this class for statements whose values are tuples: it remembers how it writes each type."""
+    return kind(paramstyle="qmark" if kind.name == "sqlite" else "format")
 
 
 def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
@@ -294,49 +299,6 @@ def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
 
 def lock_exclusive(engine: Engine, statement: Select[Any]) -> Select[Any]:
     return statement if is_sqlite(engine.url) else statement.with_for_update()
-
-
-class Prepared:
-    """A statement compiled once, for rows given as tuples in the order of ``columns``.
-
-    SQLAlchemy's own executemany works through a dict per row; on the hot path that costs more than SQLite.
-    """
-
-    def __init__(self, engine: Engine, statement: Any, columns: Sequence[str]) -> None:
-        kind: Any = type(engine.dialect)
-        dialect = kind(paramstyle="qmark" if is_sqlite(engine.url) else "format")
-        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-        if list(compiled.positiontup) != list(columns):
-            raise InvariantError(f"the compiled order {compiled.positiontup} is not {columns}")
-        self.sql = str(compiled)
-        values = _VALUES.findall(self.sql)
-        if len(values) != 1:
-            raise InvariantError(f"{self.sql} has no single row of VALUES to repeat")
-        [one] = values
-        self._many = {n: self.sql.replace(one, ", ".join([one] * n)) for n in _BATCHES}
-
-    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        if not rows:
-            return
-        cursor = connection.connection.cursor()
-        try:
-            # SQLite's driver lets go of the interpreter at every step, and gets it back from a busy event loop only
-            # after a switch interval. A statement of many rows is one step, and one trip to a server.
-            start = 0
-            for size in _BATCHES:
-                while len(rows) - start >= size:
-                    cursor.execute(self._many[size], tuple(chain.from_iterable(rows[start : start + size])))
-                    start += size
-            if start < len(rows):
-                cursor.executemany(self.sql, rows[start:])
-        except Exception as error:
-            # What SQLAlchemy would do for a statement of its own: drop connections that have died.
-            if connection.dialect.is_disconnect(error, connection.connection, cursor):  # type: ignore[arg-type]
-                connection.invalidate(error)
-                raise DBAPIError(self.sql, None, error, connection_invalidated=True) from error
-            raise
-        finally:
-            cursor.close()
 
 
 # ---------------------------------------------------------------- errors

@@ -1,7 +1,8 @@
 """Decisions with everything that a fold needs: context, active rewards, former contribution.
 
 A decision's active events are, per identity, the newest revision that may be learned, unless that revision
-takes the reward back.
+takes the reward back. Those that name no arm, or the one that served, are its own; the others are of their arms. Who
+serves is asked here, so a report that comes after the rewards moves them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,26 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import Connection, Row, Table, exists, func, or_, select
 
 from banditd.core.ids import lowest_id
-from banditd.core.types import Contribution, FloatArray, RewardEvent
+from banditd.core.types import Contribution, FloatArray
 from banditd.ports import FoldItem
 from banditd.ports.tags import REST
+from banditd.storage.active_rewards import Active, active_rewards
+from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
 from banditd.storage.codec import readable_tags, unpack_context, unpack_mapping, unpack_names, unpack_vector
-from banditd.storage.schema import contribution, decision, fold_queue, reward_event, usage_report
+from banditd.storage.schema import (
+    arm_contribution,
+    arm_fold_queue,
+    arm_reward,
+    contribution,
+    decision,
+    fold_queue,
+    reward_event,
+    usage_report,
+)
 from banditd.storage.tag_places import read_places
 
 _CHUNK: Final = 500
@@ -39,15 +51,13 @@ def fold_items(connection: Connection, decision_ids: Sequence[str]) -> list[Fold
         chunk = decision_ids[start : start + _CHUNK]
         # The queue is read before the events: an event that this look misses has its row still to come.
         queued = _queued(connection, chunk)
-        events, retracted = _active_events(connection, chunk)
+        active = active_rewards(connection, chunk)
+        others = other_contributions(connection, chunk)
         for row in connection.execute(_query().where(decision.c.decision_id.in_(chunk))):
             decision_id = row.decision_id
-            found[decision_id] = _item(
-                row,
-                tuple(events.get(decision_id, ())),
-                tuple(queued.get(decision_id, ())),
-                retracted=decision_id in retracted,
-            )
+            item = _item(row, active.get(decision_id) or Active(), tuple(queued.get(decision_id, ())))
+            put = others.get(decision_id)
+            found[decision_id] = item if put is None else replace(item, other_contributions=put)
     return [found[decision_id] for decision_id in decision_ids if decision_id in found]
 
 
@@ -65,12 +75,13 @@ def with_places(connection: Connection, policy: str, items: Sequence[FoldItem]) 
 
 def rewarded_ids(connection: Connection, policy: str, after: str, limit: int) -> list[str]:
     """Ids of decisions with rewards that may be learned, oldest first, greater than ``after``."""
-    rewarded = exists().where(
-        reward_event.c.decision_id == decision.c.decision_id, reward_event.c.status == "recorded"
-    )
+    rewarded = [
+        exists().where(table.c.decision_id == decision.c.decision_id, table.c.status == "recorded")
+        for table in (reward_event, arm_reward)
+    ]
     query = (
         select(decision.c.decision_id)
-        .where(decision.c.policy == policy, decision.c.decision_id > after, rewarded)
+        .where(decision.c.policy == policy, decision.c.decision_id > after, or_(*rewarded))
         .order_by(decision.c.decision_id)
         .limit(limit)
     )
@@ -79,20 +90,23 @@ def rewarded_ids(connection: Connection, policy: str, after: str, limit: int) ->
 
 def sampled_ids(connection: Connection, policy: str, limit: int, generator: random.Random) -> list[str]:
     """Runs of folded decisions that start at random times: the cost does not grow with the log."""
-    folded = select(contribution.c.decision_id).where(contribution.c.policy == policy)
-    folded = folded.order_by(contribution.c.decision_id)
+    own = _sampled(connection, contribution, policy, limit, generator)
+    others = _sampled(connection, arm_contribution, policy, limit, generator)
+    return sorted({*own, *others})
+
+
+def _sampled(connection: Connection, table: Table, policy: str, limit: int, generator: random.Random) -> list[str]:
+    folded = select(table.c.decision_id).where(table.c.policy == policy).distinct().order_by(table.c.decision_id)
     few = list(connection.execute(folded.limit(limit + 1)).scalars())
     if len(few) <= limit:
         return few
-    last = connection.execute(
-        select(func.max(contribution.c.decision_id)).where(contribution.c.policy == policy)
-    ).scalar_one()
+    last = connection.execute(select(func.max(table.c.decision_id)).where(table.c.policy == policy)).scalar_one()
     earliest, latest = _millisecond(few[0]), _millisecond(last)
     run_length = -(-limit // _PIVOTS)
     chosen: set[str] = set()
     for _ in range(_PIVOTS):
         pivot = lowest_id(generator.randint(earliest, latest) * 1000)
-        run = folded.where(contribution.c.decision_id >= pivot).limit(run_length)
+        run = folded.where(table.c.decision_id >= pivot).limit(run_length)
         chosen.update(connection.execute(run).scalars())
     return sorted(chosen)[:limit]
 
@@ -121,35 +135,12 @@ def _query() -> Any:
 
 
 def _queued(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[str]]:
-    c = fold_queue.c
     rows: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(select(c.decision_id, c.queue_id).where(c.decision_id.in_(decision_ids))):
-        rows[row.decision_id].append(row.queue_id)
+    for table in (fold_queue, arm_fold_queue):
+        c = table.c
+        for row in connection.execute(select(c.decision_id, c.queue_id).where(c.decision_id.in_(decision_ids))):
+            rows[row.decision_id].append(row.queue_id)
     return rows
-
-
-def _active_events(
-    connection: Connection, decision_ids: Sequence[str]
-) -> tuple[dict[str, list[RewardEvent]], set[str]]:
-    """(active events by decision, decisions that had a reward to learn which was taken back)."""
-    c = reward_event.c
-    query = (
-        select(c.decision_id, c.identity, c.kind, c.reward, c.noise_variance, c.received_at_us)
-        .where(c.decision_id.in_(decision_ids), c.status == "recorded")
-        .order_by(c.identity, c.revision)
-    )
-    newest: dict[tuple[str, str], Any] = {}
-    retracted: set[str] = set()
-    for row in connection.execute(query):
-        before = newest.get((row.decision_id, row.identity))
-        if before is not None and row.kind == "retraction":
-            retracted.add(row.decision_id)
-        newest[row.decision_id, row.identity] = row
-    events: dict[str, list[RewardEvent]] = defaultdict(list)
-    for (decision_id, _), row in newest.items():
-        if row.kind != "retraction" and row.reward is not None:
-            events[decision_id].append(RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us))
-    return events, retracted
 
 
 def check_rows(connection: Connection, policy: str, after: str, limit: int) -> tuple[list[str], str | None]:
@@ -166,8 +157,9 @@ def check_rows(connection: Connection, policy: str, after: str, limit: int) -> t
     return damaged, None if len(rows) < limit else str(rows[-1]["decision_id"])
 
 
-def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, ...], *, retracted: bool) -> FoldItem:
+def _item(row: Row[Any], active: Active, queue_ids: tuple[str, ...]) -> FoldItem:
     damage, x, predicted, generations = _whole(row)
+    events, others = active.by_arm(row.arm if row.served_arm is None else row.served_arm)
     put = None
     if row.put_arm is not None:
         put = Contribution(row.put_arm, row.put_epoch, row.put_weight, row.put_reward)
@@ -187,10 +179,11 @@ def _item(row: Row[Any], events: tuple[RewardEvent, ...], queue_ids: tuple[str, 
         queue_ids=queue_ids,
         predicted=predicted,
         estimated=bool(row.put_estimated),
-        retracted=retracted,
+        retracted=active.retracted,
         damage=damage,
         generations=generations,
         tags=readable_tags(row.tags),
+        others=others,
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, exists, insert, select
 
 from banditd.core.ids import new_id
-from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.prepared import Prepared
 from banditd.storage.schema import SUMS, sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
 from banditd.storage.tag_counters import TagCounters
@@ -42,6 +42,7 @@ _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
+_INSERT: Final = insert(sum_entry)
 
 
 class SumJournal:
@@ -50,7 +51,7 @@ class SumJournal:
     def __init__(self, database: Database, *, writer_name: str) -> None:
         engine = database.engine
         self._database = database
-        self._insert = dialect.Prepared(engine, insert(sum_entry), ("entry_id", "sums"))
+        self._insert = Prepared(engine, _INSERT, ("entry_id", "sums"))
         self._sums = SumWriter(engine, writer_name, COUNTED_SUMS, _CLUSTER_SUMS, kind="route")
         self._rows = RowCounter(engine, writer_name)
         self._tags = TagCounters(database)

@@ -10,11 +10,12 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, delete, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
-from banditd.storage import dialect
+from banditd.storage import dialect, queues
+from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
 from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids, with_places
@@ -24,7 +25,6 @@ from banditd.storage.schema import (
     FIXED_ARM_SUMS,
     contribution,
     delay_count,
-    fold_queue,
     learner_state,
     lease,
     segment,
@@ -80,26 +80,16 @@ class SqlLearningStore:
         )
 
     async def claim(self, policy: str, limit: int, *, schema_hash: str | None = None) -> list[FoldItem]:
-        return await self._database.read(lambda connection: _claim(connection, policy, schema_hash, limit))
-
-    async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
-        query = select(func.count()).select_from(fold_queue)
-        if schemas is not None:
-            mine = [part for policy, schema_hash in schemas.items() for part in _queued_for(policy, schema_hash)]
-            query = query.where(or_(false(), *mine))
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
-
-    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
-        def work(connection: Connection) -> frozenset[str]:
-            return frozenset(
-                policy
-                for policy, schema_hash in schemas.items()
-                if connection.execute(
-                    select(fold_queue.c.queue_id).where(or_(*_queued_for(policy, schema_hash))).limit(1)
-                ).first()
-            )
+        def work(connection: Connection) -> list[FoldItem]:
+            return fold_items(connection, queues.claimed_ids(connection, policy, schema_hash, limit))
 
         return await self._database.read(work)
+
+    async def queue_depth(self, schemas: Mapping[str, str] | None = None) -> int:
+        return await self._database.read(lambda connection: queues.depth(connection, schemas))
+
+    async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
+        return await self._database.read(lambda connection: queues.waiting(connection, schemas))
 
     async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         last = ""
@@ -155,14 +145,10 @@ class SqlLearningStore:
             return LeaseLostError(f"The state of policy {fold.policy} is no longer at {fold.base_version}.")
         self._write_segments(connection, fold)
         self._write_contributions(connection, fold)
+        write_other_contributions(connection, self._database.engine, fold)
         self._count(connection, fold)
         self._write_snapshot(connection, fold)
-        for chunk in _chunks(fold.queue_ids):
-            connection.execute(delete(fold_queue).where(fold_queue.c.queue_id.in_(chunk)))
-        for schema_hash, queue_ids in fold.set_aside.items():
-            aside = update(fold_queue).values(policy=fold.policy, schema_hash=schema_hash)
-            for chunk in _chunks(queue_ids):
-                connection.execute(aside.where(fold_queue.c.queue_id.in_(chunk)))
+        queues.take_off(connection, fold)
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:
@@ -299,29 +285,6 @@ def _load(connection: Connection, policy: str, schema_hash: str, since_version: 
         learner=None if state is None else state.learner,
         segments=tuple(StoredSegment(**row) for row in changed.mappings()),
     )
-
-
-def _claim(connection: Connection, policy: str, schema_hash: str | None, limit: int) -> list[FoldItem]:
-    queued: list[str] = []
-    # Part by part: each is a range of the index, all at once would be sorted whole.
-    for part in _queued_for(policy, schema_hash):
-        query = select(fold_queue.c.decision_id).where(part)
-        rows = connection.execute(query.order_by(fold_queue.c.queue_id).limit(limit - len(queued)))
-        queued.extend(rows.scalars())
-    return fold_items(connection, list(dict.fromkeys(queued)))
-
-
-def _queued_for(policy: str, schema_hash: str | None) -> list[ColumnElement[bool]]:
-    """Rows of the queue that a learner of that schema takes: first those that were set aside for it, then new ones.
-
-    An older replica sets rows aside under a policy that is called "policy schema_hash".
-    """
-    c = fold_queue.c
-    new = (c.policy == policy) & c.schema_hash.is_(None)
-    if schema_hash is None:
-        return [new]
-    by_older = (c.policy == f"{policy} {schema_hash}") & c.schema_hash.is_(None)
-    return [(c.policy == policy) & (c.schema_hash == schema_hash), by_older, new]
 
 
 def _changes(delta: StatDelta) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ Rows come back as plain dicts with vectors as lists; times stay integer microsec
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
@@ -13,11 +14,13 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, sele
 from banditd.core.errors import DecisionDamagedError
 from banditd.core.ids import lowest_id
 from banditd.ports import DecisionFilter
+from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import COLUMN, is_damaged
 from banditd.storage.codec import pack_mapping, unpack_mapping
 from banditd.storage.schema import (
     abandonment,
     activation,
+    arm_reward,
     attempt,
     contribution,
     decision,
@@ -35,6 +38,7 @@ OUTCOME_TYPES: Final = {
     "activated_at_us": "int64",
     "abandoned_at_us": "int64",
     "attempts": "json",
+    "arm_rewards": "json",
 }
 """What is read beside a decision's own columns, and its Arrow type."""
 _ATTEMPT_OURS: Final = frozenset({"decision_id", "policy", "ordinal", "told_cost_usd"})
@@ -51,18 +55,19 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
         raise DecisionDamagedError(decision_id, str(whole["damage"]))
     for name in ("reward", "reward_weight", "spend_usd", "served_arm"):
         whole.pop(name)
-    events = connection.execute(
-        select(reward_event)
-        .where(reward_event.c.decision_id == decision_id)
-        .order_by(reward_event.c.received_at_us, reward_event.c.identity, reward_event.c.revision)
-    )
-    whole["rewards"] = [reward_row(event) for event in events.mappings()]
+    events = [
+        reward_row(event)
+        for table in (reward_event, arm_reward)
+        for event in connection.execute(select(table).where(table.c.decision_id == decision_id)).mappings()
+    ]
+    whole["rewards"] = sorted(events, key=itemgetter("received_at_us", "identity", "revision"))
     usage = connection.execute(select(usage_report).where(usage_report.c.decision_id == decision_id)).mappings()
     whole["usage"] = next(map(dict, usage), None)
     whole["usage_revisions"] = _revisions(connection, decision_id)
     whole["attempts"] = _attempts(connection, [decision_id]).get(decision_id, [])
     folded = connection.execute(select(contribution).where(contribution.c.decision_id == decision_id)).mappings()
     whole["contribution"] = next(map(dict, folded), None)
+    whole["arm_rewards"] = _arm_rewards(connection, [decision_id]).get(decision_id, [])
     return whole
 
 
@@ -86,8 +91,20 @@ def read_stream(connection: Connection, policy: str | None, after: str, batch_ro
         query = query.where(decision.c.policy == policy)
     query = query.order_by(decision.c.decision_id).limit(batch_rows)
     rows = [_whole(row) for row in connection.execute(query).mappings()]
-    attempts = _attempts(connection, [str(row["decision_id"]) for row in rows])
-    return [row | {"attempts": attempts.get(str(row["decision_id"]), [])} for row in rows]
+    ids = [str(row["decision_id"]) for row in rows]
+    attempts, others = _attempts(connection, ids), _arm_rewards(connection, ids)
+    return [
+        row | {"attempts": attempts.get(one, []), "arm_rewards": others.get(one, [])}
+        for one, row in zip(ids, rows, strict=True)
+    ]
+
+
+def _arm_rewards(connection: Connection, decision_ids: list[str]) -> dict[str, list[dict[str, object]]]:
+    """What was learned of arms that did not serve, merged and by arm; those without any are left out."""
+    return {
+        decision_id: [{"arm": put.arm, "reward": put.reward, "weight": put.weight} for put in puts.values()]
+        for decision_id, puts in other_contributions(connection, decision_ids).items()
+    }
 
 
 def _attempts(connection: Connection, decision_ids: list[str]) -> dict[str, list[dict[str, object]]]:

@@ -20,11 +20,15 @@ from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
 from banditd.storage.keys import forget_keys
 from banditd.storage.migrate import current_revision
+from banditd.storage.queues import QUEUES
 from banditd.storage.schema import (
     CLUSTER_SUMS,
     SUMS,
     abandonment,
     activation,
+    arm_contribution,
+    arm_fold_queue,
+    arm_reward,
     arm_total,
     attempt,
     cluster_stat,
@@ -54,7 +58,8 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    fold_queue, contribution, reward_event, usage_revision, attempt, usage_report, activation, abandonment, decision,
+    fold_queue, arm_fold_queue, contribution, arm_contribution, reward_event, arm_reward, usage_revision, attempt,
+    usage_report, activation, abandonment, decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
 
@@ -138,7 +143,7 @@ class SqlMaintenance:
         oldest = (
             select(c.decision_id)
             .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
-            .where(not_(exists().where(fold_queue.c.decision_id == c.decision_id, *_new(c.policy))))
+            .where(*(not_(exists().where(q.c.decision_id == c.decision_id, *_new(q, c.policy))) for q in QUEUES))
             .order_by(c.decision_id)
             .limit(limit)
         )
@@ -147,13 +152,12 @@ class SqlMaintenance:
         removed: dict[str, int] = defaultdict(int)
         for start in range(0, len(ids), _CHUNK):
             chunk = ids[start : start + _CHUNK]
-            queued = set(
-                connection.execute(
-                    select(c.decision_id)
-                    .join(fold_queue, fold_queue.c.decision_id == c.decision_id)
-                    .where(c.decision_id.in_(chunk), *_new(c.policy))
-                ).scalars()
-            )
+            queued: set[str] = set()
+            for queue in QUEUES:
+                waiting = select(c.decision_id).join(queue, queue.c.decision_id == c.decision_id)
+                queued |= set(
+                    connection.execute(waiting.where(c.decision_id.in_(chunk), *_new(queue, c.policy))).scalars()
+                )
             going = [decision_id for decision_id in chunk if decision_id not in queued]
             # Rows of the queue that wait for a learner of another feature schema may wait for ever: they go too.
             for table in _OF_A_DECISION:
@@ -185,6 +189,6 @@ class SqlMaintenance:
         return await self._database.read(current_revision)
 
 
-def _new(policy: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
-    """Rows of the queue that no learner has set aside yet."""
-    return fold_queue.c.policy == policy, fold_queue.c.schema_hash.is_(None)
+def _new(queue: Table, policy: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    """Rows of a queue that no learner has set aside yet."""
+    return queue.c.policy == policy, queue.c.schema_hash.is_(None)

@@ -15,6 +15,7 @@ from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.log_reader import read_search_end
+from banditd.storage.queues import depth
 from banditd.storage.schema import (
     CLUSTER_INTEGER_SUMS,
     CLUSTER_SUMS,
@@ -24,7 +25,6 @@ from banditd.storage.schema import (
     cluster_stat,
     decision,
     delay_count,
-    fold_queue,
     rollup,
     row_count,
 )
@@ -103,12 +103,11 @@ class SqlReportReader:
 
     async def totals(self) -> Mapping[str, int]:
         counted = select(row_count.c.name, func.sum(row_count.c.rows)).group_by(row_count.c.name)
-        queued = select(func.count()).select_from(fold_queue)
 
         def work(connection: Connection) -> dict[str, int]:
             rows = {name: int(total) for name, total in connection.execute(counted)}
             totals = {name: rows.get(name, 0) for name in _COUNTED}
-            return totals | {"queue": connection.execute(queued).scalar_one()}
+            return totals | {"queue": depth(connection, None)}
 
         await self._journal.catch_up()
         return await self._database.read(work, report=True)

@@ -6,26 +6,26 @@ and the loser is judged again with the winner's row in sight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
-from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import DEFAULT_POLICY, RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
+from banditd.storage.arm_rewards import queue_arms, with_arms
 from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
-from banditd.storage.references import find_references
-from banditd.storage.schema import activation, decision, reward_event, usage_report
+from banditd.storage.reward_identities import Identities, resolved
+from banditd.storage.schema import activation, arm_reward, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.usage import UsageLog
 
@@ -51,56 +51,65 @@ class SqlRewardLog:
     def _record(
         self, connection: Connection, batches: Sequence[tuple[Sequence[RewardSubmission], Judge]]
     ) -> list[list[Answer]]:
-        batches = [(_resolved(connection, submissions), judge) for submissions, judge in batches]
+        batches = [(resolved(connection, submissions), judge) for submissions, judge in batches]
         everything = [submission for submissions, _ in batches for submission in submissions]
-        facts = self._facts(connection, {submission.decision_id for submission in everything})
+        named = {submission.decision_id for submission in everything if submission.arm is not None}
+        facts = self._facts(connection, {submission.decision_id for submission in everything}, named)
         identities = Identities(connection, everything, facts)
         newest = identities.newest
-        events: list[dict[str, Any]] = []
+        events: dict[bool, list[dict[str, Any]]] = {False: [], True: []}  # by whether they are kept apart
         answers: list[list[Answer]] = []
         for submissions, judge in batches:
             batch: list[Answer] = []
             for submission in submissions:
                 known = facts.get(submission.decision_id)
-                identity = identities.of(submission, known)
+                identity, apart = identities.of(submission, known)
                 verdict = judge(submission, known, newest.get(identity))
                 if verdict.error is None and verdict.duplicate_of is None and known is not None:
                     event = _event(submission, verdict, known) | {"identity": identity}
-                    events.append(event)
-                    newest[identity] = _stored(event)
+                    if apart and identity in newest:
+                        event["arm"] = newest[identity].arm  # one that is taken back by its id names none
+                    events[apart].append(event)
+                    newest[identity] = _stored(event, apart=apart)
                     batch.append(_receipt(newest[identity], duplicate=False))
                 else:
                     batch.append(_answer(verdict))
             answers.append(batch)
-        if events:
-            connection.execute(insert(reward_event), events)
-            learned = {e["decision_id"]: e["policy"] for e in events if e["status"] == "recorded"}
-            queue_decisions(connection, list(learned.items()), max(e["received_at_us"] for e in events))
-            self._rows.add(connection, "reward_event", len(events))
+        if events[False]:
+            connection.execute(insert(reward_event), events[False])
+            queue_decisions(connection, *_learned(events[False]))
+            self._rows.add(connection, "reward_event", len(events[False]))
+        if events[True]:
+            connection.execute(insert(arm_reward), events[True])
+            queue_arms(connection, *_learned(events[True]))
         return answers
 
-    def _facts(self, connection: Connection, decision_ids: Iterable[str]) -> dict[str, DecisionFacts]:
+    def _facts(
+        self, connection: Connection, decision_ids: Iterable[str], named: Collection[str]
+    ) -> dict[str, DecisionFacts]:
+        """Of those that are ``named``, since a reward names an arm of theirs, also their arms and who served them."""
         found: dict[str, DecisionFacts] = {}
+        engine = self._database.engine
         for chunk in _chunks(decision_ids):
             among = decision.c.decision_id.in_(chunk)
             # No decision may be activated or abandoned between this look and our commit. The lock is the one that
-            # the foreign key of the event takes anyway.
-            lock = dialect.lock_shared(
-                self._database.engine,
-                select(decision.c.decision_id).where(among).order_by("decision_id"),
-            )
+            # the foreign key of the event takes anyway; where an arm is named nobody else may, on another replica,
+            # find meanwhile that it has served and store the same words as the decision's own.
+            ordered = select(decision.c.decision_id).where(among).order_by("decision_id")
+            lock = dialect.lock_exclusive(engine, ordered) if named else dialect.lock_shared(engine, ordered)
             if lock is not None:
                 connection.execute(lock)
             for row in connection.execute(_facts_query().where(among)).mappings():
                 found[row["decision_id"]] = DecisionFacts(**row)
-        return found
+        return with_arms(connection, found, named)
 
     async def find(self, reward_id: str) -> Mapping[str, object] | None:
-        query = select(reward_event).where(reward_event.c.reward_id == reward_id)
-
         def work(connection: Connection) -> dict[str, object] | None:
-            row = connection.execute(query).mappings().one_or_none()
-            return None if row is None else reward_row(row)
+            for table in (reward_event, arm_reward):
+                row = connection.execute(select(table).where(table.c.reward_id == reward_id)).mappings().one_or_none()
+                if row is not None:
+                    return reward_row(row)
+            return None
 
         return await self._database.read(work)
 
@@ -149,68 +158,6 @@ class SqlRewardLog:
 
     async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
         return await self._usage.release(decision_ids, at_us)
-
-
-def _resolved(connection: Connection, submissions: Sequence[RewardSubmission]) -> Sequence[RewardSubmission]:
-    """Submissions by reference as submissions for the decision that it means now.
-
-    A retry under a key is for the decision of its first try, whatever the reference means by now.
-    """
-    found: dict[Reference, list[tuple[str, str]]] = {}
-    resolved = []
-    for one in submissions:
-        reference = one.reference
-        if reference is None:
-            resolved.append(one)
-            continue
-        if reference not in found:
-            found[reference] = find_references(connection, reference)
-        first = _first_try(connection, one, {policy for _, policy in found[reference]}) if one.keyed else None
-        newest = found[reference][0][0] if found[reference] else ""
-        resolved.append(one.about(newest if first is None else first))
-    return resolved
-
-
-def _first_try(connection: Connection, submission: RewardSubmission, policies: Iterable[str]) -> str | None:
-    """The decision that the same submission was for when it came first, None for a new one."""
-    known = _newest(connection, {_scoped(submission, policy) for policy in policies})
-    return next((one.decision_id for one in known.values() if one.body_hash == submission.body_hash), None)
-
-
-class Identities:
-    """Under what each submission is stored, and what is stored there.
-
-    A key is one of its API key and policy. Rows from before keys were scoped, and those without API keys under the
-    default policy, have the key alone: such a row of the same decision is the one that is meant.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        submissions: Sequence[RewardSubmission],
-        facts: Mapping[str, DecisionFacts],
-    ) -> None:
-        names = {submission.identity for submission in submissions}
-        names |= {_scoped(one, _policy(facts.get(one.decision_id))) for one in submissions}
-        self.newest = _newest(connection, names)
-
-    def of(self, submission: RewardSubmission, known: DecisionFacts | None) -> str:
-        scoped = _scoped(submission, _policy(known))
-        plain = self.newest.get(submission.identity)
-        if scoped not in self.newest and plain is not None and plain.decision_id == submission.decision_id:
-            return submission.identity
-        return scoped
-
-
-def _policy(known: DecisionFacts | None) -> str | None:
-    return None if known is None else known.policy
-
-
-def _scoped(submission: RewardSubmission, policy: str | None) -> str:
-    """``key:<API key> <policy> <key>``: neither a policy nor a key has a space."""
-    if submission.scope is None or policy is None or (not submission.scope and policy == DEFAULT_POLICY):
-        return submission.identity
-    return f"key:{submission.scope} {policy} {submission.identity.removeprefix('key:')}"
 
 
 def _chunks(values: Iterable[str]) -> list[list[str]]:
@@ -263,28 +210,6 @@ def _facts_query() -> Select[Any]:
     ).select_from(decision.outerjoin(activation, activation.c.decision_id == c.decision_id))
 
 
-def _newest(connection: Connection, identities: Iterable[str]) -> dict[str, StoredReward]:
-    c = reward_event.c
-    found: dict[str, StoredReward] = {}
-    for chunk in _chunks(identities):
-        query = select(
-            c.reward_id,
-            c.decision_id,
-            c.revision,
-            c.kind,
-            c.status,
-            c.value,
-            c.reward,
-            c.body_hash,
-            c.late,
-            c.identity,
-        ).where(c.identity.in_(chunk))
-        for row in connection.execute(query.order_by(c.revision)):
-            *stored, identity = row
-            found[identity] = StoredReward(**dict(zip(StoredReward.__slots__, stored, strict=True)))
-    return found
-
-
 def _event(submission: RewardSubmission, verdict: Verdict, known: DecisionFacts) -> dict[str, Any]:
     return {
         "reward_id": new_id(submission.received_at_us),
@@ -304,11 +229,18 @@ def _event(submission: RewardSubmission, verdict: Verdict, known: DecisionFacts)
         "metadata": pack_mapping(submission.metadata),
         "body_hash": submission.body_hash,
         "received_at_us": submission.received_at_us,
+        "arm": submission.arm,
     }
 
 
-def _stored(event: Mapping[str, Any]) -> StoredReward:
-    return StoredReward(**{name: event[name] for name in StoredReward.__slots__})
+def _learned(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], int]:
+    """The decisions (id, policy) that these give something to learn, and when."""
+    learned = {event["decision_id"]: event["policy"] for event in events if event["status"] == "recorded"}
+    return list(learned.items()), max(event["received_at_us"] for event in events)
+
+
+def _stored(event: Mapping[str, Any], *, apart: bool) -> StoredReward:
+    return StoredReward(**{name: event[name] for name in StoredReward.__slots__ if name != "apart"}, apart=apart)
 
 
 def _answer(verdict: Verdict) -> Answer:
@@ -328,4 +260,5 @@ def _receipt(stored: StoredReward, *, duplicate: bool) -> RewardReceipt:
         revision=stored.revision,
         reward=stored.reward,
         late=stored.late,
+        arm=stored.arm if stored.apart else None,
     )

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, insert
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage import dialect
+from banditd.storage.prepared import Prepared
 from banditd.storage.schema import arm_total, cluster_stat, rollup, row_count, tag_entry
 
 BUCKET_S: Final = 300
@@ -24,6 +25,7 @@ Tags = tuple[tuple[str, str], ...]
 """(name, value) of every tag of a query, in the order of the names."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
+_INSERT: Final = insert(tag_entry)
 
 
 def bucket_of(created_at_us: int) -> int:
@@ -47,18 +49,18 @@ class SumWriter:
         self.writer = writer
         self._kind = kind
         self._names = list(columns), list(cluster_columns)
-        self._tagged = dialect.Prepared(engine, insert(tag_entry), ("entry_id", "policy", "kind", "sums"))
+        self._tagged = Prepared(engine, _INSERT, ("entry_id", "policy", "kind", "sums"))
         self.width = len(columns)
         self.cluster_width = len(cluster_columns)
-        self._rollup = dialect.Prepared(
+        self._rollup = Prepared(
             engine,
             dialect.add_up(engine, rollup, columns),
             ("policy", "bucket_at_us", "bucket_s", "arm", "writer", *columns),
         )
-        self._total = dialect.Prepared(
+        self._total = Prepared(
             engine, dialect.add_up(engine, arm_total, columns), ("policy", "arm", "writer", *columns)
         )
-        self._cluster = dialect.Prepared(
+        self._cluster = Prepared(
             engine,
             dialect.add_up(engine, cluster_stat, cluster_columns),
             ("policy", "schema_hash", "cluster", "arm", "writer", *cluster_columns),
@@ -162,9 +164,7 @@ class RowCounter:
 
     def __init__(self, engine: Engine, writer: str) -> None:
         self._writer = writer
-        self._statement = dialect.Prepared(
-            engine, dialect.add_up(engine, row_count, ("rows",)), ("name", "writer", "rows")
-        )
+        self._statement = Prepared(engine, dialect.add_up(engine, row_count, ("rows",)), ("name", "writer", "rows"))
 
     def add(self, connection: Connection, name: str, rows: int) -> None:
         if rows:

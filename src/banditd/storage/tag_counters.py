@@ -15,6 +15,7 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.prepared import Prepared
 from banditd.storage.schema import (
     CLUSTER_SUMS,
     SUMS,
@@ -46,7 +47,7 @@ class TagCounters:
         self._oldest = oldest.with_for_update(skip_locked=True)
         self._every = oldest.with_for_update()
         self._writers = [
-            (name, dialect.Prepared(engine, dialect.add_up(engine, table, sums), (*keys, *sums)))
+            (name, Prepared(engine, dialect.add_up(engine, table, sums), (*keys, *sums)))
             for name, table, keys, sums in (
                 ("rollup", tag_rollup, ("policy", "tag", "value", "bucket_at_us", "bucket_s", "arm"), SUMS),
                 ("total", tag_total, ("policy", "tag", "value", "arm"), SUMS),

@@ -21,6 +21,7 @@ from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import abandon, refusal_of
 from banditd.storage.accounts import AccountCharges
+from banditd.storage.arm_rewards import queue_rerouted
 from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.codec import NO_CHARGES, unpack_charges
 from banditd.storage.decisions import queue_decisions
@@ -120,7 +121,9 @@ class UsageLog:
             self._accounts.correct(connection, changes, at_us)
             # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
-            queue_decisions(connection, [(one, decisions[one].policy) for one in sorted(rerouted)], at_us)
+            elsewhere = [(one, decisions[one].policy) for one in sorted(rerouted)]
+            queue_decisions(connection, elsewhere, at_us)
+            queue_rerouted(connection, elsewhere, at_us)
             for one, session_key in sorted(handed.items()):
                 hand_over(connection, decisions[one].policy, session_key, one, rows[one]["arm"])
         return answers

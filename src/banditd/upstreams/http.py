@@ -139,12 +139,8 @@ class HttpUpstream:
         return HttpStream(
             response,
             dialect.reader(call),
-            upstream=self.config.name,
-            secret=self.config.key,
-            headers=downward(response.headers.items()),
-            max_event_bytes=self.config.max_event_bytes,
+            config=self.config,
             first_token_at_s=began_s + (call.first_token_s or clocks.first_token_s),
-            idle_s=clocks.idle_s,
             total_at_s=began_s + total_s,
             left=self._leave,
         )

@@ -10,8 +10,10 @@ import aiohttp
 
 from banditd.core.attempts import ErrorClass
 from banditd.ports.upstreams import StreamEvent, UpstreamError
+from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.dialect import ErrorEventError, MalformedEventError, StreamReader
 from banditd.upstreams.errors import from_event
+from banditd.upstreams.headers import downward
 from banditd.upstreams.sse import EventTooLargeError, Frame, Framer
 
 # After the last content an upstream sends its usage and says goodbye, or it never will.
@@ -89,27 +91,25 @@ class HttpStream:
         response: aiohttp.ClientResponse,
         reader: StreamReader,
         *,
-        upstream: str,
-        secret: str | None,
-        headers: Mapping[str, str],
-        max_event_bytes: int,
+        config: UpstreamConfig,
         first_token_at_s: float,
-        idle_s: float,
         total_at_s: float,
         left: Callable[[], None],
     ) -> None:
-        self.headers = headers
+        self.headers: Mapping[str, str] = downward(response.headers.items())
         self._response = response
         self._reader = reader
-        self._upstream = upstream
-        self._secret = secret
-        self._framer = Framer(max_event_bytes=max_event_bytes)
+        self._config = config
+        self._framer = Framer(max_event_bytes=config.max_event_bytes)
         self._left: Callable[[], None] | None = left
         self._failure: UpstreamError | None = None
         self._began = False
         self._over = False
         self._clock = StreamClock(
-            response.close, first_token_at_s=first_token_at_s, idle_s=idle_s, total_at_s=total_at_s
+            response.close,
+            first_token_at_s=first_token_at_s,
+            idle_s=config.clocks.idle_s,
+            total_at_s=total_at_s,
         )
 
     def __aiter__(self) -> Self:
@@ -167,7 +167,7 @@ class HttpStream:
         except MalformedEventError as error:
             self._fail("server", str(error), "sent an event that cannot be read")
         except ErrorEventError as error:
-            self._failure = from_event(self._upstream, error.error, secret=self._secret)
+            self._failure = from_event(self._config.name, error.error, secret=self._config.key)
         return events
 
     def _read(self, frame: Frame, events: list[StreamEvent]) -> None:
@@ -211,4 +211,4 @@ class HttpStream:
             self._fail("timeout", named, f"was silent for too long ({named})")
 
     def _fail(self, error_class: ErrorClass, code: str, what: str) -> None:
-        self._failure = UpstreamError(f"the upstream {self._upstream} {what}", error_class=error_class, code=code)
+        self._failure = UpstreamError(f"the upstream {self._config.name} {what}", error_class=error_class, code=code)

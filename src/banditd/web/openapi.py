@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from banditd.web.api import Route
+from banditd.web.field_docs import DescribedJsonSchema
 from banditd.web.json import encode
 from banditd.web.problems import (
     CROSS_ORIGIN,
@@ -42,7 +43,11 @@ def describe(routes: Sequence[Route], *, version: str) -> bytes:
     """The whole description as JSON bytes."""
     models = {Problem} | {m for r in routes for m in (r.body, r.error_model, *r.answers.values()) if m is not None}
     pairs = [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)]
-    _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]  # the mode is a literal
+    _, definitions = models_json_schema(
+        pairs,  # type: ignore[arg-type]  # the mode is a literal
+        ref_template=_REF,
+        schema_generator=DescribedJsonSchema,
+    )
     paths: dict[str, Json] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -91,7 +96,9 @@ def _parameters(route: Route) -> list[Json]:
         for name, (schema, text) in route.path_parameters.items()
     ]
     if route.parameters is not None:
-        for name, schema in route.parameters.model_json_schema().get("properties", {}).items():
+        for name, schema in (
+            route.parameters.model_json_schema(schema_generator=DescribedJsonSchema).get("properties", {}).items()
+        ):
             plain = _without_null(schema)
             text = plain.pop("description", "")
             found.append({"name": name, "in": "query", "schema": plain, "description": text})

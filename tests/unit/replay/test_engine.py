@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,20 @@ def test_missing_rewards_and_noisy_sources_are_learned_from_and_reported(two_top
     assert kinds == ["judge", "thumb"]
     assert content["headroom_score"]["last_third"] > 0.3  # type: ignore[index]
     assert json.loads(json.dumps(content)) == content
+
+
+def test_probes_teach_every_arm_and_are_counted_apart(two_topics: Path) -> None:
+    plain = ReplayOptions(directory=two_topics, seeds=2, workers=1, reward_rate=0.3)
+    without, probed = run(plain).content, run(replace(plain, probes=0.2)).content
+    assert (without["probes"], without["conditions"]["probes"]) == (None, 0.0)  # type: ignore[index]
+    for before, after in zip(without["per_seed"], probed["per_seed"], strict=True):  # type: ignore[call-overload]
+        assert before["probe_rewards"] == 0
+        assert 0.15 < after["probe_rewards"] / (600 * 2) < 0.25  # two of three arms do not serve
+        assert before["rewards"] < after["rewards"]  # the served arm's score is reported there as well
+    assert probed["probes"]["rewards"] == np.mean([one["probe_rewards"] for one in probed["per_seed"]])  # type: ignore[index]
+    assert probed["headroom_score"]["all"] > without["headroom_score"]["all"]  # type: ignore[index]
+    with pytest.raises(InvalidInputError, match="probes"):
+        replace(plain, probes=1.5)
 
 
 async def test_a_constant_decider_gets_exactly_the_best_fixed_utility(two_topics: Path) -> None:

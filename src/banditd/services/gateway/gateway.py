@@ -51,7 +51,6 @@ class Gateway:
         rules: GatewayRules,
         clock: Clock,
         metrics: Metrics,
-        rng: random.Random | None = None,
     ) -> None:
         self.upstreams = upstreams
         self.rules = rules
@@ -61,7 +60,7 @@ class Gateway:
         self._breakers = breakers
         self._clock = clock
         self._metrics = metrics
-        self._rng = rng or random.Random()
+        self._rng = random.Random()
         self._settling: set[asyncio.Task[None]] = set()
         self._exchanges: WeakSet[Exchange] = WeakSet()
         self._gathering: asyncio.Future[None] | None = None

@@ -1,13 +1,16 @@
 """From a decision's rewards to what it puts into the statistics: no clock, no I/O.
 
-A decision contributes one weighted observation (arm, epoch, w, r) however many rewards it has. When its rewards
-or its served arm change, the old contribution is subtracted and the new one added, so corrections, retractions
-and late judges are exact, and the whole log refolded gives the same sums.
+A decision contributes one weighted observation (arm, epoch, w, r) however many rewards it has, and one more for each
+other arm of which it has rewards. When its rewards or its served arm change, the old contributions are subtracted and
+the new ones added, so corrections, retractions and late judges are exact, and the whole log refolded gives the same
+sums. What an arm that did not serve would have earned teaches the learner alone: it is in no statistic of the traffic
+and in no estimate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from banditd.bandit.state import PolicyState
 from banditd.core.generations import learned_as
@@ -51,6 +54,31 @@ def contribution_of(item: FoldItem) -> Contribution | None:
     weight, reward = merged
     arm = item.served_arm if item.served_arm is not None else item.chosen_arm
     return Contribution(arm=arm, epoch=item.epoch, weight=weight, reward=reward)
+
+
+def other_contributions_of(item: FoldItem) -> dict[str, Contribution]:
+    """The same for the arms that did not serve it, by arm."""
+    merged = ((arm, merge_events(events)) for arm, events in item.others.items())
+    return {arm: Contribution(arm, item.epoch, *put) for arm, put in merged if put is not None}
+
+
+def apply_other_contributions(
+    state: PolicyState, item: FoldItem, new: Mapping[str, Contribution]
+) -> dict[tuple[str, str], Contribution | None]:
+    """Replace what a decision has put into the statistics of other arms; what differs now, by (decision, arm)."""
+    changed: dict[tuple[str, str], Contribution | None] = {}
+    for arm in sorted(item.other_contributions.keys() | new.keys()):
+        old, put = item.other_contributions.get(arm), new.get(arm)
+        if old == put:
+            continue
+        for one, sign in ((old, -1.0), (put, 1.0)):
+            if one is not None:
+                state.fold(
+                    arm=_learned(item, arm), epoch=one.epoch, x=item.x, weight=sign * one.weight, reward=one.reward,
+                    first=False, served=False,
+                )  # fmt: skip
+        changed[item.decision_id, arm] = put
+    return changed
 
 
 def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | None) -> None:
@@ -122,3 +150,23 @@ def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None)
         delay_s=delay_s,
         tags=item.tags,
     )
+
+
+@dataclass(slots=True)
+class Folded:
+    """What folding decisions has changed: contributions, and the differences of the statistics of the traffic."""
+
+    contributions: dict[str, Contribution | None] = field(default_factory=dict)
+    other_contributions: dict[tuple[str, str], Contribution | None] = field(default_factory=dict)
+    deltas: list[StatDelta] = field(default_factory=list)
+    estimates: list[EstimateDelta] = field(default_factory=list)
+
+    def fold(self, state: PolicyState, item: FoldItem) -> None:
+        """Fold one decision. Where its served arm was not the one that is known now, both parts change."""
+        new = contribution_of(item)
+        if new != item.contribution:
+            apply_contribution(state, item, new)
+            self.contributions[item.decision_id] = new
+            self.deltas += stat_deltas(item, new)
+            self.estimates += estimate_deltas(item, new)
+        self.other_contributions |= apply_other_contributions(state, item, other_contributions_of(item))

@@ -12,32 +12,38 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 
 from banditd.bandit.posterior.evidence import TuningTask
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
-from banditd.core.types import Contribution
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
     ArmStore,
     Clock,
-    EstimateDelta,
     FoldCommit,
     FoldItem,
     LearningStore,
-    LeaseStore,
-    StatDelta,
     StoredSegment,
 )
 from banditd.services.learning.changes import tell_changes
-from banditd.services.learning.folding import apply_contribution, contribution_of, estimate_deltas, stat_deltas
-from banditd.services.learning.lease import LEASE
+from banditd.services.learning.folding import Folded
+from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """How much a learner folds at once, how long it waits after that, and how often it looks at what others wrote."""
+
+    max_batch: int
+    pause_s: float
+    poll_s: float
 
 
 class Learner:
@@ -49,26 +55,18 @@ class Learner:
         runtimes: Mapping[str, PolicyRuntime],
         store: LearningStore,
         arms: ArmStore,
-        leases: LeaseStore,
+        lease: LearnerLease,
         clock: Clock,
         metrics: Metrics,
-        holder: str,
-        max_batch: int = 256,
-        pause_s: float = 0.02,
-        poll_s: float = 1.0,
-        lease_s: float = 10.0,
+        pacing: Pacing,
     ) -> None:
         self._runtimes = runtimes
         self._store = store
         self._arms = arms
-        self._leases = leases
+        self._lease = lease
         self._clock = clock
         self._metrics = metrics
-        self._holder = holder
-        self._max_batch = max_batch
-        self._pause_s = pause_s
-        self._poll_s = poll_s
-        self._lease_s = lease_s
+        self._pacing = pacing
         self._stale: set[str] = set()
         self._refit_requested: set[str] = set()
         self._fits: dict[str, asyncio.Task[None]] = {}
@@ -77,12 +75,10 @@ class Learner:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._arms_version = -1
-        self._next_lease = 0.0
         self._next_poll = 0.0
         self._busy = asyncio.Lock()
-        self.leader = False
         self._schemas = {name: runtime.builder.schema.hash for name, runtime in runtimes.items()}
-        self.progress = Progress(store, self._schemas, lease_s=lease_s)
+        self.progress = Progress(store, self._schemas, lease_s=lease.lease_s)
 
     # -------------------------------------------------------------- life
 
@@ -100,10 +96,12 @@ class Learner:
         if self._task is not None:
             await self._task
         await asyncio.gather(*self._fits.values())
-        if self.leader:
-            with contextlib.suppress(StorageUnavailableError):
-                await self._leases.release(LEASE, self._holder)
-            self.leader = False
+        await self._lease.release()
+
+    @property
+    def leader(self) -> bool:
+        """Whether this replica is the single writer."""
+        return self._lease.held
 
     def wake(self) -> None:
         """Rewards have arrived."""
@@ -142,10 +140,10 @@ class Learner:
                 await self._rest()
 
     async def _rest(self) -> None:
-        if self._pause_s:
-            await asyncio.sleep(self._pause_s)
+        if self._pacing.pause_s:
+            await asyncio.sleep(self._pacing.pause_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._poll_s)
+            await asyncio.wait_for(self._wake.wait(), self._pacing.poll_s)
 
     async def _lead_or_follow(self) -> bool:
         """Keep up, and as the leader fold one batch of every policy. Whether more may be queued.
@@ -163,10 +161,12 @@ class Learner:
 
     async def _keep_up(self, now_s: float) -> None:
         """Lease, arms and other replicas' snapshots when they are due."""
-        if now_s >= self._next_lease:
-            await self._renew_lease(now_s)
+        if await self._lease.renew(now_s):
+            # Somebody else may have written since this replica last looked.
+            self._stale.update(self._runtimes)
+        self._metrics.learner_leader.set(self.leader)
         if now_s >= self._next_poll:
-            self._next_poll = now_s + self._poll_s
+            self._next_poll = now_s + self._pacing.poll_s
             await self._refresh_arms()
             await self.progress.look()
             if not self.leader:
@@ -174,38 +174,24 @@ class Learner:
         for name in sorted(self._stale):
             await self._load(name)
 
-    async def _renew_lease(self, now_s: float) -> None:
-        held = await self._leases.acquire(LEASE, self._holder, ttl_s=self._lease_s, now_us=self._clock.now_us())
-        self._next_lease = now_s + self._lease_s / 3
-        if held and not self.leader:
-            # Somebody else may have written since this replica last looked.
-            self._stale.update(self._runtimes)
-            logger.info("learner.leads", extra={"holder": self._holder})
-        elif self.leader and not held:
-            logger.warning("learner.lease_lost", extra={"holder": self._holder})
-        self.leader = held
-        self._metrics.learner_leader.set(1 if held else 0)
-
     # -------------------------------------------------------------- the fold
 
     async def _step(self, name: str) -> bool:
         """Fold one batch of one policy's queue. Whether it was a full one, so that more may be queued."""
         started = perf_counter()
         schema_hash = self._runtimes[name].builder.schema.hash
-        items = await self._store.claim(name, self._max_batch, schema_hash=schema_hash)
+        items = await self._store.claim(name, self._pacing.max_batch, schema_hash=schema_hash)
         if items:
             await self._fold(name, items)
             self._metrics.fold_seconds.observe(perf_counter() - started)
         self._tune(name)
         # A claim counts rows of the queue, and a decision with several rewards has several.
-        return sum(len(item.queue_ids) for item in items) >= self._max_batch
+        return sum(len(item.queue_ids) for item in items) >= self._pacing.max_batch
 
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
         runtime = self._runtimes[name]
         state = runtime.learned
-        contributions: dict[str, Contribution | None] = {}
-        deltas: list[StatDelta] = []
-        estimates: list[EstimateDelta] = []
+        folded = Folded()
         queue_ids: list[str] = []
         set_aside: defaultdict[str, list[str]] = defaultdict(list)
         for item in items:
@@ -214,21 +200,14 @@ class Learner:
                 set_aside[item.schema_hash].extend(item.queue_ids)
                 continue
             queue_ids.extend(item.queue_ids)
-            new = contribution_of(item)
-            if new == item.contribution:
-                continue
-            apply_contribution(state, item, new)
-            contributions[item.decision_id] = new
-            changes = stat_deltas(item, new)
-            deltas.extend(changes)
-            estimates.extend(estimate_deltas(item, new))
-            for change in changes:
-                if change.delay_s is not None:
-                    self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
+            folded.fold(state, item)
+        for change in folded.deltas:
+            if change.delay_s is not None:
+                self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
         news = state.arm_changes.stamp(self._clock.now_us())
-        await self._commit(name, state, contributions, deltas, queue_ids, estimates, set_aside)
+        await self._commit(name, state, folded, queue_ids, set_aside)
         tell_changes(self._metrics, state, name, news)
-        self._metrics.child(self._metrics.folds, name).inc(len(contributions))
+        self._metrics.child(self._metrics.folds, name).inc(len(folded.contributions))
 
     def _tell_foreign(self, item: FoldItem) -> None:
         """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
@@ -262,7 +241,7 @@ class Learner:
                 if not self.leader or self._runtimes[name].state is not state or name in self._stale:
                     return
                 state.adopt(hyperparameters)
-                await self._commit(name, state, {}, [], [])
+                await self._commit(name, state, Folded(), [])
         except BanditdError as error:
             logger.warning("learner.failed", extra={"error": error.message, "code": error.code})
         except Exception:
@@ -285,10 +264,8 @@ class Learner:
         self,
         name: str,
         state: PolicyState,
-        contributions: Mapping[str, Contribution | None],
-        deltas: list[StatDelta],
+        folded: Folded,
         queue_ids: list[str],
-        estimates: Sequence[EstimateDelta] = (),
         set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         base = state.version
@@ -306,20 +283,21 @@ class Learner:
                 StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in touched
             ],
             dropped_segments=dropped,
-            contributions=contributions,
-            deltas=deltas,
-            estimates=estimates,
+            contributions=folded.contributions,
+            other_contributions=folded.other_contributions,
+            deltas=folded.deltas,
+            estimates=folded.estimates,
             queue_ids=queue_ids,
             set_aside=set_aside,
             at_us=self._clock.now_us(),
         )
         try:
-            await self._store.commit(fold, holder=self._holder)
+            await self._store.commit(fold, holder=self._lease.holder)
         except BaseException as error:
             # What is in memory now is ahead of the database.
             self._stale.add(name)
             if isinstance(error, LeaseLostError):
-                self._next_lease = 0.0
+                self._lease.doubt()
             raise
         state.version = version
         self._publish(name)

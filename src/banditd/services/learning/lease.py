@@ -1,16 +1,55 @@
-"""Taking the learner's lease for a while, for work that no learner may do at the same time."""
+"""The learner's lease: whoever holds it is the single writer of every policy."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from typing import Final
 
-from banditd.core.errors import ConflictError
+from banditd.core.errors import ConflictError, StorageUnavailableError
 from banditd.ports import Clock, LeaseStore
 
+logger = logging.getLogger(__name__)
 LEASE: Final = "learner"
 _LOOK_S: Final = 0.1
 _SLACK_S: Final = 1.0
+
+
+class LearnerLease:
+    """The lease as a learner holds it, for ``lease_s`` seconds after each renewal."""
+
+    def __init__(self, leases: LeaseStore, clock: Clock, holder: str, *, lease_s: float) -> None:
+        self._leases = leases
+        self._clock = clock
+        self.holder = holder
+        self.lease_s = lease_s
+        self.held = False
+        self._next_s = 0.0
+
+    async def renew(self, now_s: float) -> bool:
+        """Take it or keep it, when that is due at ``now_s`` (the loop's clock). Whether it was just taken."""
+        if now_s < self._next_s:
+            return False
+        had = self.held
+        self.held = await self._leases.acquire(LEASE, self.holder, ttl_s=self.lease_s, now_us=self._clock.now_us())
+        self._next_s = now_s + self.lease_s / 3
+        if self.held and not had:
+            logger.info("learner.leads", extra={"holder": self.holder})
+        elif had and not self.held:
+            logger.warning("learner.lease_lost", extra={"holder": self.holder})
+        return self.held and not had
+
+    def doubt(self) -> None:
+        """A commit has failed for want of it: look at once."""
+        self._next_s = 0.0
+
+    async def release(self) -> None:
+        """Leave it to another replica; where the database is away, its end does so."""
+        if self.held:
+            with contextlib.suppress(StorageUnavailableError):
+                await self._leases.release(LEASE, self.holder)
+            self.held = False
 
 
 async def take_lease(leases: LeaseStore, clock: Clock, holder: str, *, lease_s: float) -> None:

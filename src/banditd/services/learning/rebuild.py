@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,12 @@ from banditd.ports import (
     StoredSegment,
 )
 from banditd.services.learning.damage import Damage, Examined, examine
-from banditd.services.learning.folding import apply_contribution, contribution_of
+from banditd.services.learning.folding import (
+    apply_contribution,
+    apply_other_contributions,
+    contribution_of,
+    other_contributions_of,
+)
 from banditd.services.learning.lease import LEASE, take_lease
 from banditd.services.learning.recount import Recount
 
@@ -135,6 +140,7 @@ class _Refold:
         self.state = state
         self.decisions = self.skipped = self.queued = 0
         self.contributions: dict[str, Contribution | None] = {}
+        self.other_contributions: dict[tuple[str, str], Contribution | None] = {}
         self.newly_estimated: dict[str, Contribution] = {}
         self.recount = Recount()
         self.queue_ids: list[str] = []
@@ -154,10 +160,13 @@ class _Refold:
                 self._note_estimated(item, item.contribution)
             return
         try:
-            new = contribution_of(item)
+            new, others = contribution_of(item), other_contributions_of(item)
             # A queued decision is allowed to lag, unless we are to write.
-            counted = new if self._write or not item.queue_ids else item.contribution
-            apply_contribution(self.state, dataclasses.replace(item, contribution=None), counted)
+            lags = item.queue_ids and not self._write
+            counted, counted_others = (item.contribution, item.other_contributions) if lags else (new, others)
+            blank = dataclasses.replace(item, contribution=None, other_contributions={})
+            apply_contribution(self.state, blank, counted)
+            apply_other_contributions(self.state, blank, counted_others)
         except (BanditdError, ArithmeticError, TypeError, ValueError) as error:
             reason = f"its rewards cannot be learned: {error}"
             damage = Damage(
@@ -172,6 +181,7 @@ class _Refold:
             self._differ(item, new)
         elif counted is not None:
             self._note_estimated(item, counted)
+        self._compare_others(item, others, counted_others)
         self.recount.add(item, counted, own=True)
 
     def report(
@@ -184,7 +194,7 @@ class _Refold:
             queued=self.queued,
             segments=segments,
             largest_difference=difference,
-            contributions_differ=len(self.contributions),
+            contributions_differ=len(self.contributions) + len(self.other_contributions),
             complete_log=complete,
             written=self._write,
             damages=tuple(damages),
@@ -195,6 +205,19 @@ class _Refold:
         if not item.queue_ids and len(self.contributions) <= NAMED:
             reason = f"it says {_stated(item.contribution)}, its rewards give {_stated(new)}"
             self.damages.append(Damage(table="contribution", row=item.decision_id, reason=reason, from_log=True))
+
+    def _compare_others(
+        self, item: FoldItem, new: Mapping[str, Contribution], counted: Mapping[str, Contribution]
+    ) -> None:
+        for arm in sorted(item.other_contributions.keys() | counted.keys()):
+            old = item.other_contributions.get(arm)
+            if counted.get(arm) == old:
+                continue
+            self.other_contributions[item.decision_id, arm] = new.get(arm)
+            if not item.queue_ids and len(self.other_contributions) <= NAMED:
+                reason = f"it says {_stated(old)}, its rewards give {_stated(new.get(arm))}"
+                row = f"{item.decision_id}, arm {arm}"
+                self.damages.append(Damage(table="arm_contribution", row=row, reason=reason, from_log=True))
 
     def _note_estimated(self, item: FoldItem, put: Contribution) -> None:
         """An older release has folded it: recounted, it is in the sums of fixed arms too, and its row must say so."""
@@ -207,6 +230,8 @@ class _Refold:
         self.damaged_decisions.add(item.decision_id)
         if item.contribution is not None and self._write:
             self.contributions[item.decision_id] = None
+        if self._write:
+            self.other_contributions |= {(item.decision_id, arm): None for arm in item.other_contributions}
 
 
 def _stated(put: Contribution | None) -> str:
@@ -229,7 +254,7 @@ async def _damaged_rows(store: LearningStore, policy: str, refold: _Refold) -> l
 
 def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning) -> PolicyState:
     """A state without evidence at the stored epoch, so that late epochs fall into the same base."""
-    counters = None if stored.learner is None else json.dumps(json.loads(stored.learner) | {"folded": 0})
+    counters = None if stored.learner is None else json.dumps(json.loads(stored.learner) | {"folded": 0, "others": 0})
     return PolicyState.restore(
         schema=schema,
         settings=settings,
@@ -292,6 +317,7 @@ def _replacement(
         recounts=complete,
         dropped_snapshots=found.snapshots,
         contributions=refold.newly_estimated | refold.contributions if complete else {},
+        other_contributions=refold.other_contributions if complete else {},
         deltas=refold.recount.stats if complete else (),
         estimates=refold.recount.estimates if complete else (),
         queue_ids=refold.queue_ids if complete else (),

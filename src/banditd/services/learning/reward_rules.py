@@ -119,7 +119,8 @@ def _judge_retraction(submission: RewardSubmission, stored: StoredReward | None)
     if stored is None:
         return _refuse(
             NotFoundError(
-                f"there is no reward of metric {submission.metric} from source {submission.source} to retract",
+                f"there is no reward of metric {submission.metric} from source {submission.source}"
+                f"{'' if submission.arm is None else f' of arm {submission.arm}'} to retract",
                 code="REWARD_NOT_FOUND",
             )
         )
@@ -131,6 +132,10 @@ def _judge_retraction(submission: RewardSubmission, stored: StoredReward | None)
 def _judge_new(
     submission: RewardSubmission, facts: DecisionFacts, stored: StoredReward | None, rules: RewardRules
 ) -> Verdict:
+    if submission.arm is not None:
+        refused = _judge_arm(submission.arm, facts)
+        if refused is not None:
+            return refused
     source = rules.sources.get(submission.source)
     if source is None:
         return _refuse(
@@ -172,6 +177,30 @@ def _judge_new(
         reward=reward,
         noise_variance=source.noise_variance,
         late=late,
+    )
+
+
+def _judge_arm(arm: str, facts: DecisionFacts) -> Verdict | None:
+    """An arm is rewarded on decisions that it could have been drawn for or was kept from, not on those before it."""
+    if facts.arms is None:
+        return _refuse(
+            ConflictError(
+                f"the stored row of decision {facts.decision_id} is damaged: which arms it had cannot be read, so "
+                "only rewards without an arm can be kept for it",
+                code="DECISION_DAMAGED",
+                field="/arm",
+            )
+        )
+    if arm in facts.arms:
+        return None
+    return _refuse(
+        InvalidInputError(
+            f"policy {facts.policy} had no arm {arm} when decision {facts.decision_id} was made: it had "
+            f"{', '.join(facts.arms)}. Name one of these, or leave arm out to reward the answer that was served; an "
+            "arm that was added since is rewarded on decisions made since",
+            code="ARM_UNKNOWN",
+            field="/arm",
+        )
     )
 
 

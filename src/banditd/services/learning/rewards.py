@@ -239,7 +239,7 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
     if reward.idempotency_key is not None:
         identity = f"key:{reward.idempotency_key}"
     else:
-        identity = source_identity(reward.decision_id, reward.metric, reward.source)
+        identity = source_identity(reward.decision_id, reward.metric, reward.source, reward.arm)
     return RewardSubmission(
         decision_id=reward.decision_id,
         reference=reward.reference,
@@ -255,4 +255,5 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
         received_at_us=now_us,
         scope=None if reward.idempotency_key is None else reward.key_name or "",
         owner=reward.owner,
+        arm=reward.arm,
     )

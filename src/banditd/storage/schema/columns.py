@@ -29,10 +29,10 @@ def decision_key(**options: Any) -> Column[Any]:
     return Column("decision_id", Text, ForeignKey("decision.decision_id"), nullable=False, **options)
 
 
-def dependent_key() -> Column[Any]:
+def dependent_key(*, primary_key: bool = True) -> Column[Any]:
     """First part of a primary key; its rows go with the decision, also where an older replica prunes the log."""
     reference = ForeignKey("decision.decision_id", ondelete="CASCADE")
-    return Column("decision_id", Text, reference, primary_key=True, nullable=False)
+    return Column("decision_id", Text, reference, primary_key=primary_key, nullable=False)
 
 
 def sum_columns(integers: tuple[str, ...], floats: tuple[str, ...]) -> list[Column[Any]]:

@@ -6,7 +6,14 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, false
 
-from banditd.storage.schema.columns import decision_key, metadata, sum_columns, text_column, time_column
+from banditd.storage.schema.columns import (
+    decision_key,
+    dependent_key,
+    metadata,
+    sum_columns,
+    text_column,
+    time_column,
+)
 
 INTEGER_SUMS: Final = (
     "decisions",
@@ -89,6 +96,19 @@ contribution: Final = Table(
     Index(None, "policy", "decision_id"),
 )
 
+# What a decision has put into the statistics of arms that did not serve it: of no report, of no estimate.
+arm_contribution: Final = Table(
+    "arm_contribution",
+    metadata,
+    dependent_key(),
+    text_column("arm", primary_key=True),
+    text_column("policy"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("reward", Double, nullable=False),
+    Index(None, "policy", "decision_id"),
+)
+
 fold_queue: Final = Table(
     "fold_queue",
     metadata,
@@ -97,6 +117,19 @@ fold_queue: Final = Table(
     decision_key(),
     time_column("enqueued_at_us"),
     # Set where the row was set aside for a learner of that feature schema (decision 0017).
+    text_column("schema_hash", nullable=True),
+    Index(None, "policy", "schema_hash", "queue_id"),
+    Index(None, "decision_id"),
+)
+
+# Decisions with new rewards of other arms. Apart: an older replica that leads would take the rows and fold nothing.
+arm_fold_queue: Final = Table(
+    "arm_fold_queue",
+    metadata,
+    text_column("queue_id", primary_key=True),
+    text_column("policy"),
+    dependent_key(primary_key=False),
+    time_column("enqueued_at_us"),
     text_column("schema_hash", nullable=True),
     Index(None, "policy", "schema_hash", "queue_id"),
     Index(None, "decision_id"),

@@ -72,6 +72,34 @@ reward_event: Final = Table(
     text_column("metadata"),
     text_column("body_hash"),
     time_column("received_at_us"),
+    # The arm that it named, which served when it came; null where none was named.
+    text_column("arm", nullable=True),
+    UniqueConstraint("identity", "revision"),
+    Index(None, "decision_id"),
+)
+
+# Rewards of arms that did not serve (decision 0027). A table of its own: an older replica does not see it.
+arm_reward: Final = Table(
+    "arm_reward",
+    metadata,
+    text_column("reward_id", primary_key=True),
+    dependent_key(primary_key=False),
+    text_column("policy"),
+    text_column("arm"),
+    text_column("identity"),
+    Column("revision", Integer, nullable=False),
+    Column("keyed", Boolean, nullable=False),
+    text_column("kind"),
+    text_column("status"),
+    text_column("metric"),
+    text_column("source"),
+    Column("value", Double),
+    Column("reward", Double),
+    Column("noise_variance", Double, nullable=False),
+    Column("late", Boolean, nullable=False),
+    text_column("metadata"),
+    text_column("body_hash"),
+    time_column("received_at_us"),
     UniqueConstraint("identity", "revision"),
     Index(None, "decision_id"),
 )

@@ -88,6 +88,8 @@ def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.R
     )  # fmt: skip
     if reference is not None:
         stated = (*stated, reference.text, reference.key_name)
+    if requested.arm is not None:
+        stated = (*stated, "arm", requested.arm)
     answered = None if reference is None else _answered_now(api, reference)
     return RewardInput(
         decision_id=answered or requested.decision_id or "",
@@ -102,6 +104,7 @@ def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.R
         body_hash=hashlib.sha256(encode(stated)).hexdigest(),
         key_name=request.get(KEY_NAME),
         owner=request.get(OWNER),
+        arm=requested.arm,
     )
 
 
@@ -121,6 +124,7 @@ def receipt_answer(receipt: RewardReceipt) -> dict[str, object]:
         "revision": receipt.revision,
         "reward": receipt.reward,
         "late": receipt.late,
+        "arm": receipt.arm,
     }
 
 

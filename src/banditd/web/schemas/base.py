@@ -1,5 +1,6 @@
 """The two base models, and the constrained types that all schemas share.
 
+What a field means stands in a string below it; ``web/field_docs.py`` reads those for OpenAPI.
 Requests are validated from bytes in strict mode: no ``"0.5"`` for a number, no ``1`` for true, no NaN, no
 unknown field. Answers are described by models for OpenAPI, but built as plain dictionaries (see ``json.py``).
 """
@@ -70,27 +71,25 @@ Time: TypeAlias = Annotated[
 class RequestModel(BaseModel):
     """Base of all request bodies: strict, closed, finite."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 class AnswerModel(BaseModel):
     """Base of all answers: a description, not a serialiser."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class OpenAnswerModel(BaseModel):
     """An answer that may carry more than is listed."""
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow")
 
 
 class ParameterModel(BaseModel):
     """Base of query parameters: they arrive as strings, so each field converts its own."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 def _check_metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -54,11 +54,15 @@ class RewardRequest(RequestModel):
     ``decision_id``. Of several decisions the newest one is meant, and only those of your own API key."""
     decision_id: Annotated[DecisionName | None, Field(validate_default=True)] = None
     """A decision's id, also as an answer has it (``chatcmpl-<id>``)."""
+    arm: Name | None = None
+    """Whose answer it is about: of an arm that did not serve, what its answer would have earned. Left out, or the arm
+    that served (``served_arm`` of the usage report, else the chosen one): the reward of the decision itself."""
     value: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
     """On the source's own scale (0 to 1 unless configured otherwise)."""
     thumb: Literal["up", "down"] | None = None
     retract: bool = False
-    """Take back what this source said of this metric (or what was sent under this key)."""
+    """Take back what this source said of this metric, of ``arm`` where one is named (or what was sent under this
+    key)."""
     metric: Name = "quality"
     """What was measured. One decision may be rewarded on several metrics."""
     source: Name = "human"
@@ -103,6 +107,8 @@ class RewardReceiptAnswer(AnswerModel):
     """Normalised to [0, 1]; null after a retraction."""
     late: bool
     """It came after the decision's ``expires_at``."""
+    arm: str | None
+    """The arm that it is a reward of, where another one served; null: it is the decision's own."""
 
 
 class RewardItem(AnswerModel):
