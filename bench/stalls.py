@@ -96,6 +96,22 @@ def prose(index: int) -> str:
     return f"The quick brown fox {index}. " * (CHARS // 26)
 
 
+def parts(messages: int, each: int) -> bytes:
+    """One query of so many messages, of so many parts each."""
+    message = {"role": "user", "content": [{"type": "text", "text": "some words"}] * each}
+    return json.dumps({"messages": [message] * messages}).encode()
+
+
+def with_parts() -> bytes:
+    return b'{"queries":[%s]}' % b",".join([parts(1, 40)] * QUERIES)
+
+
+def rewards() -> bytes:
+    """Of decisions that are not there, with as much beside the value as one may have."""
+    one = {"decision_id": "00000000-0000-7000-8000-000000000000", "value": 1, "metadata": {"a": [{"b": 1}] * 90}}
+    return json.dumps([one] * QUERIES).encode()
+
+
 def with_tools() -> bytes:
     """As many members as a whole batch of agents' queries has."""
     properties = {f"p{n}": {"type": "string", "description": "of it"} for n in range(4)}
@@ -176,6 +192,18 @@ CASES = (
     Case("batch of 256, ideographs", (200,), BATCH, lambda: batch(lambda i: text(IDEOGRAPHS, CHARS // 3, i))),
     Case("batch of 256, syllables", (200,), BATCH, lambda: batch(lambda i: text(SYLLABLES, CHARS // 3, i))),
     *(Case(f"batch of 256 under {name}", (200,), BATCH, partial(under, name)) for name in BUDGETS),
+    Case(
+        "batch of 256, 40 parts each",
+        (200,),
+        BATCH,
+        lambda: json.dumps({"queries": [{"messages": parts(1, 40)}] * QUERIES}).encode(),
+    ),
+    Case("1,000 messages of ten parts", (200,), ROUTE, lambda: json.dumps({"messages": parts(1000, 10)}).encode()),
+    Case(
+        "the same under one key", (200, 503), ROUTE, lambda: json.dumps({"messages": parts(1000, 10)}).encode(), KEY
+    ),
+    Case("256 rewards with details", (207,), "/v1/rewards", rewards),
+    Case("a name of 1,900,000 letters", (422,), ROUTE, lambda: b'{"%s":1}' % (b"x" * 1_900_000)),
     Case("6,000 ideographs", (200,), ROUTE, lambda: query(text(IDEOGRAPHS, 6_000))),
     Case("1,000,000 letters", (200,), ROUTE, lambda: query(text(LETTERS, 10**6))),
     Case("300,000 half characters", (200,), ROUTE, lambda: b'{"input": "' + rb"\ud83d" * 300_000 + b'"}'),
@@ -188,6 +216,7 @@ CASES = (
         BATCH,
         lambda: b'{"queries":[{"input":"x","embedding":[%s]}]}' % numbers(160_000),
     ),
+    Case("chat, model of 30 MB", (404,), CHAT, lambda: chat(model="b" * 30_000_000)),
     Case("chat, image of 15 MB", (200,), CHAT, lambda: image(15_000_000)),
     Case("chat, 2,000,000 half characters", (200,), CHAT, lambda: chat_of(b'"%s"' % (rb"\ud83d" * 2_000_000))),
     Case("chat, 30 MB that is not JSON", (400,), CHAT, lambda: chat_of(b'"' + rb"A\n" * 10_000_000)[:-1]),
@@ -254,7 +283,7 @@ def main() -> None:
     print(f"| while others send | answered | asked | median ms | p99.9 ms (at most {TARGET_MS:g}) | longest ms |")
     print("|---|---|---|---|---|---|")
     chosen = [case for case in CASES if asked.only in case.name]
-    gateway = [case for case in chosen if case.path not in {ROUTE, BATCH, "/nowhere"}]
+    gateway = [case for case in chosen if case.path not in {ROUTE, BATCH, "/nowhere", "/v1/rewards"}]
     with tempfile.TemporaryDirectory() as folder:
         database = f"sqlite:///{folder}/stalls.db"
         with own_daemon(database=database, config=with_budgets(Path(folder))) as url:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +37,18 @@ async def test_a_decision_comes_back_as_it_was_appended(storage, make):
     assert found["usage"] is None
     assert found["contribution"] is None
     assert found["activated_at_us"] is None
+
+
+async def test_what_cannot_be_stored_is_no_fault_of_those_beside_it(storage, make):
+    made = [make.decision(), make.decision(session_id="caf\udce9"), make.decision()]
+    committed = await storage.decisions.append(made)
+    assert list(committed.failed) == [made[1].decision_id]
+    assert isinstance(committed.failed[made[1].decision_id], InvalidInputError)
+    assert committed.not_made == {made[1].decision_id}
+    stored = [await storage.decisions.get(one.decision_id) for one in made]
+    assert [one is not None for one in stored] == [True, False, True]
+    with pytest.raises(InvalidInputError, match="cannot be stored"):
+        await storage.decisions.append([make.decision(session_id="caf\udce9")])
 
 
 async def test_numpy_scalars_are_stored_as_plain_numbers(storage, make):
@@ -209,7 +220,7 @@ async def test_no_reward_stays_held_when_rewards_and_activation_race(storage, op
 
 async def test_the_stream_carries_merged_reward_and_spend(storage, make):
     made = make.decision()
-    await storage.decisions.append([made, replace(make.decision(make.now_us + 1), policy="other")])
+    await storage.decisions.append([made, make.decision(make.now_us + 1)._replace(policy="other")])
     rows = [row async for row in storage.decisions.stream("default")]
     assert len(rows) == 1
     assert (rows[0]["reward"], rows[0]["spend_usd"], rows[0]["served_arm"]) == (None, None, None)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.e2e.commands import as_json, run
 from tests.e2e.conftest import Start
-from tests.e2e.test_command_line import as_json, run
 
 from banditd.cli.apply import EXIT_DIFFERENT
 from banditd.daemon.configs import policy_configs

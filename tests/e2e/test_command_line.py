@@ -5,35 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.e2e.conftest import ROOT, Running, Start
-
-
-def run(*arguments: str, url: str | None = None, code: int = 0, stdin: str = "") -> str:
-    """Standard output of a command that must end with ``code``."""
-    environment = {**os.environ, **({"BANDITD_URL": url} if url else {})}
-    done = subprocess.run(
-        [sys.executable, "-m", "banditd", *arguments],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        env=environment,
-        cwd=ROOT,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + (done.stderr if code else "")
-
-
-def as_json(*arguments: str, url: str | None = None, stdin: str = "") -> Any:
-    return json.loads(run(*arguments, "--json", url=url, stdin=stdin))
+from tests.e2e.commands import as_json, run
+from tests.e2e.conftest import Running, Start
 
 
 @pytest.fixture

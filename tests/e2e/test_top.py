@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.commands import as_json, run
 from tests.e2e.conftest import ROOT, Start
 
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
@@ -62,18 +62,13 @@ def watching() -> Iterator[list[Screen]]:
         screen.close()
 
 
-def banditd(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "banditd", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "BANDITD_URL": url}, cwd=ROOT)
-
-
 def test_it_follows_the_traffic_and_outlives_its_daemon(start: Start, watching: list[Screen], tmp_path: Path) -> None:
     daemon = start()
     command = [sys.executable, "-m", "banditd", "top", "--url", daemon.url, "--interval-s", "0.2"]
     screen = Screen(command)
     watching.append(screen)
     screen.until(b"no decisions yet")
-    assert banditd("route", "What is 17 times 23?", url=daemon.url).returncode == 0
+    run("route", "What is 17 times 23?", url=daemon.url)
     screen.until(b"100.0 %")
     stop_daemon(daemon.process)
     screen.until(b"does not answer")
@@ -92,22 +87,17 @@ def test_it_follows_the_traffic_and_outlives_its_daemon(start: Start, watching: 
 
 def test_one_frame_for_a_pipe_and_json_for_programs(start: Start) -> None:
     daemon = start()
-    banditd("route", "x", url=daemon.url)
+    run("route", "x", url=daemon.url)
     for arguments in (["top"], ["top", "--once"]):
-        shown = banditd(*arguments, url=daemon.url)
-        assert shown.returncode == 0
-        assert "large-reasoner" in shown.stdout
-        assert "\x1b" not in shown.stdout
-    sample = json.loads(banditd("top", "--json", url=daemon.url).stdout)
+        shown = run(*arguments, url=daemon.url)
+        assert "large-reasoner" in shown
+        assert "\x1b" not in shown
+    sample = as_json("top", url=daemon.url)
     assert sample["life"]["decisions"] == 1
     assert sample["alarms"] == []
 
 
 def test_no_daemon_and_no_policy_are_said_in_a_sentence(start: Start) -> None:
-    gone = banditd("top", "--once", url="http://127.0.0.1:9")
-    assert gone.returncode == 1
-    assert "banditd serve" in gone.stderr
+    assert "banditd serve" in run("top", "--once", url="http://127.0.0.1:9", code=1)
     daemon = start()
-    unknown = banditd("top", "--policy", "nobody", url=daemon.url)
-    assert unknown.returncode == 1
-    assert "nobody" in unknown.stderr
+    assert "nobody" in run("top", "--policy", "nobody", url=daemon.url, code=1)

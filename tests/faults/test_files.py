@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from banditd.core.errors import StorageUnavailableError
+from banditd.core.errors import DatabaseDamagedError, StorageUnavailableError
 from banditd.core.types import Query
 from banditd.daemon.open import Daemon, open_services
+from banditd.ports import DecisionFilter
 from banditd.settings import Settings
 from banditd.storage import checkpoints, open_storage
 from banditd.storage.engine import Database
@@ -50,6 +51,16 @@ async def test_a_moved_database_file_refuses_writes_and_readiness(tmp_path: Path
         (tmp_path / "away.db").rename(file)
         await routed(daemon)
         assert (await daemon.health.readiness())[0]
+
+
+async def test_a_database_file_that_was_cut_off_is_named_as_damaged(tmp_path: Path, sqlite_url: str) -> None:
+    async with open_services(settings_of(sqlite_url), start_jobs=False) as daemon:
+        await routed(daemon)
+    with (tmp_path / "banditd.db").open("r+b") as file:
+        file.truncate(8192)
+    with pytest.raises(DatabaseDamagedError, match="put a backup in its place"):
+        async with open_storage(sqlite_url, writer_name="test") as storage:
+            await storage.decisions.page(DecisionFilter(limit=1))
 
 
 @pytest.mark.parametrize("what", ["deleted", "replaced", "log deleted", "folder moved"])

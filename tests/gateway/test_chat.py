@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import http.client
 import json
 from typing import Any
 
@@ -289,6 +292,30 @@ async def test_half_a_character_is_mended_and_a_message_of_nothing_is_a_query(se
             headers = {"content-type": "application/json"}
             async with session.post(f"{served.base}/chat/completions", data=body, headers=headers) as answer:
                 assert answer.status == 200, content
+
+
+async def test_headers_that_are_no_utf_8_are_a_callers_text_too(serve: Serve) -> None:
+    """And nobody else's query, decided in the same turn, hears of them."""
+    body = json.dumps({"model": "banditd/auto", "messages": ASKED, "banditd": {"tags": {"empty": ""}}})
+
+    def ask(port: int, header: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        with contextlib.closing(connection):
+            connection.request(
+                "POST", "/v1/chat/completions", body, {"Content-Type": "application/json", header: "caf\xe9"}
+            )
+            return connection.getresponse().status
+
+    headers = (
+        "X-OpenWebUI-Chat-Id",
+        "x-banditd-session",
+        "x-banditd-reference",
+        "x-banditd-tag-team",
+        "Accept-Language",
+    )
+    async with serve("ok") as served:
+        port = int(served.url.rsplit(":", 1)[1])
+        assert await asyncio.gather(*(asyncio.to_thread(ask, port, one) for one in headers * 2)) == [200] * 10
 
 
 async def test_keys_and_limits_speak_openais_form_too(serve: Serve) -> None:

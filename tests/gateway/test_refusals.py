@@ -15,6 +15,7 @@ async def test_refusals_have_the_form_of_the_client(serve: Serve) -> None:
     known, anthropics = {"Authorization": "Bearer secret"}, {"anthropic-version": "2023-06-01"}
     asked: list[tuple[str, str, dict[str, str], int, bool]] = [
         ("GET", "/models?limit=0", known | anthropics, 400, True),
+        ("GET", "/models?limit=1" + "0" * 4400, known | anthropics, 400, True),
         ("GET", "/models", anthropics, 401, True),
         ("GET", "/models", {}, 401, False),
         ("POST", "/messages", {}, 401, True),

@@ -15,10 +15,43 @@ from banditd.upstreams.sse import Framer
 from banditd.upstreams.translate import to_chat, to_messages
 from banditd.upstreams.translate.replies import chat_of, message_of
 from banditd.upstreams.translate.streams import ChatFromMessages, MessagesFromChat
+from banditd.web.gateway.conversations import read_conversation
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
 INPUTS = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(-(2**40), 2**40) | WORDS, max_size=3)
+
+
+# What a client may write where a type, a role, a number or a list should stand.
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from(["text", "tool_result", "user", "assistant", ""]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "text"]), inner, max_size=2),
+    max_leaves=4,
+)
+_PARTS = st.lists(
+    st.dictionaries(st.sampled_from(["type", "text", "content", "image_url", "source"]), ANYTHING, max_size=3),
+    max_size=2,
+)
+_MESSAGES = st.lists(
+    st.fixed_dictionaries({"role": ANYTHING, "content": ANYTHING | _PARTS}, optional={"type": ANYTHING}), max_size=2
+)
+_FIELDS = ("n", "stop", "system", "tool_choice", "response_format", "metadata", "stop_sequences", "thinking")
+
+
+@given(
+    st.fixed_dictionaries(
+        {"messages": _MESSAGES}, optional=dict.fromkeys(_FIELDS, ANYTHING) | {"tools": _PARTS, "input": _MESSAGES}
+    )
+)
+def test_whatever_stands_in_the_place_of_a_type_is_the_upstreams_to_judge(body: dict[str, Any]) -> None:
+    read_conversation(body)
+    if to_chat.uncarried(body) is None:
+        json.dumps(to_chat.to_chat(body))
+    if to_messages.uncarried(body) is None:
+        json.dumps(to_messages.to_messages(body))
 
 
 @st.composite

@@ -55,6 +55,14 @@ async def spend_until_refused(daemons: list[Daemon], most: int) -> int:
     raise AssertionError("the budget never refused")
 
 
+async def test_a_dear_report_is_in_the_refusal_that_it_causes(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(budgets=[budget(0.05, at_stop="reject")]) as daemon:
+        await settle(daemon, await ask(daemon), 1e6)
+        with pytest.raises(BudgetExhaustedError, match="is used up") as raised:
+            await ask(daemon, 1)
+        assert raised.value.code == "BUDGET_EXHAUSTED"
+
+
 async def test_a_hard_cap_holds_across_replicas_and_a_restart(open_daemon: OpenDaemon) -> None:
     cap = {"budgets": [budget(0.05, at_stop="reject")]}
     async with open_daemon(**cap) as first, open_daemon(**cap) as second:

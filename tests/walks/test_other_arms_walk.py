@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select, update
 from tests.walks.conftest import OpenDaemon, leads
 from tests.walks.test_repair import change, counted
 from tests.walks.test_reward_walk import learned, refolded, reward, route
@@ -156,6 +156,12 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
         assert row["arm_rewards"] == [{"arm": "large", "reward": 1.0, "weight": 1.0}]
     await integrity(daemon)
     assert (await refolded(daemon)).agrees
+    change(database_url, lambda c: c.execute(update(arm_contribution).values(reward=0.5)))
+    with pytest.raises(AssertionError, match="4 of 4 sampled decisions"):
+        await integrity(daemon)
+    report = await refolded(daemon)
+    assert {damage.table for damage in report.damages} == {"arm_contribution"}
+    change(database_url, lambda c: c.execute(update(arm_contribution).values(reward=1.0)))
 
 
 async def statistics(daemon: Daemon, url: str) -> Any:
@@ -266,6 +272,10 @@ async def test_an_older_replica_neither_learns_nor_loses_it(daemon: Daemon, data
     await daemon.learner.stop()
     for one in (made, pruned):
         await reward(daemon, one, 1.0, arm="large")
+    # They wait for a newer leader: nobody is taken to have stopped learning.
+    schemas = {"default": daemon.runtimes["default"].builder.schema.hash}
+    assert await daemon.storage.learning.waiting(schemas) == frozenset()
+    assert await daemon.storage.learning.queue_depth(schemas) == 2
     seen: list[int] = []
 
     def older(connection: Connection) -> None:

@@ -193,6 +193,13 @@ def test_what_can_be_read_is_left_as_it_is(text: str) -> None:
     assert json.loads(mended or body) == {"input": text}
 
 
+async def test_filters_take_times_before_everything(live: Any) -> None:
+    for query in ("until=0001-01-01T00:00:00Z", "since=0001-01-01T00:00:00Z&until=0001-01-01T00:00:01Z"):
+        for path in ("stats/timeseries", "decisions", "savings"):
+            answer = await live.get(f"/v1/{path}?{query}")
+            assert answer.status in {200, 422}, (path, query, await answer.text())
+
+
 async def test_filters_take_odd_characters_too(live: Any) -> None:
     for value in ("%ED%A0%BD", "%00", "%EF%BB%BF", "%FF", "a%0Ab"):
         answer = await live.get(f"/v1/decisions?session_id={value}")

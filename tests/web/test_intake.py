@@ -16,6 +16,7 @@ from tests.web.test_walls import ID, QUERY, key
 from banditd.core.pace import Pace
 from banditd.web import body as web_body
 from banditd.web import intake
+from banditd.web.idempotency import pieces_of
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.routing import RouteRequest
 
@@ -288,6 +289,47 @@ async def test_the_queries_of_a_batch_are_checked_one_by_one(client: Any) -> Non
     problem = await (await client.post("/v1/route/batch", json={"queries": queries})).json()
     assert len(problem["errors"]) == 20
     assert {one["pointer"].split("/")[2] for one in problem["errors"]} == {"0"}
+
+
+async def test_many_messages_and_many_rewards_are_looked_at_one_by_one(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    before = Pace.step
+
+    async def step(pace: Pace) -> None:
+        nonlocal steps
+        steps += 1
+        await before(pace)
+
+    monkeypatch.setattr(Pace, "step", step)
+    message = {"role": "user", "content": [{"type": "text", "text": "some words"}] * 10}
+    body = json.dumps({"messages": [message] * 200, "tags": {"a": "b"}})
+    first = await client.post("/v1/route", data=body, headers=JSON | {"Idempotency-Key": "one"})
+    assert (first.status, steps >= 400) == (200, True)  # the messages, and their part in the key
+    wrong = json.dumps({"messages": [message] * 150 + [{"role": "nobody"}], "tags": {"a": "b"}})
+    refused = await client.post("/v1/route", data=wrong, headers=JSON)
+    assert [one["pointer"] for one in (await refused.json())["errors"]] == ["/messages/150/role"]
+    steps = 0
+    reward = {"decision_id": (await first.json())["decision_id"], "value": 1, "metadata": {"a": [1] * 60}}
+    many = json.dumps([{**reward, "metric": f"m{n}"} for n in range(100)])
+    answer = await client.post("/v1/rewards", data=many, headers=JSON)
+    assert (answer.status, steps >= 200) == (200, True)
+    assert all("receipt" in one for one in (await answer.json())["results"])
+
+
+def test_the_key_of_a_body_is_that_of_its_json() -> None:
+    """As it was made in one go: keys of an older release go on."""
+    body = RouteRequest.model_validate(
+        {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "é", "z": 1, "a": 2}]}],
+            "tags": {"b": "1", "a": "2"},
+            "tools": [{"b": 1, "a": 2}],
+            "explain": True,
+        }
+    )
+    stated = body.model_dump(mode="json", exclude_unset=True)
+    assert "".join(pieces_of(body)) == json.dumps(stated, sort_keys=True)
 
 
 async def test_the_key_of_a_large_batch_is_made_in_pieces(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from aiohttp import web
 from hypothesis import HealthCheck, settings
@@ -68,6 +69,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """One client for all requests: making one, and asking the environment for proxies, costs more than a request."""
+    with requests.Session() as opened:
+        opened.trust_env = False
+        yield opened
+
+
 # What a body means beyond its shape (an embedding of the encoder's length, arms that exist, a text that is
 # not empty in all its parts) no schema can say: such requests fit the description and are refused with 422.
 _CONFIG: dict[str, Any] = {
@@ -91,8 +100,8 @@ def _kept(method: str, path: str) -> Callable[..., None]:
     @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
     @schema.include(method=method, path=path).parametrize()
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-    def keeps_to_its_description(case: Any, running: RunningDaemon) -> None:
-        case.call_and_validate(base_url=running.url)
+    def keeps_to_its_description(case: Any, running: RunningDaemon, session: requests.Session) -> None:
+        case.call_and_validate(base_url=running.url, session=session)
 
     return keeps_to_its_description
 

@@ -121,6 +121,12 @@ class StorageUnavailableError(UnavailableError):
     default_code = "STORAGE_UNAVAILABLE"
 
 
+class DatabaseDamagedError(StorageUnavailableError):
+    """What the database's file holds cannot be read any more."""
+
+    default_code = "DATABASE_DAMAGED"
+
+
 class OutcomeUnknownError(StorageUnavailableError):
     """It may be stored or not: the connection broke during the commit, and the database could not be asked."""
 

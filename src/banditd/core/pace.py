@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 
 HOLD_S: Final = 0.003
 """How long one piece may hold the event loop before others get a turn."""
@@ -25,6 +29,15 @@ class Pace:
             self._since = perf_counter()
 
 
+async def paced_map(function: Callable[[_Item], _Made], items: Iterable[_Item]) -> list[_Made]:
+    """``function`` of every item, in order; others run in between."""
+    made, pace = [], Pace()
+    for item in items:
+        made.append(function(item))
+        await pace.step()
+    return made
+
+
 class SharedPace:
     """For one kind of work that many tasks do: together they hold each turn of the loop for ``HOLD_S``, and one step.
 
@@ -37,14 +50,18 @@ class SharedPace:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._spent_s = 0.0
 
-    async def turn(self) -> None:
-        """Wait until this turn of the loop has time left."""
+    def has_time(self) -> bool:
+        """Whether this turn of the loop has time left."""
         loop = asyncio.get_running_loop()
-        while self._loop is loop and self._spent_s > HOLD_S:  # noqa: ASYNC110 - the turn of the loop is what is waited for
-            await asyncio.sleep(0)
         if self._loop is not loop:
             self._loop, self._spent_s = loop, 0.0
             loop.call_soon(self._next_turn)
+        return self._spent_s <= HOLD_S
+
+    async def turn(self) -> None:
+        """Wait until this turn of the loop has time left."""
+        while not self.has_time():  # noqa: ASYNC110 - the turn of the loop is what is waited for
+            await asyncio.sleep(0)
 
     def spent(self, seconds: float) -> None:
         """Say how long the step took."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -269,9 +270,8 @@ class Blend:
         return own
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Decision:
-    """One routing, immutable once committed.
+class Decision(NamedTuple):
+    """One routing. A turn makes its decisions, and their rows, column by column; hence a tuple.
 
     The vectors ``probability``, ``mean``, ``deviation``, ``cost_usd`` and ``penalty`` are float64 of shape
     (n_eligible,), aligned with ``arms``; ``propensity`` is ``probability`` at ``arm`` exactly, and ``arm``
@@ -327,11 +327,11 @@ class Decision:
     deferred: bool
     charges: tuple[Charge, ...] = ()
     mixture: Blend | None = None
-    unaffordable_usd: Mapping[str, float] = field(default_factory=dict)
+    unaffordable_usd: Mapping[str, float] = MappingProxyType({})
     key_name: str | None = None
     request_key: RequestKey | None = None
     duplicate: bool = False
-    generations: Mapping[str, int] = field(default_factory=dict)
+    generations: Mapping[str, int] = MappingProxyType({})
     reference: str | None = None
     session_key: str | None = None
     cache_loss_usd: FloatArray | None = None

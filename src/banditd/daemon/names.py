@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from pathlib import Path
 
 from banditd.core.ids import new_id
 from banditd.settings import Settings
@@ -23,11 +22,8 @@ def writer_name(settings: Settings) -> str:
 
 
 def database_url(settings: Settings) -> str:
-    """The database's URL; makes the folder of a SQLite file."""
-    url = settings.database.url.get_secret_value()
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return url
+    """The database's URL, its password in it."""
+    return settings.database.url.get_secret_value()
 
 
 def deadlines_of(settings: Settings) -> Deadlines:

@@ -120,26 +120,28 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     """
     view, queries = situation.view, [case.query for case in cases]
     contexts = Contexts.of([case.context for case in cases])
-    tokens = np.array([[case.input_tokens] for case in cases], dtype=np.float64)
-    priced = _price(situation, cases, contexts, tokens)
-    latency_ms = view.expected_latency_ms(contexts.x)
+    amounts = [(case.input_tokens, *_money_of(situation, case)) for case in cases]
+    tokens, weight, price = np.array(amounts, dtype=np.float64).T[:, :, None]
+    priced = _price(situation, cases, contexts, tokens, weight, price)
+    waits = any(query.max_latency_ms is not None for query in queries)
+    latency_ms = view.expected_latency_ms(contexts.x) if waits else None
     eligible = eligible_arms(
         view, queries, cost_usd=priced.cost_usd, latency_ms=latency_ms, input_tokens=tokens, soft=situation.soft
     )
     refused = dict(eligible.refused)
     wanted = without_dearer([case.pledge for case in cases], eligible.arms, priced.cost_usd)
-    admissions = _admit(situation, cases, priced, wanted, refused)
+    allowed, admissions = _admit(situation, cases, priced, wanted, refused)
     stopped = [stop for admission in admissions for stop in admission.stopped]
     rows = np.array([i for i in range(len(cases)) if i not in refused], dtype=np.intp)
     if rows.size < len(cases):
         cases, queries, contexts = [cases[i] for i in rows], [queries[i] for i in rows], contexts.take(rows)
-        priced, uniforms, admissions = priced.take(rows), uniforms[rows], [admissions[i] for i in rows]
+        priced, uniforms, allowed = priced.take(rows), uniforms[rows], allowed[rows]
+        admissions = [admissions[i] for i in rows]
     if not rows.size:
         return _nothing(refused, stopped, priced)
-    allowed = np.array([admission.arms for admission in admissions])
     floor = situation.exploration_floor
     floors = least_probabilities(view, allowed, priced.cost_usd, [case.accounts for case in cases], floor)
-    least = np.where(allowed, view.min_share, 0.0) if view.min_share.any() else None
+    least = np.where(allowed, view.min_share, 0.0) if np.count_nonzero(view.min_share) else None
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
     own_share, played = _with_baseline(situation, cases, scores, allowed, least)
     held = held_arms(view, [_kept(case) for case in cases], allowed)
@@ -196,8 +198,15 @@ def _kept(case: Case) -> str | None:
     return query.candidates[0] if query.pinned and query.candidates else case.session_arm
 
 
-def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, tokens: FloatArray) -> Priced:
-    """What every arm would cost, and the utility that takes away. tokens : of the input, (n, 1)."""
+def _price(
+    situation: Situation,
+    cases: Sequence[Case],
+    contexts: Contexts,
+    tokens: FloatArray,
+    weight: FloatArray,
+    price: FloatArray,
+) -> Priced:
+    """What every arm would cost, and the utility that takes away. tokens, weight, price : (n, 1), of each query."""
     view = situation.view
     output_tokens = view.expected_output_tokens(contexts.x)
     named = [i for i, case in enumerate(cases) if case.query.expected_output_tokens is not None]
@@ -205,8 +214,6 @@ def _price(situation: Situation, cases: Sequence[Case], contexts: Contexts, toke
         output_tokens = output_tokens.copy()
         output_tokens[named] = [[cases[i].query.expected_output_tokens] for i in named]
     cost_usd = view.cost_usd(tokens, output_tokens)
-    weight = np.array([[cost_weight_of(case.query, situation.cost_weight)] for case in cases])
-    price = np.array([[_price_per_usd(situation, case)] for case in cases])
     loss_usd = _cache_loss_usd(view, cases)
     spent_usd = cost_usd if loss_usd is None else cost_usd + loss_usd
     penalty = view.penalty(
@@ -228,10 +235,12 @@ def _cache_loss_usd(view: RouteView, cases: Sequence[Case]) -> FloatArray | None
     return loss
 
 
-def _price_per_usd(situation: Situation, case: Case) -> float:
-    """What a dollar takes off the utility at least: the highest that the budgets, or a promise, ask."""
-    promised = 0.0 if case.pledge is None else case.pledge.price_per_usd
-    return max(situation.price_per_usd, price_per_usd(case.accounts), promised)
+def _money_of(situation: Situation, case: Case) -> tuple[float, float]:
+    """The cost weight, and what a dollar takes off the utility at least: the highest that is asked by anybody."""
+    prices = [situation.price_per_usd, *(account.pacer.price_per_usd for account in case.accounts)]
+    if case.pledge is not None:
+        prices.append(case.pledge.price_per_usd)
+    return cost_weight_of(case.query, situation.cost_weight), max(prices)
 
 
 def _admit(
@@ -240,11 +249,11 @@ def _admit(
     priced: Priced,
     eligible: BoolArray,
     refused: dict[int, BanditdError],
-) -> list[Admission]:
-    """By query, the eligible arms that its budgets can pay for; adds queries that one rejects to ``refused``."""
+) -> tuple[BoolArray, list[Admission]]:
+    """The eligible arms that budgets can pay for, all and by query; adds queries that one rejects to ``refused``."""
     view = situation.view
     if not any(case.accounts for case in cases):
-        return [Admission(arms) for arms in eligible]
+        return eligible, [Admission(arms) for arms in eligible]
     spread_usd = view.cost_spread_usd(priced.output_tokens)
     found = []
     for i, case in enumerate(cases):
@@ -257,7 +266,7 @@ def _admit(
         error = found[-1].refused
         if error is not None:
             refused[i] = error
-    return found
+    return np.array([admission.arms for admission in found]), found
 
 
 def _all_exclusions(

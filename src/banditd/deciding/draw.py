@@ -56,7 +56,7 @@ def least_probabilities(
     """
     probes = view.snapshot.probe_share
     floors = least_shares(cost_usd, allowed, exploration_floor, probes)
-    if view.onboarding_share.any():
+    if np.count_nonzero(view.onboarding_share):
         floors = np.maximum(floors, np.where(allowed, view.onboarding_share, 0.0))
     charged = [i for i, mine in enumerate(accounts) if mine]
     if charged:
@@ -87,8 +87,7 @@ def draw_arms(
     n, row = len(queries), np.arange(len(queries))
     arms, probability = allowed, scores.probability
     reason = ["policy"] * n
-    utility = scores.mean - penalty
-    utility[~allowed] = -np.inf
+    utility = np.where(allowed, scores.mean - penalty, -np.inf)
     best = utility.argmax(1)
     kept = [i for i, arm in enumerate(held) if arm >= 0]
     floored = [i for i, query in enumerate(queries) if query.quality_floor is not None and held[i] < 0]

@@ -30,7 +30,7 @@ def eligible_arms(
     queries: Sequence[Query],
     *,
     cost_usd: FloatArray,
-    latency_ms: FloatArray,
+    latency_ms: FloatArray | None,
     input_tokens: FloatArray,
     soft: Mapping[str, str],
 ) -> Eligible:
@@ -40,7 +40,8 @@ def eligible_arms(
 
     Parameters
     ----------
-    cost_usd, latency_ms : float64 (n, n_arms). input_tokens : float64 (n, 1). soft : arm to reason.
+    cost_usd, latency_ms : float64 (n, n_arms); of the latency None where no query has a limit of it. input_tokens :
+    float64 (n, 1). soft : arm to reason.
     """
     arms: BoolArray = view.serves & (input_tokens <= view.window_tokens)
     free: list[bool] = np.logical_and.reduce(arms, 1).tolist()
@@ -50,7 +51,8 @@ def eligible_arms(
         if free[i] and not soft and is_plain(query) and view.arms:
             continue
         try:
-            exclusions[i] = _exclusions(view, query, cost_usd[i], latency_ms[i], float(input_tokens[i, 0]), soft)
+            wait_ms = None if latency_ms is None else latency_ms[i]
+            exclusions[i] = _exclusions(view, query, cost_usd[i], wait_ms, float(input_tokens[i, 0]), soft)
         except BanditdError as error:
             refused[i] = error
             continue
@@ -74,14 +76,15 @@ def _exclusions(
     view: RouteView,
     query: Query,
     cost_usd: FloatArray,
-    latency_ms: FloatArray,
+    latency_ms: FloatArray | None,
     input_tokens: float,
     soft: Mapping[str, str],
 ) -> dict[str, str]:
     _require_known(view, query)
     hard: dict[str, str] = {}
     for i, arm in enumerate(view.arms):
-        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens, float(latency_ms[i]))
+        wait_ms = None if latency_ms is None else float(latency_ms[i])
+        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens, wait_ms)
         if reason is not None:
             hard[arm.arm] = reason
     left = [arm.arm for arm in view.arms if arm.arm not in hard]
@@ -98,7 +101,7 @@ def _exclusions(
 
 
 def _reason(
-    view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: float, latency_ms: float
+    view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: float, latency_ms: float | None
 ) -> str | None:
     arm = view.arms[i]
     if not arm.enabled:
@@ -117,7 +120,7 @@ def _reason(
         return "context_window"
     if query.max_cost_usd is not None and cost_usd > query.max_cost_usd:
         return "max_cost_usd"
-    if query.max_latency_ms is not None and latency_ms > query.max_latency_ms:
+    if query.max_latency_ms is not None and latency_ms is not None and latency_ms > query.max_latency_ms:
         return "max_latency_ms"
     return None
 

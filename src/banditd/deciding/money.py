@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,7 @@ from banditd.deciding.account import Account, exhausted
 NAMED_ARM = "named_arm"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Admission:
+class Admission(NamedTuple):
     """Which of the eligible arms money allows.
 
     arms : bool (n_arms,). excluded : index to the name of the budget. stopped : budgets that are used up, and what
@@ -24,7 +24,7 @@ class Admission:
     """
 
     arms: BoolArray
-    excluded: Mapping[int, str] = field(default_factory=dict)
+    excluded: Mapping[int, str] = MappingProxyType({})
     stopped: tuple[tuple[str, str], ...] = ()
     refused: BudgetExhaustedError | None = None
 

@@ -208,13 +208,12 @@ class ContextBuilder:
                 f"{self.schema.embedding_dimension}.",
                 field="/embedding",
             )
-        with np.errstate(over="ignore", invalid="ignore"):  # both are handled right below
-            square = float(vector @ vector)
+        square = float(np.vdot(vector, vector))  # the one product that does not warn of what is handled right below
         if not math.isfinite(square):
             if not np.isfinite(vector).all():
                 raise InvalidInputError("The embedding must hold finite numbers only.", field="/embedding")
             vector = vector / np.abs(vector).max()
-            square = float(vector @ vector)
+            square = float(np.vdot(vector, vector))
         if abs(square - 1.0) < 1e-9:
             return vector
         norm = math.sqrt(square)

@@ -109,11 +109,27 @@ class Committed:
     repeated : decision id to what its request key was used for before: the decision that was made then, or a
         ConflictError for another request. Nothing is stored either.
     accounts : what stands on the accounts that the decisions are charged to, others' decisions included.
+    failed : decision id to why it could not be stored, where that was no fault of the others.
     """
 
     refused: Mapping[str, AccountKey] = field(default_factory=dict)
     repeated: Mapping[str, Decision | BanditdError] = field(default_factory=dict)
     accounts: Mapping[AccountKey, AccountTotals] = field(default_factory=dict)
+    failed: Mapping[str, Exception] = field(default_factory=dict)
+
+    @property
+    def not_made(self) -> frozenset[str]:
+        """Ids of the decisions that were not stored."""
+        return frozenset((*self.refused, *self.repeated, *self.failed))
+
+    def beside(self, other: Committed) -> Committed:
+        """What became of both parts of what was to be committed."""
+        return Committed(
+            {**self.refused, **other.refused},
+            {**self.repeated, **other.repeated},
+            {**self.accounts, **other.accounts},
+            {**self.failed, **other.failed},
+        )
 
 
 class DecisionLog(Protocol):

@@ -147,7 +147,9 @@ class LearningStore(Protocol):
         """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
-        """Those of the policies (to the hash of their schema) that have rows in the queue; cheap at any length."""
+        """Those of the policies (to the hash of their schema) with rows in the queue that any learner, of an older
+        release too, would take; cheap at any length.
+        """
 
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""

@@ -29,6 +29,7 @@ from banditd.replay.report import ReplayReport, make_report
 
 Progress = Callable[[int, int], None]  # (decisions played, decisions in all)
 _BATCH = 200  # decisions between two reports of progress
+_FEW = 10_000  # decisions that are played sooner than a second process has begun
 
 
 def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -> ReplayReport:
@@ -43,7 +44,7 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
     schema, contexts = build_contexts(plan.data.prompts, with_facts=options.policy == "rules")
     if options.prior is not None:
         options.prior.check(schema)
-    workers = options.workers or min(2, options.seeds, os.cpu_count() or 1)
+    workers = options.workers or (1 if plan.decisions < _FEW else min(2, options.seeds, os.cpu_count() or 1))
     progress(0, plan.decisions)
     if workers == 1 or options.seeds == 1:
         runs = []

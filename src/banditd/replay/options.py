@@ -41,7 +41,7 @@ class ReplayOptions:
     warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
     prior : to start from instead of cold; prior_worth : the rewards it counts as, None for its default.
     keep_prior : give what seed 0 has learned at its end as the report's ``prior``.
-    workers : processes; None takes two where there are several seeds.
+    workers : processes; None takes two where there are several seeds and much to play.
 
     Raises
     ------

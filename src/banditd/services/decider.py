@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from itertools import compress, repeat
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
 from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
-from banditd.core.ids import new_ids
-from banditd.core.money import Charge
 from banditd.core.pace import Pace
-from banditd.core.types import Arm, Blend, Context, Decision, FloatArray, Query
+from banditd.core.types import Blend, Context, Decision, FloatArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
+from banditd.services.columns import Columns, decisions_of, drawn_columns, query_columns
 from banditd.services.eligibility import SoftExclusions
 from banditd.services.input_hash import InputRecord
 from banditd.services.money.budgets import BudgetBook
@@ -32,6 +33,11 @@ from banditd.services.waves import next_wave
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
 MOST_QUERIES: Final = 64
 MOST_CELLS: Final = 640
+
+_NO_BUDGETS: Final[Columns] = {
+    "charges": repeat(()), "mixture": repeat(None), "unaffordable_usd": repeat(MappingProxyType({})),
+}  # fmt: skip
+_NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own_probability"), repeat(None))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -68,24 +74,6 @@ class Prepared:
         if turn is None or turn.open or turn.sent_share <= 0.0 or turn.cache_s <= 0.0:
             return None
         return self.runtime.name, turn.conversation
-
-
-class _Drawn(NamedTuple):
-    """One row of a decided batch as plain values, its vectors over the arms that were drawn from."""
-
-    decision_id: str
-    arm: Arm
-    propensity: float
-    uniform: float
-    explored: bool
-    cost_weight: float
-    arms: tuple[str, ...]
-    probability: FloatArray
-    mean: FloatArray
-    deviation: FloatArray
-    cost_usd: FloatArray
-    penalty: FloatArray
-    cache_loss_usd: FloatArray | None
 
 
 class TurnDecider:
@@ -133,9 +121,9 @@ class TurnDecider:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
-                drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
                 rest = [i for i in rest if i not in made]
                 if rest:
+                    drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
                     await pace.step()
         except BaseException:
             # Nobody will commit them.
@@ -156,7 +144,7 @@ class TurnDecider:
             policy = prepared[i].runtime.name
             return [*touched[i], policy] if policy in counting else touched[i]
 
-        return next_wave(rest, touches, lambda i: len(prepared[i].accounts))
+        return next_wave(rest, touches if counting else touched.__getitem__, lambda i: len(prepared[i].accounts))
 
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
@@ -183,8 +171,10 @@ class TurnDecider:
             self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
         for i, error in decided.refused.items():
             made[at[i]] = error
-        for row, (i, values) in enumerate(zip(decided.rows.tolist(), _drawn(situation, decided), strict=True)):
-            made[at[i]] = self._decision(situation, decided, row, values, prepared[i], cases[i])
+        rows = decided.rows.tolist()
+        if rows:
+            decisions = self._decisions(situation, decided, [prepared[i] for i in rows], [cases[i] for i in rows])
+            made.update(zip([at[i] for i in rows], decisions, strict=True))
 
     def _situation(self, runtime: PolicyRuntime) -> Situation:
         view, config, now_us = runtime.view, runtime.config, self._clock.now_us()
@@ -200,64 +190,72 @@ class TurnDecider:
             soft=self._guards[runtime.name].exclusions(view, now_us),
         )
 
-    def _decision(
-        self, situation: Situation, decided: Decided, row: int, values: _Drawn, one: Prepared, case: Case
-    ) -> Decision:
-        runtime, query, view = one.runtime, one.query, situation.view
-        config, chosen = runtime.config, values.arm
-        charges: tuple[Charge, ...] = ()
-        if not query.dry_run:
-            self._guards[runtime.name].drawn(view, chosen.arm, situation.now_us)
-            charges = self._budgets[runtime.name].charge(view, case, decided, row, situation.now_us)
-            self._promises[runtime.name].observe(view, case, decided, row)
-        keep, baseline, promise, own_probability = promise_of(view, case, decided, row)
-        unaffordable = decided.admissions[row].excluded
-        input_hash, input_text = self._input_record.of(query.text)
-        return Decision(
-            decision_id=values.decision_id,
-            policy=runtime.name,
-            policy_kind=config.settings.kind,
-            created_at_us=situation.now_us,
-            expires_at_us=situation.now_us + int(config.rewards.window_s * 1e6),
-            arm=chosen.arm,
-            upstream_model=chosen.upstream_model,
-            propensity=values.propensity,
-            uniform=values.uniform,
-            explored=values.explored,
-            reason=decided.draw.reason[row],
-            degraded=one.degraded,
-            arms=values.arms,
-            probability=values.probability,
-            mean=values.mean,
-            deviation=values.deviation,
-            cost_usd=values.cost_usd,
-            penalty=values.penalty,
-            exclusions=decided.exclusions[row],
-            context=case.context,
-            schema_hash=runtime.builder.schema.hash,
-            snapshot_version=view.snapshot.version,
-            epoch=view.snapshot.epoch,
-            cost_weight=values.cost_weight,
-            input_tokens=one.input_tokens,
-            input_hash=input_hash,
-            input_text=input_text,
-            session_id=query.session_id,
-            session_key=query.session_key,
-            cache_loss_usd=values.cache_loss_usd,
-            tags=query.tags,
-            deferred=query.defer_activation,
-            charges=charges,
-            mixture=self._mixture(situation, decided, row, case),
-            key_name=query.key_name,
-            generations=view.generations,
-            request_key=query.request_key,
-            reference=query.reference,
-            keep=keep,
-            baseline=baseline,
-            promise=promise,
-            own_probability=own_probability,
-            unaffordable_usd={view.snapshot.arms[i]: float(decided.priced.cost_usd[row, i]) for i in unaffordable},
-        )
+    def _decisions(
+        self, situation: Situation, decided: Decided, taken: Sequence[Prepared], cases: Sequence[Case]
+    ) -> Iterator[Decision]:
+        """The decisions of a batch, column by column: a call for each column costs less than one for each decision.
+
+        taken, cases : those of ``decided.rows``. What is drawn is reserved and counted, but for dry runs.
+        """
+        runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
+        config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
+        drawn, durable = drawn_columns(situation, decided), [not query.dry_run for query in queries]
+        self._guards[runtime.name].drawn(view, compress(drawn["arm"], durable), now_us)
+        inputs = [self._input_record.of(query.text) for query in queries]
+        same = {
+            "policy": runtime.name,
+            "policy_kind": config.settings.kind,
+            "created_at_us": now_us,
+            "expires_at_us": now_us + int(config.rewards.window_s * 1e6),
+            "schema_hash": runtime.builder.schema.hash,
+            "snapshot_version": snapshot.version,
+            "epoch": snapshot.epoch,
+            "generations": view.generations,
+            "duplicate": False,
+        }
+        columns = {
+            **{name: repeat(value) for name, value in same.items()},
+            **query_columns(queries),
+            **drawn,
+            **self._charged(situation, decided, cases, durable),
+            **self._promised(situation, decided, cases, durable),
+            "context": [case.context for case in cases],
+            "degraded": [one.degraded for one in taken],
+            "input_tokens": [one.input_tokens for one in taken],
+            "input_hash": [found for found, _ in inputs],
+            "input_text": [text for _, text in inputs],
+        }
+        return decisions_of(columns)
+
+    def _charged(
+        self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
+    ) -> Columns:
+        """What the budgets hold of each decision, and log beside it."""
+        view = situation.view
+        book = self._budgets[cases[0].query.policy]
+        if not book.rules:
+            return _NO_BUDGETS
+        charges, mixture, unaffordable_usd = [], [], []
+        for row, case in enumerate(cases):
+            charged = book.charge(view, case, decided, row, situation.now_us) if durable[row] else ()
+            charges.append(charged)
+            mixture.append(self._mixture(situation, decided, row, case))
+            cost_usd = decided.priced.cost_usd[row]
+            excluded = decided.admissions[row].excluded
+            unaffordable_usd.append({view.snapshot.arms[i]: float(cost_usd[i]) for i in excluded})
+        return {"charges": charges, "mixture": mixture, "unaffordable_usd": unaffordable_usd}
+
+    def _promised(
+        self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
+    ) -> Columns:
+        """What each decision logs of its promise, which notes it."""
+        book = self._promises[cases[0].query.policy]
+        if book.idle:
+            return _NO_PROMISE
+        for row in compress(range(len(cases)), durable):
+            book.observe(situation.view, cases[row], decided, row)
+        logged = [promise_of(situation.view, case, decided, row) for row, case in enumerate(cases)]
+        return dict(zip(_NO_PROMISE, zip(*logged, strict=True), strict=True))
 
     def _mixture(self, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
         """The fixed-arm mixture to be logged beside the policy's own vector, with the minimum shares of both."""
@@ -270,34 +268,9 @@ class TurnDecider:
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
 
 
-def _drawn(situation: Situation, decided: Decided) -> Iterator[_Drawn]:
-    """The rows of a batch: each array is taken apart once, not once a query."""
-    view, draw, scores, priced = situation.view, decided.draw, decided.scores, decided.priced
-    names, n = view.snapshot.arms, decided.rows.size
-    whole: list[bool] = np.logical_and.reduce(draw.arms, 1).tolist()
-    # All arms, mostly: then rows are taken as they are.
-    own = [None if all_of_them else here for all_of_them, here in zip(whole, draw.arms, strict=True)]
-    loss_usd = priced.cache_loss_usd
-    vectors = [draw.probability, scores.mean, scores.deviation, priced.cost_usd, priced.penalty]
-    vectors += [] if loss_usd is None else [loss_usd]
-    columns = [[row if here is None else row[here] for row, here in zip(rows, own, strict=True)] for rows in vectors]
-    return map(
-        _Drawn,
-        new_ids(situation.now_us, n),
-        [view.arms[i] for i in draw.index.tolist()],
-        draw.propensity.tolist(),
-        draw.uniform.tolist(),
-        draw.explored.tolist(),
-        priced.cost_weight[:, 0].tolist(),
-        [names if here is None else tuple(names[i] for i in np.flatnonzero(here).tolist()) for here in own],
-        *columns,
-        *([] if loss_usd is not None else [[None] * n]),
-    )
-
-
 def turn_size(prepared: Sequence[Prepared]) -> int:
     """How many of these may be decided before others have the event loop: fewer where there are many arms."""
-    n_arms = max((len(one.runtime.view.arms) for one in prepared), default=1)
+    n_arms = max((len(runtime.view.arms) for runtime in {one.runtime for one in prepared}), default=1)
     return max(1, min(MOST_QUERIES, MOST_CELLS // max(n_arms, 1)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from banditd.deciding.view import RouteView
@@ -49,10 +50,11 @@ class SoftExclusions:
         """Whether what one decision draws may take an arm from the next."""
         return bool(view.capped) or self.breakers.half_open(now_us)
 
-    def drawn(self, view: RouteView, chosen: str, now_us: int) -> None:
-        """A decision was drawn."""
-        self.caps.count(view, chosen)
-        self.breakers.drawn(chosen, now_us)
+    def drawn(self, view: RouteView, chosen: Iterable[str], now_us: int) -> None:
+        """Decisions were drawn for these arms, in this order."""
+        for arm in chosen:
+            self.caps.count(view, arm)
+            self.breakers.drawn(arm, now_us)
 
     def take_back(self, view: RouteView, chosen: str) -> None:
         """Undo ``drawn`` of a decision that was not committed."""

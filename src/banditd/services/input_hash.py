@@ -6,24 +6,29 @@ A plain hash of a short prompt can be guessed. Rows from before the key hold 64 
 
 from __future__ import annotations
 
-import hmac
+from hashlib import sha256
 from typing import Final
 
 from banditd.ports import Secrets
 
 PREFIX: Final = "hmac-sha256:"
+_BLOCK_BYTES: Final = 64  # of SHA-256; the key has 32
 
 
 class InputHash:
     """A text to ``hmac-sha256:`` and 64 hexadecimal digits."""
 
     def __init__(self, secrets: Secrets) -> None:
-        self._keyed = hmac.new(secrets.key("input_hash"), digestmod="sha256")
+        # HMAC (RFC 2104) with the key taken in once: the library's own copies cost more than the hash.
+        key = secrets.key("input_hash").ljust(_BLOCK_BYTES, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
 
     def __call__(self, text: str) -> str:
-        found = self._keyed.copy()  # the key is taken in once
-        found.update(text.encode("utf-8", "surrogatepass"))  # a lone surrogate is a character like any other here
-        return PREFIX + found.hexdigest()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode("utf-8", "surrogatepass"))  # a lone surrogate is a character like any other here
+        outer.update(inner.digest())
+        return PREFIX + outer.hexdigest()
 
 
 class InputRecord:

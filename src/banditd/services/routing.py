@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.money import AccountKey
@@ -26,6 +27,7 @@ from banditd.services.turns import Turns
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
 NO_TEXT = "no_text"
+_SELECTED = attrgetter("policy", "arm", "explored")
 
 
 class RoutingService:
@@ -80,7 +82,7 @@ class RoutingService:
             decision = self._decide_one(prepared)
             return await self._settle(prepared, decision, await self._commit([decision]))
         decision, committed = await self._turns.join(prepared)
-        if not committed.repeated and not committed.refused:
+        if not (committed.repeated or committed.refused or committed.failed):
             return decision
         return await self._settle(prepared, decision, committed)
 
@@ -108,7 +110,13 @@ class RoutingService:
         return results
 
     async def _settle(self, prepared: Prepared, made: Decision, committed: Committed) -> Decision:
-        """The decision that holds: this one, that of the same request key, or another where a budget refused."""
+        """The decision that holds: this one, that of the same request key, or another where a budget refused.
+
+        Raises why it could not be stored.
+        """
+        failed = committed.failed.get(made.decision_id)
+        if failed is not None:
+            raise failed
         before = committed.repeated.get(made.decision_id)
         if before is not None:
             return answered(before)
@@ -192,19 +200,20 @@ class RoutingService:
         except BaseException:
             self._decider.undo(decisions)
             raise
-        not_made = committed.refused.keys() | committed.repeated.keys()
+        # Of the refused ones too: it is their accounts that are not as was believed.
+        policies = {made.policy for made in decisions} if committed.accounts else ()
+        not_made = committed.not_made
         if not_made:
             self._decider.undo(made for made in decisions if made.decision_id in not_made)
             decisions = [made for made in decisions if made.decision_id not in not_made]
         for made in decisions:
             if made.charges:
                 self._budgets[made.policy].release(made.charges)
+        for policy in policies:
+            self._budgets[policy].adopt(committed.accounts)
         metrics = self._metrics
-        for (policy, arm, explored), times in Counter((d.policy, d.arm, d.explored) for d in decisions).items():
+        for (policy, arm, explored), times in Counter(map(_SELECTED, decisions)).items():
             metrics.count(metrics.selections, policy, arm, "true" if explored else "false", by=times)
-        if committed.accounts:
-            for policy in {decision.policy for decision in decisions}:
-                self._budgets[policy].adopt(committed.accounts)
         return committed
 
 

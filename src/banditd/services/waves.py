@@ -14,14 +14,17 @@ def next_wave(
 ) -> list[int]:
     """Those of ``rest`` to be decided next: none comes before one whose decision changes what it touches.
 
-    touched : by query, what its decision changes for others. charges : by query, how many accounts it is charged to;
-    one query is in the wave however many these are.
+    touched : by query, what its decision changes for others; its accounts are among it. charges : by query, how many
+    accounts it is charged to; one query is in the wave however many these are.
     """
     wave: list[int] = []
     before: set[Hashable] = set()
     charged = 0
     for i in rest:
         keys = touched(i)
+        if not keys:
+            wave.append(i)
+            continue
         if before.isdisjoint(keys):
             charged += charges(i)
             if wave and charged > MOST_CHARGES:

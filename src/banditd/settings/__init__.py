@@ -7,7 +7,6 @@ change. Services never see this module: ``daemon.open`` hands them plain values.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.nearest import nearest_names
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.database import DatabaseSettings
@@ -347,7 +347,7 @@ def check_environment(environ: Mapping[str, str]) -> None:
         section = name[len(ENVIRONMENT_PREFIX) :].split("__")[0].lower()
         if section not in sections:
             known = [ENVIRONMENT_PREFIX + s.upper() for s in sections] + sorted(OTHER_VARIABLES)
-            near = difflib.get_close_matches(name, known, n=1)
+            near = nearest_names(name, known)
             hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(sections)}"
             raise ConfigurationError(f"unknown environment variable {name}{hint} (form: BANDITD_SECTION__FIELD)")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
+
+from banditd.core.nearest import nearest_names
 
 
 def problem_line(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -16,7 +17,7 @@ def problem_line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] != "extra_forbidden":
         return f"  {where}: {detail['msg']}"
     known = known_names(detail["loc"], model)
-    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+    near = nearest_names(str(detail["loc"][-1]), known)
     mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}" if known else "leave it out"
     return f"  {where}: is no setting; {mend}"
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
 
-from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.errors import BanditdError, NotFoundError, StorageUnavailableError
 from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
 from banditd.core.references import Reference
@@ -34,7 +34,7 @@ from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, 
 from banditd.storage.prepared import Prepared
 from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
-from banditd.storage.schema.record import ARROW_TYPES, row_of
+from banditd.storage.schema.record import ARROW_TYPES, rows_of
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import Increments, RowCounter, Tags, bucket_of, tags_of
 
@@ -80,32 +80,46 @@ class SqlDecisionLog:
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         if not decisions:
             return Committed()
-        committed: Committed = await self._database.write_batched(self._append, decisions)
+        try:
+            committed: Committed = await self._database.write_batched(self._append, decisions)
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            if len(decisions) == 1:
+                raise
+            # Nothing of them is stored. One may hold what cannot be: the others do not share its fate.
+            return await self._append_singly(decisions)
         return committed
+
+    async def _append_singly(self, decisions: Sequence[Decision]) -> Committed:
+        whole = Committed()
+        for made in decisions:
+            try:
+                whole = whole.beside(await self.append([made]))
+            except Exception as error:
+                whole = whole.beside(Committed(failed={made.decision_id: error}))
+        return whole
 
     def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
         batches, repeated = take_repeated(connection, batches_in_hand)
         made_by_batch, answers = self._charge(connection, batches)
         increments = self._journal.start()
         fixed: _Fixed = {}
-        rows = []
+        decisions = [made for batch in made_by_batch for made in batch]
         sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
-        for batch in made_by_batch:
-            for made in batch:
-                _count(made, increments, fixed)
-                row = row_of(made)
-                rows.append((*row, _checksum(row)))
-                session_key = made.session_key or made.session_id
-                if session_key is not None:
-                    # One row per session and statement; the last decision of the group is the newest.
-                    key = (made.policy, session_key)
-                    sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
+        for made in decisions:
+            _count(made, increments, fixed)
+            session_key = made.session_key or made.session_id
+            if session_key is not None:
+                # One row per session and statement; the last decision of the group is the newest.
+                key = (made.policy, session_key)
+                sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
         _count_fixed(increments, fixed)
-        self._insert.run(connection, rows)
-        if rows:
-            self._journal.enter(connection, increments, len(rows), made.created_at_us)
+        self._insert.run(connection, [(*row, _checksum(row)) for row in rows_of(decisions)])
+        if decisions:
+            self._journal.enter(connection, increments, len(decisions), decisions[-1].created_at_us)
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
-        keep_keys(connection, [made for batch in made_by_batch for made in batch])
+        keep_keys(connection, decisions)
         return with_repeated(batches_in_hand, answers, repeated)
 
     def _charge(

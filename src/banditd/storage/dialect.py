@@ -24,6 +24,7 @@ from sqlalchemy.pool import QueuePool
 from banditd.core.errors import (
     BanditdError,
     ConfigurationError,
+    DatabaseDamagedError,
     InvalidInputError,
     InvariantError,
     StorageUnavailableError,
@@ -323,7 +324,12 @@ def translate(error: BaseException) -> BaseException:
     mine: BanditdError | None = None
     if isinstance(cause, OverflowError | UnicodeEncodeError) or "DataError" in names:
         mine = InvalidInputError("A number or a text of the request cannot be stored.", code="NOT_STORABLE")
-    elif "not a database" in text or "malformed" in text:
+    elif "database disk image is malformed" in text:
+        mine = DatabaseDamagedError(
+            "The database's file is damaged: nothing was stored. Stop the daemon and put a backup in its place "
+            "(banditd restore)."
+        )
+    elif "not a database" in text:
         mine = ConfigurationError("The file that database.url names is not a whole SQLite database.")
     elif isinstance(cause, sqlite3.OperationalError):
         if any(word in text for word in _SQLITE_BUSY):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
@@ -175,7 +174,7 @@ def with_repeated(
 
 
 def _as_duplicate(made: Decision | BanditdError) -> Decision | BanditdError:
-    return replace(made, duplicate=True) if isinstance(made, Decision) else made
+    return made._replace(duplicate=True) if isinstance(made, Decision) else made
 
 
 def keep_keys(connection: Connection, decisions: Sequence[Decision]) -> None:
@@ -258,6 +257,6 @@ def _whole(row: RowMapping) -> Decision | BanditdError:
     if is_damaged(row):
         return DecisionDamagedError(row["decision_id"], "its checksum does not hold")
     try:
-        return replace(decision_of(row), duplicate=True)
+        return decision_of(row)._replace(duplicate=True)
     except (TypeError, ValueError) as error:
         return DecisionDamagedError(row["decision_id"], f"it cannot be read: {error}")

@@ -78,7 +78,7 @@ class ResponsesReader:
             raise ErrorEventError(error or {"code": "failed"})
         if isinstance(response, dict):
             event.response_id, event.model = text_or_none(response.get("id")), text_or_none(response.get("model"))
-            if kind in {"response.completed", "response.incomplete"}:
+            if kind in ("response.completed", "response.incomplete"):
                 require_answered(response)
                 event.usage = usage_of(response.get("usage"))
                 event.finish_reason = _reason(response)

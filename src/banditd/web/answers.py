@@ -14,8 +14,7 @@ FALLBACKS: Final = frozenset({"learning", "no_rewards", "broken", "baseline_away
 def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
     """The JSON of a decision."""
     chosen = decision.chosen_index
-    mean: list[float] = decision.mean.tolist()
-    utility = [reward - penalty for reward, penalty in zip(mean, decision.penalty.tolist(), strict=True)]
+    utility: list[float] = (decision.mean - decision.penalty).tolist()
     order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
     arms = decision.arms
     answer: dict[str, object] = {
@@ -24,7 +23,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
         "arm": decision.arm,
         "upstream_model": decision.upstream_model,
         "propensity": float(decision.propensity),
-        "predicted_reward": mean[chosen],
+        "predicted_reward": float(decision.mean[chosen]),
         "predicted_cost_usd": float(decision.cost_usd[chosen]),
         "explored": bool(decision.explored),
         "reason": decision.reason,

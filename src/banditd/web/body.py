@@ -6,16 +6,16 @@ Not the schemas themselves. Nothing here raises anything but BanditdError for wh
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
+from banditd.core.nearest import nearest_names
 from banditd.core.pace import Pace
 from banditd.web.api import JSON_BODY
 from banditd.web.intake import check_values
@@ -36,6 +36,7 @@ from banditd.web.schemas.base import (
 _Model = TypeVar("_Model", bound=BaseModel)
 _Item = TypeVar("_Item", bound=BaseModel)
 _Any = TypeVar("_Any")
+_LIST: Final = TypeAdapter(Annotated[list[JsonValue], Field(max_length=MAX_BATCH)])
 _MAX_ERRORS: Final = 20
 _AT_ONCE_BYTES: Final = 16_384
 # Listing costs as much as checking, for all of them or none: more than this are not listed.
@@ -74,6 +75,19 @@ async def read_optional_model(request: web.Request, model: type[_Model]) -> _Mod
     return await validated(model.model_validate_json, model, await read_body(request) or b"{}")
 
 
+async def read_with_items(body: bytes, model: type[_Model], field: str, item: type[_Item]) -> _Model:
+    """The validated body, of which the items in ``field`` are checked one by one where the body holds many values.
+
+    Raises BadRequestError, InvalidFieldsError.
+    """
+    parsed = _parsed_many(body, model) if len(body) > _AT_ONCE_BYTES else None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get(field), list):
+        return await validated(model.model_validate_json, model, body)
+    items = await _read_each(parsed[field], item, f"/{field}")
+    rest = to_json(parsed | {field: []})
+    return (await validated(model.model_validate_json, model, rest)).model_copy(update={field: items})
+
+
 async def read_items(body: bytes, whole: type[_Model], field: str, item: type[_Item]) -> list[_Item]:
     """The items of a body that is many, checked one by one: others run in between.
 
@@ -86,6 +100,21 @@ async def read_items(body: bytes, whole: type[_Model], field: str, item: type[_I
         raw: list[object] = parsed[field]  # as it is: reading it once more would take as long again
     else:
         raw = getattr(await validated(whole.model_validate_json, whole, body), field)
+    return await _read_each(raw, item, f"/{field}")
+
+
+async def read_many(body: bytes, item: type[_Item]) -> list[_Item]:
+    """The items of a body that is a list of them, checked one by one: others run in between.
+
+    Raises BadRequestError, and InvalidFieldsError with the faults of the first items that have some.
+    """
+    parsed = _parsed_many(body, item) if len(body) > _AT_ONCE_BYTES else None
+    raw: Sequence[Any] = parsed if isinstance(parsed, list) else await validated(_LIST.validate_json, item, body)
+    return await _read_each(raw, item, "")
+
+
+async def _read_each(raw: Sequence[object], item: type[_Item], at: str) -> list[_Item]:
+    """At : pointer of the list within the body."""
     items: list[_Item] = []
     found: list[tuple[str, str]] = []
     pace = Pace()
@@ -102,7 +131,7 @@ async def read_items(body: bytes, whole: type[_Model], field: str, item: type[_I
             wrong = invalid(error, item, encoded) if isinstance(error, ValidationError) else error
             if not isinstance(wrong, InvalidFieldsError):
                 raise wrong from None
-            found += [(f"/{field}/{index}{where}", message) for where, message in wrong.errors]
+            found += [(f"{at}/{index}{where}", message) for where, message in wrong.errors]
             if len(found) >= _MAX_ERRORS:
                 break
         await pace.step()
@@ -225,7 +254,7 @@ def time_of(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return parse_time(text)
+        return max(0, parse_time(text))  # nothing here is older than 1970
     except ValueError:
         message = f"{text} is not a moment of the calendar"
         raise InvalidFieldsError(f"{name}: {message}", errors=[(name, message)]) from None
@@ -265,7 +294,7 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if hint is None:
         return detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(str(detail["loc"][-1]), _known_names(detail["loc"], model), n=1)
+        nearest = nearest_names(str(detail["loc"][-1]), _known_names(detail["loc"], model))
         if nearest:
             return f"{hint}; did you mean {nearest[0]!r}?"
     return hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -35,7 +35,7 @@ def header_key(request: web.Request) -> str | None:
     return given[0]
 
 
-def request_key(
+async def request_key(
     request: web.Request, operation: str, body: BaseModel | None = None, *, target: str = ""
 ) -> RequestKey | None:
     """What the request's key stands for; None without one.
@@ -46,11 +46,34 @@ def request_key(
     key = header_key(request)
     if key is None:
         return None
-    stated = {} if body is None else body.model_dump(mode="json", exclude_unset=True)
-    hashed = hashlib.sha256(json.dumps([target, stated], sort_keys=True).encode())
+    hashed, pace = hashlib.sha256(f"[{json.dumps(target)}, ".encode()), Pace()
+    for piece in pieces_of(body):
+        hashed.update(piece.encode())
+        await pace.step()
+    hashed.update(b"]")
     return RequestKey(
         key=key, key_name=request.get(KEY_NAME, ""), operation=operation, request_hash=hashed.hexdigest()
     )
+
+
+def pieces_of(body: BaseModel | None) -> Iterator[str]:
+    """What a body says as JSON, its names in order; a field of many parts is many pieces."""
+    if body is None:
+        yield "{}"
+        return
+    yield "{"
+    for number, name in enumerate(sorted(body.model_fields_set)):
+        yield f"{', ' if number else ''}{json.dumps(name)}: "
+        value = getattr(body, name)
+        if isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            for place, part in enumerate(value):
+                yield ", " if place else "["
+                yield json.dumps(part.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+            yield "]"
+        else:
+            stated = body.model_dump(mode="json", exclude_unset=True, include={name})
+            yield json.dumps(stated[name], sort_keys=True)
+    yield "}"
 
 
 async def batch_key(request: web.Request, operation: str, items: Sequence[BaseModel]) -> RequestKey | None:

@@ -21,11 +21,11 @@ _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _INNER: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _RAW_CONTROL: Final = re.compile(r"[\x00-\x1f]")
 _RAW_ESCAPES: Final = dict.fromkeys(range(32), "\\ufffd") | {9: "\\t", 10: "\\n", 13: "\\r"}
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def legible_label(text: str) -> str:
-    """A short text on one line: control characters replaced."""
+    """A short text on one line: control characters replaced, and bytes of a header that are no UTF-8."""
     return text if text.isprintable() else _CONTROL.sub(REPLACEMENT, text)
 
 

@@ -24,10 +24,11 @@ def draw(probability: FloatArray, uniforms: FloatArray) -> IntArray:
 
     An arm of probability 0 is never returned, whatever the rounding of the sum.
     """
-    cdf = probability.cumsum(1)
-    index = np.add.reduce(cdf <= (uniforms * cdf[:, -1])[:, None], 1, dtype=np.intp)
-    last = probability.shape[1] - 1 - (probability[:, ::-1] > 0.0).argmax(1)
-    drawn: IntArray = np.minimum(index, last)  # uniform * total may be rounded up to the total
+    cdf = np.add.accumulate(probability, 1)
+    total = cdf[:, -1]
+    # Uniform * total may be rounded up to the total, which is above no arm.
+    at = np.minimum(uniforms * total, np.nextafter(total, 0.0))
+    drawn: IntArray = np.add.reduce(cdf <= at[:, None], 1, dtype=np.intp)
     return drawn
 
 
@@ -43,7 +44,7 @@ def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
     InvariantError : floors of a query that sum to more than 1, or a negative one.
     """
     total = np.add.reduce(floors, 1, keepdims=True)
-    if total.max() > 1.0 + 1e-12 or floors.min() < 0.0:
+    if np.maximum.reduce(total, None) > 1.0 + 1e-12 or np.minimum.reduce(floors, None) < 0.0:
         raise InvariantError(f"Floors must be non-negative and sum to at most 1, got {total.max()}.")
     mixed: FloatArray = (1.0 - total) * probability
     mixed += floors
@@ -91,11 +92,11 @@ def least_shares(
 def _relative_floors(cost_usd: FloatArray, allowed: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Parts of a total floor, and the factor in [0, 1] by which cost limits an arm; 0 where not allowed or alone."""
     n = np.add.reduce(allowed, 1, dtype=np.intp)
-    ranked = np.sort(np.where(allowed, cost_usd, np.inf), 1)
+    ranked = np.where(allowed, cost_usd, np.inf)
+    ranked.sort(1)
     median = ranked[np.arange(n.shape[0]), np.minimum(n // 2, allowed.shape[1] - 1)][:, None]
     limit = np.where(median > 0.0, np.minimum(median / np.maximum(cost_usd, 1e-300), 1.0), 1.0)
-    limit[~allowed] = 0.0
-    limit[n < 2] = 0.0
+    limit *= allowed & (n > 1)[:, None]
     return limit / np.maximum(n, 1)[:, None], limit
 
 

@@ -88,11 +88,11 @@ class Fallbacks:
             self._waiting = [other for other in self._waiting if self._larger(other, arm)]
         elif named not in _NEXT and not (named == "policy" and self._on_policy):
             return None
-        well = [other for other in self._waiting if other not in avoid] or self._waiting
-        if not well:
+        if not self._waiting:
             return None
-        self._waiting.remove(well[0])
-        return Step(well[0])
+        following = next((other for other in self._waiting if other not in avoid), self._waiting[0])
+        self._waiting.remove(following)
+        return Step(following)
 
     def _larger(self, other: str, arm: str) -> bool:
         """Whether a prompt that was too long for ``arm`` may fit. A window that nobody has told may be any."""

@@ -127,7 +127,7 @@ class RewardService:
     async def report_usage(self, report: UsageReport, *, breakers_informed: bool = False) -> UsageReceipt:
         """Merge a report into what is known of its decision, and settle the difference, once.
 
-        breakers_told : whoever made the calls has told the breakers already, when each of them ended.
+        breakers_informed : the breakers have counted each call already, when it ended.
 
         What is news is said in one place (``core.usage``). Clients and calls of our own report alike.
 

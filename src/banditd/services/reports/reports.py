@@ -15,6 +15,7 @@ from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.pace import paced_map
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
@@ -209,7 +210,7 @@ class ReportService:
         page = rows[: filters.limit]
         more = len(rows) > filters.limit
         return {
-            "decisions": [public_decision(row) for row in page if "damage" not in row],
+            "decisions": await paced_map(public_decision, [row for row in page if "damage" not in row]),
             "damaged": [
                 {"decision_id": row["decision_id"], "reason": row["damage"]} for row in page if "damage" in row
             ],

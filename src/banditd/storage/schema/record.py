@@ -5,7 +5,7 @@ A new column is a field of ``Decision``, a line here and a migration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -155,8 +155,7 @@ HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 _VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)
 ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
 
-_fields = attrgetter(*(one.field or one.name for one in RECORD))
-_packers: Final = tuple(one.kind.pack for one in RECORD)
+_columns: Final = tuple((attrgetter(one.field or one.name), one.kind.pack) for one in RECORD)
 _shown: Final = {one.name: one.kind.show for one in RECORD if one.kind.show is not _same}
 # Charges and the mixture are of the moment of the decision; who is answered again needs neither.
 _loaded: Final = {
@@ -166,10 +165,12 @@ _loaded: Final = {
 }
 
 
-def row_of(made: Decision) -> tuple[Any, ...]:
-    """The decision's values in the order of ``RECORD``."""
-    pairs = zip(_packers, _fields(made), strict=True)
-    return tuple([value if pack is _same else pack(value) for pack, value in pairs])
+def rows_of(decisions: Sequence[Decision]) -> list[tuple[Any, ...]]:
+    """Each decision's values in the order of ``RECORD``; made column by column, which costs a third."""
+    columns = (
+        map(field, decisions) if pack is _same else map(pack, map(field, decisions)) for field, pack in _columns
+    )
+    return list(zip(*columns, strict=True))
 
 
 def shown(row: Mapping[Any, Any]) -> dict[str, object]:

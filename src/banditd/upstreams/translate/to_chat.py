@@ -10,10 +10,10 @@ _PLAIN: Final = ("temperature", "top_p", "stream")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 # Of the top level: what the answer would be another without.
 _NEEDED: Final = ("mcp_servers", "container")
-_BLOCKS: Final[Mapping[str, frozenset[str]]] = {
-    "user": frozenset({"text", "image", "tool_result"}),
-    "assistant": frozenset({"text", "tool_use", "thinking", "redacted_thinking"}),
-    "system": frozenset({"text"}),
+_BLOCKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "user": ("text", "image", "tool_result"),
+    "assistant": ("text", "tool_use", "thinking", "redacted_thinking"),
+    "system": ("text",),
 }
 MAX_STOPS: Final = 4
 
@@ -27,7 +27,7 @@ def uncarried(body: Mapping[str, Any]) -> str | None:
     if isinstance(stops, list) and len(stops) > MAX_STOPS:
         return "stop_sequences"
     for tool in _dicts(body.get("tools")):
-        if tool.get("type", "custom") not in {"custom", None} or not isinstance(tool.get("name"), str):
+        if tool.get("type", "custom") not in ("custom", None) or not isinstance(tool.get("name"), str):
             return "tools"
     for message in _dicts(body.get("messages")):
         known = _BLOCKS.get(str(message.get("role")))

@@ -16,7 +16,8 @@ _NEEDED: Final = (
     "functions", "function_call", "logprobs", "top_logprobs", "logit_bias", "audio", "prediction",
     "web_search_options", "presence_penalty", "frequency_penalty",
 )  # fmt: skip
-_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
+_INSTRUCTIONS: Final = ("system", "developer")
+_ROLES: Final = (*_INSTRUCTIONS, "user", "assistant", "tool")  # anything can be looked for in a tuple
 
 
 def uncarried(body: Mapping[str, Any]) -> str | None:
@@ -24,10 +25,10 @@ def uncarried(body: Mapping[str, Any]) -> str | None:
     for name in _NEEDED:
         if body.get(name):
             return name
-    if body.get("n") not in {None, 1}:
+    if body.get("n") not in (None, 1):
         return "n"
     form = body.get("response_format")
-    if isinstance(form, dict) and form.get("type") not in {None, "text"}:
+    if isinstance(form, dict) and form.get("type") not in (None, "text"):
         return "response_format"
     if any(tool.get("type") != "function" or not _function(tool) for tool in _dicts(body.get("tools"))):
         return "tools"
@@ -59,12 +60,10 @@ def to_messages(body: Mapping[str, Any]) -> dict[str, object]:
     limit = body.get("max_completion_tokens")
     reported["max_tokens"] = limit if limit is not None else body.get("max_tokens") or DEFAULT_MAX_TOKENS
     messages = list(_dicts(body.get("messages")))
-    system = [_text(message.get("content")) for message in messages if message.get("role") in {"system", "developer"}]
+    system = [_text(message.get("content")) for message in messages if message.get("role") in _INSTRUCTIONS]
     if any(system):
         reported["system"] = "\n\n".join(one for one in system if one)
-    reported["messages"] = _merged(
-        message for message in messages if message.get("role") not in {"system", "developer"}
-    )
+    reported["messages"] = _merged(message for message in messages if message.get("role") not in _INSTRUCTIONS)
     for name in ("top_p", "stream"):
         if body.get(name) is not None:
             reported[name] = body[name]
@@ -139,7 +138,7 @@ def _blocks(message: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 def _block(part: Mapping[str, Any]) -> dict[str, object] | None:
     kind = part.get("type")
-    if kind in {"text", "refusal"} and isinstance(part.get(kind), str):
+    if kind in ("text", "refusal") and isinstance(part.get(kind), str):
         return {"type": "text", "text": part[kind]}
     given = part.get("image_url")
     url = given.get("url") if isinstance(given, dict) else given

@@ -13,12 +13,12 @@ from pydantic_core import to_json
 
 from banditd.core.long_json import encode_pieces
 
+# Tuples: what stands in the place of a type may be of any kind, and only in a tuple can everything be looked for.
 # Parts and items in which a model has thought: they are signed, and another model may not be sent them.
-_THOUGHT: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning.encrypted"})
-_CALLS: Final = frozenset({"tool_use", "server_tool_use", "function_call", "custom_tool_call", "computer_call"})
-_RESULTS: Final = frozenset(
-    {"tool_result", "function_call_output", "custom_tool_call_output", "computer_call_output"}
-)
+_THOUGHT: Final = ("thinking", "redacted_thinking", "reasoning", "reasoning.encrypted")
+_CALLS: Final = ("tool_use", "server_tool_use", "function_call", "custom_tool_call", "computer_call")
+_RESULTS: Final = ("tool_result", "function_call_output", "custom_tool_call_output", "computer_call_output")
+_INSTRUCTIONS: Final = ("system", "developer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Conversation:
 def read_conversation(body: Mapping[str, Any]) -> Conversation:
     """The conversation of a chat, of messages, or of responses."""
     items = [one for one in _items(body) if isinstance(one, dict)]
-    reported = [one for one in items if one.get("role") not in {"system", "developer"}]
-    before = [one for one in items if one.get("role") in {"system", "developer"}]
+    reported = [one for one in items if one.get("role") not in _INSTRUCTIONS]
+    before = [one for one in items if one.get("role") in _INSTRUCTIONS]
     first = next((one.get("content") for one in reported if _is_plain(one)), None)
     return Conversation(
         opening=encode_pieces(first, to_json),

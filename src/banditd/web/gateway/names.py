@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.model_names import ARM, AUTO, PREFIX, Named, readings
+from banditd.core.nearest import nearest_names
 from banditd.core.types import DEFAULT_POLICY
 
 _PAGE: Final = 20
+_LIMIT: Final = re.compile(r"[0-9]{1,9}")
 _MOST: Final = 1000
 Policies = Mapping[str, Mapping[str, bool]]
 """Every policy with the names of its arms, and whether the gateway can call them."""
@@ -21,7 +23,7 @@ def resolve(model: str, aliases: Mapping[str, str], policies: Policies) -> Named
     for named in readings(aliases.get(model, model), policies):
         if named.arm is None or named.arm in policies[named.policy]:
             return named
-    near = difflib.get_close_matches(model, listed(aliases, policies), n=3, cutoff=0.5)
+    near = nearest_names(model, listed(aliases, policies), most=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"{PREFIX}{AUTO} is always there."
     raise NotFoundError(
         f"there is no model {model[:128]!r}: {hint} GET /v1/models lists them.",
@@ -45,7 +47,7 @@ def anthropic_page(names: Sequence[str], requested: Mapping[str, str]) -> dict[s
     Raises InvalidInputError.
     """
     limit = requested.get("limit", str(_PAGE))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _MOST:
+    if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= _MOST:
         raise InvalidInputError(f"limit must be a whole number from 1 to {_MOST}", field="/limit")
     left = list(names)
     for name, behind in (("after_id", True), ("before_id", False)):

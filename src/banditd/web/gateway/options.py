@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,6 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from banditd.core.errors import InvalidInputError
+from banditd.core.nearest import nearest_names
+from banditd.web.legible import legible_label
 from banditd.web.schemas.chat import GatewayOptions
 
 HEADER: Final = "x-banditd-"
@@ -48,10 +49,11 @@ def read_options(request: web.Request, body: object) -> GatewayOptions:
 def _from_headers(request: web.Request) -> GatewayOptions:
     values: dict[str, Any] = {}
     tags: dict[str, str] = {}
-    for header, value in request.headers.items():
+    for header, given in request.headers.items():
         lower = header.lower()
         if not lower.startswith(HEADER):
             continue
+        value = legible_label(given)
         name = lower.removeprefix(HEADER)
         if name.startswith(_TAG):
             tags[name.removeprefix(_TAG)] = value
@@ -74,8 +76,12 @@ def _from_headers(request: web.Request) -> GatewayOptions:
 
 def _header_names() -> list[str]:
     plain = (name for name in GatewayOptions.model_fields if name not in _BODY_ONLY)
-    long = {option: short for short, option in _SHORT.items()}
-    return [HEADER + long.get(name, name).replace("_", "-") for name in plain]
+    return [HEADER + _header_of(name) for name in plain]
+
+
+def _header_of(option: str) -> str:
+    short = next((short for short, long in _SHORT.items() if long == option), option)
+    return short.replace("_", "-")
 
 
 def _refused(error: ValidationError, shown: str, pointer: str) -> InvalidInputError:
@@ -87,11 +93,11 @@ def _refused(error: ValidationError, shown: str, pointer: str) -> InvalidInputEr
         return InvalidInputError(
             _unknown(shown + name, [shown + n for n in GatewayOptions.model_fields]), field=pointer + name
         )
-    where = name if shown != HEADER else name.replace("_", "-")
+    where = name if shown != HEADER else _header_of(name)
     return InvalidInputError(f"{shown}{where}: {first['msg']}", field=pointer + where)
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    nearest = nearest_names(name, known, cutoff=0.5)
     hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
     return f"{name[:120]} is no option of banditd; {hint}"

@@ -26,9 +26,11 @@ from banditd.web.gateway.details import details_of
 from banditd.web.gateway.forms import Failure, Form, failure_of
 from banditd.web.gateway.watch import ClientWatch, Watched
 from banditd.web.json import JSON_TYPE, encode
+from banditd.web.legible import legible_label
 
 logger = logging.getLogger(__name__)
 GONE_STATUS: Final = 499
+_MODEL_CHARS: Final = 256
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -234,7 +236,7 @@ def _served(exchange: Exchange, decision: Decision) -> Mapping[str, str]:
         return {}
     return {
         "x-banditd-arm": served.arm,
-        "x-banditd-model": exchange.model or served.upstream_model,
+        "x-banditd-model": legible_label(exchange.model or served.upstream_model)[:_MODEL_CHARS],
         "x-banditd-attempts": str(exchange.calls),
         "x-banditd-fallback": "true" if served.arm != decision.arm else "false",
     }

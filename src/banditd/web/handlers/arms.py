@@ -73,7 +73,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
             rename_params=requested.rename_params,
             first_token_s=requested.first_token_s,
         ),
-        request_key(request, "add_arm", requested),
+        await request_key(request, "add_arm", requested),
         anew=not requested.keep_statistics,
     )
     location = f"/v1/arms/{quote(requested.arm, safe='')}?policy={quote(policy, safe='')}"
@@ -101,7 +101,7 @@ async def patch(api: Api, request: web.Request) -> web.Response:
         name,
         changes,
         price_from_us=valid_from_us,
-        key=request_key(request, "patch_arm", requested, target=name),
+        key=await request_key(request, "patch_arm", requested, target=name),
     )
     return json_answer(arm_answer(view), headers=duplicate_header(duplicate=view.duplicate))
 
@@ -110,7 +110,7 @@ async def delete(api: Api, request: web.Request) -> web.Response:
     """Take an arm out; its log and statistics stay."""
     policy = read_parameters(request, ArmParameters).policy
     name = path_name(request, "arm")
-    duplicate = await api.services.arms.delete(policy, name, request_key(request, "delete_arm", target=name))
+    duplicate = await api.services.arms.delete(policy, name, await request_key(request, "delete_arm", target=name))
     return web.Response(status=204, headers=duplicate_header(duplicate=duplicate))
 
 

@@ -24,8 +24,10 @@ from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
 from banditd.web.handlers.feedback import link_of
+from banditd.web.handlers.routing import stated_tags
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
+from banditd.web.legible import legible_label
 from banditd.web.schemas.chat import GatewayOptions
 
 
@@ -114,7 +116,7 @@ async def gateway_call(
             code="STRING_ABOVE_MAX_LENGTH",
             field="/messages",
         )
-    headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
+    headers = {name.lower(): legible_label(", ".join(request.headers.getall(name))) for name in request.headers}
     query = _query(requested, options, named, request.get(KEY_NAME))
     if surface != "embeddings":  # those are no conversation
         query = await apart(
@@ -173,6 +175,6 @@ def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_
         session_id=options.session_id or None,
         reference=options.reference or None,
         new_session_arm=options.new_session_arm,
-        tags=options.tags or {},
+        tags=stated_tags(options.tags or {}),
         pinned=named.arm is not None,
     )

@@ -14,7 +14,7 @@ from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.handlers.rewards import path_decision
 from banditd.web.idempotency import request_key
-from banditd.web.json import encode, json_answer
+from banditd.web.json import encode, json_answer, paced_answer
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.reports import DecisionParameters
 from banditd.web.schemas.rewards import AttemptRequest, UsageRequest
@@ -46,7 +46,7 @@ async def page(api: Api, request: web.Request) -> web.Response:
         before_id=requested.before_id,
         limit=requested.limit,
     )
-    return json_answer(await api.services.reports.decisions(filters))
+    return await paced_answer(await api.services.reports.decisions(filters))
 
 
 async def get(api: Api, request: web.Request) -> web.Response:
@@ -58,7 +58,7 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     """What the decision really cost."""
     decision_id = await path_decision(api, request)
     requested = await read_model(request, UsageRequest)
-    key = request_key(request, "usage", requested, target=decision_id)
+    key = await request_key(request, "usage", requested, target=decision_id)
     receipt = await api.services.rewards.report_usage(
         replace(_report(decision_id, requested), request_key=key, owner=request.get(OWNER))
     )
@@ -106,7 +106,7 @@ def _attempt(requested: AttemptRequest) -> Attempt:
 async def activate(api: Api, request: web.Request) -> web.Response:
     """Activate a deferred decision and release its held rewards."""
     decision_id = await path_decision(api, request)
-    key = request_key(request, "activate", target=decision_id)
+    key = await request_key(request, "activate", target=decision_id)
     activated, duplicate = await api.services.rewards.activate(decision_id, key, request.get(OWNER))
     return json_answer({"decision_id": decision_id, "activated": activated, "duplicate": duplicate})
 
@@ -114,6 +114,6 @@ async def activate(api: Api, request: web.Request) -> web.Response:
 async def abandon(api: Api, request: web.Request) -> web.Response:
     """The decision was never served: release its estimate, learn nothing of it."""
     decision_id = await path_decision(api, request)
-    key = request_key(request, "abandon", target=decision_id)
+    key = await request_key(request, "abandon", target=decision_id)
     abandoned, duplicate = await api.services.rewards.abandon(decision_id, key, request.get(OWNER))
     return json_answer({"decision_id": decision_id, "abandoned": abandoned, "duplicate": duplicate})

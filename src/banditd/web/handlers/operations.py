@@ -48,11 +48,16 @@ async def metrics(api: Api, _: web.Request) -> web.Response:
 
 async def openapi(api: Api, _: web.Request) -> web.Response:
     """OpenAPI 3.1, made from the route table."""
-    return web.Response(body=api.openapi, headers={"Content-Type": JSON_TYPE})
+    return web.Response(body=await _description(api), headers={"Content-Type": JSON_TYPE})
 
 
 async def docs(api: Api, _: web.Request) -> web.Response:
-    return _page(pages.docs(api.openapi))
+    return _page(pages.docs(await _description(api)))
+
+
+async def _description(api: Api) -> bytes:
+    """In a thread: making it takes long, once."""
+    return await asyncio.to_thread(lambda: api.openapi)
 
 
 async def problem(_api: Api, request: web.Request) -> web.Response:

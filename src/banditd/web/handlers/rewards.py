@@ -10,11 +10,12 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.pace import paced_map
 from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.web.api import Api
-from banditd.web.body import read_body, validated
+from banditd.web.body import read_body, read_many, validated
 from banditd.web.idempotency import header_key
 from banditd.web.json import encode, json_answer
 from banditd.web.keys import KEY_NAME
@@ -25,7 +26,6 @@ from banditd.web.security import OWNER
 
 _BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
 _ONE: Final = TypeAdapter(RewardRequest)
-_MANY: Final = TypeAdapter(list[RewardRequest])
 _REFERENCE: Final = TypeAdapter(Label)
 UNKNOWN_DECISION: Final = "DECISION_NOT_FOUND"
 BY_REFERENCE: Final = "reference:"
@@ -43,9 +43,10 @@ async def create(api: Api, request: web.Request) -> web.Response:
         if isinstance(outcome, BanditdError):
             raise outcome
         return json_answer(receipt_answer(outcome), status=_status(outcome))
-    many = await validated(_MANY.validate_json, RewardRequest, body)
+    many = await read_many(body, RewardRequest)
     _check_list(many, in_header, api.config.max_batch)
-    outcomes = await api.services.rewards.submit([to_input(api, one, one.idempotency_key, request) for one in many])
+    inputs = await paced_map(lambda one: to_input(api, one, one.idempotency_key, request), many)
+    outcomes = await api.services.rewards.submit(inputs)
     failed = any(isinstance(outcome, BanditdError) for outcome in outcomes)
     results = [_item(index, outcome) for index, outcome in enumerate(outcomes)]
     return json_answer({"results": results}, status=207 if failed else 200)

@@ -17,7 +17,7 @@ from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
 from banditd.web.answers import decision_answer
 from banditd.web.api import Api
-from banditd.web.body import read_body, read_items, validated
+from banditd.web.body import read_body, read_items, read_with_items
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
@@ -33,10 +33,10 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Route one query."""
     started = perf_counter()
     try:
-        requested = await validated(RouteRequest.model_validate_json, RouteRequest, await read_body(request))
+        requested = await read_with_items(await read_body(request), RouteRequest, "messages", Message)
         query = to_query(requested, api.config.max_input_chars, key_name=request.get(KEY_NAME))
         if "Idempotency-Key" in request.headers:
-            query = replace(query, request_key=request_key(request, "route", requested))
+            query = replace(query, request_key=await request_key(request, "route", requested))
         decision = await api.services.routing.route(query)
     except BanditdError as error:
         api.metrics.count(api.metrics.route_errors, error.code)
@@ -129,14 +129,14 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         session_id=requested.session_id or None,
         new_session_arm=requested.new_session_arm,
         reference=requested.reference or None,
-        tags=_stated(requested.tags) if requested.tags else _NOTHING,
+        tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
         dry_run=requested.dry_run,
         explain=requested.explain,
         defer_activation=requested.defer_activation,
     )
 
 
-def _stated(tags: dict[str, str]) -> dict[str, str]:
+def stated_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags without empty ones: a client's variable that is not set is no value."""
     return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
 

@@ -13,7 +13,6 @@ from banditd.web.schemas.base import (
     MAX_TAGS,
     AnswerModel,
     Dollars,
-    Label,
     Name,
     Names,
     OpenAnswerModel,
@@ -61,7 +60,7 @@ class GatewayOptions(RequestModel):
     """What you will call the decision by when you reward it. As a header: ``x-banditd-reference``."""
     new_session_arm: bool = False
     """Draw the session's arm afresh."""
-    tags: Annotated[dict[Name, Label], Field(max_length=MAX_TAGS)] | None = None
+    tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None
     """Your own labels, stored with the decision. As headers: ``x-banditd-tag-<name>``."""
     features: Annotated[dict[Name, Bounded], Field(max_length=MAX_FEATURES)] | None = None
     """Caller features by name, as configured."""

@@ -1,0 +1,63 @@
+"""The decisions of a turn as columns: a call for each column costs less than one for each decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, Final
+
+import numpy as np
+
+from banditd.core.ids import new_ids
+from banditd.core.types import Decision, Query
+from banditd.deciding.decide import Decided, Situation
+
+Columns = Mapping[str, Iterable[Any]]
+"""Fields of decisions by name, one value for each decision; endless where all have the same."""
+
+_OF_QUERY: Final = {
+    name: attrgetter(name) for name in ("session_id", "session_key", "tags", "key_name", "request_key", "reference")
+} | {"deferred": attrgetter("defer_activation")}
+
+
+def decisions_of(columns: Columns) -> Iterator[Decision]:
+    """The decisions that have these fields, all of them."""
+    return map(Decision._make, zip(*(columns[name] for name in Decision._fields), strict=False))
+
+
+def query_columns(queries: Sequence[Query]) -> Columns:
+    """What a decision keeps of its query as it came."""
+    return {name: map(of_query, queries) for name, of_query in _OF_QUERY.items()}
+
+
+def drawn_columns(situation: Situation, decided: Decided) -> dict[str, Any]:
+    """The columns of a batch that its arrays hold; vectors are over the arms that were drawn from."""
+    view, draw, scores, priced = situation.view, decided.draw, decided.scores, decided.priced
+    names, chosen = view.snapshot.arms, [view.arms[i] for i in draw.index.tolist()]
+    vectors: dict[str, Any] = {
+        "probability": draw.probability,
+        "mean": scores.mean,
+        "deviation": scores.deviation,
+        "cost_usd": priced.cost_usd,
+        "penalty": priced.penalty,
+        "arms": repeat(names),
+        "cache_loss_usd": repeat(None) if priced.cache_loss_usd is None else priced.cache_loss_usd,
+    }
+    if not draw.arms.all():
+        vectors = {
+            name: [row if row is None else row[here] for row, here in zip(rows, draw.arms, strict=False)]
+            for name, rows in (vectors | {"arms": repeat(np.array(names, dtype=object))}).items()
+        }
+        vectors["arms"] = [tuple(arms.tolist()) for arms in vectors["arms"]]
+    return vectors | {
+        "decision_id": new_ids(situation.now_us, len(chosen)),
+        "arm": [arm.arm for arm in chosen],
+        "upstream_model": [arm.upstream_model for arm in chosen],
+        "propensity": draw.propensity.tolist(),
+        "uniform": draw.uniform.tolist(),
+        "explored": draw.explored.tolist(),
+        "reason": draw.reason,
+        "exclusions": decided.exclusions,
+        "cost_weight": priced.cost_weight[:, 0].tolist(),
+    }
