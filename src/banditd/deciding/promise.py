@@ -15,8 +15,7 @@ a_t != b, bias what answers of other arms earned beyond their predictions lately
 of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played:
 p = g policy(l) + (1 - g) onehot(b). Above a steepest price predictions are not believed: there the best of many noisy
 means is chosen, which is overrated. But rewards lie in [0, 1], so slack / mean_t mu(x_t, b) of the traffic may leave
-whatever the others are worth, and more once answers that left have shown that they lose less than everything
-(``Misses.trial_loss``); it goes on trying cheaper arms at such prices where nothing else seems to save, or some
+whatever the others are worth; it goes on trying cheaper arms at such prices where nothing else seems to save, or some
 bad first answers would end all learning. It is the dual of a budget's pacer with quality for money
 (Agrawal and Devanur 2016); the margin is conservative in the sense of Kazerouni et al. 2017, but of a mean, not of
 every step, which would save nothing.
@@ -44,7 +43,6 @@ EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baselin
 HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
 CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
-TRIAL_DOUBT: Final = 10.0  # answers that leave the baseline, as if so many of them had lost everything
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
@@ -87,12 +85,11 @@ class Misses:
     away : rated decisions that left the baseline, in expectation, fading: what is known of the others.
     """
 
-    __slots__ = ("_answers", "_lost", "_square", "_total", "away", "rewards")
+    __slots__ = ("_square", "_total", "away", "rewards")
 
     def __init__(self) -> None:
         self.rewards = 0
         self.away = self._total = self._square = 0.0
-        self._answers = self._lost = 0.0  # of answers that left the baseline: how many, and what they lost
 
     def add(self, one: RatedDecision) -> None:
         """Add a rated decision, oldest first."""
@@ -105,23 +102,10 @@ class Misses:
         self.away = fade * self.away + 1.0 - p
         self._total = fade * self._total + missed
         self._square = fade * self._square + missed * missed
-        self._answers *= fade
-        self._lost *= fade
-        if not one.is_baseline:
-            self._answers += 1.0
-            self._lost += one.baseline_predicted - one.reward
 
     def forget(self) -> None:
         """Start anew, but for the count of rewards."""
-        self.away = self._total = self._square = self._answers = self._lost = 0.0
-
-    def trial_loss(self, baseline_reward: float) -> float:
-        """What an answer that leaves the baseline loses, as if ``TRIAL_DOUBT`` more of them had lost everything.
-
-        baseline_reward : its mean, which is everything. By what was earned alone: whatever the predictions are worth.
-        """
-        lost = (TRIAL_DOUBT * baseline_reward + self._lost) / (TRIAL_DOUBT + self._answers)
-        return min(max(lost, 0.0), baseline_reward)
+        self.away = self._total = self._square = 0.0
 
     def bias(self, prior_deviation: float) -> float:
         """Posterior mean of the bias under a normal prior about 0."""
@@ -211,7 +195,7 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        safe = max(slack / max(misses.trial_loss(candidates.baseline_reward), slack, 1e-9), LEAST_SHARE)
+        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
         for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
             gap, error, off = candidates.loss(arms)
             loss = gap - bias * off + excess + caution * error
