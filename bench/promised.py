@@ -14,8 +14,7 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
 from banditd.client import DaemonClient
-from banditd.deciding.promise import Misses, Promise
-from banditd.deciding.promise_window import WINDOW
+from banditd.deciding.promise import WINDOW, Misses, Promise
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps
@@ -71,9 +70,7 @@ def _solve_ms(times: int) -> float:
         reward = float(generator.random() < worth[arm])
         state.fold(arm=names[arm], epoch=0, x=x, weight=1.0, reward=reward)
         misses.add(RatedDecision(reward, float(worth[arm]), 0.8, 1.0 / ARMS, is_baseline=arm == ARMS - 1))
-        promise.observe(
-            x, cost_usd=cost_usd, penalty=np.zeros(ARMS), eligible=everything, own=vector, mean=worth, played=vector
-        )
+        promise.observe(x, cost_usd=cost_usd, eligible=everything, own=vector, mean=worth, played=vector)
     posterior, seen = state.snapshot().posterior, []
     for _ in range(times):
         began = time.perf_counter()

@@ -84,7 +84,6 @@ class Keeper:
         x: FloatArray,
         *,
         cost_usd: FloatArray,
-        penalty: FloatArray,
         eligible: BoolArray,
         own: FloatArray,
         mean: FloatArray,
@@ -92,16 +91,7 @@ class Keeper:
     ) -> None:
         """Note a decision under this promise; shapes as in ``Promise.observe``."""
         bias = self.misses.bias(bias_prior(self.evidence.since_alarm))
-        self.promise.observe(
-            x,
-            cost_usd=cost_usd,
-            penalty=penalty,
-            eligible=eligible,
-            own=own,
-            mean=mean,
-            played=played,
-            bias=bias,
-        )
+        self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own, mean=mean, played=played, bias=bias)
         self._silence += 1
 
     def learn(self, one: RatedDecision) -> None:

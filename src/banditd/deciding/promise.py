@@ -33,9 +33,9 @@ import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray, IntArray
-from banditd.deciding.promise_window import Recent, Window
 from banditd.ope.reference import RatedDecision
 
+WINDOW: Final = 500  # recent decisions that are solved on
 RESOLVE_EVERY: Final = 20  # decisions
 LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
@@ -115,6 +115,58 @@ class Misses:
         return self._total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
 
 
+class Window:
+    """The recent decisions over K arms in a fixed order: a ring of ``WINDOW`` rows."""
+
+    def __init__(self, n_arms: int, n_features: int) -> None:
+        self.size = self._next = 0
+        self._x = np.zeros((WINDOW, n_features))
+        self._cost = np.zeros((WINDOW, n_arms))
+        self._eligible = np.zeros((WINDOW, n_arms), dtype=bool)
+        self._own = np.zeros((WINDOW, n_arms))
+
+    def add(self, x: FloatArray, cost_usd: FloatArray, eligible: BoolArray, own: FloatArray) -> None:
+        row = self._next
+        self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
+        self._next = (row + 1) % WINDOW
+        self.size = min(self.size + 1, WINDOW)
+
+    def reprice(self, factor: FloatArray) -> None:
+        """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
+        self._cost *= factor
+
+    def realign(self, columns: IntArray) -> None:
+        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
+        known = columns >= 0
+        self._cost = np.where(known, self._cost[:, columns], 0.0)
+        self._eligible = np.where(known, self._eligible[:, columns], False)
+        self._own = np.where(known, self._own[:, columns], 0.0)
+
+    @property
+    def x(self) -> FloatArray:
+        return self._x[: self.size]
+
+    @property
+    def cost_usd(self) -> FloatArray:
+        return self._cost[: self.size]
+
+    @property
+    def eligible(self) -> BoolArray:
+        return self._eligible[: self.size]
+
+    @property
+    def own(self) -> FloatArray:
+        return self._own[: self.size]
+
+    def allow(self, arm: int) -> None:
+        """Count the newest decision as one that the arm could have answered: it may again."""
+        self._eligible[(self._next - 1) % WINDOW, arm] = self.size > 0
+
+    def was_eligible(self, arm: int) -> bool:
+        """Whether the arm was eligible at the newest decision."""
+        return bool(self._eligible[(self._next - 1) % WINDOW, arm])
+
+
 class Promise:
     """One promise over K arms in a fixed order: it notes what was drawn and solves for ``terms``."""
 
@@ -130,7 +182,6 @@ class Promise:
         x: FloatArray,
         *,
         cost_usd: FloatArray,
-        penalty: FloatArray,
         eligible: BoolArray,
         own: FloatArray,
         mean: FloatArray,
@@ -141,11 +192,10 @@ class Promise:
 
         Parameters
         ----------
-        x : float64 (d,). cost_usd : predicted, (K,). penalty : what it took off the rewards, (K,). eligible : bool
-        (K,). own : the policy's vector before the baseline was blended in, (K,). mean : predicted rewards, (K,).
-        played : (K,). bias : ``Misses.bias``.
+        x : float64 (d,). cost_usd : predicted, (K,). eligible : bool (K,). own : the policy's vector before the
+        baseline was blended in, (K,). mean : predicted rewards, (K,). played : (K,). bias : ``Misses.bias``.
         """
-        self.window.add(x, cost_usd, penalty, eligible, own)
+        self.window.add(x, cost_usd, eligible, own)
         self.decisions += 1
         if eligible[self.baseline]:
             self.baseline_is_back()
@@ -185,7 +235,7 @@ class Promise:
         slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
         bias = misses.bias(bias_prior(since_alarm))
-        excess = max(candidates.exploration_loss(self.window.recent()), 0.0) if self.decisions > 1 else 0.0
+        excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
         steepest = max(STEEPEST * allowed, 0.02)
         away = not self.window.was_eligible(self.baseline)
         best = Terms(
@@ -250,7 +300,7 @@ class _Candidates:
     """The window under today's posterior: what each price would play, lose and save."""
 
     def __init__(self, window: Window, posterior: Posterior, baseline: int) -> None:
-        self._x, self._cost, self._eligible = window.x, window.cost_usd, window.eligible
+        self._x, self._cost, self._eligible, self._own = window.x, window.cost_usd, window.eligible, window.own
         mean = self._x @ posterior.coefficients().T + posterior.centre * self._x[:, :1]
         self._mean = np.clip(mean, 0.0, 1.0)
         self._rows = np.arange(self._mean.shape[0])
@@ -265,11 +315,10 @@ class _Candidates:
         arms: IntArray = np.where(self._eligible, self._mean - price * self._cost, -np.inf).argmax(axis=1)
         return arms
 
-    def exploration_loss(self, seen: Recent) -> float:
-        """What the policy's own vectors lose at today's beliefs on the arms that are best at the price of then."""
-        mean = self._mean[seen.rows]
-        best = np.where(seen.eligible, mean - seen.penalty, -np.inf).argmax(axis=1)
-        return float((mean[np.arange(seen.rows.size), best] - (seen.own * mean).sum(axis=1)).mean())
+    def exploration_loss(self, price: float) -> float:
+        """What the policy's own vectors lose on its greedy arms at today's beliefs."""
+        greedy = self._greedy(price)
+        return float(self._mean[self._rows, greedy].mean() - (self._own * self._mean).sum(axis=1).mean())
 
     def ladder(self, steepest: float) -> Sequence[tuple[float, IntArray]]:
         """(price, arm of each row) for every price that plays something new; steepest : highest relative price."""

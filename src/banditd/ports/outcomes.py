@@ -57,7 +57,6 @@ class PromisedOutcome:
     x: FloatArray
     arms: tuple[str, ...]
     cost_usd: FloatArray
-    penalty: FloatArray
     mean: FloatArray
     probability: FloatArray
     own_probability: FloatArray

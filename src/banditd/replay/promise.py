@@ -51,7 +51,6 @@ class ReplayPromise:
         self._keeper.observe(
             case.context.x,
             cost_usd=decided.priced.cost_usd[0],
-            penalty=decided.priced.penalty[0],
             eligible=decided.admissions[0].arms,
             own=decided.scores.probability[0],
             mean=decided.scores.mean[0],

@@ -16,18 +16,17 @@ from banditd.deciding.promise import (
     COLD,
     CREDIT,
     LEAST_SHARE,
+    WINDOW,
     Misses,
     Promise,
     Terms,
     blended_share,
     reference_share,
 )
-from banditd.deciding.promise_window import RECENT, WINDOW
 from banditd.ope.reference import RatedDecision
 
 D = 6
 COSTS = np.array([0.001, 0.004, 0.02])
-FREE = np.zeros(3)
 BASELINE = 2
 
 
@@ -61,9 +60,8 @@ def watched(keep: float, mean: list[float], *, n: int = 80, played: FloatArray |
     for _ in range(n):
         own = np.eye(len(mean))[int(np.argmax(mean))]
         promise.observe(
-            context(generator), cost_usd=COSTS, penalty=FREE, eligible=everything, own=own, mean=np.array(mean),
-            played=vector,
-        )  # fmt: skip
+            context(generator), cost_usd=COSTS, eligible=everything, own=own, mean=np.array(mean), played=vector
+        )
     return promise
 
 
@@ -99,7 +97,6 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
         promise.observe(
             context(generator),
             cost_usd=COSTS,
-            penalty=FREE,
             eligible=np.array([True, False, False]),  # dearer arms are out
             own=np.array([1.0, 0.0, 0.0]),
             mean=np.array([0.8, 0.9, 0.9]),
@@ -118,29 +115,6 @@ def test_a_few_bad_first_answers_of_the_others_do_not_end_the_trying(keep: float
     assert terms.share == pytest.approx((1.0 - keep) * (1.0 + CREDIT / 300 / 0.9), rel=0.02)
     assert terms.saves_usd > 0.0
     assert 0.3 - terms.price_per_usd * COSTS[1] > 0.9 - terms.price_per_usd * COSTS[BASELINE]
-
-
-def test_exploring_costs_what_recent_vectors_lose_on_the_best_at_the_price_that_they_were_drawn_at() -> None:
-    mean = np.array([0.75, 0.1, 0.8])
-    belief, everything = posterior(mean.tolist(), deviation=1e-4), np.ones(3, dtype=bool)
-
-    def share_after(own: list[float], penalty: list[float], *, then: int) -> float:
-        promise, generator = watched(0.95, mean.tolist(), n=5), np.random.default_rng(2)
-        for vector, taken, n in ((own, penalty, 300), ([1.0, 0.0, 0.0], [0.0, 0.08, 0.4], then)):
-            for _ in range(n):
-                promise.observe(
-                    context(generator), cost_usd=COSTS, penalty=np.array(taken), eligible=everything,
-                    own=np.array(vector), mean=mean, played=np.eye(3)[BASELINE],
-                )  # fmt: skip
-        return promise.solve(belief, rated(1000), silence=0).share
-
-    exploring, greedy = [0.6, 0.4, 0.0], [1.0, 0.0, 0.0]
-    steep = [0.02, 0.08, 0.4]  # the first is the best there
-    assert share_after(exploring, steep, then=0) < 0.3 < share_after(greedy, steep, then=0)
-    # What was explored long ago is no matter; nor is it exploring to draw the best of a price that has changed since.
-    whole = pytest.approx(share_after(greedy, steep, then=0), rel=1e-3)
-    assert share_after(exploring, steep, then=RECENT) == whole
-    assert share_after([0.0, 1.0, 0.0], [1.0, 0.0, 1.0], then=0) == whole
 
 
 def test_with_all_to_be_kept_only_the_least_share_is_tried() -> None:
@@ -197,7 +171,6 @@ def test_a_baseline_that_is_away_leaves_the_policy_alone() -> None:
     promise.observe(
         context(np.random.default_rng(1)),
         cost_usd=COSTS,
-        penalty=FREE,
         eligible=np.array([True, True, False]),
         own=np.array([1.0, 0.0, 0.0]),
         mean=np.array([0.7, 0.1, 0.8]),
@@ -237,15 +210,8 @@ def test_the_standard_error_is_that_of_the_posterior() -> None:
         x = context(generator)
         x[1:] /= np.sqrt(D)
         rows.append(x)
-        promise.observe(
-            x,
-            cost_usd=COSTS,
-            penalty=FREE,
-            eligible=np.ones(3, dtype=bool),
-            own=np.array([1.0, 0.0, 0.0]),
-            mean=np.full(3, 0.5),
-            played=np.array([0.0, 0.0, 1.0]),
-        )
+        promise.observe(x, cost_usd=COSTS, eligible=np.ones(3, dtype=bool), own=np.array([1.0, 0.0, 0.0]),
+                        mean=np.full(3, 0.5), played=np.array([0.0, 0.0, 1.0]))  # fmt: skip
     terms = promise.solve(belief, rated(100), silence=0)
     xs = np.stack(rows)
     mean = np.clip(xs @ belief.coefficients().T + belief.centre * xs[:, :1], 0.0, 1.0)
