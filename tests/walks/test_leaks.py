@@ -50,6 +50,7 @@ RULES = {
     "rollup": "arms and buckets, which the job rollup makes coarser",
     "arm_total": "one an arm and writer",
     "cluster_stat": "one a cluster, arm and writer",
+    "context_value": "15 a context tag",
     "delay_count": "one a policy and bin",
     "row_count": "one a table and writer",
     # Bounded by tags and values with places: 16 tags of a policy, 100 values of a tag.

@@ -20,6 +20,7 @@ class FoldItem:
         draw says nothing about them (kept by a session). estimated : whether ``contribution`` is in the sums of
         fixed arms.
     generations : of the arms of its policy when it was made, where they had had more than one.
+    inherited : made under a schema that the present one extends, and widened to that: its clusters do not move.
     others : active events of arms that did not serve it, by arm. other_contributions : what it has put into the
         statistics of such arms until now.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
@@ -41,6 +42,7 @@ class FoldItem:
     predicted: tuple[tuple[str, float, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
+    inherited: bool = False
     damage: str | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
