@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
+from banditd.core.long_json import encode_pieces
 from banditd.core.types import Query, Turn
 from banditd.services.conversation_names import ConversationNames
 from banditd.web.gateway.conversations import Conversation, read_conversation
@@ -73,7 +74,7 @@ def session_of(
         return Session(stated, stated)
     named = _named(headers, body)
     users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
-    setting = b"" if named else conversation.setting + to_json(users)
+    setting = b"" if named else conversation.setting + encode_pieces(users, to_json)
     name = names.name(key_name, named or "", setting, conversation.opening)
     return Session(named or name, name)
 
@@ -97,7 +98,8 @@ def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
     if given := _label(body.get("prompt_cache_key")):
         return given
     user_id = _metadata(body).get("user_id")
-    found = _USER_ID.search(user_id) if isinstance(user_id, str) else None
+    # The end of it: what is longer than a label names nothing, and all of it may be long.
+    found = _USER_ID.search(user_id[-2 * MAX_LABEL :]) if isinstance(user_id, str) else None
     return None if found is None else _label(found[1])
 
 
