@@ -147,6 +147,8 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
         receipt = await reward(daemon, one, 1.0, arm="large")
         assert (receipt.status, receipt.arm, receipt.duplicate) == ("recorded", "large", False)
     assert await contributions(daemon, ids[3]) == {"large": (1.0, 1.0)}
+    for outcome, times in (("recorded", 2), ("other_arm", 4)):
+        assert f'banditd_rewards_total{{outcome="{outcome}"}} {times}.0' in daemon.metrics.render().decode()
     assert sums(daemon, "large") == (4.0, 4.0)
     assert await statistics(daemon, database_url) == before
     assert (state.arm_changes.to_dict(), state.folded) == (changes, rewarded)
@@ -259,6 +261,21 @@ async def test_a_learner_of_another_schema_sets_it_aside(open_daemon: OpenDaemon
         assert (await refolded(daemon)).agrees
     async with open_daemon() as daemon:
         assert await contributions(daemon, made) == {"large": (1.0, 1.0)}
+        assert (await refolded(daemon)).agrees
+
+
+async def test_a_schema_that_adds_columns_goes_on_with_it(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await leads(daemon)
+        learned_before, queued = [await route(daemon, candidates=("small",)) for _ in range(2)]
+        await reward(daemon, learned_before, 1.0, arm="large")
+        await contributions(daemon, learned_before)
+        await daemon.learner.stop()
+        await reward(daemon, queued, 1.0, arm="large")
+    async with open_daemon(context_tags=["task"]) as daemon:
+        await reward(daemon, learned_before, 0.5, arm="large")
+        assert await contributions(daemon, queued) == {"large": (1.0, 1.0)}
+        assert sums(daemon, "large") == (2.0, 1.5)
         assert (await refolded(daemon)).agrees
 
 
