@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text
 
 from banditd.core.errors import ConfigurationError
 from banditd.storage import dialect, head_revision, migrate, open_storage
-from banditd.storage.migrate import current_revision
+from banditd.storage.migrate import _config, current_revision
 from banditd.storage.schema import metadata
 
 
@@ -105,8 +106,6 @@ def _row_then(connection, then, name):
 def test_migrating_down_and_up_again_keeps_the_children(empty_database_url, connect):
     from alembic import command
 
-    from banditd.storage.migrate import _config
-
     migrate(empty_database_url)
     with connect() as connection:
         for table in ("decision", "reward_event"):
@@ -176,6 +175,8 @@ def test_every_revision_can_be_read_in_order():
     folder = Path(__file__).parents[2] / "migrations" / "versions"
     names = sorted(path.name for path in folder.glob("*.py"))
     assert [name[:4] for name in names] == [f"{i:04d}" for i in range(1, len(names) + 1)]
-    assert head_revision() == names[-1][:4]
+    script = ScriptDirectory.from_config(_config())
+    assert head_revision() == script.get_current_head() == names[-1][:4]
+    assert {one.revision for one in script.walk_revisions()} == {name[:4] for name in names}
     for name, before in zip(names[1:], names, strict=False):
         assert f'down_revision = "{before[:4]}"' in (folder / name).read_text(encoding="utf-8")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -175,6 +177,22 @@ def test_the_line_that_says_where_it_serves_is_the_last_of_the_start(start: Star
     before = lines[: next(n for n, line in enumerate(lines) if line.startswith("banditd serves on"))]
     assert len(before) < 10
     assert any('"server.started"' in line for line in before)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
+def test_standard_streams_that_are_closed_are_nobodys(tmp_path: Path, closed: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["-m", "banditd", "serve", "--port", str(port), "--database", f"sqlite:///{tmp_path}/b.db"]
+    process = subprocess.Popen(["/bin/sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, *command], cwd=ROOT)
+    while process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health/liveness") as up:
+            assert up.status == 200
+            process.send_signal(signal.SIGTERM)
+            break
+        time.sleep(0.05)
+    assert process.wait() == 0
 
 
 def test_an_open_daemon_without_names_says_which_setting_to_change(start: Start) -> None:

@@ -28,6 +28,9 @@ RULES = {
     "attempt": WITH_ITS_DECISION,
     "contribution": WITH_ITS_DECISION,
     "fold_queue": WITH_ITS_DECISION,
+    "arm_reward": WITH_ITS_DECISION,
+    "arm_contribution": WITH_ITS_DECISION,
+    "arm_fold_queue": WITH_ITS_DECISION,
     "idempotency_key": "retention deletes it after jobs.idempotency_s, or with its decision",
     "session": "retention deletes it with the decisions of its age",
     "sum_entry": "the job sums adds it up and deletes it",
@@ -50,6 +53,7 @@ RULES = {
     "rollup": "arms and buckets, which the job rollup makes coarser",
     "arm_total": "one an arm and writer",
     "cluster_stat": "one a cluster, arm and writer",
+    "context_value": "15 a context tag",
     "delay_count": "one a policy and bin",
     "row_count": "one a table and writer",
     # Bounded by tags and values with places: 16 tags of a policy, 100 values of a tag.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select, update
 from tests.walks.conftest import OpenDaemon, leads
 from tests.walks.test_repair import change, counted
 from tests.walks.test_reward_walk import learned, refolded, reward, route
@@ -147,6 +147,8 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
         receipt = await reward(daemon, one, 1.0, arm="large")
         assert (receipt.status, receipt.arm, receipt.duplicate) == ("recorded", "large", False)
     assert await contributions(daemon, ids[3]) == {"large": (1.0, 1.0)}
+    for outcome, times in (("recorded", 2), ("other_arm", 4)):
+        assert f'banditd_rewards_total{{outcome="{outcome}"}} {times}.0' in daemon.metrics.render().decode()
     assert sums(daemon, "large") == (4.0, 4.0)
     assert await statistics(daemon, database_url) == before
     assert (state.arm_changes.to_dict(), state.folded) == (changes, rewarded)
@@ -156,6 +158,12 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
         assert row["arm_rewards"] == [{"arm": "large", "reward": 1.0, "weight": 1.0}]
     await integrity(daemon)
     assert (await refolded(daemon)).agrees
+    change(database_url, lambda c: c.execute(update(arm_contribution).values(reward=0.5)))
+    with pytest.raises(AssertionError, match="4 of 4 sampled decisions"):
+        await integrity(daemon)
+    report = await refolded(daemon)
+    assert {damage.table for damage in report.damages} == {"arm_contribution"}
+    change(database_url, lambda c: c.execute(update(arm_contribution).values(reward=1.0)))
 
 
 async def statistics(daemon: Daemon, url: str) -> Any:
@@ -256,6 +264,21 @@ async def test_a_learner_of_another_schema_sets_it_aside(open_daemon: OpenDaemon
         assert (await refolded(daemon)).agrees
 
 
+async def test_a_schema_that_adds_columns_goes_on_with_it(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await leads(daemon)
+        learned_before, queued = [await route(daemon, candidates=("small",)) for _ in range(2)]
+        await reward(daemon, learned_before, 1.0, arm="large")
+        await contributions(daemon, learned_before)
+        await daemon.learner.stop()
+        await reward(daemon, queued, 1.0, arm="large")
+    async with open_daemon(context_tags=["task"]) as daemon:
+        await reward(daemon, learned_before, 0.5, arm="large")
+        assert await contributions(daemon, queued) == {"large": (1.0, 1.0)}
+        assert sums(daemon, "large") == (2.0, 1.5)
+        assert (await refolded(daemon)).agrees
+
+
 def rows(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
@@ -266,6 +289,10 @@ async def test_an_older_replica_neither_learns_nor_loses_it(daemon: Daemon, data
     await daemon.learner.stop()
     for one in (made, pruned):
         await reward(daemon, one, 1.0, arm="large")
+    # They wait for a newer leader: nobody is taken to have stopped learning.
+    schemas = {"default": daemon.runtimes["default"].builder.schema.hash}
+    assert await daemon.storage.learning.waiting(schemas) == frozenset()
+    assert await daemon.storage.learning.queue_depth(schemas) == 2
     seen: list[int] = []
 
     def older(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from banditd.bandit.policies.view import PolicyView, cluster_columns, cluster_su
 from banditd.bandit.posterior.epochs import EpochSums
 from banditd.bandit.posterior.evidence import ArmEvidence, TuningTask
 from banditd.bandit.posterior.hyperparameters import CENTRE, Hyperparameters, centres
-from banditd.bandit.posterior.prior import Prior
+from banditd.bandit.posterior.prior import Prior, first_scales
 from banditd.bandit.posterior.ridge import REFACTOR_AFTER, Evidence, PooledRidge
 from banditd.bandit.posterior.statistics import ArmSums, check_row
 from banditd.bandit.snapshot import Snapshot
@@ -42,7 +42,7 @@ class PolicyState:
         self._epochs = EpochSums(schema.n_features, settings.epoch_discount, settings.live_epochs)
         known = {} if settings.prior is None else {arm: sums.n for arm, sums in settings.prior.arms.items()}
         self.arm_changes = ArmChanges(self._epochs, schema.n_features, known)
-        self._hyperparameters = _first_scales(schema, settings.prior)
+        self._hyperparameters = first_scales(schema, settings.prior)
         self._counts = RewardCounts()
         self._arms: tuple[ArmPrior, ...] = ()
         self._centres = np.zeros(0)
@@ -266,12 +266,16 @@ class PolicyState:
     ) -> PolicyState:
         """The state that ``segments``, ``hyperparameters_json`` and ``learner_json`` were taken from.
 
+        version : 0 where nothing of it is stored yet under this schema.
+
         Raises
         ------
         InvariantError : damaged bytes, or sums of another number of features.
         """
         state = cls(schema=schema, settings=settings, arms=arms)
         state.apply_segments(segments, version=version, hyperparameters=hyperparameters, learner=learner)
+        if version == 0:
+            state._epochs.touch_everything()
         return state
 
     def apply_segments(
@@ -383,11 +387,3 @@ class PolicyState:
             posterior=posterior,
             probe_share=self.arm_changes.probes(learned, self.folded) if watching else None,
         )
-
-
-def _first_scales(schema: FeatureSchema, prior: Prior | None) -> Hyperparameters:
-    """Those that were fitted with the prior, or what is assumed before any data."""
-    if prior is None:
-        return Hyperparameters.start(schema)
-    prior.check(schema)
-    return Hyperparameters.from_json(prior.hyperparameters, schema)

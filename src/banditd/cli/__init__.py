@@ -53,6 +53,7 @@ for command in (
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration."""
+    _fill_standard_streams()
     for name in SINGLE_THREADED:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -68,6 +69,16 @@ def main() -> None:
         # The reader of our output has gone (`banditd export | head`): not worth a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
+
+
+def _fill_standard_streams() -> None:
+    """Open what was closed before we began: else a socket gets that number, and is taken for a standard stream."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free: this one.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r", encoding="utf-8"))
 
 
 def _say(error: BanditdError) -> None:

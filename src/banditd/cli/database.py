@@ -126,7 +126,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                         policy=name,
                         schema=runtime.builder.schema,
                         settings=runtime.config.settings,
-                        store=bench.storage.learning,
+                        store=bench.learning,
                         leases=bench.storage.leases,
                         jobs=bench.storage.jobs,
                         clock=bench.clock,
@@ -217,7 +217,7 @@ async def _export_prior(bench: Workbench, file: Path, policy: str) -> float:
     from banditd.services.upkeep.export import export_prior
 
     runtime = _runtime(bench, policy)
-    prior = await export_prior(policy, runtime.builder.schema, runtime.config.settings, bench.storage.learning)
+    prior = await export_prior(policy, runtime.builder.schema, runtime.config.settings, bench.learning)
     write_prior(prior, file)
     return prior.rewards
 

@@ -86,11 +86,16 @@ def _source(data: ReplayData, pool: str | None, split: str | None) -> str:
 
 def _fitted(settings: Settings, policy: str, data: ReplayData, source: str) -> Prior:
     """Encode the prompts as the configured daemon would, and fit."""
+    from banditd.core.errors import ConfigurationError
     from banditd.daemon.runtimes import configured_maps
     from banditd.encoders.factory import load_encoder
     from banditd.features.context import ContextBuilder
     from banditd.replay import evaluation_prior
 
+    if settings.policies[policy].context_tags:
+        raise ConfigurationError(
+            f"policy {policy} has context_tags, which no prior file can serve: fit one for a policy without them"
+        )
     encoder = load_encoder(settings.encoder.model)
     builder = ContextBuilder(
         encoder_id=encoder.encoder_id,

@@ -35,12 +35,14 @@ class LiveDecider:
         self._prefix = f"replay-{secrets.token_hex(4)}"
         self._names: list[str] = []
         self._weight = 0.0
+        named = plan.options.context_tags
+        self._tags = plan.data.tags(named) if named else [{}] * plan.data.n_rows
 
     async def decide(self, row: Row) -> Served:
         """Route one prompt among this replay's own arms."""
         if not self._names:
             await self._begin()
-        body = self._body(row.prompt)
+        body = self._body(row)
         if row.warmup_arm is not None:
             body["candidates"] = [self._names[row.warmup_arm]]
         started = perf_counter()
@@ -104,7 +106,7 @@ class LiveDecider:
 
     async def _agree(self) -> None:
         """Check the daemon's kind, and find the weight that gives this replay's price of money."""
-        probe = {**self._body("probe"), "dry_run": True, "explain": True, "cost_weight": 1.0}
+        probe = {**self._body(Row(0, "probe")), "dry_run": True, "explain": True, "cost_weight": 1.0}
         answer = await self._client.route(probe)
         wanted = self._plan.options.policy
         if answer["policy_kind"] != wanted:
@@ -116,12 +118,12 @@ class LiveDecider:
         if self._plan.price and dearest["penalty"]:
             self._weight = self._plan.price * dearest["cost_usd"] / dearest["penalty"]
 
-    def _body(self, prompt: str) -> dict[str, Any]:
+    def _body(self, row: Row) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "input": prompt,
+            "input": row.prompt,
             "policy": self._policy,
             "candidates": self._names,
-            "tags": {"replay": self._prefix},
+            "tags": {**self._tags[row.index], "replay": self._prefix},
         }
         if self._plan.options.budget_usd is None:
             body["cost_weight"] = self._weight

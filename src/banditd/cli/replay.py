@@ -47,6 +47,10 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     "--price", multiple=True, metavar="ARM=IN,OUT",
     help="List price in dollars per million tokens, known in advance; may be repeated.",
 )  # fmt: skip
+@click.option(
+    "--context-tags", default="", metavar="LABEL,...",
+    help="Labels of prompts.jsonl that the policy sees as the caller's tags, category for example.",
+)  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds 0..S-1.")
 @click.option(
@@ -135,7 +139,7 @@ def replay(
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
-      banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --order source
+      banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --context-tags category
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
@@ -197,14 +201,23 @@ def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
 
 
 def _options(
-    *, budget: float | None, price: tuple[str, ...], feedback: tuple[str, ...], prior: Path | None, **given: Any
+    *,
+    budget: float | None,
+    price: tuple[str, ...],
+    feedback: tuple[str, ...],
+    prior: Path | None,
+    context_tags: str,
+    **given: Any,
 ) -> ReplayOptions:
     from banditd.daemon.prior_file import read_prior
     from banditd.replay import FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
     start = None if prior is None else read_prior(prior)
-    return ReplayOptions(budget_usd=budget, prices=_prices(price), feedback=sources, prior=start, **given)
+    labels = tuple(label.strip() for label in context_tags.split(",")) if context_tags else ()
+    return ReplayOptions(
+        budget_usd=budget, prices=_prices(price), feedback=sources, prior=start, context_tags=labels, **given
+    )
 
 
 def _in_process(options: ReplayOptions, show: Callable[[int, int], None]) -> ReplayReport:

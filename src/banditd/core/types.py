@@ -44,7 +44,7 @@ QUALITY_TIERS: Final[tuple[str, ...]] = get_args(QualityTier)
 class FeatureGroup:
     """A run of columns ``[start, stop)`` of the context vector that share one prior scale.
 
-    ``name`` is one of ``bias``, ``lexical``, ``embedding``, ``cluster``, ``caller``.
+    ``name`` is ``bias``, ``lexical``, ``embedding``, ``cluster``, ``caller``, or ``tag:`` and a tag's name.
     """
 
     name: str
@@ -58,8 +58,7 @@ class FeatureGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSchema:
-    """What a context vector means. Learned state belongs to exactly one ``hash``.
-
+    """What a context vector means. Learned state belongs to one ``hash``, and to schemas that name it in ``extends``.
     ``groups`` cover the columns without gaps, the first is ``bias`` (one column, always 1).
     """
 
@@ -71,6 +70,7 @@ class FeatureSchema:
     embedding_dimension: int
     n_clusters: int
     caller_features: tuple[str, ...] = ()
+    extends: tuple[str, ...] = ()  # the longest first
 
     @property
     def n_features(self) -> int:

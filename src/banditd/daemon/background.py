@@ -25,6 +25,7 @@ KEEP_BUDGETS_S = 2.0
 PRICES_S = 2.0
 SUMS_S = 1.0
 AMOUNTS_S = 5.0
+CONTEXT_VALUES_S = 1.0
 OBSERVE_S = 15.0
 
 
@@ -51,7 +52,7 @@ def make_jobs(
         retention_days=section.retention_days,
         idempotency_s=section.idempotency_s,
     )
-    integrity = Integrity(runtimes=runtimes, learning=storage.learning, sample=section.integrity_sample)
+    integrity = Integrity(runtimes=runtimes, learning=bench.learning, sample=section.integrity_sample)
     amounts = AmountModels(runtimes=runtimes, recent=storage.recent, arms=storage.arms)
 
     async def refit() -> None:
@@ -67,6 +68,7 @@ def make_jobs(
         Job(name="refit", run=refit, interval_s=section.refit_s, everywhere=True),
         Job(name="integrity", run=integrity.run, interval_s=section.integrity_s),
         Job(name="amounts", run=amounts.refresh, interval_s=AMOUNTS_S, everywhere=True),
+        Job(name="context_values", run=bench.context_values.keep, interval_s=CONTEXT_VALUES_S, everywhere=True),
         Job(name="prices", run=prices.look, interval_s=PRICES_S, everywhere=True),
         Job(name="budgets", run=budgets.run, interval_s=KEEP_BUDGETS_S, everywhere=True),
         Job(name="observe", run=gauges.run, interval_s=OBSERVE_S, everywhere=True),
@@ -82,7 +84,7 @@ def make_gauges(
         runtimes=bench.runtimes,
         totals=storage.reports,
         maintenance=storage.maintenance,
-        learning=storage.learning,
+        learning=bench.learning,
         exploration=reports,
         budgets=BudgetGauges(books=books, accounts=storage.budgets, clock=clock, metrics=metrics),
         clock=clock,

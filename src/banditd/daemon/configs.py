@@ -39,6 +39,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         breaker_errors=section.breaker_errors,
         breaker_s=section.breaker_s,
         caller_features=section.caller_features,
+        context_tags=section.context_tags,
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(_arm(name, arm) for arm in section.arms),
     )

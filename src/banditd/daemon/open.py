@@ -175,7 +175,7 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
     section = settings.learner
     return Learner(
         runtimes=bench.runtimes,
-        store=bench.storage.learning,
+        store=bench.learning,
         arms=bench.storage.arms,
         lease=LearnerLease(bench.storage.leases, bench.clock, bench.holder, lease_s=section.lease_s),
         clock=bench.clock,

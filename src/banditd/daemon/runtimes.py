@@ -25,7 +25,12 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
     return {
         name: PolicyRuntime(
             warm_started(config, settings.policies[name]),
-            ContextBuilder(encoder_id=encoder.encoder_id, maps=maps, caller_features=config.caller_features),
+            ContextBuilder(
+                encoder_id=encoder.encoder_id,
+                maps=maps,
+                caller_features=config.caller_features,
+                context_tags=config.context_tags,
+            ),
         )
         for name, config in policy_configs(settings).items()
     }

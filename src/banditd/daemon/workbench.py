@@ -12,7 +12,9 @@ from banditd.daemon.names import database_url, holder_name, writer_name
 from banditd.daemon.runtimes import make_runtimes
 from banditd.encoders.factory import open_encoder
 from banditd.obs.tracing import Tracing
-from banditd.ports import Encoder, Secrets
+from banditd.ports import Encoder, LearningStore, Secrets
+from banditd.services.learning.context_values import ContextValues
+from banditd.services.learning.inheriting import InheritingStore
 from banditd.services.policy import PolicyRuntime
 from banditd.settings import Settings
 from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
@@ -34,6 +36,8 @@ class Workbench:
 
     encoder: Encoder
     storage: Storage
+    learning: LearningStore
+    context_values: ContextValues
     runtimes: Mapping[str, PolicyRuntime]
     clock: SystemClock
     holder: str
@@ -65,9 +69,13 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
             )
         )
         clock = SystemClock()
+        context_values = ContextValues(runtimes=runtimes, store=storage.context_values)
+        await context_values.keep()
         yield Workbench(
             encoder=encoder,
             storage=storage,
+            learning=InheritingStore(storage.learning, {name: r.builder.schema for name, r in runtimes.items()}),
+            context_values=context_values,
             runtimes=runtimes,
             clock=clock,
             holder=holder_name(),

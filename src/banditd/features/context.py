@@ -1,6 +1,7 @@
 """Embedding, scalars and caller features to the context vector x. Not an encoder, and nothing is fitted here.
 
-x = bias | lexical scalars | whitened principal components | one-hot of the cluster | caller features.
+x = bias | lexical scalars | whitened principal components | one-hot of the cluster | caller features | one-hot of
+each context tag.
 Every group is scaled to be O(1) as a whole (its columns by one over the root of their number), so that one
 prior scale per group means the same for each; the learner tunes those scales by evidence.
 """
@@ -19,6 +20,7 @@ from banditd.core.errors import ConfigurationError, EmbeddingShapeError, Invalid
 from banditd.core.types import Context, FeatureGroup, FeatureSchema, FloatArray
 from banditd.features.lexical import LEXICAL_NAMES, lexical_facts, lexical_scalars
 from banditd.features.maps import CLIP, FeatureMaps
+from banditd.features.tags import PLACES, TagColumns
 
 _T = TypeVar("_T")
 CONTEXT_VERSION: Final = 2
@@ -30,7 +32,8 @@ class Described(NamedTuple):
     """What is known of one query.
 
     unit : its embedding at unit norm, None where there is none. counted : the lexical facts in the order of
-    ``LEXICAL_NAMES``, None without a text. facts : all by name. caller : (column, value) of its caller features.
+    ``LEXICAL_NAMES``, None without a text. facts : all by name. caller : (column, value) of its caller features and
+    context tags.
     """
 
     unit: FloatArray | None
@@ -47,14 +50,22 @@ class ContextBuilder:
     encoder_id : the running encoder; it must be the one that the maps were fitted with.
     maps : frozen feature maps.
     caller_features : names of the numbers a caller may send along; one that is not sent counts as 0.
+    context_tags : names of the tags whose values are features; a query without one has zeros there.
 
     Raises
     ------
     ConfigurationError
-        The maps belong to another encoder, or a caller feature is named twice or like a lexical scalar.
+        The maps belong to another encoder, a caller feature is named twice or like a lexical scalar, or a tag twice.
     """
 
-    def __init__(self, *, encoder_id: str, maps: FeatureMaps, caller_features: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        encoder_id: str,
+        maps: FeatureMaps,
+        caller_features: tuple[str, ...] = (),
+        context_tags: tuple[str, ...] = (),
+    ) -> None:
         if maps.encoder_id != encoder_id:
             raise ConfigurationError(
                 f"The feature maps were fitted for encoder {maps.encoder_id!r}, but {encoder_id!r} is running. "
@@ -63,8 +74,11 @@ class ContextBuilder:
         clash = set(caller_features) & set(LEXICAL_NAMES)
         if clash or len(set(caller_features)) != len(caller_features):
             raise ConfigurationError(f"Caller features need names of their own: {sorted(caller_features)}")
+        if len(set(context_tags)) != len(context_tags):
+            raise ConfigurationError(f"Context tags are named once each: {list(context_tags)}")
         self._maps = maps
-        self.schema = _describe(encoder_id, maps, caller_features)
+        self.tag_columns = TagColumns(context_tags)
+        self.schema = _describe(encoder_id, maps, caller_features, context_tags)
         self._caller = {name: index for index, name in enumerate(caller_features)}
         self._groups = {group.name: slice(group.start, group.stop) for group in self.schema.groups}
         n_lexical, n_components = len(LEXICAL_NAMES), maps.n_components
@@ -102,6 +116,7 @@ class ContextBuilder:
         turns: int = 1,
         tools: int = 0,
         caller: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Context:
         """Context of one query.
 
@@ -111,7 +126,7 @@ class ContextBuilder:
             their mean, which is 0.
         embedding : shape (dimension,), any scale; it is brought to unit norm.
         turns, tools : messages of the conversation, tools offered.
-        caller : caller features by name.
+        caller : caller features by name. tags : of the query; those that are no context tags say nothing.
 
         Returns
         -------
@@ -123,7 +138,7 @@ class ContextBuilder:
         EmbeddingShapeError, InvalidInputError
             The embedding has the wrong length, is zero or not finite; a caller feature is unknown or not finite.
         """
-        described = self.describe(text=text, embedding=embedding, turns=turns, tools=tools, caller=caller)
+        described = self.describe(text=text, embedding=embedding, turns=turns, tools=tools, caller=caller, tags=tags)
         return self.contexts([described])[0]
 
     def degraded(
@@ -148,6 +163,7 @@ class ContextBuilder:
         turns: int = 1,
         tools: int = 0,
         caller: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Described:
         """All that is looked at in one query by itself; arguments and errors as of ``build``.
 
@@ -159,7 +175,10 @@ class ContextBuilder:
         else:
             counted = lexical_facts(text, turns=turns, tools=tools)
             facts = dict(zip(LEXICAL_NAMES, counted, strict=True))
-        return Described(unit, counted, facts, self._caller_columns(facts, caller) if caller else ())
+        given = self._caller_columns(facts, caller) if caller else ()
+        if tags and self.tag_columns.tags:
+            given += self._tag_columns(tags)
+        return Described(unit, counted, facts, given)
 
     def contexts(self, described: Sequence[Described]) -> list[Context]:
         """The contexts of many queries, each as it would be alone."""
@@ -240,6 +259,20 @@ class ContextBuilder:
             found.append((self._groups["caller"].start + index, max(-CLIP, min(CLIP, math.asinh(number))) / root))
         return tuple(found)
 
+    def _tag_columns(self, tags: Mapping[str, str]) -> tuple[tuple[int, float], ...]:
+        """(column, 1) of each context tag that the query has."""
+        columns = self.tag_columns
+        return tuple(
+            (self._groups[tag_group(tag)].start + columns.place(tag, tags[tag]), 1.0)
+            for tag in columns.tags
+            if tag in tags
+        )
+
+
+def tag_group(tag: str) -> str:
+    """The name of the feature group that a context tag has."""
+    return f"tag:{tag}"
+
 
 def _known(values: Sequence[_T | None]) -> tuple[list[_T], list[int] | slice]:
     """Those that are there, and the rows that they belong to: all, mostly, which costs the least as a slice."""
@@ -253,7 +286,9 @@ def _through_float32(x: FloatArray) -> FloatArray:
     return x.astype(np.float32).astype(np.float64)
 
 
-def _describe(encoder_id: str, maps: FeatureMaps, caller_features: tuple[str, ...]) -> FeatureSchema:
+def _describe(
+    encoder_id: str, maps: FeatureMaps, caller_features: tuple[str, ...], context_tags: tuple[str, ...]
+) -> FeatureSchema:
     names: list[str] = []
     groups: list[FeatureGroup] = []
     for group, columns in (
@@ -262,18 +297,26 @@ def _describe(encoder_id: str, maps: FeatureMaps, caller_features: tuple[str, ..
         ("embedding", [f"component_{index}" for index in range(maps.n_components)]),
         ("cluster", [f"cluster_{index}" for index in range(maps.n_clusters)]),
         ("caller", [f"caller_{name}" for name in caller_features]),
+        *((tag_group(tag), [f"tag_{tag}_{place}" for place in range(PLACES + 1)]) for tag in context_tags),
     ):
         if columns:
             groups.append(FeatureGroup(group, len(names), len(names) + len(columns)))
             names += columns
-    identity = json.dumps([CONTEXT_VERSION, encoder_id, maps.hash, list(caller_features)])
+
+    def identity(tags: tuple[str, ...]) -> str:
+        stated: list[object] = [CONTEXT_VERSION, encoder_id, maps.hash, list(caller_features)]
+        if tags:
+            stated += [list(tags), PLACES]
+        return hashlib.sha256(json.dumps(stated).encode()).hexdigest()
+
     return FeatureSchema(
         version=CONTEXT_VERSION,
-        hash=hashlib.sha256(identity.encode()).hexdigest(),
+        hash=identity(context_tags),
         groups=tuple(groups),
         names=tuple(names),
         encoder_id=encoder_id,
         embedding_dimension=maps.dimension,
         n_clusters=maps.n_clusters,
         caller_features=caller_features,
+        extends=tuple(identity(context_tags[:count]) for count in reversed(range(len(context_tags)))),
     )

@@ -20,6 +20,7 @@ class FoldItem:
         draw says nothing about them (kept by a session). estimated : whether ``contribution`` is in the sums of
         fixed arms.
     generations : of the arms of its policy when it was made, where they had had more than one.
+    inherited : made under a schema that the present one extends, and widened to that: its clusters do not move.
     others : active events of arms that did not serve it, by arm. other_contributions : what it has put into the
         statistics of such arms until now.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
@@ -41,6 +42,7 @@ class FoldItem:
     predicted: tuple[tuple[str, float, float], ...] = ()
     estimated: bool = False
     retracted: bool = False
+    inherited: bool = False
     damage: str | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
@@ -147,7 +149,9 @@ class LearningStore(Protocol):
         """Rows of the queue; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
-        """Those of the policies (to the hash of their schema) that have rows in the queue; cheap at any length."""
+        """Those of the policies (to the hash of their schema) with rows in the queue that any learner, of an older
+        release too, would take; cheap at any length.
+        """
 
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from banditd.core.types import Context, FeatureSchema
@@ -11,14 +11,27 @@ from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps
 
 
-def build_contexts(prompts: Sequence[str], *, with_facts: bool) -> tuple[FeatureSchema, list[Context]]:
+def build_contexts(
+    prompts: Sequence[str],
+    *,
+    with_facts: bool,
+    context_tags: tuple[str, ...] = (),
+    tags: Sequence[Mapping[str, str]] = (),
+) -> tuple[FeatureSchema, list[Context]]:
     """The schema and one context per prompt.
 
     with_facts : keep the raw scalars (only ``rules`` policies read them, and they are bulky to send about).
+    context_tags : tags that are features, ``tags`` those of every prompt; values have their columns by first place.
     """
     encoder = load_static_encoder()
-    builder = ContextBuilder(encoder_id=encoder.encoder_id, maps=load_feature_maps(SHIPPED_FOLDER))
-    contexts = [builder.build(text=prompt, embedding=encoder.encode_now(prompt)) for prompt in prompts]
+    builder = ContextBuilder(
+        encoder_id=encoder.encoder_id, maps=load_feature_maps(SHIPPED_FOLDER), context_tags=context_tags
+    )
+    builder.tag_columns.give((tag, row[tag]) for row in tags for tag in context_tags if tag in row)
+    contexts = [
+        builder.build(text=prompt, embedding=encoder.encode_now(prompt), tags=tags[i] if tags else None)
+        for i, prompt in enumerate(prompts)
+    ]
     if not with_facts:
         contexts = [replace(context, facts={}) for context in contexts]
     return builder.schema, contexts

@@ -30,7 +30,8 @@ class ReplayData:
 
     score : float64 (n, K), NaN where missing. cost_usd : float64 (n, K), no NaN.
     category : intp (n,), split : tuple of n labels. prices : list price per arm where ``meta.json`` has one.
-    features : caller features by row. notes : what had to be assumed, for the report.
+    features : caller features by row. labels : all that a row of prompts holds; () where there are none.
+    notes : what had to be assumed, for the report.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ReplayData:
     split: tuple[str, ...]
     prices: Mapping[str, Price]
     features: tuple[Mapping[str, float], ...]
+    labels: tuple[Mapping[str, object], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -58,7 +60,27 @@ class ReplayData:
             category=self.category[rows],
             split=tuple(self.split[i] for i in rows),
             features=tuple(self.features[i] for i in rows),
+            labels=tuple(self.labels[i] for i in rows) if self.labels else (),
         )
+
+    def tags(self, names: Sequence[str]) -> list[dict[str, str]]:
+        """These labels of every row as a caller's tags; a row without one has no such tag.
+
+        Raises
+        ------
+        InvalidInputError : no row has a label of that name that is a text, a number or a truth value.
+        """
+        found = [
+            {name: str(label[name]) for name in names if isinstance(label.get(name), str | int | float)}
+            for label in self.labels
+        ]
+        for name in names:
+            if not any(name in tags for tags in found):
+                known = ", ".join(sorted({key for label in self.labels for key in label} - {"prompt", "id"}))
+                raise InvalidInputError(
+                    f"No row has the label {name!r}; labels here: {known or 'none'}.", field="/context_tags"
+                )
+        return found
 
     def rows_of(self, split: str) -> IntArray:
         """Indices of the rows of a split.
@@ -115,6 +137,7 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
         split=tuple(str(label.get("split") or "") for label in labels),
         prices=prices,
         features=tuple(_features(label, row) for row, label in enumerate(labels, start=1)),
+        labels=tuple(labels),
         notes=tuple(notes),
     )
     return data if scored.size == len(prompts) else data.take(scored)

@@ -41,7 +41,12 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
     """
     plan = make_plan(options)
     options.settings()
-    schema, contexts = build_contexts(plan.data.prompts, with_facts=options.policy == "rules")
+    schema, contexts = build_contexts(
+        plan.data.prompts,
+        with_facts=options.policy == "rules",
+        context_tags=options.context_tags,
+        tags=plan.data.tags(options.context_tags) if options.context_tags else (),
+    )
     if options.prior is not None:
         options.prior.check(schema)
     workers = options.workers or (1 if plan.decisions < _FEW else min(2, options.seeds, os.cpu_count() or 1))

@@ -30,6 +30,7 @@ class ReplayOptions:
     keep : share of the baseline's quality to be kept at the least cost, in [0.5, 1]; excludes both. baseline :
         one of ``BASELINES`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
+    context_tags : labels of the rows that the policy sees as the caller's tags.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
@@ -61,6 +62,7 @@ class ReplayOptions:
     keep: float | None = None
     baseline: str = "dearest"
     prices: Mapping[str, Price] = field(default_factory=dict)
+    context_tags: tuple[str, ...] = ()
     limit: int | None = None
     seeds: int = 1
     order: str = "shuffle"
@@ -79,6 +81,8 @@ class ReplayOptions:
         self._check_objective()
         if self.seeds < 1 or self.reward_delay < 0 or (self.limit is not None and self.limit < 1):
             raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
+        if len(set(self.context_tags)) != len(self.context_tags) or "" in self.context_tags:
+            raise InvalidInputError("context_tags are labels, each named once.", field="/context_tags")
         if self.order not in ORDERS:
             raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
         if self.warmup_split is not None and self.warmup_split == self.split:
@@ -139,6 +143,7 @@ class ReplayOptions:
         """What is simulated around the policy: ``conditions`` of the report."""
         prior = self.scaled_prior()
         return {
+            "context_tags": list(self.context_tags),
             "reward_delay": self.reward_delay,
             "reward_rate": self.reward_rate,
             "feedback": [source.fields() for source in self.feedback],

@@ -77,6 +77,7 @@ class PolicyConfig:
     breaker_errors: int = 5
     breaker_s: float = 30.0
     caller_features: tuple[str, ...] = ()
+    context_tags: tuple[str, ...] = ()
     rewards: RewardRules = field(default_factory=RewardRules)
     seed_arms: tuple[Arm, ...] = ()
 
@@ -127,8 +128,15 @@ class PolicyRuntime:
 
     def described(self, query: Query, embedding: FloatArray | None) -> Described:
         """What the features of a query are made of; ``embedding`` None: of its text alone (degraded)."""
+        if query.tags and not query.dry_run:
+            self.builder.tag_columns.note(query.tags)
         return self.builder.describe(
-            text=query.text, embedding=embedding, turns=query.turns, tools=query.tools, caller=query.features
+            text=query.text,
+            embedding=embedding,
+            turns=query.turns,
+            tools=query.tools,
+            caller=query.features,
+            tags=query.tags,
         )
 
     def publish(self, snapshot: Snapshot, now_us: int) -> None:

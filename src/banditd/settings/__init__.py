@@ -50,8 +50,7 @@ OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
 Scope = Literal["route", "reward", "reward:own", "read", "chat", "admin"]
-
-
+ContextTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
 HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
 
 
@@ -206,6 +205,9 @@ class PolicySettingsSection(Section):
     caller_features: tuple[str, ...] = Field(
         (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
     )
+    context_tags: tuple[ContextTag, ...] = Field(
+        (), max_length=4, description="tags whose values are features of a query; see docs/learning.md"
+    )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
@@ -215,6 +217,12 @@ class PolicySettingsSection(Section):
     def _consistent(self) -> PolicySettingsSection:
         if self.prior_worth_rewards is not None and self.prior_file is None:
             raise ValueError("prior_worth_rewards says what prior_file is worth: give that too, or neither")
+        if self.context_tags and self.prior_file is not None:
+            raise ValueError(
+                "context_tags and prior_file exclude each other: a prior file knows no columns of this daemon's tags"
+            )
+        if len(set(self.context_tags)) != len(self.context_tags):
+            raise ValueError("context_tags names a tag twice")
         names = [arm.arm for arm in self.arms]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

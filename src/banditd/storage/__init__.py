@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
+from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.jobs import SqlJobStore
@@ -50,6 +51,7 @@ class Storage:
     journal: SumJournal
     switches: SqlSwitchStore
     tags: SqlTagReader
+    context_values: SqlContextValues
 
 
 @asynccontextmanager
@@ -88,4 +90,5 @@ async def open_storage(
             journal=journal,
             switches=SqlSwitchStore(database),
             tags=SqlTagReader(database, journal),
+            context_values=SqlContextValues(database),
         )

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import functools
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 
 from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
 from banditd.storage import dialect
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _WAIT_S: Final = 60.0
 """How long a replica waits on SQLite for another one that migrates."""
+_VERSION_TABLE: Final = "alembic_version"
 _INSTALLED: Final = Path(__file__).resolve().parents[1] / "_migrations"
 _SOURCE: Final = Path(__file__).resolve().parents[3] / "migrations"
 
@@ -50,6 +50,9 @@ def migrate(url: str, revision: str = "head") -> str:
             if revision == "head" and found == head_revision():
                 return found
             _refuse_unknown(found)
+            # Nothing of it is loaded where nothing has to be migrated: a daemon starts sooner.
+            from alembic import command  # noqa: PLC0415
+
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
@@ -77,12 +80,14 @@ async def migrate_async(url: str, revision: str = "head") -> str:
 @functools.cache
 def head_revision() -> str:
     """The revision that this release of banditd needs."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return max(_revisions())
 
 
 def current_revision(connection: Connection) -> str:
     """The revision of a database; empty when it has never been migrated."""
-    return MigrationContext.configure(connection).get_current_revision() or ""
+    if not inspect(connection).has_table(_VERSION_TABLE):
+        return ""
+    return connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar() or ""  # noqa: S608
 
 
 def check_revision(connection: Connection) -> None:
@@ -97,7 +102,13 @@ def check_revision(connection: Connection) -> None:
 
 def is_known_revision(revision: str) -> bool:
     """Whether this release knows that schema; a later release's it does not."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision in _revisions()
+
+
+@functools.cache
+def _revisions() -> frozenset[str]:
+    """All of this release: the numbers with which the files of the migrations begin."""
+    return frozenset(path.name[:4] for path in (migrations_folder() / "versions").glob("[0-9]*_*.py"))
 
 
 def _refuse_unknown(revision: str) -> None:
@@ -109,6 +120,8 @@ def _refuse_unknown(revision: str) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -41,13 +41,15 @@ def depth(connection: Connection, schemas: Mapping[str, str] | None) -> int:
 
 
 def waiting(connection: Connection, schemas: Mapping[str, str]) -> frozenset[str]:
-    """Those of the policies (to the hash of their schema) that have rows."""
+    """Those of the policies (to the hash of their schema) that have rows which any learner would take.
+
+    Rows of other arms wait while an older replica leads: nothing is wrong with that.
+    """
     return frozenset(
         policy
         for policy, schema_hash in schemas.items()
-        for queue in QUEUES
         if connection.execute(
-            select(queue.c.queue_id).where(or_(*_queued_for(queue, policy, schema_hash))).limit(1)
+            select(fold_queue.c.queue_id).where(or_(*_queued_for(fold_queue, policy, schema_hash))).limit(1)
         ).first()
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.replay.conftest import WriteFolder
 
 from banditd.bandit import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
@@ -263,3 +264,27 @@ def test_one_row_one_arm_and_missing_scores_still_give_a_report(write_folder) ->
     report = run(ReplayOptions(directory=sparse, seeds=2, workers=1, reward_delay=100))
     assert json.loads(report.to_json())["rows"] == 40
     assert "NaN" not in report.to_json()
+
+
+def test_labels_are_what_a_caller_says_and_no_text_shows(write_folder: WriteFolder) -> None:
+    generator = np.random.default_rng(0)
+    team = generator.integers(0, 2, 500)
+    folder = write_folder(
+        [{"prompt": f"Answer number {i}", "category": f"team {t}"} for i, t in enumerate(team.tolist())],
+        {
+            name: (generator.random(500) < np.where(team == best, 0.9, 0.3)).astype(int).tolist()
+            for best, name in enumerate(("one", "other"))
+        },
+        {},
+    )
+    headroom = {}
+    for tags in ((), ("category",)):
+        content = run(ReplayOptions(directory=folder, workers=1, context_tags=tags)).content
+        assert content["conditions"]["context_tags"] == list(tags)  # type: ignore[index]
+        headroom[tags] = content["headroom_score"]["last_third"]  # type: ignore[index]
+    assert headroom["category",] > 0.8
+    assert headroom[()] < 0.4
+    with pytest.raises(InvalidInputError, match="No row has the label 'user'; labels here: category"):
+        run(ReplayOptions(directory=folder, context_tags=("user",)))
+    with pytest.raises(InvalidInputError, match="each named once"):
+        ReplayOptions(directory=folder, context_tags=("category", "category"))

@@ -5,9 +5,8 @@ from collections import Counter
 
 import pytest
 
-from banditd.simulate.families import FAMILIES, draw
+from banditd.simulate.families import FAMILIES, SLOTS, draw
 from banditd.simulate.grammar import expand
-from banditd.simulate.words import SLOTS
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))

@@ -135,6 +135,10 @@ class EpochSums:
         self._dropped.clear()
         return changed, dropped
 
+    def touch_everything(self) -> None:
+        """Let the next ``take_changes`` name every segment."""
+        self._touched.update(self._segments)
+
     def load(self, arm: str, label: int, data: bytes) -> None:
         """Put a stored segment in place of the one here. Raises InvariantError where it is damaged."""
         try:

@@ -161,6 +161,14 @@ class Prior:
         return prior
 
 
+def first_scales(schema: FeatureSchema, prior: Prior | None) -> Hyperparameters:
+    """Those that were fitted with the prior, or what is assumed before any data."""
+    if prior is None:
+        return Hyperparameters.start(schema)
+    prior.check(schema)
+    return Hyperparameters.from_json(prior.hyperparameters, schema)
+
+
 def _softened(hyperparameters: str, share: float) -> str:
     """Scales and noises between what is assumed before any data (share 0) and the fitted ones (1), by logarithm."""
     if share == 1.0:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from banditd.core.errors import ConfigurationError
-from banditd.encoders.building.phrases import PATTERNS, SLOTS
 
+_PHRASES: Final = Path(__file__).resolve().parents[2] / "assets" / "phrases.json"
 PROMPTS_NAME: Final = "prompts.jsonl.gz"
 _SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".txt", ".txt.gz")
 
@@ -70,9 +70,10 @@ def made_up_prompts(count: int, *, seed: int) -> list[str]:
     Benchmarks hold few of these, live traffic many; without them such queries would share one cluster.
     """
     draw = random.Random(seed)
-    slots = {name: list(values) for name, values in SLOTS.items()}
+    phrases = json.loads(_PHRASES.read_text(encoding="utf-8"))
+    patterns, slots = phrases["patterns"], phrases["slots"]
     prompts = []
     for index in range(count):
-        pattern = PATTERNS[index % len(PATTERNS)]
+        pattern = patterns[index % len(patterns)]
         prompts.append(pattern.format_map({name: draw.choice(values) for name, values in slots.items()}))
     return prompts

@@ -141,7 +141,7 @@ def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDe
 def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None) -> StatDelta:
     return StatDelta(
         arm=_learned(item, c.arm),
-        cluster=item.cluster,
+        cluster=None if item.inherited else item.cluster,
         created_at_us=item.created_at_us,
         rewards=sign,
         weight=sign * c.weight,

@@ -182,7 +182,7 @@ class _Refold:
         elif counted is not None:
             self._note_estimated(item, counted)
         self._compare_others(item, others, counted_others)
-        self.recount.add(item, counted, own=True)
+        self.recount.add(item, counted, own=not item.inherited)
 
     def report(
         self, policy: str, *, segments: int, difference: float, damages: list[Damage], complete: bool

@@ -217,7 +217,7 @@ class RewardService:
             elif outcome.duplicate:
                 label = "duplicate"
             else:
-                label = outcome.status
+                label = outcome.status if outcome.arm is None else "other_arm"
                 recorded |= outcome.status == "recorded"
             self._metrics.count(self._metrics.rewards, label)
         if recorded:

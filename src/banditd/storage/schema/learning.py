@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    UniqueConstraint,
+    false,
+)
 
 from banditd.storage.schema.columns import (
     decision_key,
@@ -170,6 +181,17 @@ snapshot: Final = Table(
     text_column("learner"),
     Column("folded", Integer, nullable=False),
     time_column("created_at_us"),
+)
+
+# Which column of the context a value of a context tag has: never changed, never deleted.
+context_value: Final = Table(
+    "context_value",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("tag", primary_key=True),
+    text_column("value", primary_key=True),
+    Column("place", Integer, nullable=False),
+    UniqueConstraint("policy", "tag", "place"),
 )
 
 # ---------------------------------------------------------------- sums for reports

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_core import to_json
 
+from banditd.core.long_json import encode_pieces
 from banditd.core.types import Query, Turn
 from banditd.services.conversation_names import ConversationNames
 from banditd.web.gateway.conversations import Conversation, read_conversation
@@ -29,23 +30,26 @@ def in_conversation(
     names: ConversationNames | None,
     *,
     cache_s: float,
+    in_pieces: bool = False,
 ) -> Query:
-    """The query with its session, its turn and its reference, from all that the request tells of them.
+    """The query, with its session, its turn and its reference set from all that the request tells of them.
 
     headers : names in lower case. cache_s : how long a model is believed to have a conversation in its prompt cache.
+    in_pieces : the body is large, and this is not the event loop.
     """
-    reference = reference_of(query.reference, headers, body)
+    query.reference = reference_of(query.reference, headers, body)
     if names is None:
-        return replace(query, reference=reference)
-    conversation = read_conversation(body)
+        return query
+    conversation = read_conversation(body, in_pieces=in_pieces)
     session = session_of(query.session_id, headers, body, conversation, names, query.key_name)
-    turn = Turn(
+    query.session_id = session.session_id
+    query.turn = Turn(
         conversation=session.conversation,
         open=conversation.open,
         sent_share=conversation.sent_share,
         cache_s=cache_s,
     )
-    return replace(query, reference=reference, session_id=session.session_id, turn=turn)
+    return query
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def session_of(
         return Session(stated, stated)
     named = _named(headers, body)
     users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
-    setting = b"" if named else conversation.setting + to_json(users)
+    setting = b"" if named else conversation.setting + encode_pieces(users, to_json)
     name = names.name(key_name, named or "", setting, conversation.opening)
     return Session(named or name, name)
 
@@ -97,7 +101,8 @@ def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
     if given := _label(body.get("prompt_cache_key")):
         return given
     user_id = _metadata(body).get("user_id")
-    found = _USER_ID.search(user_id) if isinstance(user_id, str) else None
+    # The end of it: what is longer than a label names nothing, and all of it may be long.
+    found = _USER_ID.search(user_id[-2 * MAX_LABEL :]) if isinstance(user_id, str) else None
     return None if found is None else _label(found[1])
 
 

@@ -75,15 +75,15 @@ class RequestModel(BaseModel):
 
 
 class AnswerModel(BaseModel):
-    """Base of all answers: a description, not a serialiser."""
+    """Base of all answers: a description, not a serialiser, so nothing is built of it before somebody reads it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class OpenAnswerModel(BaseModel):
     """An answer that may carry more than is listed."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class ParameterModel(BaseModel):

@@ -1,0 +1,130 @@
+"""Tags as context: their columns outlive restarts, and what was learned before goes on when tags are added."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import numpy as np
+import pytest
+from tests.walks.conftest import OpenDaemon, leads, make_settings
+from tests.walks.test_reward_walk import learned, refolded, reward, route
+
+from banditd.daemon.open import Daemon
+from banditd.daemon.workbench import open_workbench
+from banditd.features.tags import PLACES
+from banditd.services.learning.rebuild import RebuildReport, rebuild
+
+TASK = {"context_tags": ["task"]}
+
+
+async def place_of(daemon: Daemon, value: str) -> int:
+    """The column of the tag ``task`` that a query with this value has."""
+    await route(daemon, tags={"task": value})
+    builder = daemon.runtimes["default"].builder
+    x = builder.build(text="?", embedding=np.eye(1, builder.schema.embedding_dimension)[0], tags={"task": value}).x
+    [column] = np.flatnonzero(x[builder.schema.groups[-1].start :])
+    return int(column)
+
+
+def sums(daemon: Daemon) -> dict[str, tuple[float, float]]:
+    """Per arm (weight, weighted reward) that count."""
+    state = daemon.runtimes["default"].learned
+    found = {arm.arm: state.sums(arm.arm) for arm in state.arms}
+    return {arm: (total.weight, total.wr) for arm, total in found.items() if total.weight}
+
+
+async def test_a_value_keeps_its_column_over_restarts_and_on_every_replica(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(**TASK) as one, open_daemon(**TASK) as two:
+        assert await place_of(one, "sql") == PLACES  # nobody has a column for it yet
+        await one.jobs.run_now("context_values")
+        assert await place_of(two, "chat") == PLACES
+        await two.jobs.run_now("context_values")
+        await one.jobs.run_now("context_values")
+        for daemon in (one, two):
+            assert [await place_of(daemon, value) for value in ("sql", "chat")] == [0, 1]
+    async with open_daemon(**TASK) as again:
+        assert [await place_of(again, value) for value in ("chat", "sql", "new")] == [1, 0, PLACES]
+
+
+async def test_what_was_learned_before_goes_on_with_a_tag_added(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        kept, corrected, retracted, late = [await route(daemon) for _ in range(4)]
+        await reward(daemon, kept, 0.25)
+        await reward(daemon, corrected, 0.5)
+        receipt = await reward(daemon, retracted, 1.0)
+        await daemon.learner.drained()
+        before, d = sums(daemon), daemon.runtimes["default"].builder.schema.n_features
+    async with open_daemon(**TASK) as daemon:
+        assert daemon.runtimes["default"].learned.schema.n_features == d + PLACES + 1
+        assert sums(daemon) == before
+        assert (await refolded(daemon)).agrees  # though nothing is stored under this schema yet
+        await reward(daemon, corrected, 0.75)
+        await daemon.services.rewards.retract(receipt.reward_id)
+        await reward(daemon, late, 0.5)
+        await reward(daemon, await route(daemon, tags={"task": "sql"}), 1.0)
+        assert await learned(daemon) == (4.0, pytest.approx(0.25 + 0.75 + 0.5 + 1.0))
+        report = await refolded(daemon)
+        assert (report.decisions, report.skipped) == (5, 0)  # the one whose reward was taken back among them
+        assert report.agrees
+        after = sums(daemon)
+        await daemon.jobs.run_now("integrity")
+        assert {run["job"]: run["error"] for run in await daemon.storage.jobs.runs()}["integrity"] is None
+    async with open_daemon(context_tags=["task", "team"]) as daemon:  # and once more
+        assert sums(daemon) == after
+        await reward(daemon, await route(daemon, tags={"team": "core"}), 0.5)
+        await daemon.learner.drained()
+        assert (await refolded(daemon)).agrees
+
+
+async def test_a_replica_with_the_tag_follows_an_older_leader_until_it_leads(open_daemon: OpenDaemon) -> None:
+    async with AsyncExitStack() as stack:
+        older = await stack.enter_async_context(AsyncExitStack())
+        old = await older.enter_async_context(open_daemon())
+        await leads(old)
+        new = await stack.enter_async_context(open_daemon(**TASK))
+        theirs, mine = await route(old), await route(new, tags={"task": "sql"})
+        await reward(new, theirs, 0.5)
+        await reward(old, mine, 1.0)
+        await old.learner.drained()
+        while sums(new) != sums(old):  # noqa: ASYNC110 - it polls
+            await asyncio.sleep(0.01)
+        await reward(old, theirs, 0.25)
+        await old.learner.drained()
+        await older.aclose()
+        assert await learned(new) == (2.0, pytest.approx(1.25))
+        assert (await refolded(new)).agrees
+
+
+async def test_on_the_way_back_a_rebuild_learns_what_came_meanwhile(
+    open_daemon: OpenDaemon, database_url: str
+) -> None:
+    async with open_daemon() as daemon:
+        early, late = await route(daemon), await route(daemon)
+        await reward(daemon, early, 0.5)
+        await daemon.learner.drained()
+    async with open_daemon(**TASK) as daemon:
+        await reward(daemon, await route(daemon, tags={"task": "sql"}), 1.0)
+        await reward(daemon, late, 0.25)
+        await daemon.learner.drained()
+    async with open_workbench(make_settings(database_url)) as bench:
+
+        async def refold(*, write: bool) -> RebuildReport:
+            runtime = bench.runtimes["default"]
+            return await rebuild(
+                policy="default",
+                schema=runtime.builder.schema,
+                settings=runtime.config.settings,
+                store=bench.learning,
+                leases=bench.storage.leases,
+                jobs=bench.storage.jobs,
+                clock=bench.clock,
+                holder="test",
+                write=write,
+            )
+
+        assert not (await refold(write=False)).agrees  # the reward that came under the other schema
+        await refold(write=True)
+        assert (await refold(write=False)).agrees
+    async with open_daemon() as daemon:
+        assert sum(weight for weight, _ in sums(daemon).values()) == 2.0
