@@ -14,12 +14,12 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from bench import accounts, cold, flat, http, micro, pages  # noqa: E402 - after the threads are limited
+from bench import accounts, cold, flat, http, micro, pages, promised  # noqa: E402 - after the threads are limited
 from bench.load import tool  # noqa: E402
 from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PARTS = ("micro", "accounts", "cold", "http", "flat", "pages", "memory")
+PARTS = ("micro", "promise", "accounts", "cold", "http", "flat", "pages", "memory")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ def main() -> None:
 def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
     if part == "micro":
         return micro.measure(quick=quick)
+    if part == "promise":
+        return promised.measure(folder, quick=quick)
     if part == "accounts":
         return accounts.measure(quick=quick)
     if part == "cold":

@@ -6,6 +6,7 @@ import asyncio
 import json
 import statistics
 import time
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -14,7 +15,6 @@ from bench.load import Load, drive, tool
 from bench.table import Row
 
 SECTION = "The gateway beside a bare proxy and LiteLLM's proxy: speed (one process each, durable commit, 5 arms)"
-SLOW_EVENTS = 40  # of the model ok-slow: one every 50 ms, so every one is a read and a write of its own
 ASKED = [{"role": "user", "content": "Why is the sky blue, and the sunset red? Answer in three sentences, please."}]
 
 
@@ -22,26 +22,11 @@ def measure(subjects: list[Subject], *, quick: bool) -> list[Row]:
     """Rows of all parts. The first subject is the upstream itself."""
     calls = asyncio.run(_first_bytes(subjects, rounds=40 if quick else 200))
     rows = _latency_rows(subjects, calls)
-    chunks = {one.name: asyncio.run(_chunk_us(one, streams=30 if quick else 100)) for one in subjects[1:]}
-    bare_us = chunks["bare aiohttp proxy"]
-    for one in subjects[1:]:
-        ours = one.name == "banditd"
-        rows.append(
-            Row(
-                section=SECTION, name=f"{one.name}: processor time per streamed chunk", value=chunks[one.name],
-                unit="us", target=25.0 if ours else None,
-                note="one word every 50 ms a stream, so every chunk is a read and a write of its own",
-            )
-        )  # fmt: skip
-        if ours:
-            rows.append(
-                Row(
-                    section=SECTION, name="banditd: processor time that it adds to a streamed chunk",
-                    value=chunks[one.name] - bare_us, unit="us",
-                    note="above the bare proxy, which reads the chunk from a socket and writes it to another",
-                )
-            )  # fmt: skip
-    return rows + _throughput_rows(subjects, seconds=2.0 if quick else 5.0)
+    return (
+        rows
+        + _chunk_rows(subjects[1:], rounds=1 if quick else 4)
+        + _throughput_rows(subjects, seconds=2.0 if quick else 5.0)
+    )
 
 
 def body(subject: Subject, model: str, *, stream: bool) -> bytes:
@@ -86,16 +71,100 @@ def _latency_rows(subjects: list[Subject], taken: dict[str, list[float]]) -> lis
     return rows
 
 
-async def _chunk_us(subject: Subject, streams: int) -> float:
-    """Processor time for one more chunk: that of slow streams less that of as many short answers, in microseconds."""
+def _chunk_rows(subjects: list[Subject], rounds: int) -> list[Row]:
+    """The first subject is the bare proxy: what a chunk costs that is read from a socket and written to another."""
+    rows, bare_us = [], 0.0
+    for one in subjects:
+        idle = asyncio.run(_idle_share(one))
+        us = asyncio.run(_chunk_us(one, rounds, idle))
+        bare_us = bare_us or us
+        note = (
+            "of streams that are open, one word every 50 ms each, so that a chunk is a read and a write of its own; "
+        )
+        name, idle_ms = f"{one.name}: processor time per streamed chunk", f"{1e3 * idle:.0f}"
+        rows.append(
+            Row(
+                section=SECTION,
+                name=name,
+                value=us,
+                unit="us",
+                note=f"{note}{idle_ms} ms a second of idling left out",
+            )
+        )
+        if one.name == "banditd":
+            name = "banditd: processor time that it adds to a streamed chunk"
+            rows.append(
+                Row(
+                    section=SECTION,
+                    name=name,
+                    value=us - bare_us,
+                    unit="us",
+                    target=25.0,
+                    note="above the bare proxy",
+                )
+            )
+    return rows
+
+
+async def _idle_share(subject: Subject) -> float:
+    """Processor seconds that a second of idling takes: jobs that nobody asks for are no chunk's."""
     await _streams(subject, "ok", 5)
-    before_s = subject.server.cpu_s()
-    await _streams(subject, "ok", streams)
-    between_s = subject.server.cpu_s()
-    words = 5
-    await _streams(subject, "ok-slow", streams)
-    taken_s = (subject.server.cpu_s() - between_s) - (between_s - before_s)
-    return 1e6 * taken_s / (streams * (SLOW_EVENTS - words))
+    await asyncio.sleep(1.0)
+    before_s, seconds = subject.server.cpu_s(), 3.0
+    await asyncio.sleep(seconds)
+    return (subject.server.cpu_s() - before_s) / seconds
+
+
+async def _chunk_us(subject: Subject, rounds: int, idle_share: float, streams: int = 100) -> float:
+    """Processor time for one chunk while so many streams are open and none begins or ends, in microseconds."""
+    used_s = chunks = 0.0
+    for _ in range(rounds):
+        window = await _window(subject, streams)
+        if window is None:  # too slow to have them all open at once
+            return await _chunk_us(subject, rounds, idle_share, streams // 2)
+        used_s += window.cpu_s - idle_share * window.seconds
+        chunks += window.chunks
+    return 1e6 * used_s / max(1.0, chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """From the first chunk of the last stream to the end of the first."""
+
+    cpu_s: float
+    seconds: float
+    chunks: int
+
+
+async def _window(subject: Subject, streams: int) -> _Window | None:
+    begun, chunks = 0, 0
+    all_open, first_over = asyncio.Event(), asyncio.Event()
+
+    async def one(session: aiohttp.ClientSession, delay_s: float) -> None:
+        nonlocal begun, chunks
+        await asyncio.sleep(delay_s)
+        post = session.post(f"{subject.base}/chat/completions", data=body(subject, "ok-slow", stream=True))
+        async with post as answer:
+            answer.raise_for_status()
+            seen = 0
+            async for data in answer.content.iter_any():
+                begun += not seen
+                seen += data.count(b"data: ")
+                chunks += data.count(b"data: ")
+                if begun == streams:
+                    all_open.set()
+        first_over.set()
+
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+        running = [asyncio.create_task(one(session, number * 0.005)) for number in range(streams)]
+        await all_open.wait()
+        before_s, began_s, before = subject.server.cpu_s(), time.perf_counter(), chunks
+        whole = not first_over.is_set()
+        await first_over.wait()
+        window = _Window(subject.server.cpu_s() - before_s, time.perf_counter() - began_s, chunks - before)
+        await asyncio.gather(*running)
+    return window if (whole and window.seconds > 0.3) or streams <= 10 else None
 
 
 async def _streams(subject: Subject, model: str, count: int) -> None:

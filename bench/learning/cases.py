@@ -87,6 +87,11 @@ CASES: Final[tuple[Case, ...]] = (
     *_cases("mmlu_pro", "all", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("mmlu_pro", "instruct12", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("zeroeval3", "with_o1mini6", weights=_WEIGHTS, limit=None, counted=False),
+    # Pools whose dear arms are old and bad, many equal arms, and prompts that are not English.
+    *_cases("bfcl2408", "upside_down9", weights=(0.0,), limit=None, counted=False),
+    *_cases("zeroeval3", "upside_down8", weights=(0.0,), limit=None, counted=False),
+    *_cases("rational9", "all", weights=(0.0,), limit=5000, counted=False),
+    *_cases("halluqa24", "all", weights=(0.0,), limit=None, counted=False),
     *_cases("routellm2", "all", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("paretobandit4", _K3, weights=_WEIGHTS, limit=None, counted=False),
 )

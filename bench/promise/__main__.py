@@ -18,7 +18,7 @@ from rich.console import Console  # noqa: E402 - after the threads are limited
 from rich.progress import Progress  # noqa: E402
 
 from bench.promise import tables  # noqa: E402
-from bench.promise.cases import BASELINES, COMPANY, DATA, KEEPS, POOLS, RATES, ROOT, Case, cases  # noqa: E402
+from bench.promise.cases import BASELINES, DATA, KEEPS, MADE_UP, POOLS, RATES, ROOT, Case, cases  # noqa: E402
 from bench.promise.musts import musts  # noqa: E402
 from bench.promise.play import Figures, Hindsight, arm_of, hindsight, play  # noqa: E402
 
@@ -27,7 +27,7 @@ DOCUMENT = ROOT / "docs" / "benchmarks.md"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench-promise", description=__doc__)
-    parser.add_argument("--pools", nargs="+", choices=[*POOLS, COMPANY], default=[*POOLS, COMPANY], metavar="POOL")
+    parser.add_argument("--pools", nargs="+", choices=[*POOLS, *MADE_UP], default=[*POOLS, *MADE_UP], metavar="POOL")
     parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES[:2]))
     parser.add_argument("--keep", nargs="+", type=float, default=list(KEEPS), help="shares, in [0.5, 1]")
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="of decisions with a reward")
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", metavar="FILE", help="write every figure; - prints them instead of tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     given = parser.parse_args(arguments)
-    if any(not (DATA / POOLS[pool][0]).is_dir() for pool in given.pools if pool != COMPANY):
+    if any(not (DATA / POOLS[pool][0]).is_dir() for pool in given.pools if pool not in MADE_UP):
         parser.error(f"no replay data at {DATA}: set BANDITD_DATA to the folder that holds them")
     console = Console(stderr=True)
     wanted = _different(cases(given.pools, given.baselines, given.keep, given.rates))

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from bench.promise import company
+from bench.promise import company, first_day
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = Path(os.environ.get("BANDITD_DATA", ROOT / "../shared/data"))
@@ -35,6 +35,9 @@ POOLS: Final[dict[str, tuple[str, str | None]]] = {
     "rational9": ("rational9", None),
 }
 COMPANY: Final = company.NAME
+FIRST_DAY: Final = first_day.NAME
+MADE_UP: Final = {COMPANY: company.RATE, FIRST_DAY: first_day.RATE}
+"""Worlds with rewards of their own and one baseline, and their rates."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,11 +57,11 @@ class Case:
 def cases(
     pools: Sequence[str], baselines: Sequence[str], keeps: Sequence[float], rates: Sequence[float]
 ) -> list[Case]:
-    """Every promise that is asked for; the made-up company has its own rewards and one baseline."""
+    """Every promise that is asked for; made-up worlds have their own rewards and one baseline."""
     found = []
     for pool in pools:
-        if pool == COMPANY:
-            found += [Case(pool, "dearest", keep, company.RATE) for keep in keeps]
+        if pool in MADE_UP:
+            found += [Case(pool, "dearest", keep, MADE_UP[pool]) for keep in keeps]
             continue
         found += [Case(pool, baseline, keep, rate) for baseline, keep, rate in product(baselines, keeps, rates)]
     return found

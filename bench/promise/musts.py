@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.promise.cases import COMPANY, Case
+from bench.promise.cases import COMPANY, FIRST_DAY, Case
 from bench.promise.play import Figures, Hindsight
 
 EARNS_LITTLE: Final = 0.6  # a baseline below this: the worst seed is allowed two of its own standard errors
@@ -82,6 +82,13 @@ def _of_case(case: Case, runs: Sequence[Figures], hindsight: Hindsight) -> Itera
     if case.pool == COMPANY and keep == 0.95 and hindsight.coin is not None:
         cost = float(np.mean([run.cost for run in runs]))
         yield Must(what=f"{name}: cost, beside the coin's + .02", value=cost, bound=hindsight.coin + 0.02)
+    if case.pool == FIRST_DAY and keep == 0.95:
+        early_cost = float(np.mean([run.cost_100 for run in runs]))
+        yield Must(what=f"{name}: cost, first 100", value=early_cost, bound=0.7)
+        least = min(run.quality_100 for run in runs)
+        yield Must(what=f"{name}: quality, first 100, worst seed", value=least, bound=0.94, least=True)
+        yield Must(what=f"{name}: cost, 2,000 queries", value=float(np.mean([run.cost for run in runs])), bound=0.3)
+        yield Must(what=f"{name}: quality, 2,000 queries", value=mean, bound=0.97, least=True)
     if (keep, case.pool) in LAST_THIRD and case.baseline == "dearest" and case.rate == 1.0:
         most, aim = LAST_THIRD[keep, case.pool]
         cost = float(np.mean([run.cost_last for run in runs]))

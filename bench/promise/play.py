@@ -15,8 +15,8 @@ from banditd.replay.engine import play_seed
 from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.promise import baseline_arm, contextual, mixture, single
 from banditd.replay.references import column_means
-from bench.promise import company
-from bench.promise.cases import COMPANY, DATA, POOLS, ROWS, Case
+from bench.promise import company, first_day
+from bench.promise.cases import COMPANY, DATA, MADE_UP, POOLS, ROWS, Case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Figures:
 
     seed: int
     quality: float
+    quality_100: float
     quality_500: float
     quality_last: float
     cost: float
@@ -102,6 +103,7 @@ def figures(plan: Plan, run: SeedRun) -> Figures:
     return Figures(
         seed=run.seed,
         quality=whole,
+        quality_100=quality(slice(0, 100)),
         quality_500=quality(first),
         quality_last=quality(last),
         cost=cost(everything),
@@ -146,8 +148,9 @@ def _by_task(plan: Plan, b: int) -> float:
 
 def prepared(case: Case, seed: int) -> tuple[Plan, FeatureSchema, list[Context]]:
     """The plan of a case and the contexts of its rows."""
-    if case.pool == COMPANY:
-        plan = company.plan(case.keep, case.baseline, seed)
+    if case.pool in MADE_UP:
+        made_up = company if case.pool == COMPANY else first_day
+        plan = made_up.plan(case.keep, case.baseline, seed)
         return plan, *_contexts(plan.data.prompts)
     plan = _plan(case.pool)
     options = replace(plan.options, keep=case.keep, baseline=case.baseline, reward_rate=case.rate)

@@ -83,3 +83,24 @@ def test_a_client_that_hung_up_is_no_error_and_an_arm_that_has_gone_has_no_upstr
     assert (found["failed"], found["fallbacks"], found["error_share"]) == (0, 1, 0.0)
     assert {one["upstream"]: one["arms"] for one in found["upstreams"]} == {"up": ["a"], None: ["gone", "own"]}
     assert found["first_token_ms"] is None
+
+
+async def test_calls_stand_under_opentelemetrys_names(serve: Serve) -> None:
+    async with serve("500", "ok") as served, aiohttp.ClientSession() as session:
+        body = {"model": "banditd/auto", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        async with session.post(f"{served.base}/chat/completions", json=body) as answer:
+            await answer.read()
+        await served.daemon.services.gateway.settled()  # type: ignore[union-attr]
+        sample = served.daemon.metrics.registry.get_sample_value
+    ok, failed = (
+        {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": model}
+        for model in ("ok", "500")
+    )
+    seconds, first = "gen_ai_client_operation_duration_seconds", "gen_ai_client_operation_time_to_first_chunk_seconds"
+    assert sample(f"{seconds}_count", {**ok, "error_type": ""}) == 1
+    assert sample(f"{seconds}_count", {**failed, "error_type": "server"}) == 2  # a failed server is asked once more
+    assert (sample(f"{first}_count", ok), sample(f"{first}_count", failed)) == (1, None)
+    tokens = [
+        sample("gen_ai_client_token_usage_sum", {**ok, "gen_ai_token_type": one}) for one in ("input", "output")
+    ]
+    assert tokens == [11, 5]

@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
-from tests.walks.conftest import OpenDaemon, leads
+from tests.walks.conftest import OpenDaemon, leads, make_settings
 from tests.walks.test_reward_walk import learned, refolded, reward, route
 
 from banditd.daemon.open import Daemon
+from banditd.daemon.workbench import open_workbench
 from banditd.features.tags import PLACES
+from banditd.services.learning.rebuild import RebuildReport, rebuild
 
 TASK = {"context_tags": ["task"]}
 
@@ -92,3 +94,37 @@ async def test_a_replica_with_the_tag_follows_an_older_leader_until_it_leads(ope
         await older.aclose()
         assert await learned(new) == (2.0, pytest.approx(1.25))
         assert (await refolded(new)).agrees
+
+
+async def test_on_the_way_back_a_rebuild_learns_what_came_meanwhile(
+    open_daemon: OpenDaemon, database_url: str
+) -> None:
+    async with open_daemon() as daemon:
+        early, late = await route(daemon), await route(daemon)
+        await reward(daemon, early, 0.5)
+        await daemon.learner.drained()
+    async with open_daemon(**TASK) as daemon:
+        await reward(daemon, await route(daemon, tags={"task": "sql"}), 1.0)
+        await reward(daemon, late, 0.25)
+        await daemon.learner.drained()
+    async with open_workbench(make_settings(database_url)) as bench:
+
+        async def refold(*, write: bool) -> RebuildReport:
+            runtime = bench.runtimes["default"]
+            return await rebuild(
+                policy="default",
+                schema=runtime.builder.schema,
+                settings=runtime.config.settings,
+                store=bench.learning,
+                leases=bench.storage.leases,
+                jobs=bench.storage.jobs,
+                clock=bench.clock,
+                holder="test",
+                write=write,
+            )
+
+        assert not (await refold(write=False)).agrees  # the reward that came under the other schema
+        await refold(write=True)
+        assert (await refold(write=False)).agrees
+    async with open_daemon() as daemon:
+        assert sum(weight for weight, _ in sums(daemon).values()) == 2.0

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from tokenizers import Tokenizer
@@ -21,7 +22,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-MAX_REMEMBERED: Final = 32_768  # chunks beyond the vocabulary: a few megabytes
+MAX_REMEMBERED: Final = 32_768  # chunks: a few megabytes
 MAX_CHUNK_CHARS: Final = 40  # longer chunks hardly come again
 
 _WORD: Final = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
@@ -45,9 +46,11 @@ class WordPieces:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         vocabulary: dict[str, int] = tokenizer.get_vocab()
-        self._words = {word: (row,) for word, row in vocabulary.items() if _WORD.fullmatch(word)}
-        self._limit = len(self._words) + MAX_REMEMBERED
-        self._memory: dict[str, tuple[int, ...]] = dict(self._words)
+        # In the order of the rows the common words lie beside each other, and what traffic brings is remembered apart
+        # from the whole vocabulary: so little stays in the processor's cache, where most of the time would be lost.
+        rows = sorted(vocabulary.items(), key=itemgetter(1))
+        self._words = {word: (row,) for word, row in rows if _WORD.fullmatch(word)}
+        self._memory: dict[str, tuple[int, ...]] = {}
         self._greedy = _Greedy.of(tokenizer, vocabulary)
         self._effects = _Effects(tokenizer)
 
@@ -69,8 +72,8 @@ class WordPieces:
     def _learn(self, chunk: str) -> list[int]:
         pieces = self._cut_ascii(chunk) if chunk.isascii() else self._cut(chunk)
         if len(chunk) <= MAX_CHUNK_CHARS:
-            if len(self._memory) >= self._limit:
-                self._memory = dict(self._words)
+            if len(self._memory) >= MAX_REMEMBERED:
+                self._memory = {}
             self._memory[chunk] = tuple(pieces)
         return pieces
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
+from banditd.obs.genai import GenAiMetrics
 from banditd.obs.logs import dropped_lines
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
@@ -114,11 +115,7 @@ class Metrics:
             "banditd_gateway_requests", "Requests to the gateway by how they ended.", "surface", "outcome"
         )
         self.gateway_attempts = self._counter(
-            "banditd_gateway_attempts",
-            "Calls of upstreams: ok, or the class of their failure.",
-            "policy",
-            "arm",
-            "outcome",
+            "banditd_gateway_attempts", "Calls of upstreams: ok, or how they failed.", "policy", "arm", "outcome"
         )
         self.gateway_first_token = self._histogram(
             "banditd_gateway_first_token_seconds",
@@ -131,6 +128,7 @@ class Metrics:
             "banditd_gateway_usage_estimated", "Answers whose usage was counted here: their upstream did not say."
         )
         self.gateway_open = self._gauge("banditd_gateway_open_requests", "Requests to the gateway that are running.")
+        self.gen_ai = GenAiMetrics(self.registry)
 
     def _define_learning(self) -> None:
         self.reward_delay = self._histogram(

@@ -307,7 +307,11 @@ class ReportReader(Protocol):
     """Read models over roll-ups: their cost does not grow with the number of decisions."""
 
     async def arm_totals(
-        self, policy: str, since_us: int | None, until_us: int | None = None
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None = None,
+        sums: Sequence[str] | None = None,
     ) -> list[Mapping[str, float | str]]:
         """Per arm: arm, decisions, explored, entropy_sum, greedy, rewards, weight, weighted_reward,
         weighted_square, spend_usd, predicted_spend_usd, fixed_cost_usd (what this arm would have cost on
@@ -315,7 +319,8 @@ class ReportReader(Protocol):
         latency_reports, usage_reports, errors, degraded; of settled decisions for which it was listed
         compared_decisions, compared_usd (what they cost) and compared_fixed_usd (what it would have); of those that
         it was drawn for in order to learn tried_decisions, and tried_usd and tried_reward, predicted, beyond what the
-        best arm would have cost and earned; and the fields of ``ope.fixed.FixedArmSums``.
+        best arm would have cost and earned; and the fields of ``ope.fixed.FixedArmSums``. Of them ``sums`` alone,
+        where given.
         """
 
     async def first_bucket_us(self, policy: str, since_us: int) -> int | None:

@@ -158,6 +158,9 @@ class Upstreams(Protocol):
 
     def names(self) -> Sequence[str]: ...
 
+    def provider(self, upstream: str, model: str) -> str:
+        """Whose form the upstream speaks, for metrics: ``openai``, ``anthropic``, or what the model's name says."""
+
     def unable(self, surface: Surface, body: Mapping[str, object]) -> Mapping[str, str]:
         """The names of those that cannot answer this request, with the reason.
 

@@ -21,8 +21,6 @@ class ConversationNames:
 
         key_name : of the API key. told : what the client calls it, or perhaps many. setting, opening : how it began.
         """
-        mac = hmac.new(self._key, digestmod="sha256")
-        for part in ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening):
-            mac.update(len(part).to_bytes(8, "big"))
-            mac.update(part)
-        return PREFIX + mac.hexdigest()[:32]
+        parts = ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening)
+        stated = b"".join(piece for part in parts for piece in (len(part).to_bytes(8, "big"), part))
+        return PREFIX + hmac.digest(self._key, stated, "sha256").hex()[:32]

@@ -41,9 +41,10 @@ class TimeoutSettings(Section):
 class UpstreamSettings(Section):
     """An endpoint that models stand behind. URLs and keys come from here only, never from a request."""
 
-    kind: Literal["openai", "anthropic", "echo"] = Field(
+    kind: Literal["openai", "anthropic", "litellm", "echo"] = Field(
         "openai",
-        description="openai: speaks OpenAI's forms; anthropic: Anthropic's messages; echo: answers with the question",
+        description="openai: speaks OpenAI's forms; anthropic: Anthropic's messages; litellm: what LiteLLM knows, by "
+        "the extra banditd[litellm]; echo: answers with the question",
     )
     base_url: str = Field("", description="up to and including the version, such as https://api.openai.com/v1")
     api_key_env: str | None = Field(None, min_length=1, description="environment variable that holds its key")
@@ -71,7 +72,8 @@ class UpstreamSettings(Section):
             if self.base_url or self.api_key_env or self.api_key_file:
                 raise ValueError("kind echo is inside the daemon: it has no base_url and no key")
             return self
-        check_url(self.base_url)
+        if self.base_url or self.kind != "litellm":  # which knows most endpoints by itself
+            check_url(self.base_url)
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
         parts = urlsplit(self.base_url)
@@ -146,7 +148,9 @@ def check_url(url: str) -> None:
 
 def check_surfaces(kind: str, surfaces: Sequence[str]) -> None:
     """Refuse surfaces that no endpoint of this kind speaks. Raises ValueError."""
-    known = ("messages", "count_tokens") if kind == "anthropic" else ("chat", "responses", "embeddings")
+    known = {"anthropic": ("messages", "count_tokens"), "litellm": ("chat",)}.get(
+        kind, ("chat", "responses", "embeddings")
+    )
     for surface in surfaces:
         if surface not in known:
             raise ValueError(

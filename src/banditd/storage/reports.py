@@ -42,14 +42,20 @@ class SqlReportReader:
         self._database = database
         self._journal = journal
 
-    async def arm_totals(self, policy: str, since_us: int | None, until_us: int | None = None) -> Rows:
+    async def arm_totals(
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None = None,
+        sums: Sequence[str] | None = None,
+    ) -> Rows:
         """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
         if since_us is None and until_us is None:
-            query = _summed(arm_total, SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
+            query = _summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
             c = rollup.c
             ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-            query = _summed(rollup, SUMS, [c.arm]).where(c.policy == policy)
+            query = _summed(rollup, sums or SUMS, [c.arm]).where(c.policy == policy)
             if since_us is not None:
                 query = query.where(c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us)
             if until_us is not None:

@@ -2,7 +2,8 @@
 
 Nearly every chunk of an answer repeats the one before it but for a few characters. Where the bytes before and behind
 the text are those of a chunk that was read, and the text is one that stands for itself in JSON, the chunk says what
-that one said. Whatever is not surely so is read.
+that one said. Whatever is not surely so is read. What is compared are whole events, blank line included, so that a
+read that is one of these is known for one event before it is cut into events.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ from typing import Final
 
 # A field of OpenAI's that hides how long the text is: its value is of no use to anybody.
 _PADDING: Final = b'"obfuscation":"'
+_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 
 
 class Alike:
-    """``field``: the name of the text in the chunks."""
+    """One for each stream."""
 
-    def __init__(self, field: str) -> None:
-        self._mark = b'"%s":"' % field.encode()
+    def __init__(self) -> None:
         self._head = b""
         self._tail = b""
         self._end: bytes | None = None  # behind the padding, where there is one
 
-    def learn(self, data: bytes, text: str) -> None:
-        """A chunk was read: it says this text, and nothing else that is news."""
+    def learn(self, data: bytes, field: str, text: str) -> None:
+        """An event was read: its ``field`` says this text, and nothing else in it is news."""
         self._head = b""
-        begin = data.find(self._mark) + len(self._mark)
+        if not data.endswith(_ENDS):
+            return
+        mark = b'"%s":"' % field.encode()
+        if mark not in data:
+            mark = b'"%s": "' % field.encode()  # as Python writes it
+        begin = data.find(mark) + len(mark)
         end = data.find(b'"', begin)
-        if begin < len(self._mark) or data.find(self._mark, begin) >= 0 or plain(data[begin:end]) != text:
+        if begin < len(mark) or data.find(mark, begin) >= 0 or plain(data[begin:end]) != text:
             return
         tail = data[end:]
         place = tail.find(_PADDING)
@@ -45,7 +51,7 @@ class Alike:
         self._head = b""
 
     def text(self, data: bytes) -> str | None:
-        """The text of a chunk that is like the one that was read; None where that is not sure, or it says nothing."""
+        """The text of an event like the one that was read; None where that is not sure, or it says nothing."""
         head = self._head
         if not head or not data.startswith(head):
             return None

@@ -76,7 +76,7 @@ class ChatReader:
         self._n_choices = n_choices
         self._open: set[object] = set()
         self._closed: set[object] = set()
-        self._alike = Alike("content")
+        self._alike = Alike()
 
     @property
     def finished(self) -> bool:
@@ -87,11 +87,16 @@ class ChatReader:
         """Nothing is held back."""
         return ()
 
+    def known(self, data: bytes) -> StreamEvent | None:
+        """One more chunk like the one before it."""
+        text = self._alike.text(data)
+        return None if text is None else StreamEvent(data, content=True, characters=len(text))
+
     def read(self, frame: Frame) -> StreamEvent:
         """One chunk. Raises MalformedEventError, ErrorEventError."""
         data = frame.data
-        if data is not None and frame.name is None and (text := self._alike.text(data)) is not None:
-            return StreamEvent(frame.raw, content=True, characters=len(text))
+        if (event := self.known(frame.raw)) is not None:
+            return event
         if data is None or not data.strip():
             return StreamEvent(frame.raw)
         if data.strip() == DONE:
@@ -115,15 +120,16 @@ class ChatReader:
                     self._choice(choice, event)
         else:
             event.usage_only = event.usage is not None
-        self._learn(data, choices, event)
+        self._learn(frame, choices, event)
         return event
 
-    def _learn(self, data: bytes, choices: object, event: StreamEvent) -> None:
+    def _learn(self, frame: Frame, choices: object, event: StreamEvent) -> None:
         """The next chunk may differ from this one in its text alone."""
         if event.usage is None and event.finish_reason is None and isinstance(choices, list) and len(choices) == 1:
             delta = choices[0].get("delta") if isinstance(choices[0], dict) else None
-            if isinstance(delta, dict) and list(delta) == ["content"] and isinstance(delta["content"], str):
-                self._alike.learn(data, delta["content"])
+            news = [one for one in delta.items() if one[0] != "role"] if isinstance(delta, dict) else []
+            if len(news) == 1 and isinstance(news[0][1], str):  # content most often, or reasoning
+                self._alike.learn(frame.raw, *news[0])
                 return
         self._alike.forget()
 

@@ -33,6 +33,9 @@ class StreamReader(Protocol):
     def ended(self) -> bool:
         """Whether the upstream has said that nothing more follows."""
 
+    def known(self, data: bytes) -> StreamEvent | None:
+        """What the client gets for bytes that are surely one event with nothing but more text; None: read them."""
+
     def read(self, frame: Frame) -> StreamEvent:
         """What the client gets for one event; nothing (``raw`` empty) where it waits for more.
 

@@ -79,7 +79,7 @@ class MessagesReader:
         self.ended = False
         self._stopped = False
         self._usage: TokenUsage | None = None
-        self._alike = Alike("text")
+        self._alike = Alike()
 
     @property
     def finished(self) -> bool:
@@ -90,16 +90,21 @@ class MessagesReader:
         """Nothing is held back."""
         return ()
 
+    def known(self, data: bytes) -> StreamEvent | None:
+        """One more delta like the one before it."""
+        text = self._alike.text(data)
+        return None if text is None else StreamEvent(data, content=True, characters=len(text))
+
     def read(self, frame: Frame) -> StreamEvent:
         """One event. Raises MalformedEventError, ErrorEventError."""
         data = frame.data
-        if data is not None and frame.name == _DELTA and (text := self._alike.text(data)) is not None:
-            return StreamEvent(frame.raw, content=True, characters=len(text))
+        if (known := self.known(frame.raw)) is not None:
+            return known
         event, stated = self.read_stated(frame)
         delta = stated.get("delta")
         stated_text = delta.get("text") if isinstance(delta, dict) and set(delta) == {"type", "text"} else None
         if data is not None and frame.name == _DELTA and isinstance(stated_text, str):
-            self._alike.learn(data, stated_text)
+            self._alike.learn(frame.raw, "text", stated_text)
         else:
             self._alike.forget()
         return event

@@ -17,6 +17,7 @@ from banditd.upstreams.dialect import Dialect
 from banditd.upstreams.echo import EchoUpstream
 from banditd.upstreams.embeddings import EmbeddingsDialect
 from banditd.upstreams.http import HttpUpstream
+from banditd.upstreams.litellm import LiteLLMUpstream
 from banditd.upstreams.messages import PASSED, VERSION, VERSION_HEADER, CountTokensDialect, MessagesDialect
 from banditd.upstreams.responses import ResponsesDialect
 from banditd.upstreams.translate.dialects import ChatOverMessages, MessagesOverChat
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 class Upstream(Protocol):
     """One upstream of any kind."""
+
+    config: UpstreamConfig
 
     @property
     def surfaces(self) -> frozenset[Surface]: ...
@@ -71,7 +74,7 @@ def _spoken(native: Mapping[Surface, Dialect], config: UpstreamConfig) -> dict[S
 
 
 _KINDS: Final[Mapping[str, Callable[[UpstreamConfig], Upstream]]] = {
-    "openai": _openai, "anthropic": _anthropic, "echo": EchoUpstream,
+    "openai": _openai, "anthropic": _anthropic, "echo": EchoUpstream, "litellm": LiteLLMUpstream,
 }  # fmt: skip
 
 
@@ -84,6 +87,12 @@ class UpstreamPool:
     def names(self) -> Sequence[str]:
         """Every configured upstream."""
         return tuple(self._upstreams)
+
+    def provider(self, upstream: str, model: str) -> str:
+        """Whose form the upstream speaks; of ``litellm`` what stands before the model's name."""
+        found = self._upstreams.get(upstream)
+        kind = "" if found is None else found.config.kind
+        return model.partition("/")[0] if kind == "litellm" else kind
 
     def unable(self, surface: Surface, body: Mapping[str, object]) -> Mapping[str, str]:
         """The names of those that cannot answer this request, with the reason."""

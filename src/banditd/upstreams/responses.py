@@ -58,6 +58,10 @@ class ResponsesReader:
         """Nothing is held back."""
         return ()
 
+    def known(self, _data: bytes) -> StreamEvent | None:
+        """Nothing: every event has a number of its own."""
+        return None
+
     def read(self, frame: Frame) -> StreamEvent:
         """One event. Raises MalformedEventError, ErrorEventError."""
         data = frame.data

@@ -37,11 +37,17 @@ class Framer:
         self._buffer = bytearray()
         self._searched = 0
 
+    def awaits(self, data: bytes) -> bool:
+        """Whether ``data`` begins an event, and is not too large for one."""
+        return not self._buffer and len(data) <= self._most
+
     def feed(self, data: bytes) -> list[Frame]:
         """The events that end in ``data``. Raises EventTooLargeError."""
         buffer = self._buffer
         if not buffer and _is_one(data) and len(data) <= self._most:
             return [Frame(data, None, data[6:-2])]
+        if not buffer and data.endswith(b"\n\n") and b"\r" not in data and b"\n\n\n" not in data:
+            return self._whole(data)
         buffer += data
         frames: list[Frame] = []
         start = 0
@@ -57,6 +63,13 @@ class Framer:
         if len(buffer) > self._most:
             raise EventTooLargeError
         self._searched = len(buffer)
+        return frames
+
+    def _whole(self, data: bytes) -> list[Frame]:
+        """The events of a read that ends with one, where every line ends in the usual way."""
+        frames = [parse_frame(one + b"\n\n") for one in data[:-2].split(b"\n\n")]
+        if any(len(frame.raw) > self._most for frame in frames):
+            raise EventTooLargeError
         return frames
 
     def rest(self) -> Frame | None:

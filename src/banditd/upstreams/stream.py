@@ -116,21 +116,21 @@ class HttpStream:
         return self
 
     async def __anext__(self) -> Sequence[StreamEvent]:
+        clock, content = self._clock, self._response.content
         while self._failure is None and not self._over:
-            self._clock.wait()
+            clock.wait()
             try:
-                data = await self._response.content.readany()
+                data = await content.readany()
             except (aiohttp.ClientError, OSError) as error:
                 data = b""
                 self._broke(error)
             finally:
-                self._clock.pause()
-            if self._clock.expired is not None:
+                clock.pause()
+            if clock.expired is not None:
                 data = b""
-                self._expired(self._clock.expired)
+                self._expired(clock.expired)
             events = self._events(data)
-            events += self._rest()
-            if events:
+            if events := [*events, *self._rest()] if self._over else events:
                 return events
         self.close()
         if self._failure is not None:
@@ -152,6 +152,8 @@ class HttpStream:
         """The events of one read; what ends the stream is noted, for after them."""
         if self._failure is not None or self._over:
             return []
+        if self._began and self._framer.awaits(data) and (event := self._reader.known(data)) is not None:
+            return [event]
         events: list[StreamEvent] = []
         try:
             if data:
@@ -181,7 +183,7 @@ class HttpStream:
             events.pop()
             self._fail("server", "no_finish_reason", "ended its stream without a finish reason")
             return
-        if self._reader.finished and (event.finish_reason is not None or self._reader.ended):
+        if (event.finish_reason is not None or self._reader.ended) and self._reader.finished:
             self._clock.say_goodbye()
 
     def _rest(self) -> Sequence[StreamEvent]:

@@ -10,9 +10,10 @@ from bench.promise.play import Figures, Hindsight
 
 def figures(**given: object) -> Figures:
     fields: dict[str, object] = {
-        "seed": 100, "quality": 0.99, "quality_500": 0.99, "quality_last": 0.99, "cost": 0.6, "cost_100": 0.9,
-        "cost_500": 0.8, "cost_last": 0.4, "baseline": 0.5, "baseline_last": 0.3, "noise": 0.008, "noise_500": 0.02,
-        "earns": 0.8, "held": "yes", "covers": True, "wrong": False,
+        "seed": 100, "quality": 0.99, "quality_100": 0.99, "quality_500": 0.99, "quality_last": 0.99, "cost": 0.6,
+        "cost_100": 0.9, "cost_500": 0.8, "cost_last": 0.4, "baseline": 0.5,
+        "baseline_last": 0.3, "noise": 0.008, "noise_500": 0.02, "earns": 0.8, "held": "yes",
+        "covers": True, "wrong": False,
     }  # fmt: skip
     return Figures(**{**fields, **given})  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from banditd.ports.upstreams import Surface
 class GatewayCall:
     """One request, validated.
 
-    query : what routing has to know; the gateway itself adds which upstreams can serve.
+    query : what routing has to know; the gateway itself sets in it which upstreams can serve.
     wanted : capabilities that the request needs, told from its own form. An arm must have one only where some arm of
         the policy says that it has it: an operator who names no capabilities has not said that there are none.
     body : the client's JSON object in the form of the surface, without what is meant for banditd.

@@ -17,6 +17,7 @@ from banditd.core.errors import UnavailableError
 from banditd.core.types import Arm, Decision, UsageReport
 from banditd.ports.upstreams import (
     StreamEvent,
+    Surface,
     TokenUsage,
     UpstreamCall,
     UpstreamError,
@@ -46,7 +47,7 @@ class Surroundings(Protocol):
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]: ...
     def left_alone(self, policy: str) -> Mapping[str, str]: ...
     def jitter(self) -> float: ...
-    def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None: ...
+    def tell(self, policy: str, attempt: Attempt, arm: Arm, surface: Surface, *, calls: bool) -> None: ...
     def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]: ...
 
 
@@ -276,7 +277,8 @@ class Exchange:
         if error is not None:
             attempt = replace(attempt, retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
-        self._around.tell(decision.policy, attempt, calls=error is None or not (error.local or error.healthy))
+        called = error is None or not (error.local or error.healthy)
+        self._around.tell(decision.policy, attempt, running.arm, self.call.surface, calls=called)
         if ended is not None:
             logger.info(
                 "gateway.attempt_failed",
@@ -331,7 +333,7 @@ class Exchange:
         )
         if last is None:  # broken off before the first call
             return replace(report, error="client_gone")
-        return replace(
+        return replace(  # who served is told by the attempts
             report,
             error=last.error,
             latency_ms=last.latency_ms,
@@ -344,6 +346,5 @@ class Exchange:
 
 def _reference(response_id: str | None) -> str | None:
     """An answer's id, where a client may give it as a reference."""
-    if not response_id or len(response_id) > MAX_REFERENCE or not response_id.isprintable():
-        return None
-    return response_id
+    usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
+    return response_id if usable else None

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
 
@@ -16,7 +15,7 @@ from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import Arm, Decision, Query, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
-from banditd.ports.upstreams import Upstreams
+from banditd.ports.upstreams import Surface, Upstreams
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
@@ -118,17 +117,18 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
-        upstreams = self._upstreams_for(call)
-        runtime = self._runtimes.get(call.query.policy)
-        arms = () if runtime is None else runtime.arms
-        able = (arm for arm in arms if upstreams.get(arm.upstream or "", "") is None)
-        known = frozenset().union(*(arm.capabilities for arm in able))
-        capabilities = call.query.capabilities | (call.wanted & known)
-        return await self._route(replace(call.query, upstreams=upstreams, capabilities=capabilities))
+        query = call.query
+        query.upstreams = upstreams = self._upstreams_for(call)
+        runtime = self._runtimes.get(query.policy)
+        if call.wanted and runtime is not None:
+            able = (arm for arm in runtime.arms if upstreams.get(arm.upstream or "", "") is None)
+            known = frozenset().union(*(arm.capabilities for arm in able))
+            query.capabilities |= call.wanted & known
+        return await self._route(query)
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
-        upstreams = self._upstreams_for(call)
+        upstreams = call.query.upstreams or self._upstreams_for(call)
         arms = self._runtimes[policy].arms
         return {arm.arm: arm for arm in arms if upstreams.get(arm.upstream or "", "") is None}
 
@@ -145,8 +145,8 @@ class Gateway:
         """In [0, 1)."""
         return self._rng.random()
 
-    def tell(self, policy: str, attempt: Attempt, *, calls: bool) -> None:
-        """A call has ended: breakers and metrics hear of it at once. calls : whether the upstream was called."""
+    def tell(self, policy: str, attempt: Attempt, arm: Arm, surface: Surface, *, calls: bool) -> None:
+        """A call of ``arm`` has ended: breakers and metrics hear of it at once. calls : whether it was called."""
         outcome = attempt.error or "ok"
         self._metrics.count(self._metrics.gateway_attempts, policy, attempt.arm, outcome)
         if attempt.first_token_ms is not None:
@@ -154,6 +154,12 @@ class Gateway:
                 self._metrics.gateway_first_token, attempt.first_token_ms / 1e3, policy, attempt.arm
             )
         if calls:
+            self._metrics.gen_ai.called(
+                attempt,
+                operation=surface if surface == "embeddings" else "chat",
+                provider=self.upstreams.provider(arm.upstream or "", arm.upstream_model),
+                model=arm.upstream_model,
+            )
             self._breakers[policy].count(
                 attempt.arm, attempt.error, now_us=self._clock.now_us(), retry_after_s=attempt.retry_after_s
             )

@@ -29,7 +29,7 @@ from banditd.services.reports.rows import iso_time, reward_of
 from banditd.services.reports.summaries import Row, add_up, ratio
 from banditd.services.reports.upstreams import upstream_report
 
-ATTEMPTS: Final = 20_000  # that a look at the upstreams reads at most
+ATTEMPTS: Final = 10_000  # that a look at the upstreams reads at most
 SCALE_POINTS: Final = 120  # of the curve of prior scales: more than a screen can tell apart
 
 

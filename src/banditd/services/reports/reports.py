@@ -22,7 +22,7 @@ from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
-from banditd.services.reports.headline import Fields, headline
+from banditd.services.reports.headline import HEADLINE_SUMS, Fields, headline
 from banditd.services.reports.period import DAY_US, period_of
 from banditd.services.reports.rows import (
     arm_rows,
@@ -39,7 +39,7 @@ from banditd.services.reports.rows import (
 )
 from banditd.services.reports.savings import Reference, savings
 from banditd.services.reports.summaries import Row, add_up, convergence, histogram_percentile, ratio
-from banditd.services.reports.verdicts import Pace
+from banditd.services.reports.verdicts import PACE_SUMS, Pace
 
 _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
@@ -90,7 +90,9 @@ class ReportService:
         total = add_up(rows)
         decisions = int(total.get("decisions", 0))
         reward = reward_of(total)
-        pace = await self._pace(policy)
+        now_us = self._clock.now_us()
+        day = await self._reader.arm_totals(policy, now_us - DAY_US, None, PACE_SUMS)
+        pace = Pace.of(now_us, await self._present_s(policy, now_us), day)
         present = [arm.arm for arm in arms if arm.enabled]
         changed, events = self._changes(policy)
         return {
@@ -122,18 +124,22 @@ class ReportService:
         await self.arms_of(policy)
         if since_us is not None and until_us is not None and since_us >= until_us:
             raise InvalidInputError("since must be before until", field="since")
-        rows = await self._reader.arm_totals(policy, since_us, until_us)
+        rows = await self._reader.arm_totals(policy, since_us, until_us, HEADLINE_SUMS)
+        day = await self._reader.arm_totals(policy, self._clock.now_us() - DAY_US, None, PACE_SUMS)
+        (found,) = await self.headlines_of(policy, [(rows, day)])
         return {
             "policy": policy,
             "since": None if since_us is None else iso_time(since_us),
             "until": None if until_us is None else iso_time(until_us),
-            **await self.headline_of(policy, rows),
+            **found,
             "groups": [],
         }
 
-    async def headline_of(self, policy: str, rows: Sequence[Row], last_day: Sequence[Row] | None = None) -> Fields:
-        """``headline`` of decisions with these sums per arm, and those of their last day (of all when left out)."""
-        return headline(rows, self._reference(policy), await self._pace(policy, last_day))
+    async def headlines_of(self, policy: str, groups: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> list[Fields]:
+        """``headline`` of each: (``HEADLINE_SUMS`` per arm, ``PACE_SUMS`` of the last day)."""
+        reference, now_us = self._reference(policy), self._clock.now_us()
+        present_s = await self._present_s(policy, now_us)
+        return [headline(rows, reference, Pace.of(now_us, present_s, last_day)) for rows, last_day in groups]
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
         """Per arm its row of ``stats`` over its life."""
@@ -310,16 +316,10 @@ class ReportService:
         arm, share, promise = self._promises.reference(policy)
         return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
 
-    async def _pace(self, policy: str, last_day: Sequence[Row] | None = None) -> Pace:
-        """How many decisions of the last day were rated, per second of it that the policy was there."""
-        now_us = self._clock.now_us()
-        since_us = now_us - DAY_US
-        first_us = await self._reader.first_bucket_us(policy, since_us)
-        if first_us is None:
-            return Pace(now_us)
-        rows = await self._reader.arm_totals(policy, since_us) if last_day is None else last_day
-        rated = add_up(rows).get("drawn_rewards", 0.0)
-        return Pace(now_us, rated / max((now_us - first_us) / MICROSECONDS_PER_SECOND, 1.0))
+    async def _present_s(self, policy: str, now_us: int) -> float | None:
+        """Seconds of the last day since the policy's first decision in it; None without one."""
+        first_us = await self._reader.first_bucket_us(policy, now_us - DAY_US)
+        return None if first_us is None else max((now_us - first_us) / MICROSECONDS_PER_SECOND, 1.0)
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the stretch, and how late (delays: over the policy's life)."""

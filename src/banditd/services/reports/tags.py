@@ -17,6 +17,7 @@ from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
 from banditd.services.reports.savings import FIXED_ARM_SUMS, fixed_arm_sums, shown
 from banditd.services.reports.summaries import Row, add_up, ratio
+from banditd.services.reports.verdicts import PACE_SUMS
 
 SERIES: Final = 12
 """Values that a time series tells apart; the others of the stretch are together."""
@@ -31,7 +32,6 @@ STEP_SUMS: Final = (
     "decisions", "explored", *_REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
     "errors", "degraded",
 )  # fmt: skip
-PACE_SUMS: Final = ("decisions", "drawn_rewards")
 
 
 class OneValue:
@@ -43,8 +43,14 @@ class OneValue:
         self._tag = of.tag
         self._value = REST if of.value is None else of.value
 
-    async def arm_totals(self, policy: str, since_us: int | None, until_us: int | None = None) -> list[Row]:
-        return await self._tags.totals(policy, self._tag, self._value, since_us, until_us)
+    async def arm_totals(
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None = None,
+        sums: Sequence[str] | None = None,
+    ) -> list[Row]:
+        return await self._tags.totals(policy, self._tag, self._value, since_us, until_us, sums)
 
     async def contexts(self, policy: str) -> list[Row]:
         newest = await self._tags.newest_schema(policy)
@@ -159,10 +165,10 @@ class TagReports:
             return answer
         since_day_us = self._clock.now_us() - DAY_US
         last_day = dict(await self.rows_by_value(policy, by, since_day_us, None, PACE_SUMS))
-        groups = [
-            value.fields() | await self._reports.headline_of(policy, rows, last_day.get(value, ()))
-            for value, rows in await self.rows_by_value(policy, by, since_us, until_us, HEADLINE_SUMS)
-        ]
+        rows_by_value = await self.rows_by_value(policy, by, since_us, until_us, HEADLINE_SUMS)
+        of_values = [(rows, last_day.get(value, ())) for value, rows in rows_by_value]
+        headlines = await self._reports.headlines_of(policy, of_values)
+        groups = [value.fields() | one for (value, _), one in zip(rows_by_value, headlines, strict=True)]
         return answer | {"groups": groups}
 
     async def timeseries(

@@ -6,6 +6,7 @@ it says what would close it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,10 +15,12 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
 from banditd.ope.settling import decisions_to_settle
 from banditd.services.reports.rows import iso_time
+from banditd.services.reports.summaries import Row
 
 # A difference in quality that nobody would notice.
 NEGLIGIBLE: Final = 0.005
 DEFAULT_PRECISION: Final = 0.02
+PACE_SUMS: Final = ("decisions", "drawn_rewards")
 _LONGEST_S: Final = 10 * 365 * 86_400.0
 
 
@@ -27,6 +30,12 @@ class Pace:
 
     now_us: int
     rated_per_s: float = 0.0
+
+    @classmethod
+    def of(cls, now_us: int, present_s: float | None, last_day: Sequence[Row]) -> Pace:
+        """By the ``PACE_SUMS`` of the last day and the seconds of it that the policy was there, None for none."""
+        rated = sum(float(row.get("drawn_rewards", 0.0)) for row in last_day)
+        return cls(now_us) if present_s is None else cls(now_us, rated / present_s)
 
 
 def difference_of(sums: FixedArmSums) -> MeanEstimate | None:

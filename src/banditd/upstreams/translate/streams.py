@@ -46,6 +46,10 @@ class MessagesFromChat:
         """The end of the message, where no ``[DONE]`` has brought it."""
         return () if self._reported else (StreamEvent(self._end()),)
 
+    def known(self, _data: bytes) -> StreamEvent | None:
+        """Nothing: every event has to be written anew."""
+        return None
+
     def read(self, frame: Frame) -> StreamEvent:
         """One chunk. Raises MalformedEventError, ErrorEventError."""
         seen = self._inner.read(frame)
@@ -186,6 +190,10 @@ class ChatFromMessages:
     def rest(self) -> tuple[StreamEvent, ...]:
         """``message_stop`` has brought the end already."""
         return ()
+
+    def known(self, _data: bytes) -> StreamEvent | None:
+        """Nothing: every event has to be written anew."""
+        return None
 
     def read(self, frame: Frame) -> StreamEvent:
         """One event. Raises MalformedEventError, ErrorEventError."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -36,16 +37,20 @@ class Conversation:
     sent_share: float
 
 
-def read_conversation(body: Mapping[str, Any]) -> Conversation:
-    """The conversation of a chat, of messages, or of responses."""
+def read_conversation(body: Mapping[str, Any], *, in_pieces: bool = False) -> Conversation:
+    """The conversation of a chat, of messages, or of responses.
+
+    in_pieces : no call into the library may be long.
+    """
+    written = partial(encode_pieces, encode=to_json) if in_pieces else to_json
     items = [one for one in _items(body) if isinstance(one, dict)]
     reported = [one for one in items if one.get("role") not in _INSTRUCTIONS]
     before = [one for one in items if one.get("role") in _INSTRUCTIONS]
     first = next((one.get("content") for one in reported if _is_plain(one)), None)
     return Conversation(
-        opening=encode_pieces(first, to_json),
-        setting=encode_pieces(
-            [body.get("system"), body.get("instructions"), before, body.get("tools"), body.get("functions")], to_json
+        opening=written(first),
+        setting=written(
+            [body.get("system"), body.get("instructions"), before, body.get("tools"), body.get("functions")]
         ),
         open=_is_open(reported) or body.get("previous_response_id") is not None,
         sent_share=_sent_share(items, body),

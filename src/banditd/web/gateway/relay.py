@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -98,24 +99,22 @@ class Relay:
 
     async def _begin(self, watched: Watched, exchange: Exchange) -> None:
         """Wait for the first content; a stream that has to wait long for it begins with comments."""
-        if not self.stream:
-            await exchange.begin()
-            return
-        begun = asyncio.ensure_future(exchange.begin())
-        try:
-            done, _ = await asyncio.wait({begun}, timeout=self.watch.keepalive_s)
-            if not done:
-                await self._prepare(watched, exchange)
-                await self._write(watched, self.form.keep_alive)
-                await asyncio.wait({begun})
-            begun.result()
-        finally:
-            if not begun.done():
-                begun.cancel()
-                await asyncio.wait({begun})
+        if self.stream:
+            watched.begin_early = partial(self._begin_early, watched, exchange)
+        await exchange.begin()
+        watched.begin_early = None
+
+    async def _begin_early(self, watched: Watched, exchange: Exchange) -> None:
+        async with watched.opening:
+            if watched.begin_early is None:  # it has begun, or failed, meanwhile
+                return
+            watched.begin_early = None
+            await self._opened(watched, exchange)
+        await self._write(watched, self.form.keep_alive)
 
     async def _stream(self, watched: Watched, exchange: Exchange) -> tuple[web.StreamResponse, str]:
-        response = await self._prepare(watched, exchange)
+        async with watched.opening:
+            response = await self._opened(watched, exchange)
         outcome = "ok"
         try:
             async for events in exchange.events():
@@ -173,17 +172,20 @@ class Relay:
 
     async def _refuse(self, watched: Watched, exchange: Exchange, failure: Failure) -> web.StreamResponse:
         """Nobody has answered: an error with its status, or as an event where the stream has begun."""
-        if watched.response is None:
+        watched.begin_early = None
+        async with watched.opening:
+            response = watched.response
+        if response is None:
             answer = self.form.error_answer(failure)
             answer.headers.extend(self._headers(exchange, shown=False))
             return answer
-        response = watched.response
         await self._write(watched, self._error_event(exchange, failure))
         watched.response = None
         await response.write_eof()
         return response
 
-    async def _prepare(self, watched: Watched, exchange: Exchange) -> web.StreamResponse:
+    async def _opened(self, watched: Watched, exchange: Exchange) -> web.StreamResponse:
+        """The stream, begun once: ``watched.opening`` is held."""
         if watched.response is not None:
             return watched.response
         headers = self._headers(exchange, shown=exchange.served is not None)

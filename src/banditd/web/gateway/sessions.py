@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -30,23 +30,26 @@ def in_conversation(
     names: ConversationNames | None,
     *,
     cache_s: float,
+    in_pieces: bool = False,
 ) -> Query:
-    """The query with its session, its turn and its reference, from all that the request tells of them.
+    """The query, with its session, its turn and its reference set from all that the request tells of them.
 
     headers : names in lower case. cache_s : how long a model is believed to have a conversation in its prompt cache.
+    in_pieces : the body is large, and this is not the event loop.
     """
-    reference = reference_of(query.reference, headers, body)
+    query.reference = reference_of(query.reference, headers, body)
     if names is None:
-        return replace(query, reference=reference)
-    conversation = read_conversation(body)
+        return query
+    conversation = read_conversation(body, in_pieces=in_pieces)
     session = session_of(query.session_id, headers, body, conversation, names, query.key_name)
-    turn = Turn(
+    query.session_id = session.session_id
+    query.turn = Turn(
         conversation=session.conversation,
         open=conversation.open,
         sent_share=conversation.sent_share,
         cache_s=cache_s,
     )
-    return replace(query, reference=reference, session_id=session.session_id, turn=turn)
+    return query
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,13 +23,16 @@ TICK_S: Final = 0.25
 class Watched:
     """One running answer.
 
-    response : the stream, once it has begun. gone : its client is. stopping : the daemon ends before it.
+    response : the stream, once it has begun. begin_early : begins it with a comment, where it may. opening : held by
+    whoever begins it, or answers otherwise. gone : its client is. stopping : the daemon ends before it.
     """
 
     request: web.Request
     task: asyncio.Task[object]
     keep_alive: bytes
     response: web.StreamResponse | None = None
+    begin_early: Callable[[], Awaitable[None]] | None = None
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_write_s: float = 0.0
     gone: bool = False
     stopping: bool = False
@@ -49,7 +52,7 @@ class ClientWatch:
         """The calling task is cancelled when the client goes or the daemon ends; the flags tell which."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - handlers run in tasks
-        watched = Watched(request, task, keep_alive)
+        watched = Watched(request, task, keep_alive, last_write_s=asyncio.get_running_loop().time())
         self._watched.add(watched)
         if self._ticker is None or self._ticker.done():
             self._ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -98,3 +101,5 @@ class ClientWatch:
         ):
             watched.last_write_s = now_s
             await watched.response.write(watched.keep_alive)
+        elif watched.begin_early is not None and now_s - watched.last_write_s >= self.keepalive_s:
+            await watched.begin_early()

@@ -127,6 +127,7 @@ async def gateway_call(
             requested.body,
             api.services.conversations,
             cache_s=api.config.gateway.prompt_cache_s,
+            in_pieces=requested.large,
         )
     return GatewayCall(
         query=query,

@@ -99,7 +99,7 @@ class UpstreamsAnswer(Calls):
     policy: str
     window_s: float
     truncated: bool
-    """There were more than the newest 20,000 attempts, which are counted here."""
+    """There were more than the newest 10,000 attempts, which are counted here."""
     gateway: bool
     """Whether the gateway is on."""
     open: int

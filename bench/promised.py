@@ -1,0 +1,129 @@
+"""What a promise costs: solving for its terms, and choosing under it beside a daemon that promises nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.state import PolicyState
+from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+from banditd.client import DaemonClient
+from banditd.deciding.promise import WINDOW, Misses, Promise
+from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
+from banditd.features.context import ContextBuilder
+from banditd.features.maps import load_feature_maps
+from banditd.ope.reference import RatedDecision
+from bench.http import CONFIG, Server, teach
+from bench.queries import texts
+from bench.table import Row
+
+SECTION: Final = "A promise"
+ARMS: Final = 12
+TAUGHT: Final = 600
+PROMISED: Final = "    promise: {baseline: dearest, keep: 0.95}\n"
+
+
+def measure(folder: Path, *, quick: bool) -> list[Row]:
+    solve_ms = _solve_ms(20 if quick else 100)
+    plain, promised = _choose(folder, rounds=3 if quick else 12, requests=100)
+    ratio = promised.cpu_ms / plain.cpu_ms
+    return [
+        Row(
+            section=SECTION,
+            name=f"solve, {WINDOW} contexts x {ARMS} arms, median",
+            value=solve_ms,
+            unit="ms",
+            target=5,
+            note="off the request path, in a thread of its own",
+        ),
+        Row(
+            section=SECTION,
+            name="POST /v1/route: with a promise against without",
+            value=ratio,
+            unit="x",
+            target=1.05,
+            note=f"processor time of the daemon per request: {promised.cpu_ms:.2f} ms against {plain.cpu_ms:.2f} ms; "
+            f"median {promised.wall_ms:.2f} ms against {plain.wall_ms:.2f} ms; in turn, one connection",
+        ),
+    ]
+
+
+def _solve_ms(times: int) -> float:
+    encoder = load_static_encoder()
+    builder = ContextBuilder(encoder_id=encoder.encoder_id, maps=load_feature_maps(SHIPPED_FOLDER))
+    contexts = [builder.build(text=text, embedding=encoder.encode_now(text)).x for text in texts(WINDOW)]
+    generator = np.random.default_rng(0)
+    names, cost_usd = [f"arm-{i}" for i in range(ARMS)], np.geomspace(1e-4, 1e-2, ARMS)
+    priors = [ArmPrior(name, cost_usd=float(cost)) for name, cost in zip(names, cost_usd, strict=True)]
+    state = PolicyState(schema=builder.schema, settings=PolicySettings(), arms=priors)
+    promise = Promise(n_arms=ARMS, n_features=builder.schema.n_features, baseline=ARMS - 1, keep=0.95)
+    misses, worth = Misses(), np.linspace(0.5, 0.8, ARMS)
+    vector, everything = np.full(ARMS, 1.0 / ARMS), np.ones(ARMS, dtype=bool)
+    for number in range(TAUGHT):
+        x, arm = contexts[number % WINDOW], int(generator.integers(ARMS))
+        reward = float(generator.random() < worth[arm])
+        state.fold(arm=names[arm], epoch=0, x=x, weight=1.0, reward=reward)
+        misses.add(RatedDecision(reward, float(worth[arm]), 0.8, 1.0 / ARMS, is_baseline=arm == ARMS - 1))
+        promise.observe(x, cost_usd=cost_usd, eligible=everything, own=vector, mean=worth, played=vector)
+    posterior, seen = state.snapshot().posterior, []
+    for _ in range(times):
+        began = time.perf_counter()
+        promise.solve(posterior, misses, silence=0)
+        seen.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(seen)
+
+
+class _Cost:
+    """Of routing at one daemon, over rounds."""
+
+    def __init__(self) -> None:
+        self._cpu_ms: list[float] = []
+        self._wall_ms: list[float] = []
+
+    @property
+    def cpu_ms(self) -> float:
+        return statistics.median(self._cpu_ms)
+
+    @property
+    def wall_ms(self) -> float:
+        return statistics.median(self._wall_ms)
+
+    async def add(self, server: Server, client: DaemonClient, queries: list[str]) -> None:
+        before_s = server.cpu_s()
+        for text in queries:
+            began = time.perf_counter()
+            await client.route({"input": text})
+            self._wall_ms.append(1e3 * (time.perf_counter() - began))
+        self._cpu_ms.append(1e3 * (server.cpu_s() - before_s) / len(queries))
+
+
+def _choose(folder: Path, *, rounds: int, requests: int) -> tuple[_Cost, _Cost]:
+    processes = []
+    try:
+        for name, promise in (("plain", ""), ("promised", PROMISED)):
+            config = folder / f"{name}.yaml"
+            config.write_text(CONFIG.format(access="false") + promise, encoding="utf-8")
+            database = f"sqlite:///{folder}/{name}.db"
+            processes.append(start_daemon(database=database, config=config, log=folder / f"{name}.log"))
+        servers = [Server(wait_until_serving(process), process.pid) for process in processes]
+        return asyncio.run(_in_turn(servers, rounds, requests))
+    finally:
+        for process in processes:
+            stop_daemon(process)
+
+
+async def _in_turn(servers: list[Server], rounds: int, requests: int) -> tuple[_Cost, _Cost]:
+    queries, costs = texts(requests, seed=5), (_Cost(), _Cost())
+    for server in servers:
+        await teach(server.url, 300)
+    for _ in range(rounds):
+        for server, cost in zip(servers, costs, strict=True):
+            async with DaemonClient(server.url, connections=1) as client:
+                await cost.add(server, client, queries)
+    return costs
