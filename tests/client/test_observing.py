@@ -138,6 +138,14 @@ def test_whole_answers_tell_tokens_whatever_their_shape(turn: Turn, answer: Any,
     assert said["finish_reason"] == reason
 
 
+@pytest.mark.parametrize("wrong", [-4, 10**30])
+def test_a_figure_that_cannot_be_is_left_out_and_the_rest_is_told(turn: Turn, wrong: int) -> None:
+    turn.observe({"usage": {"prompt_tokens": wrong, "completion_tokens": 3}})
+    said = reported(turn)
+    assert said["output_tokens"] == 3
+    assert "input_tokens" not in said
+
+
 def test_a_message_without_a_cache_is_counted_too(turn: Turn) -> None:
     turn.observe(MESSAGE | {"usage": {"input_tokens": 9, "output_tokens": 4}})
     said = reported(turn)

@@ -232,6 +232,14 @@ def test_a_copy_refuses_a_target_with_rows(sqlite_url: str, postgres_url: str, k
         copy_database(target, target, progress=quiet)
 
 
+def test_a_copy_names_the_rows_that_no_column_can_hold(sqlite_url: str, empty_postgres_url: str) -> None:
+    fill(sqlite_url)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as file:
+        file.execute("update reward_event set reward = 'abc' where rowid = 1")
+    with pytest.raises(InvalidInputError, match=r"a row of reward_event .*nothing was copied"):
+        copy_database(sqlite_url, empty_postgres_url, progress=quiet)
+
+
 def test_a_copy_that_is_stopped_leaves_nothing_and_can_be_begun_again(sqlite_url: str, postgres_url: str) -> None:
     fill(sqlite_url)
 

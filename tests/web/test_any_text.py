@@ -116,6 +116,14 @@ async def test_what_a_client_could_not_write_is_replaced_and_stored(live: Any) -
     assert found == {kind: text for kind, (_, text) in RAW.items()}
 
 
+async def test_a_list_is_a_list_in_every_encoding_and_behind_any_space(live: Any) -> None:
+    decision = await post(live, "/v1/route", b'{"input": "a"}')
+    rewards = json.dumps([{"decision_id": decision["decision_id"], "value": 1}])
+    for body in (rewards.encode("utf-16"), rewards.encode("utf-32-be"), b" " * 200 + rewards.encode()):
+        answer = await post(live, "/v1/rewards", body)
+        assert [one["status_code"] for one in answer["results"]] == [200]
+
+
 WRONG = (
     b'{"input": "a',
     b'{"input": "\\x41"}',

@@ -36,6 +36,11 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
     from banditd.settings.promise import promise_advice
 
     settings = read_settings(config)
+    from banditd.bandit.policies.registry import policy_factory
+    from banditd.daemon.configs import policy_configs
+
+    for policy in policy_configs(settings).values():
+        policy_factory(policy.settings)
     for section in settings.policies.values():
         if section.prior_file is not None:
             from banditd.daemon.prior_file import read_prior

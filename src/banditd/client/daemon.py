@@ -150,6 +150,8 @@ def no_answer(url: str, error: Exception) -> UnavailableError:
             f"{url} did not answer in time: give the client a longer timeout_s, or look at the daemon's load",
             code="TIMEOUT",
         )
+    if not url.startswith(("http://", "https://")):
+        return UnavailableError(f"{url} is no address: write http://{url}")
     return UnavailableError(
         f"no answer from {url} ({type(error).__name__}): is the daemon running there? "
         "Start one with 'banditd serve', or name another address with --url"

@@ -16,6 +16,7 @@ Json = Any
 logger = logging.getLogger(__name__)
 Finished = Callable[["Tally"], None]
 MAX_ID: Final = 256
+_MOST_TOKENS: Final = 1_000_000_000  # the most that a usage report may say
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -91,7 +92,10 @@ class Tally:
 
     def _note(self, given: Any, made: Any, cached: Any) -> None:
         named = {"input_tokens": given, "output_tokens": made, "cached_input_tokens": cached}
-        self.fields |= {name: value for name, value in named.items() if isinstance(value, int)}
+        # A figure that cannot be is left out, and the rest of the report stands.
+        self.fields |= {
+            name: value for name, value in named.items() if isinstance(value, int) and 0 <= value <= _MOST_TOKENS
+        }
 
 
 class _Observed:

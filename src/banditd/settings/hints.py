@@ -15,7 +15,7 @@ def problem_line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """One line: where, and what to write instead."""
     where = ".".join(map(str, detail["loc"])) or "(top)"
     if detail["type"] != "extra_forbidden":
-        return f"  {where}: {detail['msg']}"
+        return f"  {where}: {detail['msg'].removeprefix('Value error, ')}"
     known = known_names(detail["loc"], model)
     near = nearest_names(str(detail["loc"][-1]), known)
     mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}" if known else "leave it out"

@@ -220,6 +220,9 @@ def test_a_prior_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert isinstance(result.exception, ConfigurationError)
         assert "prior.json" in str(result.exception)
         assert "checksum" in str(result.exception)
+    for wrong, mend in (("kind: thomson", "did you mean 'thompson'?"), ("options: {nope: 1}", "its options:")):
+        config.write_text(f"policies: {{default: {{{wrong}}}}}\n", encoding="utf-8")
+        assert mend in str(invoke("check-config", "-c", str(config)).exception)
     config.write_text("policies: {default: {prior_worth_rewards: 10}}\n", encoding="utf-8")
     refused = invoke("check-config", "-c", str(config)).exception
     assert "prior_file" in str(refused)

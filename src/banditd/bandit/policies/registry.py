@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from banditd.bandit.policies.linucb import LinUCB, LinUCBOptions
 from banditd.bandit.policies.thompson import EXPLORATIONS, Thompson, ThompsonOptions
 from banditd.bandit.policies.view import PolicyView
 from banditd.core.errors import ConfigurationError
+from banditd.core.nearest import nearest_names
 
 # A policy's class, its options and its models ("" where it has no choice); the first is the default.
 _Entry = tuple[Callable[..., Policy], type, tuple[str, ...]]
@@ -67,21 +68,29 @@ def policy_factory(settings: PolicySettings) -> PolicyFactory:
     """
     if settings.kind not in POLICIES:
         raise ConfigurationError(
-            f"Unknown policy kind {settings.kind!r}; known: {', '.join(sorted(POLICIES))}.", field="/kind"
+            f"Unknown policy kind {settings.kind!r}{_meant(settings.kind, POLICIES)}; "
+            f"known: {', '.join(sorted(POLICIES))}.",
+            field="/kind",
         )
     make, options_type, models = POLICIES[settings.kind]
     known = {field.name: field.default for field in fields(options_type)}
     unknown = sorted(set(settings.options) - set(known))
     if unknown:
-        names = ", ".join(sorted(known)) or "none"
+        names = sorted(known)
         raise ConfigurationError(
-            f"Policy {settings.kind} has no option {unknown[0]!r}; its options: {names}.",
+            f"Policy {settings.kind} has no option {unknown[0]!r}{_meant(unknown[0], names)}; "
+            f"its options: {', '.join(names) or 'none'}.",
             field=f"/options/{unknown[0]}",
         )
     values = {name: _checked(name, value, known[name], models) for name, value in settings.options.items()}
     options = options_type(**values)
     model = getattr(options, "model", "pooled")
     return PolicyFactory(settings.kind, model != "disjoint", settings.kind == "cluster_table", make, options)
+
+
+def _meant(unknown: str, known: Collection[str]) -> str:
+    near = nearest_names(unknown, sorted(known))
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _checked(name: str, value: object, default: object, models: tuple[str, ...]) -> object:

@@ -143,8 +143,10 @@ def writing_to(path: Path, *, needs_bytes: int = 0) -> Iterator[None]:
     except BaseException as error:
         remove(path)
         if isinstance(error, OSError | sqlite3.OperationalError) or "is full" in str(error):
+            if not path.parent.is_dir():
+                raise InvalidInputError(f"nothing was written: there is no folder {path.parent}") from error
             reason = getattr(error, "strerror", None) or str(getattr(error, "orig", error))
-            free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+            free = shutil.disk_usage(path.parent).free
             raise StorageUnavailableError(
                 f"nothing was written to {path.parent}: {reason} "
                 f"({free / 1e6:,.1f} MB are free there, about {needs_bytes / 1e6:,.1f} MB are needed)"

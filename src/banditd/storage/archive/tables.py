@@ -11,8 +11,10 @@ from contextlib import closing
 from typing import Any, Final
 
 from sqlalchemy import Connection, MetaData, Table, Text, func, insert, select, text
+from sqlalchemy.exc import StatementError
 
-from banditd.core.errors import InvariantError
+from banditd.core.errors import InvalidInputError, InvariantError
+from banditd.storage import dialect
 from banditd.storage.archive.files import Progress
 from banditd.storage.codec import clean_text
 from banditd.storage.schema import lease, metadata
@@ -60,7 +62,17 @@ def copy_rows(
         progress(table.name, 0, total)
         with closing(_batches(source, table)) as batches:
             for batch in batches:
-                target.execute(insert(table), batch)
+                try:
+                    target.execute(insert(table), batch)
+                except StatementError as error:
+                    if not isinstance(dialect.translate(error), InvalidInputError):
+                        raise
+                    keys = [column.name for column in table.primary_key]
+                    ends = [", ".join(str(row[name]) for name in keys) for row in (batch[0], batch[-1])]
+                    raise InvalidInputError(
+                        f"a row of {table.name} holds what its column cannot ({' and '.join(keys)} from {ends[0]} to "
+                        f"{ends[1]}), so nothing was copied: 'banditd rebuild' names rows that are damaged"
+                    ) from error
                 done += len(batch)
                 progress(table.name, done, total)
         _continue_sequence(target, table)

@@ -24,7 +24,7 @@ from banditd.web.schemas.base import UUID_PATTERN, Label
 from banditd.web.schemas.rewards import RewardRequest
 from banditd.web.security import OWNER
 
-_BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
+_BEFORE_JSON: Final = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # marks and zeros of UTF-16 and UTF-32 too
 _ONE: Final = TypeAdapter(RewardRequest)
 _REFERENCE: Final = TypeAdapter(Label)
 UNKNOWN_DECISION: Final = "DECISION_NOT_FOUND"
@@ -36,7 +36,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
     """Record one reward, or a list of them in one transaction."""
     body = await read_body(request)
     in_header = header_key(request)
-    if body[:64].lstrip(_BEFORE_JSON)[:1] != b"[":
+    if body.lstrip(_BEFORE_JSON)[:1] != b"[":
         requested = await validated(_ONE.validate_json, RewardRequest, body)
         key = _single_key(in_header, requested.idempotency_key)
         [outcome] = await api.services.rewards.submit([to_input(api, requested, key, request)])
