@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -58,6 +59,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     twice = [one for one, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests have the id {twice[0]}")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: what is made while tests run is collected without walking through them."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
