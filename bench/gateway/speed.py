@@ -15,6 +15,7 @@ from bench.load import Load, drive, tool
 from bench.table import Row
 
 SECTION = "The gateway beside a bare proxy and LiteLLM's proxy: speed (one process each, durable commit, 5 arms)"
+DECIDED = "decided"
 ASKED = [{"role": "user", "content": "Why is the sky blue, and the sunset red? Answer in three sentences, please."}]
 
 
@@ -34,8 +35,8 @@ def body(subject: Subject, model: str, *, stream: bool) -> bytes:
 
 
 async def _first_bytes(subjects: list[Subject], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds to the first byte of a stream's content, everybody in every round."""
-    taken: dict[str, list[float]] = {one.name: [] for one in subjects}
+    """Milliseconds to the first byte of a stream's content, everybody in every round; and ours to the decision."""
+    taken: dict[str, list[float]] = {DECIDED: [], **{one.name: [] for one in subjects}}
     async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
         for number in range(rounds + 10):
             for one in subjects:
@@ -45,8 +46,11 @@ async def _first_bytes(subjects: list[Subject], rounds: int) -> dict[str, list[f
                     await answer.content.readany()
                     first_s = time.perf_counter()
                     await answer.read()
+                    decided_ms = float(answer.headers.get("x-banditd-overhead-ms", "nan"))
                 if number >= 10:  # the first ones warm everything up
                     taken[one.name].append(1e3 * (first_s - began_s))
+                    if one.name == "banditd":
+                        taken[DECIDED].append(decided_ms)
     return taken
 
 
@@ -63,6 +67,13 @@ def _latency_rows(subjects: list[Subject], taken: dict[str, list[float]]) -> lis
                 unit="ms", target=3.0 if ours else None, aim=1.5 if ours else None,
                 note=f"median {statistics.median(taken[one.name]):.2f} ms, p95 {spread[-1]:.2f} ms; upstream itself "
                 f"{direct:.2f} ms",
+            )
+        )  # fmt: skip
+    if taken[DECIDED]:
+        rows.append(
+            Row(
+                section=SECTION, name="banditd: of that, the decision and its durable commit",
+                value=statistics.median(taken[DECIDED]), unit="ms", note="as its own header says",
             )
         )  # fmt: skip
     if "LiteLLM proxy" in added and "banditd" in added:

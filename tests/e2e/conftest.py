@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -41,8 +42,9 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts daemons; whatever still runs at the end of the test is stopped."""
+def start(tmp_path: Path, sqlite_template: Path) -> Iterator[Start]:
+    """Starts daemons, on a migrated database; whatever still runs at the end of the test is stopped."""
+    shutil.copyfile(sqlite_template, tmp_path / "banditd.db")
     running: list[Running] = []
 
     def run(*, database: str | None = None, config: Path = ROOT / "config.yaml", **environment: str) -> Running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import pytest
 from aiohttp import web
 
@@ -20,6 +22,9 @@ from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.serve import web_settings
 from banditd.settings import Settings
 from banditd.web.app import create_app
+
+# A client of OpenAI or Anthropic reads every certificate authority of the machine: once for all of them.
+httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
 
 KEY = "sk-upstream-0123456789abcdef"
 PRICE = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 1000.0}

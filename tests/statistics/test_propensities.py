@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from banditd.bandit.state import PolicyState
 from banditd.core.contexts import Contexts
 from banditd.core.types import Context
 from banditd.replay import ReplayOptions, run
+from banditd.replay.contexts import build_contexts
 
 DRAWS = 100_000
+SCORED_TOGETHER = 250
 COST_USD = np.array([1e-4, 2e-4, 3e-4, 1e-3, 3e-3])
 
 
@@ -46,12 +50,13 @@ def test_arms_are_drawn_as_often_as_the_logged_vector_says(kind: str, floor: flo
     floors = least_shares(COST_USD[None, :], np.ones((1, 5), dtype=bool), floor, None)
     for context in contexts:
         scores = snapshot.scores(
-            Contexts.of([context] * each),
-            penalty=np.tile(20.0 * COST_USD, (each, 1)),
-            allowed=np.ones((each, 5), dtype=bool),
-            floors=np.tile(floors, (each, 1)),
+            Contexts.of([context] * SCORED_TOGETHER),
+            penalty=np.tile(20.0 * COST_USD, (SCORED_TOGETHER, 1)),
+            allowed=np.ones((SCORED_TOGETHER, 5), dtype=bool),
+            floors=np.tile(floors, (SCORED_TOGETHER, 1)),
         )
-        index = draw(scores.probability, generator.random(each))
+        vectors = np.tile(scores.probability, (each // SCORED_TOGETHER, 1))
+        index = draw(vectors, generator.random(each))
         drawn = np.bincount(index, minlength=5)
         logged = scores.probability[0]
         assert np.ptp(scores.probability, axis=0).max() <= 1e-12
@@ -61,6 +66,23 @@ def test_arms_are_drawn_as_often_as_the_logged_vector_says(kind: str, floor: flo
         assert (np.abs(drawn / each - logged) <= 4.0 * error + 1e-12).all(), (drawn / each, logged)
         positive = logged > 0.0
         assert stats.chisquare(drawn[positive], each * logged[positive] / logged[positive].sum()).pvalue > 1e-6
+
+
+@pytest.fixture(scope="module")
+def contexts_once() -> Iterator[None]:
+    """The prompts of a data set are encoded once for all policies that play them."""
+    built: dict[tuple[str, ...], Any] = {}
+
+    def build(prompts: Sequence[str], *, with_facts: bool, context_tags: tuple[str, ...], tags: object) -> Any:
+        assert not (with_facts or context_tags)
+        key = tuple(prompts)
+        if key not in built:
+            built[key] = build_contexts(prompts, with_facts=False)
+        return built[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("banditd.replay.engine.build_contexts", build)
+        yield
 
 
 def _folder(name: str) -> Path:
@@ -79,6 +101,7 @@ def _folder(name: str) -> Path:
     ],
 )
 @pytest.mark.parametrize("name", ["ulab_nim9", "paretobandit4"])
+@pytest.mark.usefixtures("contexts_once")
 def test_estimates_from_a_replays_log_agree_with_the_truth(
     policy: str, exploration: str | None, floor: float | None, within: float, name: str
 ) -> None:

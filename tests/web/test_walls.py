@@ -191,7 +191,7 @@ def test_every_error_of_ours_has_a_kind_and_bugs_are_500() -> None:
             errors.BudgetExhaustedError: 429,
         errors.UnavailableError: 503, errors.EncoderUnavailableError: 503, errors.LeaseLostError: 503,
         errors.EncoderOverloadedError: 503, errors.StorageUnavailableError: 503,
-        errors.OutcomeUnknownError: 503, errors.DecisionDamagedError: 409,
+        errors.OutcomeUnknownError: 503, errors.DatabaseDamagedError: 503, errors.DecisionDamagedError: 409,
         errors.ConfigurationError: 500, errors.InvariantError: 500,
     }  # fmt: skip
     ours = {

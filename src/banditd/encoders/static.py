@@ -62,7 +62,7 @@ class StaticEncoder:
         """
         ids = self._pieces.ids(prompt_window(text))
         self._counted = (text, len(ids))
-        rows = self._weights.take(ids[:_MAX_TOKENS] or self._empty, axis=0)
+        rows = self._weights.take(ids[:_MAX_TOKENS] if len(ids) else self._empty, axis=0)
         # A product with ones is the sum over tokens at a third of the price of a reduction over axis 0.
         total = (self._ones[: len(rows)] @ rows).astype(np.float64)
         norm = sqrt(np.vdot(total, total))

@@ -13,14 +13,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Final
 
+import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from banditd.core.types import IntArray
 
 MAX_REMEMBERED: Final = 32_768  # chunks: a few megabytes
 MAX_CHUNK_CHARS: Final = 40  # longer chunks hardly come again
@@ -50,12 +52,12 @@ class WordPieces:
         # from the whole vocabulary: so little stays in the processor's cache, where most of the time would be lost.
         rows = sorted(vocabulary.items(), key=itemgetter(1))
         self._words = {word: (row,) for word, row in rows if _WORD.fullmatch(word)}
-        self._memory: dict[str, tuple[int, ...]] = {}
+        self._memory: dict[str, bytes] = {}  # of each chunk its ids, packed
         self._greedy = _Greedy.of(tokenizer, vocabulary)
         self._effects = _Effects(tokenizer)
 
-    def ids(self, text: str) -> list[int]:
-        """Token ids of `text` without special tokens."""
+    def ids(self, text: str) -> IntArray:
+        """Token ids of `text` without special tokens: intp, shape (n_tokens,)."""
         for blank in _FALSE_BLANKS:
             if blank in text:
                 text = _CONTROL.sub("", text)
@@ -64,17 +66,18 @@ class WordPieces:
             text = text.lower()
         chunks = text.split()
         try:
-            return list(chain.from_iterable(map(self._memory.__getitem__, chunks)))
+            packed = b"".join(map(self._memory.__getitem__, chunks))
         except KeyError:
             # Nearly always all are known, so looking twice costs nothing.
-            return [row for chunk in chunks for row in self._memory.get(chunk) or self._learn(chunk)]
+            packed = b"".join([self._memory.get(chunk) or self._learn(chunk) for chunk in chunks])
+        return np.frombuffer(packed, dtype=np.intp)
 
-    def _learn(self, chunk: str) -> list[int]:
-        pieces = self._cut_ascii(chunk) if chunk.isascii() else self._cut(chunk)
+    def _learn(self, chunk: str) -> bytes:
+        pieces = np.array(self._cut_ascii(chunk) if chunk.isascii() else self._cut(chunk), dtype=np.intp).tobytes()
         if len(chunk) <= MAX_CHUNK_CHARS:
             if len(self._memory) >= MAX_REMEMBERED:
                 self._memory = {}
-            self._memory[chunk] = tuple(pieces)
+            self._memory[chunk] = pieces
         return pieces
 
     def _cut_ascii(self, chunk: str) -> list[int]:

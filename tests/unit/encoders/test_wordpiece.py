@@ -32,7 +32,7 @@ def expected(text: str) -> list[int]:
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
 def test_the_quick_way_gives_the_ids_of_the_tokenizer_on_arbitrary_text(text: str) -> None:
-    assert PIECES.ids(text) == expected(text)
+    assert PIECES.ids(text).tolist() == expected(text)
 
 
 @settings(max_examples=500, deadline=None)
@@ -42,7 +42,7 @@ def test_the_quick_way_gives_the_ids_of_the_tokenizer_on_arbitrary_text(text: st
 @example("x\u2028y")
 @example("ΟΔΟΣ İstanbul")
 def test_the_quick_way_agrees_on_control_characters_blanks_and_accents(text: str) -> None:
-    assert PIECES.ids(text) == expected(text)
+    assert PIECES.ids(text).tolist() == expected(text)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_the_quick_way_agrees_on_control_characters_blanks_and_accents(text: str
     ],
 )
 def test_known_difficult_texts_give_the_ids_of_the_tokenizer(text: str) -> None:
-    assert WordPieces(TOKENIZER).ids(text) == expected(text)
-    assert PIECES.ids(text) == PIECES.ids(text) == expected(text)
+    assert WordPieces(TOKENIZER).ids(text).tolist() == expected(text)
+    assert PIECES.ids(text).tolist() == PIECES.ids(text).tolist() == expected(text)
 
 
 def test_a_lone_surrogate_counts_as_a_question_mark() -> None:
-    assert PIECES.ids("a \ud800 b") == expected("a ? b")
+    assert PIECES.ids("a \ud800 b").tolist() == expected("a ? b")
 
 
 def test_memory_stays_bounded_under_endless_new_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +75,9 @@ def test_memory_stays_bounded_under_endless_new_words(monkeypatch: pytest.Monkey
     vocabulary_size = len(pieces._memory)
     for index in range(500):
         word = f"zq{index}xv"
-        assert pieces.ids(word) == expected(word)
+        assert pieces.ids(word).tolist() == expected(word)
         assert len(pieces._memory) <= vocabulary_size + 50
-    assert pieces.ids("the quick zq3xv") == expected("the quick zq3xv")
+    assert pieces.ids("the quick zq3xv").tolist() == expected("the quick zq3xv")
 
 
 # Scripts without blanks, runs, and what normalisation turns into several characters or none.
@@ -94,8 +94,8 @@ SCRIPTS = (
 @example("0的0é0")
 @example("a\u302e\u302fb")
 def test_scripts_without_blanks_have_the_ids_of_the_tokenizer(text: str) -> None:
-    first = PIECES.ids(text)
-    assert first == PIECES.ids(text) == expected(text)
+    first = PIECES.ids(text).tolist()
+    assert first == PIECES.ids(text).tolist() == expected(text)
 
 
 def test_every_character_has_the_ids_of_the_tokenizer() -> None:
@@ -104,7 +104,7 @@ def test_every_character_has_the_ids_of_the_tokenizer() -> None:
     pieces = WordPieces(TOKENIZER)
     for start in range(0, len(points), 25):
         text = "".join(f"a{chr(p)}b{chr(p)}{chr(p)}" for p in points[start : start + 25])
-        assert pieces.ids(text) == expected(text), hex(points[start])
+        assert pieces.ids(text).tolist() == expected(text), hex(points[start])
 
 
 class Counting:
@@ -136,7 +136,7 @@ class Counting:
 )
 def test_no_script_is_left_to_the_slow_way(text: str) -> None:
     counting = Counting()
-    assert WordPieces(counting).ids(text) == expected(text.replace("\ud83d", "?"))  # type: ignore[arg-type]
+    assert WordPieces(counting).ids(text).tolist() == expected(text.replace("\ud83d", "?"))  # type: ignore[arg-type]
     assert counting.characters == 0
 
 
@@ -148,5 +148,7 @@ def with_special_tokens() -> Tokenizer:
 
 def test_a_tokenizer_of_another_kind_is_asked_itself() -> None:
     tokenizer = with_special_tokens()
-    assert WordPieces(tokenizer).ids("的一是不") == list(tokenizer.encode("的一是不", add_special_tokens=False).ids)
-    assert WordPieces(tokenizer).ids("的一是不") != expected("的一是不")
+    assert WordPieces(tokenizer).ids("的一是不").tolist() == list(
+        tokenizer.encode("的一是不", add_special_tokens=False).ids
+    )
+    assert WordPieces(tokenizer).ids("的一是不").tolist() != expected("的一是不")
