@@ -16,7 +16,7 @@ from bench.http import CONFIG, Server
 from bench.table import Row
 from bench.year import write_year
 
-TIMES: Final = 21
+TIMES: Final = 11
 PAGE_MS: Final = 300.0
 CONNECTIONS: Final = 6  # a browser's, of HTTP/1.1
 _FRAME: Final = ("/v1/policies", "/v1/arms", "/v1/promise")

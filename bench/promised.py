@@ -14,7 +14,8 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
 from banditd.client import DaemonClient
-from banditd.deciding.promise import WINDOW, Misses, Promise
+from banditd.deciding.promise import Misses, Promise
+from banditd.deciding.promise_window import WINDOW
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps

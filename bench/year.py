@@ -1,6 +1,6 @@
 """A busy year of a policy as a SQLite file, written past the daemon: a million decisions in some two minutes.
 
-Rows are the daemon's own (``row_of``, their checksums hold): decisions under a promise with ten tags each, rewards,
+Rows are the daemon's own (``rows_of``, their checksums hold): decisions under a promise with ten tags each, rewards,
 usage, the newest attempts, snapshots. Counters are added up here, in the buckets that the daemon's jobs leave behind.
 """
 
@@ -23,7 +23,7 @@ from banditd.features.maps import load_feature_maps
 from banditd.storage import migrate
 from banditd.storage.checksum import RowChecksum
 from banditd.storage.schema import decision
-from banditd.storage.schema.record import row_of
+from banditd.storage.schema.record import rows_of
 from banditd.storage.tag_places import VALUES
 from bench.queries import texts
 from bench.year_counters import ARMS, BASELINE, POLICY, TAGS, USD, Year, insert_rows, quoted, write_counters
@@ -93,8 +93,8 @@ def _templates(contexts: Sequence[Context], prompts: Sequence[str], schema_hash:
     """A row for every context and arm, in the order of the table's columns but for the checksum."""
     probability, fixed = np.array([0.1, 0.3, 0.2, 0.2, 0.2]), np.eye(len(ARMS))[BASELINE]
     return [
-        [
-            row_of(
+        rows_of(
+            [
                 Decision(
                     decision_id="", policy=POLICY, policy_kind="thompson", created_at_us=0, expires_at_us=0, arm=arm,
                     upstream_model=arm, propensity=float(probability[i]), uniform=0.5, explored=False,
@@ -105,9 +105,9 @@ def _templates(contexts: Sequence[Context], prompts: Sequence[str], schema_hash:
                     input_text=prompt, session_id=None, tags={}, deferred=False, keep=0.95, baseline=ARMS[BASELINE],
                     promise={"state": "keeping"}, own_probability=probability, mixture=Blend(0.9, fixed),
                 )
-            )
-            for i, arm in enumerate(ARMS)
-        ]
+                for i, arm in enumerate(ARMS)
+            ]
+        )
         for context, prompt in zip(contexts, prompts, strict=True)
     ]  # fmt: skip
 

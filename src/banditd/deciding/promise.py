@@ -33,9 +33,9 @@ import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray, IntArray
+from banditd.deciding.promise_window import Window
 from banditd.ope.reference import RatedDecision
 
-WINDOW: Final = 500  # recent decisions that are solved on
 RESOLVE_EVERY: Final = 20  # decisions
 LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
@@ -113,58 +113,6 @@ class Misses:
             return 0.0
         error2 = max(self._square, 1e-3) / self.away**2
         return self._total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
-
-
-class Window:
-    """The recent decisions over K arms in a fixed order: a ring of ``WINDOW`` rows."""
-
-    def __init__(self, n_arms: int, n_features: int) -> None:
-        self.size = self._next = 0
-        self._x = np.zeros((WINDOW, n_features))
-        self._cost = np.zeros((WINDOW, n_arms))
-        self._eligible = np.zeros((WINDOW, n_arms), dtype=bool)
-        self._own = np.zeros((WINDOW, n_arms))
-
-    def add(self, x: FloatArray, cost_usd: FloatArray, eligible: BoolArray, own: FloatArray) -> None:
-        row = self._next
-        self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
-        self._next = (row + 1) % WINDOW
-        self.size = min(self.size + 1, WINDOW)
-
-    def reprice(self, factor: FloatArray) -> None:
-        """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
-        self._cost *= factor
-
-    def realign(self, columns: IntArray) -> None:
-        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
-        known = columns >= 0
-        self._cost = np.where(known, self._cost[:, columns], 0.0)
-        self._eligible = np.where(known, self._eligible[:, columns], False)
-        self._own = np.where(known, self._own[:, columns], 0.0)
-
-    @property
-    def x(self) -> FloatArray:
-        return self._x[: self.size]
-
-    @property
-    def cost_usd(self) -> FloatArray:
-        return self._cost[: self.size]
-
-    @property
-    def eligible(self) -> BoolArray:
-        return self._eligible[: self.size]
-
-    @property
-    def own(self) -> FloatArray:
-        return self._own[: self.size]
-
-    def allow(self, arm: int) -> None:
-        """Count the newest decision as one that the arm could have answered: it may again."""
-        self._eligible[(self._next - 1) % WINDOW, arm] = self.size > 0
-
-    def was_eligible(self, arm: int) -> bool:
-        """Whether the arm was eligible at the newest decision."""
-        return bool(self._eligible[(self._next - 1) % WINDOW, arm])
 
 
 class Promise:
@@ -246,8 +194,8 @@ class Promise:
             state="baseline_away" if away else "nothing_to_save",
         )
         safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
-        for price, arms in candidates.ladder(max(steepest, STEEPEST_TRIAL)):
-            gap, error, off = candidates.loss(arms)
+        steps = candidates.ladder(max(steepest, STEEPEST_TRIAL))
+        for (price, arms), (gap, error, off) in zip(steps, candidates.losses([a for _, a in steps]), strict=True):
             loss = gap - bias * off + excess + caution * error
             share = 1.0 if loss <= slack else max(slack / loss, LEAST_SHARE)
             trial = price * candidates.baseline_usd > steepest
@@ -329,20 +277,25 @@ class _Candidates:
                 steps.append((relative / self.baseline_usd, arms))
         return steps
 
-    def loss(self, arms: IntArray) -> tuple[float, float, float]:
-        """(mean loss against the baseline, its standard error, share of rows off the baseline)."""
+    def losses(self, steps: Sequence[IntArray]) -> list[tuple[float, float, float]]:
+        """Of the arms of each price: (mean loss against the baseline, its standard error, share of rows off it).
+
+        All prices at once, as one product each: that is most of what solving costs.
+        """
+        arms = np.stack(steps)  # (prices, n)
         n, k = self._mean.shape
-        played = np.zeros((n, k))
-        played[self._rows, arms] = 1.0 / n
-        moved = played.T @ self._x
-        moved[self._baseline] -= self._x_mean
-        pulled = np.matmul(self._inverse, moved[:, :, None])[:, :, 0]
-        variance = float((pulled * moved).sum())
+        played = (arms[:, None, :] == np.arange(k)[:, None]).astype(np.float64)  # (prices, K, n)
+        moved = (played.reshape(-1, n) @ self._x).reshape(arms.shape[0], k, -1) / n
+        moved[:, self._baseline] -= self._x_mean
+        by_arm = moved.transpose(1, 0, 2)
+        pulled = np.matmul(by_arm, self._inverse)  # (K, prices, d)
+        variance = np.vecdot(pulled, by_arm).sum(axis=0)
         if self._spread is not None:
             total = pulled.sum(axis=0)
-            variance += float(total @ self._spread @ total)
-        gap = self.baseline_reward - float(self._mean[self._rows, arms].mean())
-        return gap, math.sqrt(max(variance, 0.0)), float((arms != self._baseline).mean())
+            variance = variance + np.vecdot(total @ self._spread, total)
+        gap = self.baseline_reward - self._mean[self._rows, arms].mean(axis=1)
+        error, off = np.sqrt(np.maximum(variance, 0.0)), (arms != self._baseline).mean(axis=1)
+        return list(zip(gap.tolist(), error.tolist(), off.tolist(), strict=True))
 
     def saving_usd(self, arms: IntArray) -> float:
         """Mean saving of a decision against the baseline."""

@@ -16,13 +16,13 @@ from banditd.deciding.promise import (
     COLD,
     CREDIT,
     LEAST_SHARE,
-    WINDOW,
     Misses,
     Promise,
     Terms,
     blended_share,
     reference_share,
 )
+from banditd.deciding.promise_window import WINDOW
 from banditd.ope.reference import RatedDecision
 
 D = 6

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Final
 
 from banditd.core.errors import BanditdError
-from banditd.deciding.promise import WINDOW
+from banditd.deciding.promise_window import WINDOW
 from banditd.ports import RecentOutcomes
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook

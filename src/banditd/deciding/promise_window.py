@@ -1,0 +1,63 @@
+"""The recent decisions that a promise is solved on. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from banditd.core.types import BoolArray, FloatArray, IntArray
+
+WINDOW: Final = 500  # recent decisions
+
+
+class Window:
+    """The recent decisions over K arms in a fixed order: a ring of ``WINDOW`` rows."""
+
+    def __init__(self, n_arms: int, n_features: int) -> None:
+        self.size = self._next = 0
+        self._x = np.zeros((WINDOW, n_features))
+        self._cost = np.zeros((WINDOW, n_arms))
+        self._eligible = np.zeros((WINDOW, n_arms), dtype=bool)
+        self._own = np.zeros((WINDOW, n_arms))
+
+    def add(self, x: FloatArray, cost_usd: FloatArray, eligible: BoolArray, own: FloatArray) -> None:
+        row = self._next
+        self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
+        self._next = (row + 1) % WINDOW
+        self.size = min(self.size + 1, WINDOW)
+
+    def reprice(self, factor: FloatArray) -> None:
+        """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
+        self._cost *= factor
+
+    def realign(self, columns: IntArray) -> None:
+        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
+        known = columns >= 0
+        self._cost = np.where(known, self._cost[:, columns], 0.0)
+        self._eligible = np.where(known, self._eligible[:, columns], False)
+        self._own = np.where(known, self._own[:, columns], 0.0)
+
+    @property
+    def x(self) -> FloatArray:
+        return self._x[: self.size]
+
+    @property
+    def cost_usd(self) -> FloatArray:
+        return self._cost[: self.size]
+
+    @property
+    def eligible(self) -> BoolArray:
+        return self._eligible[: self.size]
+
+    @property
+    def own(self) -> FloatArray:
+        return self._own[: self.size]
+
+    def allow(self, arm: int) -> None:
+        """Count the newest decision as one that the arm could have answered: it may again."""
+        self._eligible[(self._next - 1) % WINDOW, arm] = self.size > 0
+
+    def was_eligible(self, arm: int) -> bool:
+        """Whether the arm was eligible at the newest decision."""
+        return bool(self._eligible[(self._next - 1) % WINDOW, arm])
