@@ -23,7 +23,7 @@ async def test_the_integrity_job_reads_every_row_in_time(open_daemon: OpenDaemon
             lambda c: c.execute(update(decision).where(decision.c.decision_id == ids[7]).values(cluster=1)),
         )
         job = next(job for job in daemon.jobs._jobs.values() if job.name == "integrity")
-        job.run.__self__._integrity_sample = 4
+        job.run.__self__._sample = 4
         await job.run()
         with pytest.raises(InvariantError, match=ids[7]):
             await job.run()

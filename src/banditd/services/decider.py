@@ -270,7 +270,7 @@ class TurnDecider:
 
 def turn_size(prepared: Sequence[Prepared]) -> int:
     """How many of these may be decided before others have the event loop: fewer where there are many arms."""
-    n_arms = max((len(runtime.view.arms) for runtime in {one.runtime for one in prepared}), default=1)
+    n_arms = max((len(one.runtime.view.arms) for one in prepared), default=1)
     return max(1, min(MOST_QUERIES, MOST_CELLS // max(n_arms, 1)))
 
 

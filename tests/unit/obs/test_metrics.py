@@ -16,7 +16,8 @@ def test_every_metric_is_ours_in_base_units_and_explained() -> None:
     families = list(text_string_to_metric_families(metrics.render().decode()))
     assert len(families) > 20
     for family in families:
-        assert family.name.startswith(("banditd_", "process_"))
+        # Those of OpenTelemetry's GenAI conventions keep their names.
+        assert family.name.startswith(("banditd_", "process_", "gen_ai_client_"))
         assert family.documentation.strip(), family.name
         assert not re.search(r"_(ms|us|millis|minutes|kb|mb|percent)$", family.name), family.name
     assert sample(metrics, "banditd_build_info", version="1.2.3") == 1
