@@ -192,16 +192,9 @@ CASES = (
     Case("batch of 256, ideographs", (200,), BATCH, lambda: batch(lambda i: text(IDEOGRAPHS, CHARS // 3, i))),
     Case("batch of 256, syllables", (200,), BATCH, lambda: batch(lambda i: text(SYLLABLES, CHARS // 3, i))),
     *(Case(f"batch of 256 under {name}", (200,), BATCH, partial(under, name)) for name in BUDGETS),
-    Case(
-        "batch of 256, 40 parts each",
-        (200,),
-        BATCH,
-        lambda: json.dumps({"queries": [{"messages": parts(1, 40)}] * QUERIES}).encode(),
-    ),
-    Case("1,000 messages of ten parts", (200,), ROUTE, lambda: json.dumps({"messages": parts(1000, 10)}).encode()),
-    Case(
-        "the same under one key", (200, 503), ROUTE, lambda: json.dumps({"messages": parts(1000, 10)}).encode(), KEY
-    ),
+    Case("batch of 256, 40 parts each", (200,), BATCH, with_parts),
+    Case("1,000 messages of ten parts", (200,), ROUTE, partial(parts, 1000, 10)),
+    Case("the same under one key", (200, 503), ROUTE, partial(parts, 1000, 10), KEY),
     Case("256 rewards with details", (207,), "/v1/rewards", rewards),
     Case("a name of 1,900,000 letters", (422,), ROUTE, lambda: b'{"%s":1}' % (b"x" * 1_900_000)),
     Case("6,000 ideographs", (200,), ROUTE, lambda: query(text(IDEOGRAPHS, 6_000))),
