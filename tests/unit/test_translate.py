@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.ports.upstreams import StreamEvent
+from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.dialect import MalformedEventError
+from banditd.upstreams.litellm import LiteLLMUpstream
 from banditd.upstreams.sse import Framer
 from banditd.upstreams.translate import to_chat, to_messages
 from banditd.upstreams.translate.replies import chat_of, message_of
@@ -22,6 +24,7 @@ NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
 INPUTS = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(-(2**40), 2**40) | WORDS, max_size=3)
 
 
+LITELLM = LiteLLMUpstream(UpstreamConfig(name="up", kind="litellm"))
 # What a client may write where a type, a role, a number or a list should stand.
 ANYTHING = st.recursive(
     st.none()
@@ -48,6 +51,8 @@ _FIELDS = ("n", "stop", "system", "tool_choice", "response_format", "metadata", 
 )
 def test_whatever_stands_in_the_place_of_a_type_is_the_upstreams_to_judge(body: dict[str, Any]) -> None:
     read_conversation(body)
+    LITELLM.unable("chat", body)
+    LITELLM.unable("messages", body)
     if to_chat.uncarried(body) is None:
         json.dumps(to_chat.to_chat(body))
     if to_messages.uncarried(body) is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,30 @@ Client = TestClient[web.Request, web.Application]
 
 NOW_US = 1_760_000_000_000_000
 UNKNOWN = "00000000-0000-7000-8000-00000000dead"
+
+
+@dataclass
+class Turns:
+    """How many turns of the event loop somebody else has had."""
+
+    taken: int = 0
+
+
+@contextmanager
+def somebody_else() -> Iterator[Turns]:
+    """Somebody who takes every turn of the event loop that is left to others."""
+    turns = Turns()
+
+    async def take() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns.taken += 1
+
+    beside = asyncio.get_running_loop().create_task(take())
+    try:
+        yield turns
+    finally:
+        beside.cancel()
 
 
 def decision_of(query: Query) -> Decision:

@@ -8,9 +8,11 @@ import gzip
 import io
 import json
 import zlib
+from collections import Counter
 from typing import Any
 
 import pytest
+from tests.web.conftest import somebody_else
 from tests.web.test_walls import ID, QUERY, key
 
 from banditd.core.pace import Pace
@@ -170,21 +172,12 @@ async def test_more_values_than_a_model_may_cost_to_check_are_refused_unchecked(
         raise AssertionError("the model was asked")
 
     monkeypatch.setattr(RouteRequest, "model_validate_json", never)
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    beside = asyncio.create_task(others())
-    answer = await client.post("/v1/route", data=io.BytesIO(body), headers=JSON)
-    beside.cancel()
+    with somebody_else() as turns:
+        answer = await client.post("/v1/route", data=io.BytesIO(body), headers=JSON)
     problem = await answer.json()
     assert (answer.status, problem["code"]) == (422, "INVALID_INPUT")
     assert f"{intake.MAX_MEMBERS} fields" in problem["detail"]
-    assert turns > 5
+    assert turns.taken > 5
 
 
 @pytest.mark.parametrize("text", ['{"a": [1, 2]}, ' * 60_000, '\\":,' * 200_000, ":" * 500_000, "[{" * 300_000])
@@ -291,30 +284,33 @@ async def test_the_queries_of_a_batch_are_checked_one_by_one(client: Any) -> Non
     assert {one["pointer"].split("/")[2] for one in problem["errors"]} == {"0"}
 
 
-async def test_many_messages_and_many_rewards_are_looked_at_one_by_one(
-    client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps = 0
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often long work has offered others a turn, under ``pace``."""
+    taken: Counter[str] = Counter()
     before = Pace.step
 
     async def step(pace: Pace) -> None:
-        nonlocal steps
-        steps += 1
+        taken["pace"] += 1
         await before(pace)
 
     monkeypatch.setattr(Pace, "step", step)
+    return taken
+
+
+async def test_many_messages_and_many_rewards_are_looked_at_one_by_one(client: Any, steps: Counter[str]) -> None:
     message = {"role": "user", "content": [{"type": "text", "text": "some words"}] * 10}
     body = json.dumps({"messages": [message] * 200, "tags": {"a": "b"}})
     first = await client.post("/v1/route", data=body, headers=JSON | {"Idempotency-Key": "one"})
-    assert (first.status, steps >= 400) == (200, True)  # the messages, and their part in the key
+    assert (first.status, steps["pace"] >= 400) == (200, True)  # the messages, and their part in the key
     wrong = json.dumps({"messages": [message] * 150 + [{"role": "nobody"}], "tags": {"a": "b"}})
     refused = await client.post("/v1/route", data=wrong, headers=JSON)
     assert [one["pointer"] for one in (await refused.json())["errors"]] == ["/messages/150/role"]
-    steps = 0
+    steps.clear()
     reward = {"decision_id": (await first.json())["decision_id"], "value": 1, "metadata": {"a": [1] * 60}}
     many = json.dumps([{**reward, "metric": f"m{n}"} for n in range(100)])
     answer = await client.post("/v1/rewards", data=many, headers=JSON)
-    assert (answer.status, steps >= 200) == (200, True)
+    assert (answer.status, steps["pace"] >= 200) == (200, True)
     assert all("receipt" in one for one in (await answer.json())["results"])
 
 
@@ -332,22 +328,12 @@ def test_the_key_of_a_body_is_that_of_its_json() -> None:
     assert "".join(pieces_of(body)) == json.dumps(stated, sort_keys=True)
 
 
-async def test_the_key_of_a_large_batch_is_made_in_pieces(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = 0
-    before = Pace.step
-
-    async def step(pace: Pace) -> None:
-        nonlocal steps
-        steps += 1
-        await before(pace)
-
+async def test_the_key_of_a_large_batch_is_made_in_pieces(client: Any, steps: Counter[str]) -> None:
     async def taken(headers: dict[str, str]) -> int:
-        nonlocal steps
-        steps = 0
+        steps.clear()
         body = json.dumps({"queries": [{"input": f"query {n}"} for n in range(64)]})
         answer = await client.post("/v1/route/batch", data=body, headers=JSON | headers)
         assert answer.status == 200
-        return steps
+        return steps["pace"]
 
-    monkeypatch.setattr(Pace, "step", step)
     assert await taken({"Idempotency-Key": "k"}) == await taken({}) + 64

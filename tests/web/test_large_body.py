@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import threading
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic_core import from_json, to_json
+from tests.web.conftest import somebody_else
 
 from banditd.core import long_json
 from banditd.core.long_json import LARGE_BYTES, PIECE, apart, compact, encode_pieces
@@ -159,19 +159,10 @@ async def test_only_what_is_large_leaves_the_event_loop() -> None:
     assert await apart(False, threading.current_thread) is threading.main_thread()
     assert await apart(True, threading.current_thread) is not threading.main_thread()
     chat = json.dumps({"model": "banditd/auto", "messages": [{"role": "user", "content": "a" * LARGE_BYTES}]})
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    beside = asyncio.create_task(others())
-    requested = await parsed(read_chat, chat.encode())
-    beside.cancel()
+    with somebody_else() as turns:
+        requested = await parsed(read_chat, chat.encode())
     assert (requested.large, len(requested.text or "")) == (True, LARGE_BYTES)
-    assert turns > 0
+    assert turns.taken > 0
     assert not (await parsed(read_chat, chat.replace("a" * 100, "").encode())).large
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
+from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall, UpstreamReply
 from banditd.upstreams.sse import Frame
 
 
@@ -56,6 +56,20 @@ class Answer:
     finish_reason: str | None
     usage: TokenUsage | None
     characters: int
+
+    def reply(self, *, status: int, headers: Mapping[str, str], content_type: str) -> UpstreamReply:
+        """The same with the head that it came with."""
+        return UpstreamReply(
+            status=status,
+            headers=headers,
+            content_type=content_type,
+            body=self.body,
+            response_id=self.response_id,
+            model=self.model,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            characters=self.characters,
+        )
 
 
 class Dialect(Protocol):

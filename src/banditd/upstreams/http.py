@@ -100,16 +100,10 @@ class HttpUpstream:
             self._leave()
             if response is not None:
                 response.release()
-        return UpstreamReply(
+        return answer.reply(
             status=response.status,
             headers=downward(response.headers.items()),
             content_type=response.headers.get("content-type", JSON),
-            body=answer.body,
-            response_id=answer.response_id,
-            model=answer.model,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
-            characters=answer.characters,
         )
 
     async def stream(self, call: UpstreamCall) -> HttpStream:

@@ -40,11 +40,10 @@ _FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 _GOODBYE_S: Final = 5.0
-_PARTS: Final = frozenset(
-    {
-        "text", "refusal", "image_url", "input_audio",
-        "image", "tool_use", "tool_result", "thinking", "redacted_thinking",  # of messages, translated before
-    }
+# A tuple: what stands in the place of a type may be of any kind, and only in a tuple can everything be looked for.
+_PARTS: Final = (
+    "text", "refusal", "image_url", "input_audio",
+    "image", "tool_use", "tool_result", "thinking", "redacted_thinking",  # of messages, translated before
 )  # fmt: skip
 
 
@@ -91,17 +90,7 @@ class LiteLLMUpstream:
             raise self.failure(error, "timeout_headers") from None
         finally:
             self.leave()
-        return UpstreamReply(
-            status=200,
-            headers={},
-            content_type="application/json",
-            body=read.body,
-            response_id=read.response_id,
-            model=read.model,
-            finish_reason=read.finish_reason,
-            usage=read.usage,
-            characters=read.characters,
-        )
+        return read.reply(status=200, headers={}, content_type="application/json")
 
     async def stream(self, call: UpstreamCall) -> LiteLLMStream:
         """An answer that has begun. Raises UpstreamError."""
@@ -262,7 +251,7 @@ def _foreign(body: Mapping[str, object]) -> str | None:
     """What of a request the library would fetch, or hand to somebody else than the provider."""
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
-        if not isinstance(tool, dict) or tool.get("type", "custom") not in {"function", "custom"}:
+        if not isinstance(tool, dict) or tool.get("type", "custom") not in ("function", "custom"):
             return "tools"
     messages = body.get("messages")
     return _foreign_parts(messages if isinstance(messages, list) else [])

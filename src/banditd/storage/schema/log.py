@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
 
@@ -52,26 +52,34 @@ abandonment: Final = Table(
     time_column("abandoned_at_us"),
 )
 
+
+def _reward_columns() -> list[Column[Any]]:
+    """What is kept of a reward, whichever arm's it is."""
+    return [
+        text_column("identity"),
+        Column("revision", Integer, nullable=False),
+        Column("keyed", Boolean, nullable=False),
+        text_column("kind"),
+        text_column("status"),
+        text_column("metric"),
+        text_column("source"),
+        Column("value", Double),
+        Column("reward", Double),
+        Column("noise_variance", Double, nullable=False),
+        Column("late", Boolean, nullable=False),
+        text_column("metadata"),
+        text_column("body_hash"),
+        time_column("received_at_us"),
+    ]
+
+
 reward_event: Final = Table(
     "reward_event",
     metadata,
     text_column("reward_id", primary_key=True),
     decision_key(),
     text_column("policy"),
-    text_column("identity"),
-    Column("revision", Integer, nullable=False),
-    Column("keyed", Boolean, nullable=False),
-    text_column("kind"),
-    text_column("status"),
-    text_column("metric"),
-    text_column("source"),
-    Column("value", Double),
-    Column("reward", Double),
-    Column("noise_variance", Double, nullable=False),
-    Column("late", Boolean, nullable=False),
-    text_column("metadata"),
-    text_column("body_hash"),
-    time_column("received_at_us"),
+    *_reward_columns(),
     # The arm that it named, which served when it came; null where none was named.
     text_column("arm", nullable=True),
     UniqueConstraint("identity", "revision"),
@@ -86,20 +94,7 @@ arm_reward: Final = Table(
     dependent_key(primary_key=False),
     text_column("policy"),
     text_column("arm"),
-    text_column("identity"),
-    Column("revision", Integer, nullable=False),
-    Column("keyed", Boolean, nullable=False),
-    text_column("kind"),
-    text_column("status"),
-    text_column("metric"),
-    text_column("source"),
-    Column("value", Double),
-    Column("reward", Double),
-    Column("noise_variance", Double, nullable=False),
-    Column("late", Boolean, nullable=False),
-    text_column("metadata"),
-    text_column("body_hash"),
-    time_column("received_at_us"),
+    *_reward_columns(),
     UniqueConstraint("identity", "revision"),
     Index(None, "decision_id"),
 )
