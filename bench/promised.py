@@ -71,7 +71,7 @@ def _solve_ms(times: int) -> float:
         reward = float(generator.random() < worth[arm])
         state.fold(arm=names[arm], epoch=0, x=x, weight=1.0, reward=reward)
         misses.add(RatedDecision(reward, float(worth[arm]), 0.8, 1.0 / ARMS, is_baseline=arm == ARMS - 1))
-        promise.observe(x, cost_usd=cost_usd, eligible=everything, own=vector, mean=worth, played=vector)
+        promise.observe(x, cost_usd=cost_usd, eligible=everything, own=vector)
     posterior, seen = state.snapshot().posterior, []
     for _ in range(times):
         began = time.perf_counter()

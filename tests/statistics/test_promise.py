@@ -88,7 +88,7 @@ class World:
         mean, played, index = made.scores.mean[0], made.draw.probability[0], int(made.draw.index[0])
         self.keeper.observe(
             x, cost_usd=made.priced.cost_usd[0], eligible=made.admissions[0].arms,
-            own=made.scores.probability[0], mean=mean, played=played,
+            own=made.scores.probability[0],
         )  # fmt: skip
         if self.keeper.due:
             self.keeper.solve(view.snapshot.posterior)

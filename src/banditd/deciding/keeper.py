@@ -26,6 +26,7 @@ from banditd.deciding.promise import (
     blended_share,
     reference_share,
 )
+from banditd.deciding.reserve import Reserve
 from banditd.ope.reference import BaselineEvidence, RatedDecision, Verdict
 
 # Once known precisely enough, the difference is taken for known until it is this much less precise.
@@ -62,7 +63,9 @@ class Keeper:
         self.promise = Promise(n_arms=n_arms, n_features=n_features, baseline=baseline, keep=rule.keep)
         self.misses = Misses()
         self.evidence = BaselineEvidence(rule.keep)
+        self.reserve = Reserve()
         self._silence = 0  # decisions since the last reward
+        self._rated = self._decisions = 0  # of so many decisions so many are rated
         self._precise = False
 
     @property
@@ -86,19 +89,20 @@ class Keeper:
         cost_usd: FloatArray,
         eligible: BoolArray,
         own: FloatArray,
-        mean: FloatArray,
-        played: FloatArray,
     ) -> None:
         """Note a decision under this promise; shapes as in ``Promise.observe``."""
-        bias = self.misses.bias(bias_prior(self.evidence.since_alarm))
-        self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own, mean=mean, played=played, bias=bias)
+        self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own)
         self._silence += 1
+        self._decisions += 1
 
     def learn(self, one: RatedDecision) -> None:
         """Note the reward of a decision under this promise."""
         self._silence = 0
+        self._rated += 1
         self.evidence.add(one)
         self.misses.add(one)
+        missed = self.misses.baseline_bias(bias_prior(self.evidence.since_alarm))
+        self.reserve.add(one, keep=self.rule.keep, baseline_missed=missed)
         if self.evidence.since_alarm == 0:
             self.misses.forget()
         calm = self.evidence.since_alarm is None or self.evidence.since_alarm > DOUBT
@@ -149,9 +153,16 @@ class Keeper:
         """Prices are now so many times what they were, float64 (K,)."""
         self.promise.window.reprice(factor)
 
-    def adopt(self, judged: Keeper, *, news: bool) -> None:
-        """Take over what another one has learned. news : it knows rewards that this one did not."""
+    def adopt(self, judged: Keeper, *, news: bool, rated_of: tuple[int, int] | None = None) -> None:
+        """Take over what another one has learned.
+
+        news : it knows rewards that this one did not. rated_of : of the newest decisions (rated, all), where the log
+        was asked.
+        """
         self.misses, self.evidence, self._precise = judged.misses, judged.evidence, judged._precise
+        self.reserve = judged.reserve
+        if rated_of is not None:
+            self._rated, self._decisions = rated_of
         if news:
             self._silence = 0
 
@@ -169,7 +180,12 @@ class Keeper:
     def solve(self, posterior: Posterior) -> Terms:
         """New terms from today's beliefs, see ``Promise.solve``."""
         return self.promise.solve(
-            posterior, self.misses, silence=self._silence, since_alarm=self.evidence.since_alarm
+            posterior,
+            self.misses,
+            silence=self._silence,
+            owed=self.reserve.owed,
+            rated_share=min((self._rated + 1) / (self._decisions + 1), 1.0),
+            since_alarm=self.evidence.since_alarm,
         )
 
     def verdict(self) -> Verdict:

@@ -8,7 +8,8 @@ dollar) plays a_t = argmax mu(x_t, a) - l c_t(a). Leaving the baseline for it ma
 
 sd is exact in the model, since the loss is linear in the coefficients of all arms; f is the share of the window with
 a_t != b, bias what answers of other arms earned beyond their predictions lately, excess what exploring costs.
-(1 - keep) of the baseline's mean may be lost, steered against what was lost so far (slack), so a share
+(1 - keep) of the baseline's mean may be lost, and more in advance while the reserve lasts (``reserve.py``): that is
+the slack, and a share
 
     g(l) = min(1, slack / loss(l))
 
@@ -34,18 +35,17 @@ import numpy as np
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.deciding.promise_window import Window
+from banditd.deciding.reserve import LEAST, slack_of
 from banditd.ope.reference import RatedDecision
 
 RESOLVE_EVERY: Final = 20  # decisions
 LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
 EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baseline): a young model errs more
-HORIZON: Final = 300.0  # decisions over which what was lost is made good, or gained is spent
-CREDIT: Final = 30.0  # most that may be gained beforehand, in allowed losses of one decision
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
-MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
+MEMORY: Final = 300.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
 DOUBTED_PRIOR: Final = 0.3  # the same after an alarm: the predictions have just been proved wrong
 DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
@@ -82,14 +82,17 @@ class Terms:
 class Misses:
     """By how much answers that leave the baseline earn more than predicted; doubly robust, fading, shrunk to 0.
 
+    What the policy leaves the baseline for looks better beside it than it is, and one half of that is the baseline's:
+    where it is left it is predicted too low.
+
     away : rated decisions that left the baseline, in expectation, fading: what is known of the others.
     """
 
-    __slots__ = ("_square", "_total", "away", "rewards")
+    __slots__ = ("_baseline_square", "_baseline_total", "_square", "_total", "away", "rewards")
 
     def __init__(self) -> None:
         self.rewards = 0
-        self.away = self._total = self._square = 0.0
+        self.away = self._total = self._square = self._baseline_total = self._baseline_square = 0.0
 
     def add(self, one: RatedDecision) -> None:
         """Add a rated decision, oldest first."""
@@ -98,21 +101,31 @@ class Misses:
         p = one.baseline_probability
         # Of what was played less the baseline: nothing where only the baseline could answer.
         missed = residual * (1.0 - 1.0 / max(p, 1e-6)) if one.is_baseline else residual
+        of_baseline = -missed if one.is_baseline else 0.0
         fade = 1.0 - 1.0 / MEMORY
         self.away = fade * self.away + 1.0 - p
         self._total = fade * self._total + missed
         self._square = fade * self._square + missed * missed
+        self._baseline_total = fade * self._baseline_total + of_baseline
+        self._baseline_square = fade * self._baseline_square + of_baseline * of_baseline
 
     def forget(self) -> None:
         """Start anew, but for the count of rewards."""
-        self.away = self._total = self._square = 0.0
+        self.away = self._total = self._square = self._baseline_total = self._baseline_square = 0.0
 
     def bias(self, prior_deviation: float) -> float:
         """Posterior mean of the bias under a normal prior about 0."""
+        return self._shrunk(self._total, self._square, prior_deviation)
+
+    def baseline_bias(self, prior_deviation: float) -> float:
+        """The same of the baseline alone: by how much it would earn more than predicted where it is left."""
+        return self._shrunk(self._baseline_total, self._baseline_square, prior_deviation)
+
+    def _shrunk(self, total: float, square: float, prior_deviation: float) -> float:
         if self.away < 5.0:
             return 0.0
-        error2 = max(self._square, 1e-3) / self.away**2
-        return self._total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
+        error2 = max(square, 1e-3) / self.away**2
+        return total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
 
 
 class Promise:
@@ -122,7 +135,6 @@ class Promise:
         self.baseline, self.keep = baseline, keep
         self.terms = Terms()
         self.decisions = 0
-        self.debt = 0.0  # expected reward lost below keep x the baseline, so far
         self.window = Window(n_arms, n_features)
 
     def observe(
@@ -132,24 +144,18 @@ class Promise:
         cost_usd: FloatArray,
         eligible: BoolArray,
         own: FloatArray,
-        mean: FloatArray,
-        played: FloatArray,
-        bias: float = 0.0,
     ) -> None:
-        """Note a decision that was drawn from ``played``.
+        """Note a decision.
 
         Parameters
         ----------
         x : float64 (d,). cost_usd : predicted, (K,). eligible : bool (K,). own : the policy's vector before the
-        baseline was blended in, (K,). mean : predicted rewards, (K,). played : (K,). bias : ``Misses.bias``.
+        baseline was blended in, (K,).
         """
         self.window.add(x, cost_usd, eligible, own)
         self.decisions += 1
         if eligible[self.baseline]:
             self.baseline_is_back()
-        base = float(mean[self.baseline])
-        value = float(played @ mean) + (1.0 - float(played[self.baseline])) * bias
-        self.debt = max(self.debt + self.keep * base - value, -CREDIT * (1.0 - self.keep))
 
     def baseline_is_back(self) -> None:
         """It may answer: what held without it ends now, and not with the next terms."""
@@ -168,19 +174,29 @@ class Promise:
         """Whether terms should be solved for anew, by the count of decisions."""
         return self.decisions <= RESOLVE_EVERY or self.decisions % RESOLVE_EVERY == 0
 
-    def solve(self, posterior: Posterior, misses: Misses, *, silence: int, since_alarm: int | None = None) -> Terms:
+    def solve(
+        self,
+        posterior: Posterior,
+        misses: Misses,
+        *,
+        silence: int,
+        owed: float = 0.0,
+        rated_share: float = 1.0,
+        since_alarm: int | None = None,
+    ) -> Terms:
         """New terms from today's beliefs: O(prices x (n K + K d^2)).
 
         Parameters
         ----------
-        silence : decisions since the last reward. since_alarm : rated decisions since the shortfall test's last
+        silence : decisions since the last reward. owed : ``Reserve.owed``. rated_share : of all decisions, in (0, 1].
+        since_alarm : rated decisions since the shortfall test's last
         alarm, None for none.
         """
         if self.window.size == 0:
             return self.terms
         candidates = _Candidates(self.window, posterior, self.baseline)
         allowed = (1.0 - self.keep) * candidates.baseline_reward
-        slack = max(allowed - self.debt / HORIZON, 0.5 * allowed)
+        slack = slack_of(allowed, owed, rated_share)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
         bias = misses.bias(bias_prior(since_alarm))
         excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
@@ -193,11 +209,12 @@ class Promise:
             baseline_reward=candidates.baseline_reward,
             state="baseline_away" if away else "nothing_to_save",
         )
-        safe = max(slack / max(candidates.baseline_reward, 1e-9), LEAST_SHARE)
+        least = max(LEAST * (1.0 - self.keep), LEAST_SHARE)
+        safe = max(slack / max(candidates.baseline_reward, 1e-9), least)
         steps = candidates.ladder(max(steepest, STEEPEST_TRIAL))
         for (price, arms), (gap, error, off) in zip(steps, candidates.losses([a for _, a in steps]), strict=True):
             loss = gap - bias * off + excess + caution * error
-            share = 1.0 if loss <= slack else max(slack / loss, LEAST_SHARE)
+            share = least if slack <= 0.0 else 1.0 if loss <= slack else max(slack / loss, least)
             trial = price * candidates.baseline_usd > steepest
             if trial:
                 share = min(share, safe)

@@ -57,8 +57,6 @@ class PromisedOutcome:
     x: FloatArray
     arms: tuple[str, ...]
     cost_usd: FloatArray
-    mean: FloatArray
-    probability: FloatArray
     own_probability: FloatArray
 
 
@@ -77,3 +75,6 @@ class RecentOutcomes(Protocol):
 
     async def promised(self, policy: str, schema_hash: str, limit: int) -> Sequence[PromisedOutcome]:
         """Among the ``limit`` newest decisions, those under a promise with contexts of a schema, oldest first."""
+
+    async def promised_since(self, policy: str, decision_id: str, limit: int) -> int:
+        """How many decisions were drawn under a promise, from that one on; ``limit`` where there are more."""

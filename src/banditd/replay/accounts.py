@@ -61,3 +61,6 @@ class NoOutcomes:
 
     async def promised(self, policy: str, schema_hash: str, limit: int) -> Sequence[PromisedOutcome]:
         return ()
+
+    async def promised_since(self, policy: str, decision_id: str, limit: int) -> int:
+        return 0

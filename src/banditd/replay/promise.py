@@ -53,8 +53,6 @@ class ReplayPromise:
             cost_usd=decided.priced.cost_usd[0],
             eligible=decided.admissions[0].arms,
             own=decided.scores.probability[0],
-            mean=decided.scores.mean[0],
-            played=decided.draw.probability[0],
         )
         if self._keeper.due:
             self._keeper.solve(posterior)

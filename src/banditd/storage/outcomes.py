@@ -88,7 +88,7 @@ class SqlRecentOutcomes:
         d = decision.c
         ids = select(d.decision_id).where(d.policy == policy).order_by(d.decision_id.desc()).limit(limit).subquery()
         query = (
-            select(d.keep, d.baseline, d.x, d.arms, d.cost_usd, d.mean, d.probability, d.own_probability)
+            select(d.keep, d.baseline, d.x, d.arms, d.cost_usd, d.probability, d.own_probability)
             .select_from(decision.join(ids, d.decision_id == ids.c.decision_id))
             .where(d.keep.is_not(None), d.schema_hash == schema_hash)
             .order_by(d.decision_id)
@@ -98,6 +98,18 @@ class SqlRecentOutcomes:
             return [one for row in connection.execute(query) if (one := _promised(row)) is not None]
 
         return await self._database.read(work, report=True)
+
+    async def promised_since(self, policy: str, decision_id: str, limit: int) -> int:
+        d = decision.c
+        since = (
+            select(d.keep)
+            .where(d.policy == policy, d.decision_id >= decision_id, d.keep.is_not(None), d.reason == DRAWN)
+            .limit(limit)
+            .subquery()
+        )
+        return await self._database.read(
+            lambda connection: connection.scalar(select(func.count()).select_from(since)) or 0, report=True
+        )
 
 
 def _newest(policy: str, schema_hash: str, limit: int) -> Select[Any]:
@@ -209,7 +221,7 @@ def _promised(row: Any) -> PromisedOutcome | None:
     try:
         arms, x = unpack_names(row.arms), readable_context(row.x)
         own = row.probability if row.own_probability is None else row.own_probability
-        vectors = [np.array(unpack_vector(blob)) for blob in (row.cost_usd, row.mean, row.probability, own)]
+        vectors = [np.array(unpack_vector(blob)) for blob in (row.cost_usd, own)]
     except (TypeError, ValueError):
         return None
     if x is None or row.baseline not in arms or {len(arms)} != {vector.size for vector in vectors}:

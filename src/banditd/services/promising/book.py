@@ -135,8 +135,6 @@ class PromiseBook:
             cost_usd=decided.priced.cost_usd[row],
             eligible=decided.admissions[row].arms,
             own=decided.scores.probability[row],
-            mean=decided.scores.mean[row],
-            played=decided.draw.probability[row],
         )
         if keeper.due:
             self.due = True
@@ -219,13 +217,12 @@ class PromiseBook:
             keeper = self.keeper(one.keep, view, view.index[one.baseline])
             places = np.array([view.index.get(arm, -1) for arm in one.arms], dtype=np.intp)
             known = places >= 0
-            cost, mean, played, own = (
-                _spread(vector, places, known, len(view.arms))
-                for vector in (one.cost_usd, one.mean, one.probability, one.own_probability)
+            cost, own = (
+                _spread(vector, places, known, len(view.arms)) for vector in (one.cost_usd, one.own_probability)
             )
             eligible: BoolArray = np.zeros(len(view.arms), dtype=bool)
             eligible[places[known]] = True
-            keeper.observe(one.x, cost_usd=cost, eligible=eligible, own=own, mean=mean, played=played)
+            keeper.observe(one.x, cost_usd=cost, eligible=eligible, own=own)
         self.due = True
 
     def judges(self, rated: Sequence[RatedOutcome]) -> dict[Standing, Keeper]:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final
 
 from banditd.core.errors import BanditdError
 from banditd.deciding.promise_window import WINDOW
-from banditd.ports import RecentOutcomes
+from banditd.ports import RatedOutcome, RecentOutcomes
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
 from banditd.services.promising.switching import Switching, differences
 
 logger = logging.getLogger(__name__)
 OUTCOMES_USED: Final = 5000
+RATED_USED: Final = 500  # newest rated decisions that say which share is rated ...
+RAREST: Final = 20  # ... and among so many times as many they are looked for
 EVERY_S: Final = 1.0
 RESTS: Final = 5.0  # times as long as it worked ...
 LONGEST_REST_S: Final = 0.5  # ... and no longer: a busy machine must not make the terms old
@@ -127,15 +129,24 @@ class PromiseService:
             return
         outcomes = await self._recent.rated(name, OUTCOMES_USED)
         judges = await asyncio.to_thread(book.judges, outcomes)
+        rated_of = await self._rated_of(name, outcomes)
         news = hash(tuple((one.decision_id, one.rated.reward) for one in outcomes))
         is_new = bool(outcomes) and self._news.get(name) != news
         self._news[name] = news
         for standing, judge in judges.items():
             keeper = book.keepers.get(standing)
             if keeper is not None:
-                keeper.adopt(judge, news=is_new)
+                keeper.adopt(judge, news=is_new, rated_of=rated_of)
         self._judged_at[name] = at
         book.due = True
+
+    async def _rated_of(self, name: str, outcomes: Sequence[RatedOutcome]) -> tuple[int, int]:
+        """(rated, all) of the newest decisions under a promise."""
+        newest = outcomes[-RATED_USED:]
+        if not newest:
+            return 0, 0
+        decisions = await self._recent.promised_since(name, newest[0].decision_id, RAREST * RATED_USED)
+        return len(newest), max(decisions, len(newest))
 
     async def _solve(self, name: str, book: PromiseBook) -> None:
         if not book.due:
