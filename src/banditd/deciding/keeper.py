@@ -183,7 +183,7 @@ class Keeper:
             posterior,
             self.misses,
             silence=self._silence,
-            owed=self.reserve.owed,
+            reserve=self.reserve,
             rated_share=min((self._rated + 1) / (self._decisions + 1), 1.0),
             since_alarm=self.evidence.since_alarm,
         )

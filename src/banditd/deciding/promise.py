@@ -35,7 +35,7 @@ import numpy as np
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.deciding.promise_window import Window
-from banditd.deciding.reserve import LEAST, slack_of
+from banditd.deciding.reserve import LEAST, Reserve
 from banditd.ope.reference import RatedDecision
 
 RESOLVE_EVERY: Final = 20  # decisions
@@ -45,7 +45,7 @@ EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baselin
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
-MEMORY: Final = 300.0  # rated decisions over which the bias is taken
+MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
 DOUBTED_PRIOR: Final = 0.3  # the same after an alarm: the predictions have just been proved wrong
 DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
@@ -180,7 +180,7 @@ class Promise:
         misses: Misses,
         *,
         silence: int,
-        owed: float = 0.0,
+        reserve: Reserve | None = None,
         rated_share: float = 1.0,
         since_alarm: int | None = None,
     ) -> Terms:
@@ -188,15 +188,15 @@ class Promise:
 
         Parameters
         ----------
-        silence : decisions since the last reward. owed : ``Reserve.owed``. rated_share : of all decisions, in (0, 1].
-        since_alarm : rated decisions since the shortfall test's last
+        silence : decisions since the last reward. reserve : what was lost in advance, None for nothing yet.
+        rated_share : of all decisions, in (0, 1]. since_alarm : rated decisions since the shortfall test's last
         alarm, None for none.
         """
         if self.window.size == 0:
             return self.terms
         candidates = _Candidates(self.window, posterior, self.baseline)
         allowed = (1.0 - self.keep) * candidates.baseline_reward
-        slack = slack_of(allowed, owed, rated_share)
+        slack = (reserve or Reserve()).slack(candidates.baseline_reward, keep=self.keep, rated_share=rated_share)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
         bias = misses.bias(bias_prior(since_alarm))
         excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0

@@ -22,7 +22,7 @@ from banditd.deciding.promise import (
     reference_share,
 )
 from banditd.deciding.promise_window import WINDOW
-from banditd.deciding.reserve import HASTE, LEAST, RESERVE, Reserve, slack_of
+from banditd.deciding.reserve import ALLOWANCES, ANSWERS, LEAST, SPENT_OVER, Reserve
 from banditd.ope.reference import RatedDecision
 
 D = 6
@@ -69,8 +69,8 @@ def rated(n: int) -> Misses:
     return misses
 
 
-def solved(keep: float, mean: list[float], *, deviation: float = 1e-4, owed: float = 0.0) -> Terms:
-    return watched(keep, mean).solve(posterior(mean, deviation=deviation), rated(1000), silence=0, owed=owed)
+def solved(keep: float, mean: list[float], *, deviation: float = 1e-4, reserve: Reserve | None = None) -> Terms:
+    return watched(keep, mean).solve(posterior(mean, deviation=deviation), rated(1000), silence=0, reserve=reserve)
 
 
 def test_an_arm_known_to_be_as_good_and_cheaper_takes_all() -> None:
@@ -81,8 +81,8 @@ def test_an_arm_known_to_be_as_good_and_cheaper_takes_all() -> None:
 
 
 def test_a_worse_arm_takes_the_share_that_the_allowed_loss_pays_for() -> None:
-    """Baseline .8, the other .7: .04 may be lost where what was lost in advance is still to be made good."""
-    terms = solved(0.95, [0.7, 0.1, 0.8], owed=RESERVE * 0.04)
+    """Baseline .8, the other .7: .04 may be lost where all that was lent has been used, and made good."""
+    terms = solved(0.95, [0.7, 0.1, 0.8], reserve=Reserve(0.0, most=100.0))
     assert terms.share == pytest.approx(0.04 / 0.1, rel=0.02)
     assert terms.loss == pytest.approx(0.1)
 
@@ -107,7 +107,7 @@ def test_a_few_bad_first_answers_of_the_others_do_not_end_the_trying(keep: float
     """Believed to be far worse than they can pay for at any price that is believed in, yet cheaper ones are tried."""
     terms = solved(keep, [0.2, 0.3, 0.9], deviation=0.05)
     assert terms.state == "nothing_to_save"
-    assert terms.share == pytest.approx((1.0 - keep) * (1.0 + HASTE), rel=0.02)
+    assert terms.share == pytest.approx(1.0 - keep + min(ALLOWANCES * (1.0 - keep), ANSWERS) / SPENT_OVER, rel=0.02)
     assert terms.saves_usd > 0.0
     assert 0.3 - terms.price_per_usd * COSTS[1] > 0.9 - terms.price_per_usd * COSTS[BASELINE]
 
@@ -196,17 +196,22 @@ def test_a_reserve_is_emptied_by_what_was_seen_to_be_lost_and_filled_by_the_allo
     assert answers(0.95, 1.0, 1.0, 1.0).owed == 0.0  # gains fill it, and no further
 
 
-def test_the_emptier_the_reserve_the_less_may_leave_and_overdrawn_no_more_than_can_be_made_good() -> None:
-    allowed = 0.04
-    assert slack_of(allowed, 0.0, 1.0) == pytest.approx((1.0 + HASTE) * allowed)
-    assert slack_of(allowed, RESERVE * allowed, 1.0) == pytest.approx(allowed)
-    assert slack_of(allowed, 2 * RESERVE * allowed, 1.0) < 0.0
-    assert slack_of(allowed, 0.5, 0.3) < slack_of(allowed, 0.5, 1.0)  # where few are rated it is used up sooner
-    assert slack_of(0.0, 1.0, 1.0) == 0.0
-    full, empty, overdrawn = (solved(0.95, [0.7, 0.1, 0.8], owed=by * RESERVE * allowed) for by in (0.0, 1.0, 2.0))
-    assert full.share > empty.share > overdrawn.share == pytest.approx(LEAST * 0.05)
-    good = solved(0.95, [0.8, 0.1, 0.8], owed=2 * RESERVE * allowed)
-    assert good.share == pytest.approx(LEAST * 0.05)  # what is predicted is not believed where so much was seen lost
+def test_what_was_lent_is_spent_paid_back_and_not_lent_again() -> None:
+    def slack(owed: float, most: float, *, keep: float = 0.95, rated_share: float = 1.0) -> float:
+        return Reserve(owed, most).slack(0.8, keep=keep, rated_share=rated_share)
+
+    assert slack(0.0, 0.0) == pytest.approx(0.04 + ANSWERS * 0.8 / SPENT_OVER)
+    assert slack(0.0, 0.0, keep=0.99) == pytest.approx(0.008 + ALLOWANCES * 0.008 / SPENT_OVER)
+    assert slack(0.0, 0.0, keep=1.0) == 0.0
+    assert slack(0.0, 0.0) > slack(0.0, 3.0) > slack(3.0, 3.0) > slack(6.0, 6.0)
+    assert slack(0.0, 100.0) == pytest.approx(0.04)
+    assert slack(0.0, 0.0, rated_share=0.3) < slack(0.0, 0.0)
+    assert slack(3.0, 3.0, rated_share=0.3) < slack(3.0, 3.0)  # one that was seen stands for others
+
+
+def test_where_too_much_is_owed_no_prediction_lets_more_leave_than_can_be_made_good() -> None:
+    """The arms are predicted to be as good as the baseline, and were seen not to be."""
+    assert solved(0.95, [0.8, 0.1, 0.8], reserve=Reserve(20.0, 20.0)).share == pytest.approx(LEAST * 0.05)
 
 
 def test_the_standard_error_is_that_of_the_posterior() -> None:
