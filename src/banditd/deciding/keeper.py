@@ -22,7 +22,6 @@ from banditd.deciding.promise import (
     Misses,
     Promise,
     Terms,
-    bias_prior,
     blended_share,
     reference_share,
 )
@@ -66,6 +65,7 @@ class Keeper:
         self.reserve = Reserve()
         self._silence = 0  # decisions since the last reward
         self._rated = self._decisions = 0  # of so many decisions so many are rated
+        self._judged_share: float | None = None  # of a judge: that of the keeper which it judges for
         self._precise = False
 
     @property
@@ -76,6 +76,13 @@ class Keeper:
     def reference_share(self) -> float:
         """Least share of the baseline now."""
         return reference_share(self.rule.reference_share, precise=self._precise)
+
+    @property
+    def rated_share(self) -> float:
+        """Of the decisions, in (0, 1]."""
+        if self._judged_share is not None:
+            return self._judged_share
+        return min((self._rated + 1) / (self._decisions + 1), 1.0)
 
     def pledge(self) -> Pledge:
         """What is asked of the next decision."""
@@ -101,13 +108,17 @@ class Keeper:
         self._rated += 1
         self.evidence.add(one)
         self.misses.add(one)
-        missed = self.misses.baseline_bias(bias_prior(self.evidence.since_alarm))
-        self.reserve.add(one, keep=self.rule.keep, baseline_missed=missed)
-        if self.evidence.since_alarm == 0:
+        was_overdrawn = self._overdrawn(one)
+        self.reserve.add(one, keep=self.rule.keep, baseline_missed=self.misses.baseline_bias)
+        if self.evidence.since_alarm == 0 or (self._overdrawn(one) and not was_overdrawn):
             self.misses.forget()
         calm = self.evidence.since_alarm is None or self.evidence.since_alarm > DOUBT
         limit = self.rule.precision * (SLACKER if self._precise else 1.0)
         self._precise = calm and self.evidence.away >= THIN and self.evidence.half_width <= limit
+
+    def _overdrawn(self, one: RatedDecision) -> bool:
+        slack = self.reserve.slack(one.baseline_predicted, keep=self.rule.keep, rated_share=self.rated_share)
+        return one.baseline_predicted > 0.0 and slack <= 0.0
 
     def relearn(self, rated: Sequence[RatedDecision]) -> None:
         """Learn these and nothing else, oldest first: what the log says, after a restart or on another replica."""
@@ -116,10 +127,7 @@ class Keeper:
 
     def judged(self, rated: Sequence[RatedDecision]) -> Keeper:
         """Another keeper of the same promise that has learned these and nothing else, oldest first."""
-        judge = Keeper(self.rule, n_arms=0, n_features=0, baseline=self.baseline)
-        for one in rated:
-            judge.learn(one)
-        return judge
+        return self.judged_of([(one, True) for one in rated])
 
     def judged_of(self, rated: Sequence[tuple[RatedDecision, bool]]) -> Keeper:
         """The same, of decisions about this baseline under this promise (True) and under others.
@@ -127,6 +135,7 @@ class Keeper:
         What arms earn beyond their predictions is the same whatever was promised; what was kept is not.
         """
         judge = Keeper(self.rule, n_arms=0, n_features=0, baseline=self.baseline)
+        judge._judged_share = self.rated_share
         for one, mine in rated:
             if mine:
                 judge.learn(one)
@@ -184,7 +193,7 @@ class Keeper:
             self.misses,
             silence=self._silence,
             reserve=self.reserve,
-            rated_share=min((self._rated + 1) / (self._decisions + 1), 1.0),
+            rated_share=self.rated_share,
             since_alarm=self.evidence.since_alarm,
         )
 

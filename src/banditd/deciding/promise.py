@@ -47,10 +47,10 @@ STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leav
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
-DOUBTED_PRIOR: Final = 0.3  # the same after an alarm: the predictions have just been proved wrong
+DOUBTED_PRIOR: Final = 0.3  # the same where the predictions have just been proved wrong ...
 DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
-TRUST_DOUBLES: Final = 100.0  # ... after which what may leave it doubles every so many ...
-DISTRUST: Final = 1500  # ... and in which misses are believed readily: predictions that were wrong learn slowly
+TRUST_DOUBLES: Final = 100.0  # ... after which what may leave it doubles every so many
+DISTRUST: Final = 1500  # ... for so many rated decisions: predictions that were wrong learn slowly
 SILENCE: Final = 300  # decisions without any reward after which nothing is known any more
 COLD: Final = 100  # decisions before which the lack of rewards says nothing
 THIN: Final = 300  # rated decisions that mostly left the baseline before its reference share may taper
@@ -88,15 +88,16 @@ class Misses:
     away : rated decisions that left the baseline, in expectation, fading: what is known of the others.
     """
 
-    __slots__ = ("_baseline_square", "_baseline_total", "_square", "_total", "away", "rewards")
+    __slots__ = ("_baseline_square", "_baseline_total", "_distrust", "_square", "_total", "away", "rewards")
 
     def __init__(self) -> None:
-        self.rewards = 0
+        self.rewards = self._distrust = 0
         self.away = self._total = self._square = self._baseline_total = self._baseline_square = 0.0
 
     def add(self, one: RatedDecision) -> None:
         """Add a rated decision, oldest first."""
         self.rewards += 1
+        self._distrust -= self._distrust > 0
         residual = one.reward - one.predicted
         p = one.baseline_probability
         # Of what was played less the baseline: nothing where only the baseline could answer.
@@ -110,22 +111,26 @@ class Misses:
         self._baseline_square = fade * self._baseline_square + of_baseline * of_baseline
 
     def forget(self) -> None:
-        """Start anew, but for the count of rewards."""
+        """The predictions have just been proved wrong: start anew, and for a while believe readily in misses."""
+        self._distrust = DISTRUST
         self.away = self._total = self._square = self._baseline_total = self._baseline_square = 0.0
 
-    def bias(self, prior_deviation: float) -> float:
+    @property
+    def bias(self) -> float:
         """Posterior mean of the bias under a normal prior about 0."""
-        return self._shrunk(self._total, self._square, prior_deviation)
+        return self._shrunk(self._total, self._square)
 
-    def baseline_bias(self, prior_deviation: float) -> float:
+    @property
+    def baseline_bias(self) -> float:
         """The same of the baseline alone: by how much it would earn more than predicted where it is left."""
-        return self._shrunk(self._baseline_total, self._baseline_square, prior_deviation)
+        return self._shrunk(self._baseline_total, self._baseline_square)
 
-    def _shrunk(self, total: float, square: float, prior_deviation: float) -> float:
+    def _shrunk(self, total: float, square: float) -> float:
         if self.away < 5.0:
             return 0.0
+        prior2 = (DOUBTED_PRIOR if self._distrust else BIAS_PRIOR) ** 2
         error2 = max(square, 1e-3) / self.away**2
-        return total / self.away * prior_deviation**2 / (prior_deviation**2 + error2)
+        return total / self.away * prior2 / (prior2 + error2)
 
 
 class Promise:
@@ -198,7 +203,7 @@ class Promise:
         allowed = (1.0 - self.keep) * candidates.baseline_reward
         slack = (reserve or Reserve()).slack(candidates.baseline_reward, keep=self.keep, rated_share=rated_share)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
-        bias = misses.bias(bias_prior(since_alarm))
+        bias = misses.bias
         excess = max(candidates.exploration_loss(self.terms.price_per_usd), 0.0) if self.decisions > 1 else 0.0
         steepest = max(STEEPEST * allowed, 0.02)
         away = not self.window.was_eligible(self.baseline)
@@ -241,11 +246,6 @@ class Promise:
         trusted = 2.0 ** min(calm, 10.0)
         share = min(best.share, (1.0 - self.keep) * (1.0 if state in {"no_rewards", "broken"} else trusted))
         return replace(best, share=max(share, LEAST_SHARE), state=state)
-
-
-def bias_prior(since_alarm: int | None) -> float:
-    """Standard deviation of the bias before anything is seen; ``since_alarm`` as in ``Promise.solve``."""
-    return BIAS_PRIOR if since_alarm is None or since_alarm >= DISTRUST else DOUBTED_PRIOR
 
 
 def reference_share(configured: float, *, precise: bool) -> float:

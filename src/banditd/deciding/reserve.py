@@ -47,6 +47,7 @@ class Reserve:
         baseline_reward : its mean. rated_share : of all decisions, in (0, 1].
         """
         allowed = (1.0 - keep) * baseline_reward
-        lent = min(ALLOWANCES * allowed, ANSWERS * baseline_reward) * math.sqrt(rated_share)
-        left = max(lent - self.most / rated_share, 0.0)
-        return allowed + (left - PAID_BACK * self.owed / rated_share) / SPENT_OVER
+        lent = min(ALLOWANCES * allowed, ANSWERS * baseline_reward)
+        unit = max(lent * rated_share * math.sqrt(rated_share), 1e-9)  # as much of it on rated decisions uses it up
+        left = max(1.0 - self.most / unit, 0.0) - PAID_BACK * self.owed / unit
+        return allowed + lent * left / SPENT_OVER
