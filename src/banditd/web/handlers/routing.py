@@ -157,7 +157,10 @@ def join_messages(messages: list[Message]) -> tuple[str | None, int]:
             parts.append(content)
         elif content is not None:
             for part in content:
-                parts.extend(_texts(part))
+                if part.text is not None:
+                    parts.append(part.text)
+                if part.model_extra:
+                    parts.extend(_nested_texts(part.model_extra.get("content")))
     text = "\n\n".join(part for part in parts if part)
     return text or None, max(1, turns)
 
@@ -167,11 +170,8 @@ def _only_results(content: str | list[ContentPart] | None) -> bool:
     return isinstance(content, list) and bool(content) and all(part.type == "tool_result" for part in content)
 
 
-def _texts(part: ContentPart) -> Iterator[str]:
-    """The texts of a part, those of what a tool said (Anthropic's ``tool_result``) too."""
-    if part.text is not None:
-        yield part.text
-    nested = (part.model_extra or {}).get("content")
+def _nested_texts(nested: object) -> Iterator[str]:
+    """The texts of what a tool said (Anthropic's ``tool_result``)."""
     if isinstance(nested, str):
         yield nested
     elif isinstance(nested, list):
