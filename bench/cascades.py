@@ -1,9 +1,8 @@
-"""``python -m bench.cascades``: what recipes bring beside banditd's own routing on the same shuffles, and what they cost
-where nothing is to be gained.
+"""``python -m bench.cascades``: what recipes bring beside banditd's own routing on the same shuffles.
 
-Each case is played twice from a cold start with the same seeds, once with the models of a pool alone and once with the
-recipes that their prices propose. Utility = score - L x cost / cost of the dearest model. Needs the replay data
-(``BANDITD_DATA``, default ``../shared/data``).
+Each case is played twice from a cold start with the same seeds, once with the models of a pool alone and once with
+the recipes that their costs propose; in some there is nothing to be gained. Utility = score - L x cost / cost of the
+dearest model. Needs the replay data (``BANDITD_DATA``, default ``../shared/data``).
 """
 
 from __future__ import annotations

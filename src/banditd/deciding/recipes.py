@@ -117,13 +117,13 @@ def in_order(recipes: Sequence[Recipe], models: Collection[str]) -> tuple[Recipe
 class Played:
     """What became of an arm on some queries.
 
-    answered : intp (n,), the model whose answer counts. asked : bool (n, n_models).
+    answered : intp (n,), the model whose answer counts. called : bool (n, n_models).
     unsettled : by stage, bool (n,): the members left the query open; False too where the stage was not reached.
     reached : the same, where the stage was reached.
     """
 
     answered: IntArray
-    asked: BoolArray
+    called: BoolArray
     unsettled: Mapping[Stage, BoolArray] = field(default_factory=dict)
     reached: Mapping[Stage, BoolArray] = field(default_factory=dict)
 
@@ -131,7 +131,7 @@ class Played:
         """On these queries alone."""
         return Played(
             self.answered[rows],
-            self.asked[rows],
+            self.called[rows],
             {stage: where[rows] for stage, where in self.unsettled.items()},
             {stage: where[rows] for stage, where in self.reached.items()},
         )
@@ -148,9 +148,9 @@ def play(recipes: Sequence[Recipe], models: Sequence[str], same: BoolArray) -> d
     n = same.shape[0]
     found: dict[str, Played] = {}
     for i, model in enumerate(models):
-        asked = np.zeros((n, len(models)), dtype=bool)
-        asked[:, i] = True
-        found[model] = Played(np.full(n, i, dtype=np.intp), asked)
+        called = np.zeros((n, len(models)), dtype=bool)
+        called[:, i] = True
+        found[model] = Played(np.full(n, i, dtype=np.intp), called)
     for recipe in recipes:
         parts = [found[part] for part in recipe.parts]
         found[recipe.arm] = {"agree": _agree, "best_of": _best_of, "fallback": _fallback}[recipe.kind](
@@ -163,11 +163,11 @@ def _agree(recipe: Recipe, parts: Sequence[Played], same: BoolArray) -> Played:
     members, otherwise = parts[:-1], parts[-1]
     rows, first = np.arange(same.shape[0]), members[0].answered
     differ = ~np.logical_and.reduce([same[rows, first, one.answered] for one in members])
-    asked = np.logical_or.reduce([one.asked for one in members]) | (otherwise.asked & differ[:, None])
+    called = np.logical_or.reduce([one.called for one in members]) | (otherwise.called & differ[:, None])
     stages = {} if recipe.stage is None else {recipe.stage: (np.ones_like(differ), differ)}
     return _joined(
         np.where(differ, otherwise.answered, first),
-        asked,
+        called,
         [*((one, np.ones_like(differ)) for one in members), (otherwise, differ)],
         stages,
     )
@@ -179,29 +179,29 @@ def _best_of(recipe: Recipe, parts: Sequence[Played], same: BoolArray) -> Played
     best = votes.argmax(axis=0)  # the first among equals
     answered = np.stack([one.answered for one in parts])[best, rows]
     everywhere = np.ones(rows.size, dtype=bool)
-    asked = np.logical_or.reduce([one.asked for one in parts])
-    return _joined(answered, asked, [(one, everywhere) for one in parts], {})
+    called = np.logical_or.reduce([one.called for one in parts])
+    return _joined(answered, called, [(one, everywhere) for one in parts], {})
 
 
 def _fallback(recipe: Recipe, parts: Sequence[Played], same: BoolArray) -> Played:
     rows = np.arange(same.shape[0])
     open_ = np.ones(rows.size, dtype=bool)
-    answered, asked = parts[0].answered.copy(), np.zeros_like(parts[0].asked)
+    answered, called = parts[0].answered.copy(), np.zeros_like(parts[0].called)
     stages: dict[Stage, tuple[BoolArray, BoolArray]] = {}
     reached = []
     for i, one in enumerate(parts):
-        asked |= one.asked & open_[:, None]
+        called |= one.called & open_[:, None]
         answered[open_] = one.answered[open_]
         reached.append((one, open_))
         still = open_ & ~same[rows, one.answered, one.answered]
         stages["fallback", recipe.members[: i + 1]] = (open_, still)
         open_ = still
-    return _joined(answered, asked, reached, stages)
+    return _joined(answered, called, reached, stages)
 
 
 def _joined(
     answered: IntArray,
-    asked: BoolArray,
+    called: BoolArray,
     parts: Sequence[tuple[Played, BoolArray]],
     stages: Mapping[Stage, tuple[BoolArray, BoolArray]],
 ) -> Played:
@@ -213,7 +213,7 @@ def _joined(
             nothing = np.zeros_like(where)
             reached[stage] = reached.get(stage, nothing) | (one.reached[stage] & where)
             unsettled[stage] = unsettled.get(stage, nothing) | (one.unsettled[stage] & where)
-    return Played(answered, asked, unsettled, reached)
+    return Played(answered, called, unsettled, reached)
 
 
 class SettlingRates:

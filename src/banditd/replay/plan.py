@@ -110,10 +110,10 @@ def make_plan(options: ReplayOptions) -> Plan:
     return Plan(options=options, data=data, warmup=warmup, scored=scored, penalty=price * mean_cost, price=price)
 
 
-def with_recipes(data: ReplayData, asked: str, kind: AnswerKind | None = None) -> ReplayData:
+def with_recipes(data: ReplayData, wanted: str, kind: AnswerKind | None = None) -> ReplayData:
     """The data with recipes as further arms.
 
-    asked : ``a+b>c,d|e``, or ``auto:N`` for what the mean costs of the models propose. kind : of their answers.
+    wanted : ``a+b>c,d|e``, or ``auto:N`` for what the mean costs of the models propose. kind : of their answers.
 
     Raises
     ------
@@ -121,8 +121,8 @@ def with_recipes(data: ReplayData, asked: str, kind: AnswerKind | None = None) -
     """
     models, signals = data.arms, data.signals
     try:
-        wanted = _recipes(asked, dict(zip(models, data.cost_usd.mean(axis=0).tolist(), strict=True)))
-        recipes = in_order(wanted, models)
+        named = _recipes(wanted, dict(zip(models, data.cost_usd.mean(axis=0).tolist(), strict=True)))
+        recipes = in_order(named, models)
     except ConfigurationError as error:
         raise InvalidInputError(str(error), field="/recipes") from error
     same = same_answers(signals or Signals(values={}, texts={}), models, kind)
@@ -137,12 +137,12 @@ def with_recipes(data: ReplayData, asked: str, kind: AnswerKind | None = None) -
     )
 
 
-def _recipes(asked: str, cost_usd: Mapping[str, float]) -> tuple[Recipe, ...]:
-    if not asked.startswith("auto"):
-        return tuple(parse_recipe(text.strip(), cost_usd) for text in asked.split(","))
-    number = asked.removeprefix("auto:")
+def _recipes(wanted: str, cost_usd: Mapping[str, float]) -> tuple[Recipe, ...]:
+    if not wanted.startswith("auto"):
+        return tuple(parse_recipe(text.strip(), cost_usd) for text in wanted.split(","))
+    number = wanted.removeprefix("auto:")
     if not number.isdecimal() or int(number) < 1:
-        raise InvalidInputError(f"auto:N proposes N recipes, auto:2 for example; got {asked!r}.", field="/recipes")
+        raise InvalidInputError(f"auto:N proposes N recipes, auto:2 for example; got {wanted!r}.", field="/recipes")
     found = propose(int(number), cost_usd)
     if not found:
         raise InvalidInputError(

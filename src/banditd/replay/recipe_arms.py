@@ -41,7 +41,7 @@ class RecipeArms:
         """Scores and costs of the recipes, float64 (n, n_recipes) each, from those of the models, (n, n_models)."""
         rows = np.arange(score.shape[0])
         scores = np.column_stack([score[rows, one.answered] for one in self.played])
-        costs = np.column_stack([np.where(one.asked, cost_usd, 0.0).sum(axis=1) for one in self.played])
+        costs = np.column_stack([np.where(one.called, cost_usd, 0.0).sum(axis=1) for one in self.played])
         return scores, costs
 
     def like(self) -> Mapping[str, str]:

@@ -73,8 +73,8 @@ def routed(x: FloatArray, score: FloatArray, penalty: FloatArray) -> float | Non
     fold = np.random.default_rng(0).permutation(n) % FOLDS
     earned = np.full(n, np.nan)
     for one in range(FOLDS):
-        told, held = fold != one, np.flatnonzero(fold == one)
-        predicted = np.column_stack([_ridge(x[told], score[told, k], x[held]) for k in range(score.shape[1])])
+        seen, held = fold != one, np.flatnonzero(fold == one)
+        predicted = np.column_stack([_ridge(x[seen], score[seen, k], x[held]) for k in range(score.shape[1])])
         choice = (predicted - penalty).argmax(axis=1)
         earned[held] = score[held, choice] - penalty[choice]
     return known_mean(earned)
@@ -119,7 +119,7 @@ def _one(
         "share_of_category": {
             names[label]: float(mine[categories == label].mean()) for label in np.unique(categories).tolist()
         },
-        "calls": float(played.asked[here].sum(axis=1).mean()) if here.size else None,
+        "calls": float(played.called[here].sum(axis=1).mean()) if here.size else None,
         "settled": None if recipe.stage is None else float(1.0 - played.unsettled[recipe.stage][plan.scored].mean()),
         "utility": known_mean(utility[here, arm]),
         "gain_over_like": known_mean(utility[here, arm] - utility[here, like]),

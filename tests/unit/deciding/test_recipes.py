@@ -25,13 +25,13 @@ DUO = Recipe(arm="duo", kind="agree", members=("a", "b"), otherwise="c")
 
 def same(*answers: str) -> np.ndarray:
     """One query a text: what each model said, ``-`` for nothing."""
-    said = np.array([list(one) for one in answers])
-    found: np.ndarray = (said[:, :, None] == said[:, None, :]) & (said != "-")[:, :, None]
+    given = np.array([list(one) for one in answers])
+    found: np.ndarray = (given[:, :, None] == given[:, None, :]) & (given != "-")[:, :, None]
     return found
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said", "answered", "asked"),
+    ("recipe", "given", "answered", "called"),
     [
         ("a+b>c", "xxyy", "a", "ab"),
         ("a+b>c", "xyxx", "c", "abc"),
@@ -45,11 +45,11 @@ def same(*answers: str) -> np.ndarray:
         ("a|b", "--zw", "b", "ab"),  # the last one's word counts, whatever it is
     ],
 )
-def test_a_recipe_answers_as_its_text_says(recipe: str, said: str, answered: str, asked: str) -> None:
+def test_a_recipe_answers_as_its_text_says(recipe: str, given: str, answered: str, called: str) -> None:
     parsed = parse_recipe(recipe, MODELS)
-    played = play(in_order([parsed], MODELS), MODELS, same(said))[recipe]
+    played = play(in_order([parsed], MODELS), MODELS, same(given))[recipe]
     assert MODELS[played.answered[0]] == answered
-    assert {model for model, was in zip(MODELS, played.asked[0], strict=True) if was} == set(asked)
+    assert {model for model, was in zip(MODELS, played.called[0], strict=True) if was} == set(called)
 
 
 def test_recipes_of_recipes_ask_only_what_is_needed() -> None:
@@ -58,7 +58,7 @@ def test_recipes_of_recipes_ask_only_what_is_needed() -> None:
     assert [recipe.arm for recipe in recipes] == ["duo", "safe"]
     played = play(recipes, MODELS, same("xxyz", "xyzw", "xy-w"))["safe"]
     assert [MODELS[i] for i in played.answered] == ["a", "c", "d"]
-    assert played.asked.sum(axis=1).tolist() == [2, 3, 4]
+    assert played.called.sum(axis=1).tolist() == [2, 3, 4]
     assert last_model(safe, recipes) == "c"
 
 

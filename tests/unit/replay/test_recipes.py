@@ -95,7 +95,7 @@ def test_a_recipe_holds_a_budget_too(exam: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "why"),
+    ("recipes", "why"),
     [
         ("weak+small>huge", "'huge', which is no arm here"),
         ("weak", "is no recipe"),
@@ -104,9 +104,9 @@ def test_a_recipe_holds_a_budget_too(exam: Path) -> None:
         ("weak+small>large,weak+small>large", "already"),
     ],
 )
-def test_recipes_that_cannot_be_made_are_refused_by_name(exam: Path, asked: str, why: str) -> None:
+def test_recipes_that_cannot_be_made_are_refused_by_name(exam: Path, recipes: str, why: str) -> None:
     with pytest.raises(InvalidInputError, match=why):
-        make_plan(ReplayOptions(directory=exam, recipes=asked))
+        make_plan(ReplayOptions(directory=exam, recipes=recipes))
 
 
 def test_a_data_set_without_answers_says_what_is_missing(two_topics: Path) -> None:
