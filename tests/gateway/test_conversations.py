@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from bench.faulty.app import Faulty
-from tests.gateway.conftest import KEY, Served, serve_daemon
+from tests.gateway.conftest import KEY, Serve, Served, serve_daemon
 
 from banditd.settings import Settings
 
@@ -310,3 +310,24 @@ async def test_what_a_call_is_called_by(
         body = {"reference": given, "thumb": "up"}
         async with talk.http.post(f"{talk.served.base}/rewards", json=body) as got:
             assert (got.status, (await got.json())["decision_id"]) == (200, made["decision_id"])
+
+
+async def test_one_template_has_one_name_on_every_surface_and_no_text_in_the_log(serve: Serve) -> None:
+    system, tool = "You are the desk of 2 banks.", {"name": "look", "input_schema": {}, "parameters": {}}
+    chat = [{"role": "developer", "content": system}, user("Where is my card?")]
+    bodies: dict[str, dict[str, Any]] = {
+        "chat/completions": {"messages": chat, "tools": [{"type": "function", "function": tool}]},
+        "messages": {"system": system, "messages": chat[1:], "tools": [tool], "max_tokens": 9},
+        "responses": {"instructions": system.replace("2", "13"), "input": "And mine?", "tools": [tool]},
+        "route": {"messages": chat, "tools": [{"type": "function", "function": tool}]},
+    }
+    names = []
+    async with serve("ok", policy={"context_tags": ["prompt_template"]}) as served, aiohttp.ClientSession() as http:
+        for path, body in bodies.items():
+            sent = body if path == "route" else {"model": "banditd/auto", **body}
+            async with http.post(f"{served.base}/{path}", json=sent) as got:
+                await got.read()
+                decision = await served.decision(got.headers["x-banditd-decision-id"])
+            names.append(decision["tags"]["prompt_template"])
+            assert "banks" not in json.dumps(decision, default=str)
+    assert names == [names[0]] * len(bodies)

@@ -86,7 +86,7 @@ def make_plan(options: ReplayOptions) -> Plan:
         scored = scored[~np.isin(scored, warmup)]
     if unknown := sorted(set(options.prices) - set(data.arms[: data.n_models])):
         raise InvalidInputError(
-            f"There is no model {unknown[0]!r} to price; models: {', '.join(data.arms[: data.n_models])}.",
+            f"There is no arm {unknown[0]!r} to price; models: {', '.join(data.arms[: data.n_models])}.",
             field="/price",
         )
     if options.keep is not None and options.baseline not in {*BASELINES, *data.arms}:

@@ -94,7 +94,7 @@ def _refused(error: ValidationError, shown: str, pointer: str) -> InvalidInputEr
             _unknown(shown + name, [shown + n for n in GatewayOptions.model_fields]), field=pointer + name
         )
     where = name if shown != HEADER else _header_of(name)
-    return InvalidInputError(f"{shown}{where}: {first['msg']}", field=pointer + where)
+    return InvalidInputError(f"{shown}{where}: {first['msg'].removeprefix('Value error, ')}", field=pointer + where)
 
 
 def _unknown(name: str, known: list[str]) -> str:
