@@ -58,6 +58,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "settings": {"platformdirs", "pydantic", "pydantic_core", "pydantic_settings", "yaml"},
     "replay": {"numpy", "rich", "matplotlib"},
     "simulate": {"xllamacpp"},
+    "setup": {"aiohttp", "yaml"},
     "cli": {"click", "rich", "yaml"},
     "client": {"aiohttp"},
     "daemon": {"aiohttp", "numpy", "pydantic", "uvloop", "yaml"},
