@@ -63,6 +63,8 @@ class Gateway:
         self._settling: set[asyncio.Task[None]] = set()
         self._exchanges: WeakSet[Exchange] = WeakSet()
         self._gathering: asyncio.Future[None] | None = None
+        self._arms: tuple[tuple[Arm, ...], ...] = ()
+        self._policies: Mapping[str, Mapping[str, bool]] = {}
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
@@ -94,11 +96,15 @@ class Gateway:
 
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""
-        names = set(self.upstreams.names())
-        return {
-            name: {arm.arm: arm.enabled and arm.upstream in names for arm in runtime.arms}
-            for name, runtime in self._runtimes.items()
-        }
+        arms = tuple(runtime.arms for runtime in self._runtimes.values())
+        if arms != self._arms:  # every request asks, and they change seldom
+            names = set(self.upstreams.names())
+            self._arms = arms
+            self._policies = {
+                name: {arm.arm: arm.enabled and arm.upstream in names for arm in of_policy}
+                for name, of_policy in zip(self._runtimes, arms, strict=True)
+            }
+        return self._policies
 
     async def settled(self) -> None:
         """Wait for the settlements that are under way now, but not for a database that is away."""
