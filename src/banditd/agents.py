@@ -1,6 +1,6 @@
 """The daemon as tools of an agent, by the Model Context Protocol: an adapter over its HTTP interface.
 
-The library is an extra (``pip install 'banditd[mcp]'``): ``banditd mcp`` alone imports this.
+The library is an extra (``pip install 'banditd[mcp]'``), imported when a server is made.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from banditd import __version__
 from banditd.client.calls import Json
 from banditd.client.daemon import DaemonClient
 from banditd.core.errors import BanditdError
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
 
 INSTRUCTIONS: Final = (
     "banditd decides which large language model (an 'arm') should answer a query, and learns from rewards. "
@@ -43,12 +43,13 @@ Days = Annotated[float, Field(gt=0, le=3650, description="over the last so many 
 class AgentTools:
     """What an agent may do. Refusals reach it in the daemon's words.
 
-    policy : of calls that name none.
+    policy : of calls that name none. refused : what the library takes for a failure that the agent may read.
     """
 
-    def __init__(self, client: DaemonClient, policy: str) -> None:
+    def __init__(self, client: DaemonClient, policy: str, refused: type[Exception]) -> None:
         self._client = client
         self._policy = policy
+        self._refused = refused
 
     async def route(
         self, query: Query, tags: Tags = None, keep: Keep = None, max_cost_usd: MaxCost = None,
@@ -89,12 +90,16 @@ class AgentTools:
         try:
             answer = await self._client.call(method, path, body=body, query=query, headers=headers)
         except BanditdError as error:
-            raise ToolError(error.message) from error
+            raise self._refused(error.message) from error
         return dict(answer)
 
 
 def agent_server(url: str, api_key: str | None, policy: str) -> MCPServer[DaemonClient]:
-    """A server of these tools before the daemon at ``url``."""
+    """A server of these tools before the daemon at ``url``. Raises ModuleNotFoundError without its library."""
+    from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - an optional extra
+    from mcp.server.mcpserver.exceptions import ToolError  # noqa: PLC0415
+    from mcp_types import ToolAnnotations  # noqa: PLC0415
+
     client = DaemonClient(url, api_key=api_key)
 
     @asynccontextmanager
@@ -105,7 +110,7 @@ def agent_server(url: str, api_key: str | None, policy: str) -> MCPServer[Daemon
     server = MCPServer(
         "banditd", instructions=INSTRUCTIONS, version=__version__, lifespan=connected, log_level="WARNING"
     )
-    tools = AgentTools(client, policy)
+    tools = AgentTools(client, policy, ToolError)
     for work, reads in (
         (tools.route, False), (tools.reward, False), (tools.explain_decision, True), (tools.savings, True),
         (tools.arms, True),

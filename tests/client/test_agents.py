@@ -104,7 +104,6 @@ async def test_over_http_on_this_machine_only(daemon: LiveDaemon) -> None:
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "banditd.agents")
     monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
     refused = CliRunner().invoke(commands, ["mcp"])
     assert isinstance(refused.exception, ConfigurationError)

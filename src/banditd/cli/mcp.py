@@ -24,11 +24,12 @@ def mcp(url: str, api_key: str | None, policy: str, port: int | None) -> None:
       claude mcp add banditd -- banditd mcp --url http://127.0.0.1:8484
       banditd mcp --port 8485
     """
+    from banditd.agents import agent_server
+
     try:
-        from banditd.agents import agent_server
+        server = agent_server(url, api_key, policy)
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed: pip install 'banditd[mcp]'") from error
-    server = agent_server(url, api_key, policy)
     if port is None:
         server.run("stdio")
         return
