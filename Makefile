@@ -32,7 +32,7 @@ GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
 SMOLLM_OK := $(VENV)/.installed-smollm
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts chaos migrate docs clean
+.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-cascades chaos migrate docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
+
+bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
+	$(BIN)/python -m bench.cascades $(ARGS)
 
 chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)
