@@ -14,6 +14,7 @@ from bench.faulty.app import Faulty
 from tests.gateway.conftest import KEY, Serve, Served, serve_daemon
 
 from banditd.settings import Settings
+from banditd.storage.sessions import SessionReader
 
 CACHED = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 100.0, "usd_per_mtok_cached_in": 10.0}
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
@@ -256,6 +257,29 @@ async def test_a_cache_that_nobody_counts_on_has_no_price(
         await talk.turn(ASKED)
         closed = await talk.turn(CLOSED, banditd={"explain": True})
         assert all("cache_loss_usd" not in one for one in closed["answer"]["banditd"]["arms"])
+
+
+@pytest.mark.parametrize("priced", [False, True])
+async def test_only_a_cache_that_has_a_price_is_looked_for(
+    priced: bool, faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    looked: list[str] = []
+    find = SessionReader.find
+
+    async def counted(self: SessionReader, policy: str, session_id: str) -> Any:
+        looked.append(session_id)
+        return await find(self, policy, session_id)
+
+    monkeypatch.setattr(SessionReader, "find", counted)
+    price = CACHED if priced else {**CACHED, "usd_per_mtok_cached_in": None}
+    arms = [{"arm": name, "upstream": "up", "upstream_model": "ok", "price": price} for name in ("a", "b")]
+    async with talking(faulty, sqlite_url, arms) as talk:
+        for messages in (ASKED, CLOSED):
+            await talk.turn(messages)
+        assert len(looked) == priced
+        await talk.turn(OPEN)  # its arm has to be known, whatever it costs
+        assert len(looked) == priced + 1
 
 
 async def test_a_link_to_vote_with_comes_where_it_is_asked_for(talk: Talk) -> None:

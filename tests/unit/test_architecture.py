@@ -59,6 +59,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "replay": {"numpy", "rich", "matplotlib"},
     "simulate": {"xllamacpp"},
     "setup": {"aiohttp", "yaml"},
+    "agents": {"mcp", "mcp_types", "pydantic"},
     "cli": {"click", "rich", "yaml"},
     "client": {"aiohttp"},
     "daemon": {"aiohttp", "numpy", "pydantic", "uvloop", "yaml"},
@@ -75,6 +76,7 @@ ONLY_IN: dict[str, set[str]] = {
     "matplotlib": {"replay/report.py", "replay/plot.py"},
     "opentelemetry": {"obs/tracing.py"},
     "xllamacpp": {"simulate/smollm.py"},
+    "mcp": {"agents.py"},
 }
 
 

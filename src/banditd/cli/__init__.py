@@ -22,6 +22,7 @@ from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
 from banditd.cli.fit_prior import fit_prior
 from banditd.cli.look import decision, stats
+from banditd.cli.mcp import mcp
 from banditd.cli.own_models import init, models
 from banditd.cli.replay import replay
 from banditd.cli.serve import serve
@@ -47,7 +48,7 @@ def commands() -> None:
 
 for command in (
     init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
-    fit_prior, encoder, rebuild, apply, correct_budget, backup, restore, copy_database, export, keys, completion,
+    fit_prior, encoder, rebuild, apply, correct_budget, backup, restore, copy_database, export, keys, mcp, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

@@ -32,7 +32,7 @@ class ReplayOptions:
         one of ``BASELINES`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     context_tags : labels of the rows that the policy sees as the caller's tags.
-    recipes : arms made of the pool's models, ``a+b>c,d|e`` or ``auto:N`` (``plan.with_recipes``); not with ``keep``.
+    recipes : arms made of the pool's models, ``a+b>c,d|e`` or ``auto:N`` (``plan.with_recipes``).
         answers : how their texts are compared, None for the classes of the data set.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
@@ -114,10 +114,6 @@ class ReplayOptions:
             raise InvalidInputError("Give a cost weight or a budget, not both.", field="/budget")
         if self.keep is not None and (self.cost_weight is not None or self.budget_usd is not None):
             raise InvalidInputError("A promise replaces a cost weight and a budget: give only --keep.", field="/keep")
-        if self.keep is not None and self.recipes is not None:
-            raise InvalidInputError(
-                "A promise is about single models: give --recipes with a cost weight or a budget.", field="/recipes"
-            )
         if self.keep is not None and not 0.5 <= self.keep <= 1.0:
             raise InvalidInputError(
                 "keep is the share of the baseline's quality to be kept: 0.5 to 1.", field="/keep"

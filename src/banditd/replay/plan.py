@@ -78,21 +78,21 @@ def make_plan(options: ReplayOptions) -> Plan:
     data = load_dataset(options.directory, options.pool)
     if options.recipes is not None:
         data = with_recipes(data, options.recipes, options.answers)
+    models = data.arms[: data.n_models]
     everything = np.arange(data.n_rows, dtype=np.intp)
     scored = everything if options.split is None else data.rows_of(options.split)
     warmup = np.zeros(0, dtype=np.intp)
     if options.warmup_split is not None:
         warmup = data.rows_of(options.warmup_split)
         scored = scored[~np.isin(scored, warmup)]
-    if unknown := sorted(set(options.prices) - set(data.arms[: data.n_models])):
+    if unknown := sorted(set(options.prices) - set(models)):
         raise InvalidInputError(
-            f"There is no arm {unknown[0]!r} to price; models: {', '.join(data.arms[: data.n_models])}.",
-            field="/price",
+            f"There is no arm {unknown[0]!r} to price; arms: {', '.join(models)}.", field="/price"
         )
-    if options.keep is not None and options.baseline not in {*BASELINES, *data.arms}:
+    if options.keep is not None and options.baseline not in {*BASELINES, *models}:
         raise InvalidInputError(
             f"There is no arm {options.baseline!r} to be the baseline; {', '.join(BASELINES)} or one of: "
-            f"{', '.join(data.arms)}.",
+            f"{', '.join(models)}.",
             field="/baseline",
         )
     for source in options.feedback:

@@ -89,6 +89,13 @@ def test_the_learner_finds_the_recipe_and_the_report_says_what_for(exam: Path) -
     assert recipe_table(plain) is None
 
 
+def test_a_promise_is_about_the_dearest_model_and_recipes_may_keep_it(exam: Path) -> None:
+    options = ReplayOptions(directory=exam, recipes="weak+large>small", keep=0.9, limit=40)
+    assert make_plan(options).data.cost_usd[:, 3].mean() > 1.0  # dearer than any model
+    promise = run(options).content["promise"]
+    assert promise["baseline"] == "large"  # type: ignore[index]
+
+
 def test_a_recipe_holds_a_budget_too(exam: Path) -> None:
     content = run(ReplayOptions(directory=exam, recipes=DUO, budget_usd=0.4, limit=60)).content
     assert content["cost"]["over_budget"] < 1.3  # type: ignore[index]
@@ -117,8 +124,8 @@ def test_a_data_set_without_answers_says_what_is_missing(two_topics: Path) -> No
 def test_options_that_do_not_go_with_recipes_are_refused(exam: Path) -> None:
     with pytest.raises(InvalidInputError, match="recipes"):
         ReplayOptions(directory=exam, answers=AnswerKind("number"))
-    with pytest.raises(InvalidInputError, match="single models"):
-        ReplayOptions(directory=exam, recipes=DUO, keep=0.9)
+    with pytest.raises(InvalidInputError, match="to be the baseline"):
+        make_plan(ReplayOptions(directory=exam, recipes=DUO, keep=0.9, baseline=DUO))
     for text in ("poem", "number:0.5", "prose:2", "prose:x"):
         with pytest.raises(InvalidInputError):
             AnswerKind.parse(text)

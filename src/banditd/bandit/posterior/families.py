@@ -266,6 +266,20 @@ class FamilyPosterior(Posterior):
         found = self.moments(x, np.zeros(shape), np.ones(shape, dtype=bool))
         return found.mean, np.sqrt(found.variance)
 
+    def combined_variance(self, rows: FloatArray) -> FloatArray:
+        """See ``Posterior.combined_variance``."""
+        of_heads = np.zeros((len(self.heads.inverse), *rows.shape[1:]))
+        alone = np.zeros(rows.shape[1])
+        for i, head in enumerate(self._head.tolist()):
+            inverse = self._inverse.get(i)
+            if inverse is None:
+                of_heads[head] += rows[i]
+                continue
+            pulled = rows[i] @ inverse.T
+            alone += np.vecdot(pulled, rows[i])
+            of_heads[head] += pulled * self._like_precision
+        return alone + self.heads.combined_variance(of_heads)
+
     def coefficients(self) -> FloatArray:
         """Posterior mean of theta_a about its centre: float64, shape (K, d)."""
         found = self.heads.coefficients()[self._head]

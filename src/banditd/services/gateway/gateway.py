@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
 
@@ -130,6 +131,8 @@ class Gateway:
             able = (arm for arm in runtime.arms if upstreams.get(arm.upstream or "", "") is None)
             known = frozenset().union(*(arm.capabilities for arm in able))
             query.capabilities |= call.wanted & known
+        if query.turn is not None and runtime is not None and not any(map(_prices_cached_input, runtime.arms)):
+            query.turn = replace(query.turn, cache_s=0.0)  # nobody's cache is worth a look into the database
         return await self._route(query)
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
@@ -211,3 +214,7 @@ class Gateway:
                 await asyncio.sleep(wait_s)
             else:
                 return
+
+
+def _prices_cached_input(arm: Arm) -> bool:
+    return arm.price.usd_per_mtok_cached_in is not None

@@ -64,6 +64,9 @@ def test_a_family_is_the_dense_gaussian_after_every_fold() -> None:
     joint = np.einsum("nd,idje,ne->nij", x, blocks, x)
     assert moments.mean == pytest.approx(x @ mean.reshape(K, D).T + np.array(CENTRE) * x[:, :1], abs=1e-9)
     assert moments.variance == pytest.approx(np.einsum("nii->ni", joint), abs=1e-9)
+    rows = rng.normal(size=(K, 3, D))
+    flat = rows.transpose(1, 0, 2).reshape(3, K * D)
+    assert posterior.combined_variance(rows) == pytest.approx(np.vecdot(flat @ covariance, flat), abs=1e-9)
     assert posterior.coefficients() == pytest.approx(mean.reshape(K, D), abs=1e-9)
     for arm in range(K):
         assert ridge.predict(arm, x[0]) == pytest.approx((moments.mean[0, arm], moments.variance[0, arm]), abs=1e-9)
