@@ -62,22 +62,22 @@ def reward_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
 async def _rows(
     session: aiohttp.ClientSession, url: str, since: dt.datetime, names: str
 ) -> AsyncIterator[Mapping[str, Any]]:
-    asked = {"limit": str(_PAGE), "fields": "subject", "fromTimestamp": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
+    parameters = {"limit": str(_PAGE), "fields": "subject", "fromTimestamp": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
     if names:
-        asked["name"] = names
+        parameters["name"] = names
     while True:
-        page = await _page(session, f"{url.rstrip('/')}/api/public/v3/scores", asked)
+        page = await _page(session, f"{url.rstrip('/')}/api/public/v3/scores", parameters)
         for row in page.get("data", ()):
             yield row
         cursor = page.get("meta", {}).get("cursor")
         if not cursor:
             return
-        asked["cursor"] = cursor
+        parameters["cursor"] = cursor
 
 
-async def _page(session: aiohttp.ClientSession, address: str, asked: Mapping[str, str]) -> dict[str, Any]:
+async def _page(session: aiohttp.ClientSession, address: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     try:
-        async with session.get(address, params=asked) as answer:
+        async with session.get(address, params=parameters) as answer:
             if answer.status >= 500 or answer.status == 429:
                 raise UnavailableError(f"Langfuse answers {answer.status}: later again")
             if answer.status != 200:
