@@ -184,8 +184,6 @@ class ArmUsage:
 
 
 # ---------------------------------------------------------------- the query walk
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """Where a query stands in its conversation.
@@ -206,11 +204,12 @@ class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
     quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : of its own promise.
-    profile : named set of objectives; the query's own come first. key_name : of the API key that asked.
-    request_key : with it the query, sent again, is answered with the same decision. reference : as in ``Decision``.
-    turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.
-    upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
-    None: any arm. pinned : the query itself names its arm, the only one of ``candidates``.
+    profile : named set of objectives; the query's own come first. key_name : of the API key that asked. request_key :
+    with it the query, sent again, is answered with the same decision. reference : as in ``Decision``. turn : of a
+    conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
+    outline of its system prompt and tools (``features/outline.py``). upstreams : only arms behind one of these may
+    answer; a name that stands for a text may not, for that reason. None: any arm. pinned : the query itself names
+    its arm, the only one of ``candidates``.
     """
 
     policy: str = DEFAULT_POLICY
@@ -242,6 +241,7 @@ class Query:
     request_key: RequestKey | None = None
     reference: str | None = None
     turn: Turn | None = None
+    template: str | None = None
 
     @property
     def session_key(self) -> str | None:

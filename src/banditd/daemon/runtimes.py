@@ -12,8 +12,10 @@ from banditd.daemon.prior_file import read_prior
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import FeatureMaps, load_feature_maps
+from banditd.features.outline import PROMPT_TEMPLATE
 from banditd.ports import Encoder
 from banditd.services.policy import PolicyConfig, PolicyRuntime
+from banditd.services.template_names import TemplateNames
 from banditd.settings import PolicySettingsSection, Settings
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,13 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
         )
         for name, config in policy_configs(settings).items()
     }
+
+
+def name_templates(runtimes: Mapping[str, PolicyRuntime], names: TemplateNames) -> None:
+    """Prompt templates have names where a policy has them as a context tag."""
+    for runtime in runtimes.values():
+        if PROMPT_TEMPLATE in runtime.config.context_tags:
+            runtime.template_names = names
 
 
 def configured_maps(settings: Settings) -> FeatureMaps:

@@ -3,8 +3,9 @@
 ``prompts.jsonl[.gz]`` : one object per line with ``prompt`` and any labels: ``category``, else ``source``, is
 the category; ``split`` the split; ``features``, an object of numbers, what a caller would send along.
 ``outcomes.csv[.gz]`` : the same rows in the same order. A column without ``|`` (other than ``id``) is an arm's
-score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``. ``meta.json``, optional:
-list prices in ``arms`` and named ``pools``.
+score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``; ``<arm>|signal_<name>`` is what
+its answer shows and ``<arm>|answer`` the answer itself (``signals.py``). ``meta.json``, optional: list prices in
+``arms`` and named ``pools``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray, Price
 from banditd.replay.prices import list_price, priced_rows
+from banditd.replay.recipe_arms import RecipeArms
+from banditd.replay.signals import Signals
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +34,8 @@ class ReplayData:
     score : float64 (n, K), NaN where missing. cost_usd : float64 (n, K), no NaN.
     category : intp (n,), split : tuple of n labels. prices : list price per arm where ``meta.json`` has one.
     features : caller features by row. labels : all that a row of prompts holds; () where there are none.
-    notes : what had to be assumed, for the report.
+    signals : what answers show. recipes : where the last arms are recipes; their scores and costs follow from the
+    models before them. notes : what had to be assumed, for the report.
     """
 
     name: str
@@ -44,11 +48,22 @@ class ReplayData:
     prices: Mapping[str, Price]
     features: tuple[Mapping[str, float], ...]
     labels: tuple[Mapping[str, object], ...] = ()
+    signals: Signals | None = None
+    recipes: RecipeArms | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
     def n_rows(self) -> int:
         return len(self.prompts)
+
+    @property
+    def n_models(self) -> int:
+        """How many of the arms are models; they stand before the recipes."""
+        return len(self.arms) if self.recipes is None else len(self.recipes.models)
+
+    def category_of(self, row: int) -> str:
+        """The label that ``category`` numbers."""
+        return category_name(self.labels[row]) if self.labels else ""
 
     def take(self, rows: IntArray) -> ReplayData:
         """The rows of these indices, in that order."""
@@ -61,6 +76,8 @@ class ReplayData:
             split=tuple(self.split[i] for i in rows),
             features=tuple(self.features[i] for i in rows),
             labels=tuple(self.labels[i] for i in rows) if self.labels else (),
+            signals=None if self.signals is None else self.signals.take(rows),
+            recipes=None if self.recipes is None else self.recipes.take(rows),
         )
 
     def tags(self, names: Sequence[str]) -> list[dict[str, str]]:
@@ -109,7 +126,7 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
     InvalidInputError : a file is missing or malformed, or the pool is unknown; says where.
     """
     prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
-    header, table = _read_outcomes(_find(folder, "outcomes.csv"), len(prompts))
+    header, table, texts = _read_outcomes(_find(folder, "outcomes.csv"), len(prompts))
     meta_file = folder / "meta.json"
     meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
     arms = _pool_arms(pool, [name for name in header if "|" not in name], meta)
@@ -123,7 +140,7 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
         raise InvalidInputError("No arm of the pool has any score.")
     prices = {arm: price for arm in arms if (price := list_price(meta, arm)) is not None}
     cost, notes = _costs(arms, header, table, prompts, prices)
-    names = [str(label.get("category") or label.get("source") or "") for label in labels]
+    names = [category_name(label) for label in labels]
     order = {name: i for i, name in enumerate(sorted(set(names)))}
     if scored.size < len(prompts):
         notes.append(f"{len(prompts) - scored.size} rows without any score in this pool were left out")
@@ -138,9 +155,29 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
         prices=prices,
         features=tuple(_features(label, row) for row, label in enumerate(labels, start=1)),
         labels=tuple(labels),
+        signals=_signals(arms, header, table, texts),
         notes=tuple(notes),
     )
     return data if scored.size == len(prompts) else data.take(scored)
+
+
+def category_name(label: Mapping[str, object]) -> str:
+    return str(label.get("category") or label.get("source") or "")
+
+
+def _signals(
+    arms: Sequence[str], header: Sequence[str], table: FloatArray, texts: Mapping[str, Sequence[str | None]]
+) -> Signals:
+    """Signals that any arm of the pool has; an arm without one has none in any row."""
+    index = {name: i for i, name in enumerate(header)}
+    prefixes = [f"{arm}|signal_" for arm in arms]
+    names = {name[len(prefix) :] for name in header for prefix in prefixes if name.startswith(prefix)}
+    values = {}
+    for name in sorted(names):
+        columns = [index.get(prefix + name) for prefix in prefixes]
+        nothing = np.full(len(table), np.nan)
+        values[name] = np.column_stack([nothing if i is None else table[:, i] for i in columns])
+    return Signals(values=values, texts={arm: texts[f"{arm}|answer"] for arm in arms if f"{arm}|answer" in texts})
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -185,8 +222,8 @@ def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:
     return prompts, labels
 
 
-def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray]:
-    """Column names without ``id``, and values (n, columns) with NaN for empty or non-numeric side data."""
+def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray, dict[str, list[str | None]]]:
+    """Column names without ``id``, values (n, columns) with NaN for empty or non-numeric side data, and answers."""
     rows = csv.reader(_lines(path))
     names = next(rows, [])
     keep = [i for i, name in enumerate(names) if name != "id"]
@@ -194,13 +231,17 @@ def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray]:
     if len(set(header)) != len(header):
         raise InvalidInputError(f"{path.name}: a column is named twice.")
     values: list[list[float]] = []
+    texts: dict[str, list[str | None]] = {name: [] for name in header if name.endswith("|answer")}
     for number, row in enumerate(rows, start=2):
         if len(row) != len(names):
             raise InvalidInputError(f"{path.name}, line {number}: {len(row)} cells, expected {len(names)}.")
         values.append([_number(row[i], names[i], number) for i in keep])
+        for i in keep:
+            if names[i] in texts:
+                texts[names[i]].append(row[i] or None)
     if len(values) != n_rows:
         raise InvalidInputError(f"{path.name} has {len(values)} rows, the prompts are {n_rows}.")
-    return header, np.array(values, dtype=np.float64).reshape(n_rows, len(header))
+    return header, np.array(values, dtype=np.float64).reshape(n_rows, len(header)), texts
 
 
 def _number(cell: str, column: str, line: int) -> float:

@@ -12,6 +12,7 @@ from banditd.bandit.posterior.prior import Prior
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Price
 from banditd.replay.feedback import FeedbackSource
+from banditd.replay.signals import AnswerKind
 
 ORDERS: Final = ("shuffle", "source")
 BASELINES: Final = ("dearest", "best", "cheapest")  # or an arm's name
@@ -31,6 +32,8 @@ class ReplayOptions:
         one of ``BASELINES`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     context_tags : labels of the rows that the policy sees as the caller's tags.
+    recipes : arms made of the pool's models, ``a+b>c,d|e`` or ``auto:N`` (``plan.with_recipes``).
+        answers : how their texts are compared, None for the classes of the data set.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
@@ -63,6 +66,8 @@ class ReplayOptions:
     baseline: str = "dearest"
     prices: Mapping[str, Price] = field(default_factory=dict)
     context_tags: tuple[str, ...] = ()
+    recipes: str | None = None
+    answers: AnswerKind | None = None
     limit: int | None = None
     seeds: int = 1
     order: str = "shuffle"
@@ -83,6 +88,8 @@ class ReplayOptions:
             raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
         if len(set(self.context_tags)) != len(self.context_tags) or "" in self.context_tags:
             raise InvalidInputError("context_tags are labels, each named once.", field="/context_tags")
+        if self.answers is not None and self.recipes is None:
+            raise InvalidInputError("Answers are compared for recipes: give these too.", field="/answers")
         if self.order not in ORDERS:
             raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
         if self.warmup_split is not None and self.warmup_split == self.split:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from banditd.core.types import FloatArray, Price
+from banditd.replay.recipe_arms import RecipeArms, RecipePrices
 
 CHARS_PER_TOKEN: Final = 4.0
 OUTPUT_TOKENS: Final = 400.0  # assumed where a data set does not say
@@ -56,12 +57,14 @@ class Tariff:
     """What a replay is told in advance of what its arms cost.
 
     prices : of every arm of the data. guessed : indices of arms whose price is a mere guess. input_tokens : of every
-    row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better.
+    row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better. recipes : where the
+    last arms are recipes, whose prices then are what is assumed before any play.
     """
 
     prices: tuple[Price, ...]
     guessed: frozenset[int]
     input_tokens: FloatArray
+    recipes: RecipeArms | None = None
 
     @classmethod
     def of_means(cls, cost_usd: FloatArray, n_rows: int) -> Tariff:
@@ -80,6 +83,20 @@ class Tariff:
             frozenset(i for i, arm in enumerate(arms) if arm not in prices),
             np.array([len(prompt) for prompt in prompts], dtype=np.float64) / CHARS_PER_TOKEN,
         )
+
+    def with_recipes(self, recipes: RecipeArms | None) -> Tariff:
+        """The same of models, and recipes of them."""
+        if recipes is None:
+            return self
+        return replace(self, prices=(*self.prices, *RecipePrices(recipes, self.prices).prices), recipes=recipes)
+
+    def recipe_prices(self) -> RecipePrices | None:
+        """What recipes cost, to be learned by one run."""
+        return None if self.recipes is None else RecipePrices(self.recipes, self.prices[: len(self.recipes.models)])
+
+    def like(self, arm: str) -> str | None:
+        """The model that a recipe's rewards are expected to be like; None for a model."""
+        return None if self.recipes is None else self.recipes.like().get(arm)
 
     def mean_cost_usd(self, arm: int) -> float | None:
         """Expected cost of an arm over all rows; None where it is a guess."""

@@ -53,6 +53,8 @@ def report_table(report: ReplayReport) -> Table:
         table.add_row("the same, worst seed", _number(held["worst_over_budget"], 3))
     if isinstance(content["promise"], dict):
         _add_promise(table, content["promise"])
+    if isinstance(content["recipes"], dict):
+        _add_recipes(table, content["recipes"])
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
@@ -76,6 +78,38 @@ def _add_promise(table: Table, promise: Mapping[str, object]) -> None:
         ("contextual", "a linear model"),
     ):
         table.add_row(f"the same, possible in hindsight with {words}", _number(references[name], 3))
+
+
+def _add_recipes(table: Table, recipes: Mapping[str, object]) -> None:
+    """What models alone could have had, and what each recipe was chosen for."""
+    references = _mapping(recipes["references"])
+    table.add_section()
+    fixed = _mapping(references["best_fixed_model"])
+    table.add_row(f"best fixed model: {fixed['arm']}", _number(fixed["utility"]))
+    for name, words in (("routed_models", "models"), ("routed", "models and recipes")):
+        table.add_row(f"routed with full information, {words}", _number(references[name]))
+    table.add_row("oracle, models", _number(references["oracle_models"]))
+
+
+def recipe_table(report: ReplayReport) -> Table | None:
+    """What each recipe was chosen for; None for a pool without any."""
+    recipes = report.content["recipes"]
+    if not isinstance(recipes, dict):
+        return None
+    table = Table(title="What recipes were chosen for", caption="gain: utility there beside the model it ends in")
+    for heading in ("recipe", "share", "calls", "settled", "gain", "of the queries of"):
+        table.add_column(heading, justify="left" if heading in {"recipe", "of the queries of"} else "right")
+    for one in recipes["arms"]:
+        busiest = sorted(one["share_of_category"].items(), key=lambda item: -item[1])[:3]
+        table.add_row(
+            one["arm"],
+            _number(one["share"], 3),
+            _number(one["calls"], 2),
+            _number(one["settled"], 2),
+            _number(one["gain_over_like"]),
+            ", ".join(f"{category} {share:.0%}" for category, share in busiest if category),
+        )
+    return table
 
 
 def off_policy_table(report: ReplayReport) -> Table:

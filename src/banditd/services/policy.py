@@ -16,6 +16,8 @@ from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, build_view
 from banditd.features.context import ContextBuilder, Described
+from banditd.features.outline import PROMPT_TEMPLATE
+from banditd.services.template_names import TemplateNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class PolicyRuntime:
 
     state : what ``view`` was made of, the learner's to change; reports read it. None before the learner has started.
     switches : as they stand, the configuration's with what was patched since.
+    template_names : what prompt templates are called, where they are a context tag.
     """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
@@ -100,6 +103,7 @@ class PolicyRuntime:
         self._view: RouteView | None = None
         self.published_at_us = 0
         self.published: Callable[[], None] | None = None  # called with every snapshot
+        self.template_names: TemplateNames | None = None
 
     @property
     def name(self) -> str:
@@ -125,6 +129,12 @@ class PolicyRuntime:
     def cluster_contexts(self) -> FloatArray | None:
         """Mean context seen per cluster, float64 (n_clusters, n_features)."""
         return None if self.state is None else self.state.cluster_contexts()
+
+    def name_template(self, query: Query) -> None:
+        """Give the query its prompt template as a tag, where that is a context tag and the caller names none."""
+        names = self.template_names
+        if names is not None and query.template is not None and PROMPT_TEMPLATE not in query.tags:
+            query.tags = {**query.tags, PROMPT_TEMPLATE: names.name(query.template)}
 
     def described(self, query: Query, embedding: FloatArray | None) -> Described:
         """What the features of a query are made of; ``embedding`` None: of its text alone (degraded)."""

@@ -206,7 +206,7 @@ class PolicySettingsSection(Section):
         (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
     )
     context_tags: tuple[ContextTag, ...] = Field(
-        (), max_length=4, description="tags whose values are features of a query; see docs/learning.md"
+        (), max_length=4, description="tags whose values are features; prompt_template is found; see docs/learning.md"
     )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")

@@ -28,6 +28,9 @@ ELSEWHERE: Final = {
 }
 
 
+_NOTHING: Final = GatewayOptions()
+
+
 def read_options(request: web.Request, body: object) -> GatewayOptions:
     """Both sources as one, the body's first. Raises InvalidInputError that names what is unknown, and the nearest."""
     from_headers = _from_headers(request)
@@ -67,7 +70,7 @@ def _from_headers(request: web.Request) -> GatewayOptions:
     if tags:
         values["tags"] = tags
     if not values:
-        return GatewayOptions()
+        return _NOTHING
     try:
         return GatewayOptions.model_validate(values, strict=False)
     except ValidationError as error:

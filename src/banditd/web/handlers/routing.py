@@ -21,6 +21,7 @@ from banditd.web.body import read_body, read_items, read_with_items
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
+from banditd.web.outlines import outline_of_messages
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import ContentPart, Message, RouteBatchItems, RouteRequest
 
@@ -130,6 +131,7 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         new_session_arm=requested.new_session_arm,
         reference=requested.reference or None,
         tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
+        template=outline_of_messages(requested.messages, tools),
         dry_run=requested.dry_run,
         explain=requested.explain,
         defer_activation=requested.defer_activation,
