@@ -26,7 +26,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR|FILE.csv", type=click.Path(path_type=Path))
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
 @click.option("--split", help="Only rows with this label 'split'.")
 @click.option("--warmup-split", help="Rows of this split are played first and not scored.")
@@ -151,8 +151,11 @@ def replay(
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
 
+    Or of one CSV file: a column prompt, a column of scores in [0, 1] for every model, labels such as category.
+
     \b
     Examples:
+      banditd replay scores.csv --keep 0.95 --baseline gpt-5.2 --seeds 3
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
@@ -163,7 +166,7 @@ def replay(
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
     """
     _check(url, save_prior, given)
-    from banditd.replay import off_policy_table, recipe_table, report_table
+    from banditd.replay import off_policy_table, promise_words, recipe_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
@@ -187,6 +190,8 @@ def replay(
     if json_file is not None:
         report.write_json(Path(json_file))
     console().print(report_table(report))
+    if (words := promise_words(report)) is not None:
+        click.echo(words)
     if (recipes := recipe_table(report)) is not None:
         console().print(recipes)
     if off_policy:

@@ -75,7 +75,7 @@ def make_plan(options: ReplayOptions) -> Plan:
     ------
     InvalidInputError : the folder, pool or split cannot be used.
     """
-    data = load_dataset(options.directory, options.pool)
+    data = load_dataset(options.directory, options.pool, options.prices)
     if options.recipes is not None:
         data = with_recipes(data, options.recipes, options.answers)
     models = data.arms[: data.n_models]

@@ -1,4 +1,4 @@
-"""List prices out of a data set's ``meta.json``, and costs estimated from them. Guesses nothing by name."""
+"""List prices out of a data set's ``meta.json`` or the table of known models, and costs estimated from them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from banditd.core.tier_table import TierTable
 from banditd.core.types import FloatArray, Price
 from banditd.replay.recipe_arms import RecipeArms, RecipePrices
+from banditd.setup.known_models import read_known_models
 
 CHARS_PER_TOKEN: Final = 4.0
 OUTPUT_TOKENS: Final = 400.0  # assumed where a data set does not say
@@ -38,6 +39,12 @@ def list_price(meta: Mapping[str, object], arm: str) -> Price | None:
         return Price(usd_per_mtok_in=inward or 0.0, usd_per_mtok_out=outward or 0.0)
     both = _first(fields, _BOTH_KEYS)
     return None if both is None else Price(usd_per_mtok_in=both, usd_per_mtok_out=both)
+
+
+def known_price(arm: str) -> Price | None:
+    """The list price of a model that the shipped table knows by this name, as of the table's day."""
+    known = read_known_models().named(arm)
+    return None if known is None else Price(known.usd_per_mtok_in, known.usd_per_mtok_out)
 
 
 def priced_rows(price: Price, prompts: Sequence[str], output_tokens: FloatArray | None) -> FloatArray:
