@@ -105,6 +105,10 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     help="Count it as N rewards over all arms; default: those it was made from, at most 1164.",
 )  # fmt: skip
 @click.option(
+    "--tier-table", metavar="FILE",
+    help="Guess the arms' quality by name from this table (as_of, models: [{model, tier}]), or from the shipped one.",
+)  # fmt: skip
+@click.option(
     "--save-prior", type=click.Path(dir_okay=False, path_type=Path),
     help="Write what seed 0 has learned at its end as a prior file.",
 )  # fmt: skip
@@ -202,6 +206,8 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
         raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
     if url is not None and given["recipes"]:
         raise click.UsageError("--recipes are played in process; a daemon at --url has no recipes")
+    if url is not None and given["tier_table"]:
+        raise click.UsageError("a daemon at --url has a tier table of its own (policies.NAME.tier_table)")
     if url is not None and given["feedback"]:
         raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
     if url is not None and (given["prior"] or save_prior):
@@ -237,9 +243,11 @@ def _options(
     context_tags: str,
     step: str | None,
     answers: str | None,
+    tier_table: str | None,
     **given: Any,
 ) -> ReplayOptions:
     from banditd.daemon.prior_file import read_prior
+    from banditd.daemon.tier_table import read_tier_table
     from banditd.replay import AnswerKind, FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
@@ -252,6 +260,7 @@ def _options(
         prices=_prices(price),
         feedback=sources,
         prior=start,
+        tiers=None if tier_table is None else read_tier_table(tier_table),
         context_tags=labels,
         answers=None if answers is None else AnswerKind.parse(answers),
         **given,

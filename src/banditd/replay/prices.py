@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from banditd.core.tier_table import TierTable
 from banditd.core.types import FloatArray, Price
 from banditd.replay.recipe_arms import RecipeArms, RecipePrices
 from banditd.setup.known_models import read_known_models
@@ -65,13 +66,15 @@ class Tariff:
 
     prices : of every arm of the data. guessed : indices of arms whose price is a mere guess. input_tokens : of every
     row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better. recipes : where the
-    last arms are recipes, whose prices then are what is assumed before any play.
+    last arms are recipes, whose prices then are what is assumed before any play. tiers : guesses of models' quality
+    by name, in place of those from prices.
     """
 
     prices: tuple[Price, ...]
     guessed: frozenset[int]
     input_tokens: FloatArray
     recipes: RecipeArms | None = None
+    tiers: TierTable | None = None
 
     @classmethod
     def of_means(cls, cost_usd: FloatArray, n_rows: int) -> Tariff:
@@ -104,6 +107,10 @@ class Tariff:
     def like(self, arm: str) -> str | None:
         """The model that a recipe's rewards are expected to be like; None for a model."""
         return None if self.recipes is None else self.recipes.like().get(arm)
+
+    def tier(self, arm: str) -> str | None:
+        """What the tier table says of a model; None without one."""
+        return None if self.tiers is None else self.tiers.tier_of(arm)
 
     def mean_cost_usd(self, arm: int) -> float | None:
         """Expected cost of an arm over all rows; None where it is a guess."""
