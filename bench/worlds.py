@@ -29,19 +29,23 @@ from banditd.bandit.policies.exploration import draw as draw_arm  # noqa: E402
 from banditd.bandit.policies.exploration import least_shares  # noqa: E402
 from banditd.bandit.state import PolicyState  # noqa: E402
 from banditd.core.contexts import Contexts  # noqa: E402
-from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray  # noqa: E402
+from banditd.core.types import BoolArray, Context, FeatureSchema, FloatArray, IntArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.simulate.families import FAMILIES, draw  # noqa: E402
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class World:
-    """mean : probability of reward 1, float64 (n, K). cost_usd : expected, float64 (K,); 0 for all when unknown."""
+    """mean : probability of reward 1, float64 (n, K). cost_usd : expected, float64 (K,); 0 for all when unknown.
+
+    rewarded : whose reward comes at all, bool (n,), the same for every learner.
+    """
 
     schema: FeatureSchema
     contexts: list[Context]
     mean: FloatArray
     cost_usd: FloatArray
+    rewarded: BoolArray
 
     @property
     def best_fixed(self) -> FloatArray:
@@ -103,12 +107,13 @@ LEVELS: Final = {
 PRICED: Final = ("the dearest",)  # worlds whose arms have prices, a thousandfold apart
 
 
-def make(name: str, seed: int, n: int) -> World:
+def make(name: str, seed: int, n: int, rewarded: float = 1.0) -> World:
     schema, contexts, family = _queries(seed, n)
     mean = LEVELS[name](family, np.random.default_rng([seed, 0]))
     k = mean.shape[1]
     cost = np.geomspace(1e-5, 1e-2, k) if name.startswith(PRICED) else np.zeros(k)
-    return World(schema=schema, contexts=contexts, mean=mean, cost_usd=cost)
+    told = np.random.default_rng([seed, 3]).random(n) < rewarded
+    return World(schema=schema, contexts=contexts, mean=mean, cost_usd=cost, rewarded=told)
 
 
 def learned(world: World, seed: int, settings: PolicySettings, *, tier: str | None = None) -> FloatArray:
@@ -129,6 +134,8 @@ def learned(world: World, seed: int, settings: PolicySettings, *, tier: str | No
         scores = snapshot.scores(Contexts.of([context]), penalty=free, allowed=everyone, floors=floors)
         arm = int(draw_arm(scores.probability, drawn.random(1))[0])
         earned[t] = world.mean[t, arm]
+        if not world.rewarded[t]:
+            continue
         state.fold(
             arm=names[arm], epoch=snapshot.epoch, x=context.x, weight=1.0, reward=float(rewards[t] < earned[t])
         )
@@ -145,7 +152,7 @@ def beta_thompson(world: World, seed: int) -> FloatArray:
     for t in range(n):
         arm = int(drawn.beta(*counts).argmax())
         earned[t] = world.mean[t, arm]
-        counts[int(rewards[t] >= earned[t]), arm] += 1.0
+        counts[int(rewards[t] >= earned[t]), arm] += world.rewarded[t]
     return earned
 
 
@@ -159,16 +166,21 @@ LEARNERS: Final[dict[str, Callable[[World, int], FloatArray]]] = {
 }
 
 
-def measure(name: str, seeds: int, n: int) -> dict[str, object]:
-    """Per learner means over seeds of (all queries, last third), less the best fixed arm's; uniform play beside."""
+def measure(name: str, seeds: int, n: int, rewarded: float = 1.0) -> dict[str, object]:
+    """Per learner means over seeds of (all queries, last third), less the best fixed arm's.
+
+    Beside them uniform play, and always the dearest arm where arms have prices (None elsewhere).
+    """
     content: dict[str, object] = {"world": name}
-    worlds = [make(name, seed, n) for seed in range(seeds)]
+    worlds = [make(name, seed, n, rewarded) for seed in range(seeds)]
     for learner, play in LEARNERS.items():
         runs = [(play(world, seed), world.best_fixed) for seed, world in enumerate(worlds)]
         gaps = np.array([[run.mean(), run[-n // 3 :].mean()] - best for run, best in runs])
         mean, last_third = gaps.mean(axis=0)
         content[learner] = {"all": mean, "last_third": last_third, "worst": gaps[:, 0].min()}
     content["uniform"] = float(np.mean([world.mean.mean() - world.best_fixed[0] for world in worlds]))
+    single = [world.mean[:, world.cost_usd.argmax()].mean() - world.best_fixed[0] for world in worlds]
+    content["dearest"] = float(np.mean(single)) if name.startswith(PRICED) else None
     return content
 
 
@@ -176,21 +188,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.worlds", description=__doc__)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--queries", type=int, default=2000)
+    parser.add_argument("--reward-rate", type=float, default=1.0, help="share of the queries whose reward comes")
     parser.add_argument("--world", action="append", default=[], help="what its name begins with; may be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
     names = [name for name in LEVELS if not given.world or name.startswith(tuple(given.world))]
     console = Console(stderr=True)
-    content = [measure(name, given.seeds, given.queries) for name in track(names, console=console)]
+    content = [measure(name, given.seeds, given.queries, given.reward_rate) for name in track(names, console=console)]
     if given.json:
         print(json.dumps(content, indent=2, default=float))
         return
-    table = Table(title=f"{given.queries} queries, {given.seeds} seeds: all / last third / worst seed")
-    for column in ("world", *LEARNERS, "uniform"):
+    size = f"{given.queries} queries, {given.reward_rate:.0%} rewarded, {given.seeds} seeds"
+    table = Table(title=f"{size}: all / last third / worst seed")
+    for column in ("world", *LEARNERS, "uniform", "always the dearest"):
         table.add_column(column, justify="left" if column == "world" else "right")
     for row in content:
         cells = [" / ".join(f"{value:+.3f}" for value in row[learner].values()) for learner in LEARNERS]  # type: ignore[attr-defined]
-        table.add_row(str(row["world"]), *cells, f"{row['uniform']:+.3f}")
+        constant = ["" if row[one] is None else f"{row[one]:+.3f}" for one in ("uniform", "dearest")]
+        table.add_row(str(row["world"]), *cells, *constant)
     Console(width=None if Console().is_terminal else 160).print(table)
 
 

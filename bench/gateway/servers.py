@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LITELLM = Path(os.environ.get("LITELLM_BIN", ROOT / ".venv-gateway-bench" / "bin" / "litellm"))
 SPEED_MODELS = ("ok", "ok-slow", "ok-long", "stall")
 ARMS = 5
+UNDER_BUDGET = "ok-budget"
 LITELLM_WAIT_S = 180.0
 PRICE = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 1000.0}
 SHORT = {"connect_s": 2.0, "headers_s": 2.0, "first_token_s": 2.0, "idle_s": 2.0, "answer_s": 3.0, "total_s": 8.0}
@@ -58,9 +59,12 @@ def bare(up: Subject) -> Iterator[Subject]:
 
 @contextmanager
 def banditd(up: Subject, folder: Path, name: str = "gateway") -> Iterator[Subject]:
-    """With default settings; every model of the speed part is a policy of five arms, every fault an arm."""
+    """With default settings; every model of the speed part is a policy of five arms, every fault an arm.
+
+    ``ok`` is answered without a budget, as LiteLLM's proxy does it; ``ok-budget`` is the same under one of all calls.
+    """
     with daemon(write_config(up, folder / f"{name}.yaml"), folder, name=name) as server:
-        policies = {model: f"banditd/{policy_of(model)}" for model in SPEED_MODELS}
+        policies = {model: f"banditd/{policy_of(model)}" for model in (*SPEED_MODELS, UNDER_BUDGET)}
         yield Subject("banditd", server, {model: f"banditd/faults/arm/{model}" for model in FAULTS} | policies)
 
 
@@ -69,9 +73,11 @@ def write_config(up: Subject, path: Path) -> Path:
         policy_of(model): {"arms": [_arm("up", f"{model}@{number}") for number in range(ARMS)]}
         for model in SPEED_MODELS
     }
+    policies[UNDER_BUDGET] = {"arms": [_arm("up", f"ok@{number}") for number in range(ARMS)]}
     policies["faults"] = {"arms": [_arm("short", model) for model in FAULTS], "breaker_errors": 0}
-    for policy in policies.values():
-        policy["budgets"] = [{"name": "all", "usd": 1e9, "per": "month", "of": "all"}]
+    for name, policy in policies.items():
+        if name != policy_of("ok"):
+            policy["budgets"] = [{"name": "all", "usd": 1e9, "per": "month", "of": "all"}]
     config = {
         "upstreams": {"up": {"base_url": up.base}, "short": {"base_url": up.base, "timeouts": SHORT}},
         "gateway": {"keepalive_s": 2.0, "max_streams_per_key": 4000},

@@ -6,32 +6,44 @@ import asyncio
 import json
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
-from bench.gateway.servers import Subject
+from bench.gateway.servers import UNDER_BUDGET, Subject
 from bench.load import Load, drive, tool
 from bench.table import Row
 
 SECTION = "The gateway beside a bare proxy and LiteLLM's proxy: speed (one process each, durable commit, 5 arms)"
 DECIDED = "decided"
-ASKED = [{"role": "user", "content": "Why is the sky blue, and the sunset red? Answer in three sentences, please."}]
+ASKED = "Why is the sky blue, and the sunset red? Answer in three sentences, please."
+CONVERSATIONS = 500
 
 
 def measure(subjects: list[Subject], *, quick: bool) -> list[Row]:
     """Rows of all parts. The first subject is the upstream itself."""
-    calls = asyncio.run(_first_bytes(subjects, rounds=40 if quick else 200))
-    rows = _latency_rows(subjects, calls)
+    everybody = [one for subject in subjects for one in (subject, *_under_budget(subject))]
+    calls = asyncio.run(_first_bytes(everybody, rounds=40 if quick else 200))
+    rows = _latency_rows(everybody, calls)
     return (
         rows
         + _chunk_rows(subjects[1:], rounds=1 if quick else 4)
-        + _throughput_rows(subjects, seconds=2.0 if quick else 5.0)
+        + _throughput_rows(everybody, seconds=2.0 if quick else 5.0)
     )
 
 
-def body(subject: Subject, model: str, *, stream: bool) -> bytes:
-    return json.dumps({"model": subject.models[model], "messages": ASKED, "stream": stream}).encode()
+def _under_budget(subject: Subject) -> list[Subject]:
+    """The same with a budget over all calls, where it knows such a thing."""
+    if UNDER_BUDGET not in subject.models:
+        return []
+    models = {**subject.models, "ok": subject.models[UNDER_BUDGET]}
+    return [replace(subject, name=f"{subject.name} under a budget", models=models)]
+
+
+def body(subject: Subject, model: str, *, stream: bool, number: int = 0) -> bytes:
+    """A conversation of its own by its number: the calls of different users have nothing to do with each other."""
+    messages = [{"role": "user", "content": f"Question {number}. {ASKED}"}]
+    return json.dumps({"model": subject.models[model], "messages": messages, "stream": stream}).encode()
 
 
 async def _first_bytes(subjects: list[Subject], rounds: int) -> dict[str, list[float]]:
@@ -41,7 +53,8 @@ async def _first_bytes(subjects: list[Subject], rounds: int) -> dict[str, list[f
         for number in range(rounds + 10):
             for one in subjects:
                 began_s = time.perf_counter()
-                async with session.post(f"{one.base}/chat/completions", data=body(one, "ok", stream=True)) as answer:
+                data = body(one, "ok", stream=True, number=number)
+                async with session.post(f"{one.base}/chat/completions", data=data) as answer:
                     answer.raise_for_status()
                     await answer.content.readany()
                     first_s = time.perf_counter()
@@ -200,7 +213,7 @@ def _throughput_rows(subjects: list[Subject], seconds: float) -> list[Row]:
     cost: dict[str, float] = {}
     for _ in range(2):
         for one in subjects[1:]:
-            posts = [body(one, "ok", stream=False)]
+            posts = [body(one, "ok", stream=False, number=number) for number in range(CONVERSATIONS)]
             before_s = one.server.cpu_s()
             load = drive(f"{one.base}/chat/completions", posts, connections=16, seconds=seconds)
             used_us = 1e6 * (one.server.cpu_s() - before_s) / max(1, load.requests)

@@ -92,6 +92,7 @@ CASES: Final[tuple[Case, ...]] = (
     *_cases("zeroeval3", "upside_down8", weights=(0.0,), limit=None, counted=False),
     *_cases("rational9", "all", weights=(0.0,), limit=5000, counted=False),
     *_cases("halluqa24", "all", weights=(0.0,), limit=None, counted=False),
+    *_cases("halluqa24", "mixed8", weights=(0.0,), limit=None, counted=False),
     *_cases("routellm2", "all", weights=_WEIGHTS, limit=None, counted=False),
     *_cases("paretobandit4", _K3, weights=_WEIGHTS, limit=None, counted=False),
 )

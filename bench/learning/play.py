@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
@@ -12,7 +13,7 @@ import numpy as np
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay import Plan
 from banditd.replay.engine import play
-from banditd.replay.references import known_mean, phases, references
+from banditd.replay.references import column_means, known_mean, phases, references
 from bench.learning.policies import PolicySpec
 from bench.learning.prepared import Prepared
 
@@ -70,6 +71,28 @@ def fixed_arms(plan: Plan) -> dict[str, float | None]:
     everywhere = np.arange(plan.data.n_rows)
     scores = {arm: refs.headroom(utility[:, k], everywhere) for k, arm in enumerate(plan.data.arms)}
     return dict(sorted(scores.items(), key=lambda one: -np.inf if one[1] is None else one[1], reverse=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Dearest:
+    """Always the arm whose mean cost is highest: what is there before anything is learned.
+
+    headroom : None where the references coincide. gap : utility less that of the best fixed arm in hindsight, <= 0.
+    """
+
+    arm: str
+    headroom: float | None
+    gap: float
+
+
+def dearest_arm(plan: Plan) -> Dearest:
+    """The single model of who pays for the best that money buys. Nothing is played for it."""
+    utility = plan.data.score - plan.penalty
+    refs = references(utility, plan.data.category)
+    k = int(plan.data.cost_usd.mean(axis=0).argmax())
+    means = column_means(utility)
+    headroom = refs.headroom(utility[:, k], np.arange(plan.data.n_rows))
+    return Dearest(plan.data.arms[k], headroom, float(means[k] - means.max()))
 
 
 def _difference(got: FloatArray, fixed: FloatArray) -> float | None:

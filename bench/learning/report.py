@@ -10,10 +10,11 @@ from typing import Final
 from rich.console import Console
 
 from bench.learning.cases import Case
-from bench.learning.play import fixed_arms
+from bench.learning.play import Dearest, dearest_arm, fixed_arms
 from bench.learning.plots import plot_curves
 from bench.learning.policies import REFERENCE, PolicySpec
 from bench.learning.prepared import plan_of
+from bench.learning.standing import left_out_sheet, standing_sheet
 from bench.learning.summary import Results, Summary, best_fixed, summarise
 from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed_sheet, summary_sheet, write_sections
 
@@ -82,22 +83,54 @@ def make_report(results: Results, cases: Sequence[Case], policies: Sequence[Poli
         rows = _summaries(results, names, policies)
         if not rows:
             continue
+        arms, dearest = _constants(group)
         fixed = best_fixed(results, _whole(rows, policies), names)
         note = " ".join([header, _READ, *_exceptions(rows, policies), *_unpriced(group)])
         sheets.append(
-            summary_sheet(title.format(len(names)), note, rows, fixed=fixed, reference=REFERENCE, families=families)
+            summary_sheet(
+                title.format(len(names)),
+                note,
+                rows,
+                fixed=fixed,
+                dearest=list(dearest.values()),
+                reference=REFERENCE,
+                families=families,
+            )
         )
         leaders = _leaders(rows, families)
-        sheets.append(case_sheet(by_case, f"{header} Headroom score, whole run.", results, names, leaders))
+        sheets.append(case_sheet(by_case, f"{header} Headroom score, whole run.", results, names, leaders, dearest))
+        sheets.extend(_standing(by_case, header, results, group, dearest))
         curves.append((file, tuple(group), tuple(leaders)))
-        arms = {case.name: fixed_arms(plan_of(case)) for case in group}
         sheets.append(fixed_sheet(f"{by_case}, fixed arms", f"{header} Known in hindsight.", arms))
         key = "counted" if counted else "other"
-        content[key] = {"cases": names, "best_fixed": fixed, "policies": rows, "fixed_arms": arms}
+        content[key] = {"cases": names, "best_fixed": fixed, "policies": rows, "fixed_arms": arms, "dearest": dearest}
     content["passes"] = [
         {"case": case, "policy": policy, "seed": seed, **result} for (case, policy, seed), result in results.items()
     ]
     return Report(content=content, sheets=tuple(sheets), header=header, results=results, curves=tuple(curves))
+
+
+def _constants(group: Sequence[Case]) -> tuple[dict[str, dict[str, float | None]], dict[str, Dearest]]:
+    """By case: the headroom of every constant policy, and the dearest arm's."""
+    arms, dearest = {}, {}
+    for case in group:
+        plan = plan_of(case)
+        arms[case.name], dearest[case.name] = fixed_arms(plan), dearest_arm(plan)
+    return arms, dearest
+
+
+def _standing(
+    title: str, header: str, results: Results, group: Sequence[Case], dearest: dict[str, Dearest]
+) -> list[Sheet]:
+    """Against what is simplest, and with each set left out; nothing where the reference was not played."""
+    sets = {case.name: case.dataset for case in group if any(key[:2] == (case.name, REFERENCE) for key in results)}
+    if not sets:
+        return []
+    beside = standing_sheet(
+        f"{title}, beside what is simplest", header, results, list(sets), reference=REFERENCE, dearest=dearest
+    )
+    without = left_out_sheet(f"{title}, with a set left out", header, results, sets, reference=REFERENCE)
+    return [beside] if without is None else [beside, without]
 
 
 def _summaries(results: Results, names: Sequence[str], policies: Sequence[PolicySpec]) -> list[Summary]:

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
+from bench.learning.play import Dearest
 from bench.learning.summary import Estimate, Results, Summary, figure
 
 START: Final = "<!-- learning:start -->"
@@ -33,10 +34,14 @@ def summary_sheet(
     rows: Sequence[Summary],
     *,
     fixed: float | None,
+    dearest: Sequence[Dearest] = (),
     reference: str,
     families: Mapping[str, str],
 ) -> Sheet:
-    """Best first. families : group of each policy; banditd's are marked. Without a pair the difference is empty."""
+    """Best first, behind the best fixed arm and the dearest of every case.
+
+    families : group of each policy; banditd's are marked. Without a pair the difference is empty.
+    """
     ordered = sorted(rows, key=lambda row: -row.headroom["all"].mean)
     lines = [
         (
@@ -44,16 +49,21 @@ def summary_sheet(
             str(row.seeds),
             *(_estimate(row.headroom[phase]) for phase in ("all", "first_500", "last_third")),
             "" if row.against is None else _estimate(row.against["all"], signed=True),
-            _signed(row.gap["all"].mean),
+            with_sign(row.gap["all"].mean),
             _estimate(row.gap["last_third"], signed=True),
-            f"{_signed(row.worst_case[1])} ({row.worst_case[0]})",
+            f"{with_sign(row.worst_case[1])} ({row.worst_case[0]})",
             f"{_microseconds(row.choose_us)} / {_microseconds(row.update_us)}",
         )
         for row in ordered
     ]
     if fixed is not None:
-        shown = _plain(fixed)
+        shown = plain(fixed)
         lines.insert(0, ("*best fixed arm, known in hindsight*", "", shown, shown, shown, "", "0", "0", "", ""))
+    known = [(one.headroom, one.gap) for one in dearest if one.headroom is not None]
+    if known:
+        headroom, gap = (float(value) for value in np.mean(known, axis=0))
+        shown, lost = plain(headroom), with_sign(gap)
+        lines.insert(1, ("*always the dearest arm*", "", shown, shown, shown, "", lost, lost, "", ""))
     headings = (
         "policy",
         "seeds",
@@ -69,8 +79,18 @@ def summary_sheet(
     return Sheet(title=title, note=note, headings=headings, rows=tuple(lines))
 
 
-def case_sheet(title: str, note: str, results: Results, cases: Sequence[str], policies: Sequence[str]) -> Sheet:
-    """Headroom of the whole run, one line per case, one column per policy; the best of a line in bold."""
+def case_sheet(
+    title: str,
+    note: str,
+    results: Results,
+    cases: Sequence[str],
+    policies: Sequence[str],
+    dearest: Mapping[str, Dearest],
+) -> Sheet:
+    """Headroom of the whole run, one line per case, one column per policy; the best of a line in bold.
+
+    dearest : of each case, the single model that needs no hindsight.
+    """
     lines = []
     for case in cases:
         means = [_case_mean(results, case, policy) for policy in policies]
@@ -83,18 +103,21 @@ def case_sheet(title: str, note: str, results: Results, cases: Sequence[str], po
         if not known:
             continue
         cells = [
-            "" if not np.isfinite(mean) else f"**{_plain(mean)}**" if mean >= max(known) else _plain(mean)
+            "" if not np.isfinite(mean) else f"**{plain(mean)}**" if mean >= max(known) else plain(mean)
             for mean in means
         ]
-        lines.append((case, _plain(float(str(fixed[0]))) if fixed else "", *cells))
-    return Sheet(title=title, note=note, headings=("case", "best fixed arm", *policies), rows=tuple(lines))
+        single = dearest[case].headroom
+        best = plain(float(str(fixed[0]))) if fixed else ""
+        lines.append((case, best, "" if single is None else plain(single), *cells))
+    headings = ("case", "best fixed arm", "always the dearest", *policies)
+    return Sheet(title=title, note=note, headings=headings, rows=tuple(lines))
 
 
 def fixed_sheet(title: str, note: str, arms: Mapping[str, Mapping[str, float | None]]) -> Sheet:
     """arms : headroom of each constant policy by case, best first."""
     lines = []
     for case, scores in arms.items():
-        known = [f"{arm} {_plain(score)}" for arm, score in scores.items() if score is not None]
+        known = [f"{arm} {plain(score)}" for arm, score in scores.items() if score is not None]
         shown = known if len(known) <= MOST_ARMS else [*known[: MOST_ARMS - 2], "...", known[-1]]
         lines.append((case, str(len(scores)), "; ".join(shown)))
     return Sheet(title=title, note=note, headings=("case", "arms", "headroom of always that arm"), rows=tuple(lines))
@@ -150,15 +173,17 @@ def _case_mean(results: Results, case: str, policy: str) -> float:
 
 
 def _estimate(one: Estimate, *, signed: bool = False) -> str:
-    mean = _signed(one.mean) if signed else _plain(one.mean)
-    return mean if one.half is None else f"{mean} ± {_plain(one.half)}"
+    mean = with_sign(one.mean) if signed else plain(one.mean)
+    return mean if one.half is None else f"{mean} ± {plain(one.half)}"
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """Three digits, as tables show them."""
     return _short(f"{value:.3f}")
 
 
-def _signed(value: float) -> str:
+def with_sign(value: float) -> str:
+    """The same with a sign."""
     return _short(f"{value:+.3f}")
 
 

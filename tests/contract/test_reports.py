@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
+from banditd.core.errors import StorageUnavailableError
 from banditd.core.types import UsageReport
 from banditd.ports import DecisionFilter, StatDelta
 
@@ -92,6 +93,22 @@ async def test_replicas_add_up(storage, open_replica, make):
     for since_us in (None, make.now_us):
         [cheap] = [r for r in await storage.reports.arm_totals("default", since_us) if r["arm"] == "cheap"]
         assert (cheap["decisions"], cheap["fixed_decisions"]) == (2, 2)
+
+
+async def test_a_reading_goes_on_where_nothing_can_be_written(storage, make, monkeypatch):
+    await storage.decisions.append([make.decision(make.now_us)])
+    assert await storage.reports.arm_totals("default", None)
+    await storage.decisions.append([make.decision(make.now_us + 1)])
+
+    async def full(*_args, **_kwargs):
+        raise StorageUnavailableError("database or disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(storage.database, "write", full)
+        before = await storage.reports.arm_totals("default", None)
+        assert await storage.reports.timeseries("default", since_us=0, until_us=make.now_us * 2, step_s=300)
+    after = await storage.reports.arm_totals("default", None)
+    assert [max(row["decisions"] for row in rows) for rows in (before, after)] == [1, 2]
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def test_the_wheel_holds_migrations_encoder_and_licences(unpacked: Path) -> None
     assert min(path.name for path in (package / "_migrations" / "versions").glob("0*.py")).startswith("0001")
     assert (package / "_migrations" / "env.py").exists()
     assert (package / "py.typed").exists()
+    assert (package / "_config.yaml").read_bytes() == (ROOT / "config.yaml").read_bytes()
     assets = package / "assets" / "encoder"
     assert {"LICENSE", "NOTICE.md", "modules.json"} <= {path.name for path in assets.iterdir()}
     assert sum(file.stat().st_size for file in assets.rglob("*") if file.is_file()) <= 8_000_000
@@ -43,8 +44,12 @@ def test_the_wheel_holds_migrations_encoder_and_licences(unpacked: Path) -> None
     assert not list(unpacked.glob("tests"))
 
 
-def test_the_unpacked_wheel_migrates_and_serves_without_the_source_tree(unpacked: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(unpacked), "BANDITD_LOGGING__LEVEL": "WARNING"}
+def test_the_unpacked_wheel_serves_where_there_is_nothing(unpacked: Path, tmp_path: Path) -> None:
+    """In an empty folder and without a source tree: the shipped configuration over a database of the user's own."""
+    data = tmp_path / "data"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BANDITD_")} | {
+        "PYTHONPATH": str(unpacked), "BANDITD_LOGGING__LEVEL": "WARNING", "XDG_DATA_HOME": str(data)
+    }  # fmt: skip
     where = subprocess.run(
         [sys.executable, "-c", "import banditd; print(banditd.__file__)"],
         env=environment,
@@ -54,10 +59,8 @@ def test_the_unpacked_wheel_migrates_and_serves_without_the_source_tree(unpacked
         text=True,
     )
     assert Path(where.stdout.strip()).is_relative_to(unpacked)
-    config = tmp_path / "c.yaml"
-    config.write_text("policies: {default: {arms: [{arm: only}]}}\n", encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-m", "banditd", "serve", "-c", str(config), "--port", "0"],
+        [sys.executable, "-m", "banditd", "serve", "--port", "0"],
         env=environment,
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -68,7 +71,9 @@ def test_the_unpacked_wheel_migrates_and_serves_without_the_source_tree(unpacked
         body = json.dumps({"input": "hello"}).encode()
         request = urllib.request.Request(f"{url}/v1/route", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as answer:
-            assert json.load(answer)["arm"] == "only"
+            assert json.load(answer)["reason"]
     finally:
         assert stop_daemon(process) == 0
-    assert (tmp_path / "var" / "banditd.db").exists()
+    if sys.platform == "linux":
+        assert (data / "banditd" / "banditd.db").exists()
+    assert not (tmp_path / "var").exists()

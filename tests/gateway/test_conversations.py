@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 from bench.faulty.app import Faulty
-from tests.gateway.conftest import KEY, Served, serve_daemon
+from tests.gateway.conftest import KEY, Serve, Served, serve_daemon
 
 from banditd.settings import Settings
+from banditd.storage.sessions import SessionReader
 
 CACHED = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 100.0, "usd_per_mtok_cached_in": 10.0}
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
@@ -258,6 +259,29 @@ async def test_a_cache_that_nobody_counts_on_has_no_price(
         assert all("cache_loss_usd" not in one for one in closed["answer"]["banditd"]["arms"])
 
 
+@pytest.mark.parametrize("priced", [False, True])
+async def test_only_a_cache_that_has_a_price_is_looked_for(
+    priced: bool, faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    looked: list[str] = []
+    find = SessionReader.find
+
+    async def counted(self: SessionReader, policy: str, session_id: str) -> Any:
+        looked.append(session_id)
+        return await find(self, policy, session_id)
+
+    monkeypatch.setattr(SessionReader, "find", counted)
+    price = CACHED if priced else {**CACHED, "usd_per_mtok_cached_in": None}
+    arms = [{"arm": name, "upstream": "up", "upstream_model": "ok", "price": price} for name in ("a", "b")]
+    async with talking(faulty, sqlite_url, arms) as talk:
+        for messages in (ASKED, CLOSED):
+            await talk.turn(messages)
+        assert len(looked) == priced
+        await talk.turn(OPEN)  # its arm has to be known, whatever it costs
+        assert len(looked) == priced + 1
+
+
 async def test_a_link_to_vote_with_comes_where_it_is_asked_for(talk: Talk) -> None:
     body = {"model": "banditd/auto", "messages": ASKED, "stream": True}
     for asked in ({}, {"x-banditd-feedback-link": "true"}):
@@ -310,3 +334,24 @@ async def test_what_a_call_is_called_by(
         body = {"reference": given, "thumb": "up"}
         async with talk.http.post(f"{talk.served.base}/rewards", json=body) as got:
             assert (got.status, (await got.json())["decision_id"]) == (200, made["decision_id"])
+
+
+async def test_one_template_has_one_name_on_every_surface_and_no_text_in_the_log(serve: Serve) -> None:
+    system, tool = "You are the desk of 2 banks.", {"name": "look", "input_schema": {}, "parameters": {}}
+    chat = [{"role": "developer", "content": system}, user("Where is my card?")]
+    bodies: dict[str, dict[str, Any]] = {
+        "chat/completions": {"messages": chat, "tools": [{"type": "function", "function": tool}]},
+        "messages": {"system": system, "messages": chat[1:], "tools": [tool], "max_tokens": 9},
+        "responses": {"instructions": system.replace("2", "13"), "input": "And mine?", "tools": [tool]},
+        "route": {"messages": chat, "tools": [{"type": "function", "function": tool}]},
+    }
+    names = []
+    async with serve("ok", policy={"context_tags": ["prompt_template"]}) as served, aiohttp.ClientSession() as http:
+        for path, body in bodies.items():
+            sent = body if path == "route" else {"model": "banditd/auto", **body}
+            async with http.post(f"{served.base}/{path}", json=sent) as got:
+                await got.read()
+                decision = await served.decision(got.headers["x-banditd-decision-id"])
+            names.append(decision["tags"]["prompt_template"])
+            assert "banks" not in json.dumps(decision, default=str)
+    assert names == [names[0]] * len(bodies)

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from openai import AsyncOpenAI
 
-from banditd.cli.gateway_demo import QUESTION, curl, with_echo
+from banditd.cli.gateway_demo import QUESTION, curl, with_echo, with_smollm
 from banditd.settings import Settings, load_settings
+from banditd.simulate import smollm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +31,16 @@ def test_the_example_is_put_behind_the_echo_and_named_upstreams_stay() -> None:
     assert with_echo(named) is named
 
 
+def test_the_example_is_put_behind_the_small_model() -> None:
+    made = with_smollm(
+        load_settings(ROOT / "config.yaml"), {512: "http://127.0.0.1:1/v1", 4096: "http://127.0.0.1:2/v1"}
+    )
+    arms = {arm.arm: (arm.upstream, arm.context_window_tokens) for arm in made.policies["default"].arms}
+    assert arms == {"smollm-512": ("smollm-512", 512), "smollm-4096": ("smollm-4096", 4096)}
+    assert {name: up.base_url for name, up in made.upstreams.items()}["smollm-4096"] == "http://127.0.0.1:2/v1"
+
+
+@pytest.mark.skipif(smollm.installed(), reason="the small model is installed, and served in place of the echo")
 @pytest.mark.parametrize("taken", [False, True])
 async def test_the_demo_answers_and_goes_on_answering(taken: bool, tmp_path: Path) -> None:
     with socket.socket() as other:

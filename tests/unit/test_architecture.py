@@ -55,9 +55,12 @@ THIRD_PARTY: dict[str, set[str]] = {
     "upstreams": {"aiohttp"},
     "jobs": {"apscheduler"},
     "web": {"aiohttp", "multidict", "numpy", "prometheus_client", "pydantic", "pydantic_core"},
-    "settings": {"pydantic", "pydantic_core", "pydantic_settings", "yaml"},
+    "settings": {"platformdirs", "pydantic", "pydantic_core", "pydantic_settings", "yaml"},
     "replay": {"numpy", "rich", "matplotlib"},
-    "simulate": set(),
+    "simulate": {"xllamacpp"},
+    "setup": {"aiohttp", "yaml"},
+    "scores": {"aiohttp"},
+    "agents": {"mcp", "mcp_types", "pydantic"},
     "cli": {"click", "rich", "yaml"},
     "client": {"aiohttp"},
     "daemon": {"aiohttp", "numpy", "pydantic", "uvloop", "yaml"},
@@ -73,6 +76,8 @@ ONLY_IN: dict[str, set[str]] = {
     "pyarrow": {"services/upkeep/export_parquet.py"},
     "matplotlib": {"replay/report.py", "replay/plot.py"},
     "opentelemetry": {"obs/tracing.py"},
+    "xllamacpp": {"simulate/smollm.py"},
+    "mcp": {"agents.py"},
 }
 
 

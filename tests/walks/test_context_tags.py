@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.walks.conftest import OpenDaemon, leads, make_settings
 from tests.walks.test_reward_walk import learned, refolded, reward, route
 
+from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon
 from banditd.daemon.workbench import open_workbench
-from banditd.features.tags import PLACES
+from banditd.features.outline import PROMPT_TEMPLATE
+from banditd.features.tags import PLACES, SIGHTINGS
 from banditd.services.learning.rebuild import RebuildReport, rebuild
 
 TASK = {"context_tags": ["task"]}
@@ -128,3 +132,39 @@ async def test_on_the_way_back_a_rebuild_learns_what_came_meanwhile(
         assert (await refold(write=False)).agrees
     async with open_daemon() as daemon:
         assert sum(weight for weight, _ in sums(daemon).values()) == 2.0
+
+
+async def test_a_prompt_template_is_found_and_has_one_column_on_every_replica(open_daemon: OpenDaemon) -> None:
+    found = {"context_tags": [PROMPT_TEMPLATE]}
+
+    async def ask(daemon: Daemon, template: str | None, **query: object) -> Decision:
+        asked = Query(text="What is this?", template=lambda: template, **query)  # type: ignore[arg-type]
+        return await daemon.services.routing.route(asked)
+
+    def column(daemon: Daemon, decision: Decision) -> list[int]:
+        start = daemon.runtimes["default"].builder.schema.groups[-1].start
+        return np.flatnonzero(decision.context.x[start:]).tolist()
+
+    async with open_daemon(**found) as one, open_daemon(**found) as two:
+        for _ in range(SIGHTINGS[PROMPT_TEMPLATE]):
+            first = await ask(one, "You are a judge.")
+            await ask(one, "You are a cook.", dry_run=True)
+        assert column(one, first) == [PLACES]
+        await one.jobs.run_now("context_values")
+        await two.jobs.run_now("context_values")
+        name = first.tags[PROMPT_TEMPLATE]
+        assert re.fullmatch("template-[0-9a-f]{16}", name)
+        row: Any = await one.storage.decisions.get(first.decision_id)
+        assert row["tags"] == {PROMPT_TEMPLATE: name}
+        for daemon in (one, two):
+            known, new = await ask(daemon, "You are a judge."), await ask(daemon, "You are a cook.")
+            assert known.tags[PROMPT_TEMPLATE] == name != new.tags[PROMPT_TEMPLATE]
+            assert (column(daemon, known), column(daemon, new)) == ([0], [PLACES])
+            assert column(daemon, await ask(daemon, None)) == []
+            own = await ask(daemon, "You are a cook.", tags={PROMPT_TEMPLATE: name, "team": "core"})
+            assert (column(daemon, own), own.tags) == ([0], {PROMPT_TEMPLATE: name, "team": "core"})
+        assert (await ask(one, "You are a judge.", policy="other")).tags == {}  # it has no such context tag
+    async with open_daemon(**found) as again:
+        assert column(again, await ask(again, "You are a judge.")) == [0]
+    async with open_daemon(**TASK) as without:
+        assert (await ask(without, "You are a judge.")).tags == {}

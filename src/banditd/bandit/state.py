@@ -19,6 +19,7 @@ from banditd.bandit.policies.registry import policy_factory
 from banditd.bandit.policies.view import PolicyView, cluster_columns, cluster_sums
 from banditd.bandit.posterior.epochs import EpochSums
 from banditd.bandit.posterior.evidence import ArmEvidence, TuningTask
+from banditd.bandit.posterior.families import FamilyRidge, likenesses
 from banditd.bandit.posterior.hyperparameters import CENTRE, Hyperparameters, centres
 from banditd.bandit.posterior.prior import Prior, first_scales
 from banditd.bandit.posterior.ridge import REFACTOR_AFTER, Evidence, PooledRidge
@@ -46,6 +47,7 @@ class PolicyState:
         self._counts = RewardCounts()
         self._arms: tuple[ArmPrior, ...] = ()
         self._centres = np.zeros(0)
+        self._like: tuple[int | None, ...] = ()
         self._totals: list[ArmSums] = []
         self._index: dict[str, int] = {}
         self._snapshot: Snapshot | None = None
@@ -128,11 +130,14 @@ class PolicyState:
         self._arms = tuple(arms)
         self._index = {arm.learned_as: i for i, arm in enumerate(arms)}
         # An arm with a quality prior of its own needs no guess from its price or tier.
-        guessed = [arm.quality_prior is None for arm in arms]
+        guessed = [arm.quality_prior is None and arm.like is None for arm in arms]
         self._centres = centres(
             [arm.cost_usd if guess else None for arm, guess in zip(arms, guessed, strict=True)],
             [arm.quality_tier if guess else None for arm, guess in zip(arms, guessed, strict=True)],
         )
+        self._like = likenesses(self._arms)
+        for i, other in enumerate(self._like):
+            self._centres[i] = self._centres[i if other is None else other]
         self._stale = True
         self._snapshot = None
 
@@ -336,11 +341,13 @@ class PolicyState:
         self._stale = self._stale or differs
         self._snapshot = None
 
-    def _new_ridge(self) -> PooledRidge:
+    def _new_ridge(self) -> PooledRidge | FamilyRidge:
         scales = self._hyperparameters
         own, shared = scales.averaged_variance(self.schema), scales.shared_variance(self.schema)
         if not self._factory.pooled:  # every arm alone: its prior is as wide as both parts together
             return PooledRidge(own_variance=own + shared, shared_variance=None)
+        if any(other is not None for other in self._like):
+            return FamilyRidge(own_variance=own, shared_variance=shared, like=self._like)
         return PooledRidge(own_variance=own, shared_variance=shared)
 
     def _evidence_of(self, index: int) -> Evidence:

@@ -250,7 +250,7 @@ class Pacer:
         price = self._low_share * self._low + (1.0 - self._low_share) * self._high
         price = max(price, NO_MATTER / max(float(cost.max()), 1e-300))
         self._low, self._high, self._low_share = solve_price(
-            mean, cost, self.target_usd, exploration=Exploration(self._excess_usd, price)
+            mean.T, cost.T, self.target_usd, exploration=Exploration(self._excess_usd, price)
         )
 
 
@@ -291,6 +291,7 @@ def solve_price(
     spend more than the target, the price at which only they are played. O(40 n K).
     """
     more = exploration or Exploration()
+    mean, cost_usd = np.ascontiguousarray(mean.T), np.ascontiguousarray(cost_usd.T)
 
     def spend(price: float) -> float:
         return _spend(mean, cost_usd, price) + more.at(price)
@@ -315,19 +316,23 @@ def solve_price(
 
 
 def _spend(mean: FloatArray, cost_usd: FloatArray, price: float) -> float:
-    """Mean cost of playing the best mean - price x cost; ties go to the cheaper arm."""
+    """Mean cost of playing the best mean - price x cost; ties go to the cheaper arm.
+
+    mean, cost_usd : (n_arms, n_decisions): among a few arms of many decisions numpy finds the best faster this way.
+    """
     if np.isinf(price):
-        return float(np.where(np.isfinite(mean), cost_usd, np.inf).min(axis=1).mean())
+        return float(np.where(np.isfinite(mean), cost_usd, np.inf).min(axis=0).mean())
     utility = mean - price * cost_usd
-    best = utility.max(axis=1, keepdims=True)
-    return float(np.where(utility >= best - 1e-12, cost_usd, np.inf).min(axis=1).mean())
+    best = utility.max(axis=0)
+    return float(np.where(utility >= best - 1e-12, cost_usd, np.inf).min(axis=0).mean())
 
 
 def _padded(seen: deque[_Seen]) -> tuple[FloatArray, FloatArray]:
+    """What was seen as arrays (n_arms, n_decisions)."""
     width = max(one.mean.shape[0] for one in seen)
-    means = np.full((len(seen), width), -np.inf)
-    costs = np.zeros((len(seen), width))
+    means = np.full((width, len(seen)), -np.inf)
+    costs = np.zeros((width, len(seen)))
     for row, one in enumerate(seen):
-        means[row, : one.mean.shape[0]] = one.mean
-        costs[row, : one.cost_usd.shape[0]] = one.cost_usd
+        means[: one.mean.shape[0], row] = one.mean
+        costs[: one.cost_usd.shape[0], row] = one.cost_usd
     return means, costs

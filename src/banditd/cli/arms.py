@@ -67,7 +67,7 @@ def arms(context: click.Context, url: str, api_key: str | None, policy: str, as_
       banditd arms
       banditd arms add new-model --usd-per-mtok-in 0.2 --usd-per-mtok-out 0.8
       banditd arms set new-model --disable
-      banditd arms --policy drafts delete new-model
+      banditd arms delete new-model --policy drafts
     """
     context.obj = {"url": url, "api_key": api_key, "policy": policy, "as_json": as_json}
     if context.invoked_subcommand is not None:
@@ -77,6 +77,25 @@ def arms(context: click.Context, url: str, api_key: str | None, policy: str, as_
         echo_json(answer)
         return
     print_arms(answer)
+
+
+def _repeat(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    """What is given behind a subcommand holds instead of what stands before it."""
+    if value is not None and parameter.name is not None:
+        context.obj[parameter.name] = value
+
+
+def _shared_options(command: Any) -> Any:
+    """The options of ``banditd arms`` behind its subcommands too, where every other command takes them."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, default=None, expose_value=False, callback=_repeat,
+                     help="Print JSON for programs."),
+        click.option("--policy", expose_value=False, callback=_repeat, help="Which policy."),
+        click.option("--api-key", expose_value=False, callback=_repeat, help="Key of a daemon that asks for one."),
+        click.option("--url", expose_value=False, callback=_repeat, help="Address of the daemon."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def _arm_options(command: Any) -> Any:
@@ -146,6 +165,7 @@ def _tell(context: click.Context, answer: Any, *lines: str) -> None:
 
 @arms.command("add")
 @click.argument("arm")
+@_shared_options
 @_arm_options
 @click.option(
     "--keep-statistics", is_flag=True, default=None, help="Go on with what a deleted arm of that name has learned."
@@ -157,7 +177,7 @@ def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
     \b
     Examples:
       banditd arms add new-model --usd-per-mtok-in 0.2 --usd-per-mtok-out 0.8
-      banditd arms --policy drafts add vendor/vision-1 --capability vision --quality-tier premium
+      banditd arms add vendor/vision-1 --policy drafts --capability vision --quality-tier premium
     """
     answer = _call(context, "POST", "/v1/arms", {"arm": arm, **arm_body(given)})
     _tell(context, answer, f"arm {arm} added")
@@ -165,6 +185,7 @@ def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
 
 @arms.command("set")
 @click.argument("arm")
+@_shared_options
 @_arm_options
 @click.option("--valid-from", help="When the price begins: a time to come, such as 2026-12-31T00:00:00Z.")
 @click.option(
@@ -191,6 +212,7 @@ def set_arm(context: click.Context, /, arm: str, unset: tuple[str, ...], **given
 
 @arms.command("delete")
 @click.argument("arm")
+@_shared_options
 @click.pass_context
 def delete_arm(context: click.Context, arm: str) -> None:
     """Delete ARM; its log and statistics stay. Added again it begins anew, unless with --keep-statistics.

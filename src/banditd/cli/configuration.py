@@ -38,7 +38,14 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
     settings = read_settings(config)
     from banditd.bandit.policies.registry import policy_factory
     from banditd.daemon.configs import policy_configs
+    from banditd.daemon.names import database_url
+    from banditd.daemon.price_file import parse_prices
+    from banditd.daemon.serve import web_settings
+    from banditd.storage.dialect import normalise_url
+    from banditd.web.security import KeyRing
 
+    KeyRing(web_settings(settings).api_keys)
+    normalise_url(database_url(settings))
     for policy in policy_configs(settings).values():
         policy_factory(policy.settings)
     for section in settings.policies.values():
@@ -46,7 +53,16 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
             from banditd.daemon.prior_file import read_prior
 
             read_prior(section.prior_file)
+        if section.tier_table is not None:
+            from banditd.daemon.tier_table import read_tier_table
+
+            read_tier_table(section.tier_table)
     for name, section in settings.policies.items():
+        if section.prices_file is not None:
+            try:
+                parse_prices(section.prices_file.read_bytes(), section.prices_file)
+            except OSError as error:  # it may come later: a running daemon looks again and again
+                click.echo(f"banditd: policies.{name}.prices_file cannot be read yet: {error}", err=True)
         advice = promise_advice(section.promise)
         if advice is not None:
             click.echo(f"banditd: policies.{name}.promise.{advice}", err=True)

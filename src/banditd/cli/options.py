@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +24,7 @@ config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="BANDITD_CONFIG",
-    help="YAML file; ./config.yaml when it exists, else the defaults.",
+    help="YAML file; ./config.yaml when it exists, else the shipped one.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 policy_option = click.option("--policy", default="default", show_default=True, help="Which policy.")
@@ -46,7 +47,21 @@ def read_settings(config: Path | None, overrides: Mapping[str, Any] | None = Non
 
     if config is None and DEFAULT_CONFIG.exists():
         config = DEFAULT_CONFIG
-    return load_settings(config, overrides=overrides)
+    if not is_at_home(config, overrides):
+        return load_settings(config, overrides=overrides)
+    from banditd.settings.home import home_database_url, shipped_configuration
+
+    return load_settings(
+        shipped_configuration(), overrides={**(overrides or {}), "database.url": home_database_url()}
+    )
+
+
+def is_at_home(config: Path | None, overrides: Mapping[str, Any] | None = None) -> bool:
+    """Whether the shipped configuration holds, over a database in the user's data directory."""
+    from banditd.settings.home import is_unconfigured
+
+    given = config is not None or DEFAULT_CONFIG.exists()
+    return not given and is_unconfigured(os.environ, (overrides or {}).get("database.url"))
 
 
 def with_daemon(

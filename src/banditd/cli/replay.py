@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR|FILE.csv", type=click.Path(path_type=Path))
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
 @click.option("--split", help="Only rows with this label 'split'.")
 @click.option("--warmup-split", help="Rows of this split are played first and not scored.")
@@ -50,6 +50,19 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 @click.option(
     "--context-tags", default="", metavar="LABEL,...",
     help="Labels of prompts.jsonl that the policy sees as the caller's tags, category for example.",
+)  # fmt: skip
+@click.option(
+    "--step", metavar="LABEL", help="The label that names the step of a task: the same as --context-tags LABEL."
+)
+@click.option(
+    "--recipes", metavar="R,...|auto:N",
+    help="Further arms, made of the pool's: a+b>c asks a and b, and c where they differ; a+b+c gives what most say; "
+    "a|b asks b where a gives no answer. auto:N proposes N from what the models cost.",
+)  # fmt: skip
+@click.option(
+    "--answers", metavar="KIND",
+    help="How a recipe compares the texts of ARM|answer: text, choice, number, json, tool_calls, code, or prose:T "
+    "with the similarity T that is enough. Default: the classes of ARM|signal_answer_id.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds 0..S-1.")
@@ -90,6 +103,10 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 @click.option(
     "--prior-worth", type=click.FloatRange(min=0, min_open=True), metavar="N",
     help="Count it as N rewards over all arms; default: those it was made from, at most 1164.",
+)  # fmt: skip
+@click.option(
+    "--tier-table", metavar="FILE",
+    help="Guess the arms' quality by name from this table (as_of, models: [{model, tier}]), or from the shipped one.",
 )  # fmt: skip
 @click.option(
     "--save-prior", type=click.Path(dir_okay=False, path_type=Path),
@@ -134,29 +151,22 @@ def replay(
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
 
+    Or of one CSV file: a column prompt, a column of scores in [0, 1] for every model, labels such as category.
+
     \b
     Examples:
+      banditd replay scores.csv --keep 0.95 --baseline gpt-5.2 --seeds 3
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
+      banditd replay ../shared/data/zeroeval_signals --pool ladder4 --cost-weight 0.1 --recipes auto:2
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --context-tags category
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
     """
-    if given["cost_weight"] is not None and given["budget"] is not None:
-        raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
-    if given["keep"] is not None and (given["cost_weight"] is not None or given["budget"] is not None):
-        raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
-    if url is not None and given["feedback"]:
-        raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
-    if url is not None and (given["prior"] or save_prior):
-        raise click.UsageError(
-            "a daemon at --url has its own prior (policies.NAME.prior_file) and gives one by 'banditd export --prior'"
-        )
-    if given["prior_worth"] is not None and given["prior"] is None:
-        raise click.UsageError("--prior-worth says what --prior is worth: give that too")
-    from banditd.replay import off_policy_table, report_table
+    _check(url, save_prior, given)
+    from banditd.replay import off_policy_table, promise_words, recipe_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
@@ -180,8 +190,32 @@ def replay(
     if json_file is not None:
         report.write_json(Path(json_file))
     console().print(report_table(report))
+    if (words := promise_words(report)) is not None:
+        click.echo(words)
+    if (recipes := recipe_table(report)) is not None:
+        console().print(recipes)
     if off_policy:
         console().print(off_policy_table(report))
+
+
+def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -> None:
+    """Refuse options that do not go together."""
+    if given["cost_weight"] is not None and given["budget"] is not None:
+        raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
+    if given["keep"] is not None and (given["cost_weight"] is not None or given["budget"] is not None):
+        raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
+    if url is not None and given["recipes"]:
+        raise click.UsageError("--recipes are played in process; a daemon at --url has no recipes")
+    if url is not None and given["tier_table"]:
+        raise click.UsageError("a daemon at --url has a tier table of its own (policies.NAME.tier_table)")
+    if url is not None and given["feedback"]:
+        raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
+    if url is not None and (given["prior"] or save_prior):
+        raise click.UsageError(
+            "a daemon at --url has its own prior (policies.NAME.prior_file) and gives one by 'banditd export --prior'"
+        )
+    if given["prior_worth"] is not None and given["prior"] is None:
+        raise click.UsageError("--prior-worth says what --prior is worth: give that too")
 
 
 def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
@@ -207,16 +241,29 @@ def _options(
     feedback: tuple[str, ...],
     prior: Path | None,
     context_tags: str,
+    step: str | None,
+    answers: str | None,
+    tier_table: str | None,
     **given: Any,
 ) -> ReplayOptions:
     from banditd.daemon.prior_file import read_prior
-    from banditd.replay import FeedbackSource, ReplayOptions
+    from banditd.daemon.tier_table import read_tier_table
+    from banditd.replay import AnswerKind, FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
     start = None if prior is None else read_prior(prior)
     labels = tuple(label.strip() for label in context_tags.split(",")) if context_tags else ()
+    if step is not None and step not in labels:
+        labels = (*labels, step)
     return ReplayOptions(
-        budget_usd=budget, prices=_prices(price), feedback=sources, prior=start, context_tags=labels, **given
+        budget_usd=budget,
+        prices=_prices(price),
+        feedback=sources,
+        prior=start,
+        tiers=None if tier_table is None else read_tier_table(tier_table),
+        context_tags=labels,
+        answers=None if answers is None else AnswerKind.parse(answers),
+        **given,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from banditd.cli.options import config_option, read_settings
+from banditd.cli.options import DEFAULT_URL, config_option, is_at_home, read_settings
 
 
 @click.command()
@@ -30,17 +30,22 @@ def serve(config: Path | None, host: str | None, port: int | None, database: str
     """
     overrides = {"server.host": host, "server.port": port, "database.url": database}
     settings = read_settings(config, overrides)
+    from banditd.daemon.names import database_shown
     from banditd.daemon.serve import run
 
+    example = " and the shipped example arms (there is no config.yaml here)" if is_at_home(config, overrides) else ""
     run(
         settings,
-        started=_announce,
+        started=partial(_announce, database_shown(settings) + example),
         read_again=partial(read_settings, config, overrides),
     )
 
 
-def _announce(url: str) -> None:
+def _announce(using: str, url: str) -> None:
     try:
-        click.echo(f"banditd serves on {url} (stop with Ctrl-C)")
+        click.echo(
+            f"banditd serves on {url} with {using}; next, in another terminal: "
+            f"banditd route 'Why is the sky blue?'{'' if url == DEFAULT_URL else f' --url {url}'} (stop with Ctrl-C)"
+        )
     except OSError:  # nobody is there to read it, or its disk is full: that stops no daemon, now or at its end
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process

@@ -37,7 +37,7 @@ LINES = 10
 @click.option("--start-if-absent", is_flag=True, help="Start a daemon of its own when none answers (see --config).")
 @click.option("--report", is_flag=True, help="Afterwards print what the daemon learned.")
 @click.option(
-    "--gateway", is_flag=True, help="Instead: serve the gateway without a key (an echo), and show a first call to it."
+    "--gateway", is_flag=True, help="Instead: serve the gateway without a key, and show a first call to it."
 )
 @json_option
 def simulate(

@@ -8,7 +8,7 @@ on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, get_args
@@ -184,8 +184,6 @@ class ArmUsage:
 
 
 # ---------------------------------------------------------------- the query walk
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """Where a query stands in its conversation.
@@ -206,11 +204,12 @@ class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
     quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : of its own promise.
-    profile : named set of objectives; the query's own come first. key_name : of the API key that asked.
-    request_key : with it the query, sent again, is answered with the same decision. reference : as in ``Decision``.
-    turn : of a conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say.
-    upstreams : only arms behind one of these may answer; a name that stands for a text may not, for that reason.
-    None: any arm. pinned : the query itself names its arm, the only one of ``candidates``.
+    profile : named set of objectives; the query's own come first. key_name : of the API key that asked. request_key :
+    with it the query, sent again, is answered with the same decision. reference : as in ``Decision``. turn : of a
+    conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
+    reads the outline of its system prompt and tools (``features/outline.py``). upstreams : only arms behind one of
+    these may answer; a name that stands for a text may not, for that reason. None: any arm. pinned : the query itself
+    names its arm, the only one of ``candidates``.
     """
 
     policy: str = DEFAULT_POLICY
@@ -242,6 +241,7 @@ class Query:
     request_key: RequestKey | None = None
     reference: str | None = None
     turn: Turn | None = None
+    template: Callable[[], str | None] | None = None
 
     @property
     def session_key(self) -> str | None:

@@ -13,6 +13,7 @@ An ``Idempotency-Key`` is the concern of the layer above: the same key and body 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Final, NamedTuple
 
@@ -93,8 +94,13 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
 
 def main_attempt(attempts: tuple[Attempt, ...]) -> int:
     """Which attempt the figures of a report belong to: the last that answered, else the last."""
-    answered = [i for i, one in enumerate(attempts) if one.error is None]
-    return answered[-1] if answered else len(attempts) - 1
+    return main_of([one.error for one in attempts])
+
+
+def main_of(errors: Sequence[str | None]) -> int:
+    """The same, by how the attempts ended."""
+    answered = [i for i, error in enumerate(errors) if error is None]
+    return answered[-1] if answered else len(errors) - 1
 
 
 def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageReport:

@@ -9,6 +9,7 @@ import time
 from banditd.core.ids import new_id
 from banditd.settings import Settings
 from banditd.storage import Deadlines
+from banditd.storage.dialect import is_sqlite, normalise_url
 
 
 def holder_name() -> str:
@@ -24,6 +25,13 @@ def writer_name(settings: Settings) -> str:
 def database_url(settings: Settings) -> str:
     """The database's URL, its password in it."""
     return settings.database.url.get_secret_value()
+
+
+def database_shown(settings: Settings) -> str:
+    """``the database FILE``, or a server's URL without its password and parameters."""
+    url = normalise_url(database_url(settings))
+    named = url.database if is_sqlite(url) else url.set(query={}).render_as_string(hide_password=True)
+    return f"the database {named}"
 
 
 def deadlines_of(settings: Settings) -> Deadlines:

@@ -22,6 +22,7 @@ from banditd.core.types import Price
 from banditd.ports import Clock, JobStore
 from banditd.services.arms import ArmService
 from banditd.settings import PriceSettings
+from banditd.settings.hints import problem_line
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def parse_prices(content: bytes, path: Path) -> dict[str, tuple[Price, int | Non
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the price file {path} is no YAML: {error}") from error
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
+        lines = (problem_line(detail, FilePrice).strip() for detail in error.errors())
         raise ConfigurationError(f"the price file {path} is not valid: {'; '.join(lines)}") from error
     return {arm: (_price(price), _microseconds(price.valid_from)) for arm, price in read.items()}
 

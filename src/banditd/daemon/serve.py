@@ -7,7 +7,6 @@ running requests, fold what is in hand and close the database.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from aiohttp import web
 
 from banditd import __version__
 from banditd.core.errors import ConfigurationError, InvariantError
+from banditd.daemon.heap import Heap
 from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.reload import Reloader
 from banditd.daemon.stopping import LastResort
@@ -126,9 +126,9 @@ async def serve(
     try:
         await runner.setup()
         url = await _listen(runner, listener, settings)
-        # What is loaded now lives as long as the process: the collector need not walk it again and again.
-        gc.collect()
-        gc.freeze()
+        heap = Heap()
+        heap.settle()  # before anybody waits
+        tending = asyncio.create_task(heap.tend())
         logger.info("server.started", extra={"url": url, "settings": settings.model_dump(mode="json")})
         flush_logs()  # so that the line for people comes last
         started(url)
@@ -136,6 +136,7 @@ async def serve(
         reloading = asyncio.create_task(reloader.run(hangup))
         await stop.wait()
         reloading.cancel()
+        tending.cancel()
         logger.info("server.draining", extra={"drain_s": settings.server.drain_s})
         opened[0].health.draining = True
         if settings.server.drain_s:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from banditd.daemon.names import database_url, holder_name, writer_name
-from banditd.daemon.runtimes import make_runtimes
+from banditd.daemon.runtimes import make_runtimes, name_templates
 from banditd.encoders.factory import open_encoder
 from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder, LearningStore, Secrets
 from banditd.services.learning.context_values import ContextValues
 from banditd.services.learning.inheriting import InheritingStore
 from banditd.services.policy import PolicyRuntime
+from banditd.services.template_names import TemplateNames
 from banditd.settings import Settings
 from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
 
@@ -71,6 +72,8 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
         clock = SystemClock()
         context_values = ContextValues(runtimes=runtimes, store=storage.context_values)
         await context_values.keep()
+        secrets = await load_secrets(storage.database, clock.now_us())
+        name_templates(runtimes, TemplateNames(secrets))
         yield Workbench(
             encoder=encoder,
             storage=storage,
@@ -79,5 +82,5 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
             runtimes=runtimes,
             clock=clock,
             holder=holder_name(),
-            secrets=await load_secrets(storage.database, clock.now_us()),
+            secrets=secrets,
         )

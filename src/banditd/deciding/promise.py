@@ -269,8 +269,7 @@ class _Candidates:
         mean = self._x @ posterior.coefficients().T + posterior.centre * self._x[:, :1]
         self._mean = np.clip(mean, 0.0, 1.0)
         self._rows = np.arange(self._mean.shape[0])
-        self._inverse = np.stack(posterior.inverse)
-        self._spread = posterior.shared_spread
+        self._posterior = posterior
         self._baseline = baseline
         self._x_mean = self._x.mean(axis=0)
         self.baseline_reward = float(self._mean[:, baseline].mean())
@@ -304,12 +303,7 @@ class _Candidates:
         played = (arms[:, None, :] == np.arange(k)[:, None]).astype(np.float64)  # (prices, K, n)
         moved = (played.reshape(-1, n) @ self._x).reshape(arms.shape[0], k, -1) / n
         moved[:, self._baseline] -= self._x_mean
-        by_arm = moved.transpose(1, 0, 2)
-        pulled = np.matmul(by_arm, self._inverse)  # (K, prices, d)
-        variance = np.vecdot(pulled, by_arm).sum(axis=0)
-        if self._spread is not None:
-            total = pulled.sum(axis=0)
-            variance = variance + np.vecdot(total @ self._spread, total)
+        variance = self._posterior.combined_variance(moved.transpose(1, 0, 2))
         gap = self.baseline_reward - self._mean[self._rows, arms].mean(axis=1)
         error, off = np.sqrt(np.maximum(variance, 0.0)), (arms != self._baseline).mean(axis=1)
         return list(zip(gap.tolist(), error.tolist(), off.tolist(), strict=True))

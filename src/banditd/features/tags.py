@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from banditd.features.outline import PROMPT_TEMPLATE
+
 PLACES: Final = 15  # values of a tag with a column of their own
+# A value that was found must be met so often before it takes a column: a template with a document in it never is.
+SIGHTINGS: Final = {PROMPT_TEMPLATE: 3}
+_FEW_SEEN: Final = 256  # values that are remembered as met less often
 
 
 class TagColumns:
@@ -19,6 +24,7 @@ class TagColumns:
         self.tags = tuple(tags)
         self._places: dict[str, dict[str, int]] = {tag: {} for tag in tags}
         self._unseen: dict[tuple[str, str], None] = {}
+        self._met: dict[tuple[str, str], int] = {}
 
     def place(self, tag: str, value: str) -> int:
         """Where the value stands."""
@@ -31,8 +37,20 @@ class TagColumns:
             places = self._places[tag]
             if value is None or value in places or len(places) >= PLACES:
                 continue
-            if len(self._unseen) < PLACES * len(self.tags):
+            if self._often(tag, value) and len(self._unseen) < PLACES * len(self.tags):
                 self._unseen[tag, value] = None
+
+    def _often(self, tag: str, value: str) -> bool:
+        """Whether the value has been met often enough, this time included."""
+        wanted = SIGHTINGS.get(tag, 1)
+        if wanted == 1:
+            return True
+        met = self._met.pop((tag, value), 0) + 1
+        if met < wanted:
+            if len(self._met) >= _FEW_SEEN:
+                del self._met[next(iter(self._met))]  # the one that was not met for the longest time
+            self._met[tag, value] = met
+        return met >= wanted
 
     def unseen(self) -> list[tuple[str, str]]:
         """(tag, value) that wait for a place, in the order in which they were met."""

@@ -8,9 +8,11 @@ from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan, make_plan
 from banditd.replay.plot import check_plots
 from banditd.replay.report import ReplayReport
-from banditd.replay.table import off_policy_table, report_table
+from banditd.replay.signals import AnswerKind
+from banditd.replay.table import off_policy_table, promise_words, recipe_table, report_table
 
 __all__ = [
+    "AnswerKind",
     "Decider",
     "FeedbackSource",
     "Plan",
@@ -23,6 +25,8 @@ __all__ = [
     "evaluation_prior",
     "make_plan",
     "off_policy_table",
+    "promise_words",
+    "recipe_table",
     "report_table",
     "run",
     "run_with",

@@ -3,13 +3,13 @@
 ``prompts.jsonl[.gz]`` : one object per line with ``prompt`` and any labels: ``category``, else ``source``, is
 the category; ``split`` the split; ``features``, an object of numbers, what a caller would send along.
 ``outcomes.csv[.gz]`` : the same rows in the same order. A column without ``|`` (other than ``id``) is an arm's
-score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``. ``meta.json``, optional:
-list prices in ``arms`` and named ``pools``.
+score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``; ``<arm>|signal_<name>`` is what
+its answer shows and ``<arm>|answer`` the answer itself (``signals.py``). ``meta.json``, optional: list prices in
+``arms`` and named ``pools``. A single CSV file with the prompts as a column does as well (``outcomes.py``).
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -21,7 +21,10 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray, Price
-from banditd.replay.prices import list_price, priced_rows
+from banditd.replay.outcomes import read_outcomes, read_sheet
+from banditd.replay.prices import known_price, list_price, priced_rows
+from banditd.replay.recipe_arms import RecipeArms
+from banditd.replay.signals import Signals
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +34,8 @@ class ReplayData:
     score : float64 (n, K), NaN where missing. cost_usd : float64 (n, K), no NaN.
     category : intp (n,), split : tuple of n labels. prices : list price per arm where ``meta.json`` has one.
     features : caller features by row. labels : all that a row of prompts holds; () where there are none.
-    notes : what had to be assumed, for the report.
+    signals : what answers show. recipes : where the last arms are recipes; their scores and costs follow from the
+    models before them. notes : what had to be assumed, for the report.
     """
 
     name: str
@@ -44,11 +48,22 @@ class ReplayData:
     prices: Mapping[str, Price]
     features: tuple[Mapping[str, float], ...]
     labels: tuple[Mapping[str, object], ...] = ()
+    signals: Signals | None = None
+    recipes: RecipeArms | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
     def n_rows(self) -> int:
         return len(self.prompts)
+
+    @property
+    def n_models(self) -> int:
+        """How many of the arms are models; they stand before the recipes."""
+        return len(self.arms) if self.recipes is None else len(self.recipes.models)
+
+    def category_of(self, row: int) -> str:
+        """The label that ``category`` numbers."""
+        return category_name(self.labels[row]) if self.labels else ""
 
     def take(self, rows: IntArray) -> ReplayData:
         """The rows of these indices, in that order."""
@@ -61,6 +76,8 @@ class ReplayData:
             split=tuple(self.split[i] for i in rows),
             features=tuple(self.features[i] for i in rows),
             labels=tuple(self.labels[i] for i in rows) if self.labels else (),
+            signals=None if self.signals is None else self.signals.take(rows),
+            recipes=None if self.recipes is None else self.recipes.take(rows),
         )
 
     def tags(self, names: Sequence[str]) -> list[dict[str, str]]:
@@ -96,22 +113,30 @@ class ReplayData:
         return rows
 
 
-def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
-    """Read and check a folder.
+def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Price] | None = None) -> ReplayData:
+    """Read and check a folder, or a CSV file that has the prompts too.
 
     Parameters
     ----------
-    folder : with ``prompts.jsonl[.gz]`` and ``outcomes.csv[.gz]``.
+    folder : with ``prompts.jsonl[.gz]`` and ``outcomes.csv[.gz]``, or such a file.
+    given : list prices of a file's arms; those of known models need none.
     pool : a named pool of ``meta.json``, or names of arms with commas between, or None for every arm.
 
     Raises
     ------
     InvalidInputError : a file is missing or malformed, or the pool is unknown; says where.
     """
-    prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
-    header, table = _read_outcomes(_find(folder, "outcomes.csv"), len(prompts))
-    meta_file = folder / "meta.json"
-    meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
+    given = given or {}
+    meta: dict[str, object] = {}
+    if folder.is_file():
+        labels, (header, table, texts) = read_sheet(folder.name, _lines(folder))
+        prompts = [str(label["prompt"]) for label in labels]
+    else:
+        prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
+        file = _find(folder, "outcomes.csv")
+        header, table, texts = read_outcomes(file.name, _lines(file), len(prompts))
+        meta_file = folder / "meta.json"
+        meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
     arms = _pool_arms(pool, [name for name in header if "|" not in name], meta)
     score = np.column_stack([table[:, header.index(arm)] for arm in arms])
     bad = (score < 0.0) | (score > 1.0)
@@ -122,8 +147,10 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
     if scored.size == 0:
         raise InvalidInputError("No arm of the pool has any score.")
     prices = {arm: price for arm in arms if (price := list_price(meta, arm)) is not None}
+    if folder.is_file():
+        prices = {arm: price for arm in arms if (price := given.get(arm, known_price(arm))) is not None}
     cost, notes = _costs(arms, header, table, prompts, prices)
-    names = [str(label.get("category") or label.get("source") or "") for label in labels]
+    names = [category_name(label) for label in labels]
     order = {name: i for i, name in enumerate(sorted(set(names)))}
     if scored.size < len(prompts):
         notes.append(f"{len(prompts) - scored.size} rows without any score in this pool were left out")
@@ -138,9 +165,29 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
         prices=prices,
         features=tuple(_features(label, row) for row, label in enumerate(labels, start=1)),
         labels=tuple(labels),
+        signals=_signals(arms, header, table, texts),
         notes=tuple(notes),
     )
     return data if scored.size == len(prompts) else data.take(scored)
+
+
+def category_name(label: Mapping[str, object]) -> str:
+    return str(label.get("category") or label.get("source") or "")
+
+
+def _signals(
+    arms: Sequence[str], header: Sequence[str], table: FloatArray, texts: Mapping[str, Sequence[str | None]]
+) -> Signals:
+    """Signals that any arm of the pool has; an arm without one has none in any row."""
+    index = {name: i for i, name in enumerate(header)}
+    prefixes = [f"{arm}|signal_" for arm in arms]
+    names = {name[len(prefix) :] for name in header for prefix in prefixes if name.startswith(prefix)}
+    values = {}
+    for name in sorted(names):
+        columns = [index.get(prefix + name) for prefix in prefixes]
+        nothing = np.full(len(table), np.nan)
+        values[name] = np.column_stack([nothing if i is None else table[:, i] for i in columns])
+    return Signals(values=values, texts={arm: texts[f"{arm}|answer"] for arm in arms if f"{arm}|answer" in texts})
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -183,38 +230,6 @@ def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:
     if not prompts:
         raise InvalidInputError(f"{path.name} has no rows.")
     return prompts, labels
-
-
-def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray]:
-    """Column names without ``id``, and values (n, columns) with NaN for empty or non-numeric side data."""
-    rows = csv.reader(_lines(path))
-    names = next(rows, [])
-    keep = [i for i, name in enumerate(names) if name != "id"]
-    header = [names[i] for i in keep]
-    if len(set(header)) != len(header):
-        raise InvalidInputError(f"{path.name}: a column is named twice.")
-    values: list[list[float]] = []
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise InvalidInputError(f"{path.name}, line {number}: {len(row)} cells, expected {len(names)}.")
-        values.append([_number(row[i], names[i], number) for i in keep])
-    if len(values) != n_rows:
-        raise InvalidInputError(f"{path.name} has {len(values)} rows, the prompts are {n_rows}.")
-    return header, np.array(values, dtype=np.float64).reshape(n_rows, len(header))
-
-
-def _number(cell: str, column: str, line: int) -> float:
-    if not cell.strip():
-        return float("nan")
-    try:
-        value = float(cell)
-    except ValueError:
-        if "|" in column:  # side data may be text
-            return float("nan")
-        raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is not a number.") from None
-    if np.isinf(value) and "|" not in column:  # taken for missing, it would hide what is wrong
-        raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is outside [0, 1].")
-    return value if np.isfinite(value) else float("nan")
 
 
 def _pool_arms(pool: str | None, arms: Sequence[str], meta: Mapping[str, object]) -> list[str]:

@@ -129,7 +129,12 @@ class InProcessDecider:
         self._cost_weight = terms.cost_weight
         self._input_tokens = tariff.input_tokens
         self._generator = np.random.default_rng([seed, 1])
-        self._priors = [ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i)) for i, arm in enumerate(arms)]
+        self._recipes = tariff.recipe_prices()
+        self._n_models = len(arms) if tariff.recipes is None else len(tariff.recipes.models)
+        self._priors = [
+            ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i), quality_tier=tariff.tier(arm), like=tariff.like(arm))
+            for i, arm in enumerate(arms)
+        ]
         self._arms = [
             Arm(policy=POLICY, arm=arm, upstream_model=arm, price=price, expected_output_tokens=OUTPUT_TOKENS)
             for arm, price in zip(arms, tariff.prices, strict=True)
@@ -192,10 +197,16 @@ class InProcessDecider:
         if self._view is None:
             usage = {arm: ArmUsage(arm=arm, decisions=n) for arm, n in self._decisions.items()}
             amounts = None if self._spending is None else self._spending.amounts
-            self._view = build_view(snapshot, [self._arms[i] for i in self._present], usage, amounts)
+            view = build_view(snapshot, [self._arms[i] for i in self._present], usage, amounts)
+            self._view = view if self._recipes is None else self._scaled_by_models(view)
         else:
             self._view = self._view.with_snapshot(snapshot)
         return self._view
+
+    def _scaled_by_models(self, view: RouteView) -> RouteView:
+        """Cost weights refer to the dearest model, whatever recipes there are."""
+        typical_usd = view.cost_usd(view.typical_input_tokens, view.output_tokens[None, :])[0]
+        return replace(view, cost_scale_usd=float(typical_usd[: self._n_models].max()))
 
     def _served(
         self, row: Row, view: RouteView, decided: Decided, charged: Charged | None, promised: Promised | None
@@ -228,6 +239,9 @@ class InProcessDecider:
             context, tokens = self._contexts[token.row], float(self._input_tokens[token.row])
             if self._spending.settle(token.charged, self._arms[served.arm], arms, context, tokens, cost_usd):
                 self._view = None
+        if self._recipes is not None and self._recipes.observe(served.arm, token.row):
+            for arm, price in enumerate(self._recipes.prices, start=self._n_models):
+                self._change(arm, price=price)
         if reward is None:
             return
         started = perf_counter()

@@ -58,7 +58,7 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
             runs.append(play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
     else:
         runs = _in_processes(plan, schema, contexts, workers, progress)
-    x = None if options.keep is None else np.stack([context.x for context in contexts])
+    x = None if options.keep is None and options.recipes is None else np.stack([context.x for context in contexts])
     return make_report(plan, runs, x)
 
 

@@ -10,8 +10,10 @@ from typing import Final
 from banditd.bandit.policies.base import PolicySettings
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.errors import InvalidInputError
+from banditd.core.tier_table import TierTable
 from banditd.core.types import Price
 from banditd.replay.feedback import FeedbackSource
+from banditd.replay.signals import AnswerKind
 
 ORDERS: Final = ("shuffle", "source")
 BASELINES: Final = ("dearest", "best", "cheapest")  # or an arm's name
@@ -31,6 +33,8 @@ class ReplayOptions:
         one of ``BASELINES`` or an arm.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     context_tags : labels of the rows that the policy sees as the caller's tags.
+    recipes : arms made of the pool's models, ``a+b>c,d|e`` or ``auto:N`` (``plan.with_recipes``).
+        answers : how their texts are compared, None for the classes of the data set.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
@@ -41,6 +45,7 @@ class ReplayOptions:
         the rest.
     warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
     prior : to start from instead of cold; prior_worth : the rewards it counts as, None for its default.
+    tiers : a tier table, whose guesses of models by name come before those from prices.
     keep_prior : give what seed 0 has learned at its end as the report's ``prior``.
     workers : processes; None takes two where there are several seeds and much to play.
 
@@ -63,6 +68,8 @@ class ReplayOptions:
     baseline: str = "dearest"
     prices: Mapping[str, Price] = field(default_factory=dict)
     context_tags: tuple[str, ...] = ()
+    recipes: str | None = None
+    answers: AnswerKind | None = None
     limit: int | None = None
     seeds: int = 1
     order: str = "shuffle"
@@ -74,6 +81,7 @@ class ReplayOptions:
     warmup_policy: str = "uniform"
     prior: Prior | None = None
     prior_worth: float | None = None
+    tiers: TierTable | None = None
     keep_prior: bool = False
     workers: int | None = None
 
@@ -83,6 +91,8 @@ class ReplayOptions:
             raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
         if len(set(self.context_tags)) != len(self.context_tags) or "" in self.context_tags:
             raise InvalidInputError("context_tags are labels, each named once.", field="/context_tags")
+        if self.answers is not None and self.recipes is None:
+            raise InvalidInputError("Answers are compared for recipes: give these too.", field="/answers")
         if self.order not in ORDERS:
             raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
         if self.warmup_split is not None and self.warmup_split == self.split:
@@ -150,5 +160,6 @@ class ReplayOptions:
             "probes": self.probes,
             "warmup_rows": self.warmup_rows,
             "warmup_policy": self.warmup_policy if self.warmup_rows else None,
+            "tiers_as_of": None if self.tiers is None else self.tiers.as_of.isoformat(),
             "prior": None if prior is None else {"source": prior.source, "worth_rewards": prior.rewards},
         }

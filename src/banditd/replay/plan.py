@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
-from banditd.core.errors import InvalidInputError
+from banditd.core.errors import ConfigurationError, InvalidInputError
 from banditd.core.types import FloatArray, IntArray
+from banditd.deciding.recipes import Recipe, in_order, parse_recipe, propose
 from banditd.ope.reference import Verdict
 from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.options import BASELINES, ReplayOptions
 from banditd.replay.prices import Tariff
+from banditd.replay.recipe_arms import RecipeArms
+from banditd.replay.signals import AnswerKind, Signals, same_answers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,11 +51,13 @@ class Plan:
 
     def tariff(self) -> Tariff:
         """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""
-        budget_usd = self.options.budget_usd
+        data, budget_usd = self.data, self.options.budget_usd
         if budget_usd is None:
-            return Tariff.of_means(self.data.cost_usd[self.scored].mean(axis=0), self.data.n_rows)
-        prices = {**self.data.prices, **self.options.prices}
-        return Tariff.of_list(prices, self.data.arms, self.data.prompts, budget_usd)
+            tariff = Tariff.of_means(data.cost_usd[self.scored, : data.n_models].mean(axis=0), data.n_rows)
+        else:
+            prices = {**data.prices, **self.options.prices}
+            tariff = Tariff.of_list(prices, data.arms[: data.n_models], data.prompts, budget_usd)
+        return replace(tariff.with_recipes(data.recipes), tiers=self.options.tiers)
 
     def warmup_arms(self, seed: int) -> dict[int, int]:
         """Position in a seed's order -> arm that serves there: the randomised part of its warm-up."""
@@ -69,21 +75,24 @@ def make_plan(options: ReplayOptions) -> Plan:
     ------
     InvalidInputError : the folder, pool or split cannot be used.
     """
-    data = load_dataset(options.directory, options.pool)
+    data = load_dataset(options.directory, options.pool, options.prices)
+    if options.recipes is not None:
+        data = with_recipes(data, options.recipes, options.answers)
+    models = data.arms[: data.n_models]
     everything = np.arange(data.n_rows, dtype=np.intp)
     scored = everything if options.split is None else data.rows_of(options.split)
     warmup = np.zeros(0, dtype=np.intp)
     if options.warmup_split is not None:
         warmup = data.rows_of(options.warmup_split)
         scored = scored[~np.isin(scored, warmup)]
-    if unknown := sorted(set(options.prices) - set(data.arms)):
+    if unknown := sorted(set(options.prices) - set(models)):
         raise InvalidInputError(
-            f"There is no arm {unknown[0]!r} to price; arms: {', '.join(data.arms)}.", field="/price"
+            f"There is no arm {unknown[0]!r} to price; arms: {', '.join(models)}.", field="/price"
         )
-    if options.keep is not None and options.baseline not in {*BASELINES, *data.arms}:
+    if options.keep is not None and options.baseline not in {*BASELINES, *models}:
         raise InvalidInputError(
             f"There is no arm {options.baseline!r} to be the baseline; {', '.join(BASELINES)} or one of: "
-            f"{', '.join(data.arms)}.",
+            f"{', '.join(models)}.",
             field="/baseline",
         )
     for source in options.feedback:
@@ -96,9 +105,52 @@ def make_plan(options: ReplayOptions) -> Plan:
         used = np.union1d(warmup, scored)  # nothing else is read, encoded or drawn for
         data, warmup, scored = data.take(used), np.searchsorted(used, warmup), np.searchsorted(used, scored)
     mean_cost = data.cost_usd[scored].mean(axis=0)
-    dearest = float(mean_cost.max())
+    dearest = float(mean_cost[: data.n_models].max())
     price = (options.cost_weight or 0.0) / dearest if dearest > 0 else 0.0
     return Plan(options=options, data=data, warmup=warmup, scored=scored, penalty=price * mean_cost, price=price)
+
+
+def with_recipes(data: ReplayData, wanted: str, kind: AnswerKind | None = None) -> ReplayData:
+    """The data with recipes as further arms.
+
+    wanted : ``a+b>c,d|e``, or ``auto:N`` for what the mean costs of the models propose. kind : of their answers.
+
+    Raises
+    ------
+    InvalidInputError : no recipe can be made of that, or nobody knows which answers are equal.
+    """
+    models, signals = data.arms, data.signals
+    try:
+        named = _recipes(wanted, dict(zip(models, data.cost_usd.mean(axis=0).tolist(), strict=True)))
+        recipes = in_order(named, models)
+    except ConfigurationError as error:
+        raise InvalidInputError(str(error), field="/recipes") from error
+    same = same_answers(signals or Signals(values={}, texts={}), models, kind)
+    arms = RecipeArms.of(recipes, models, same)
+    score, cost_usd = arms.columns(data.score, data.cost_usd)
+    return replace(
+        data,
+        arms=(*models, *(recipe.arm for recipe in recipes)),
+        score=np.column_stack([data.score, score]),
+        cost_usd=np.column_stack([data.cost_usd, cost_usd]),
+        recipes=arms,
+    )
+
+
+def _recipes(wanted: str, cost_usd: Mapping[str, float]) -> tuple[Recipe, ...]:
+    if not wanted.startswith("auto"):
+        return tuple(parse_recipe(text.strip(), cost_usd) for text in wanted.split(","))
+    number = wanted.removeprefix("auto:")
+    if not number.isdecimal() or int(number) < 1:
+        raise InvalidInputError(f"auto:N proposes N recipes, auto:2 for example; got {wanted!r}.", field="/recipes")
+    found = propose(int(number), cost_usd)
+    if not found:
+        raise InvalidInputError(
+            "No recipe of these models would save anything: it takes two cheap ones and a third at more than twice "
+            "their price.",
+            field="/recipes",
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,14 +1,17 @@
-"""List prices out of a data set's ``meta.json``, and costs estimated from them. Guesses nothing by name."""
+"""List prices out of a data set's ``meta.json`` or the table of known models, and costs estimated from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from banditd.core.tier_table import TierTable
 from banditd.core.types import FloatArray, Price
+from banditd.replay.recipe_arms import RecipeArms, RecipePrices
+from banditd.setup.known_models import read_known_models
 
 CHARS_PER_TOKEN: Final = 4.0
 OUTPUT_TOKENS: Final = 400.0  # assumed where a data set does not say
@@ -38,6 +41,12 @@ def list_price(meta: Mapping[str, object], arm: str) -> Price | None:
     return None if both is None else Price(usd_per_mtok_in=both, usd_per_mtok_out=both)
 
 
+def known_price(arm: str) -> Price | None:
+    """The list price of a model that the shipped table knows by this name, as of the table's day."""
+    known = read_known_models().named(arm)
+    return None if known is None else Price(known.usd_per_mtok_in, known.usd_per_mtok_out)
+
+
 def priced_rows(price: Price, prompts: Sequence[str], output_tokens: FloatArray | None) -> FloatArray:
     """Estimated cost of every prompt, float64 (n,): characters / 4 in, the data set's or 400 tokens out."""
     inward = np.array([len(prompt) for prompt in prompts], dtype=np.float64) / CHARS_PER_TOKEN
@@ -56,12 +65,16 @@ class Tariff:
     """What a replay is told in advance of what its arms cost.
 
     prices : of every arm of the data. guessed : indices of arms whose price is a mere guess. input_tokens : of every
-    row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better.
+    row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better. recipes : where the
+    last arms are recipes, whose prices then are what is assumed before any play. tiers : guesses of models' quality
+    by name, in place of those from prices.
     """
 
     prices: tuple[Price, ...]
     guessed: frozenset[int]
     input_tokens: FloatArray
+    recipes: RecipeArms | None = None
+    tiers: TierTable | None = None
 
     @classmethod
     def of_means(cls, cost_usd: FloatArray, n_rows: int) -> Tariff:
@@ -80,6 +93,24 @@ class Tariff:
             frozenset(i for i, arm in enumerate(arms) if arm not in prices),
             np.array([len(prompt) for prompt in prompts], dtype=np.float64) / CHARS_PER_TOKEN,
         )
+
+    def with_recipes(self, recipes: RecipeArms | None) -> Tariff:
+        """The same of models, and recipes of them."""
+        if recipes is None:
+            return self
+        return replace(self, prices=(*self.prices, *RecipePrices(recipes, self.prices).prices), recipes=recipes)
+
+    def recipe_prices(self) -> RecipePrices | None:
+        """What recipes cost, to be learned by one run."""
+        return None if self.recipes is None else RecipePrices(self.recipes, self.prices[: len(self.recipes.models)])
+
+    def like(self, arm: str) -> str | None:
+        """The model that a recipe's rewards are expected to be like; None for a model."""
+        return None if self.recipes is None else self.recipes.like().get(arm)
+
+    def tier(self, arm: str) -> str | None:
+        """What the tier table says of a model; None without one."""
+        return None if self.tiers is None else self.tiers.tier_of(arm)
 
     def mean_cost_usd(self, arm: int) -> float | None:
         """Expected cost of an arm over all rows; None where it is a guess."""

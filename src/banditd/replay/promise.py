@@ -76,15 +76,18 @@ class ReplayPromise:
 
 
 def baseline_arm(plan: Plan) -> int:
-    """The baseline of a plan's options: ``dearest``, ``cheapest``, ``best`` over the scored rows, or by name."""
-    named = plan.options.baseline
-    mean_usd = plan.data.cost_usd[plan.scored].mean(axis=0)
+    """The baseline of a plan's options: ``dearest``, ``cheapest``, ``best`` over the scored rows, or by name.
+
+    It is a model: what would answer without a router.
+    """
+    named, models = plan.options.baseline, plan.data.n_models
+    mean_usd = plan.data.cost_usd[plan.scored, :models].mean(axis=0)
     if named == "dearest":
         return int(mean_usd.argmax())
     if named == "cheapest":
         return int(mean_usd.argmin())
     if named == "best":
-        return int(column_means(plan.data.score[plan.scored]).argmax())
+        return int(column_means(plan.data.score[plan.scored, :models]).argmax())
     return plan.data.arms.index(named)
 
 

@@ -20,6 +20,7 @@ from banditd.core.types import FloatArray, IntArray
 from banditd.replay.off_policy import off_policy
 from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.promise import promise_report
+from banditd.replay.recipe_report import recipe_report
 from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
 
 
@@ -50,7 +51,7 @@ class ReplayReport:
 def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None) -> ReplayReport:
     """Compare the runs with the references, each on the rows that it was scored on.
 
-    x : contexts of all rows, float64 (n, d), for a promise's contextual reference; None where they are not known.
+    x : contexts of all rows, float64 (n, d), for references of a promise and of recipes; None where not known.
     """
     data = plan.data
     utility = data.score - plan.penalty
@@ -84,6 +85,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
             "update": _mean_known([run.update_us for run in runs]),
         },
         "off_policy": off_policy(data.score, data.arms, [(run.rows, run.chosen, run.probability) for run in runs]),
+        "recipes": recipe_report(plan, utility, runs, x),
         "conditions": plan.options.conditions(),
         "probes": _probes(plan, runs),
         "per_seed": per_seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -53,6 +53,8 @@ def report_table(report: ReplayReport) -> Table:
         table.add_row("the same, worst seed", _number(held["worst_over_budget"], 3))
     if isinstance(content["promise"], dict):
         _add_promise(table, content["promise"])
+    if isinstance(content["recipes"], dict):
+        _add_recipes(table, content["recipes"])
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
@@ -76,6 +78,59 @@ def _add_promise(table: Table, promise: Mapping[str, object]) -> None:
         ("contextual", "a linear model"),
     ):
         table.add_row(f"the same, possible in hindsight with {words}", _number(references[name], 3))
+
+
+def promise_words(report: ReplayReport) -> str | None:
+    """What would have been saved and lost, in two sentences; None where nothing was promised."""
+    content: Mapping[str, Any] = report.content
+    promise = content["promise"]
+    if promise is None:
+        return None
+    ratio, share, baseline = promise["quality_ratio"], promise["cost_share"], promise["baseline"]
+    if not share["mean"] or not ratio["mean"]:
+        return f"What {baseline} costs or earns here is nothing: there is nothing to save or to keep."
+    reward, spent = content["reward"]["mean"], content["cost"]["mean"] * content["rows"]
+    quality, shuffles = reward / ratio["mean"], f"{content['seeds']} shuffle{'s' if content['seeds'] > 1 else ''}"
+    lost = "Lost" if quality > reward else "Won"
+    return (
+        f"Saved: {1 - share['mean']:.0%}, ${spent:.4g} instead of ${spent / share['mean']:.4g} for these "
+        f"{content['rows']} queries ({1 - share['last_third']:.0%} in their last third).\n"
+        f"{lost}: {100 * abs(quality - reward):.1f} points, {reward:.3f} instead of {quality:.3f} of {baseline}: "
+        f"{ratio['mean']:.1%} of it is kept, {ratio['worst_seed']:.1%} in the worst of {shuffles}, "
+        f"{promise['keep']:.1%} was promised." + "".join(f"\nNote: {note}" for note in content["notes"])
+    )
+
+
+def _add_recipes(table: Table, recipes: Mapping[str, object]) -> None:
+    """What models alone could have had, and what each recipe was chosen for."""
+    references = _mapping(recipes["references"])
+    table.add_section()
+    fixed = _mapping(references["best_fixed_model"])
+    table.add_row(f"best fixed model: {fixed['arm']}", _number(fixed["utility"]))
+    for name, words in (("routed_models", "models"), ("routed", "models and recipes")):
+        table.add_row(f"routed with full information, {words}", _number(references[name]))
+    table.add_row("oracle, models", _number(references["oracle_models"]))
+
+
+def recipe_table(report: ReplayReport) -> Table | None:
+    """What each recipe was chosen for; None for a pool without any."""
+    recipes = report.content["recipes"]
+    if not isinstance(recipes, dict):
+        return None
+    table = Table(title="What recipes were chosen for", caption="gain: utility there beside the model it ends in")
+    for heading in ("recipe", "share", "calls", "settled", "gain", "of the queries of"):
+        table.add_column(heading, justify="left" if heading in {"recipe", "of the queries of"} else "right")
+    for one in recipes["arms"]:
+        busiest = sorted(one["share_of_category"].items(), key=lambda item: -item[1])[:3]
+        table.add_row(
+            one["arm"],
+            _number(one["share"], 3),
+            _number(one["calls"], 2),
+            _number(one["settled"], 2),
+            _number(one["gain_over_like"]),
+            ", ".join(f"{category} {share:.0%}" for category, share in busiest if category),
+        )
+    return table
 
 
 def off_policy_table(report: ReplayReport) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import Final
 
@@ -14,7 +15,8 @@ class ConversationNames:
     """A keyed hash of what does not change from turn to turn."""
 
     def __init__(self, secrets: Secrets) -> None:
-        self._key = secrets.key("conversation")
+        # Copied for each name: the library sets a new one up from its key far more slowly.
+        self._keyed = hmac.new(secrets.key("conversation"), digestmod=hashlib.sha256)
 
     def name(self, key_name: str | None, reported: str, setting: bytes, opening: bytes) -> str:
         """``conversation-`` and 32 hexadecimal digits.
@@ -23,4 +25,6 @@ class ConversationNames:
         """
         parts = ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening)
         stated = b"".join(piece for part in parts for piece in (len(part).to_bytes(8, "big"), part))
-        return PREFIX + hmac.digest(self._key, stated, "sha256").hex()[:32]
+        hashed = self._keyed.copy()
+        hashed.update(stated)
+        return PREFIX + hashed.hexdigest()[:32]

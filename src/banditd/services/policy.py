@@ -11,11 +11,14 @@ from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
+from banditd.core.tier_table import TierTable
 from banditd.core.types import Arm, ArmUsage, FloatArray, Query
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, build_view
 from banditd.features.context import ContextBuilder, Described
+from banditd.features.outline import PROMPT_TEMPLATE
+from banditd.services.template_names import TemplateNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ class PolicyConfig:
     caller_features: tuple[str, ...] = ()
     context_tags: tuple[str, ...] = ()
     rewards: RewardRules = field(default_factory=RewardRules)
+    tier_table: TierTable | None = None
     seed_arms: tuple[Arm, ...] = ()
 
 
@@ -87,6 +91,7 @@ class PolicyRuntime:
 
     state : what ``view`` was made of, the learner's to change; reports read it. None before the learner has started.
     switches : as they stand, the configuration's with what was patched since.
+    template_names : what prompt templates are called, where they are a context tag.
     """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
@@ -100,6 +105,7 @@ class PolicyRuntime:
         self._view: RouteView | None = None
         self.published_at_us = 0
         self.published: Callable[[], None] | None = None  # called with every snapshot
+        self.template_names: TemplateNames | None = None
 
     @property
     def name(self) -> str:
@@ -125,6 +131,15 @@ class PolicyRuntime:
     def cluster_contexts(self) -> FloatArray | None:
         """Mean context seen per cluster, float64 (n_clusters, n_features)."""
         return None if self.state is None else self.state.cluster_contexts()
+
+    def name_template(self, query: Query) -> None:
+        """Give the query its prompt template as a tag, where that is a context tag and the caller names none."""
+        names = self.template_names
+        if names is None or query.template is None or PROMPT_TEMPLATE in query.tags:
+            return
+        outline = query.template()
+        if outline is not None:
+            query.tags = {**query.tags, PROMPT_TEMPLATE: names.name(outline)}
 
     def described(self, query: Query, embedding: FloatArray | None) -> Described:
         """What the features of a query are made of; ``embedding`` None: of its text alone (degraded)."""
@@ -160,6 +175,11 @@ class PolicyRuntime:
         if self._view is not None:
             self._view = build_view(self._view.snapshot, self.arms, self.usage, self._amounts)
 
+    def tier_of(self, arm: Arm) -> str | None:
+        """What somebody said of the arm, else what the tier table says of its model, if there is one."""
+        table = self.config.tier_table
+        return arm.quality_tier or (None if table is None else table.tier_of(arm.upstream_model))
+
     def priors(self) -> list[ArmPrior]:
         """What the configuration says of the arms before data: never what usage reports say, lest it drift."""
         return [
@@ -168,7 +188,7 @@ class PolicyRuntime:
                 generation=a.generation,
                 quality_prior=a.quality_prior,
                 prior_worth=a.prior_worth,
-                quality_tier=a.quality_tier,
+                quality_tier=self.tier_of(a),
                 cost_usd=a.price.cost_usd(TYPICAL_INPUT_TOKENS, a.expected_output_tokens) or None,
             )
             for a in self.arms

@@ -18,7 +18,7 @@ from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
-from banditd.services.decider import Prepared, TurnDecider
+from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
 from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime, runtime_of
@@ -91,8 +91,10 @@ class RoutingService:
         return await repeat_or_route(self._decisions, queries, self._route_new)
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
-        found = await asyncio.gather(*(self._prepare(q) for q in queries), return_exceptions=True)
-        prepared = [_or_error(one) for one in found]
+        prepared = []
+        for first in range(0, len(queries), MOST_QUERIES):  # all at once would hold the loop for as long
+            these = (self._prepare(query) for query in queries[first : first + MOST_QUERIES])
+            prepared += [_or_error(one) for one in await asyncio.gather(*these, return_exceptions=True)]
         made = iter(await self._decider.decide_all([one for one in prepared if isinstance(one, Prepared)]))
         results = [next(made) if isinstance(one, Prepared) else one for one in prepared]
         durable = [
@@ -134,6 +136,7 @@ class RoutingService:
         runtime = runtime_of(self._runtimes, query.policy)
         check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
+        runtime.name_template(query)
         embedding, degraded = await self._embed(query)
         prepared = Prepared(
             runtime=runtime,

@@ -173,6 +173,9 @@ class PolicySettingsSection(Section):
     prior_worth_rewards: float | None = Field(
         None, gt=0, description="how many rewards that file counts as, all arms together; null: see docs/learning.md"
     )
+    tier_table: str | None = Field(
+        None, min_length=1, description="guess arms' quality by their models' names: a YAML file, or shipped"
+    )
     change_detection: bool = Field(
         True, description="watch every arm for a change of its rewards; discount what it was when it has changed"
     )
@@ -206,7 +209,7 @@ class PolicySettingsSection(Section):
         (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
     )
     context_tags: tuple[ContextTag, ...] = Field(
-        (), max_length=4, description="tags whose values are features of a query; see docs/learning.md"
+        (), max_length=4, description="tags whose values are features; prompt_template is found; see docs/learning.md"
     )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")

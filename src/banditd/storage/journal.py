@@ -19,7 +19,7 @@ from banditd.storage.engine import Database
 from banditd.storage.prepared import Prepared
 from banditd.storage.schema import SUMS, sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
-from banditd.storage.tag_counters import TagCounters
+from banditd.storage.tag_counters import TagCounters, count_if_possible
 
 ROUTE_SUMS: Final = (
     "decisions",
@@ -88,8 +88,9 @@ class SumJournal:
 
     async def catch_up(self) -> None:
         """Count every entry that is there, and wait for those that another replica counts: before a reading."""
-        while await self._waiting():
-            await self._database.write(lambda connection: self._add_up(connection, self._every))
+        await count_if_possible(
+            self._waiting, lambda: self._database.write(lambda connection: self._add_up(connection, self._every))
+        )
 
     async def catch_up_tags(self) -> None:
         """The same for the entries by tag."""

@@ -6,11 +6,12 @@ As in ``journal.py``: an entry that is there is not counted, one that is gone is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, case, delete, exists, select
 
+from banditd.core.errors import DatabaseDamagedError, StorageUnavailableError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.tags import REST
 from banditd.storage import dialect
@@ -63,8 +64,9 @@ class TagCounters:
 
     async def catch_up(self) -> None:
         """Count every entry that is there, and wait for those that another replica counts."""
-        while await self._waiting():
-            await self._database.write(lambda connection: self._add_up(connection, self._every))
+        await count_if_possible(
+            self._waiting, lambda: self._database.write(lambda connection: self._add_up(connection, self._every))
+        )
 
     async def _waiting(self) -> bool:
         waiting = select(exists(select(tag_entry.c.entry_id)))
@@ -105,6 +107,19 @@ class TagCounters:
                 "last_at_us": case((c.last_at_us > new.last_at_us, c.last_at_us), else_=new.last_at_us),
             },
         )
+
+
+async def count_if_possible(waiting: Callable[[], Awaitable[bool]], count: Callable[[], Awaitable[int]]) -> None:
+    """Count until nothing waits. Where nothing can be written (a full disk, a lock that stays), readings show what is
+    counted so far: they go on.
+    """
+    try:
+        while await waiting():
+            await count()
+    except DatabaseDamagedError:
+        raise
+    except StorageUnavailableError:
+        return
 
 
 class _Sums:

@@ -90,6 +90,7 @@ class UsageLog:
         rerouted: set[str] = set()
         handed: dict[str, str] = {}
         answers: list[Answer] = []
+        pricings: dict[PriceCost, Pricing] = {}
         for report, price_cost in payloads:
             made = decisions.get(report.decision_id)
             error = _refusal(report, made, arms)
@@ -97,7 +98,9 @@ class UsageLog:
                 answers.append(error or NotFoundError(f"No decision {report.decision_id}."))
                 continue
             before = rows.get(report.decision_id) or stored.get(report.decision_id)
-            settled, row = _settle(report, made, before, Pricing(arms, prices, price_cost))
+            pricing = pricings.get(price_cost) or Pricing(arms, prices, price_cost)
+            pricings[price_cost] = pricing
+            settled, row = _settle(report, made, before, pricing)
             answers.append(settled)
             if settled.duplicate:
                 continue

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import BindParameter, Connection, Engine, delete, insert, select, update
 from sqlalchemy import bindparam as parameter
 
 from banditd.core.attempts import Attempt
 from banditd.core.generations import learned_as
 from banditd.core.types import Arm, Price, UsageReport, price_at
-from banditd.core.usage import main_attempt, normalised
+from banditd.core.usage import main_attempt, main_of, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
@@ -59,6 +59,7 @@ class Pricing:
 
     def __init__(self, arms: Arms, prices: Prices, price_cost: PriceCost) -> None:
         self._arms, self._prices, self._price_cost = arms, prices, price_cost
+        self._priced: dict[tuple[str, str], Arm] = {}  # as they were priced last: nearly always the same
 
     def cost_usd(self, policy: str, arm: str, at_us: int, report: UsageReport) -> float | None:
         """Dollars as told, else of the tokens; None where there is neither, or no such arm."""
@@ -68,7 +69,11 @@ class Pricing:
         if found is None:
             return None
         price = price_at(self._prices.get((policy, arm), ()), at_us) or found.price
-        cost = self._price_cost(replace(found, price=price), report)
+        priced = self._priced.get((policy, arm), found)
+        if priced.price != price:
+            priced = replace(found, price=price)
+        self._priced[policy, arm] = priced
+        cost = self._price_cost(priced, report)
         return None if cost is None else float(cost)
 
     def of_attempt(self, made: Any, one: Attempt) -> float:
@@ -88,8 +93,11 @@ class Pricing:
 def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) -> dict[str, Any]:
     """The row of a normalised report; its attempts are under ``attempts``, which is no column."""
     server = report.served_arm or made.arm
-    attempts = [_attempt_row(made, i, one, pricing) for i, one in enumerate(report.attempts)]
-    main = main_attempt(report.attempts) if attempts else -1
+    main = main_attempt(report.attempts) if report.attempts else -1
+    attempts = [
+        _attempt_row(made, i, one, 0.0 if i == main else pricing.of_attempt(made, one))
+        for i, one in enumerate(report.attempts)
+    ]
     # Figures are those of one attempt, and so is their price: an arm may fail in another's stead, too.
     priced = report.attempts[main].arm if attempts else server
     own = pricing.cost_usd(made.policy, priced, made.created_at_us, report)
@@ -121,11 +129,12 @@ def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) ->
     }
 
 
-def _attempt_row(made: Any, ordinal: int, one: Attempt, pricing: Pricing) -> dict[str, Any]:
-    reported = {name: value for name, value in asdict(one).items() if name in _ATTEMPT}
-    cost_usd = pricing.of_attempt(made, one)
-    row = {"decision_id": made.decision_id, "ordinal": ordinal, "policy": made.policy}
-    return row | reported | {"cost_usd": cost_usd, "told_cost_usd": one.cost_usd}
+def _attempt_row(made: Any, ordinal: int, one: Attempt, cost_usd: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"decision_id": made.decision_id, "ordinal": ordinal, "policy": made.policy}
+    row |= {"arm": one.arm, "error": one.error, "cost_usd": cost_usd, "told_cost_usd": one.cost_usd}
+    for name in _REPORTED:
+        row[name] = getattr(one, name)
+    return row
 
 
 def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
@@ -172,27 +181,32 @@ def charged_usd(row: Row | None, made: Any) -> float:
 # ---------------------------------------------------------------- the database
 
 
+# Built once: every settlement reads by them.
+_IDS: Final[BindParameter[Any]] = parameter("ids", expanding=True)
+_DECISIONS: Final = select(
+    *(decision.c[name] for name in (
+        "decision_id", "policy", "arm", "created_at_us", "cluster", "schema_hash", "predicted_cost_usd", "charges",
+        "key_name", "generations", "tags", "arms", "cost_usd",
+    )),
+    is_abandoned().label("abandoned"),
+).where(decision.c.decision_id.in_(_IDS))  # fmt: skip
+_STORED: Final = select(usage_report).where(usage_report.c.decision_id.in_(_IDS)).order_by(usage_report.c.decision_id)
+_ATTEMPTS: Final = (
+    select(attempt).where(attempt.c.decision_id.in_(_IDS)).order_by(attempt.c.decision_id, attempt.c.ordinal)
+)
+
+
 def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
-    c = decision.c
-    query = select(
-        c.decision_id, c.policy, c.arm, c.created_at_us, c.cluster, c.schema_hash, c.predicted_cost_usd, c.charges,
-        c.key_name, c.generations, c.tags, c.arms, c.cost_usd, is_abandoned().label("abandoned"),
-    )  # fmt: skip
-    rows = connection.execute(query.where(c.decision_id.in_(sorted(set(decision_ids)))))
+    rows = connection.execute(_DECISIONS, {"ids": sorted(set(decision_ids))})
     return {row.decision_id: row for row in rows}
 
 
 def read_rows(connection: Connection, engine: Engine, decision_ids: Sequence[str]) -> dict[str, Row]:
     """Stored reports with their attempts, locked: two replicas never settle the same difference."""
-    c = usage_report.c
-    query = select(usage_report).where(c.decision_id.in_(sorted(set(decision_ids)))).order_by(c.decision_id)
-    rows: dict[str, dict[str, Any]] = {
-        row["decision_id"]: {**row, "attempts": []}
-        for row in connection.execute(dialect.lock_exclusive(engine, query)).mappings()
-    }
+    found = connection.execute(dialect.lock_exclusive(engine, _STORED), {"ids": sorted(set(decision_ids))}).mappings()
+    rows: dict[str, dict[str, Any]] = {row["decision_id"]: {**row, "attempts": []} for row in found}
     if rows:
-        of = select(attempt).where(attempt.c.decision_id.in_(sorted(rows)))
-        for one in connection.execute(of.order_by(attempt.c.decision_id, attempt.c.ordinal)).mappings():
+        for one in connection.execute(_ATTEMPTS, {"ids": sorted(rows)}).mappings():
             rows[one["decision_id"]]["attempts"].append(dict(one))
     return dict(rows)
 
@@ -262,7 +276,7 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
     _compare(increments, made, row, sign)
     own_usd = charged_usd(row, made) - (row["attempts_usd"] or 0.0)
     report_attempts = row["attempts"]
-    main = main_attempt(tuple(_attempt_of(one) for one in report_attempts)) if report_attempts else -1
+    main = main_of([one["error"] for one in report_attempts]) if report_attempts else -1
     arm = report_attempts[main]["arm"] if report_attempts else row["arm"]  # who failed last may not be who was drawn
     _count(increments, made, arm, row, own_usd, sign, reports=not row["estimated"])
     for ordinal, one in enumerate(report_attempts):

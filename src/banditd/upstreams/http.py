@@ -10,7 +10,7 @@ import io
 import ssl
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import aiohttp
 
@@ -18,6 +18,7 @@ from banditd import __version__
 from banditd.core.long_json import apart
 from banditd.ports.upstreams import OPTIONAL, Surface, UpstreamCall, UpstreamError, UpstreamReply
 from banditd.upstreams.config import UpstreamConfig
+from banditd.upstreams.connections import CONNECTED, Connected, ReuseConnector
 from banditd.upstreams.dialect import Answer, Dialect, ErrorEventError, MalformedEventError
 from banditd.upstreams.errors import MAX_ERROR_BYTES, from_answer, from_event
 from banditd.upstreams.headers import downward, upward
@@ -52,14 +53,12 @@ class HttpUpstream:
         return None if what is None else f"untranslatable:{what}"
 
     async def __aenter__(self) -> Self:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
         config = self.config
         context: ssl.SSLContext | bool = True
         if config.ca_file is not None:
             context = await asyncio.to_thread(ssl.create_default_context, cafile=str(config.ca_file))
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=ReuseConnector(
                 limit=config.max_concurrent + 1, keepalive_timeout=config.keepalive_s, ssl=context
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -70,7 +69,6 @@ class HttpUpstream:
             raise_for_status=False,
             trust_env=False,
             auto_decompress=True,
-            trace_configs=[trace],
         )
         return self
 
@@ -85,17 +83,17 @@ class HttpUpstream:
         late = "timeout_headers" if limit_s == clocks.answer_s else "timeout_total"
         self._enter()
         response: aiohttp.ClientResponse | None = None
-        trace: dict[str, bool] = {}
+        connected = Connected()
         try:
             async with asyncio.timeout(limit_s):
-                response = await self._post(call, dialect, trace, stream=False)
-                trace.clear()  # from here on an answer has begun: not to be asked for again
+                response = await self._post(call, dialect, connected, stream=False)
+                connected.reused = False  # from here on an answer has begun: not to be asked for again
                 body = await _bounded(response, self.config.max_answer_bytes, self.config.name)
             answer = self._read(body, call, dialect)
         except TimeoutError as error:
             raise self._late(error, late, limit_s) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._broken(error, trace) from None
+            raise self._broken(error, connected) from None
         finally:
             self._leave()
             if response is not None:
@@ -116,10 +114,10 @@ class HttpUpstream:
         began_s = asyncio.get_running_loop().time()
         self._enter()
         response: aiohttp.ClientResponse | None = None
-        trace: dict[str, bool] = {}
+        connected = Connected()
         try:
             async with asyncio.timeout(limit_s):
-                response = await self._post(call, dialect, trace, stream=True)
+                response = await self._post(call, dialect, connected, stream=True)
                 await self._require_events(response, call, dialect)
         except BaseException as error:
             self._leave()
@@ -128,7 +126,7 @@ class HttpUpstream:
             if isinstance(error, TimeoutError):
                 raise self._late(error, late, limit_s) from None
             if isinstance(error, aiohttp.ClientError | OSError):
-                raise self._broken(error, trace) from None
+                raise self._broken(error, connected) from None
             raise
         return HttpStream(
             response,
@@ -140,19 +138,19 @@ class HttpUpstream:
         )
 
     async def _post(
-        self, call: UpstreamCall, dialect: Dialect, trace: dict[str, bool], *, stream: bool
+        self, call: UpstreamCall, dialect: Dialect, connected: Connected, *, stream: bool
     ) -> aiohttp.ClientResponse:
         """The head of a good answer. Raises UpstreamError for any other status."""
         assert self._session is not None  # noqa: S101 - opened by the pool
         headers = upward(call.headers, self.config.forward_headers)
         headers |= {"content-type": JSON, "accept": EVENTS if stream else JSON}
         data = await apart(call.large, dialect.write, call, stream=stream)
+        CONNECTED.set(connected)
         response = await self._session.post(
             self.config.base_url.rstrip("/") + dialect.path,
             data=io.BytesIO(data) if call.large else data,  # in pieces: one write would copy all of it at once
             headers=headers,
             allow_redirects=False,
-            trace_request_ctx=trace,
         )
         if 200 <= response.status < 300:
             return response
@@ -213,9 +211,9 @@ class HttpUpstream:
         text = f"the upstream {name} did not answer within {limit_s:g} s"
         return UpstreamError(text, error_class="timeout", code=late)
 
-    def _broken(self, error: Exception, trace: Mapping[str, bool]) -> UpstreamError:
+    def _broken(self, error: Exception, connected: Connected) -> UpstreamError:
         code = transport_code(error)
-        stale = trace.get("reused", False) and code in {"disconnected", "reset"}
+        stale = connected.reused and code in {"disconnected", "reset"}
         text = f"the connection to the upstream {self.config.name} failed ({code})"
         return UpstreamError(text, error_class="transport", code=code, retry_same=stale)
 
@@ -260,7 +258,3 @@ async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     except (aiohttp.ClientError, OSError):
         return stated
     return stated[:most]
-
-
-async def _note_reuse(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
-    context.trace_request_ctx["reused"] = True

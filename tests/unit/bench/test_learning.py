@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from bench.learning import __main__ as program
 from bench.learning import cases as catalogue
-from bench.learning import jobs, policies, report, tables
+from bench.learning import jobs, policies, report, standing, tables
 from bench.learning.cache import Cache, Job, make_jobs
 from bench.learning.cases import CASES, Case
 from bench.learning.ceilings import FullInformation, NoExploration, known_scales
 from bench.learning.own import AfterUniform, Sparse, in_process
-from bench.learning.play import figures, play_once
+from bench.learning.play import Dearest, dearest_arm, figures, fixed_arms, play_once
 from bench.learning.policies import BY_NAME, REFERENCE
 from bench.learning.prepared import prepare
 from bench.learning.primed import AfterEvaluation
@@ -175,6 +175,45 @@ def test_a_policy_scored_on_other_rows_is_not_paired() -> None:
     assert [row.against for row in rows] == [None, None]
 
 
+def test_a_case_is_worse_where_the_shuffles_agree_that_it_is() -> None:
+    simple, dearest = standing.SIMPLE, {case: Dearest("large", 0.4, -0.1) for case in "abcd"}
+    mine = {"a": [0.7, 0.9], "b": [0.2, 0.22], "c": [0.3, 0.6], "d": [0.9, 0.9]}
+    results = {}
+    for case, values in mine.items():
+        for seed, value in enumerate(values):
+            results[case, REFERENCE, seed] = _result(value)
+            if case != "d":  # where the other was not played nothing can be told
+                results[case, simple, seed] = _result(value + (0.1 if case == "b" else -0.1) + 0.01 * seed)
+    sheet = standing.standing_sheet("t", "h", results, list("abcd"), reference=REFERENCE, dearest=dearest)
+    cells = {row[0]: row[1:] for row in sheet.rows}
+    assert cells["b"] == (".210", "**−.105 ± .005**", "**−.290 ± .010**", "**−.190 ± .010**")
+    assert cells["c"][1:] == ("+.095 ± .005", "−.050 ± .150", "+.050 ± .150")
+    assert cells["d"] == (".900", "", "+.400 ± .000", "+.500 ± .000")
+    assert f"{simple}: b; the best fixed arm: b; always the dearest arm: b." in sheet.note
+    one = {key: value for key, value in results.items() if key[2] == 0}
+    sheet = standing.standing_sheet("t", "h", one, ["b"], reference=REFERENCE, dearest=dearest)
+    assert f"{simple}: nowhere" in sheet.note  # one shuffle tells nothing
+
+
+def test_a_set_that_is_left_out_is_in_no_mean_of_the_others() -> None:
+    results = {}
+    for case, value in (("a", 0.2), ("b", 0.4), ("c", 0.9)):
+        for seed in range(2):
+            results[case, REFERENCE, seed] = _result(value)
+            results[case, standing.SIMPLE, seed] = _result(value - 0.1)
+    sets = {"a": "one", "b": "one", "c": "two"}
+    sheet = standing.left_out_sheet("t", "h", results, sets, reference=REFERENCE)
+    assert sheet is not None
+    assert [row[:3] for row in sheet.rows] == [
+        ("*none*", "3", ".500 ± .000"),
+        ("one", "1", ".900 ± .000"),
+        ("two", "2", ".300 ± .000"),
+    ]
+    assert [row[4] for row in sheet.rows] == ["", ".300 ± .000", ".900 ± .000"]
+    assert {cell for row in sheet.rows for cell in (row[3], row[5])} == {"", "+.100 ± .000"}
+    assert standing.left_out_sheet("t", "h", results, {"a": "one"}, reference=REFERENCE) is None
+
+
 def test_figures_of_the_references_themselves() -> None:
     utility = np.array([[1.0, 0.0, 0.2], [0.0, 1.0, 0.2], [1.0, 0.0, 0.2], [1.0, 0.5, 0.2]])
     category = np.array([0, 1, 0, 1])
@@ -311,11 +350,24 @@ def test_a_tiny_folder_end_to_end_and_nothing_is_played_twice(
     assert text.startswith("# Benchmarks\n\nWords.\n")
     assert f"**{REFERENCE}** (banditd)" in text
     assert "best fixed arm, known in hindsight" in text
+    assert "| *always the dearest arm* |" in text
+    assert "### Learning: case by case, beside what is simplest" in text
+    assert "with a set left out" not in text  # there is one set
     for name in ("learning-curves.png", "learning-curves-other.png"):
         assert f"(img/{name})" in text
         assert (document.parent / "img" / name).read_bytes().startswith(b"\x89PNG")
     again.write(document)
     assert document.read_text() == text
+
+
+def test_the_dearest_arm_is_the_single_model_that_needs_no_hindsight(tiny: list[Case]) -> None:
+    for case in tiny:
+        plan = prepare(case).plan
+        found, utility = dearest_arm(plan), (plan.data.score - plan.penalty).mean(axis=0)
+        assert found.arm == "large"
+        assert found.headroom == pytest.approx(fixed_arms(plan)["large"])
+        assert found.gap == pytest.approx(utility[1] - utility.max())
+    assert found.gap < 0.0  # with money at .3 the other one is better
 
 
 @pytest.mark.parametrize("limit", [None, 150])
@@ -339,7 +391,7 @@ def test_source_order_is_that_of_the_files_for_every_seed(tiny: list[Case]) -> N
 
 def test_only_the_zero_that_a_number_begins_with_is_left_out() -> None:
     values = (0.5, -0.25, 10.5, -10.2, 100.0, 0.0, 1.0)
-    assert [tables._plain(value) for value in values] == [
+    assert [tables.plain(value) for value in values] == [
         ".500",
         "−.250",
         "10.500",
@@ -348,7 +400,7 @@ def test_only_the_zero_that_a_number_begins_with_is_left_out() -> None:
         ".000",
         "1.000",
     ]
-    assert [tables._signed(value) for value in values] == [
+    assert [tables.with_sign(value) for value in values] == [
         "+.500",
         "−.250",
         "+10.500",

@@ -15,6 +15,21 @@ def test_a_world_is_what_its_name_says_and_the_same_for_one_seed(name: str) -> N
     assert (one.cost_usd > 0).all() == name.startswith("the dearest")
 
 
+def test_a_reward_that_does_not_come_teaches_nobody_and_is_scored_all_the_same() -> None:
+    name = "the dearest of six the worst, .8 to .5"
+    silent = worlds.make(name, 0, 200, rewarded=0.0)
+    half = worlds.make(name, 0, 500, rewarded=0.5)
+    assert half.rewarded.mean() == pytest.approx(0.5, abs=0.07)
+    beta = worlds.LEARNERS["Beta-Thompson"]
+    assert beta(silent, 0).mean() == pytest.approx(silent.mean.mean(), abs=0.03)
+    assert beta(half, 0).mean() > silent.mean.mean() + 0.05
+    learned = worlds.LEARNERS["thompson"](silent, 0)
+    assert len(set(learned)) > 1
+    found = worlds.measure(name, seeds=1, n=10, rewarded=0.0)
+    assert found["dearest"] == pytest.approx(-0.3)
+    assert worlds.measure("two arms, .3 and .8", seeds=1, n=10)["dearest"] is None
+
+
 def test_learners_are_scored_by_what_they_chose_and_beat_uniform_where_arms_differ() -> None:
     world = worlds.make("two arms, .3 and .8", 0, 400)
     for play in worlds.LEARNERS.values():

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from banditd.cli import commands
 from banditd.cli.arms import add_arm, arm_body, changed_lines, set_arm
 from banditd.cli.traffic import route
 from banditd.web.schemas.arms import ArmPatch, ArmRequest, PriceRequest
@@ -57,3 +59,10 @@ def test_a_change_names_old_and_new_values() -> None:
     ]
     later = {"price": {"usd_per_mtok_out": 4.0, "valid_from": "2099-01-01T00:00:00Z"}}
     assert changed_lines(before, before, later) == ["  usd_per_mtok_out: 2 -> 4 from 2099-01-01T00:00:00Z"]
+
+
+@pytest.mark.parametrize("words", [["set", "a", "--disable"], ["add", "a"], ["delete", "a"]])
+def test_where_the_daemon_is_may_stand_before_and_behind(words: list[str]) -> None:
+    for arguments in (["--url", "nowhere:1", *words], [*words, "--url", "nowhere:1"]):
+        result = CliRunner().invoke(commands, ["arms", *arguments])
+        assert "nowhere:1" in str(result.exception), arguments

@@ -127,6 +127,32 @@ def test_check_config_prints_what_holds_and_hides_secrets(tmp_path: Path) -> Non
     assert json.loads(invoke("check-config", "-c", str(config), "--json").output)["server"]["port"] == 9000
 
 
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("server: {api_keys: [{name: a, sha256: abc, scopes: [read]}]}", "SHA-256"),
+        ("database: {url: 'mysql://me@db/x'}", "database.url"),
+        ("policies: {default: {kind: thomson}}", "thomson"),
+        ("policies: {default: {prices_file: PRICES}}", "prices.yaml"),
+    ],
+)
+def test_check_config_finds_what_a_start_would_refuse(tmp_path: Path, line: str, place: str) -> None:
+    config, prices = tmp_path / "c.yaml", tmp_path / "prices.yaml"
+    prices.write_text("small: {usd_per_mtok_in: cheap}\n", encoding="utf-8")
+    config.write_text(line.replace("PRICES", str(prices)), encoding="utf-8")
+    result = invoke("check-config", "-c", str(config))
+    assert isinstance(result.exception, ConfigurationError)
+    assert place in str(result.exception)
+
+
+def test_a_price_file_that_is_not_there_yet_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(f"policies: {{default: {{prices_file: {tmp_path / 'later.yaml'}}}}}", encoding="utf-8")
+    result = invoke("check-config", "-c", str(config))
+    assert result.exit_code == 0
+    assert "policies.default.prices_file cannot be read yet" in result.stderr
+
+
 def test_a_bad_configuration_ends_with_code_two_and_the_place(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("server: {prot: 9000}\n", encoding="utf-8")

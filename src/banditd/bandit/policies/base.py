@@ -79,6 +79,8 @@ class ArmPrior:
         models are expected to be a little better until rewards say otherwise.
     quality_tier : one of ``QUALITY_TIERS``, in place of the guess from the cost; None when nobody said.
     generation : >= 1; each has sums of its own (``core.generations``).
+    like : another arm here whose rewards its own are expected to be like (``posterior/families.py``), in place of a
+        guess from the cost. None for an arm of its own.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class ArmPrior:
     cost_usd: float | None = None
     quality_tier: str | None = None
     generation: int = 1
+    like: str | None = None
 
     @property
     def learned_as(self) -> str:

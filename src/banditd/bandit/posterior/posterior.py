@@ -97,6 +97,19 @@ class Posterior:
         found = self.moments(x, np.zeros(shape), np.ones(shape, dtype=bool))
         return found.mean, np.sqrt(found.variance)
 
+    def combined_variance(self, rows: FloatArray) -> FloatArray:
+        """Posterior variance of sums over arms of rows_a' theta_a: float64 (m,), for rows (K, m, d).
+
+        All m sums as one product each, with all covariances between the arms.
+        """
+        k, _, d = rows.shape
+        pulled = np.matmul(rows, self.stacked.reshape(k, d, d))  # A_a^-1 rows_a
+        variance: FloatArray = np.vecdot(pulled, rows).sum(axis=0)
+        if self.shared_spread is not None:
+            total = pulled.sum(axis=0)
+            variance = variance + np.vecdot(total @ self.shared_spread, total)
+        return variance
+
     def coefficients(self) -> FloatArray:
         """Posterior mean of theta_a about its centre: float64, shape (K, d)."""
         if self.shared_spread is None:

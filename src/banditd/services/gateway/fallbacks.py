@@ -102,7 +102,10 @@ class Fallbacks:
 
 def order_of(decision: Decision) -> list[str]:
     """The arms that may answer, in the order in which they are asked."""
-    utility = decision.mean - decision.penalty
-    rest = [index for index, arm in enumerate(decision.arms) if arm != decision.arm]
-    rest.sort(key=lambda index: (-float(decision.probability[index]), -float(utility[index])))
-    return [decision.arm, *(decision.arms[index] for index in rest)]
+    utility = (decision.mean - decision.penalty).tolist()
+    ranked = sorted(zip(decision.probability.tolist(), utility, decision.arms, strict=True), key=_likeliest_first)
+    return [decision.arm, *(arm for _, _, arm in ranked if arm != decision.arm)]
+
+
+def _likeliest_first(one: tuple[float, float, str]) -> tuple[float, float]:
+    return -one[0], -one[1]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
 
@@ -63,6 +64,8 @@ class Gateway:
         self._settling: set[asyncio.Task[None]] = set()
         self._exchanges: WeakSet[Exchange] = WeakSet()
         self._gathering: asyncio.Future[None] | None = None
+        self._arms: tuple[tuple[Arm, ...], ...] = ()
+        self._policies: Mapping[str, Mapping[str, bool]] = {}
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
@@ -94,11 +97,15 @@ class Gateway:
 
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""
-        names = set(self.upstreams.names())
-        return {
-            name: {arm.arm: arm.enabled and arm.upstream in names for arm in runtime.arms}
-            for name, runtime in self._runtimes.items()
-        }
+        arms = tuple(runtime.arms for runtime in self._runtimes.values())
+        if arms != self._arms:  # every request asks, and they change seldom
+            names = set(self.upstreams.names())
+            self._arms = arms
+            self._policies = {
+                name: {arm.arm: arm.enabled and arm.upstream in names for arm in of_policy}
+                for name, of_policy in zip(self._runtimes, arms, strict=True)
+            }
+        return self._policies
 
     async def settled(self) -> None:
         """Wait for the settlements that are under way now, but not for a database that is away."""
@@ -124,6 +131,8 @@ class Gateway:
             able = (arm for arm in runtime.arms if upstreams.get(arm.upstream or "", "") is None)
             known = frozenset().union(*(arm.capabilities for arm in able))
             query.capabilities |= call.wanted & known
+        if query.turn is not None and runtime is not None and not any(map(_prices_cached_input, runtime.arms)):
+            query.turn = replace(query.turn, cache_s=0.0)  # nobody's cache is worth a look into the database
         return await self._route(query)
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
@@ -205,3 +214,7 @@ class Gateway:
                 await asyncio.sleep(wait_s)
             else:
                 return
+
+
+def _prices_cached_input(arm: Arm) -> bool:
+    return arm.price.usd_per_mtok_cached_in is not None

@@ -28,6 +28,9 @@ ELSEWHERE: Final = {
 }
 
 
+_NOTHING: Final = GatewayOptions()
+
+
 def read_options(request: web.Request, body: object) -> GatewayOptions:
     """Both sources as one, the body's first. Raises InvalidInputError that names what is unknown, and the nearest."""
     from_headers = _from_headers(request)
@@ -67,7 +70,7 @@ def _from_headers(request: web.Request) -> GatewayOptions:
     if tags:
         values["tags"] = tags
     if not values:
-        return GatewayOptions()
+        return _NOTHING
     try:
         return GatewayOptions.model_validate(values, strict=False)
     except ValidationError as error:
@@ -94,7 +97,7 @@ def _refused(error: ValidationError, shown: str, pointer: str) -> InvalidInputEr
             _unknown(shown + name, [shown + n for n in GatewayOptions.model_fields]), field=pointer + name
         )
     where = name if shown != HEADER else _header_of(name)
-    return InvalidInputError(f"{shown}{where}: {first['msg']}", field=pointer + where)
+    return InvalidInputError(f"{shown}{where}: {first['msg'].removeprefix('Value error, ')}", field=pointer + where)
 
 
 def _unknown(name: str, known: list[str]) -> str:

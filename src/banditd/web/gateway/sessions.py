@@ -19,6 +19,7 @@ MAX_LABEL: Final = 256
 # Headers in which clients tell their conversation, in the order in which they are believed.
 SESSION_HEADERS: Final = ("x-openwebui-chat-id", "x-claude-code-session-id", "x-librechat-conversation-id")
 MESSAGE_HEADERS: Final = ("x-openwebui-message-id",)
+_NOBODY: Final = b"[null,null,null]"
 _USER_ID: Final = re.compile(r"_session_([A-Za-z0-9-]{8,})$")
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -77,7 +78,8 @@ def session_of(
         return Session(stated, stated)
     named = _named(headers, body)
     users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
-    setting = b"" if named else conversation.setting + encode_pieces(users, to_json)
+    stated_users = encode_pieces(users, to_json) if any(one is not None for one in users) else _NOBODY
+    setting = b"" if named else conversation.setting + stated_users
     name = names.name(key_name, named or "", setting, conversation.opening)
     return Session(named or name, name)
 

@@ -28,6 +28,7 @@ from banditd.web.handlers.routing import stated_tags
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.legible import legible_label
+from banditd.web.outlines import outline_of_body
 from banditd.web.schemas.chat import GatewayOptions
 
 
@@ -177,5 +178,6 @@ def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_
         reference=options.reference or None,
         new_session_arm=options.new_session_arm,
         tags=stated_tags(options.tags or {}),
+        template=partial(outline_of_body, requested.body),
         pinned=named.arm is not None,
     )

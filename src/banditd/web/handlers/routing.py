@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +22,7 @@ from banditd.web.body import read_body, read_items, read_with_items
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, encode, raw_answer
 from banditd.web.keys import KEY_NAME
+from banditd.web.outlines import outline_of_messages
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import ContentPart, Message, RouteBatchItems, RouteRequest
 
@@ -130,6 +132,7 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         new_session_arm=requested.new_session_arm,
         reference=requested.reference or None,
         tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
+        template=partial(outline_of_messages, requested.messages, tools),
         dry_run=requested.dry_run,
         explain=requested.explain,
         defer_activation=requested.defer_activation,
@@ -155,7 +158,10 @@ def join_messages(messages: list[Message]) -> tuple[str | None, int]:
             parts.append(content)
         elif content is not None:
             for part in content:
-                parts.extend(_texts(part))
+                if part.text is not None:
+                    parts.append(part.text)
+                if part.model_extra:
+                    parts.extend(_nested_texts(part.model_extra.get("content")))
     text = "\n\n".join(part for part in parts if part)
     return text or None, max(1, turns)
 
@@ -165,11 +171,8 @@ def _only_results(content: str | list[ContentPart] | None) -> bool:
     return isinstance(content, list) and bool(content) and all(part.type == "tool_result" for part in content)
 
 
-def _texts(part: ContentPart) -> Iterator[str]:
-    """The texts of a part, those of what a tool said (Anthropic's ``tool_result``) too."""
-    if part.text is not None:
-        yield part.text
-    nested = (part.model_extra or {}).get("content")
+def _nested_texts(nested: object) -> Iterator[str]:
+    """The texts of what a tool said (Anthropic's ``tool_result``)."""
     if isinstance(nested, str):
         yield nested
     elif isinstance(nested, list):

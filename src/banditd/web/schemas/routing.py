@@ -110,7 +110,7 @@ class RouteRequest(RequestModel):
     tools: Annotated[int, Field(ge=0, le=10_000)] | Annotated[list[JsonValue], Field(max_length=MAX_LIST)] | None = (
         None
     )
-    """The tools that the model may call: their number, or OpenAI's list of them (only its length is read)."""
+    """The tools that the model may call: their number, or OpenAI's list of them (its length and names are read)."""
     dry_run: bool = False
     """Choose, but record nothing; the decision cannot be rewarded."""
     explain: bool = False

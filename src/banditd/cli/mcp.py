@@ -1,0 +1,37 @@
+"""``banditd mcp``."""
+
+from __future__ import annotations
+
+import click
+
+from banditd.cli.options import daemon_options, policy_option
+from banditd.core.errors import ConfigurationError
+
+
+@click.command("mcp")
+@daemon_options
+@policy_option
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Serve over HTTP at http://127.0.0.1:PORT/mcp instead of stdio."
+)
+def mcp(url: str, api_key: str | None, policy: str, port: int | None) -> None:
+    """Let agents ask: the daemon's route, reward, explain_decision, savings and arms as MCP tools.
+
+    Over stdio, as an agent starts it, or over HTTP on this machine. It needs pip install 'banditd[mcp]'.
+
+    \b
+    Examples:
+      claude mcp add banditd -- banditd mcp --url http://127.0.0.1:8484
+      banditd mcp --port 8485
+    """
+    from banditd.agents import agent_server
+
+    try:
+        server = agent_server(url, api_key, policy)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed: pip install 'banditd[mcp]'") from error
+    if port is None:
+        server.run("stdio")
+        return
+    click.echo(f"MCP serves on http://127.0.0.1:{port}/mcp, before the daemon at {url} (stop with Ctrl-C)", err=True)
+    server.run("streamable-http", host="127.0.0.1", port=port)

@@ -1,0 +1,110 @@
+"""The daemon as an agent's tools, by the official client of the Model Context Protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from mcp import Client, StdioServerParameters
+from tests.client.conftest import LiveDaemon
+
+from banditd.agents import agent_server
+from banditd.cli import commands
+from banditd.core.errors import ConfigurationError
+
+TOOLS = {"route", "reward", "explain_decision", "savings", "arms"}
+
+
+def content(result: Any) -> Any:
+    return json.loads(result.content[0].text)
+
+
+@asynccontextmanager
+async def in_process(daemon: LiveDaemon) -> AsyncIterator[Client]:
+    async with Client(agent_server(daemon.url, None, "default")) as client:
+        yield client
+
+
+async def test_an_agent_routes_rewards_and_reads(daemon: LiveDaemon) -> None:
+    async with in_process(daemon) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == TOOLS
+        assert {name for name, tool in tools.items() if tool.annotations.read_only_hint} == TOOLS - {
+            "route",
+            "reward",
+        }
+        assert all(tool.description for tool in tools.values())
+        assert tools["route"].input_schema["required"] == ["query"]
+        routed = content(await client.call_tool("route", {"query": "hello", "tags": {"task": "greeting"}}))
+        given = {"decision_id": routed["decision_id"], "value": 0.75}
+        first, again = [content(await client.call_tool("reward", given)) for _ in range(2)]
+        assert (first["duplicate"], again["duplicate"]) == (False, True)
+        explained = content(await client.call_tool("explain_decision", {"decision_id": routed["decision_id"]}))
+        assert explained["arm"] == routed["arm"]
+        assert explained["tags"] == {"task": "greeting"}
+        assert [reward["value"] for reward in explained["rewards"]] == [0.75]
+        assert {row["arm"] for row in content(await client.call_tool("arms", {}))["arms"]} >= {routed["arm"]}
+        assert content(await client.call_tool("savings", {"days": 1}))["policy"] == "default"
+
+
+async def test_what_the_daemon_refuses_reaches_the_agent_in_its_words(daemon: LiveDaemon) -> None:
+    async with in_process(daemon) as client:
+        for name, arguments, says in (
+            ("explain_decision", {"decision_id": "nothing"}, "decision"),
+            ("arms", {"policy": "nobody"}, "nobody"),
+            ("reward", {"decision_id": "x", "value": 7}, "less than or equal to 1"),
+        ):
+            result = await client.call_tool(name, arguments)
+            assert result.is_error, name
+            assert says in result.content[0].text
+
+
+async def test_over_stdio_as_an_agent_starts_it(daemon: LiveDaemon) -> None:
+    command = StdioServerParameters(
+        command=sys.executable, args=["-m", "banditd", "mcp", "--url", daemon.url], env={**os.environ}
+    )
+    async with Client(command) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+        assert content(await client.call_tool("route", {"query": "hello"}))["decision_id"]
+
+
+async def listening(process: asyncio.subprocess.Process, port: int) -> None:
+    """Until it does. It ends, and the test with it, where it cannot."""
+    while process.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
+async def test_over_http_on_this_machine_only(daemon: LiveDaemon) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "banditd", "mcp", "--url", daemon.url, "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        await listening(process, port)
+        async with Client(f"http://127.0.0.1:{port}/mcp") as client:
+            assert content(await client.call_tool("route", {"query": "hello"}))["decision_id"]
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
+    refused = CliRunner().invoke(commands, ["mcp"])
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "pip install 'banditd[mcp]'" in str(refused.exception)
