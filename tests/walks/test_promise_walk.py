@@ -110,6 +110,18 @@ async def test_a_restart_and_a_replica_know_what_the_log_knows(open_daemon: Open
         assert (await ask(again)).promise["share"] > 0.5  # type: ignore[index]
 
 
+async def test_which_share_of_the_decisions_is_rated_is_read_from_the_log(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(**PROMISE) as daemon:
+        made = [await ask(daemon, i) for i in range(12)]
+        await ask(daemon, cost_weight=0.3)  # outside of the promise
+        await reward(daemon, made[::3])
+        since = daemon.storage.recent.promised_since
+        assert await since("default", made[0].decision_id, 100) == 12
+        assert await since("default", made[9].decision_id, 100) == 3
+        assert await since("default", made[0].decision_id, 5) == 5
+        assert await since("other", made[0].decision_id, 100) == 0
+
+
 async def test_an_objective_of_its_own_stays_outside(open_daemon: OpenDaemon) -> None:
     async with open_daemon(**PROMISE) as daemon:
         for own in ({"cost_weight": 0.3}, {"quality_floor": 0.1}, {"profile": "economy"}):
