@@ -5,13 +5,12 @@ learn and pays ever after, so some of that may be lost beforehand: the allowance
 more than ``ANSWERS`` answers of the baseline are worth. It is a bucket of reward: what an answer of another arm earns
 less than the baseline is predicted to is owed, and the allowance of every rated decision pays it back. So what is
 spent is what was seen to be lost, right or wrong as the predictions of the others are. It is lent once: of what was
-owed at the worst nothing is lent again, since later it would be spent on old errors, not on learning. And it is the
-smaller the fewer decisions are rated, as what is known of a mean: then much of what was seen is luck.
+owed at the worst nothing is lent again, since later it would be spent on old errors, not on learning. A loss that was
+seen stands for those on decisions that nobody rated.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +47,6 @@ class Reserve:
         """
         allowed = (1.0 - keep) * baseline_reward
         lent = min(ALLOWANCES * allowed, ANSWERS * baseline_reward)
-        unit = max(lent * rated_share * math.sqrt(rated_share), 1e-9)  # as much of it on rated decisions uses it up
+        unit = max(lent * rated_share, 1e-9)  # as much of it on rated decisions uses it up
         left = max(1.0 - self.most / unit, 0.0) - PAID_BACK * self.owed / unit
         return allowed + lent * left / SPENT_OVER
