@@ -224,7 +224,7 @@ def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:
 
 def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray, dict[str, list[str | None]]]:
     """Column names without ``id``, values (n, columns) with NaN for empty or non-numeric side data, and answers."""
-    rows = csv.reader(_lines(path))
+    rows = _cells(path)
     names = next(rows, [])
     keep = [i for i, name in enumerate(names) if name != "id"]
     header = [names[i] for i in keep]
@@ -242,6 +242,13 @@ def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray, dict
     if len(values) != n_rows:
         raise InvalidInputError(f"{path.name} has {len(values)} rows, the prompts are {n_rows}.")
     return header, np.array(values, dtype=np.float64).reshape(n_rows, len(header)), texts
+
+
+def _cells(path: Path) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(_lines(path))
+    except csv.Error as error:  # a text of more than 131,072 characters, for one
+        raise InvalidInputError(f"{path.name} cannot be read as CSV: {error}.") from error
 
 
 def _number(cell: str, column: str, line: int) -> float:
