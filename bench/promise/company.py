@@ -56,21 +56,21 @@ _NAMES: Final = ("Anna Schmidt", "Jonas Okafor", "Priya Tanaka", "Miguel Rossi",
 _KEYS: Final = ("name", "email", "priority", "category", "amount", "currency", "due_date", "sentiment")
 
 
-def plan(keep: float, baseline: str, seed: int) -> Plan:
+def plan(keep: float, baseline: str, seed: int, queries: int = QUERIES) -> Plan:
     """The plan of one seed: every seed has queries of its own."""
     options = ReplayOptions(
         directory=Path(NAME), keep=keep, baseline=baseline, feedback=FEEDBACK, order="source", seeds=1
     )
-    rows = np.arange(QUERIES, dtype=np.intp)
-    data = _world(seed)
+    rows = np.arange(queries, dtype=np.intp)
+    data = _world(seed, queries)
     return Plan(options=options, data=data, warmup=rows[:0], scored=rows, penalty=np.zeros(len(data.arms)), price=0.0)
 
 
-def _world(seed: int) -> ReplayData:
+def _world(seed: int, queries: int) -> ReplayData:
     """score : the true quality, which a thumb is drawn from and a judge errs about."""
     rng = random.Random(seed)
     writers, names = _writers(rng), list(_KINDS)
-    kinds = rng.choices(names, [_KINDS[name][0] for name in names], k=QUERIES)
+    kinds = rng.choices(names, [_KINDS[name][0] for name in names], k=queries)
     score = np.array([_KINDS[kind][3] for kind in kinds])
     cost = np.empty_like(score)
     for row, kind in enumerate(kinds):
@@ -89,9 +89,9 @@ def _world(seed: int) -> ReplayData:
         score=score,
         cost_usd=cost,
         category=np.array([names.index(kind) for kind in kinds], dtype=np.intp),
-        split=("",) * QUERIES,
+        split=("",) * queries,
         prices={},
-        features=({},) * QUERIES,
+        features=({},) * queries,
     )
 
 

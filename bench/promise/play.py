@@ -129,12 +129,12 @@ def hindsight(case: Case, keep: float | None = None) -> Hindsight:
     return Hindsight(
         one=single(plan, rows, b),
         coin=mixture(plan, rows, b),
-        by_task=_by_task(plan, b),
+        by_task=by_task(plan, b),
         weight=contextual(plan, rows, b, x),
     )
 
 
-def _by_task(plan: Plan, b: int) -> float:
+def by_task(plan: Plan, b: int) -> float:
     """Cost share where each task has the cheapest arm that keeps the promise on it."""
     data, rows = plan.data, plan.scored
     total, keep = 0.0, plan.options.keep or 1.0

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bench.gateway import servers
 
 from banditd.cli.process import own_daemon
 
@@ -29,6 +30,27 @@ EXAMPLES = [
     for page in PAGES
     for number, (kind, code) in enumerate(_EXAMPLE.findall(page.read_text(encoding="utf-8")))
 ]
+WHOLE = ("ok", "ok-split", "ok-comments")
+BROKEN = ("cut", "eof", "done-early", "finish-error", "error-second", "400")
+# Each model streamed and whole: the text, or the error that the client raised; and no model is called twice by it.
+CALLS = """
+import OpenAI from "openai";
+
+const client = new OpenAI({ baseURL: process.argv[2], apiKey: "any" });
+for (const name of process.argv.slice(3))
+  for (const stream of [true, false]) {
+    const seen = { name, stream, text: "", raised: null };
+    try {
+      const messages = [{ role: "user", content: "Say hello." }];
+      const made = await client.chat.completions.create({ model: `banditd/faults/arm/${name}`, messages, stream });
+      if (stream) for await (const chunk of made) seen.text += chunk.choices[0]?.delta?.content ?? "";
+      else seen.text = made.choices[0].message.content;
+    } catch (error) {
+      seen.raised = error instanceof OpenAI.APIError ? error.message : `not of the library: ${error}`;
+    }
+    console.log(JSON.stringify(seen));
+  }
+"""
 CONFIG: dict[str, Any] = {
     "upstreams": {"echo": {"kind": "echo"}},
     "gateway": {"aliases": {"gpt-5": "banditd/auto"}},
@@ -40,9 +62,16 @@ CONFIG: dict[str, Any] = {
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("recipes")
     config = folder / "echo.yaml"
-    config.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    with own_daemon(database=f"sqlite:///{folder}/recipes.db", config=config) as address:
-        yield address
+    with servers.upstream() as up:
+        faults = {"arms": [{"arm": name, "upstream": "up"} for name in (*WHOLE, *BROKEN)], "breaker_errors": 0}
+        made = {
+            **CONFIG,
+            "upstreams": {**CONFIG["upstreams"], "up": {"base_url": up.base}},
+            "policies": {**CONFIG["policies"], "faults": faults},
+        }
+        config.write_text(yaml.safe_dump(made), encoding="utf-8")
+        with own_daemon(database=f"sqlite:///{folder}/recipes.db", config=config) as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +120,23 @@ def test_an_example_answers_and_is_recorded(
     assert words, "an example asks something"
     assert all(word in done.stdout for word in words), done.stdout  # the echo answers with the question
     assert len(decisions(url)) - before == len(asked)
+
+
+def test_the_npm_client_sees_every_broken_stream(node_folder: Path, url: str) -> None:
+    """What the recipe says of streams: one that ends without an exception is whole."""
+    (node_folder / "calls.mjs").write_text(CALLS, encoding="utf-8")
+    before = len(decisions(url))
+    command = ["node", "calls.mjs", f"{url}/v1", *WHOLE, *BROKEN]
+    done = subprocess.run(command, cwd=node_folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    hello = told[0]["text"]
+    assert hello
+    for one in told:
+        assert one["raised"] is not None or one["text"] == hello, one  # never a short answer that looks whole
+        assert not (one["raised"] or "").startswith("not of the library"), one
+    assert {one["name"] for one in told if one["raised"] is not None and one["stream"]} == set(BROKEN)
+    assert len(decisions(url)) - before == len(told)  # it was told not to try again
 
 
 def test_there_is_an_example_of_every_kind() -> None:

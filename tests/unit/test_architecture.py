@@ -59,6 +59,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "replay": {"numpy", "rich", "matplotlib"},
     "simulate": {"xllamacpp"},
     "setup": {"aiohttp", "yaml"},
+    "scores": {"aiohttp"},
     "agents": {"mcp", "mcp_types", "pydantic"},
     "cli": {"click", "rich", "yaml"},
     "client": {"aiohttp"},

@@ -138,7 +138,7 @@ async def test_a_prompt_template_is_found_and_has_one_column_on_every_replica(op
     found = {"context_tags": [PROMPT_TEMPLATE]}
 
     async def ask(daemon: Daemon, template: str | None, **query: object) -> Decision:
-        asked = Query(text="What is this?", template=template, **query)  # type: ignore[arg-type]
+        asked = Query(text="What is this?", template=lambda: template, **query)  # type: ignore[arg-type]
         return await daemon.services.routing.route(asked)
 
     def column(daemon: Daemon, decision: Decision) -> list[int]:

@@ -21,6 +21,7 @@ from banditd.cli.correct_budget import correct_budget
 from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
 from banditd.cli.fit_prior import fit_prior
+from banditd.cli.import_scores import import_scores
 from banditd.cli.look import decision, stats
 from banditd.cli.mcp import mcp
 from banditd.cli.own_models import init, models
@@ -48,7 +49,8 @@ def commands() -> None:
 
 for command in (
     init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
-    fit_prior, encoder, rebuild, apply, correct_budget, backup, restore, copy_database, export, keys, mcp, completion,
+    fit_prior, encoder, rebuild, apply, correct_budget, backup, restore, copy_database, export, import_scores, keys,
+    mcp, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

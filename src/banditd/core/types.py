@@ -8,7 +8,7 @@ on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, get_args
@@ -207,9 +207,9 @@ class Query:
     profile : named set of objectives; the query's own come first. key_name : of the API key that asked. request_key :
     with it the query, sent again, is answered with the same decision. reference : as in ``Decision``. turn : of a
     conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
-    outline of its system prompt and tools (``features/outline.py``). upstreams : only arms behind one of these may
-    answer; a name that stands for a text may not, for that reason. None: any arm. pinned : the query itself names
-    its arm, the only one of ``candidates``.
+    reads the outline of its system prompt and tools (``features/outline.py``). upstreams : only arms behind one of
+    these may answer; a name that stands for a text may not, for that reason. None: any arm. pinned : the query itself
+    names its arm, the only one of ``candidates``.
     """
 
     policy: str = DEFAULT_POLICY
@@ -241,7 +241,7 @@ class Query:
     request_key: RequestKey | None = None
     reference: str | None = None
     turn: Turn | None = None
-    template: str | None = None
+    template: Callable[[], str | None] | None = None
 
     @property
     def session_key(self) -> str | None:

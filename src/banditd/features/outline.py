@@ -16,7 +16,7 @@ PROMPT_TEMPLATE: Final = "prompt_template"  # the context tag whose values are f
 OPENING_CHARS: Final = 256
 MAX_TOOLS: Final = 64
 MAX_TOOL_CHARS: Final = 128
-_DIGITS: Final = re.compile(r"\d+")
+_DIGITS: Final = re.compile("[0-9]+")
 
 
 def outline(instructions: Iterable[str], tools: Iterable[str]) -> str | None:
@@ -35,8 +35,8 @@ def outline(instructions: Iterable[str], tools: Iterable[str]) -> str | None:
     """
     opening = ""
     for text in instructions:
-        opening += text[: 4 * OPENING_CHARS] + " "
-        if len(opening) >= 4 * OPENING_CHARS:
+        opening += text[: 2 * OPENING_CHARS] + " "
+        if len(opening) >= 2 * OPENING_CHARS:
             break
     opening = _DIGITS.sub("0", " ".join(opening.split()))[:OPENING_CHARS].rstrip()
     names = sorted({name[:MAX_TOOL_CHARS] for name in islice(tools, MAX_TOOLS)})

@@ -133,8 +133,11 @@ class PolicyRuntime:
     def name_template(self, query: Query) -> None:
         """Give the query its prompt template as a tag, where that is a context tag and the caller names none."""
         names = self.template_names
-        if names is not None and query.template is not None and PROMPT_TEMPLATE not in query.tags:
-            query.tags = {**query.tags, PROMPT_TEMPLATE: names.name(query.template)}
+        if names is None or query.template is None or PROMPT_TEMPLATE in query.tags:
+            return
+        outline = query.template()
+        if outline is not None:
+            query.tags = {**query.tags, PROMPT_TEMPLATE: names.name(outline)}
 
     def described(self, query: Query, embedding: FloatArray | None) -> Described:
         """What the features of a query are made of; ``embedding`` None: of its text alone (degraded)."""

@@ -136,8 +136,7 @@ class RoutingService:
         runtime = runtime_of(self._runtimes, query.policy)
         check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
-        if query.template is not None:
-            runtime.name_template(query)
+        runtime.name_template(query)
         embedding, degraded = await self._embed(query)
         prepared = Prepared(
             runtime=runtime,

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench.promise import company, tables
+from bench.promise import company, tables, tagged
 from bench.promise.cases import COMPANY, POOLS, cases
 from bench.promise.musts import musts
-from bench.promise.play import Figures, Hindsight
+from bench.promise.play import Figures, Hindsight, by_task
+
+from banditd.replay.promise import baseline_arm, mixture
 
 
 def figures(**given: object) -> Figures:
@@ -68,3 +70,15 @@ def test_the_company_has_its_own_rewards_and_every_pool_all_of_them() -> None:
     assert len(found) == len(set(found)) == 2 + 8 * len(POOLS)
     heads = tables.sheets({found[0]: [figures()]}, {found[0]: HINDSIGHT}, [], {})[0]
     assert all(len(row) == len(heads[1]) for row in heads[2])
+
+
+def test_the_best_table_by_task_is_no_dearer_than_a_coin_or_a_rule_at_the_same_quality() -> None:
+    plan = company.plan(0.95, "dearest", 0, queries=300)
+    rows, b = plan.scored, baseline_arm(plan)
+    coin = mixture(plan, rows, b)
+    assert coin is not None
+    costs = [tagged.table_cost(plan, rows, quality) for quality in (0.8, 0.95, 1.0, 1.5)]
+    assert costs == sorted(costs)
+    assert costs[1] < min(coin, by_task(plan, b))
+    assert costs[2] < 1.0  # one task has an arm as good as the dearest
+    assert costs[3] == pytest.approx(costs[2], abs=0.03)  # no table earns more than the best arm of every task

@@ -178,6 +178,6 @@ def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_
         reference=options.reference or None,
         new_session_arm=options.new_session_arm,
         tags=stated_tags(options.tags or {}),
-        template=outline_of_body(requested.body),
+        template=partial(outline_of_body, requested.body),
         pinned=named.arm is not None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import Final
@@ -131,7 +132,7 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         new_session_arm=requested.new_session_arm,
         reference=requested.reference or None,
         tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
-        template=outline_of_messages(requested.messages, tools),
+        template=partial(outline_of_messages, requested.messages, tools),
         dry_run=requested.dry_run,
         explain=requested.explain,
         defer_activation=requested.defer_activation,

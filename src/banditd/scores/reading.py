@@ -1,0 +1,76 @@
+"""Scores of files: CSV, and what Open WebUI exports."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from banditd.core.errors import InvalidInputError
+from banditd.scores.posting import Score
+
+_TEXTS: Final = ("decision_id", "reference", "thumb", "metric", "source", "arm", "idempotency_key")
+COLUMNS: Final = (*_TEXTS, "value")
+"""What a column may be called; any other one is kept beside the reward (``metadata``)."""
+
+
+def read_csv(path: Path, *, source: str) -> Iterator[Score]:
+    """The rows of a CSV file with a heading; an empty cell is a field left out. ``source`` is of rows that name none.
+
+    Raises InvalidInputError : no such file, no heading that names decisions and values, a value that is no number.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            _check_heading(path, reader.fieldnames or ())
+            for row in reader:
+                yield Score(f"line {reader.line_num}", _reward(row, source, f"{path}, line {reader.line_num}"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(f"{path} cannot be read as CSV: {error}") from error
+
+
+def _check_heading(path: Path, names: Any) -> None:
+    given = set(names)
+    if not given & {"decision_id", "reference"} or not given & {"value", "thumb"}:
+        raise InvalidInputError(
+            f"the first line of {path} must name decision_id or reference, and value or thumb; it has "
+            f"{', '.join(names) or 'nothing'}"
+        )
+
+
+def _reward(row: Mapping[str | None, Any], source: str, where: str) -> dict[str, Any]:
+    cells = {name: str(cell).strip() for name, cell in row.items() if name is not None and isinstance(cell, str)}
+    reward: dict[str, Any] = {"source": source} | {name: cells[name] for name in _TEXTS if cells.get(name)}
+    if value := cells.get("value"):
+        try:
+            reward["value"] = float(value)
+        except ValueError:
+            reward["value"] = math.nan
+        if not math.isfinite(reward["value"]):
+            raise InvalidInputError(f"{where}: {value!r} is no number")
+    beside = {name: cell for name, cell in cells.items() if name not in COLUMNS and cell}
+    return reward | ({"metadata": beside} if beside else {})
+
+
+def read_open_webui(path: Path) -> Iterator[Score]:
+    """Thumbs of Open WebUI's export of feedback (Admin Panel, Evaluations, Feedbacks): references are message ids.
+
+    Feedback without a thumb or a message is left out. Raises InvalidInputError : it is no such export.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise InvalidInputError(f"{path} must hold a list of feedback, as Open WebUI exports it")
+    for number, row in enumerate(rows, start=1):
+        data, meta = (row.get(part) if isinstance(row, dict) else None for part in ("data", "meta"))
+        if not isinstance(data, dict) or not isinstance(meta, dict):
+            continue
+        rating, message = data.get("rating"), meta.get("message_id")
+        if isinstance(message, str) and message and rating in {1, -1, "1", "-1"}:
+            thumb = "up" if int(rating) > 0 else "down"
+            yield Score(f"feedback {number}", {"reference": message, "thumb": thumb, "source": "human"})

@@ -1,0 +1,194 @@
+"""``banditd import``: scores of files and of Langfuse's API (its public form) become rewards, counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+from tests.client.conftest import LiveDaemon
+
+from banditd.cli import commands
+from banditd.client import Client
+from banditd.core.errors import InvalidInputError, UnavailableError
+from banditd.scores.langfuse import reward_of
+
+SECRET = "sk-lf-1"
+
+
+def run(daemon: LiveDaemon, *arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["import", *arguments, "--url", daemon.url])
+
+
+def rewards_of(daemon: LiveDaemon, decision_id: str) -> list[tuple[Any, ...]]:
+    with Client(daemon.url) as client:
+        found = client.call("GET", f"/v1/decisions/{decision_id}")
+    return [(row["source"], row["metric"], row["reward"], row["revision"]) for row in found["rewards"]]
+
+
+def route(daemon: LiveDaemon, reference: str | None = None) -> str:
+    with Client(daemon.url) as client:
+        options = {} if reference is None else {"reference": reference}
+        return client.route("hello", **options).decision_id
+
+
+def test_rows_of_a_csv_file_count_once(daemon: LiveDaemon, tmp_path: Path) -> None:
+    first, second = route(daemon), route(daemon, "ticket-7")
+    scores = tmp_path / "scores.csv"
+    scores.write_text(
+        f"\ufeffdecision_id,reference,value,thumb,metric,reviewer\n{first},,0.25,,accuracy,ann\n,ticket-7,,up,,\n",
+        encoding="utf-8",
+    )
+    done = run(daemon, "csv", str(scores), "--source", "judge")
+    assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "2 new")
+    again = run(daemon, "csv", str(scores), "--source", "judge", "--json")
+    assert json.loads(again.output) == {"new": 0, "known": 2, "unknown": 0, "refused": 0, "failures": []}
+    assert rewards_of(daemon, first) == [("judge", "accuracy", 0.25, 0)]
+    assert rewards_of(daemon, second) == [("judge", "quality", 1.0, 0)]
+    scores.write_text(f"decision_id,value,metric,source\n{first},0.5,accuracy,judge\n", encoding="utf-8")
+    assert run(daemon, "csv", str(scores)).exit_code == 0
+    assert rewards_of(daemon, first)[-1] == ("judge", "accuracy", 0.5, 1)  # a correction
+
+
+def test_what_is_wrong_in_a_row_is_named_and_the_others_count(daemon: LiveDaemon, tmp_path: Path) -> None:
+    decisions = [route(daemon) for _ in range(3)]
+    scores = tmp_path / "scores.csv"
+    rows = [f"{decisions[0]},0.5", f"{decisions[1]},7", "01890a5d-ac96-774b-bcce-b302099a8057,1", f"{decisions[2]},"]
+    scores.write_text("decision_id,value\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    done = run(daemon, "csv", str(scores), "--json")
+    report = json.loads(done.output)
+    assert done.exit_code == 1
+    assert {name: report[name] for name in ("new", "unknown", "refused")} == {"new": 1, "unknown": 1, "refused": 2}
+    assert {failure["origin"] for failure in report["failures"]} == {"line 3", "line 4", "line 5"}
+    assert [value for _, _, value, _ in rewards_of(daemon, decisions[0])] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("id,score\n1,2\n", "must name decision_id or reference"),
+        ("", "it has nothing"),
+        ("decision_id,value\nx,good\n", "line 2: 'good' is no number"),
+        ("decision_id,value\nx,nan\n", "is no number"),
+    ],
+)
+def test_a_file_that_is_no_list_of_scores_says_why(
+    daemon: LiveDaemon, tmp_path: Path, content: str, says: str
+) -> None:
+    (tmp_path / "scores.csv").write_text(content, encoding="utf-8")
+    refused = run(daemon, "csv", str(tmp_path / "scores.csv"))
+    assert isinstance(refused.exception, InvalidInputError)
+    assert says in str(refused.exception)
+
+
+def test_thumbs_of_open_webui_find_their_message(daemon: LiveDaemon, tmp_path: Path) -> None:
+    decision = route(daemon, "message-1")
+    rows = [
+        {
+            "id": "f1",
+            "type": "rating",
+            "data": {"rating": -1, "model_id": "auto"},
+            "meta": {"message_id": "message-1"},
+        },
+        {"id": "f2", "type": "rating", "data": {"rating": 1}, "meta": {"message_id": "of-another-model"}},
+        {"id": "f3", "type": "rating", "data": {"rating": None}, "meta": {"message_id": "message-1"}},
+        {"id": "f4", "data": None, "meta": None},
+    ]
+    export = tmp_path / "feedback.json"
+    export.write_text(json.dumps(rows), encoding="utf-8")
+    done = run(daemon, "open-webui", str(export))
+    assert done.exit_code == 0
+    assert "1 new, 0 known before, 1 of no decision here, 0 refused" in done.output
+    assert rewards_of(daemon, decision) == [("human", "quality", 0.0, 0)]
+
+
+def score(number: int, value: object, **fields: Any) -> dict[str, Any]:
+    """A score in the form of Langfuse's API, with its subject."""
+    return {
+        "id": f"s{number}", "projectId": "p", "name": "helpfulness", "value": value, "dataType": "NUMERIC",
+        "source": "EVAL", "timestamp": "2026-01-01T00:00:00Z", "environment": "default",
+        "createdAt": "2026-01-01T00:00:00Z", "updatedAt": f"2026-01-01T00:00:0{number}Z",
+        "subject": {"kind": "trace", "id": "trace-1"}, **fields,
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def langfuse(pages: list[list[dict[str, Any]]], status: int = 200) -> AsyncIterator[tuple[str, list[Any]]]:
+    """Its scores API: pages by cursor, behind basic authentication."""
+    queries: list[Any] = []
+
+    async def scores(request: web.Request) -> web.Response:
+        queries.append(dict(request.query))
+        expected = "Basic " + base64.b64encode(b"pk-lf-1:sk-lf-1").decode()
+        if request.headers.get("Authorization") != expected or status != 200:
+            return web.json_response({"message": "no"}, status=401 if status == 200 else status)
+        page = int(request.query.get("cursor", "0"))
+        meta = {"limit": 100} | ({"cursor": str(page + 1)} if page + 1 < len(pages) else {})
+        return web.json_response({"data": pages[page], "meta": meta})
+
+    app = web.Application()
+    app.router.add_get("/api/public/v3/scores", scores)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield "http://127.0.0.1:{1}".format(*runner.addresses[0]), queries
+    finally:
+        await runner.cleanup()
+
+
+async def import_langfuse(daemon: LiveDaemon, url: str, *more: str, secret: str = SECRET) -> Result:
+    keys = ("--langfuse-url", url, "--public-key", "pk-lf-1", "--secret-key", secret)
+    return await asyncio.to_thread(run, daemon, "langfuse", *keys, *more)
+
+
+async def test_scores_of_langfuse_reward_their_trace_and_follow_its_changes(daemon: LiveDaemon) -> None:
+    decision = await asyncio.to_thread(route, daemon, "trace-1")
+    pages = [
+        [score(1, 0.25), score(2, "good", dataType="CATEGORICAL")],
+        [
+            score(3, 0.75),  # of the same name on the same trace: the newest counts
+            score(4, True, dataType="BOOLEAN", name="is correct?", source="ANNOTATION",
+                  subject={"kind": "observation", "id": "o", "traceId": "trace-1"}),
+            score(5, 1.0, subject={"kind": "session", "id": "trace-1"}),
+            score(6, 1.0, subject={"kind": "trace", "id": "of-another-program"}),
+        ],
+    ]  # fmt: skip
+    async with langfuse(pages) as (url, queries):
+        done = await import_langfuse(daemon, url, "--score", "helpfulness")
+        assert done.exit_code == 0, done.output
+        assert "2 new, 0 known before, 1 of no decision here, 0 refused" in done.output
+        assert [query.get("cursor") for query in queries] == [None, "1"]
+        assert (queries[0]["fields"], queries[0]["name"]) == ("subject", "helpfulness")
+        again = await import_langfuse(daemon, url, "--json")
+        assert json.loads(again.output)["known"] == 2
+        pages[1][0]["value"] = 0.5
+        await import_langfuse(daemon, url)
+    found = await asyncio.to_thread(rewards_of, daemon, decision)
+    assert sorted(found) == [
+        ("human", "is-correct-", 1.0, 0), ("judge", "helpfulness", 0.5, 1), ("judge", "helpfulness", 0.75, 0),
+    ]  # fmt: skip
+
+
+async def test_langfuse_that_refuses_or_fails_is_named(daemon: LiveDaemon) -> None:
+    async with langfuse([[]]) as (url, _):
+        refused = await import_langfuse(daemon, url, secret="sk-lf-wrong")
+        assert isinstance(refused.exception, InvalidInputError)
+        assert "keys" in str(refused.exception)
+        assert "sk-lf-wrong" not in refused.output + str(refused.exception)
+    async with langfuse([[]], status=503) as (url, _):
+        assert isinstance((await import_langfuse(daemon, url)).exception, UnavailableError)
+
+
+@pytest.mark.parametrize(
+    "subject", [None, {}, {"kind": "observation", "id": "o"}, {"kind": "trace", "id": 7}, "trace"]
+)
+def test_a_score_of_no_trace_is_no_reward(subject: object) -> None:
+    assert reward_of(score(1, 1.0, subject=subject)) is None
