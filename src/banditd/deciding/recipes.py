@@ -217,32 +217,18 @@ def _joined(
 
 
 class SettlingRates:
-    """How often members leave a query open, and what such queries cost; learned from plays, owned by one learner.
+    """How often the members of each stage leave a query open, learned from plays; mutable, owned by one learner.
 
-    A stage is its members: recipes that ask the same two models teach each other. Queries on which models differ are
-    the harder ones, and longer answers cost more: what a recipe calls there costs more than on the mean query.
+    A stage is its members: recipes that ask the same two models teach each other.
     """
 
     def __init__(self) -> None:
         self._reached: dict[Stage, float] = {}
         self._unsettled: dict[Stage, float] = {}
-        self._further: dict[str, tuple[float, float]] = {}  # plays that went on, sum of cost / expected cost
 
     def observe(self, stage: Stage, *, unsettled: bool) -> None:
         self._reached[stage] = self._reached.get(stage, 0.0) + 1.0
         self._unsettled[stage] = self._unsettled.get(stage, 0.0) + unsettled
-
-    def observe_further(self, recipe: str, *, cost_usd: float, expected_usd: float) -> None:
-        """What the calls that not every play makes have cost, and what these models cost on the mean query, > 0."""
-        plays, ratios = self._further.get(recipe, (0.0, 0.0))
-        self._further[recipe] = plays + 1.0, ratios + cost_usd / expected_usd
-
-    def costliness(self, recipe: str) -> float:
-        """Cost of a recipe's further calls as a multiple of what they cost on the mean query."""
-        all_plays, all_ratios = (sum(one[i] for one in self._further.values()) for i in (0, 1))
-        common = (ASSUMPTION_WORTH + all_ratios) / (ASSUMPTION_WORTH + all_plays)
-        plays, ratios = self._further.get(recipe, (0.0, 0.0))
-        return (ASSUMPTION_WORTH * common + ratios) / (ASSUMPTION_WORTH + plays)
 
     def unsettled(self, stage: Stage) -> float:
         """Expected share in [0, 1] of the queries that the members leave open."""
@@ -266,14 +252,6 @@ def expected_calls(recipes: Sequence[Recipe], models: Sequence[str], rates: Sett
             total += rates.unsettled(recipe.stage) * calls[recipe.otherwise]
         calls[recipe.arm] = np.minimum(total, 1.0)  # a model's answer is asked for once
     return np.array([calls[recipe.arm] for recipe in recipes]).reshape(len(recipes), len(models))
-
-
-def weighted_calls(recipes: Sequence[Recipe], models: Sequence[str], rates: SettlingRates) -> FloatArray:
-    """``expected_calls``, weighted by ``costliness`` where not every play makes them; the same shape."""
-    calls = expected_calls(recipes, models, rates)
-    costliness = np.array([rates.costliness(recipe.arm) for recipe in recipes])
-    weighted: FloatArray = np.where(calls < 1.0, calls * costliness[:, None], calls)
-    return weighted
 
 
 def expected_price(calls: FloatArray, prices: Sequence[Price]) -> Price:

@@ -126,8 +126,8 @@ def with_recipes(data: ReplayData, wanted: str, kind: AnswerKind | None = None) 
     except ConfigurationError as error:
         raise InvalidInputError(str(error), field="/recipes") from error
     same = same_answers(signals or Signals(values={}, texts={}), models, kind)
-    arms = RecipeArms.of(recipes, models, same, data.cost_usd)
-    score, cost_usd = arms.columns(data.score)
+    arms = RecipeArms.of(recipes, models, same)
+    score, cost_usd = arms.columns(data.score, data.cost_usd)
     return replace(
         data,
         arms=(*models, *(recipe.arm for recipe in recipes)),

@@ -88,16 +88,11 @@ class Tariff:
         """The same of models, and recipes of them."""
         if recipes is None:
             return self
-        return replace(self, prices=(*self.prices, *RecipePrices(recipes, self.prices, None).prices), recipes=recipes)
+        return replace(self, prices=(*self.prices, *RecipePrices(recipes, self.prices).prices), recipes=recipes)
 
     def recipe_prices(self) -> RecipePrices | None:
         """What recipes cost, to be learned by one run."""
-        if self.recipes is None:
-            return None
-        models = self.prices[: len(self.recipes.models)]
-        by_length = any(price.usd_per_mtok_in or price.usd_per_mtok_out for price in models)
-        mean_usd = None if by_length else np.array([price.usd_per_request for price in models])
-        return RecipePrices(self.recipes, models, mean_usd)
+        return None if self.recipes is None else RecipePrices(self.recipes, self.prices[: len(self.recipes.models)])
 
     def like(self, arm: str) -> str | None:
         """The model that a recipe's rewards are expected to be like; None for a model."""

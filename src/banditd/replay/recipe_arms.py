@@ -9,16 +9,7 @@ from typing import Final
 import numpy as np
 
 from banditd.core.types import BoolArray, FloatArray, IntArray, Price
-from banditd.deciding.recipes import (
-    Played,
-    Recipe,
-    SettlingRates,
-    expected_calls,
-    expected_price,
-    last_model,
-    play,
-    weighted_calls,
-)
+from banditd.deciding.recipes import Played, Recipe, SettlingRates, expected_calls, expected_price, last_model, play
 
 NOTICED: Final = 0.005  # of a call: what prices follow from is not made anew for less
 
@@ -28,36 +19,29 @@ class RecipeArms:
     """Recipes, and what becomes of each on every row.
 
     models : names; the first arms of the data. recipes : in order; the arms behind the models. played : of each.
-    cost_usd : of the models, float64 (n, n_models).
     """
 
     models: tuple[str, ...]
     recipes: tuple[Recipe, ...]
     played: tuple[Played, ...]
-    cost_usd: FloatArray
 
     @classmethod
-    def of(
-        cls, recipes: Sequence[Recipe], models: Sequence[str], same: BoolArray, cost_usd: FloatArray
-    ) -> RecipeArms:
+    def of(cls, recipes: Sequence[Recipe], models: Sequence[str], same: BoolArray) -> RecipeArms:
         """Play them once. recipes : in order. same : see ``deciding.recipes.play``."""
         played = play(recipes, models, same)
         return cls(
-            models=tuple(models),
-            recipes=tuple(recipes),
-            played=tuple(played[recipe.arm] for recipe in recipes),
-            cost_usd=cost_usd,
+            models=tuple(models), recipes=tuple(recipes), played=tuple(played[recipe.arm] for recipe in recipes)
         )
 
     def take(self, rows: IntArray) -> RecipeArms:
         """On these rows alone."""
-        return replace(self, played=tuple(one.take(rows) for one in self.played), cost_usd=self.cost_usd[rows])
+        return replace(self, played=tuple(one.take(rows) for one in self.played))
 
-    def columns(self, score: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Scores and costs of the recipes, float64 (n, n_recipes) each, from the models' scores, (n, n_models)."""
+    def columns(self, score: FloatArray, cost_usd: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Scores and costs of the recipes, float64 (n, n_recipes) each, from those of the models, (n, n_models)."""
         rows = np.arange(score.shape[0])
         scores = np.column_stack([score[rows, one.answered] for one in self.played])
-        costs = np.column_stack([np.where(one.called, self.cost_usd, 0.0).sum(axis=1) for one in self.played])
+        costs = np.column_stack([np.where(one.called, cost_usd, 0.0).sum(axis=1) for one in self.played])
         return scores, costs
 
     def like(self) -> Mapping[str, str]:
@@ -66,19 +50,16 @@ class RecipeArms:
 
 
 class RecipePrices:
-    """What recipes are expected to cost, while plays tell how often their members settle a query, and what if not.
+    """What recipes are expected to cost, while plays tell how often their members settle a query.
 
-    prices : of the models, in their order. mean_usd : what a call of each costs in the mean, float64 (n_models,), or
-    None where lengths of answers are learned otherwise (``budget.amounts``).
+    prices : of the models, in their order.
     """
 
-    def __init__(self, arms: RecipeArms, prices: Sequence[Price], mean_usd: FloatArray | None) -> None:
+    def __init__(self, arms: RecipeArms, prices: Sequence[Price]) -> None:
         self._arms = arms
-        self._mean_usd = mean_usd
         self._rates = SettlingRates()
         self._models = tuple(prices)
-        self._calls = weighted_calls(arms.recipes, arms.models, self._rates)
-        self._further = expected_calls(arms.recipes, arms.models, self._rates) < 1.0
+        self._calls = expected_calls(arms.recipes, arms.models, self._rates)
         self.prices = self._priced()
 
     def observe(self, arm: int, row: int) -> bool:
@@ -90,19 +71,12 @@ class RecipePrices:
         for stage, reached in played.reached.items():
             if reached[row]:
                 self._rates.observe(stage, unsettled=bool(played.unsettled[stage][row]))
-        self._observe_costs(place, played.called[row] & self._further[place], row)
-        calls = weighted_calls(self._arms.recipes, self._arms.models, self._rates)
+        calls = expected_calls(self._arms.recipes, self._arms.models, self._rates)
         if np.abs(calls - self._calls).max() <= NOTICED:
             return False
         self._calls = calls
         self.prices = self._priced()
         return True
-
-    def _observe_costs(self, place: int, further: BoolArray, row: int) -> None:
-        if self._mean_usd is None or not (expected_usd := float(self._mean_usd[further].sum())) > 0.0:
-            return
-        cost_usd = float(self._arms.cost_usd[row, further].sum())
-        self._rates.observe_further(self._arms.recipes[place].arm, cost_usd=cost_usd, expected_usd=expected_usd)
 
     def _priced(self) -> list[Price]:
         return [expected_price(of_models, self._models) for of_models in self._calls]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from tests.unit.replay.conftest import WriteFolder
 from banditd.cli import commands
 from banditd.core.errors import InvalidInputError
 from banditd.replay import ReplayOptions, make_plan, recipe_table, run
-from banditd.replay.prices import Tariff
+from banditd.replay.recipe_arms import RecipePrices
 from banditd.replay.recipe_report import routed
 from banditd.replay.signals import AnswerKind
 
@@ -62,27 +61,11 @@ def test_costs_of_recipes_are_learned_from_plays_and_are_not_told(exam: Path) ->
     tariff = plan.tariff()
     assert tariff.prices[3].usd_per_request == pytest.approx(0.05 + 0.5 * 1.0)
     assert tariff.recipes is not None
-    learned = tariff.recipe_prices()
-    assert learned is not None
+    learned = RecipePrices(tariff.recipes, tariff.prices[:3])
     assert not learned.observe(2, 0)  # a model teaches nothing of it
     for row in range(ROWS):
         learned.observe(3, row)
     assert learned.prices[0].usd_per_request == pytest.approx(plan.data.cost_usd[:, 3].mean(), abs=0.02)
-
-
-def test_a_recipe_learns_that_queries_on_which_models_differ_cost_more(exam: Path) -> None:
-    recipes = make_plan(ReplayOptions(directory=exam, recipes=DUO)).data.recipes
-    assert recipes is not None
-    hard = recipes.played[0].called[:, 2]
-    longer = replace(recipes, cost_usd=np.where(hard[:, None], [0.02, 0.03, 2.0], [0.02, 0.03, 0.5]))
-    tariff = Tariff.of_means(longer.cost_usd.mean(axis=0), ROWS).with_recipes(longer)
-    learned = tariff.recipe_prices()
-    assert learned is not None
-    for row in range(ROWS):
-        learned.observe(3, row)
-    truth = 0.05 + 2.0 * hard.mean()
-    assert learned.prices[0].usd_per_request == pytest.approx(truth, rel=0.03)
-    assert longer.cost_usd[:, 2].mean() * hard.mean() < 0.6 * truth  # what the rate alone would say
 
 
 def test_the_learner_finds_the_recipe_and_the_report_says_what_for(exam: Path) -> None:
