@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from banditd.obs.metrics import Metrics
 from banditd.settings import ServerSettings, load_settings
+from banditd.web.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -179,6 +181,56 @@ def test_compose_files_configure_what_the_daemon_knows(name: str, monkeypatch: p
         for volume in service["volumes"]:
             source = volume.split(":")[0]
             assert source in content["volumes"] or (DEPLOY / source).exists(), source
+
+
+def manifests() -> list[dict[str, Any]]:
+    folder = DEPLOY / "kubernetes"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert {path.name for path in folder.glob("*.yaml")} == {
+        "kustomization.yaml", *listed["resources"], *listed["configMapGenerator"][0]["files"]
+    }  # fmt: skip
+    return [yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in listed["resources"]]
+
+
+def test_kubernetes_takes_the_manifests_and_they_name_each_other() -> None:
+    found = {manifest["kind"]: manifest for manifest in manifests()}
+    for manifest in found.values():
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    deployment, service = found["Deployment"]["spec"], found["Service"]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"] == service["selector"] == labels
+    assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    listed = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text(encoding="utf-8"))
+    pod = deployment["template"]["spec"]
+    assert [image["name"] for image in listed["images"]] == [pod["containers"][0]["image"]]
+    assert pod["volumes"][0]["configMap"]["name"] == listed["configMapGenerator"][0]["name"]
+
+
+def test_the_pods_of_kubernetes_are_configured_as_the_daemon_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    [deployment] = [manifest for manifest in manifests() if manifest["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], variable.get("value", "postgresql://banditd:secret@database/banditd"))
+    settings = load_settings(DEPLOY / "kubernetes" / "config.yaml")
+    server = settings.server
+    assert container["ports"][0]["containerPort"] == server.port
+    assert pod["terminationGracePeriodSeconds"] > server.drain_s + server.shutdown_timeout_s
+    assert server.allowed_hosts == ("banditd",)
+    routes = {route.path for route in ROUTES}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] in routes
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = (DEPLOY / "banditd.service").read_text(encoding="utf-8")
+    assert int(re.search(r"TimeoutStopSec=(\d+)", text)[1]) > ServerSettings().shutdown_timeout_s
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed here")
+    unit = tmp_path / "banditd.service"
+    unit.write_text(text.replace("/opt/banditd/bin/banditd", sys.executable), encoding="utf-8")
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "banditd.service" in line]) == (0, [])
 
 
 def test_prometheus_scrapes_the_daemon_and_loads_the_rules() -> None:

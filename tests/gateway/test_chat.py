@@ -17,6 +17,8 @@ from openai import AsyncOpenAI
 from tests.gateway.conftest import Serve, Served, arm
 from tests.gateway.test_faults import settled
 
+from banditd.storage.engine import Database
+
 ASKED: Any = [{"role": "user", "content": "Say hello."}]
 
 
@@ -40,6 +42,35 @@ async def test_one_line_of_an_application_changes(serve: Serve, faulty: Faulty) 
         assert usage["finish_reason"] == "stop"
         assert usage["cost_usd"] == pytest.approx((11 * 100 + 5 * 1000) / 1e6)
     assert faulty.calls[0].body == {"model": "ok", "messages": ASKED}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_one_commit_stands_before_a_call_and_its_settlement_behind_it(
+    serve: Serve, faulty: Faulty, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    happened: list[str] = []
+    commit = Database._commit
+
+    def noted(self: Database, group: Any) -> Any:
+        answers = commit(self, group)
+        written = [item.handler.__qualname__ for item in group]
+        happened.extend(name for name in written if name in {"SqlDecisionLog._append", "UsageLog._report"})
+        return answers
+
+    class Book(list[Any]):
+        def append(self, call: Any) -> None:
+            happened.append("call")
+            super().append(call)
+
+    monkeypatch.setattr(Database, "_commit", noted)
+    faulty.calls = Book()
+    async with serve("401@a", "ok") as served, client(served) as ai:
+        answer = await ai.chat.completions.create(model="banditd/auto", messages=ASKED, stream=stream)
+        if stream:
+            async for _ in answer:
+                pass
+        await settled(served)
+    assert happened == ["SqlDecisionLog._append", "call", "call", "UsageLog._report"]
 
 
 @pytest.mark.parametrize("usage", [None, False, True])

@@ -53,6 +53,10 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
             from banditd.daemon.prior_file import read_prior
 
             read_prior(section.prior_file)
+        if section.tier_table is not None:
+            from banditd.daemon.tier_table import read_tier_table
+
+            read_tier_table(section.tier_table)
     for name, section in settings.policies.items():
         if section.prices_file is not None:
             try:

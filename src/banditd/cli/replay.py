@@ -26,7 +26,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR|FILE.csv", type=click.Path(path_type=Path))
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
 @click.option("--split", help="Only rows with this label 'split'.")
 @click.option("--warmup-split", help="Rows of this split are played first and not scored.")
@@ -105,6 +105,10 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     help="Count it as N rewards over all arms; default: those it was made from, at most 1164.",
 )  # fmt: skip
 @click.option(
+    "--tier-table", metavar="FILE",
+    help="Guess the arms' quality by name from this table (as_of, models: [{model, tier}]), or from the shipped one.",
+)  # fmt: skip
+@click.option(
     "--save-prior", type=click.Path(dir_okay=False, path_type=Path),
     help="Write what seed 0 has learned at its end as a prior file.",
 )  # fmt: skip
@@ -147,8 +151,11 @@ def replay(
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
 
+    Or of one CSV file: a column prompt, a column of scores in [0, 1] for every model, labels such as category.
+
     \b
     Examples:
+      banditd replay scores.csv --keep 0.95 --baseline gpt-5.2 --seeds 3
       banditd replay ../shared/data/ulab_nim9 --seeds 4
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
@@ -159,7 +166,7 @@ def replay(
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
     """
     _check(url, save_prior, given)
-    from banditd.replay import off_policy_table, recipe_table, report_table
+    from banditd.replay import off_policy_table, promise_words, recipe_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
@@ -183,6 +190,8 @@ def replay(
     if json_file is not None:
         report.write_json(Path(json_file))
     console().print(report_table(report))
+    if (words := promise_words(report)) is not None:
+        click.echo(words)
     if (recipes := recipe_table(report)) is not None:
         console().print(recipes)
     if off_policy:
@@ -197,6 +206,8 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
         raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
     if url is not None and given["recipes"]:
         raise click.UsageError("--recipes are played in process; a daemon at --url has no recipes")
+    if url is not None and given["tier_table"]:
+        raise click.UsageError("a daemon at --url has a tier table of its own (policies.NAME.tier_table)")
     if url is not None and given["feedback"]:
         raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
     if url is not None and (given["prior"] or save_prior):
@@ -232,9 +243,11 @@ def _options(
     context_tags: str,
     step: str | None,
     answers: str | None,
+    tier_table: str | None,
     **given: Any,
 ) -> ReplayOptions:
     from banditd.daemon.prior_file import read_prior
+    from banditd.daemon.tier_table import read_tier_table
     from banditd.replay import AnswerKind, FeedbackSource, ReplayOptions
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
@@ -247,6 +260,7 @@ def _options(
         prices=_prices(price),
         feedback=sources,
         prior=start,
+        tiers=None if tier_table is None else read_tier_table(tier_table),
         context_tags=labels,
         answers=None if answers is None else AnswerKind.parse(answers),
         **given,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from banditd.core.errors import ConfigurationError
 from banditd.daemon.configs import policy_configs
 from banditd.daemon.prior_file import read_prior
+from banditd.daemon.tier_table import read_tier_table
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import FeatureMaps, load_feature_maps
@@ -26,7 +27,7 @@ def make_runtimes(settings: Settings, encoder: Encoder) -> dict[str, PolicyRunti
     maps = configured_maps(settings)
     return {
         name: PolicyRuntime(
-            warm_started(config, settings.policies[name]),
+            with_tiers(warm_started(config, settings.policies[name]), settings.policies[name]),
             ContextBuilder(
                 encoder_id=encoder.encoder_id,
                 maps=maps,
@@ -85,6 +86,23 @@ def warm_started(config: PolicyConfig, section: PolicySettingsSection) -> Policy
         },
     )
     return replace(config, settings=replace(config.settings, prior=prior))
+
+
+def with_tiers(config: PolicyConfig, section: PolicySettingsSection) -> PolicyConfig:
+    """The policy with its tier table read.
+
+    Raises
+    ------
+    ConfigurationError : the table cannot be used.
+    """
+    if section.tier_table is None:
+        return config
+    table = read_tier_table(section.tier_table)
+    logger.info(
+        "policy.tiers_read",
+        extra={"policy": config.name, "tier_table": section.tier_table, "as_of": table.as_of.isoformat()},
+    )
+    return replace(config, tier_table=table)
 
 
 def report_unused_priors(runtimes: Mapping[str, PolicyRuntime]) -> None:

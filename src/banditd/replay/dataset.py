@@ -5,12 +5,11 @@ the category; ``split`` the split; ``features``, an object of numbers, what a ca
 ``outcomes.csv[.gz]`` : the same rows in the same order. A column without ``|`` (other than ``id``) is an arm's
 score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``; ``<arm>|signal_<name>`` is what
 its answer shows and ``<arm>|answer`` the answer itself (``signals.py``). ``meta.json``, optional: list prices in
-``arms`` and named ``pools``.
+``arms`` and named ``pools``. A single CSV file with the prompts as a column does as well (``outcomes.py``).
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -22,7 +21,8 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray, Price
-from banditd.replay.prices import list_price, priced_rows
+from banditd.replay.outcomes import read_outcomes, read_sheet
+from banditd.replay.prices import known_price, list_price, priced_rows
 from banditd.replay.recipe_arms import RecipeArms
 from banditd.replay.signals import Signals
 
@@ -113,22 +113,30 @@ class ReplayData:
         return rows
 
 
-def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
-    """Read and check a folder.
+def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Price] | None = None) -> ReplayData:
+    """Read and check a folder, or a CSV file that has the prompts too.
 
     Parameters
     ----------
-    folder : with ``prompts.jsonl[.gz]`` and ``outcomes.csv[.gz]``.
+    folder : with ``prompts.jsonl[.gz]`` and ``outcomes.csv[.gz]``, or such a file.
+    given : list prices of a file's arms; those of known models need none.
     pool : a named pool of ``meta.json``, or names of arms with commas between, or None for every arm.
 
     Raises
     ------
     InvalidInputError : a file is missing or malformed, or the pool is unknown; says where.
     """
-    prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
-    header, table, texts = _read_outcomes(_find(folder, "outcomes.csv"), len(prompts))
-    meta_file = folder / "meta.json"
-    meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
+    given = given or {}
+    meta: dict[str, object] = {}
+    if folder.is_file():
+        labels, (header, table, texts) = read_sheet(folder.name, _lines(folder))
+        prompts = [str(label["prompt"]) for label in labels]
+    else:
+        prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
+        file = _find(folder, "outcomes.csv")
+        header, table, texts = read_outcomes(file.name, _lines(file), len(prompts))
+        meta_file = folder / "meta.json"
+        meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
     arms = _pool_arms(pool, [name for name in header if "|" not in name], meta)
     score = np.column_stack([table[:, header.index(arm)] for arm in arms])
     bad = (score < 0.0) | (score > 1.0)
@@ -139,6 +147,8 @@ def load_dataset(folder: Path, pool: str | None = None) -> ReplayData:
     if scored.size == 0:
         raise InvalidInputError("No arm of the pool has any score.")
     prices = {arm: price for arm in arms if (price := list_price(meta, arm)) is not None}
+    if folder.is_file():
+        prices = {arm: price for arm in arms if (price := given.get(arm, known_price(arm))) is not None}
     cost, notes = _costs(arms, header, table, prompts, prices)
     names = [category_name(label) for label in labels]
     order = {name: i for i, name in enumerate(sorted(set(names)))}
@@ -220,49 +230,6 @@ def _read_prompts(path: Path) -> tuple[list[str], list[Mapping[str, object]]]:
     if not prompts:
         raise InvalidInputError(f"{path.name} has no rows.")
     return prompts, labels
-
-
-def _read_outcomes(path: Path, n_rows: int) -> tuple[list[str], FloatArray, dict[str, list[str | None]]]:
-    """Column names without ``id``, values (n, columns) with NaN for empty or non-numeric side data, and answers."""
-    rows = _cells(path)
-    names = next(rows, [])
-    keep = [i for i, name in enumerate(names) if name != "id"]
-    header = [names[i] for i in keep]
-    if len(set(header)) != len(header):
-        raise InvalidInputError(f"{path.name}: a column is named twice.")
-    values: list[list[float]] = []
-    texts: dict[str, list[str | None]] = {name: [] for name in header if name.endswith("|answer")}
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise InvalidInputError(f"{path.name}, line {number}: {len(row)} cells, expected {len(names)}.")
-        values.append([_number(row[i], names[i], number) for i in keep])
-        for i in keep:
-            if names[i] in texts:
-                texts[names[i]].append(row[i] or None)
-    if len(values) != n_rows:
-        raise InvalidInputError(f"{path.name} has {len(values)} rows, the prompts are {n_rows}.")
-    return header, np.array(values, dtype=np.float64).reshape(n_rows, len(header)), texts
-
-
-def _cells(path: Path) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(_lines(path))
-    except csv.Error as error:  # a text of more than 131,072 characters, for one
-        raise InvalidInputError(f"{path.name} cannot be read as CSV: {error}.") from error
-
-
-def _number(cell: str, column: str, line: int) -> float:
-    if not cell.strip():
-        return float("nan")
-    try:
-        value = float(cell)
-    except ValueError:
-        if "|" in column:  # side data may be text
-            return float("nan")
-        raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is not a number.") from None
-    if np.isinf(value) and "|" not in column:  # taken for missing, it would hide what is wrong
-        raise InvalidInputError(f"Line {line}: score {cell!r} of {column} is outside [0, 1].")
-    return value if np.isfinite(value) else float("nan")
 
 
 def _pool_arms(pool: str | None, arms: Sequence[str], meta: Mapping[str, object]) -> list[str]:

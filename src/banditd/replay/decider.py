@@ -132,7 +132,8 @@ class InProcessDecider:
         self._recipes = tariff.recipe_prices()
         self._n_models = len(arms) if tariff.recipes is None else len(tariff.recipes.models)
         self._priors = [
-            ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i), like=tariff.like(arm)) for i, arm in enumerate(arms)
+            ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i), quality_tier=tariff.tier(arm), like=tariff.like(arm))
+            for i, arm in enumerate(arms)
         ]
         self._arms = [
             Arm(policy=POLICY, arm=arm, upstream_model=arm, price=price, expected_output_tokens=OUTPUT_TOKENS)

@@ -10,6 +10,7 @@ from typing import Final
 from banditd.bandit.policies.base import PolicySettings
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.errors import InvalidInputError
+from banditd.core.tier_table import TierTable
 from banditd.core.types import Price
 from banditd.replay.feedback import FeedbackSource
 from banditd.replay.signals import AnswerKind
@@ -44,6 +45,7 @@ class ReplayOptions:
         the rest.
     warmup_policy : ``uniform`` draws the arms of those rows at random, ``same`` plays the policy.
     prior : to start from instead of cold; prior_worth : the rewards it counts as, None for its default.
+    tiers : a tier table, whose guesses of models by name come before those from prices.
     keep_prior : give what seed 0 has learned at its end as the report's ``prior``.
     workers : processes; None takes two where there are several seeds and much to play.
 
@@ -79,6 +81,7 @@ class ReplayOptions:
     warmup_policy: str = "uniform"
     prior: Prior | None = None
     prior_worth: float | None = None
+    tiers: TierTable | None = None
     keep_prior: bool = False
     workers: int | None = None
 
@@ -157,5 +160,6 @@ class ReplayOptions:
             "probes": self.probes,
             "warmup_rows": self.warmup_rows,
             "warmup_policy": self.warmup_policy if self.warmup_rows else None,
+            "tiers_as_of": None if self.tiers is None else self.tiers.as_of.isoformat(),
             "prior": None if prior is None else {"source": prior.source, "worth_rewards": prior.rewards},
         }

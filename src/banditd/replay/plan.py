@@ -57,7 +57,7 @@ class Plan:
         else:
             prices = {**data.prices, **self.options.prices}
             tariff = Tariff.of_list(prices, data.arms[: data.n_models], data.prompts, budget_usd)
-        return tariff.with_recipes(data.recipes)
+        return replace(tariff.with_recipes(data.recipes), tiers=self.options.tiers)
 
     def warmup_arms(self, seed: int) -> dict[int, int]:
         """Position in a seed's order -> arm that serves there: the randomised part of its warm-up."""
@@ -75,7 +75,7 @@ def make_plan(options: ReplayOptions) -> Plan:
     ------
     InvalidInputError : the folder, pool or split cannot be used.
     """
-    data = load_dataset(options.directory, options.pool)
+    data = load_dataset(options.directory, options.pool, options.prices)
     if options.recipes is not None:
         data = with_recipes(data, options.recipes, options.answers)
     models = data.arms[: data.n_models]

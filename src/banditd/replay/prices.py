@@ -1,4 +1,4 @@
-"""List prices out of a data set's ``meta.json``, and costs estimated from them. Guesses nothing by name."""
+"""List prices out of a data set's ``meta.json`` or the table of known models, and costs estimated from them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from banditd.core.tier_table import TierTable
 from banditd.core.types import FloatArray, Price
 from banditd.replay.recipe_arms import RecipeArms, RecipePrices
+from banditd.setup.known_models import read_known_models
 
 CHARS_PER_TOKEN: Final = 4.0
 OUTPUT_TOKENS: Final = 400.0  # assumed where a data set does not say
@@ -39,6 +41,12 @@ def list_price(meta: Mapping[str, object], arm: str) -> Price | None:
     return None if both is None else Price(usd_per_mtok_in=both, usd_per_mtok_out=both)
 
 
+def known_price(arm: str) -> Price | None:
+    """The list price of a model that the shipped table knows by this name, as of the table's day."""
+    known = read_known_models().named(arm)
+    return None if known is None else Price(known.usd_per_mtok_in, known.usd_per_mtok_out)
+
+
 def priced_rows(price: Price, prompts: Sequence[str], output_tokens: FloatArray | None) -> FloatArray:
     """Estimated cost of every prompt, float64 (n,): characters / 4 in, the data set's or 400 tokens out."""
     inward = np.array([len(prompt) for prompt in prompts], dtype=np.float64) / CHARS_PER_TOKEN
@@ -58,13 +66,15 @@ class Tariff:
 
     prices : of every arm of the data. guessed : indices of arms whose price is a mere guess. input_tokens : of every
     row, float64 (n,); answers are taken to have ``OUTPUT_TOKENS`` until they are known better. recipes : where the
-    last arms are recipes, whose prices then are what is assumed before any play.
+    last arms are recipes, whose prices then are what is assumed before any play. tiers : guesses of models' quality
+    by name, in place of those from prices.
     """
 
     prices: tuple[Price, ...]
     guessed: frozenset[int]
     input_tokens: FloatArray
     recipes: RecipeArms | None = None
+    tiers: TierTable | None = None
 
     @classmethod
     def of_means(cls, cost_usd: FloatArray, n_rows: int) -> Tariff:
@@ -97,6 +107,10 @@ class Tariff:
     def like(self, arm: str) -> str | None:
         """The model that a recipe's rewards are expected to be like; None for a model."""
         return None if self.recipes is None else self.recipes.like().get(arm)
+
+    def tier(self, arm: str) -> str | None:
+        """What the tier table says of a model; None without one."""
+        return None if self.tiers is None else self.tiers.tier_of(arm)
 
     def mean_cost_usd(self, arm: int) -> float | None:
         """Expected cost of an arm over all rows; None where it is a guess."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -78,6 +78,27 @@ def _add_promise(table: Table, promise: Mapping[str, object]) -> None:
         ("contextual", "a linear model"),
     ):
         table.add_row(f"the same, possible in hindsight with {words}", _number(references[name], 3))
+
+
+def promise_words(report: ReplayReport) -> str | None:
+    """What would have been saved and lost, in two sentences; None where nothing was promised."""
+    content: Mapping[str, Any] = report.content
+    promise = content["promise"]
+    if promise is None:
+        return None
+    ratio, share, baseline = promise["quality_ratio"], promise["cost_share"], promise["baseline"]
+    if not share["mean"] or not ratio["mean"]:
+        return f"What {baseline} costs or earns here is nothing: there is nothing to save or to keep."
+    reward, spent = content["reward"]["mean"], content["cost"]["mean"] * content["rows"]
+    quality, shuffles = reward / ratio["mean"], f"{content['seeds']} shuffle{'s' if content['seeds'] > 1 else ''}"
+    lost = "Lost" if quality > reward else "Won"
+    return (
+        f"Saved: {1 - share['mean']:.0%}, ${spent:.4g} instead of ${spent / share['mean']:.4g} for these "
+        f"{content['rows']} queries ({1 - share['last_third']:.0%} in their last third).\n"
+        f"{lost}: {100 * abs(quality - reward):.1f} points, {reward:.3f} instead of {quality:.3f} of {baseline}: "
+        f"{ratio['mean']:.1%} of it is kept, {ratio['worst_seed']:.1%} in the worst of {shuffles}, "
+        f"{promise['keep']:.1%} was promised." + "".join(f"\nNote: {note}" for note in content["notes"])
+    )
 
 
 def _add_recipes(table: Table, recipes: Mapping[str, object]) -> None:

@@ -11,6 +11,7 @@ from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
+from banditd.core.tier_table import TierTable
 from banditd.core.types import Arm, ArmUsage, FloatArray, Query
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
@@ -81,6 +82,7 @@ class PolicyConfig:
     caller_features: tuple[str, ...] = ()
     context_tags: tuple[str, ...] = ()
     rewards: RewardRules = field(default_factory=RewardRules)
+    tier_table: TierTable | None = None
     seed_arms: tuple[Arm, ...] = ()
 
 
@@ -173,6 +175,11 @@ class PolicyRuntime:
         if self._view is not None:
             self._view = build_view(self._view.snapshot, self.arms, self.usage, self._amounts)
 
+    def tier_of(self, arm: Arm) -> str | None:
+        """What somebody said of the arm, else what the tier table says of its model, if there is one."""
+        table = self.config.tier_table
+        return arm.quality_tier or (None if table is None else table.tier_of(arm.upstream_model))
+
     def priors(self) -> list[ArmPrior]:
         """What the configuration says of the arms before data: never what usage reports say, lest it drift."""
         return [
@@ -181,7 +188,7 @@ class PolicyRuntime:
                 generation=a.generation,
                 quality_prior=a.quality_prior,
                 prior_worth=a.prior_worth,
-                quality_tier=a.quality_tier,
+                quality_tier=self.tier_of(a),
                 cost_usd=a.price.cost_usd(TYPICAL_INPUT_TOKENS, a.expected_output_tokens) or None,
             )
             for a in self.arms

@@ -2,7 +2,7 @@
 
 A query joins the turn that is being gathered. As long as the loop brings more, the turn waits for them (an idle
 loop has nothing to bring: it waits for nobody); then all are decided, committed in one write, and answered. One turn
-is decided at a time, and at most ``UNDER_WAY`` are not answered: what arrives meanwhile makes the next one larger.
+is on its way at a time: what arrives meanwhile makes the next one larger, and larger turns cost less for each query.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from banditd.core.errors import BanditdError
 from banditd.core.types import Decision
 from banditd.ports import Committed
 from banditd.services.decider import Prepared, turn_size
-
-UNDER_WAY: Final = 2
 
 Outcome = tuple[Decision, Committed]
 Decide = Callable[[Sequence[Prepared]], Awaitable[list[Decision | BanditdError]]]
@@ -38,49 +36,40 @@ class Turns:
         self._waiting: deque[_Waiting] = deque()
         self._seen = 0  # of those that wait, when the loop was last asked for more
         self._gathering = False
-        self._deciding = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: asyncio.Task[None] | None = None
 
     def join(self, prepared: Prepared) -> asyncio.Future[Outcome]:
         """The decision, and what its commit found; its error where it cannot be decided or committed."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcome] = loop.create_future()
         self._waiting.append(_Waiting(prepared, answer))
-        if not self._gathering:
+        self._go_on(loop)
+        return answer
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting and not self._gathering and self._under_way is None:
             self._gathering, self._seen = True, 0
             loop.call_soon(self._gather, loop)
-        return answer
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a turn, unless the loop's last turn brought more queries: then there may be more still."""
-        if self._deciding or len(self._under_way) >= UNDER_WAY:
-            self._gathering = False  # the end of it starts the next
-            return
         size = turn_size([one.prepared for one in self._waiting])
         if self._seen < len(self._waiting) < size:
             self._seen = len(self._waiting)
             loop.call_soon(self._gather, loop)
             return
+        self._gathering = False
         taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
         turn = [one for one in taken if not one.answer.done()]  # who has gone away is not decided for
         if turn:
-            self._deciding = True
-            task = loop.create_task(self._finish(turn))
-            self._under_way.add(task)
-            task.add_done_callback(lambda done: self._ended(done, loop))
-        self._gathering = bool(self._waiting)
-        if self._gathering:
-            self._seen = 0
-            loop.call_soon(self._gather, loop)
+            self._under_way = loop.create_task(self._finish(turn))
+            self._under_way.add_done_callback(lambda _: self._ended(loop))
+        else:
+            self._go_on(loop)
 
-    def _ended(self, task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
-        self._under_way.discard(task)
+    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._under_way = None
         self._go_on(loop)
-
-    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._waiting and not self._gathering:
-            self._gathering, self._seen = True, 0
-            loop.call_soon(self._gather, loop)
 
     async def _decided(self, turn: Sequence[_Waiting]) -> list[Decision | Exception]:
         try:
@@ -96,11 +85,7 @@ class Turns:
         failure: BaseException | None = None
         committed = Committed()
         try:
-            try:
-                made = await self._decided(turn)
-            finally:
-                self._deciding = False
-                self._go_on(asyncio.get_running_loop())
+            made = await self._decided(turn)
             decisions = [one for one in made if isinstance(one, Decision)]
             if decisions:
                 committed = await self._commit(decisions)

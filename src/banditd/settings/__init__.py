@@ -173,6 +173,9 @@ class PolicySettingsSection(Section):
     prior_worth_rewards: float | None = Field(
         None, gt=0, description="how many rewards that file counts as, all arms together; null: see docs/learning.md"
     )
+    tier_table: str | None = Field(
+        None, min_length=1, description="guess arms' quality by their models' names: a YAML file, or shipped"
+    )
     change_detection: bool = Field(
         True, description="watch every arm for a change of its rewards; discount what it was when it has changed"
     )
