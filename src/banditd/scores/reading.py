@@ -80,8 +80,9 @@ def read_open_webui(path: Path) -> Iterator[Score]:
 def read_otlp(lines: Iterable[str], *, source: str) -> Iterator[Score]:
     """Events ``gen_ai.evaluation.result`` of OTLP log records in JSON, an export request per line.
 
-    That is what the OpenTelemetry collector's file exporter writes. A reference is ``gen_ai.response.id`` of the event,
-    or else its trace id; a metric is the evaluation's name. Other records, and events without a number, are left out.
+    That is what the OpenTelemetry collector's file exporter writes. A reference is the event's
+    ``gen_ai.response.id``, or else its trace id; a metric is the evaluation's name. Other records, and events without
+    a number, are left out.
     ``source`` : who evaluates.
 
     Raises InvalidInputError : a line is no such JSON; says which.
