@@ -128,16 +128,25 @@ async def _read_each(raw: Sequence[object], item: type[_Item], at: str) -> list[
                 await check_values(encoded, JSON_BODY.most_elements)
             items.append(item.model_validate_json(encoded))
         except (ValidationError, InvalidFieldsError) as error:
-            wrong = invalid(error, item, encoded) if isinstance(error, ValidationError) else error
-            if not isinstance(wrong, InvalidFieldsError):
-                raise wrong from None
-            found += [(f"{at}/{index}{where}", message) for where, message in wrong.errors]
+            found += [(f"{at}/{index}{where}", message) for where, message in _faults(error, item, encoded)]
             if len(found) >= _MAX_ERRORS:
                 break
         await pace.step()
     if found:
         raise InvalidFieldsError(_summary(found), errors=found[:_MAX_ERRORS])
     return items
+
+
+def _faults(
+    error: ValidationError | InvalidFieldsError, item: type[BaseModel], encoded: bytes
+) -> Sequence[tuple[str, str]]:
+    """(pointer, message) of what is wrong with an item. Raises what is wrong with the body as a whole."""
+    if isinstance(error, InvalidFieldsError):
+        return error.errors
+    wrong = invalid(error, item, encoded)
+    if not isinstance(wrong, InvalidFieldsError):
+        raise wrong from None
+    return wrong.errors
 
 
 async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], body: bytes) -> _Any:
@@ -153,14 +162,17 @@ async def validated(validate: Callable[[bytes], _Any], model: type[BaseModel], b
         if not _is_not_json(error):
             raise invalid(error, model, body) from None
         first = error
-    # Nearly always it is malformed. But a text may hold what its client could not write as JSON.
-    mended = legible_json(body) if len(body) <= _AT_ONCE_BYTES else await asyncio.to_thread(legible_json, body)
-    if mended is None:
-        raise invalid(first, model, body)
     try:
-        return validate(mended)
-    except ValidationError as error:
-        raise invalid(first if _is_not_json(error) else error, model, mended) from None
+        # Nearly always it is malformed. But a text may hold what its client could not write as JSON.
+        mended = legible_json(body) if len(body) <= _AT_ONCE_BYTES else await asyncio.to_thread(legible_json, body)
+        if mended is None:
+            raise invalid(first, model, body)
+        try:
+            return validate(mended)
+        except ValidationError as error:
+            raise invalid(first if _is_not_json(error) else error, model, mended) from None
+    finally:
+        del first  # its traceback holds this frame, and the body: that would wait for the garbage collector
 
 
 def _parsed_many(body: bytes, model: type[BaseModel]) -> Any:

@@ -131,6 +131,8 @@ class Walk:
                 response.force_close()  # nobody wants the rest, and the next request cannot be found behind it
             elapsed_s = perf_counter() - started
             self._account(entry, request, request_id, response.status, elapsed_s, caller, error)
+            if error is not None:
+                error.__traceback__ = None  # it holds all that was made of the body, in cycles with who raised it
             return response
 
         return walk
