@@ -109,6 +109,38 @@ def test_thumbs_of_open_webui_find_their_message(daemon: LiveDaemon, tmp_path: P
     assert rewards_of(daemon, decision) == [("human", "quality", 0.0, 0)]
 
 
+def event(number: object, reference: dict[str, str], name: str = "gen_ai.evaluation.result") -> dict[str, Any]:
+    """A log record as the collector's file exporter writes it, with its evaluation's number."""
+    attributes: list[Any] = [{"key": "gen_ai.evaluation.name", "value": {"stringValue": "Relevance"}}]
+    if number is not None:
+        attributes.append({"key": "gen_ai.evaluation.score.value", "value": number})
+    if "id" in reference:
+        attributes.append({"key": "gen_ai.response.id", "value": {"stringValue": reference["id"]}})
+    return {"eventName": name, "traceId": reference.get("trace", ""), "spanId": "", "attributes": attributes}
+
+
+def test_evaluation_events_find_their_answer_or_trace(daemon: LiveDaemon, tmp_path: Path) -> None:
+    by_trace, by_answer = route(daemon, "0af7651916cd43dd8448eb211c80319c"), route(daemon, "chatcmpl-7")
+    records = [
+        event({"doubleValue": 0.25}, {"trace": "0af7651916cd43dd8448eb211c80319c"}),
+        event({"intValue": "1"}, {"trace": "0af7651916cd43dd8448eb211c80319c", "id": "chatcmpl-7"}),
+        event(None, {"id": "chatcmpl-7"}),  # a label alone
+        event({"doubleValue": 0.0}, {"id": "chatcmpl-7"}, "gen_ai.client.inference.operation.details"),
+    ]
+    lines = [{"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]} for record in records]
+    file = tmp_path / "logs.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n", encoding="utf-8")
+    for counts in ("2 new, 0 known", "0 new, 2 known"):
+        done = run(daemon, "otlp", str(file))
+        assert (done.exit_code, counts in done.output) == (0, True), done.output
+    assert rewards_of(daemon, by_trace) == [("judge", "Relevance", 0.25, 0)]
+    assert rewards_of(daemon, by_answer) == [("judge", "Relevance", 1.0, 0)]
+    file.write_text('{"resourceLogs": 7}\n', encoding="utf-8")
+    refused = run(daemon, "otlp", str(file))
+    assert isinstance(refused.exception, InvalidInputError)
+    assert "line 1" in str(refused.exception)
+
+
 def score(number: int, value: object, **fields: Any) -> dict[str, Any]:
     """A score in the form of Langfuse's API, with its subject."""
     return {

@@ -7,7 +7,7 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -29,6 +29,7 @@ def import_scores() -> None:
     Examples:
       banditd import csv scores.csv --source judge
       banditd import open-webui feedback-history-export.json
+      banditd import otlp evaluations.jsonl
       banditd import langfuse --days 7 --every 60
     """
 
@@ -67,6 +68,24 @@ def import_open_webui(file: Path, url: str, api_key: str | None, as_json: bool) 
     from banditd.scores.reading import read_open_webui
 
     _import(url, api_key, list(read_open_webui(file)), as_json=as_json, all_ours=False)
+
+
+@import_scores.command("otlp")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--source", default="judge", show_default=True, help="Who evaluates: judge, human, metric.")
+@daemon_options
+@json_option
+def import_otlp(file: TextIO, source: str, url: str, api_key: str | None, as_json: bool) -> None:
+    """OpenTelemetry's events gen_ai.evaluation.result: OTLP logs in JSON, a line each; - reads them from a pipe.
+
+    \b
+    Examples:
+      banditd import otlp evaluations.jsonl
+      zcat logs.jsonl.gz | banditd import otlp -
+    """
+    from banditd.scores.reading import read_otlp
+
+    _import(url, api_key, read_otlp(file, source=source), as_json=as_json, all_ours=False)
 
 
 @import_scores.command("langfuse")

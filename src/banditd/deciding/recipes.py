@@ -295,14 +295,14 @@ def parse_recipe(text: str, arms: Collection[str]) -> Recipe:
     ------
     ConfigurationError : it is none of these.
     """
-    pair, arrow, otherwise = text.partition(">")
-    joined, fallback = tuple(pair.split("+")), tuple(pair.split("|"))
+    pair, arrow, otherwise = (part.strip() for part in text.partition(">"))
+    joined, fallback = (tuple(part.strip() for part in pair.split(sign)) for sign in "+|")
     if arrow and len(joined) > 1:
-        recipe = Recipe(arm=text, kind="agree", members=joined, otherwise=otherwise)
+        recipe = Recipe(arm=f"{'+'.join(joined)}>{otherwise}", kind="agree", members=joined, otherwise=otherwise)
     elif not arrow and len(joined) > 2:
-        recipe = Recipe(arm=text, kind="best_of", members=joined)
+        recipe = Recipe(arm="+".join(joined), kind="best_of", members=joined)
     elif not arrow and len(fallback) > 1:
-        recipe = Recipe(arm=text, kind="fallback", members=fallback)
+        recipe = Recipe(arm="|".join(fallback), kind="fallback", members=fallback)
     else:
         raise ConfigurationError(
             f"{text!r} is no recipe: a+b>c asks a and b, and c where they differ; a+b+c gives what most of the three "

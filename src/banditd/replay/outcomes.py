@@ -49,14 +49,17 @@ def read_sheet(name: str, lines: Iterator[str]) -> tuple[list[Mapping[str, objec
 
 def _rows(name: str, lines: Iterator[str]) -> tuple[list[str], list[list[str]]]:
     reader = csv.reader(lines)
-    names = [column.lstrip("\ufeff") for column in next(reader, [])]
-    if len(set(names)) != len(names):
-        raise InvalidInputError(f"{name}: a column is named twice.")
-    rows = []
-    for row in reader:
-        if len(row) != len(names):
-            raise InvalidInputError(f"{name}, line {reader.line_num}: {len(row)} cells, expected {len(names)}.")
-        rows.append(row)
+    try:
+        names = [column.lstrip("\ufeff") for column in next(reader, [])]
+        if len(set(names)) != len(names):
+            raise InvalidInputError(f"{name}: a column is named twice.")
+        rows = []
+        for row in reader:
+            if len(row) != len(names):
+                raise InvalidInputError(f"{name}, line {reader.line_num}: {len(row)} cells, expected {len(names)}.")
+            rows.append(row)
+    except csv.Error as error:  # a text of more than 131,072 characters, for one
+        raise InvalidInputError(f"{name} cannot be read as CSV: {error}.") from error
     return names, rows
 
 

@@ -134,6 +134,7 @@ def with_recipes(data: ReplayData, wanted: str, kind: AnswerKind | None = None) 
         score=np.column_stack([data.score, score]),
         cost_usd=np.column_stack([data.cost_usd, cost_usd]),
         recipes=arms,
+        signals=None,  # texts may be long, and no one reads them from here on
     )
 
 

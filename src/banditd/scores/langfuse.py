@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 
 from banditd.core.errors import InvalidInputError, UnavailableError
-from banditd.scores.posting import Score
+from banditd.scores.posting import Score, as_metric
 
 _PAGE: Final = 100
 _TIMEOUT_S: Final = 30.0
@@ -49,11 +49,10 @@ def reward_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
     trace = {"trace": subject.get("id"), "observation": subject.get("traceId")}.get(str(subject.get("kind")))
     if not isinstance(trace, str) or not trace:
         return None
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._:/@+-") else "-" for c in str(row.get("name")))
     return {
         "reference": trace,
         "value": float(value),
-        "metric": name.lstrip("._:/@+-")[:128] or "quality",
+        "metric": as_metric(str(row.get("name"))),
         "source": _SOURCES.get(str(row.get("source")), "metric"),
         "metadata": {"langfuse_score": str(row.get("id"))},
     }

@@ -13,6 +13,7 @@ from banditd.client import DaemonClient, RefusedError
 _LIST: Final = 100  # below any server's max_batch that makes sense
 _UNKNOWN: Final = 404
 _INVALID: Final = 422
+_MARKS: Final = "._:/@+-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class Score:
 
     origin: str
     reward: Mapping[str, Any]
+
+
+def as_metric(name: str) -> str:
+    """A score's name as the name of a metric; ``quality`` for one of which nothing is left."""
+    legible = "".join(c if c.isascii() and (c.isalnum() or c in _MARKS) else "-" for c in name.strip())
+    return legible.lstrip(_MARKS)[:128] or "quality"
 
 
 @dataclass(slots=True)

@@ -1,18 +1,19 @@
-"""Scores of files: CSV, and what Open WebUI exports."""
+"""Scores of files: CSV, what Open WebUI exports, and OpenTelemetry's evaluation events."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.scores.posting import Score
+from banditd.scores.posting import Score, as_metric
 
 _TEXTS: Final = ("decision_id", "reference", "thumb", "metric", "source", "arm", "idempotency_key")
+EVALUATION: Final = "gen_ai.evaluation.result"
 COLUMNS: Final = (*_TEXTS, "value")
 """What a column may be called; any other one is kept beside the reward (``metadata``)."""
 
@@ -74,3 +75,41 @@ def read_open_webui(path: Path) -> Iterator[Score]:
         if isinstance(message, str) and message and rating in {1, -1, "1", "-1"}:
             thumb = "up" if int(rating) > 0 else "down"
             yield Score(f"feedback {number}", {"reference": message, "thumb": thumb, "source": "human"})
+
+
+def read_otlp(lines: Iterable[str], *, source: str) -> Iterator[Score]:
+    """Events ``gen_ai.evaluation.result`` of OTLP log records in JSON, an export request per line.
+
+    That is what the OpenTelemetry collector's file exporter writes. A reference is the event's
+    ``gen_ai.response.id``, or else its trace id; a metric is the evaluation's name. Other records, and events without
+    a number, are left out.
+    ``source`` : who evaluates.
+
+    Raises InvalidInputError : a line is no such JSON; says which.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records = [
+                record
+                for resource in json.loads(line).get("resourceLogs", ())
+                for scope in resource.get("scopeLogs", ())
+                for record in scope.get("logRecords", ())
+            ]
+            rewards = [reward for record in records if (reward := _evaluation(record, source)) is not None]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise InvalidInputError(f"line {number} is no OTLP export of logs in JSON: {error}") from error
+        yield from (Score(f"line {number}", reward) for reward in rewards)
+
+
+def _evaluation(record: Mapping[str, Any], source: str) -> dict[str, Any] | None:
+    stated = {one["key"]: next(iter(one.get("value", {}).values()), None) for one in record.get("attributes", ())}
+    if EVALUATION not in {record.get("eventName"), stated.get("event.name")}:
+        return None
+    reference = stated.get("gen_ai.response.id") or record.get("traceId")
+    value = stated.get("gen_ai.evaluation.score.value")
+    if not reference or value is None or not math.isfinite(float(value)):  # an integer is a text in OTLP's JSON
+        return None
+    metric = as_metric(str(stated.get("gen_ai.evaluation.name") or ""))
+    return {"reference": str(reference), "value": float(value), "metric": metric, "source": source}

@@ -33,6 +33,7 @@ def same(*answers: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("recipe", "given", "answered", "called"),
     [
+        (" a + b > c", "xxyy", "a", "ab"),
         ("a+b>c", "xxyy", "a", "ab"),
         ("a+b>c", "xyxx", "c", "abc"),
         ("a+b>c", "--xx", "c", "abc"),  # nothing equals nothing
@@ -47,7 +48,7 @@ def same(*answers: str) -> np.ndarray:
 )
 def test_a_recipe_answers_as_its_text_says(recipe: str, given: str, answered: str, called: str) -> None:
     parsed = parse_recipe(recipe, MODELS)
-    played = play(in_order([parsed], MODELS), MODELS, same(given))[recipe]
+    played = play(in_order([parsed], MODELS), MODELS, same(given))[recipe.replace(" ", "")]
     assert MODELS[played.answered[0]] == answered
     assert {model for model, was in zip(MODELS, played.called[0], strict=True) if was} == set(called)
 

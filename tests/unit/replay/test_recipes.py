@@ -131,6 +131,12 @@ def test_options_that_do_not_go_with_recipes_are_refused(exam: Path) -> None:
             AnswerKind.parse(text)
 
 
+def test_an_answer_that_is_too_long_for_a_cell_is_named_not_a_crash(write_folder: WriteFolder) -> None:
+    folder = write_folder([{"prompt": "Write"}], {"a": [1], "a|answer": ["x" * 140_000]})
+    with pytest.raises(InvalidInputError, match="cannot be read as CSV"):
+        make_plan(ReplayOptions(directory=folder))
+
+
 def test_prose_is_compared_by_likeness(write_folder: WriteFolder) -> None:
     folder = write_folder(
         [{"prompt": "Where is the meeting?"}, {"prompt": "And when?"}],
