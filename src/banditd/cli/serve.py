@@ -30,8 +30,11 @@ def serve(config: Path | None, host: str | None, port: int | None, database: str
     """
     overrides = {"server.host": host, "server.port": port, "database.url": database}
     settings = read_settings(config, overrides)
-    from banditd.daemon.names import database_shown
-    from banditd.daemon.serve import run
+    from banditd.daemon.heap import loading
+
+    with loading():
+        from banditd.daemon.names import database_shown
+        from banditd.daemon.serve import run
 
     example = " and the shipped example arms (there is no config.yaml here)" if is_at_home(config, overrides) else ""
     run(

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 LOOK_S: Final = 10.0
@@ -17,6 +19,17 @@ LOOK_S: Final = 10.0
 SURVIVORS: Final = 10_000
 # Passes over the youngest, with which the collector would begin one over the whole heap: left to ``Heap``.
 _NEVER: Final = 100_000
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """While modules are imported: they stay, and walking what is there of them again and again delays a start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Heap:

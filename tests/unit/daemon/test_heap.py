@@ -85,3 +85,20 @@ assert max(seen) > 2000  # they do stay for a while
 assert max(seen) <= most + 3 * 2000
 assert min(seen[30:]) < 2 * 2000
 """)
+
+
+def test_what_is_loaded_is_not_walked_while_it_loads_and_the_collector_goes_on_after_it() -> None:
+    run("""
+from banditd.daemon.heap import loading
+before = passes()
+with loading():
+    loaded = work()
+    assert passes() == before
+assert gc.isenabled()
+assert gc.get_freeze_count() > len(loaded)
+try:
+    with loading():
+        raise ImportError
+except ImportError:
+    assert gc.isenabled()
+""")
