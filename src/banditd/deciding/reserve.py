@@ -19,7 +19,7 @@ from banditd.ope.reference import RatedDecision
 ALLOWANCES: Final = 300.0  # decisions whose allowance is lent where all are rated ...
 ANSWERS: Final = 6.0  # ... and at most what so many answers of the baseline are worth
 SPENT_OVER: Final = 80.0  # decisions over which what is left of it may be lost
-PAID_BACK: Final = 0.5  # of what is owed is held back from as many decisions
+OVERDRAWN: Final = 4.0 / 3.0  # times what was lent is owed where nothing of the allowance is left
 LEAST: Final = 0.5  # however much is owed, this share of 1 - keep may leave the baseline and learn
 
 
@@ -48,5 +48,5 @@ class Reserve:
         allowed = (1.0 - keep) * baseline_reward
         lent = min(ALLOWANCES * allowed, ANSWERS * baseline_reward)
         unit = max(lent * rated_share, 1e-9)  # as much of it on rated decisions uses it up
-        left = max(1.0 - self.most / unit, 0.0) - PAID_BACK * self.owed / unit
-        return allowed + lent * left / SPENT_OVER
+        left = max(1.0 - self.most / unit, 0.0)
+        return allowed * (1.0 - self.owed / (OVERDRAWN * unit)) + lent * left / SPENT_OVER
