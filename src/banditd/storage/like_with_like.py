@@ -1,7 +1,7 @@
-"""What a settled decision would have cost with one arm alone: the one method behind all that is said to be saved. Pure.
+"""What a settled decision would have cost with one arm alone: the one method behind what is said to be saved. Pure.
 
-What was spent rests on the tokens that were really used, so what another arm would have cost must rest on them too, and
-not on the tokens that were expected when the decision was made.
+What was spent rests on the tokens that were really used, so what another arm would have cost must rest on them too,
+and not on the tokens that were expected when the decision was made.
 """
 
 from __future__ import annotations
