@@ -74,10 +74,13 @@ async def find_servers(
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_LOOK_S), trust_env=False) as session:
         looks = (_look(session, url, environ.get(key_variable(name), "").strip()) for name, url in urls.items())
         listed = dict(zip(urls, await asyncio.gather(*looks), strict=True))
-    found = [
-        _server(table, environ, name, urls[name], said) for name, said in listed.items() if not isinstance(said, str)
-    ]
-    return found, {name: said for name, said in listed.items() if isinstance(said, str)}
+    found, reasons = [], {}
+    for name, models in listed.items():
+        if isinstance(models, str):
+            reasons[name] = models
+        else:
+            found.append(_server(table, environ, name, urls[name], models))
+    return found, reasons
 
 
 async def _look(session: aiohttp.ClientSession, url: str, key: str) -> list[str] | str:
