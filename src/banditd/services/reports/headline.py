@@ -1,8 +1,8 @@
 """The headline: what routing saved and lost against the baseline, whether its promise holds, what trying cost. Pure.
 
-Saved: what settled decisions cost against what the baseline was predicted to cost on the same ones. Lost: what the
-baseline would have earned more, by the estimates of ``ope/fixed.py``. Every sentence that any page or command shows
-of it is made here.
+Saved: what settled decisions cost against what they would have cost with the baseline alone, on the same tokens
+(``storage/like_with_like.py``). Lost: what the baseline would have earned more, by the estimates of ``ope/fixed.py``.
+Every sentence that any page or command shows of it is made here.
 """
 
 from __future__ import annotations
