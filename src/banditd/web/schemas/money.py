@@ -173,7 +173,7 @@ class Saved(AnswerModel):
     """Negative where routing cost more."""
     share: float | None
     would_have_cost_usd: float | None
-    """With the baseline alone: where it answered exactly what was spent, else its predicted cost times what the answer
+    """With the baseline alone: where it answered what was spent, else its predicted cost times what the answer
     cost over what was predicted of the arm that gave it. By ``predicted`` costs: its predicted cost."""
     spent_usd: float | None
     compared_decisions: int
