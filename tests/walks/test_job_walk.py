@@ -126,15 +126,18 @@ async def test_the_log_has_a_failure_of_a_job_once_an_outage(
     open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_daemon() as daemon:
-        full: StorageUnavailableError | None = None
+        caplog.set_level("INFO", "banditd")
+        full, bug = StorageUnavailableError("the disk is full"), InvariantError("a bug")
+        failure: Exception | None = None
 
         async def add_up() -> None:
-            if full is not None:
-                raise full
+            if failure is not None:
+                raise failure
 
         monkeypatch.setitem(daemon.jobs._jobs, "sums", replace(daemon.jobs._jobs["sums"], run=add_up))
-        for outage in ("the disk is full", None, "the disk is full", "the database is away", None, None):
-            full = None if outage is None else StorageUnavailableError(outage)
+        outages: tuple[Exception | None, ...] = (full, None, full, bug, None, None)
+        for outage in outages:
+            failure = outage
             for _ in range(3):
                 await daemon.jobs.run_now("sums")
     of_jobs = [one for one in caplog.records if one.getMessage().startswith("job.") and one.job == "sums"]  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """APScheduler 3 around the jobs: in memory, each run under a lease so that one replica does it.
 
 The scheduler only fires; the runs are tasks of ours, awaited at the end (its own executor would cancel them).
-A job that fails is recorded, counted and tried again at its next turn. The log has each failure of it once until it
-has succeeded: some run every second, and an outage lasts.
+A job that fails is recorded, counted and tried again at its next turn. The log has each kind of failure
+of it once until it has succeeded: some run every second, and an outage lasts.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class JobScheduler:
             await self._timed(job)
         except BanditdError as error:
             # The database itself does not answer: nothing can be recorded there.
-            if self._is_new(job, f"unavailable: {error.message}"):
+            if self._is_new(job, error):
                 logger.warning("job.unavailable", extra={"job": job.name, "error": error.message})
             self._metrics.count(self._metrics.job_runs, job.name, "unavailable")
 
@@ -124,7 +124,7 @@ class JobScheduler:
             await job.run()
         except Exception as error:
             failure = _named(error)
-            if self._is_new(job, failure):
+            if self._is_new(job, error):
                 logger.exception("job.failed", extra={"job": job.name})
         duration_s = perf_counter() - started
         self._metrics.count(self._metrics.job_runs, job.name, "failed" if failure else "done")
@@ -136,11 +136,12 @@ class JobScheduler:
             del self._failures[job.name]
             logger.info("job.works_again", extra={"job": job.name})
 
-    def _is_new(self, job: Job, failure: str) -> bool:
-        """Whether the job has not failed like this since it last succeeded."""
+    def _is_new(self, job: Job, error: Exception) -> bool:
+        """Whether the job has not failed for this kind of reason since it last succeeded."""
         known = self._failures.setdefault(job.name, set())
-        new = failure not in known
-        known.add(failure)
+        kind = error.code if isinstance(error, BanditdError) else type(error).__name__
+        new = kind not in known
+        known.add(kind)
         return new
 
 
