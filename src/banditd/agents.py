@@ -6,6 +6,7 @@ The library is an extra (``pip install 'banditd[mcp]'``), imported when a server
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -17,6 +18,7 @@ from banditd import __version__
 from banditd.client.calls import Json
 from banditd.client.daemon import DaemonClient
 from banditd.core.errors import BanditdError
+from banditd.core.nearest import nearest_names
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -27,7 +29,7 @@ INSTRUCTIONS: Final = (
     "was worth, from 0 to 1. `explain_decision`, `savings` and `arms` only read."
 )
 
-Query = Annotated[str, Field(description="the text that a model is to answer")]
+Input = Annotated[str, Field(description="the text that a model is to answer")]
 Tags = Annotated[dict[str, str] | None, Field(description="such as {'task': 'summary', 'team': 'search'}")]
 Keep = Annotated[float | None, Field(gt=0, le=1, description="share of the baseline's quality to keep, such as 0.98")]
 MaxCost = Annotated[float | None, Field(gt=0, description="dearest expected cost, in US dollars")]
@@ -52,7 +54,7 @@ class AgentTools:
         self._refused = refused
 
     async def route(
-        self, query: Query, tags: Tags = None, keep: Keep = None, max_cost_usd: MaxCost = None,
+        self, input: Input, tags: Tags = None, keep: Keep = None, max_cost_usd: MaxCost = None,  # noqa: A002 - the API's word
         max_latency_ms: MaxLatency = None, session_id: Session = None, policy: Policy = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Decide which model should answer a query. Call the model that it names, then reward the decision."""
@@ -61,7 +63,7 @@ class AgentTools:
             "session_id": session_id,
         }  # fmt: skip
         given: dict[str, Json] = {name: value for name, value in wishes.items() if value is not None}
-        return await self._call("POST", "/v1/route", {"input": query, "policy": policy or self._policy, **given})
+        return await self._call("POST", "/v1/route", {"input": input, "policy": policy or self._policy, **given})
 
     async def reward(self, decision_id: DecisionId, value: Value, source: Source = "judge") -> dict[str, Any]:
         """Report what the answer to a routed query was worth. Said twice by the same source, it counts once."""
@@ -95,7 +97,7 @@ class AgentTools:
 
 
 def agent_server(url: str, api_key: str | None, policy: str) -> MCPServer[DaemonClient]:
-    """A server of these tools before the daemon at ``url``. Raises ModuleNotFoundError without its library."""
+    """A server of these tools in front of the daemon at ``url``. Raises ModuleNotFoundError without its library."""
     from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - an optional extra
     from mcp.server.mcpserver.exceptions import ToolError  # noqa: PLC0415
     from mcp_types import ToolAnnotations  # noqa: PLC0415
@@ -107,7 +109,18 @@ def agent_server(url: str, api_key: str | None, policy: str) -> MCPServer[Daemon
         async with client:
             yield client
 
-    server = MCPServer(
+    class Server(MCPServer[DaemonClient]):
+        """A misspelt argument is refused: silence would lose a limit."""
+
+        async def call_tool(self, name: str, arguments: dict[str, Any], *more: Any, **named: Any) -> Any:
+            known = set(inspect.signature(getattr(AgentTools, name, agent_server)).parameters) - {"self"}
+            if hasattr(AgentTools, name) and (unknown := sorted(arguments.keys() - known)):
+                near = nearest_names(unknown[0], sorted(known))
+                mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
+                raise ToolError(f"{name} has no argument {unknown[0]!r}: {mend}")
+            return await super().call_tool(name, arguments, *more, **named)
+
+    server = Server(
         "banditd", instructions=INSTRUCTIONS, version=__version__, lifespan=connected, log_level="WARNING"
     )
     tools = AgentTools(client, policy, ToolError)

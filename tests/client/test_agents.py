@@ -42,8 +42,8 @@ async def test_an_agent_routes_rewards_and_reads(daemon: LiveDaemon) -> None:
             "reward",
         }
         assert all(tool.description for tool in tools.values())
-        assert tools["route"].input_schema["required"] == ["query"]
-        routed = content(await client.call_tool("route", {"query": "hello", "tags": {"task": "greeting"}}))
+        assert tools["route"].input_schema["required"] == ["input"]
+        routed = content(await client.call_tool("route", {"input": "hello", "tags": {"task": "greeting"}}))
         given = {"decision_id": routed["decision_id"], "value": 0.75}
         first, again = [content(await client.call_tool("reward", given)) for _ in range(2)]
         assert (first["duplicate"], again["duplicate"]) == (False, True)
@@ -61,6 +61,7 @@ async def test_what_the_daemon_refuses_reaches_the_agent_in_its_words(daemon: Li
             ("explain_decision", {"decision_id": "nothing"}, "decision"),
             ("arms", {"policy": "nobody"}, "nobody"),
             ("reward", {"decision_id": "x", "value": 7}, "less than or equal to 1"),
+            ("route", {"input": "hello", "max_cost": 0.1}, "did you mean 'max_cost_usd'?"),
         ):
             result = await client.call_tool(name, arguments)
             assert result.is_error, name
@@ -73,7 +74,7 @@ async def test_over_stdio_as_an_agent_starts_it(daemon: LiveDaemon) -> None:
     )
     async with Client(command) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
-        assert content(await client.call_tool("route", {"query": "hello"}))["decision_id"]
+        assert content(await client.call_tool("route", {"input": "hello"}))["decision_id"]
 
 
 async def listening(process: asyncio.subprocess.Process, port: int) -> None:
@@ -97,7 +98,7 @@ async def test_over_http_on_this_machine_only(daemon: LiveDaemon) -> None:
     try:
         await listening(process, port)
         async with Client(f"http://127.0.0.1:{port}/mcp") as client:
-            assert content(await client.call_tool("route", {"query": "hello"}))["decision_id"]
+            assert content(await client.call_tool("route", {"input": "hello"}))["decision_id"]
     finally:
         process.terminate()
         await process.communicate()

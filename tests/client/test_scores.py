@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.client.conftest import LiveDaemon
 
 from banditd.cli import commands
 from banditd.client import Client
-from banditd.core.errors import InvalidInputError, UnavailableError
+from banditd.core.errors import BanditdError, InvalidInputError, UnavailableError
 from banditd.scores.langfuse import reward_of
 
 SECRET = "sk-lf-1"
@@ -49,7 +50,14 @@ def test_rows_of_a_csv_file_count_once(daemon: LiveDaemon, tmp_path: Path) -> No
     done = run(daemon, "csv", str(scores), "--source", "judge")
     assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "2 new")
     again = run(daemon, "csv", str(scores), "--source", "judge", "--json")
-    assert json.loads(again.output) == {"new": 0, "known": 2, "unknown": 0, "refused": 0, "failures": []}
+    assert json.loads(again.output) == {
+        "new": 0,
+        "corrected": 0,
+        "known": 2,
+        "unknown": 0,
+        "refused": 0,
+        "failures": [],
+    }
     assert rewards_of(daemon, first) == [("judge", "accuracy", 0.25, 0)]
     assert rewards_of(daemon, second) == [("judge", "quality", 1.0, 0)]
     scores.write_text(f"decision_id,value,metric,source\n{first},0.5,accuracy,judge\n", encoding="utf-8")
@@ -75,8 +83,8 @@ def test_what_is_wrong_in_a_row_is_named_and_the_others_count(daemon: LiveDaemon
     [
         ("id,score\n1,2\n", "must name decision_id or reference"),
         ("", "it has nothing"),
-        ("decision_id,value\nx,good\n", "line 2: 'good' is no number"),
-        ("decision_id,value\nx,nan\n", "is no number"),
+        ("decision_id,value,value\nx,1,0\n", "names a column twice"),
+        ('reference,value,note\nx,1,"unclosed\ny,1,z\n', "after line"),
     ],
 )
 def test_a_file_that_is_no_list_of_scores_says_why(
@@ -86,6 +94,41 @@ def test_a_file_that_is_no_list_of_scores_says_why(
     refused = run(daemon, "csv", str(tmp_path / "scores.csv"))
     assert isinstance(refused.exception, InvalidInputError)
     assert says in str(refused.exception)
+
+
+def test_a_row_that_is_no_score_is_refused_alone(daemon: LiveDaemon, tmp_path: Path) -> None:
+    decisions = [route(daemon) for _ in range(5)]
+    cells = ["0.5", "nan", "good", "", "0.5,more"]
+    scores = tmp_path / "scores.csv"
+    rows = [f"{decision},{cell}" for decision, cell in zip(decisions, cells, strict=True)]
+    scores.write_text("decision_id,value\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    report = json.loads(run(daemon, "csv", str(scores), "--json").output)
+    assert (report["new"], report["refused"]) == (1, 4)
+    assert [failure["reason"] for failure in report["failures"]] == [
+        "'nan' is no number", "'good' is no number", "it has neither a value nor a thumb",
+        "it has not as many cells as the first line",
+    ]  # fmt: skip
+    scores.write_bytes("decision_id,value\n".encode("utf-16"))
+    assert "save it as CSV in UTF-8" in str(run(daemon, "csv", str(scores)).exception)
+
+
+def test_of_several_values_of_one_score_the_last_counts_however_often_it_is_sent(
+    daemon: LiveDaemon, tmp_path: Path
+) -> None:
+    decision = route(daemon)
+    scores = tmp_path / "scores.csv"
+    for last, counts in ((0.5, "1 new, 0 corrected"), (0.75, "0 new, 1 corrected"), (0.75, "0 corrected, 1 known")):
+        scores.write_text(f"decision_id,value\n{decision},0.25\n{decision},{last}\n", encoding="utf-8")
+        assert counts in run(daemon, "csv", str(scores)).output
+    assert rewards_of(daemon, decision)[-1] == ("metric", "quality", 0.75, 1)
+
+
+def test_a_daemon_that_is_away_is_all_that_is_told(tmp_path: Path) -> None:
+    scores = tmp_path / "scores.csv"
+    scores.write_text("reference,value\nx,1\n", encoding="utf-8")
+    away = CliRunner().invoke(commands, ["import", "csv", str(scores), "--url", "http://127.0.0.1:9"])
+    assert isinstance(away.exception, BanditdError)
+    assert " new" not in away.output
 
 
 def test_thumbs_of_open_webui_find_their_message(daemon: LiveDaemon, tmp_path: Path) -> None:
@@ -105,7 +148,7 @@ def test_thumbs_of_open_webui_find_their_message(daemon: LiveDaemon, tmp_path: P
     export.write_text(json.dumps(rows), encoding="utf-8")
     done = run(daemon, "open-webui", str(export))
     assert done.exit_code == 0
-    assert "1 new, 0 known before, 1 of no decision here, 0 refused" in done.output
+    assert "1 new, 0 corrected, 0 known before, 1 of no decision here, 0 refused" in done.output
     assert rewards_of(daemon, decision) == [("human", "quality", 0.0, 0)]
 
 
@@ -130,7 +173,7 @@ def test_evaluation_events_find_their_answer_or_trace(daemon: LiveDaemon, tmp_pa
     lines = [{"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]} for record in records]
     file = tmp_path / "logs.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)) + "\n\n", encoding="utf-8")
-    for counts in ("2 new, 0 known", "0 new, 2 known"):
+    for counts in ("2 new, 0 corrected, 0 known", "0 new, 0 corrected, 2 known"):
         done = run(daemon, "otlp", str(file))
         assert (done.exit_code, counts in done.output) == (0, True), done.output
     assert rewards_of(daemon, by_trace) == [("judge", "Relevance", 0.25, 0)]
@@ -196,7 +239,7 @@ async def test_scores_of_langfuse_reward_their_trace_and_follow_its_changes(daem
     async with langfuse(pages) as (url, queries):
         done = await import_langfuse(daemon, url, "--score", "helpfulness")
         assert done.exit_code == 0, done.output
-        assert "2 new, 0 known before, 1 of no decision here, 0 refused" in done.output
+        assert "2 new, 0 corrected, 0 known before, 1 of no decision here, 0 refused" in done.output
         assert [query.get("cursor") for query in queries] == [None, "1"]
         assert (queries[0]["fields"], queries[0]["name"]) == ("subject", "helpfulness")
         again = await import_langfuse(daemon, url, "--json")
@@ -217,6 +260,19 @@ async def test_langfuse_that_refuses_or_fails_is_named(daemon: LiveDaemon) -> No
         assert "sk-lf-wrong" not in refused.output + str(refused.exception)
     async with langfuse([[]], status=503) as (url, _):
         assert isinstance((await import_langfuse(daemon, url)).exception, UnavailableError)
+
+
+async def test_odd_pages_of_langfuse_lose_no_other_score(daemon: LiveDaemon) -> None:
+    await asyncio.to_thread(route, daemon, "trace-2")
+    good = score(1, 1.0, subject={"kind": "trace", "id": "trace-2"})
+    rows: list[Any] = [score(2, math.nan), "no row", None, score(3, math.inf), good]
+    async with langfuse([rows]) as (url, _):
+        done = await import_langfuse(daemon, url)
+        assert "1 new" in done.output, done.exception
+        colon = await asyncio.to_thread(
+            run, daemon, "langfuse", "--langfuse-url", url, "--public-key", "a:b", "--secret-key", "x"
+        )
+        assert isinstance(colon.exception, InvalidInputError)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ async def test_a_reading_goes_on_where_nothing_can_be_written(storage, make, mon
         disk.setattr(storage.database, "write", full)
         before = await storage.reports.arm_totals("default", None)
         assert await storage.reports.timeseries("default", since_us=0, until_us=make.now_us * 2, step_s=300)
+        assert await storage.arms.usage("default")
     after = await storage.reports.arm_totals("default", None)
     assert [max(row["decisions"] for row in rows) for rows in (before, after)] == [1, 2]
 

@@ -14,10 +14,13 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from aiohttp.test_utils import make_mocked_request
 from prometheus_client.parser import text_string_to_metric_families
 
+from banditd.core.errors import ConfigurationError
 from banditd.obs.metrics import Metrics
 from banditd.settings import ServerSettings, load_settings
+from banditd.web.origin import Doorman
 from banditd.web.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,10 +219,67 @@ def test_the_pods_of_kubernetes_are_configured_as_the_daemon_knows(monkeypatch: 
     server = settings.server
     assert container["ports"][0]["containerPort"] == server.port
     assert pod["terminationGracePeriodSeconds"] > server.drain_s + server.shutdown_timeout_s
-    assert server.allowed_hosts == ("banditd",)
+    [service] = [manifest["metadata"]["name"] for manifest in manifests() if manifest["kind"] == "Service"]
+    ends = ("", ".default", ".default.svc", ".default.svc.cluster.local")
+    assert server.allowed_hosts == tuple(service + end for end in ends)
     routes = {route.path for route in ROUTES}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in routes
+
+
+def test_the_secrets_of_kubernetes_are_made_by_the_names_that_pods_read() -> None:
+    [deployment] = [manifest for manifest in manifests() if manifest["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    read = {variable["valueFrom"]["secretKeyRef"]["name"] for variable in container["env"] if "valueFrom" in variable}
+    [providers] = [source["secretRef"] for source in container["envFrom"]]
+    assert providers["optional"]  # arms without upstreams need none
+    text = (DEPLOY / "kubernetes" / "kustomization.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"create secret generic (\S+)", text)) == {*read, providers["name"]}
+
+
+def test_prometheus_gets_into_pods_with_a_key_and_is_not_sent_there_without() -> None:
+    [deployment] = [manifest for manifest in manifests() if manifest["kind"] == "Deployment"]
+    assert "annotations" not in deployment["spec"]["template"]["metadata"]
+    text = (DEPLOY / "kubernetes" / "kustomization.yaml").read_text(encoding="utf-8")
+    lines = text[text.index("#   - job_name") : text.index("apiVersion")].splitlines()
+    [job] = yaml.safe_load("\n".join(line.removeprefix("# ") for line in lines))
+    [service] = [manifest["metadata"]["name"] for manifest in manifests() if manifest["kind"] == "Service"]
+    assert [label["regex"] for label in job["relabel_configs"]] == [service]
+    assert job["authorization"]["credentials_file"]
+    # What the comment says of names: an address is foreign without keys, and no name is with keys and no list.
+    configured = load_settings(DEPLOY / "kubernetes" / "config.yaml").server.allowed_hosts
+    request = make_mocked_request("GET", "/metrics", headers={"Host": "10.1.2.3:8484"})
+    open_pod = Doorman(allowed_hosts=configured, bound_host="0.0.0.0", keyed=False)  # noqa: S104
+    keyed_pod = Doorman(allowed_hosts=(), bound_host="0.0.0.0", keyed=True)  # noqa: S104
+    assert (open_pod.knows(request), keyed_pod.knows(request)) == (False, True)
+
+
+def test_the_lines_of_the_container_file_start_a_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    for name, value in re.findall(r"(BANDITD_\w+)=(\S+)", text[text.index("ENV PATH") : text.index("USER 10001")]):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="allow_unauthenticated"):
+        load_settings(ROOT / "config.yaml")
+    [run] = re.findall(r"^#   (docker run .*ALLOW_UNAUTHENTICATED.*)$", text, re.MULTILINE)
+    assert "-p 127.0.0.1:" in run
+    hosts = re.findall(r"-e '(BANDITD_\w+)=([^']+)'", text)
+    for name, value in [*re.findall(r"-e (BANDITD_\w+)=(\S+)", run), *hosts]:
+        monkeypatch.setenv(name, value)
+    server = load_settings(ROOT / "config.yaml").server
+    assert server.allow_unauthenticated
+    assert server.allowed_hosts == ("NAME",)
+
+
+def test_a_reload_of_the_unit_reads_the_file_that_its_head_installs() -> None:
+    text = (DEPLOY / "banditd.service").read_text(encoding="utf-8")
+    [options, installed] = re.findall(r"^#   install (-D .*) config\.yaml (\S+)$", text, re.MULTILINE)[0]
+    [started] = re.findall(r"^ExecStart=\S+ serve --config (\S+)$", text, re.MULTILINE)
+    assert started == installed  # a credential would be a copy from the last start
+    [group] = re.findall(r"^Group=(\S+)$", text, re.MULTILINE)
+    assert options.split() == ["-D", "-m", "640", "-g", group]
+    assert f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {group}\n" in text
+    assert "ExecReload=/bin/kill -HUP $MAINPID\n" in text
+    assert "EnvironmentFile=-/etc/banditd/environment\n" in text
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ for (const name of process.argv.slice(3))
 """
 CONFIG: dict[str, Any] = {
     "upstreams": {"echo": {"kind": "echo"}},
-    "gateway": {"aliases": {"gpt-5": "banditd/auto"}},
+    "gateway": {"aliases": {"gpt-5": "banditd/auto", "gpt-5.2": "banditd/auto"}},
     "policies": {"default": {"arms": [{"arm": name, "upstream": "echo"} for name in ("small", "large")]}},
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from bench.faulty.app import Faulty
 from click.testing import CliRunner, Result
 from tests.gateway.conftest import KEY, serve_daemon
@@ -37,7 +37,8 @@ async def init(*arguments: str, **extra: Any) -> Result:
 
 async def test_the_file_that_is_written_serves_the_first_call(faulty: Faulty, empty: Path) -> None:
     server = f"gpu={faulty.url}"
-    result = await init("--yes", "--server", server, "--arm", "ok", "--arm", "gpu/ok-slow", "--baseline", "ok")
+    prices = ("--price", "ok=2,10", "--price", "gpu/ok-slow=0,0")
+    result = await init("--yes", "--server", server, "--arm", "ok", "--arm", "gpu/ok-slow", *prices)
     assert result.exit_code == 0, result.output
     assert "it answers" in result.output
     lines = (empty / "config.yaml").read_text(encoding="utf-8").splitlines()
@@ -88,7 +89,8 @@ async def test_an_upstream_that_refuses_is_named_and_the_file_is_there_all_the_s
 
 async def test_what_is_asked_may_be_answered(faulty: Faulty, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("banditd.cli.own_models._is_terminal", lambda: True)
-    result = await init("--no-call", "--server", f"gpu={faulty.url}", input="ok, ok-long\nok-long\n0.9\n")
+    answers = "okk\nok, ok-long\nother\nok-long\n0.3\n90%\n"  # every wrong one is asked again
+    result = await init("--no-call", "--server", f"gpu={faulty.url}", "--price", "ok-long=1,2", input=answers)
     assert result.exit_code == 0, result.output
     policy = load_settings(empty / "config.yaml").policies["default"]
     assert sorted(arm.arm for arm in policy.arms) == ["ok", "ok-long"]
@@ -99,7 +101,7 @@ async def test_what_is_asked_may_be_answered(faulty: Faulty, empty: Path, monkey
     ("arguments", "says"),
     [
         ((), "OPENAI_API_KEY"),
-        (("--server", "gpu=http://127.0.0.1:9/v1"), "is the server running"),
+        (("--server", "gpu=http://127.0.0.1:9/v1"), "gpu at http://127.0.0.1:9/v1/models: no answer"),
         (("--base-url", "opnai=http://x/v1"), "openai"),
         (("--server", "gpu"), "NAME=VALUE"),
     ],
@@ -119,11 +121,65 @@ async def test_a_wrong_name_and_a_file_that_is_there_are_refused(faulty: Faulty,
         refused = await init(*server, *arguments)
         assert isinstance(refused.exception, InvalidInputError)
         assert says in str(refused.exception)
+    priced = ("--arm", "ok", "--arm", "ok-long", "--price", "ok=1,2", "--baseline", "ok-long")
+    unpriced = await init(*server, *priced)
+    assert "give --price ok-long=IN,OUT" in str(unpriced.exception)
+    assert "of no arm" in str((await init(*server, "--arm", "ok", "--price", "other=1,2")).exception)
+    assert not (empty / "config.yaml").exists()
     (empty / "config.yaml").write_text("server: {port: 1}\n", encoding="utf-8")
     refused = await init(*server)
     assert "--force" in str(refused.exception)
     assert (empty / "config.yaml").read_text(encoding="utf-8") == "server: {port: 1}\n"
     assert (await init(*server, "--arm", "ok", "--force")).exit_code == 0
+
+
+async def test_models_that_nobody_has_listed_and_names_that_are_none_of_arms(faulty: Faulty, empty: Path) -> None:
+    """A model by its upstream's name; one whose name is no arm's keeps it as the upstream's model."""
+    arms = ("--arm", "gpu/@hf/a model:*", "--arm", "ok", "--price", "ok=1,1", "--baseline", "ok")
+    report = json.loads((await init("--json", "--no-call", "--server", f"gpu={faulty.url}", *arms)).output)
+    assert report["unpriced"] == ["hf/a-model:-"]
+    found = {arm.arm: arm.upstream_model for arm in load_settings(empty / "config.yaml").policies["default"].arms}
+    assert found == {"ok": None, "hf/a-model:-": "@hf/a model:*"}
+
+
+async def test_nothing_is_written_that_a_daemon_would_refuse(faulty: Faulty, empty: Path) -> None:
+    with_password = faulty.url.replace("http://", "http://me:swordfish@")
+    refused = await init("--no-call", "--server", f"gpu={with_password}", "--arm", "gpu/ok")
+    assert refused.exit_code != 0
+    assert not (empty / "config.yaml").exists()
+
+
+async def test_without_any_price_quality_alone_counts(faulty: Faulty, empty: Path) -> None:
+    result = await init("--no-call", "--server", f"gpu={faulty.url}", "--arm", "ok")
+    assert "routes for quality alone, with one arm, so there is nothing to choose" in result.output
+    assert load_settings(empty / "config.yaml").policies["default"].promise is None
+    kept = await init("--no-call", "--force", "--server", f"gpu={faulty.url}", "--arm", "ok", "--keep", "0.9")
+    assert "no price is known" in str(kept.exception)
+
+
+async def test_a_server_that_wants_a_key_gets_the_one_of_its_name(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listed(request: web.Request) -> web.Response:
+        allowed = request.headers.get("Authorization") == f"Bearer {KEY}"
+        return web.json_response({"data": [{"id": "own"}]}, status=200 if allowed else 401)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", listed)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        server = ("--no-call", "--server", f"my-gpu=http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        refused = await init(*server)
+        assert "it answers 401; a key is read from MY_GPU_API_KEY" in str(refused.exception)
+        monkeypatch.setenv("MY_GPU_API_KEY", KEY)
+        assert (await init(*server)).exit_code == 0
+    finally:
+        await runner.cleanup()
+    text = (empty / "config.yaml").read_text(encoding="utf-8")
+    assert "api_key_env: MY_GPU_API_KEY" in text
+    assert KEY not in text
 
 
 def test_the_table_is_whole_and_knows_its_age() -> None:

@@ -201,8 +201,10 @@ def test_what_can_be_read_is_left_as_it_is(text: str) -> None:
     assert json.loads(mended or body) == {"input": text}
 
 
-async def test_filters_take_times_before_everything(live: Any) -> None:
-    for query in ("until=0001-01-01T00:00:00Z", "since=0001-01-01T00:00:00Z&until=0001-01-01T00:00:01Z"):
+async def test_filters_take_times_before_and_after_everything(live: Any) -> None:
+    last = "9999-12-31T23:59:59.999999Z"
+    for query in ("until=0001-01-01T00:00:00Z", "since=0001-01-01T00:00:00Z&until=0001-01-01T00:00:01Z",
+                  f"until={last}", f"since={last}"):  # fmt: skip
         for path in ("stats/timeseries", "decisions", "savings"):
             answer = await live.get(f"/v1/{path}?{query}")
             assert answer.status in {200, 422}, (path, query, await answer.text())

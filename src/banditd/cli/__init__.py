@@ -22,9 +22,10 @@ from banditd.cli.database import export, migrate, rebuild
 from banditd.cli.encoder import encoder
 from banditd.cli.fit_prior import fit_prior
 from banditd.cli.import_scores import import_scores
+from banditd.cli.known_models import models
 from banditd.cli.look import decision, stats
 from banditd.cli.mcp import mcp
-from banditd.cli.own_models import init, models
+from banditd.cli.own_models import init
 from banditd.cli.replay import replay
 from banditd.cli.serve import serve
 from banditd.cli.simulate import simulate

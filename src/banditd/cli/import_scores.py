@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from banditd.cli.options import daemon_options, json_option, with_daemon
-from banditd.cli.show import echo_json
+from banditd.cli.show import echo_json, progress_bar
 
 if TYPE_CHECKING:
     from banditd.client import DaemonClient
@@ -36,7 +36,7 @@ def import_scores() -> None:
 
 @import_scores.command("csv")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--source", default="metric", show_default=True, help="Of rows that name none: human, judge, metric.")
+@click.option("--source", default="metric", show_default=True, help="Of rows without one: human, judge, ...")
 @daemon_options
 @json_option
 def import_csv(file: Path, source: str, url: str, api_key: str | None, as_json: bool) -> None:
@@ -51,7 +51,7 @@ def import_csv(file: Path, source: str, url: str, api_key: str | None, as_json: 
     """
     from banditd.scores.reading import read_csv
 
-    _import(url, api_key, list(read_csv(file, source=source)), as_json=as_json, all_ours=True)
+    _import(url, api_key, read_csv(file, source=source), as_json=as_json, all_ours=True)
 
 
 @import_scores.command("open-webui")
@@ -67,12 +67,12 @@ def import_open_webui(file: Path, url: str, api_key: str | None, as_json: bool) 
     """
     from banditd.scores.reading import read_open_webui
 
-    _import(url, api_key, list(read_open_webui(file)), as_json=as_json, all_ours=False)
+    _import(url, api_key, read_open_webui(file), as_json=as_json, all_ours=False)
 
 
 @import_scores.command("otlp")
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--source", default="judge", show_default=True, help="Who evaluates: judge, human, metric.")
+@click.option("--source", default="judge", show_default=True, help="Who evaluates: judge, human, ...")
 @daemon_options
 @json_option
 def import_otlp(file: TextIO, source: str, url: str, api_key: str | None, as_json: bool) -> None:
@@ -142,24 +142,28 @@ def _keep_importing(
 
 def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> None:
     """Send them and say what became of them. Ends with 1 where some were refused (or, of ours, are unknown)."""
-    from banditd.scores.posting import Outcome, post_scores
+    from banditd.scores.posting import Outcome, newest, post_scores
 
-    outcome = Outcome()
-
-    async def send(client: DaemonClient) -> None:
-        await post_scores(client, scores, outcome)
-
+    outcome, found = Outcome(), newest(scores)
+    failed: list[tuple[str, str]] = []
     try:
-        with_daemon(url, api_key, send)
+        with progress_bar() as bar:
+            task = bar.add_task("importing", total=len(found))
+
+            async def send(client: DaemonClient) -> None:
+                await post_scores(client, found, outcome, lambda done: bar.update(task, completed=done))
+
+            with_daemon(url, api_key, send)
     finally:
         failed = outcome.refusals + (outcome.unknown if all_ours else [])
-        _show(outcome, failed, as_json=as_json)
+        if outcome.counts or not found:
+            _show(outcome, failed, as_json=as_json)
     if failed:
         sys.exit(1)
 
 
 def _show(outcome: Outcome, failed: list[tuple[str, str]], *, as_json: bool) -> None:
-    counts = {name: outcome.counts[name] for name in ("new", "known", "unknown", "refused")}
+    counts = {name: outcome.counts[name] for name in ("new", "corrected", "known", "unknown", "refused")}
     if as_json:
         echo_json({**counts, "failures": [{"origin": origin, "reason": reason} for origin, reason in failed]})
         return
@@ -168,6 +172,6 @@ def _show(outcome: Outcome, failed: list[tuple[str, str]], *, as_json: bool) -> 
     if len(failed) > SHOWN:
         click.echo(f"... and {len(failed) - SHOWN} more (--json names all)", err=True)
     click.echo(
-        f"{counts['new']} new, {counts['known']} known before, {counts['unknown']} of no decision here, "
-        f"{counts['refused']} refused"
+        f"{counts['new']} new, {counts['corrected']} corrected, {counts['known']} known before, "
+        f"{counts['unknown']} of no decision here, {counts['refused']} refused"
     )

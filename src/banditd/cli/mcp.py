@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import click
 
 from banditd.cli.options import daemon_options, policy_option
-from banditd.core.errors import ConfigurationError
+from banditd.core.errors import ConfigurationError, UnavailableError
 
 
 @click.command("mcp")
@@ -33,5 +35,11 @@ def mcp(url: str, api_key: str | None, policy: str, port: int | None) -> None:
     if port is None:
         server.run("stdio")
         return
-    click.echo(f"MCP serves on http://127.0.0.1:{port}/mcp, before the daemon at {url} (stop with Ctrl-C)", err=True)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UnavailableError(f"port {port} cannot be had: {error.strerror}; name another by --port") from error
+    click.echo(f"MCP serves on http://127.0.0.1:{port}/mcp, in front of {url} (stop with Ctrl-C)", err=True)
     server.run("streamable-http", host="127.0.0.1", port=port)

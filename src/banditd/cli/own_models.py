@@ -1,4 +1,4 @@
-"""``banditd init`` and ``banditd models``."""
+"""``banditd init``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,46 +19,30 @@ from banditd.cli.show import echo_json, print_table
 from banditd.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from banditd.settings import Settings
     from banditd.setup.finding import Found
     from banditd.setup.known_models import KnownModels
     from banditd.setup.trial import Trial
-    from banditd.setup.writing import ChosenArm
+    from banditd.setup.writing import ChosenArm, ListPrice
 
 
-@click.command("models")
-@click.option("--max-age-days", type=click.IntRange(1), help="End with 1 where the table is older than this.")
-@json_option
-def models(max_age_days: int | None, as_json: bool) -> None:
-    """Show the dated table of models that `banditd init` knows, with their list prices.
+class _Share(click.ParamType[float]):
+    """A share between a half and all: 0.95 or 95%."""
 
-    \b
-    Examples:
-      banditd models
-      banditd models --max-age-days 90   # for a release: is it old?
-    """
-    from banditd.setup.known_models import read_known_models
+    name = "share"
 
-    table = read_known_models()
-    today = dt.datetime.now(dt.UTC).date()
-    age_days = table.age_days(today)
-    if as_json:
-        rows = [{**asdict(model), "retires": model.retires and str(model.retires)} for model in table.models]
-        echo_json({"as_of": str(table.as_of), "age_days": age_days, "source": table.source, "models": rows})
-    else:
-        columns = ("model", "provider", "$/Mtok in", "$/Mtok out", "cached", "context", "tier", "retires")
-        print_table(
-            f"known models, as of {table.as_of} ({age_days} days ago)",
-            columns,
-            [
-                (m.model, m.provider, m.usd_per_mtok_in, m.usd_per_mtok_out, m.usd_per_mtok_cached_in,
-                 m.context_window_tokens, m.quality_tier, m.retires and str(m.retires))
-                for m in table.models
-            ],
-        )  # fmt: skip
-        click.echo(f"source: {table.source}")
-    if max_age_days is not None and age_days > max_age_days:
-        click.echo(f"banditd: the table is {age_days} days old, more than {max_age_days}", err=True)
-        sys.exit(1)
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.rstrip("% ")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0.5 <= share <= 1.0:
+            self.fail(f"{text!r} is no share between 0.5 and 1, such as 0.95 or 95%", parameter, context)
+        return share
+
+
+KEEP = _Share()
 
 
 @click.command("init")
@@ -67,10 +52,15 @@ def models(max_age_days: int | None, as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--arm", "arms", multiple=True, help="A model to route to: MODEL or UPSTREAM/MODEL; may be repeated.")
 @click.option("--baseline", help="The model that you use today; default: the dearest of the arms.")
+@click.option("--keep", type=KEEP, help="Share of its quality to keep; default: 0.95.")
+@click.option("--price", "prices", multiple=True, metavar="MODEL=IN,OUT", help="Dollars per million tokens.")
 @click.option(
-    "--keep", type=click.FloatRange(0, 1, min_open=True), help="Share of its quality to keep; default: 0.95."
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="NAME=URL",
+    help="An endpoint in OpenAI's form; its key, if any, in NAME_API_KEY.",
 )
-@click.option("--server", "servers", multiple=True, metavar="NAME=URL", help="An endpoint in OpenAI's form.")
 @click.option("--base-url", "base_urls", multiple=True, metavar="NAME=URL", help="Another address of a provider.")
 @click.option("--no-local", is_flag=True, help="Do not look for Ollama, vLLM and LiteLLM on this machine.")
 @click.option("--no-call", is_flag=True, help="Do not try the upstreams with a call each.")
@@ -78,8 +68,9 @@ def models(max_age_days: int | None, as_json: bool) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing: take what is proposed.")
 @json_option
 def init(
-    output: Path, arms: tuple[str, ...], baseline: str | None, keep: float | None, servers: tuple[str, ...],
-    base_urls: tuple[str, ...], no_local: bool, no_call: bool, force: bool, yes: bool, as_json: bool,
+    output: Path, arms: tuple[str, ...], baseline: str | None, keep: float | None, prices: tuple[str, ...],
+    servers: tuple[str, ...], base_urls: tuple[str, ...], no_local: bool, no_call: bool, force: bool, yes: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Write a configuration for your own models, and try each upstream with one call.
 
@@ -93,7 +84,6 @@ def init(
       banditd init --server gpu=http://127.0.0.1:9000/v1 --no-call -o mine.yaml
     """
     from banditd.setup.known_models import read_known_models
-    from banditd.setup.writing import choose, compose
 
     if output.exists() and not force:
         raise InvalidInputError(
@@ -102,20 +92,85 @@ def init(
     table = read_known_models()
     asking = not yes and not as_json and _is_terminal()
     found = _found(table, dict(pair_of(one, "--server") for one in servers), base_urls, local=not no_local)
-    if not as_json:
+    if not as_json and not arms:
         _print_offers(found)
-    chosen = choose(found, arms or _chosen_names(choose(found), asking))
-    baseline = _baseline(chosen, baseline, asking)
-    if keep is None:
-        keep = 0.95
-        if asking:
-            keep = click.prompt("Share of its quality to keep", keep, type=click.FloatRange(0, 1, min_open=True))
-    today = dt.datetime.now(dt.UTC).date()
-    output.write_text(compose(chosen, baseline=baseline, keep=keep, table=table, today=today), encoding="utf-8")
-    trials = [] if no_call else _try(output, chosen)
-    _report(output, chosen, baseline, keep, trials, as_json=as_json)
+    chosen = _chosen(found, arms, _prices(prices), asking)
+    first = _baseline(chosen, baseline, asking)
+    kept: float | None = 0.95 if keep is None else keep
+    if any(arm.price is not None for arm in chosen):
+        _require_price(chosen, first)
+        if keep is None and asking:
+            kept = click.prompt("Share of its quality to keep", kept, type=KEEP)
+    elif keep is not None:
+        raise InvalidInputError(f"no price is known, so nothing can be saved: give --price {first}=IN,OUT")
+    else:
+        kept = None
+    settings = _written(output, chosen, first, kept, table)
+    trials = [] if no_call else _try(settings, chosen)
+    _report(output, chosen, first, kept, trials, as_json=as_json)
     if any(trial.error is not None for trial in trials):
         sys.exit(1)
+
+
+def _chosen(
+    found: Sequence[Found], names: tuple[str, ...], prices: Mapping[str, ListPrice], asking: bool
+) -> list[ChosenArm]:
+    """The arms that are named, asked for, or proposed."""
+    from banditd.setup.writing import choose
+
+    if names or not asking:
+        return choose(found, names, prices)
+
+    def read(answer: str) -> list[ChosenArm]:
+        try:
+            return choose(found, [name.strip() for name in answer.split(",") if name.strip()], prices)
+        except InvalidInputError as error:
+            raise click.BadParameter(error.message) from error
+
+    proposed = ", ".join(f"{arm.upstream.name}/{arm.model}" for arm in choose(found))
+    arms: list[ChosenArm] = click.prompt("Models to route to, with commas between", proposed, value_proc=read)
+    return arms
+
+
+def _prices(given: Sequence[str]) -> dict[str, ListPrice]:
+    from banditd.setup.writing import ListPrice
+
+    prices = {}
+    for text in given:
+        model, pair = pair_of(text, "--price")
+        try:
+            inward, outward = (float(number) for number in pair.split(","))
+        except ValueError:
+            inward = outward = -1.0
+        if not (0.0 <= inward < float("inf") and 0.0 <= outward < float("inf")):
+            raise click.UsageError(f"--price is MODEL=IN,OUT with two prices that are not negative, got {text!r}")
+        prices[model] = ListPrice(inward, outward)
+    return prices
+
+
+def _require_price(arms: Sequence[ChosenArm], baseline: str) -> None:
+    if any(arm.arm == baseline and arm.price is None for arm in arms):
+        raise InvalidInputError(
+            f"no price of {baseline} is known, and nothing dearer than the baseline is ever drawn: "
+            f"give --price {baseline}=IN,OUT, in dollars per million tokens"
+        )
+
+
+def _written(
+    output: Path, arms: Sequence[ChosenArm], baseline: str, keep: float | None, table: KnownModels
+) -> Settings:
+    """Write the file once it is known that a daemon would start with it."""
+    from banditd.settings import load_settings
+    from banditd.setup.writing import compose
+
+    today = dt.datetime.now(dt.UTC).date()
+    text = compose(arms, baseline=baseline, keep=keep, table=table, today=today)
+    with tempfile.TemporaryDirectory(prefix="banditd-init-") as folder:
+        trial = Path(folder) / output.name
+        trial.write_text(text, encoding="utf-8")
+        settings = load_settings(trial)
+    output.write_text(text, encoding="utf-8")
+    return settings
 
 
 def _is_terminal() -> bool:
@@ -123,16 +178,19 @@ def _is_terminal() -> bool:
 
 
 def _found(table: KnownModels, servers: Mapping[str, str], base_urls: Sequence[str], *, local: bool) -> list[Found]:
-    from banditd.setup.finding import LOCAL_SERVERS, find_providers, find_servers
+    from banditd.setup.finding import LOCAL_SERVERS, find_providers, find_servers, key_variable
 
     addresses = dict(pair_of(one, "--base-url") for one in base_urls)
     if unknown := sorted(addresses.keys() - table.providers.keys()):
         raise InvalidInputError(f"no provider {unknown[0]!r}: there are {', '.join(table.providers)}")
     urls = {**(LOCAL_SERVERS if local else {}), **servers}
-    answering = asyncio.run(find_servers(table, os.environ, urls))
-    silent = servers.keys() - {one.name for one in answering}
-    if silent:
-        raise InvalidInputError(f"no models are listed at {servers[min(silent)]}/models: is the server running?")
+    answering, reasons = asyncio.run(find_servers(table, os.environ, urls))
+    for name in servers:
+        if name in reasons:
+            raise InvalidInputError(
+                f"no models of {name} at {servers[name]}/models: {reasons[name]}"
+                + (f"; a key is read from {key_variable(name)}" if "40" in reasons[name] else "")
+            )
     found = find_providers(table, os.environ, addresses) + answering
     if not found:
         keys = ", ".join(provider.api_key_env for provider in table.providers.values())
@@ -157,47 +215,52 @@ def _print_offers(found: Sequence[Found]) -> None:
     print_table("what is there to route to", columns, rows)
 
 
-def _chosen_names(proposed: Sequence[ChosenArm], asking: bool) -> tuple[str, ...]:
-    names = [f"{arm.upstream.name}/{arm.model}" for arm in proposed]
-    if not asking:
-        return tuple(names)
-    answer = click.prompt("Models to route to, with commas between", ", ".join(names))
-    return tuple(name.strip() for name in answer.split(",") if name.strip())
-
-
 def _baseline(arms: Sequence[ChosenArm], baseline: str | None, asking: bool) -> str:
     """The arm of that name or model. The dearest is the first."""
-    if baseline is None:
-        baseline = click.prompt("The model that you use today", arms[0].arm) if asking else arms[0].arm
-    for arm in arms:
-        if baseline in (arm.arm, arm.model, f"{arm.upstream.name}/{arm.model}"):
-            return arm.arm
-    raise InvalidInputError(f"the baseline {baseline!r} is none of the arms: {', '.join(arm.arm for arm in arms)}")
+
+    def read(answer: str) -> str:
+        for arm in arms:
+            if arm.is_called(answer):
+                return arm.arm
+        raise click.BadParameter(f"{answer!r} is none of the arms: {', '.join(arm.arm for arm in arms)}")
+
+    if baseline is None and asking:
+        named: str = click.prompt("The model that you use today", arms[0].arm, value_proc=read)
+        return named
+    try:
+        return read(baseline or arms[0].arm)
+    except click.BadParameter as error:
+        raise InvalidInputError(f"the baseline {error.message}") from error
 
 
-def _try(config: Path, arms: Sequence[ChosenArm]) -> list[Trial]:
-    from banditd.settings import load_settings
+def _try(settings: Settings, arms: Sequence[ChosenArm]) -> list[Trial]:
     from banditd.setup.trial import try_upstreams
 
-    return asyncio.run(try_upstreams(load_settings(config), arms))
+    return asyncio.run(try_upstreams(settings, arms))
 
 
 def _report(
-    output: Path, arms: Sequence[ChosenArm], baseline: str, keep: float, trials: Sequence[Trial], *, as_json: bool
-) -> None:
+    output: Path, arms: Sequence[ChosenArm], baseline: str, keep: float | None, trials: Sequence[Trial], *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    unpriced = [arm.arm for arm in arms if arm.price is None]
+    model = next(arm.model for arm in arms if arm.arm == baseline)
     if as_json:
         calls = [asdict(trial) for trial in trials]
         named = [{"arm": arm.arm, "upstream": arm.upstream.name} for arm in arms]
-        echo_json({"file": str(output), "arms": named, "baseline": baseline, "keep": keep, "calls": calls})
+        echo_json({"file": str(output), "arms": named, "unpriced": unpriced, "baseline": baseline, "keep": keep,
+                   "calls": calls})  # fmt: skip
         return
     if trials:
-        rows = [
-            (t.upstream, t.arm, round(t.latency_ms), "it answers" if t.error is None else t.error) for t in trials
-        ]
+        rows = [(one.upstream, one.arm, round(one.latency_ms), one.error or "it answers") for one in trials]
         print_table("one call per upstream", ("upstream", "arm", "ms", "result"), rows)
-    click.echo(f"{output} keeps {keep:.0%} of {baseline}'s quality with {len(arms)} arms.")
-    for arm in arms:
-        if arm.known is None:
-            click.echo(f"  what {arm.arm} costs is not known: its price is 0 until you give one")
+    count = f"{len(arms)} arms" if len(arms) > 1 else "one arm, so there is nothing to choose: add others by --arm"
+    what = "routes for quality alone" if keep is None else f"keeps {100 * keep:g} % of {baseline}'s quality"
+    click.echo(f"{output} {what}, with {count}.")
+    if unpriced:
+        click.echo(f"  No price is known of {', '.join(unpriced)}: taken for free. Give --price MODEL=IN,OUT.")
     serve = "banditd serve" + ("" if output == DEFAULT_CONFIG else f" -c {output}")
-    click.echo(f'Next: {serve}; then, in your application, one line: base_url="{DEFAULT_URL}/v1".')
+    click.echo(
+        f'Next: {serve}; then, in your application, one line: base_url="{DEFAULT_URL}/v1". '
+        f"The model may stay {model!r}, or be 'banditd/auto'."
+    )

@@ -166,7 +166,7 @@ def replay(
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
     """
     _check(url, save_prior, given)
-    from banditd.replay import off_policy_table, promise_words, recipe_table, report_table
+    from banditd.replay import closing_words, off_policy_table, recipe_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
@@ -190,7 +190,7 @@ def replay(
     if json_file is not None:
         report.write_json(Path(json_file))
     console().print(report_table(report))
-    if (words := promise_words(report)) is not None:
+    if (words := closing_words(report)) is not None:
         click.echo(words)
     if (recipes := recipe_table(report)) is not None:
         console().print(recipes)

@@ -29,7 +29,7 @@ def _config(name: str, section: UpstreamSettings, environment: Mapping[str, str]
         key=_key(name, section, environment),
         key_header=section.key_header,
         surfaces=frozenset(section.surfaces),
-        headers=section.headers,
+        headers={name: value.get_secret_value() for name, value in section.headers.items()},
         forward_headers=frozenset(header.lower() for header in section.forward_headers),
         clocks=Clocks(**section.timeouts.model_dump()),
         max_concurrent=section.max_concurrent,

@@ -99,9 +99,9 @@ def in_order(recipes: Sequence[Recipe], models: Collection[str]) -> tuple[Recipe
     for recipe in recipes:
         for part in recipe.parts:
             if part not in known and part not in by_name:
+                there = [*known, *(name for name in by_name if name != recipe.arm)]
                 raise ConfigurationError(
-                    f"Recipe {recipe.arm} names {part!r}, which is no arm here; arms: "
-                    f"{', '.join([*known, *by_name])}."
+                    f"Recipe {recipe.arm} names {part!r}, which is no arm here; arms: {', '.join(there)}."
                 )
     found: dict[str, Recipe] = {}
     while len(found) < len(by_name):

@@ -9,7 +9,7 @@ from banditd.replay.plan import Plan, make_plan
 from banditd.replay.plot import check_plots
 from banditd.replay.report import ReplayReport
 from banditd.replay.signals import AnswerKind
-from banditd.replay.table import off_policy_table, promise_words, recipe_table, report_table
+from banditd.replay.table import closing_words, off_policy_table, recipe_table, report_table
 
 __all__ = [
     "AnswerKind",
@@ -21,11 +21,11 @@ __all__ = [
     "Row",
     "Served",
     "check_plots",
+    "closing_words",
     "evaluated_arms",
     "evaluation_prior",
     "make_plan",
     "off_policy_table",
-    "promise_words",
     "recipe_table",
     "report_table",
     "run",

@@ -21,8 +21,8 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray, Price
-from banditd.replay.outcomes import read_outcomes, read_sheet
-from banditd.replay.prices import known_price, list_price, priced_rows
+from banditd.replay.outcomes import Table, read_outcomes, read_sheet
+from banditd.replay.prices import free_note, known_price, list_price, priced_rows
 from banditd.replay.recipe_arms import RecipeArms
 from banditd.replay.signals import Signals
 
@@ -35,7 +35,8 @@ class ReplayData:
     category : intp (n,), split : tuple of n labels. prices : list price per arm where ``meta.json`` has one.
     features : caller features by row. labels : all that a row of prompts holds; () where there are none.
     signals : what answers show. recipes : where the last arms are recipes; their scores and costs follow from the
-    models before them. notes : what had to be assumed, for the report.
+    models before them. notes : what had to be assumed, for the report. unpriced : models whose cost counts as zero
+    because nobody knows a price of theirs. is_sheet : read from one CSV file, not from a folder.
     """
 
     name: str
@@ -51,6 +52,8 @@ class ReplayData:
     signals: Signals | None = None
     recipes: RecipeArms | None = None
     notes: tuple[str, ...] = field(default=())
+    unpriced: tuple[str, ...] = ()
+    is_sheet: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -126,17 +129,8 @@ def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Pric
     ------
     InvalidInputError : a file is missing or malformed, or the pool is unknown; says where.
     """
-    given = given or {}
-    meta: dict[str, object] = {}
-    if folder.is_file():
-        labels, (header, table, texts) = read_sheet(folder.name, _lines(folder))
-        prompts = [str(label["prompt"]) for label in labels]
-    else:
-        prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
-        file = _find(folder, "outcomes.csv")
-        header, table, texts = read_outcomes(file.name, _lines(file), len(prompts))
-        meta_file = folder / "meta.json"
-        meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
+    is_sheet = folder.is_file()
+    prompts, labels, (header, table, texts), meta, notes = _read_sheet(folder) if is_sheet else _read_folder(folder)
     arms = _pool_arms(pool, [name for name in header if "|" not in name], meta)
     score = np.column_stack([table[:, header.index(arm)] for arm in arms])
     bad = (score < 0.0) | (score > 1.0)
@@ -146,10 +140,10 @@ def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Pric
     scored = np.flatnonzero(np.isfinite(score).any(axis=1))
     if scored.size == 0:
         raise InvalidInputError("No arm of the pool has any score.")
-    prices = {arm: price for arm in arms if (price := list_price(meta, arm)) is not None}
-    if folder.is_file():
-        prices = {arm: price for arm in arms if (price := given.get(arm, known_price(arm))) is not None}
-    cost, notes = _costs(arms, header, table, prompts, prices)
+    found = {arm: (given or {}).get(arm, known_price(arm)) if is_sheet else list_price(meta, arm) for arm in arms}
+    prices = {arm: price for arm, price in found.items() if price is not None}
+    cost, unpriced, assumed = _costs(arms, header, table, prompts, prices)
+    notes += [*assumed, *(free_note(arm, is_sheet=is_sheet) for arm in unpriced)]
     names = [category_name(label) for label in labels]
     order = {name: i for i, name in enumerate(sorted(set(names)))}
     if scored.size < len(prompts):
@@ -167,8 +161,30 @@ def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Pric
         labels=tuple(labels),
         signals=_signals(arms, header, table, texts),
         notes=tuple(notes),
+        unpriced=tuple(unpriced),
+        is_sheet=is_sheet,
     )
     return data if scored.size == len(prompts) else data.take(scored)
+
+
+_Read = tuple[list[str], list[Mapping[str, object]], Table, Mapping[str, object], list[str]]
+"""Prompts, labels, outcomes, ``meta.json``, notes."""
+
+
+def _read_sheet(file: Path) -> _Read:
+    labels, table, notes = read_sheet(file.name, _lines(file))
+    return [str(label["prompt"]) for label in labels], labels, table, {}, notes
+
+
+def _read_folder(folder: Path) -> _Read:
+    if not folder.exists():
+        raise InvalidInputError(f"there is no file or folder {folder}")
+    prompts, labels = _read_prompts(_find(folder, "prompts.jsonl"))
+    file = _find(folder, "outcomes.csv")
+    table = read_outcomes(file.name, _lines(file), len(prompts))
+    meta_file = folder / "meta.json"
+    meta = json.loads(meta_file.read_text(encoding="utf-8")) if meta_file.exists() else {}
+    return prompts, labels, table, meta, []
 
 
 def category_name(label: Mapping[str, object]) -> str:
@@ -198,9 +214,11 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    data = path.read_bytes()
     try:
+        data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except PermissionError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path.name} is damaged or not UTF-8: {error}.") from error
     yield from io.StringIO(text, newline="")
@@ -258,27 +276,33 @@ def _costs(
     table: FloatArray,
     prompts: Sequence[str],
     prices: Mapping[str, Price],
-) -> tuple[FloatArray, list[str]]:
-    """Costs (n, K) in dollars and notes on what was assumed."""
+) -> tuple[FloatArray, list[str], list[str]]:
+    """Costs (n, K) in dollars, arms that nobody knows a price of, and notes on what was assumed."""
     columns = {
         arm: next((i for i, name in enumerate(header) if name.startswith(f"{arm}|cost")), None) for arm in arms
     }
+    unpriced: list[str] = []
     notes: list[str] = []
     cost = np.zeros((len(prompts), len(arms)))
     for k, arm in enumerate(arms):
         column = columns[arm]
         values = None if column is None else table[:, column]
-        if values is not None and np.isfinite(values).any():
+        if column is not None and values is not None and np.isfinite(values).any():
             known = np.isfinite(values)
-            cost[:, k] = np.where(known, np.maximum(values, 0.0), np.maximum(values[known], 0.0).mean())
+            if (values[known] < 0.0).any():
+                row = int(np.flatnonzero(values < 0.0)[0])
+                raise InvalidInputError(
+                    f"Cost {values[row]} of {header[column]} in row {row + 1} is negative: costs are dollars spent."
+                )
+            cost[:, k] = np.where(known, values, values[known].mean())
             if not known.all():
                 notes.append(f"{arm}: {int((~known).sum())} missing costs replaced by its mean cost")
         elif arm in prices:
             cost[:, k] = priced_rows(prices[arm], prompts, _output_tokens(arm, header, table))
             notes.append(f"{arm}: no cost column; list price times estimated tokens")
         else:
-            notes.append(f"{arm}: neither a cost column nor a list price; its cost counts as zero")
-    return cost, notes
+            unpriced.append(arm)
+    return cost, unpriced, notes
 
 
 def _output_tokens(arm: str, header: Sequence[str], table: FloatArray) -> FloatArray | None:

@@ -1,14 +1,16 @@
 """Tables of outcomes: the ``outcomes.csv`` of a folder, and a sheet that holds the prompts too.
 
 A sheet is a CSV file with a column ``prompt``. Columns with ``|`` are what they are in a folder. Of the others, one
-whose cells are numbers is an arm's score, and any other is a label of the prompts (``category``, ``task``, ...).
+most of whose cells are numbers is an arm's score, and any other is a label of the prompts (``category``, ``task``).
+A sheet is what people make by hand, so nothing in it is guessed at quietly: a cell that does not fit its column is an
+error that names it, and what was read otherwise than it may have been meant is noted.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,67 +19,151 @@ from banditd.core.types import FloatArray
 
 Table: TypeAlias = tuple[list[str], FloatArray, dict[str, list[str | None]]]
 """Column names without ``id``, values (n, columns) with NaN for empty or non-numeric side data, and answers."""
+LONGEST_CELL: Final = 4_000_000
+"""Characters. Prompts may hold whole documents; a quotation mark that is not closed is found before memory ends."""
 _LABELS: Final = ("prompt", "id", "split")
+_USUAL_LABELS: Final = (*_LABELS, "category", "source")
+
+
+class Sheet(NamedTuple):
+    """labels : of every row, ``prompt`` among them. notes : how columns were read, where that may surprise."""
+
+    labels: list[Mapping[str, object]]
+    table: Table
+    notes: list[str]
+
+
+class _Rows(NamedTuple):
+    names: list[str]
+    cells: list[list[str]]
+    lines: list[int]  # where each row begins: a prompt may go over many lines
 
 
 def read_outcomes(name: str, lines: Iterator[str], n_rows: int) -> Table:
     """The table of a folder. Raises InvalidInputError, with the line of what is wrong."""
-    names, rows = _rows(name, lines)
-    if len(rows) != n_rows:
-        raise InvalidInputError(f"{name} has {len(rows)} rows, the prompts are {n_rows}.")
-    return _table(names, rows, [i for i, column in enumerate(names) if column != "id"])
+    rows = _rows(name, lines)
+    if len(rows.cells) != n_rows:
+        raise InvalidInputError(f"{name} has {len(rows.cells)} rows, the prompts are {n_rows}.")
+    return _table(rows, [i for i, column in enumerate(rows.names) if column != "id"])
 
 
-def read_sheet(name: str, lines: Iterator[str]) -> tuple[list[Mapping[str, object]], Table]:
-    """Labels of every row, ``prompt`` among them, and the table. Raises InvalidInputError."""
-    names, rows = _rows(name, lines)
+def read_sheet(name: str, lines: Iterator[str]) -> Sheet:
+    """The rows of a sheet. Raises InvalidInputError, with line and column of what is wrong."""
+    rows = _rows(name, lines, skip_blank=True)
+    names = rows.names
     if "prompt" not in names:
-        raise InvalidInputError(f"{name} has no column 'prompt'; it has {', '.join(names) or 'none'}.")
-    if not rows:
+        commas = "; columns are separated by commas" if len(names) == 1 and set(names[0]) & set(";\t") else ""
+        raise InvalidInputError(f"{name} has no column 'prompt'; it has {', '.join(names) or 'none'}{commas}.")
+    if not rows.cells:
         raise InvalidInputError(f"{name} has no rows.")
-    scores = [
-        i for i, column in enumerate(names) if "|" in column or (column not in _LABELS and _is_numeric(rows, i))
+    filled = {i: [cell for row in rows.cells if (cell := row[i].strip())] for i in range(len(names))}
+    if "" in names and filled[names.index("")]:
+        raise InvalidInputError(
+            f"{name}: column {names.index('') + 1} has no name. Name it, or leave it out (pandas writes one of "
+            "its own without to_csv(..., index=False))."
+        )
+    models = [
+        i for i, column in enumerate(names) if "|" not in column and column not in _LABELS and _is_score(filled[i])
     ]
-    labels: list[Mapping[str, object]] = [
-        {column: row[i] for i, column in enumerate(names) if i not in scores and (row[i] or column == "prompt")}
-        for row in rows
-    ]
-    if not any("|" not in names[i] for i in scores):
+    if not models:
         raise InvalidInputError(f"{name} has no column of scores: one per model, with numbers in [0, 1].")
-    return labels, _table(names, rows, scores)
+    for i, column in enumerate(names):
+        if i in models or "|cost" in column:
+            _require_numbers(name, rows, i)
+    kept = [i for i, column in enumerate(names) if i in models or "|" in column]
+    labels: list[Mapping[str, object]] = [
+        {column: row[i] for i, column in enumerate(names) if i not in kept and (row[i] or column == "prompt")}
+        for row in rows.cells
+    ]
+    return Sheet(labels, _table(rows, kept), _notes(names, filled, {names[i] for i in models}))
 
 
-def _rows(name: str, lines: Iterator[str]) -> tuple[list[str], list[list[str]]]:
-    reader = csv.reader(lines)
+def _notes(names: Sequence[str], filled: Mapping[int, Sequence[str]], models: set[str]) -> list[str]:
+    notes = []
+    unusual = [(i, column) for i, column in enumerate(names) if column and column not in {*_USUAL_LABELS, *models}]
+    for i, column in unusual:
+        model, bar, _ = column.partition("|")
+        if bar and model not in models:
+            notes.append(
+                f"column {column} is of no model here and was not used: there is no column {model} of scores"
+            )
+        elif not bar and not filled[i]:
+            notes.append(f"column {column} is empty: neither a score nor a label")
+    labels = [column for i, column in unusual if "|" not in column and filled[i]]
+    if labels:
+        notes.append(
+            f"read as labels of the prompts, not as models (few of their cells are numbers): {', '.join(labels)}"
+        )
+    return notes
+
+
+def _is_score(cells: Sequence[str]) -> bool:
+    """Whether a column is an arm's score: at least half of its filled cells are numbers, or were meant to be."""
+    return bool(cells) and 2 * sum(_is_number(cell) or _is_meant(cell) for cell in cells) >= len(cells)
+
+
+def _is_number(cell: str) -> bool:
     try:
-        names = [column.lstrip("\ufeff") for column in next(reader, [])]
-        if len(set(names)) != len(names):
+        return not np.isnan(float(cell))  # "nan" is what tools write where there is none
+    except ValueError:
+        return False
+
+
+def _is_meant(cell: str) -> bool:
+    """A number as people write it: 85%, 0,5, $0.02."""
+    return _is_number(cell.strip("%$€ ").replace(",", "."))
+
+
+def _require_numbers(name: str, rows: _Rows, column: int) -> None:
+    is_cost = "|" in rows.names[column]
+    for row, line in zip(rows.cells, rows.lines, strict=True):
+        cell = row[column].strip()
+        if cell and (not _is_number(cell) or (is_cost and np.isinf(float(cell)))):
+            raise InvalidInputError(
+                f"{name}, line {line}: {cell[:80]!r} in the column {rows.names[column]} is not a number. "
+                + (
+                    "Leave the cell empty where the cost is not known."
+                    if is_cost
+                    else "Most of its cells are, so it is read as scores from 0 to 1: leave the cell empty where "
+                    "there is no score, or the column out if it is of no model."
+                )
+            )
+
+
+def _rows(name: str, lines: Iterator[str], *, skip_blank: bool = False) -> _Rows:
+    former = csv.field_size_limit(LONGEST_CELL)
+    reader, rows = csv.reader(lines), _Rows([], [], [])
+    line = 1
+    try:
+        rows.names.extend(column.lstrip("\ufeff") for column in next(reader, []))
+        if len(set(rows.names)) != len(rows.names):
             raise InvalidInputError(f"{name}: a column is named twice.")
-        rows = []
+        line = reader.line_num + 1
         for row in reader:
-            if len(row) != len(names):
-                raise InvalidInputError(f"{name}, line {reader.line_num}: {len(row)} cells, expected {len(names)}.")
-            rows.append(row)
-    except csv.Error as error:  # a text of more than 131,072 characters, for one
-        raise InvalidInputError(f"{name} cannot be read as CSV: {error}.") from error
-    return names, rows
+            if row or not skip_blank:
+                if len(row) != len(rows.names):
+                    raise InvalidInputError(f"{name}, line {line}: {len(row)} cells, expected {len(rows.names)}.")
+                rows.cells.append(row)
+                rows.lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InvalidInputError(
+            f"{name} cannot be read as CSV: {error}, in the row that begins in line {line}. A cell has at most "
+            f"{LONGEST_CELL:,} characters; a quotation mark that is not closed makes one cell of all that follows."
+        ) from error
+    finally:
+        csv.field_size_limit(former)
+    return rows
 
 
-def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
-    cells = [cell for row in rows if (cell := row[column].strip())]
-    for cell in cells:
-        try:
-            float(cell)
-        except ValueError:
-            return False
-    return bool(cells)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], keep: Sequence[int]) -> Table:
+def _table(rows: _Rows, keep: Sequence[int]) -> Table:
+    names = rows.names
     header = [names[i] for i in keep]
-    values = [[_number(row[i], names[i], number) for i in keep] for number, row in enumerate(rows, start=2)]
-    texts = {names[i]: [row[i] or None for row in rows] for i in keep if names[i].endswith("|answer")}
-    return header, np.array(values, dtype=np.float64).reshape(len(rows), len(header)), texts
+    values = [
+        [_number(row[i], names[i], line) for i in keep] for row, line in zip(rows.cells, rows.lines, strict=True)
+    ]
+    texts = {names[i]: [row[i] or None for row in rows.cells] for i in keep if names[i].endswith("|answer")}
+    return header, np.array(values, dtype=np.float64).reshape(len(rows.cells), len(header)), texts
 
 
 def _number(cell: str, column: str, line: int) -> float:

@@ -16,6 +16,7 @@ from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.options import BASELINES, ReplayOptions
 from banditd.replay.prices import Tariff
 from banditd.replay.recipe_arms import RecipeArms
+from banditd.replay.references import column_means
 from banditd.replay.signals import AnswerKind, Signals, same_answers
 
 
@@ -49,6 +50,21 @@ class Plan:
         first = int(self.options.warmup_rows * scored.size)
         return np.concatenate([warmup, scored[:first]]), scored[first:]
 
+    def baseline_arm(self) -> int:
+        """The baseline of the options: ``dearest``, ``cheapest``, ``best`` over the scored rows, or by name.
+
+        It is a model: what would answer without a router.
+        """
+        named, models = self.options.baseline, self.data.n_models
+        mean_usd = self.data.cost_usd[self.scored, :models].mean(axis=0)
+        if named == "dearest":
+            return int(mean_usd.argmax())
+        if named == "cheapest":
+            return int(mean_usd.argmin())
+        if named == "best":
+            return int(column_means(self.data.score[self.scored, :models]).argmax())
+        return self.data.arms.index(named)
+
     def tariff(self) -> Tariff:
         """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""
         data, budget_usd = self.data, self.options.budget_usd
@@ -73,7 +89,7 @@ def make_plan(options: ReplayOptions) -> Plan:
 
     Raises
     ------
-    InvalidInputError : the folder, pool or split cannot be used.
+    InvalidInputError : the folder, pool or split cannot be used; or nobody knows what a sheet's baseline costs.
     """
     data = load_dataset(options.directory, options.pool, options.prices)
     if options.recipes is not None:
@@ -107,7 +123,13 @@ def make_plan(options: ReplayOptions) -> Plan:
     mean_cost = data.cost_usd[scored].mean(axis=0)
     dearest = float(mean_cost[: data.n_models].max())
     price = (options.cost_weight or 0.0) / dearest if dearest > 0 else 0.0
-    return Plan(options=options, data=data, warmup=warmup, scored=scored, penalty=price * mean_cost, price=price)
+    plan = Plan(options=options, data=data, warmup=warmup, scored=scored, penalty=price * mean_cost, price=price)
+    if options.keep is not None and data.is_sheet and (baseline := data.arms[plan.baseline_arm()]) in data.unpriced:
+        raise InvalidInputError(
+            f"no price of {baseline} is known: give --price {baseline}=IN,OUT, or a column {baseline}|cost_usd",
+            field="/baseline",
+        )
+    return plan
 
 
 def with_recipes(data: ReplayData, wanted: str, kind: AnswerKind | None = None) -> ReplayData:
@@ -134,6 +156,7 @@ def with_recipes(data: ReplayData, wanted: str, kind: AnswerKind | None = None) 
         score=np.column_stack([data.score, score]),
         cost_usd=np.column_stack([data.cost_usd, cost_usd]),
         recipes=arms,
+        notes=(*data.notes, *_fewer(wanted, len(recipes))),
         signals=None,  # texts may be long, and no one reads them from here on
     )
 
@@ -152,6 +175,15 @@ def _recipes(wanted: str, cost_usd: Mapping[str, float]) -> tuple[Recipe, ...]:
             field="/recipes",
         )
     return found
+
+
+def _fewer(wanted: str, found: int) -> list[str]:
+    """A note where ``auto:N`` found fewer than N."""
+    number = wanted.removeprefix("auto:")
+    if not wanted.startswith("auto") or found >= int(number):
+        return []
+    are = f"{found} recipes are" if found > 1 else "1 recipe is"
+    return [f"{wanted}: {are} all that would save anything here, by what the models cost"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -47,6 +47,16 @@ def known_price(arm: str) -> Price | None:
     return None if known is None else Price(known.usd_per_mtok_in, known.usd_per_mtok_out)
 
 
+def free_note(arm: str, *, is_sheet: bool) -> str:
+    """What a report says of a model that nobody knows a price of; a sheet's reader can mend it at once."""
+    if not is_sheet:
+        return f"{arm}: neither a cost column nor a list price; its cost counts as zero"
+    return (
+        f"{arm} counts as free: no price of it is known, so it is never the dearest, and what is saved by it is no "
+        f"saving yet. Give --price {arm}=IN,OUT, or a column {arm}|cost_usd"
+    )
+
+
 def priced_rows(price: Price, prompts: Sequence[str], output_tokens: FloatArray | None) -> FloatArray:
     """Estimated cost of every prompt, float64 (n,): characters / 4 in, the data set's or 400 tokens out."""
     inward = np.array([len(prompt) for prompt in prompts], dtype=np.float64) / CHARS_PER_TOKEN

@@ -76,19 +76,8 @@ class ReplayPromise:
 
 
 def baseline_arm(plan: Plan) -> int:
-    """The baseline of a plan's options: ``dearest``, ``cheapest``, ``best`` over the scored rows, or by name.
-
-    It is a model: what would answer without a router.
-    """
-    named, models = plan.options.baseline, plan.data.n_models
-    mean_usd = plan.data.cost_usd[plan.scored, :models].mean(axis=0)
-    if named == "dearest":
-        return int(mean_usd.argmax())
-    if named == "cheapest":
-        return int(mean_usd.argmin())
-    if named == "best":
-        return int(column_means(plan.data.score[plan.scored, :models]).argmax())
-    return plan.data.arms.index(named)
+    """What the promise of a plan is about: ``Plan.baseline_arm``."""
+    return plan.baseline_arm()
 
 
 def promise_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None) -> dict[str, object] | None:
@@ -115,6 +104,7 @@ def promise_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None) ->
             "last_third": _mean(per_seed, "cost_share_last_third"),
         },
         "baseline_share": _mean(per_seed, "baseline_share"),
+        "counted_as_free": list(plan.data.unpriced),
         "held": "no" if "no" in held else "yes" if held == {"yes"} else "unknown",
         "references": {
             "single": _mean_of([single(plan, r, baseline) for r in rows]),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from banditd.replay.prices import free_note
+
 if TYPE_CHECKING:
     from banditd.replay.report import ReplayReport
 
@@ -80,12 +82,22 @@ def _add_promise(table: Table, promise: Mapping[str, object]) -> None:
         table.add_row(f"the same, possible in hindsight with {words}", _number(references[name], 3))
 
 
-def promise_words(report: ReplayReport) -> str | None:
-    """What would have been saved and lost, in two sentences; None where nothing was promised."""
+def closing_words(report: ReplayReport) -> str | None:
+    """Where a promise was made, what would have been saved and lost, in two sentences; and the notes.
+
+    What makes a saving doubtful stands before it. None where there is nothing to say.
+    """
     content: Mapping[str, Any] = report.content
-    promise = content["promise"]
+    notes, promise = [f"Note: {note}" for note in content["notes"]], content["promise"]
     if promise is None:
-        return None
+        return "\n".join(notes) or None
+    free = {f"Note: {free_note(arm, is_sheet=True)}" for arm in promise["counted_as_free"]}
+    doubts = [note for note in notes if note in free]
+    return "\n".join([*doubts, _saved_and_lost(content), *(note for note in notes if note not in free)])
+
+
+def _saved_and_lost(content: Mapping[str, Any]) -> str:
+    promise = content["promise"]
     ratio, share, baseline = promise["quality_ratio"], promise["cost_share"], promise["baseline"]
     if not share["mean"] or not ratio["mean"]:
         return f"What {baseline} costs or earns here is nothing: there is nothing to save or to keep."
@@ -97,7 +109,7 @@ def promise_words(report: ReplayReport) -> str | None:
         f"{content['rows']} queries ({1 - share['last_third']:.0%} in their last third).\n"
         f"{lost}: {100 * abs(quality - reward):.1f} points, {reward:.3f} instead of {quality:.3f} of {baseline}: "
         f"{ratio['mean']:.1%} of it is kept, {ratio['worst_seed']:.1%} in the worst of {shuffles}, "
-        f"{promise['keep']:.1%} was promised." + "".join(f"\nNote: {note}" for note in content["notes"])
+        f"{promise['keep']:.1%} was promised."
     )
 
 

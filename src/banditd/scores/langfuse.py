@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
@@ -26,13 +28,14 @@ async def read_langfuse(
 
     Raises InvalidInputError : the keys or the address are wrong. UnavailableError : no answer.
     """
+    if ":" in public_key:
+        raise InvalidInputError("a public key of Langfuse has no colon: it looks like pk-lf-...")
     newest: dict[tuple[str, str, str], tuple[str, Score]] = {}
     headers = {"Authorization": aiohttp.encode_basic_auth(public_key, secret_key)}
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         async for row in _rows(session, url, since, ",".join(names)):
-            reward = reward_of(row)
-            if reward is None:
+            if not isinstance(row, Mapping) or (reward := reward_of(row)) is None:
                 continue
             identity = (reward["reference"], reward["metric"], reward["source"])
             at = str(row.get("updatedAt") or row.get("timestamp") or "")
@@ -44,7 +47,7 @@ async def read_langfuse(
 def reward_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """The reward that a score stands for; None where it says nothing about one answer's worth."""
     subject, value = row.get("subject"), row.get("value")
-    if not isinstance(subject, dict) or isinstance(value, str) or not isinstance(value, int | float):
+    if not isinstance(subject, dict) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     trace = {"trace": subject.get("id"), "observation": subject.get("traceId")}.get(str(subject.get("kind")))
     if not isinstance(trace, str) or not trace:
@@ -58,9 +61,7 @@ def reward_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-async def _rows(
-    session: aiohttp.ClientSession, url: str, since: dt.datetime, names: str
-) -> AsyncIterator[Mapping[str, Any]]:
+async def _rows(session: aiohttp.ClientSession, url: str, since: dt.datetime, names: str) -> AsyncIterator[object]:
     parameters = {"limit": str(_PAGE), "fields": "subject", "fromTimestamp": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
     if names:
         parameters["name"] = names
@@ -68,7 +69,8 @@ async def _rows(
         page = await _page(session, f"{url.rstrip('/')}/api/public/v3/scores", parameters)
         for row in page.get("data", ()):
             yield row
-        cursor = page.get("meta", {}).get("cursor")
+        meta = page.get("meta")
+        cursor = meta.get("cursor") if isinstance(meta, dict) else None
         if not cursor:
             return
         parameters["cursor"] = cursor
@@ -82,6 +84,8 @@ async def _page(session: aiohttp.ClientSession, address: str, parameters: Mappin
             if answer.status != 200:
                 raise InvalidInputError(f"Langfuse answers {answer.status} at {address}: are address and keys right?")
             page = await answer.json(content_type=None)
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(f"what {address} answers is no JSON: is that Langfuse's address?") from error
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         raise UnavailableError(f"no answer of Langfuse at {address}: {error or 'not in time'}") from error
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final
 
 from banditd.client import DaemonClient, RefusedError
@@ -18,10 +17,21 @@ _MARKS: Final = "._:/@+-"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One score on its way. ``origin`` names it in messages, such as ``line 17``; ``reward`` is the body to send."""
+    """One score on its way.
+
+    origin : names it in messages, such as ``line 17``. reward : the body to send. problem : why it cannot be sent.
+    """
 
     origin: str
     reward: Mapping[str, Any]
+    problem: str | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What it is a score of: its key, or decision, metric, source and arm."""
+        key = self.reward.get("idempotency_key")
+        names = ("decision_id", "reference", "metric", "source", "arm")
+        return (key,) if key is not None else tuple(self.reward.get(name) for name in names)
 
 
 def as_metric(name: str) -> str:
@@ -34,7 +44,8 @@ def as_metric(name: str) -> str:
 class Outcome:
     """What became of scores.
 
-    counts : ``new``, ``known`` (counted before: it stays one), ``unknown`` (of no decision here), ``refused``.
+    counts : ``new``, ``corrected`` (another value than before), ``known`` (counted before: it stays one), ``unknown``
+        (of no decision here), ``refused``.
     refusals : origin and reason of what was refused, and of what is unknown.
     """
 
@@ -43,14 +54,33 @@ class Outcome:
     refusals: list[tuple[str, str]] = field(default_factory=list)
 
 
-async def post_scores(client: DaemonClient, scores: Iterable[Score], outcome: Outcome) -> None:
-    """Send them in their order; ``outcome`` is brought up to date after every list.
+def newest(scores: Iterable[Score]) -> list[Score]:
+    """Of several scores of the same the last one: so a file says the same however often it is sent."""
+    kept: dict[tuple[object, ...], Score] = {}
+    for number, score in enumerate(scores):
+        identity = score.identity if score.problem is None else (number,)
+        kept.pop(identity, None)
+        kept[identity] = score
+    return list(kept.values())
+
+
+async def post_scores(
+    client: DaemonClient, scores: Sequence[Score], outcome: Outcome, show: Callable[[int], None] = lambda _: None
+) -> None:
+    """Send them in their order; ``outcome`` is brought up to date, and ``show`` told how many, after every list.
 
     Sent again after a failure, nothing counts twice: a reward is known by its key, or by decision, metric and source.
     Raises UnavailableError, RefusedError (the key may not, ...).
     """
-    for some in _lists(iter(scores)):
-        await _post(client, some, outcome)
+    for begin in range(0, len(scores), _LIST):
+        some = scores[begin : begin + _LIST]
+        for score in some:
+            if score.problem is not None:
+                outcome.counts["refused"] += 1
+                outcome.refusals.append((score.origin, score.problem))
+        if sent := [score for score in some if score.problem is None]:
+            await _post(client, sent, outcome)
+        show(begin + len(some))
 
 
 async def _post(client: DaemonClient, some: Sequence[Score], outcome: Outcome) -> None:
@@ -62,7 +92,9 @@ async def _post(client: DaemonClient, some: Sequence[Score], outcome: Outcome) -
             raise
         if len(some) == 1:
             outcome.counts["refused"] += 1
-            outcome.refusals.append((some[0].origin, error.message))
+            outcome.refusals.append(
+                (some[0].origin, str(error.problem.get("detail", error.message)).removeprefix("/0: "))
+            )
             return
         half = len(some) // 2
         await _post(client, some[:half], outcome)
@@ -72,15 +104,11 @@ async def _post(client: DaemonClient, some: Sequence[Score], outcome: Outcome) -
             _note(outcome, score, result)
 
 
-def _lists(scores: Iterator[Score]) -> Iterator[list[Score]]:
-    while some := list(islice(scores, _LIST)):
-        yield some
-
-
 def _note(outcome: Outcome, score: Score, result: Mapping[str, Any]) -> None:
     error = result.get("error")
     if error is None:
-        outcome.counts["known" if result["receipt"]["duplicate"] else "new"] += 1
+        receipt = result["receipt"]
+        outcome.counts["known" if receipt["duplicate"] else "corrected" if receipt["revision"] else "new"] += 1
     elif result["status_code"] == _UNKNOWN:
         outcome.counts["unknown"] += 1
         outcome.unknown.append((score.origin, error["detail"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,20 +21,27 @@ COLUMNS: Final = (*_TEXTS, "value")
 def read_csv(path: Path, *, source: str) -> Iterator[Score]:
     """The rows of a CSV file with a heading; an empty cell is a field left out. ``source`` is of rows that name none.
 
-    Raises InvalidInputError : no such file, no heading that names decisions and values, a value that is no number.
+    A row that cannot be a score is one with a problem.
+    Raises InvalidInputError : no such file, no CSV, no heading that names decisions and values.
     """
+    reader = None
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
+            reader = csv.DictReader(lines, strict=True)
             _check_heading(path, reader.fieldnames or ())
             for row in reader:
-                yield Score(f"line {reader.line_num}", _reward(row, source, f"{path}, line {reader.line_num}"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError(f"{path} cannot be read as CSV: {error}") from error
+                yield _row(row, source, f"line {reader.line_num}")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8: save it as CSV in UTF-8 ({error.reason})") from error
+    except (OSError, csv.Error) as error:
+        where = "" if reader is None else f" after line {reader.line_num}"
+        raise InvalidInputError(f"{path} cannot be read as CSV{where}: {error}") from error
 
 
-def _check_heading(path: Path, names: Any) -> None:
+def _check_heading(path: Path, names: Sequence[str]) -> None:
     given = set(names)
+    if len(given) < len(names):
+        raise InvalidInputError(f"the first line of {path} names a column twice: {', '.join(names)}")
     if not given & {"decision_id", "reference"} or not given & {"value", "thumb"}:
         raise InvalidInputError(
             f"the first line of {path} must name decision_id or reference, and value or thumb; it has "
@@ -42,18 +49,24 @@ def _check_heading(path: Path, names: Any) -> None:
         )
 
 
-def _reward(row: Mapping[str | None, Any], source: str, where: str) -> dict[str, Any]:
-    cells = {name: str(cell).strip() for name, cell in row.items() if name is not None and isinstance(cell, str)}
+def _row(row: Mapping[str | None, Any], source: str, origin: str) -> Score:
+    cells = {name: cell.strip() for name, cell in row.items() if name is not None and isinstance(cell, str)}
     reward: dict[str, Any] = {"source": source} | {name: cells[name] for name in _TEXTS if cells.get(name)}
-    if value := cells.get("value"):
+    if beside := {name: cell for name, cell in cells.items() if name not in COLUMNS and cell}:
+        reward["metadata"] = beside
+    if None in row or len(cells) < len(row):
+        return Score(origin, reward, "it has not as many cells as the first line")
+    value = cells.get("value")
+    if value:
         try:
             reward["value"] = float(value)
         except ValueError:
             reward["value"] = math.nan
         if not math.isfinite(reward["value"]):
-            raise InvalidInputError(f"{where}: {value!r} is no number")
-    beside = {name: cell for name, cell in cells.items() if name not in COLUMNS and cell}
-    return reward | ({"metadata": beside} if beside else {})
+            return Score(origin, reward, f"{value!r} is no number")
+    elif "thumb" not in reward:
+        return Score(origin, reward, "it has neither a value nor a thumb")
+    return Score(origin, reward)
 
 
 def read_open_webui(path: Path) -> Iterator[Score]:
@@ -63,7 +76,7 @@ def read_open_webui(path: Path) -> Iterator[Score]:
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(rows, list):
         raise InvalidInputError(f"{path} must hold a list of feedback, as Open WebUI exports it")
@@ -98,7 +111,7 @@ def read_otlp(lines: Iterable[str], *, source: str) -> Iterator[Score]:
                 for record in scope.get("logRecords", ())
             ]
             rewards = [reward for record in records if (reward := _evaluation(record, source)) is not None]
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
             raise InvalidInputError(f"line {number} is no OTLP export of logs in JSON: {error}") from error
         yield from (Score(f"line {number}", reward) for reward in rewards)
 

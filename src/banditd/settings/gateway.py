@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from banditd.core.model_names import PREFIX, RESERVED, readings
 from banditd.settings.arms import ArmSettings
@@ -56,7 +56,9 @@ class UpstreamSettings(Section):
     surfaces: tuple[Literal["chat", "messages", "count_tokens", "responses", "embeddings"], ...] = Field(
         (), description="what the endpoint itself speaks, such as [chat]; empty: all that its kind can"
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="sent with every call; no secrets here")
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict, description="sent with every call; values are shown nowhere"
+    )
     forward_headers: tuple[str, ...] = Field((), description="headers of clients that it gets beyond the usual ones")
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="how long to wait")
     max_concurrent: int = Field(1000, ge=1, description="calls at once; above it other arms are asked")
@@ -159,13 +161,13 @@ def check_surfaces(kind: str, surfaces: Sequence[str]) -> None:
             )
 
 
-def check_headers(key_header: str, headers: dict[str, str], forward: tuple[str, ...]) -> None:
+def check_headers(key_header: str, headers: dict[str, SecretStr], forward: tuple[str, ...]) -> None:
     """Refuse headers that cannot be sent, or must not. Raises ValueError."""
     for name in (key_header, *headers, *forward):
         if not _HEADER.fullmatch(name):
             raise ValueError(f"{name!r} cannot be the name of a header")
     for name, value in headers.items():
-        if not _VALUE.fullmatch(value):
+        if not _VALUE.fullmatch(value.get_secret_value()):
             raise ValueError(f"headers: the value of {name} must be printable ASCII")
     for name in (*headers, *forward):
         if name.lower() in RESERVED_HEADERS or name.lower().startswith("x-banditd-"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,9 +18,7 @@ LOCAL_SERVERS: Final[Mapping[str, str]] = {
     "litellm": "http://127.0.0.1:4000/v1",
 }
 """Where they listen unless somebody has changed it."""
-_KEY_OF: Final[Mapping[str, str]] = {"vllm": "VLLM_API_KEY", "litellm": "LITELLM_API_KEY"}
 _LOOK_S: Final = 2.0
-_MAX_ANSWER_BYTES: Final = 4_000_000
 _MAX_LOCAL_MODELS: Final = 8
 
 
@@ -63,39 +62,54 @@ def find_providers(table: KnownModels, environ: Mapping[str, str], base_urls: Ma
     return found
 
 
-async def find_servers(table: KnownModels, environ: Mapping[str, str], urls: Mapping[str, str]) -> list[Found]:
-    """Servers at ``urls`` (name to base URL) that list their models; who is silent for two seconds is not there."""
+def key_variable(server: str) -> str:
+    """The variable that holds a server's key where it wants one: ``GPU_API_KEY`` of ``gpu``."""
+    return "".join(c if c.isalnum() else "_" for c in server.upper()) + "_API_KEY"
+
+
+async def find_servers(
+    table: KnownModels, environ: Mapping[str, str], urls: Mapping[str, str]
+) -> tuple[list[Found], dict[str, str]]:
+    """Servers at ``urls`` (name to base URL) that list their models, and why others do not (name to reason)."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_LOOK_S), trust_env=False) as session:
-        looks = (_look(session, name, url, environ.get(_KEY_OF.get(name, ""), "")) for name, url in urls.items())
-        listed = zip(urls.items(), await asyncio.gather(*looks), strict=True)
-    return [_server(table, environ, name, url, models) for (name, url), models in listed if models]
+        looks = (_look(session, url, environ.get(key_variable(name), "").strip()) for name, url in urls.items())
+        listed = dict(zip(urls, await asyncio.gather(*looks), strict=True))
+    found, reasons = [], {}
+    for name, models in listed.items():
+        if isinstance(models, str):
+            reasons[name] = models
+        else:
+            found.append(_server(table, environ, name, urls[name], models))
+    return found, reasons
 
 
-async def _look(session: aiohttp.ClientSession, name: str, url: str, key: str) -> list[str]:
+async def _look(session: aiohttp.ClientSession, url: str, key: str) -> list[str] | str:
+    """The models, or why there are none."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        async with session.get(f"{url.rstrip('/')}/models", headers=headers) as answer:
-            if answer.status != 200 or (answer.content_length or 0) > _MAX_ANSWER_BYTES:
-                return []
+        async with session.get(f"{url.rstrip('/')}/models", headers=headers, allow_redirects=False) as answer:
+            if answer.status != 200:
+                return f"it answers {answer.status}"
             content = await answer.json(content_type=None)
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        return []
+    except ValueError as error:
+        return "it answers no JSON" if isinstance(error, UnicodeError | json.JSONDecodeError) else f"no URL: {error}"
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return f"no answer ({type(error).__name__})"
     rows = content.get("data") if isinstance(content, dict) else None
-    names = (row.get("id") for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
-    return [model for model in names if isinstance(model, str) and model and "embed" not in model.lower()]
+    names = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    models = [model for model in names if isinstance(model, str) and model and "embed" not in model.lower()]
+    return models or "it lists no models"
 
 
 def _server(table: KnownModels, environ: Mapping[str, str], name: str, url: str, models: Iterable[str]) -> Found:
-    names = tuple(dict.fromkeys(models))
-    known = {model: fact for model in names if (fact := table.named(model)) is not None}
-    key = _KEY_OF.get(name, "")
+    names, key = tuple(dict.fromkeys(models)), key_variable(name)
     return Found(
         name=name,
         kind="openai",
         base_url=url,
         api_key_env=key if environ.get(key, "").strip() else None,
         models=names,
-        known=known,
+        known={model: fact for model in names if (fact := table.named(model)) is not None},
         proposed=names[:_MAX_LOCAL_MODELS],
         rename_params={},
     )

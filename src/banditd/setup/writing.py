@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import yaml
@@ -20,12 +21,22 @@ _TOKENS_OUT: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
+class ListPrice:
+    """In US dollars per million tokens."""
+
+    usd_per_mtok_in: float
+    usd_per_mtok_out: float
+    usd_per_mtok_cached_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChosenArm:
-    """A model of an upstream that becomes an arm, under a name that no other has."""
+    """A model of an upstream that becomes an arm, under a name that no other has. price : None: it is not known."""
 
     arm: str
     model: str
     upstream: Found
+    price: ListPrice | None
 
     @property
     def known(self) -> KnownModel | None:
@@ -35,36 +46,80 @@ class ChosenArm:
     @property
     def usd_per_query(self) -> float:
         """List price of a query of 1,000 tokens in and 400 out; 0 where none is known."""
-        known = self.known
-        if known is None:
+        if self.price is None:
             return 0.0
-        return (known.usd_per_mtok_in * _TOKENS_IN + known.usd_per_mtok_out * _TOKENS_OUT) / 1e6
+        return (self.price.usd_per_mtok_in * _TOKENS_IN + self.price.usd_per_mtok_out * _TOKENS_OUT) / 1e6
+
+    def is_called(self, name: str) -> bool:
+        """Whether a person means this one: the arm, the model, or both with the upstream before it."""
+        return name in (self.arm, self.model, f"{self.upstream.name}/{self.model}")
 
 
-def choose(found: Sequence[Found], names: Sequence[str] = ()) -> list[ChosenArm]:
+def choose(
+    found: Sequence[Found], names: Sequence[str] = (), prices: Mapping[str, ListPrice] | None = None
+) -> list[ChosenArm]:
     """The arms of ``names`` (``model`` or ``upstream/model``), or what every upstream proposes; the dearest first.
 
-    Raises InvalidInputError for a name that no upstream has.
+    ``upstream/model`` may name a model that nobody has listed. prices : by such a name, before the table's.
+    Raises InvalidInputError for a name that is no upstream's, and for a price of no arm.
     """
-    offers = [(upstream, model) for upstream in found for model in upstream.models]
     chosen: list[tuple[Found, str]] = []
     for name in names:
-        matching = [(u, m) for u, m in offers if name in (m, f"{u.name}/{m}")]
-        if not matching:
-            near = nearest_names(name, [model for _, model in offers])
-            mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(m for _, m in offers[:12])}"
-            raise InvalidInputError(f"no upstream that was found has a model {name!r}: {mend}", field="arm")
-        chosen += [one for one in matching[:1] if one not in chosen]
+        one = _offer(found, name)
+        chosen += [one] if one not in chosen else []
     if not names:
         chosen = [(upstream, model) for upstream in found for model in upstream.proposed]
-    count = [model for _, model in chosen]
-    arms = [ChosenArm(m if count.count(m) == 1 else f"{u.name}/{m}", m, u) for u, m in chosen]
+    arms: list[ChosenArm] = []
+    for upstream, model in chosen:
+        name = _arm_name(model if [m for _, m in chosen].count(model) == 1 else f"{upstream.name}/{model}")
+        while any(arm.arm == name for arm in arms):
+            name += "-2"
+        arms.append(ChosenArm(name, model, upstream, _price(upstream, model)))
+    for name, price in (prices or {}).items():
+        if not any(arm.is_called(name) for arm in arms):
+            raise InvalidInputError(f"the price is of no arm: {name!r} is none of {', '.join(a.arm for a in arms)}")
+        arms = [replace(arm, price=price) if arm.is_called(name) else arm for arm in arms]
     return sorted(arms, key=lambda arm: -arm.usd_per_query)
 
 
-def compose(arms: Sequence[ChosenArm], *, baseline: str, keep: float, table: KnownModels, today: dt.date) -> str:
-    """The YAML file. ``keep`` is the share of the baseline's quality, in (0, 1]."""
+def _offer(found: Sequence[Found], name: str) -> tuple[Found, str]:
+    for upstream in found:
+        for model in upstream.models:
+            if name in (model, f"{upstream.name}/{model}"):
+                return upstream, model
+    for upstream in found:
+        if name.startswith(f"{upstream.name}/") and name != f"{upstream.name}/":
+            return upstream, name.removeprefix(f"{upstream.name}/")
+    listed = [model for upstream in found for model in upstream.models]
+    near = nearest_names(name, listed)
+    more = f", and {len(listed) - 12} more" if len(listed) > 12 else ""
+    mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(listed[:12])}{more}."
+    raise InvalidInputError(
+        f"no upstream that was found lists a model {name!r}: {mend} "
+        f"One that is not listed is named with its upstream: {found[0].name}/{name}",
+        field="arm",
+    )
+
+
+def _arm_name(model: str) -> str:
+    """The model's name where it can be an arm's, or the nearest that can."""
+    name = re.sub(r"[^A-Za-z0-9._:/@+-]", "-", model).lstrip("._:/@+-")
+    return name[:128] or "model"
+
+
+def _price(upstream: Found, model: str) -> ListPrice | None:
+    known = upstream.known.get(model)
+    if known is None:
+        return None
+    return ListPrice(known.usd_per_mtok_in, known.usd_per_mtok_out, known.usd_per_mtok_cached_in)
+
+
+def compose(
+    arms: Sequence[ChosenArm], *, baseline: str, keep: float | None, table: KnownModels, today: dt.date
+) -> str:
+    """The YAML file. ``keep`` is the share of the baseline's quality, in [0.5, 1]; None: no promise."""
     upstreams = {arm.upstream.name: arm.upstream for arm in arms}
+    promise = f"    promise: {_flow({'baseline': baseline, 'keep': keep})} # of its quality, at the least cost"
     lines = [
         f"# Made by `banditd init` on {today}. `banditd check-config` says all that holds.",
         f"# Prices are list prices of {table.as_of}, in US dollars per million tokens: look them over.",
@@ -73,7 +128,7 @@ def compose(arms: Sequence[ChosenArm], *, baseline: str, keep: float, table: Kno
         f"gateway: {_flow({'aliases': {_model_of(arms, baseline): 'banditd/auto'}})} # what your code says already",
         "policies:",
         "  default:",
-        f"    promise: {_flow({'baseline': baseline, 'keep': keep})} # that share of its quality, at the least cost",
+        *([promise] if keep is not None else []),
         "    arms:",
         *(f"      - {_flow(_arm(arm))}" for arm in arms),
     ]
@@ -93,13 +148,8 @@ def _arm(arm: ChosenArm) -> dict[str, Any]:
     section: dict[str, Any] = {"arm": arm.arm, "upstream": arm.upstream.name}
     if arm.arm != arm.model:
         section["upstream_model"] = arm.model
-    known = arm.known
-    price: dict[str, float] = {"usd_per_mtok_in": 0, "usd_per_mtok_out": 0}
-    if known is not None:
-        price = {"usd_per_mtok_in": known.usd_per_mtok_in, "usd_per_mtok_out": known.usd_per_mtok_out}
-        if known.usd_per_mtok_cached_in is not None:
-            price["usd_per_mtok_cached_in"] = known.usd_per_mtok_cached_in
-    section["price"] = price
+    known, price = arm.known, arm.price or ListPrice(0.0, 0.0)
+    section["price"] = {name: value for name, value in asdict(price).items() if value is not None}
     if known is not None:
         section |= {
             "context_window_tokens": known.context_window_tokens,

@@ -90,7 +90,7 @@ class SqlArmStore:
             rows = [_usage(row) for row in connection.execute(query)]
             return {name: replace(row, arm=name) for row in rows for name in [shown_as(row.arm, present)]}
 
-        await self._journal.add_up()
+        await self._journal.catch_up()
         return await self._database.read(work)
 
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:

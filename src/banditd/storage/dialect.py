@@ -29,7 +29,7 @@ from banditd.core.errors import (
     InvariantError,
     StorageUnavailableError,
 )
-from banditd.storage import postgres
+from banditd.storage import postgres, private_files
 from banditd.storage.file_identity import FileIdentity
 from banditd.storage.watch import Deadlines, Watch
 
@@ -105,7 +105,7 @@ def make_engine(
             connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
             **kept,
         )
-        _prepare_sqlite(engine, busy_timeout_s, enforce_foreign_keys, file)
+        _prepare_sqlite(engine, Path(str(url.database)), busy_timeout_s, enforce_foreign_keys, file)
         return engine
     engine = create_engine(
         url,
@@ -119,7 +119,7 @@ def make_engine(
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(folder)
     except OSError as error:
         raise ConfigurationError(
             f"database.url names a file in {folder}, which cannot be made: {error.strerror}"
@@ -132,7 +132,7 @@ def file_identity(url: URL) -> FileIdentity | None:
 
 
 def _prepare_sqlite(
-    engine: Engine, busy_timeout_s: float, enforce_foreign_keys: bool, file: FileIdentity | None
+    engine: Engine, place: Path, busy_timeout_s: float, enforce_foreign_keys: bool, file: FileIdentity | None
 ) -> None:
     wanted = {
         "busy_timeout": int(busy_timeout_s * 1000),
@@ -144,7 +144,8 @@ def _prepare_sqlite(
     @event.listens_for(engine, "do_connect")
     def _open(*_arguments: Any) -> None:
         if file is not None:
-            file.check()  # SQLite would make an empty file where ours is gone
+            file.check()  # an empty file would be made where ours is gone
+        private_files.make_file(place)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:

@@ -57,4 +57,5 @@ def raw_answer(body: bytes, *, status: int = 200) -> web.Response:
 def parse_time(text: str) -> int:
     """Microseconds since the epoch: the inverse of ``iso_time``. Raises ValueError for a day that does not exist."""
     moment = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
-    return int(moment.timestamp()) * MICROSECONDS_PER_SECOND + moment.microsecond
+    # As a float the last microseconds of the calendar would be those of the year 10000.
+    return int(moment.replace(microsecond=0).timestamp()) * MICROSECONDS_PER_SECOND + moment.microsecond

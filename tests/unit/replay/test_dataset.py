@@ -75,6 +75,7 @@ def test_pools_by_name_and_by_list(write_folder) -> None:
         ({"m1": [1, 0, "inf"]}, None, r"outside \[0, 1\]"),
         ({"m1": [1, 0, "good"]}, None, "not a number"),
         ({"m1": ["", "", ""]}, None, "any score"),
+        ({"m1": [1, 0, 1], "m1|cost": [1, "", -2]}, None, r"Cost -2\.0 of m1\|cost in row 3 is negative"),
         ({"m1": [1, 0, 1]}, "m1,m9", "Unknown pool or arm 'm9'"),
         ({"m1": [1, 0, 1]}, "m1,m1", "none twice"),
     ],

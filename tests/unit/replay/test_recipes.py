@@ -13,6 +13,7 @@ from tests.unit.replay.conftest import WriteFolder
 from banditd.cli import commands
 from banditd.core.errors import InvalidInputError
 from banditd.replay import ReplayOptions, make_plan, recipe_table, run
+from banditd.replay.outcomes import LONGEST_CELL
 from banditd.replay.recipe_arms import RecipePrices
 from banditd.replay.recipe_report import routed
 from banditd.replay.signals import AnswerKind
@@ -104,7 +105,8 @@ def test_a_recipe_holds_a_budget_too(exam: Path) -> None:
 @pytest.mark.parametrize(
     ("recipes", "why"),
     [
-        ("weak+small>huge", "'huge', which is no arm here"),
+        ("weak+small>huge", "'huge', which is no arm here; arms: weak, small, large\\.$"),
+        ("weak|large,weak+small>huge", "'huge', which is no arm here; arms: weak, small, large, weak.large\\.$"),
         ("weak", "is no recipe"),
         ("auto:0", "auto:2 for example"),
         ("auto", "auto:2 for example"),
@@ -114,6 +116,16 @@ def test_a_recipe_holds_a_budget_too(exam: Path) -> None:
 def test_recipes_that_cannot_be_made_are_refused_by_name(exam: Path, recipes: str, why: str) -> None:
     with pytest.raises(InvalidInputError, match=why):
         make_plan(ReplayOptions(directory=exam, recipes=recipes))
+
+
+def test_fewer_recipes_than_were_wished_for_are_noted(exam: Path) -> None:
+    def notes(recipes: str) -> list[str]:
+        return [
+            note for note in make_plan(ReplayOptions(directory=exam, recipes=recipes)).data.notes if "auto" in note
+        ]
+
+    assert notes("auto:2") == ["auto:2: 1 recipe is all that would save anything here, by what the models cost"]
+    assert notes("auto:1") == notes(DUO) == []
 
 
 def test_a_data_set_without_answers_says_what_is_missing(two_topics: Path) -> None:
@@ -132,7 +144,7 @@ def test_options_that_do_not_go_with_recipes_are_refused(exam: Path) -> None:
 
 
 def test_an_answer_that_is_too_long_for_a_cell_is_named_not_a_crash(write_folder: WriteFolder) -> None:
-    folder = write_folder([{"prompt": "Write"}], {"a": [1], "a|answer": ["x" * 140_000]})
+    folder = write_folder([{"prompt": "Write"}], {"a": [1], "a|answer": ["x" * (LONGEST_CELL + 1)]})
     with pytest.raises(InvalidInputError, match="cannot be read as CSV"):
         make_plan(ReplayOptions(directory=folder))
 

@@ -14,6 +14,7 @@ from banditd.cli import commands
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Price
 from banditd.replay.dataset import load_dataset
+from banditd.replay.outcomes import LONGEST_CELL
 
 HEADER = ["prompt", "category", "level", "gpt-5.2", "own", "own|cost_usd", "own|answer"]
 ROWS = [
@@ -62,6 +63,23 @@ def test_models_cost_what_is_known_or_given_of_them(tmp_path: Path) -> None:
         (["prompt", "a", "a"], [["x", "1", "1"]], "named twice"),
         (["prompt", "a"], [["x"]], "line 2: 1 cells, expected 2"),
         (["prompt", "a"], [["x", "7"]], "outside [0, 1]"),
+        (["prompt;a"], [["x;1"]], "separated by commas"),
+        (["", "prompt", "a"], [["0", "x", "1"]], "column 1 has no name"),
+        (["prompt", "a", "b"], [["x", "1", "1"], ["y", "1", "n/a"]], "line 3: 'n/a' in the column b"),
+        (["prompt", "a", "b"], [["two\nlines", "1", "1"], ["y", "1", "NaN"]], "line 4: 'NaN' in the column b"),
+        (
+            ["prompt", "a", "b"],
+            [["x", "1", "90%"], ["y", "1", "85%"]],
+            "leave the cell empty where there is no score",
+        ),
+        (["prompt", "a", "b"], [["x", "1", "0,5"], ["y", "1", ""]], "line 2: '0,5' in the column b"),
+        (["prompt", "a", "a|cost_usd"], [["x", "1", "0.1"], ["y", "1", "-0.1"]], "Cost -0.1 of a|cost_usd in row 2"),
+        (
+            ["prompt", "a", "a|cost_usd"],
+            [["x", "1", "0.1"], ["y", "1", "$2"]],
+            "line 3: '$2' in the column a|cost_usd",
+        ),
+        (["prompt", "a"], [["x", "1"], ["y" * (LONGEST_CELL + 1), "1"]], "begins in line 3"),
     ],
 )
 def test_what_is_wrong_with_a_sheet_is_named(
@@ -70,6 +88,60 @@ def test_what_is_wrong_with_a_sheet_is_named(
     with pytest.raises(InvalidInputError) as refused:
         load_dataset(sheet(tmp_path, header, rows))
     assert says in str(refused.value)
+
+
+def test_long_prompts_and_blank_lines_are_no_defects(tmp_path: Path) -> None:
+    path = sheet(tmp_path, ["prompt", "gpt-5.2"], [["y" * 200_000, "1"], [], ["short", "0"], []])
+    assert [len(prompt) for prompt in load_dataset(path).prompts] == [200_000, 5]
+    assert csv.field_size_limit() < 200_000  # other readers of the process keep theirs
+
+
+def test_how_columns_were_read_is_noted_where_it_may_surprise(tmp_path: Path) -> None:
+    header = ["prompt", "category", "task", "gpt-5.2", "mine", "mien|cost_usd", ""]
+    data = load_dataset(
+        sheet(tmp_path, header, [["x", "c", "t", "1", "", "1", ""], ["y", "c", "u", "1", " ", "", ""]])
+    )
+    assert data.arms == ("gpt-5.2",)
+    notes = "\n".join(data.notes)
+    assert "column mine is empty: neither a score nor a label" in notes
+    assert "column mien|cost_usd is of no model here" in notes
+    assert "not as models (few of their cells are numbers): task" in notes
+    assert "category" not in notes
+
+
+UNPRICED = [["prompt", "my-big", "my-small"], [[f"question {i}", "1", "1"] for i in range(30)]]
+
+
+@pytest.mark.parametrize("given", [["--baseline", "my-big"], [], ["--baseline", "my-big", "--price", "my-small=1,1"]])
+def test_a_baseline_without_a_price_is_no_promise(tmp_path: Path, given: list[str]) -> None:
+    shown = CliRunner().invoke(commands, ["replay", str(sheet(tmp_path, *UNPRICED)), "--keep", "0.9", *given])
+    assert isinstance(shown.exception, InvalidInputError)  # exit code 2: cli.main
+    assert str(shown.exception) == (
+        "no price of my-big is known: give --price my-big=IN,OUT, or a column my-big|cost_usd"
+    )
+    plain = CliRunner().invoke(commands, ["replay", str(sheet(tmp_path, *UNPRICED))])
+    assert plain.exit_code == 0
+    assert "Note: my-big counts as free" in plain.output
+
+
+def test_a_model_without_a_price_makes_the_saving_doubtful_before_it_is_stated(tmp_path: Path) -> None:
+    path = sheet(tmp_path, *UNPRICED)
+    given = ["--keep", "0.9", "--baseline", "my-big", "--price"]
+    shown = CliRunner().invoke(commands, ["replay", str(path), *given, "my-big=1,1"])
+    lines = [line for line in shown.output.splitlines() if line.startswith(("Note", "Saved", "Lost", "Won"))]
+    assert [line.split()[0] for line in lines[:3]] == ["Note:", "Saved:", lines[2].split()[0]], shown.output
+    assert lines[0].startswith("Note: my-small counts as free")
+    assert lines[3].startswith("Note: my-big: no cost column")
+    assert len(lines) == 4
+    free = CliRunner().invoke(commands, ["replay", str(path), *given, "my-big=0,0"])
+    assert free.exit_code == 0, free.output
+    assert free.output.index("my-small counts as free") < free.output.index("costs or earns here is nothing")
+    assert "Note: my-big: no cost column" in free.output  # not dropped where nothing can be saved
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"there is no file or folder .*missing\.csv"):
+        load_dataset(tmp_path / "missing.csv")
 
 
 def test_a_promise_ends_in_two_sentences(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_the_form_of_the_contract() -> None:
     assert "sk-1" not in repr(config)
 
 
+def test_values_of_headers_are_sent_and_shown_nowhere() -> None:
+    """Some providers take a key in a header of another name."""
+    settings = _settings(headers={"x-portkey-api-key": "pk-1"})
+    [config] = upstream_configs(settings, {})
+    assert config.headers == {"x-portkey-api-key": "pk-1"}
+    assert "pk-1" not in settings.model_dump_json() + repr(settings)
+
+
 @pytest.mark.parametrize(
     ("upstream", "says"),
     [

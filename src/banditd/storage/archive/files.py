@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from banditd.core.errors import ConflictError, InvalidInputError, StorageUnavailableError
+from banditd.storage import private_files
 
 Progress = Callable[[str, int, int | None], None]
 """Told what is done now, how much of it is done, and of how much (None: not known)."""
@@ -85,6 +86,7 @@ def snapshot(source: Path, target: Path, progress: Progress) -> None:
     """
     _require_database(source)
     with writing_to(target, needs_bytes=source.stat().st_size):
+        private_files.make_file(target)
         with closing(_open_source(source)) as origin, closing(sqlite3.connect(target)) as copy:
             # The open transaction holds this one state: without it every commit would make the copy begin anew.
             origin.execute("BEGIN")
@@ -182,6 +184,7 @@ def require_unused(path: Path) -> None:
 
 def put_in_place(made: Path, target: Path, *, aside: Path | None) -> None:
     """Give ``made`` the name ``target``. The former database, with its own log, is kept as ``aside``."""
+    private_files.keep_mode(made, target)
     # The log goes first: a new file must never stand beside an old log, whenever this is interrupted.
     for suffix in (*_BESIDE, ""):
         former = _beside(target, suffix)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.engine import URL
 
 from banditd.core.errors import BanditdError, ConfigurationError, ConflictError, InvalidInputError
-from banditd.storage import dialect
+from banditd.storage import dialect, private_files
 from banditd.storage.archive import files
 from banditd.storage.archive.files import Progress
 from banditd.storage.archive.tables import copied_tables, copy_rows, empty_tables, filled_tables
@@ -85,7 +85,7 @@ def restore(file: Path, url: str, *, overwrite: bool = False, progress: Progress
     if not overwrite:
         _require_empty_file(place)
     made = files.unfinished(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    private_files.make_folder(place.parent)
     files.snapshot(file, made, progress)
     _bring_up(made, file, progress)
     files.require_unused(place)
@@ -116,7 +116,7 @@ def copy_database(url: str, to: str, *, while_serving: bool = False, progress: P
     files.require_unused(place)
     _require_empty_file(place)
     made = files.unfinished(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    private_files.make_folder(place.parent)
     rows = _fill(source, made, progress)
     _bring_up(made, place, progress)
     moved = _describe(made, place, rows=rows)
@@ -134,7 +134,7 @@ def _fill(source: URL, made: Path, progress: Progress) -> Mapping[str, int]:
         files.snapshot(_file_of(source), made, progress)
     else:
         with files.writing_to(made):
-            made.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_folder(made.parent)
             migrate(files.url_of(made))
             engine = dialect.make_engine(
                 dialect.normalise_url(files.url_of(made)), pool_size=1, busy_timeout_s=_WAIT_S
