@@ -215,7 +215,6 @@ class Learner:
                     await pace.through(state.refreshing())
                 folded.fold(state, item)
                 await pace.step()
-            await pace.through(state.refreshing())
         except BaseException:
             self._stale.add(name)
             raise
@@ -310,6 +309,7 @@ class Learner:
             at_us=self._clock.now_us(),
         )
         try:
+            await Pace().through(state.refreshing())  # in pieces, so that what is published then is ready
             await self._store.commit(fold, holder=self._lease.holder)
         except BaseException as error:
             # What is in memory now is ahead of the database.
