@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from banditd.core.attempts import Attempt
@@ -235,3 +236,79 @@ async def test_pruning_takes_attempts_and_revisions_along(storage, make):
         await storage.rewards.report_usage(report, price)
     assert await storage.maintenance.prune(before_us=make.now_us + 10, limit=10) == 1
     assert await storage.decisions.get(decision_id) is None
+
+
+async def saved(storage: Any) -> dict[str, tuple[int, float, float]]:
+    """(decisions, dollars they cost, dollars they would have cost with that arm alone) of every arm."""
+    rows = await storage.reports.arm_totals("default", None)
+    return {
+        str(row["arm"]): (row["compared_decisions"], row["compared_usd"], row["compared_fixed_usd"]) for row in rows
+    }
+
+
+def near(count: int, spent_usd: float, would_usd: float) -> tuple[int, Any, Any]:
+    return count, pytest.approx(spent_usd, abs=1e-12), pytest.approx(would_usd, abs=1e-12)
+
+
+@pytest.mark.parametrize("output_tokens", [11, 400, 3000])
+async def test_what_the_arm_that_answered_would_have_cost_is_what_was_spent(storage, make, output_tokens):
+    """However far the tokens are from the expected ones, and of the others their share of the predictions."""
+    await storage.arms.add(make.arm("cheap"))
+    decision_id = await decided(storage, make)
+    usd = (5 + output_tokens) / 1e6
+    tokens = UsageReport(decision_id=decision_id, input_tokens=5, output_tokens=output_tokens)
+    await storage.rewards.report_usage(tokens, price)
+    found = await saved(storage)
+    assert found["cheap"] == (1, usd, usd)
+    assert (found["middle"], found["dear"]) == (near(1, usd, 2 * usd), near(1, usd, 3 * usd))
+
+
+async def test_a_revision_moves_what_it_would_have_cost_by_the_difference_and_once(storage, make):
+    for name in ("cheap", "dear"):
+        await storage.arms.add(make.arm(name))
+    first, second = await decided(storage, make), await decided(storage, make, 1)
+    await storage.rewards.report_usage(UsageReport(decision_id=second, cost_usd=0.01), price)
+    # Told, told again, completed, and another arm was it after all: it is predicted to cost 3 x as much.
+    for told, dear_usd in (
+        ({"latency_ms": 20.0}, 0.003),
+        ({"cost_usd": 0.5}, 1.5),
+        ({"cost_usd": 0.5}, 1.5),
+        ({"cost_usd": 0.02, "latency_ms": 30.0}, 0.06),
+        ({"served_arm": "dear"}, 0.02),
+        ({"cost_usd": 0.03}, 0.03),
+    ):
+        await storage.rewards.report_usage(UsageReport(decision_id=first, **told), price)
+        spent = 0.01 + told.get("cost_usd", 0.001 if "latency_ms" in told else 0.02)
+        assert (await saved(storage))["dear"] == near(2, spent, 0.03 + dear_usd)
+    assert (await saved(storage))["cheap"] == near(2, 0.04, 0.01 + 0.01)
+
+
+async def test_what_attempts_cost_beside_the_answer_is_no_cost_of_another_arm(storage, make):
+    for name in ("cheap", "dear"):
+        await storage.arms.add(make.arm(name))
+    decision_id = await decided(storage, make)
+    tried = Attempt(arm="cheap", error="timeout", cost_usd=0.5)
+    told = UsageReport(decision_id=decision_id, attempts=(tried, Attempt(arm="dear", cost_usd=0.06)))
+    await storage.rewards.report_usage(told, price)
+    found = await saved(storage)
+    assert found["dear"] == near(1, 0.56, 0.06)
+    assert found["middle"] == near(1, 0.56, 0.04)
+    assert found["cheap"] == near(1, 0.56, 0.02 + 0.5)
+
+
+async def test_without_figures_and_where_nothing_was_predicted_the_prediction_stands(storage, make):
+    for name in ("cheap", "dear"):
+        await storage.arms.add(make.arm(name))
+    decision_id = await decided(storage, make)
+    await storage.rewards.report_usage(UsageReport(decision_id=decision_id, served_arm="dear"), price)
+    assert await saved(storage) == {
+        "cheap": near(1, 0.001, 0.001),
+        "middle": near(1, 0.001, 0.002),
+        "dear": near(1, 0.001, 0.001),
+    }
+    free = make.decision(at_us=make.now_us + 1, cost_usd=np.array([0.0, 0.002, 0.003]), policy="free")
+    await storage.decisions.append([free])
+    await storage.arms.add(make.arm("cheap", policy="free"))
+    await storage.rewards.report_usage(UsageReport(decision_id=free.decision_id, cost_usd=0.25), price)
+    rows = {row["arm"]: row["compared_fixed_usd"] for row in await storage.reports.arm_totals("free", None)}
+    assert rows == pytest.approx({"cheap": 0.25, "middle": 0.002, "dear": 0.003})

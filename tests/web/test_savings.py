@@ -83,7 +83,8 @@ async def test_http_the_command_line_and_the_metrics_say_the_same(live: Any, ope
     assert value("banditd_promise_held", {"policy": "even"}) is None
 
 
-async def test_a_correction_of_the_usage_moves_what_was_saved_by_as_much(live: Any) -> None:
+async def test_a_correction_of_the_usage_moves_both_sides_alike(live: Any) -> None:
+    """A promise's first minutes: whatever the baseline answered itself has saved nothing, however long it was."""
     [decision] = await walk(live, "even", 1)
     before = (await get(live, "/v1/savings?policy=even"))["saved"]
     corrected = {"input_tokens": 100, "output_tokens": 50, "cost_usd": 0.5}
@@ -92,9 +93,28 @@ async def test_a_correction_of_the_usage_moves_what_was_saved_by_as_much(live: A
     after = (await get(live, "/v1/savings?policy=even"))["saved"]
     assert after["spent_usd"] == pytest.approx(0.5)
     assert after["compared_decisions"] == before["compared_decisions"] == 1
-    assert after["would_have_cost_usd"] == pytest.approx(before["would_have_cost_usd"])
-    assert after["usd"] < 0
-    assert after["share"] < 0
+    assert after["share"] == pytest.approx(before["share"], abs=1e-9)
+    assert (after["share"] == 0.0) == (decision["arm"] == "large")
+
+
+@pytest.mark.parametrize("output_tokens", [11, 3000])
+async def test_what_the_baseline_answered_itself_has_saved_nothing(live: Any, output_tokens: int) -> None:
+    by_arm: dict[str, float] = {"large": 0.0, "small": 0.0}
+    for i in range(12):
+        made = await (await live.post("/v1/route", json={"input": f"a query {i}", "policy": "even"})).json()
+        usage = {"input_tokens": 5, "output_tokens": output_tokens}
+        answer = await live.post(f"/v1/decisions/{made['decision_id']}/usage", json=usage)
+        by_arm[made["arm"]] += (await answer.json())["cost_usd"]
+    found = await get(live, "/v1/savings?policy=even")
+    saved = found["saved"]
+    # All that was saved was saved by the small one's answers: the large one's cost what they cost, either way.
+    assert saved["usd"] + by_arm["small"] == pytest.approx(saved["would_have_cost_usd"] - by_arm["large"])
+    [large, small] = sorted(
+        (arm for arm in (await get(live, "/v1/stats?policy=even"))["savings"]["arms"]),
+        key=lambda arm: -arm["cost_usd_per_decision"],
+    )
+    dearer = large["cost_usd_per_decision"] / small["cost_usd_per_decision"]
+    assert saved["would_have_cost_usd"] == pytest.approx(by_arm["large"] + dearer * by_arm["small"], rel=0.05)
 
 
 async def test_before_any_usage_costs_are_predicted_against_predicted(live: Any) -> None:
@@ -109,7 +129,7 @@ async def test_before_any_usage_costs_are_predicted_against_predicted(live: Any)
     )
     assert "by predicted costs" in found["words"]["saved"]
     assert found["lost"]["points"] is None
-    assert "no decision on which it could have answered has a reward yet" in found["words"]["lost"]
+    assert "no decision that large could have answered has a reward so far" in found["words"]["lost"]
 
 
 async def test_what_was_abandoned_saves_nothing(live: Any) -> None:

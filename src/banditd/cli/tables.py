@@ -10,6 +10,16 @@ import click
 from banditd.cli.show import print_table
 
 TYPICAL_WORDS = 4
+_PROMISE_STATES = {
+    "learning": "too little is known yet",
+    "keeping": "kept at the least cost",
+    "no_rewards": "no rewards come, so nothing is known",
+    "nothing_to_save": "nothing cheaper is good enough",
+    "broken": "quality fell below it",
+    "baseline_away": "that model may not answer now",
+    "baseline_changed": "that model earns other rewards than it did",
+    "budget_rules": "a budget allows less than it needs",
+}
 
 
 def print_arms(answer: Mapping[str, Any]) -> None:
@@ -49,7 +59,7 @@ def _print_onboarding(views: Sequence[Mapping[str, Any]]) -> None:
                 report["state"].replace("_", " "),
                 f"{report['decisions']} / {report['decisions_quota']}",
                 f"{dollars(report['cost_usd'])} / {dollars(report['cost_usd_quota'])}",
-                None if gap is None else f"{gap['mean']:+.3f}",
+                None if gap is None else f"{gap['mean']:+z.3f}",
                 None if gap is None else interval(gap["interval"]),
                 None if clusters is None else f"{clusters['contends']} / {clusters['seen']}",
                 report["recommendation"],
@@ -138,7 +148,7 @@ def _print_savings(savings: Mapping[str, Any]) -> None:
                 dollars(one["cost_usd_per_decision"]),
                 dollars(saved),
                 None if one["reward"] is None else number(one["reward"]["mean"]),
-                None if one["reward_difference"] is None else f"{one['reward_difference']['mean']:+.3f}",
+                None if one["reward_difference"] is None else f"{one['reward_difference']['mean']:+z.3f}",
                 None if one["reward_difference"] is None else interval(one["reward_difference"]["interval"]),
                 _verdict(one),
             )
@@ -182,16 +192,33 @@ def mean_and_count(arm: Mapping[str, Any] | None) -> str:
     return f"{arm['mean_reward']:.2f} ({arm['rewards']})"
 
 
+def promise_in_words(promise: Mapping[str, Any] | None) -> str:
+    """``promise`` of an answer to ``/v1/route``: what is to be kept of whom, how that stands, whose side decided."""
+    if promise is None:
+        return "none"
+    parts, state = [], promise.get("state")
+    if promise.get("keep") is not None:
+        kept = f"keep {100.0 * promise['keep']:.4g} % of {promise['baseline']}'s quality"
+        parts.append(kept if state is None else f"{kept}: {state}, {_PROMISE_STATES.get(state, '')}".rstrip(", "))
+    if promise.get("side") == "shadow":
+        parts.append("in shadow mode")
+    elif promise.get("side") is not None:
+        parts.append(f"on the {promise['side']} side of a rollout of {100.0 * (promise['rollout'] or 0.0):.4g} %")
+    return "; ".join(parts) or "none"
+
+
 def number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:z.3f}"
 
 
 def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{100 * share:z.1f} %"
 
 
 def dollars(value: float | None) -> str:
-    return "-" if value is None else f"${value:,.4f}"
+    if value is None:
+        return "-"
+    return f"{'-' if round(value, 4) < 0.0 else ''}${abs(value):,.4f}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -199,7 +226,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def interval(bounds: Any) -> str:
-    return f"{bounds[0]:.3f} .. {bounds[1]:.3f}" if bounds else "-"
+    return f"{bounds[0]:z.3f} .. {bounds[1]:z.3f}" if bounds else "-"
 
 
 def with_interval(value: float | None, bounds: Any) -> str:

@@ -10,6 +10,7 @@ import click
 
 from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
 from banditd.cli.show import echo_json, print_table
+from banditd.cli.tables import promise_in_words
 
 
 @click.command()
@@ -82,7 +83,8 @@ def route(
         return
     shown = ("decision_id", "arm", "upstream_model", "propensity", "predicted_reward", "predicted_cost_usd",
              "explored", "reason", "degraded", "fallbacks", "policy_version", "expires_at")  # fmt: skip
-    print_table(None, ("", ""), [(name, answer.get(name)) for name in shown])
+    facts = [(name, answer.get(name)) for name in shown]
+    print_table(None, ("", ""), [*facts, ("promise", promise_in_words(answer.get("promise")))])
     if explain:
         columns = ("arm", "mean", "deviation", "cost_usd", "penalty", "utility", "probability")
         print_table("arms", columns, [[arm.get(name) for name in columns] for arm in answer.get("arms") or ()])

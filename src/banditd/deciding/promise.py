@@ -230,7 +230,11 @@ class Promise:
             if saves > best.saves_usd + 1e-12:
                 state: State = "baseline_away" if away else "nothing_to_save" if trial else "keeping"
                 best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
-        self.terms = best if away else self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
+        if not away:
+            best = self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
+            if best.state == "nothing_to_save" and misses.rewards < EARLY_REWARDS and candidates.any_cheaper():
+                best = replace(best, state="learning")  # whether it is good enough is not known yet
+        self.terms = best
         return self.terms
 
     def _held_back(self, best: Terms, misses: Misses, *, silence: int, since_alarm: int | None) -> Terms:
@@ -307,6 +311,11 @@ class _Candidates:
         gap = self.baseline_reward - self._mean[self._rows, arms].mean(axis=1)
         error, off = np.sqrt(np.maximum(variance, 0.0)), (arms != self._baseline).mean(axis=1)
         return list(zip(gap.tolist(), error.tolist(), off.tolist(), strict=True))
+
+    def any_cheaper(self) -> bool:
+        """Whether an arm that may answer is predicted to cost less than the baseline, on any row."""
+        cheaper: BoolArray = self._cost < self._cost[:, [self._baseline]]
+        return bool((cheaper & self._eligible).any())
 
     def saving_usd(self, arms: IntArray) -> float:
         """Mean saving of a decision against the baseline."""

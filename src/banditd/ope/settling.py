@@ -7,6 +7,8 @@ from typing import Final
 
 from banditd.ope.fixed import FEWEST, FixedArmSums, mean_residual_power
 
+ENOUGH_TO_FORETELL: Final = 20
+"""Rated decisions below which nothing is foretold: how far rewards spread is hardly known."""
 _Z: Final = 1.959963984540054
 
 

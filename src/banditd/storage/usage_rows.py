@@ -18,11 +18,12 @@ from sqlalchemy import bindparam as parameter
 from banditd.core.attempts import Attempt
 from banditd.core.generations import learned_as
 from banditd.core.types import Arm, Price, UsageReport, price_at
-from banditd.core.usage import main_attempt, main_of, normalised
+from banditd.core.usage import main_attempt, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
 from banditd.storage.codec import readable_tags, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.like_with_like import figured_arm, main_place, would_have_cost_usd
 from banditd.storage.schema import attempt, decision, usage_report, usage_revision
 from banditd.storage.sums import Increments, bucket_of
 
@@ -275,11 +276,9 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
     increments = increments.of(made.policy, bucket_of(made.created_at_us), readable_tags(made.tags))
     _compare(increments, made, row, sign)
     own_usd = charged_usd(row, made) - (row["attempts_usd"] or 0.0)
-    report_attempts = row["attempts"]
-    main = main_of([one["error"] for one in report_attempts]) if report_attempts else -1
-    arm = report_attempts[main]["arm"] if report_attempts else row["arm"]  # who failed last may not be who was drawn
-    _count(increments, made, arm, row, own_usd, sign, reports=not row["estimated"])
-    for ordinal, one in enumerate(report_attempts):
+    _count(increments, made, figured_arm(row), row, own_usd, sign, reports=not row["estimated"])
+    main = main_place(row)
+    for ordinal, one in enumerate(row["attempts"]):
         if ordinal != main:
             _count(increments, made, one["arm"], {**one, "latency_ms": None}, one["cost_usd"], sign)
 
@@ -310,7 +309,7 @@ def _count(
 
 
 def _compare(increments: Increments, made: Any, row: Row, sign: int) -> None:
-    """What a decision cost, beside what every arm listed for it was predicted to cost.
+    """What a decision cost, beside what every arm listed for it would have (``would_have_cost_usd``).
 
     One that never served is in neither: it was settled at nothing, and no arm would have cost anything.
     """
@@ -320,10 +319,11 @@ def _compare(increments: Increments, made: Any, row: Row, sign: int) -> None:
         arms, predicted_usd = unpack_names(made.arms), unpack_vector(made.cost_usd)
     except (TypeError, ValueError):  # a damaged row: its usage is settled, it compares with nothing
         return
-    spent_usd, generations = sign * charged_usd(row, made), unpack_mapping(made.generations)
+    spent_usd, generations = charged_usd(row, made), unpack_mapping(made.generations)
+    would_usd = would_have_cost_usd(dict(zip(arms, predicted_usd, strict=False)), made.arm, row, spent_usd)
     bucket = bucket_of(made.created_at_us)
-    for arm, cost_usd in zip(arms, predicted_usd, strict=False):
+    for arm, cost_usd in would_usd.items():
         sums = increments.bucket(made.policy, bucket, learned_as(arm, generations.get(arm, 1)))
         sums[COMPARED_PLACES[0]] += sign
-        sums[COMPARED_PLACES[1]] += spent_usd
+        sums[COMPARED_PLACES[1]] += sign * spent_usd
         sums[COMPARED_PLACES[2]] += sign * cost_usd

@@ -5,7 +5,16 @@ import json
 import pytest
 
 from banditd.cli.show import cell, echo_json, print_document, print_table
-from banditd.cli.tables import print_arms, print_contexts, print_stats
+from banditd.cli.tables import (
+    dollars,
+    interval,
+    number,
+    percent,
+    print_arms,
+    print_contexts,
+    print_stats,
+    promise_in_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +28,7 @@ from banditd.cli.tables import print_arms, print_contexts, print_stats
         (0.123456, "0.1235"),
         (0.00001234, "1.234e-05"),
         (0.0, "0"),
+        (-0.0, "0"),
         (12345678.9, "1.235e+07"),
         ([1, 0.25], "1, 0.25"),
         ("text", "text"),
@@ -142,3 +152,28 @@ def test_savings_show_a_verdict_or_why_there_is_none(capsys: pytest.CaptureFixtu
     assert "cheaper, worse" in shown
     assert "no decision has a reward yet" in shown
     assert "Always dear: 0.4 to 2.0 points better than routing." in shown
+
+
+def test_a_sign_stands_before_the_dollars_and_never_before_nothing() -> None:
+    assert [dollars(value) for value in (-0.0069, 0.0069, -1e-9, -1234.5)] == [
+        "-$0.0069", "$0.0069", "$0.0000", "-$1,234.5000",
+    ]  # fmt: skip
+    assert (number(-1e-9), percent(-1e-9), interval([-1e-9, 0.5])) == ("0.000", "0.0 %", "0.000 .. 0.500")
+    assert number(-0.25) == "-0.250"
+
+
+@pytest.mark.parametrize(
+    ("promise", "words"),
+    [
+        (None, "none"),
+        ({"keep": 0.95, "state": "learning"}, "keep 95 % of dear's quality: learning, too little is known yet"),
+        ({"keep": 0.995, "state": "of another release"}, "keep 99.5 % of dear's quality: of another release"),
+        ({"side": "baseline", "rollout": 0.05}, "on the baseline side of a rollout of 5 %"),
+        (
+            {"keep": 0.9, "state": "keeping", "side": "shadow", "rollout": 0.0},
+            "keep 90 % of dear's quality: keeping, kept at the least cost; in shadow mode",
+        ),
+    ],
+)
+def test_the_promise_of_a_decision_in_words(promise: dict[str, object] | None, words: str) -> None:
+    assert promise_in_words(promise and {"baseline": "dear"} | promise) == words

@@ -102,6 +102,20 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
     assert terms.share == LEAST_SHARE
 
 
+@pytest.mark.parametrize("rewards", [0, 29, 30])
+def test_before_there_are_rewards_nothing_is_said_of_what_is_good_enough(rewards: int) -> None:
+    """Only the word waits: what may leave the baseline does not hang on it."""
+    believed = posterior([0.2, 0.3, 0.9], deviation=0.05)
+    terms = watched(0.95, [0.2, 0.3, 0.9]).solve(believed, rated(rewards), silence=0)
+    assert terms.state == ("learning" if rewards < 30 else "nothing_to_save")
+    cheapest = Promise(n_arms=3, n_features=D, baseline=0, keep=0.95)
+    x = context(np.random.default_rng(0))
+    cheapest.observe(x, cost_usd=COSTS, eligible=np.ones(3, dtype=bool), own=np.array([1.0, 0.0, 0.0]))
+    assert cheapest.solve(believed, rated(rewards), silence=0).state == "nothing_to_save", (
+        "that is known by the prices"
+    )
+
+
 @pytest.mark.parametrize("keep", [0.98, 0.95])
 def test_a_few_bad_first_answers_of_the_others_do_not_end_the_trying(keep: float) -> None:
     """Believed to be far worse than they can pay for at any price that is believed in, yet cheaper ones are tried."""

@@ -9,6 +9,7 @@ from typing import Final
 from banditd.deciding.keeper import Keeper, PromiseRule
 from banditd.obs.metrics import Metrics
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict
+from banditd.ope.settling import ENOUGH_TO_FORETELL
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.promising.book import PromiseBook, Standing
 from banditd.services.promising.keeping import PromiseService
@@ -200,8 +201,8 @@ def settled_by(verdict: Verdict, keep: float) -> str | None:
     """What would settle whether the promise was kept, in words; None where it is settled."""
     if verdict.held(keep) != "unknown":
         return None
-    if verdict.rated == 0 or verdict.worth <= 0.0 or verdict.half_width is None:
-        return "rewarded decisions: there are too few of the baseline's to say anything"
+    if verdict.rated < ENOUGH_TO_FORETELL or verdict.worth <= 0.0 or verdict.half_width is None:
+        return "more rewarded answers of the baseline: there are too few to say how many"
     more = verdict.rated * (ENOUGH_WORTH / verdict.worth - 1.0)
     if verdict.reward is not None and verdict.baseline_reward is not None:
         distance = abs(verdict.reward / (keep - TOLERANCE) - verdict.baseline_reward)

@@ -33,6 +33,7 @@ HEADLINE_SUMS: Final = (
     "compared_fixed_usd", "tried_decisions", "tried_usd", "tried_reward", *FIXED_ARM_SUMS,
 )  # fmt: skip
 """Columns of ``ReportReader.arm_totals`` that ``headline`` reads."""
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ class Saved:
     def usd(self) -> float | None:
         if self.spent_usd is None or self.would_have_cost_usd is None:
             return None
-        return self.would_have_cost_usd - self.spent_usd
+        difference = self.would_have_cost_usd - self.spent_usd
+        # What the baseline answered itself is the same dollars twice, added up in two orders.
+        return 0.0 if abs(difference) <= _ROUNDING * self.would_have_cost_usd else difference
 
     @property
     def share(self) -> float | None:
@@ -230,7 +233,7 @@ def _lost_in_words(sums: FixedArmSums, known: Verdict, arm: str | None) -> str:
     elif high < 0.0:
         sentence = f"Gained {-high:.1f} to {-low:.1f} points of quality over always {arm}"
     else:
-        sentence = f"Between {high:.1f} points lost and {-low:.1f} gained against always {arm}"
+        sentence = f"Between {high:z.1f} points lost and {-low:z.1f} gained against always {arm}"
     if known.ratio is None:
         return f"{sentence}."
     return f"{sentence}: {100.0 * known.ratio:.1f} % of its quality."
@@ -259,8 +262,19 @@ def _tried_in_words(tried: int, decisions: int, usd: float, reward: float | None
     if not tried:
         return "No decision was made to learn: every one took what looked best."
     more = f"{dollars_in_words(abs(usd))} {'more' if usd >= 0.0 else 'less'} than what looked best"
-    points = "" if reward is None else f" and, as predicted, {100.0 * reward:.1f} points of quality"
-    return f"Trying other models on {tried:,} decisions ({share}) cost {more}{points}."
+    made = f"{tried:,} {'decision' if tried == 1 else 'decisions'}"
+    return f"Trying other models on {made} ({share}) cost {more}{_points_tried_in_words(reward)}."
+
+
+def _points_tried_in_words(reward: float | None) -> str:
+    """What trying is predicted to have lost per decision, as the end of that sentence."""
+    if reward is None:
+        return ""
+    points = f"{100.0 * abs(reward):.1f}"
+    if points == "0.0":
+        return " and, as predicted, no quality"
+    named = f"{points} {'point' if points == '1.0' else 'points'} of quality"
+    return f" and, as predicted, {named}" if reward > 0.0 else f"; as predicted, it gained {named}"
 
 
 def _confidence_in_words(sums: FixedArmSums, known: Verdict, found: Fields | None) -> str:
@@ -274,9 +288,9 @@ def _confidence_in_words(sums: FixedArmSums, known: Verdict, found: Fields | Non
 
 
 def dollars_in_words(usd: float) -> str:
-    """Cents where there are any, more places for less: "$6.70", "$0.0042", "$20,000"."""
+    """Cents where there are any, more places for less: "$6.70", "$0.10", "$0.0042", "$20,000"."""
     if usd >= 1000.0:
         return f"${usd:,.0f}"
-    if usd >= 0.995 or usd == 0.0:
+    if usd >= 0.095 or usd == 0.0:
         return f"${usd:,.2f}"
     return f"${usd:.2g}" if usd >= 0.0001 else f"${usd:.1e}"

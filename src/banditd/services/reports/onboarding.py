@@ -128,7 +128,7 @@ def recommendation(
     if state == "onboarding" or found is None:
         return f"Wait for rewards: {rewards} of its {used.decisions} decisions are rewarded, too few to judge."
     gap = found.difference
-    against = f"{gap.mean:+.3f} against the incumbents, 95 % {gap.low:+.3f} to {gap.high:+.3f}"
+    against = f"{gap.mean:+z.3f} against the incumbents, 95 % {gap.low:+z.3f} to {gap.high:+z.3f}"
     if found.leads:
         return f"Keep it: it is the best choice in {found.leads} of {found.clusters} clusters ({against})."
     if state == "graduated":

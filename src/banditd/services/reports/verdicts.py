@@ -13,7 +13,7 @@ from typing import Final
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
-from banditd.ope.settling import decisions_to_settle
+from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle
 from banditd.services.reports.rows import iso_time
 from banditd.services.reports.summaries import Row
 
@@ -65,10 +65,10 @@ def unknown_because(arm: str, sums: FixedArmSums) -> str | None:
             "give it a min_share, or make it the baseline of a promise"
         )
     if sums.rated == 0:
-        return "no decision on which it could have answered has a reward yet"
+        return f"no decision that {arm} could have answered has a reward so far"
     if sums.drawn < 2:
-        have = "no answer" if sums.drawn == 0 else "one answer"
-        return f"{have} of {arm} has a reward yet"
+        have = "no answer" if sums.drawn == 0 else "only one answer"
+        return f"{have} of {arm} has a reward so far"
     return f"what is known of {arm} is worth less than two uniformly drawn answers"
 
 
@@ -88,7 +88,9 @@ def settles(
 
 
 def settled_at(sums: FixedArmSums, pace: Pace, wanted: float, *, share: float) -> dict[str, object] | None:
-    """When the half-width will be ``wanted``; None where it is, or never will be."""
+    """When the half-width will be ``wanted``; None where it is, never will be, or rewards are too few to say."""
+    if sums.rated < ENOUGH_TO_FORETELL:
+        return None
     share = max(share, sums.worth / sums.rated if sums.rated else 0.0)
     missing = decisions_to_settle(sums, wanted, share)
     if not missing:
@@ -96,33 +98,32 @@ def settled_at(sums: FixedArmSums, pace: Pace, wanted: float, *, share: float) -
     seconds = missing / pace.rated_per_s if pace.rated_per_s > 0.0 else None
     reachable = seconds is not None and seconds <= _LONGEST_S
     at_us = pace.now_us + round(seconds * MICROSECONDS_PER_SECOND) if seconds is not None and reachable else None
-    percent = share_in_words(share)
     if at_us is None:
-        words = f"after {missing:,} more rated decisions at {percent}"
+        words = f"after {missing:,} more rated decision{'' if missing == 1 else 's'}"
     else:
-        words = f"{time_in_words(at_us, pace.now_us)} at {percent}"
+        words = time_in_words(at_us, pace.now_us)
     return {"decisions": missing, "at": None if at_us is None else iso_time(at_us), "share": share, "words": words}
 
 
 def settled_by(found: dict[str, object] | None) -> str:
     """The end of a sentence: "", or when the answer will be known."""
-    return "" if found is None else f"; settled {found['words']}"
+    return "" if found is None else f"; it should be settled {found['words']}"
 
 
 def arm_in_words(arm: str, sums: FixedArmSums, cost_ratio: float | None, found: dict[str, object] | None) -> str:
     """One sentence on always using ``arm``. cost_ratio : its cost over ours; None where they do not compare."""
     gain = sums.mean_gain()
-    price = "" if cost_ratio is None else f", at {number_in_words(cost_ratio)} x the cost"
+    price = "" if cost_ratio is None else f", at {cost_in_words(cost_ratio)}"
     if gain is None or gain.interval is None:
         known = unknown_because(arm, sums)
         return f"Always {arm}: {known}{price}{settled_by(found)}."
     low, high = (100.0 * end for end in gain.interval)
     if low >= 0.0:
-        quality = f"{low:.1f} to {high:.1f} points better than routing"
+        quality = f"{low:z.1f} to {high:z.1f} points better than routing"
     elif high <= 0.0:
-        quality = f"{-high:.1f} to {-low:.1f} points worse than routing"
+        quality = f"{-high:z.1f} to {-low:z.1f} points worse than routing"
     else:
-        quality = f"between {high:.1f} points better and {-low:.1f} worse than routing"
+        quality = f"between {high:z.1f} points better and {-low:z.1f} worse than routing"
     answers = f"worth {sums.worth:,.0f} uniformly drawn answers"
     return f"Always {arm}: {quality}{price} ({answers}){settled_by(found)}."
 
@@ -136,6 +137,12 @@ def share_in_words(share: float) -> str:
 def number_in_words(value: float) -> str:
     """Two figures: "2.7", "14", "0.31"."""
     return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def cost_in_words(ratio: float) -> str:
+    """A cost over another one: "the same cost", "2.7 times the cost"."""
+    number = number_in_words(ratio)
+    return "the same cost" if number == "1" else f"{number} times the cost"
 
 
 def time_in_words(at_us: int, now_us: int) -> str:

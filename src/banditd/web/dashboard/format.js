@@ -14,7 +14,7 @@ export function compact(v) {
   return `${(v / 1e6).toFixed(Math.abs(v) < 1e8 ? 2 : 0)} M`;
 }
 
-export const reward = (v) => (known(v) ? v.toFixed(3) : DASH);
+export const reward = (v) => (known(v) ? (Math.abs(v) < 0.0005 ? 0 : v).toFixed(3) : DASH);
 
 export function percent(v, digits = 1) {
   if (!known(v)) return DASH;

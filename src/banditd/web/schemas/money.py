@@ -102,7 +102,7 @@ class Settles(AnswerModel):
     share: float
     """Of the traffic that the arm is taken to get from now on."""
     words: str
-    """``by about Tuesday at 5 %``."""
+    """``by about Tuesday``, or ``after 1,200 more rated decisions``."""
 
 
 class SavingsArm(AnswerModel):
@@ -133,7 +133,7 @@ class SavingsArm(AnswerModel):
     """Of routing against it; ``as good`` is not worse by .005. Null without an interval."""
     settles: Settles | None
     """Null where the verdict is clear, where the difference is known to the wanted precision, or where the arm gets
-    nothing."""
+    nothing; and before 20 decisions that could have drawn it are rated."""
     words: str
     """One sentence on always using this arm."""
     reason: str | None

@@ -34,7 +34,7 @@ def test_the_headline_is_saved_then_quality_then_the_promise():
     assert found["lost"]["percent_interval"] == pytest.approx([-0.5, 3.0], abs=0.1)
     assert "on 1,900 of 2,000 decisions, by settled costs" in found["words"]["saved"]
     assert found["words"]["exploration"] == (
-        "Trying other models on 40 decisions (2 %) cost $0.1 more than what looked best and, as predicted, "
+        "Trying other models on 40 decisions (2 %) cost $0.10 more than what looked best and, as predicted, "
         "0.2 points of quality."
     )
 
@@ -44,8 +44,8 @@ def test_the_headline_is_saved_then_quality_then_the_promise():
     [
         (0.01, 4000.0, "yes", "is held"),
         (0.12, 4000.0, "no", "is broken"),
-        (0.045, 40_000.0, "unknown", "the interval spans it; settled by about "),
-        (0.01, 200_000.0, "unknown", "worth 20 of its answers, and 50 are needed; settled by about "),
+        (0.045, 40_000.0, "unknown", "the interval spans it; it should be settled by about "),
+        (0.01, 200_000.0, "unknown", "worth 20 of its answers, and 50 are needed; it should be settled by about "),
     ],
 )
 def test_a_promise_is_held_broken_or_not_known_and_then_it_is_said_when(gain, inverse, held, said):
@@ -77,6 +77,39 @@ def test_routing_that_cost_more_says_so():
     assert found["headline"].startswith("Spent more by 32 % ($4.80 of $15.20).")
 
 
+@pytest.mark.parametrize("spent", [15.2, 15.2 + 1e-14, 15.2 - 1e-14])
+def test_what_the_baseline_answered_itself_saves_nothing_whatever_the_rounding(spent):
+    found = headline(rows(compared_usd=spent), DEAR, PACE)
+    assert found["headline"].startswith("Saved 0 % ($0.00 of $15.20).")
+
+
+@pytest.mark.parametrize(
+    ("lost", "tried", "ends"),
+    [
+        (
+            -4.0,
+            40,
+            "on 40 decisions (2 %) cost $0.10 more than what looked best; as predicted, it gained 0.2 points of",
+        ),
+        (-0.4, 1, "on 1 decision (0.05 %) cost $0.10 more than what looked best and, as predicted, no"),
+        (
+            20.0,
+            40,
+            "on 40 decisions (2 %) cost $0.10 more than what looked best and, as predicted, 1.0 point of",
+        ),
+    ],
+)
+def test_what_trying_cost_is_never_a_negative_number_in_words(lost, tried, ends):
+    found = headline(rows(tried_reward=lost, tried_decisions=tried), DEAR, PACE)
+    assert found["words"]["exploration"] == f"Trying other models {ends} quality."
+
+
+@pytest.mark.parametrize(("rated", "foretold"), [(0, False), (1, False), (19, False), (20, True)])
+def test_nothing_is_foretold_from_a_reward_or_two(rated, foretold):
+    found = headline(rows(rated=rated, inverse=10.0 * rated), DEAR, PACE)
+    assert (found["settles"] is not None, "settled" in found["headline"]) == (foretold, foretold)
+
+
 def test_where_little_is_settled_predicted_costs_stand_against_predicted_ones():
     found = headline(rows(compared_decisions=10), DEAR, PACE)
     assert (found["saved"]["basis"], found["saved"]["usd"]) == ("predicted", pytest.approx(7.0))
@@ -94,6 +127,8 @@ def test_where_little_is_settled_predicted_costs_stand_against_predicted_ones():
         (0, "$0.00"),
         (0.000012, "$1.2e-05"),
         (0.999, "$1.00"),
+        (0.21, "$0.21"),
+        (0.1, "$0.10"),
     ],
 )
 def test_dollars_in_words(usd, said):

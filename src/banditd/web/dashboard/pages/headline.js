@@ -8,7 +8,7 @@ import { Arm, Choice, Outcome } from "../ui.js";
 export const HELD = { yes: ["held", "good"], no: ["broken", "bad"], unknown: ["not yet known", ""] };
 const points = (v) => `${Math.abs(v) < 9.95 ? Math.abs(v).toFixed(1) : Math.abs(v).toFixed(0)} ${Math.abs(v).toFixed(1) === "1.0" ? "point" : "points"}`;
 const share = (v) => `${+(100 * v).toFixed(1)} %`;
-const signed = (v) => `${v < 0 ? "−" : ""}${Math.abs(v).toFixed(1)}`;
+const signed = (v) => `${v <= -0.05 ? "−" : ""}${Math.abs(v).toFixed(1)}`;
 
 /** A difference in points of 100, with its interval: in words that fit a line. */
 export function lostWords(lost) {
