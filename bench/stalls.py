@@ -7,7 +7,7 @@ The first row is the same without the other client: what the machine itself adds
 
 The gateway answers by an upstream inside the daemon (``kind: echo``).
 
-A case is a line of ``CASES``: a name, the statuses that may come, a path, a maker of the body, and headers.
+A case is a line of ``CASES``: a name, the statuses that may come, a path, a maker of the body or bodies, and headers.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count, repeat
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 import yaml
@@ -48,6 +50,9 @@ BUDGETS = {
     "budgets of nine teams": {"usd": 100, "per": "day", "of": "tag:team9"},
     "budgets of 256 teams": {"usd": 100, "per": "day", "of": "tag:team256"},
 }
+# One batch of rewards of this policy is of all its arms.
+MANY_ARMS = "forty-arms"
+TAGS = ("task", "team")
 ROUTE, BATCH, CHAT = "/v1/route", "/v1/route/batch", "/v1/chat/completions"
 GATEWAY = """
 upstreams: {echo: {kind: echo}}
@@ -112,6 +117,19 @@ def rewards() -> bytes:
     return json.dumps([one] * QUERIES).encode()
 
 
+def corrections(url: str) -> Iterator[bytes]:
+    """Rewards of as many decisions as a list may have, and then corrections of them all, again and again."""
+    queries = [
+        {"input": f"query {n} about things", "policy": MANY_ARMS, "tags": {tag: f"{tag}{n % 9}" for tag in TAGS}}
+        for n in range(QUERIES)
+    ]
+    asked = Request(url + BATCH, json.dumps({"queries": queries}).encode(), {"Content-Type": "application/json"})
+    with urlopen(asked, timeout=60) as answer:
+        made = [result["decision"]["decision_id"] for result in json.load(answer)["results"]]
+    for n in count():
+        yield json.dumps([{"decision_id": one, "value": n % 1000 / 1000, "source": "judge"} for one in made]).encode()
+
+
 def with_tools() -> bytes:
     """As many members as a whole batch of agents' queries has."""
     properties = {f"p{n}": {"type": "string", "description": "of it"} for n in range(4)}
@@ -134,11 +152,13 @@ def policy_of(budget: str) -> str:
 
 
 def with_budgets(folder: Path) -> Path:
-    """The configuration of the repository, and its policy once more under each budget."""
+    """The configuration of the repository, its policy once more under each budget, and one of forty arms."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     policies = config["policies"]
     for name, rule in BUDGETS.items():
         policies[policy_of(name)] = policies["default"] | {"budgets": [{"name": "stalls", **rule}]}
+    arms = [{"arm": f"m{n}", "price": {"usd_per_mtok_in": n + 1, "usd_per_mtok_out": 4 * n + 4}} for n in range(40)]
+    policies[MANY_ARMS] = {"context_tags": list(TAGS), "arms": arms}
     written = folder / "stalls.yaml"
     written.write_text(yaml.safe_dump(config), encoding="utf-8")
     return written
@@ -171,8 +191,16 @@ class Case:
     name: str
     statuses: tuple[int, ...]
     path: str
-    body: Callable[[], bytes]
+    body: Callable[[], bytes] | None
     headers: dict[str, str] = field(default_factory=dict)
+    bodies: Callable[[str], Iterator[bytes]] | None = None
+
+    def sent(self, url: str) -> Iterator[bytes]:
+        """What is sent to the daemon there, one after the other."""
+        if self.bodies is not None:
+            return self.bodies(url)
+        assert self.body is not None
+        return repeat(self.body())
 
 
 CASES = (
@@ -196,6 +224,7 @@ CASES = (
     Case("1,000 messages of ten parts", (200,), ROUTE, partial(parts, 1000, 10)),
     Case("the same under one key", (200, 503), ROUTE, partial(parts, 1000, 10), KEY),
     Case("256 rewards with details", (207,), "/v1/rewards", rewards),
+    Case("256 corrections, 40 arms", (200,), "/v1/rewards", None, bodies=corrections),
     Case("a name of 1,900,000 letters", (422,), ROUTE, lambda: b'{"%s":1}' % (b"x" * 1_900_000)),
     Case("6,000 ideographs", (200,), ROUTE, lambda: query(text(IDEOGRAPHS, 6_000))),
     Case("1,000,000 letters", (200,), ROUTE, lambda: query(text(LETTERS, 10**6))),
@@ -235,8 +264,9 @@ def waits_ms(url: str, case: Case | None, seconds: float) -> tuple[np.ndarray, i
     ended = threading.Event()
     answered: list[int] = []
 
-    def send(body: bytes, sent: Case) -> None:
+    def send(bodies: Iterator[bytes], sent: Case) -> None:
         while not ended.is_set():
+            body = next(bodies)
             connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
             try:
                 connection.request("POST", sent.path, body, {"Content-Type": "application/json", **sent.headers})
@@ -248,7 +278,7 @@ def waits_ms(url: str, case: Case | None, seconds: float) -> tuple[np.ndarray, i
             finally:
                 connection.close()
 
-    sender = None if case is None else threading.Thread(target=send, args=(case.body(), case))
+    sender = None if case is None else threading.Thread(target=send, args=(case.sent(url), case))
     if sender is not None:
         sender.start()
     found = []

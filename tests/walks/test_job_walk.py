@@ -120,3 +120,26 @@ async def test_what_is_kept_of_a_failed_job_holds_no_text_of_a_statement(
             assert secret not in str(row["error"])
             assert "SELECT" not in str(row["error"])
         assert secret not in "".join(str(record.exc_info) for record in caplog.records)
+
+
+async def test_the_log_has_a_failure_of_a_job_once_an_outage(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_daemon() as daemon:
+        caplog.set_level("INFO", "banditd")
+        full, bug = StorageUnavailableError("the disk is full"), InvariantError("a bug")
+        failure: Exception | None = None
+
+        async def add_up() -> None:
+            if failure is not None:
+                raise failure
+
+        monkeypatch.setitem(daemon.jobs._jobs, "sums", replace(daemon.jobs._jobs["sums"], run=add_up))
+        outages: tuple[Exception | None, ...] = (full, None, full, bug, None, None)
+        for outage in outages:
+            failure = outage
+            for _ in range(3):
+                await daemon.jobs.run_now("sums")
+    of_jobs = [one for one in caplog.records if one.getMessage().startswith("job.") and one.job == "sums"]  # type: ignore[attr-defined]
+    failed, again = "job.failed", "job.works_again"
+    assert [one.getMessage() for one in of_jobs] == [failed, again, failed, failed, again]

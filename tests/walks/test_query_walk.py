@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from banditd.core.errors import (
 from banditd.core.money import AccountKey
 from banditd.core.types import Decision, Query, UsageReport
 from banditd.ports import Committed
+from banditd.services.input_hash import InputHash
 
 
 async def test_a_decision_is_durable_and_holds_all_that_made_it(open_daemon: OpenDaemon) -> None:
@@ -207,8 +209,28 @@ async def test_text_is_stored_only_when_configured(open_daemon: OpenDaemon) -> N
     async with open_daemon() as daemon:
         decision = await daemon.services.routing.route(Query(text="a secret"))
         assert decision.input_text is None
-        daemon.services.routing._decider._input_record._store_text = True
+        daemon.services.routing._decider.input_record._store_text = True
         decision = await daemon.services.routing.route(Query(text="not a secret"))
         row = await daemon.storage.decisions.get(decision.decision_id)
     assert row is not None
     assert row["input_text"] == "not a secret"
+
+
+async def test_a_long_text_is_hashed_off_the_event_loop_and_to_the_same_hash(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_daemon() as daemon:
+        hash_input = daemon.services.routing._decider.input_record._hash_input
+        short, long = "a question", "a long one " * 2_000
+        expected, hashed, of_text = [hash_input(text) for text in (short, long, long)], [], type(hash_input).__call__
+
+        def noting(self: InputHash, text: str) -> str:
+            hashed.append((len(text), threading.current_thread() is threading.main_thread()))
+            return of_text(self, text)
+
+        monkeypatch.setattr(InputHash, "__call__", noting)
+        alone = [await daemon.services.routing.route(Query(text=text)) for text in (short, long)]
+        together = await daemon.services.routing.route_batch([Query(text=long), Query()])
+        made = [one for one in (*alone, *together) if isinstance(one, Decision)]
+    assert [one.input_hash for one in made] == [*expected, None]
+    assert hashed == [(len(short), True), (len(long), False), (len(long), False)]

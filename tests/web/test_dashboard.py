@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+import threading
 from collections.abc import AsyncIterator
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from banditd.daemon.open import open_services
 from banditd.features.lexical import LEXICAL_NAMES
 from banditd.settings import Settings
+from banditd.web import files
 from banditd.web.app import WebSettings, create_app
 from banditd.web.files import FOLDER
 
@@ -291,3 +294,19 @@ async def test_a_search_without_an_index_goes_on_until_it_has_seen_everything(
         cursor = f"&before_id={page['next_before_id']}"
     assert found == explored
     assert pages >= 40 // 7
+
+
+async def test_the_files_are_read_and_compressed_off_the_event_loop(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, read = set(), files._read
+
+    def noting(path: Path) -> files.DashboardFile:
+        threads.add(threading.current_thread())
+        return read(path)
+
+    monkeypatch.setattr(files, "_read", noting)
+    files.dashboard_files.cache_clear()
+    assert (await client.get("/")).status == 200
+    assert threads
+    assert threading.main_thread() not in threads

@@ -8,7 +8,7 @@ does no I/O.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from banditd.bandit.changes.arm_changes import ArmChanges, Look, Signal
 from banditd.bandit.counts import RewardCounts
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.policies.registry import policy_factory
-from banditd.bandit.policies.view import PolicyView, cluster_columns, cluster_sums
+from banditd.bandit.policies.view import PolicyView, cluster_contexts, cluster_sums
 from banditd.bandit.posterior.epochs import EpochSums
 from banditd.bandit.posterior.evidence import ArmEvidence, TuningTask
-from banditd.bandit.posterior.families import FamilyRidge, likenesses
+from banditd.bandit.posterior.families import FamilyRidge, likenesses, ridge_of
 from banditd.bandit.posterior.hyperparameters import CENTRE, Hyperparameters, centres
 from banditd.bandit.posterior.prior import Prior, first_scales
-from banditd.bandit.posterior.ridge import REFACTOR_AFTER, Evidence, PooledRidge
+from banditd.bandit.posterior.ridge import REFACTOR_AFTER, Evidence, PooledRidge, run_through
 from banditd.bandit.posterior.statistics import ArmSums, check_row
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.errors import ConfigurationError, InvariantError
@@ -81,14 +81,7 @@ class PolicyState:
 
     def cluster_contexts(self) -> FloatArray:
         """The mean context seen in each cluster, float64 (n_clusters, n_features); bias only where unseen."""
-        columns = cluster_columns(self.schema)
-        seen = np.zeros((columns.stop - columns.start, self.schema.n_features))
-        for arm in self._known_arms():
-            seen += self._total(arm).gram[columns]
-        counts = seen[:, :1]
-        contexts = np.where(counts > 0, seen / np.where(counts > 0, counts, 1.0), 0.0)
-        contexts[:, 0] = 1.0
-        return contexts
+        return cluster_contexts((self._total(arm) for arm in self._known_arms()), self.schema)
 
     def cluster_sums(self) -> dict[str, FloatArray]:
         """Per arm float64 (2, n_clusters): the weight and the weighted reward that count in each cluster today."""
@@ -204,6 +197,25 @@ class PolicyState:
             self._snapshot = self._make_snapshot()
         return self._snapshot
 
+    def refreshing(self) -> Iterator[None]:
+        """Bring the posterior up to date in pieces of one arm: ``fold`` leaves some of it for when it is looked at.
+
+        Nothing may change the state in between. It is not wrong where this was not called, or not to its end.
+        """
+        if not self._stale and self._ridge.updates < REFACTOR_AFTER:
+            yield from self._ridge.settling()
+            return
+        if self._stale:
+            totals = []
+            for arm in self._arms:
+                totals.append(self._total(arm.learned_as))
+                yield
+            if any(total.n_features != self.schema.n_features for total in totals):
+                raise InvariantError("Stored sums belong to another feature schema.")
+            self._totals, self._ridge = totals, self._new_ridge()
+        yield from self._ridge.rebuilding(self._evidence())
+        self._stale = False
+
     # ------------------------------------------------------------ tuning
 
     def tune_due(self, *, requested: bool = False) -> bool:
@@ -278,20 +290,18 @@ class PolicyState:
         InvariantError : damaged bytes, or sums of another number of features.
         """
         state = cls(schema=schema, settings=settings, arms=arms)
-        state.apply_segments(segments, version=version, hyperparameters=hyperparameters, learner=learner)
-        if version == 0:
-            state._epochs.touch_everything()
+        run_through(state.applying(segments, version=version, hyperparameters=hyperparameters, learner=learner))
         return state
 
-    def apply_segments(
+    def applying(
         self,
         segments: Iterable[tuple[str, int, bytes]],
         *,
         version: int,
         hyperparameters: str | None,
         learner: str | None,
-    ) -> None:
-        """Take over segments that changed elsewhere (a follower polling the learner's commits)."""
+    ) -> Iterator[None]:
+        """Take over segments that changed elsewhere (a follower polls the learner's commits), then ``refreshing``."""
         if learner is not None:
             counters = json.loads(learner)
             self._counts.load(counters)
@@ -305,9 +315,11 @@ class PolicyState:
         for arm, label, data in segments:
             self._epochs.load(arm, label, data)
         self._epochs.discard_merged()
+        if version == 0:
+            self._epochs.touch_everything()
         self.version = version
         self._stale = True
-        self._refresh()
+        yield from self.refreshing()
         self._snapshot = self._make_snapshot()
 
     # ------------------------------------------------------------ inside
@@ -342,13 +354,7 @@ class PolicyState:
         self._snapshot = None
 
     def _new_ridge(self) -> PooledRidge | FamilyRidge:
-        scales = self._hyperparameters
-        own, shared = scales.averaged_variance(self.schema), scales.shared_variance(self.schema)
-        if not self._factory.pooled:  # every arm alone: its prior is as wide as both parts together
-            return PooledRidge(own_variance=own + shared, shared_variance=None)
-        if any(other is not None for other in self._like):
-            return FamilyRidge(own_variance=own, shared_variance=shared, like=self._like)
-        return PooledRidge(own_variance=own, shared_variance=shared)
+        return ridge_of(self._hyperparameters, self.schema, pooled=self._factory.pooled, like=self._like)
 
     def _evidence_of(self, index: int) -> Evidence:
         prior = self._arms[index]
@@ -369,16 +375,7 @@ class PolicyState:
         return [self._evidence_of(index) for index in range(len(self._arms))]
 
     def _refresh(self) -> None:
-        """Rebuild the cache when it is stale or has had many rank-one updates."""
-        if not self._stale and self._ridge.updates < REFACTOR_AFTER:
-            return
-        if self._stale:
-            self._totals = [self._total(arm.learned_as) for arm in self._arms]
-            if any(total.n_features != self.schema.n_features for total in self._totals):
-                raise InvariantError("Stored sums belong to another feature schema.")
-            self._ridge = self._new_ridge()
-        self._ridge.rebuild(self._evidence())
-        self._stale = False
+        run_through(self.refreshing())
 
     def _make_snapshot(self) -> Snapshot:
         posterior = self._ridge.posterior()

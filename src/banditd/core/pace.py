@@ -28,6 +28,11 @@ class Pace:
             await asyncio.sleep(0)
             self._since = perf_counter()
 
+    async def through(self, pieces: Iterable[None]) -> None:
+        """Do all of some work in pieces; others run in between."""
+        for _ in pieces:
+            await self.step()
+
 
 async def paced_map(function: Callable[[_Item], _Made], items: Iterable[_Item]) -> list[_Made]:
     """``function`` of every item, in order; others run in between."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Final
 
 import numpy as np
 
 from banditd.core.errors import BanditdError, InvalidInputError, NoEligibleArmError
 from banditd.core.types import BoolArray, FloatArray, Query
 from banditd.deciding.view import RouteView
+
+NAMED: Final = 10
+"""So many unknown arms are named: a batch may have hundreds of thousands of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,10 +86,11 @@ def _exclusions(
     soft: Mapping[str, str],
 ) -> dict[str, str]:
     _require_known(view, query)
+    candidates = None if query.candidates is None else frozenset(query.candidates)
     hard: dict[str, str] = {}
     for i, arm in enumerate(view.arms):
         wait_ms = None if latency_ms is None else float(latency_ms[i])
-        reason = _reason(view, query, i, float(cost_usd[i]), input_tokens, wait_ms)
+        reason = _reason(view, query, candidates, i, float(cost_usd[i]), input_tokens, wait_ms)
         if reason is not None:
             hard[arm.arm] = reason
     left = [arm.arm for arm in view.arms if arm.arm not in hard]
@@ -101,7 +107,13 @@ def _exclusions(
 
 
 def _reason(
-    view: RouteView, query: Query, i: int, cost_usd: float, input_tokens: float, latency_ms: float | None
+    view: RouteView,
+    query: Query,
+    candidates: frozenset[str] | None,
+    i: int,
+    cost_usd: float,
+    input_tokens: float,
+    latency_ms: float | None,
 ) -> str | None:
     arm = view.arms[i]
     if not arm.enabled:
@@ -110,7 +122,7 @@ def _reason(
         unable = query.upstreams.get(arm.upstream or "", "no_upstream")
         if unable is not None:
             return unable
-    if query.candidates is not None and arm.arm not in query.candidates:
+    if candidates is not None and arm.arm not in candidates:
         return "not_a_candidate"
     if arm.arm in query.excluded_arms:
         return "excluded_by_request"
@@ -127,11 +139,12 @@ def _reason(
 
 def _require_known(view: RouteView, query: Query) -> None:
     for field, names in (("candidates", query.candidates or ()), ("excluded_arms", query.excluded_arms)):
-        unknown = sorted(name for name in names if name not in view.index)
+        unknown = [name for name in names if name not in view.index]
         if unknown:
+            shown, more = nsmallest(NAMED, unknown), max(0, len(unknown) - NAMED)
             raise InvalidInputError(
-                f"no such arm: {', '.join(unknown)}; arms of policy {query.policy} are "
-                f"{', '.join(view.index) or '(none)'}",
+                f"no such arm: {', '.join(shown)}{f' and {more} more' if more else ''}; "
+                f"arms of policy {query.policy} are {', '.join(view.index) or '(none)'}",
                 code="ARM_UNKNOWN",
                 field=f"/{field}",
             )

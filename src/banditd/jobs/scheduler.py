@@ -1,7 +1,8 @@
 """APScheduler 3 around the jobs: in memory, each run under a lease so that one replica does it.
 
 The scheduler only fires; the runs are tasks of ours, awaited at the end (its own executor would cancel them).
-A job that fails is recorded, counted and tried again at its next turn.
+A job that fails is recorded, counted and tried again at its next turn. The log has each kind of failure
+of it once until it has succeeded: some run every second, and an outage lasts.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class JobScheduler:
         self._holder = holder
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[str] = set()
+        self._failures: dict[str, set[str]] = {}  # of jobs that have not succeeded since, those that the log has
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
     def start(self) -> None:
@@ -109,7 +111,8 @@ class JobScheduler:
             await self._timed(job)
         except BanditdError as error:
             # The database itself does not answer: nothing can be recorded there.
-            logger.warning("job.unavailable", extra={"job": job.name, "error": error.message})
+            if self._is_new(job, error):
+                logger.warning("job.unavailable", extra={"job": job.name, "error": error.message})
             self._metrics.count(self._metrics.job_runs, job.name, "unavailable")
 
     async def _timed(self, job: Job) -> None:
@@ -121,13 +124,25 @@ class JobScheduler:
             await job.run()
         except Exception as error:
             failure = _named(error)
-            logger.exception("job.failed", extra={"job": job.name})
+            if self._is_new(job, error):
+                logger.exception("job.failed", extra={"job": job.name})
         duration_s = perf_counter() - started
         self._metrics.count(self._metrics.job_runs, job.name, "failed" if failure else "done")
         self._metrics.child(self._metrics.job_seconds, job.name).set(duration_s)
         self._metrics.child(self._metrics.job_last_run, job.name).set(self._clock.now_us() / 1e6)
         if not job.everywhere:
             await self._store.finished(job.name, self._clock.now_us(), duration_s=duration_s, error=failure)
+        if failure is None and job.name in self._failures:
+            del self._failures[job.name]
+            logger.info("job.works_again", extra={"job": job.name})
+
+    def _is_new(self, job: Job, error: Exception) -> bool:
+        """Whether the job has not failed for this kind of reason since it last succeeded."""
+        known = self._failures.setdefault(job.name, set())
+        kind = error.code if isinstance(error, BanditdError) else type(error).__name__
+        new = kind not in known
+        known.add(kind)
+        return new
 
 
 def _named(error: Exception) -> str:

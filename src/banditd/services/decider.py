@@ -44,7 +44,8 @@ _NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own
 class Prepared:
     """A query with all that had to be waited for; what may change meanwhile is noted anew.
 
-    degraded : why its embedding is missing, or None. The others as in ``Case``.
+    degraded : why its embedding is missing, or None. input_hash : of a long text, see ``InputRecord``. The others as
+    in ``Case``.
     """
 
     runtime: PolicyRuntime
@@ -52,6 +53,7 @@ class Prepared:
     described: Described
     input_tokens: int
     degraded: str | None
+    input_hash: str | None = None
     session_arm: str | None = None
     accounts: tuple[Account, ...] = ()
     cached_arm: str | None = None
@@ -98,7 +100,7 @@ class TurnDecider:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
-        self._input_record = input_record
+        self.input_record = input_record
 
     def decide_one(self, prepared: Prepared) -> Decision | BanditdError:
         """What becomes of a query, without waiting. What it draws is reserved and counted as in ``decide_all``."""
@@ -201,7 +203,7 @@ class TurnDecider:
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
         drawn, durable = drawn_columns(situation, decided), [not query.dry_run for query in queries]
         self._guards[runtime.name].drawn(view, compress(drawn["arm"], durable), now_us)
-        inputs = [self._input_record.of(query.text) for query in queries]
+        inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
         same = {
             "policy": runtime.name,
             "policy_kind": config.settings.kind,

@@ -6,12 +6,14 @@ A plain hash of a short prompt can be guessed. Rows from before the key hold 64 
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 from typing import Final
 
 from banditd.ports import Secrets
 
 PREFIX: Final = "hmac-sha256:"
+LONGEST_IN_PASSING: Final = 10_000  # characters; longer texts are not hashed on the event loop
 _BLOCK_BYTES: Final = 64  # of SHA-256; the key has 32
 
 
@@ -38,6 +40,14 @@ class InputRecord:
         self._hash_input = hash_input
         self._store_text = store_text
 
-    def of(self, text: str | None) -> tuple[str | None, str | None]:
-        """(hash, text to store), None each where there is none."""
-        return None if text is None else self._hash_input(text), text if self._store_text else None
+    async def hashed(self, text: str | None) -> str | None:
+        """The hash of a long text, made in a thread; None for one that can be hashed in passing."""
+        if text is None or len(text) <= LONGEST_IN_PASSING:
+            return None
+        return await asyncio.to_thread(self._hash_input, text)
+
+    def of(self, text: str | None, hashed: str | None = None) -> tuple[str | None, str | None]:
+        """(hash, text to store), None each where there is none. hashed : what ``hashed`` gave."""
+        if text is None:
+            return None, None
+        return hashed or self._hash_input(text), text if self._store_text else None

@@ -144,6 +144,7 @@ class RoutingService:
             described=runtime.described(query, embedding),
             input_tokens=self._encoder.count_tokens(query.text) if query.text is not None else 0,
             degraded=degraded,
+            input_hash=await self._decider.input_record.hashed(query.text),
         )
         if self._budgets[runtime.name].rules or prepared.session is not None or prepared.cache is not None:
             await self._find_newest(prepared)

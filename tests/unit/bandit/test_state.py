@@ -5,6 +5,7 @@ import pytest
 from tests.one_query import predict
 
 from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState
+from banditd.bandit.posterior.ridge import run_through
 from banditd.core.errors import ConfigurationError, InvalidInputError
 
 ARMS = [ArmPrior("a"), ArmPrior("b")]
@@ -115,12 +116,13 @@ def test_touched_segments_rebuild_a_follower(schema, draw_context) -> None:
         store.update({(arm, label): data for arm, label, data in touched})
         for key in dropped:
             store.pop(key, None)
-        follower.apply_segments(
+        pieces = follower.applying(
             touched,
             version=version,
             hyperparameters=leader.hyperparameters_json(),
             learner=leader.learner_json(),
         )
+        run_through(pieces)
         expected = predict(leader.snapshot(), context)
         got = predict(follower.snapshot(), context)
         np.testing.assert_allclose(got[0], expected[0], atol=1e-9)

@@ -115,3 +115,11 @@ def test_an_arm_added_later_gets_its_share_until_its_quota_is_used() -> None:
 def test_predicted_cost_follows_price_and_length() -> None:
     v = view(CHEAP, DEAR)
     assert v.cost_usd(1000, 500) == pytest.approx([1e-7 * 1500, 1e-5 * 1000 + 3e-5 * 500])
+
+
+def test_of_many_unknown_arms_a_few_are_named() -> None:
+    unknown = [f"unknown-{n:03}" for n in range(500)]
+    for query in (Query(excluded_arms=frozenset(unknown)), Query(candidates=tuple(unknown))):
+        with pytest.raises(InvalidInputError, match="unknown-009 and 490 more; arms of policy") as refused:
+            eligible(view(CHEAP, DEAR), query)
+        assert "unknown-010" not in refused.value.message

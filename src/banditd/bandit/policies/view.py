@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,18 @@ def cluster_columns(schema: FeatureSchema) -> slice:
         if group.name == "cluster":
             return slice(group.start, group.stop)
     return slice(0, 0)
+
+
+def cluster_contexts(totals: Iterable[ArmSums], schema: FeatureSchema) -> FloatArray:
+    """The mean context seen in each cluster, float64 (n_clusters, n_features); bias only where unseen."""
+    columns = cluster_columns(schema)
+    seen = np.zeros((columns.stop - columns.start, schema.n_features))
+    for total in totals:
+        seen += total.gram[columns]
+    counts = seen[:, :1]
+    contexts = np.where(counts > 0, seen / np.where(counts > 0, counts, 1.0), 0.0)
+    contexts[:, 0] = 1.0
+    return contexts
 
 
 def cluster_sums(totals: list[ArmSums], schema: FeatureSchema) -> ClusterSums:

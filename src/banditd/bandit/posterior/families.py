@@ -15,16 +15,17 @@ changes its message by a rank-one term, so a fold is two rank-one updates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import numpy as np
 from scipy.linalg.blas import dger
 
+from banditd.bandit.posterior.hyperparameters import Hyperparameters
 from banditd.bandit.posterior.posterior import Moments, Posterior
-from banditd.bandit.posterior.ridge import Evidence, PooledRidge, spd_inverse
+from banditd.bandit.posterior.ridge import Evidence, PooledRidge, run_through, spd_inverse
 from banditd.core.errors import ConfigurationError
-from banditd.core.types import BoolArray, FloatArray, IntArray
+from banditd.core.types import BoolArray, FeatureSchema, FloatArray, IntArray
 
 # Of what sets arms apart, the share that sets an arm apart from the one it is like. A recipe that asks a good model
 # where two cheap ones disagree is within a few hundredths of that model on public pools; models are a tenth apart.
@@ -93,28 +94,51 @@ class FamilyRidge:
         self._own: dict[int, FloatArray] = {}  # B^-1 b / s2
         self._evidence: list[Evidence] = []
         self._counts = np.zeros(len(like))
+        self._due: set[int] = set()  # arms to be rebuilt
+        self._heads_due: set[int] = set()  # and heads that the arms like them have told something else
 
     def rebuild(self, evidence: Sequence[Evidence]) -> None:
         """Refactorise everything from the sums."""
+        run_through(self.rebuilding(evidence))
+
+    def rebuilding(self, evidence: Sequence[Evidence]) -> Iterator[None]:
+        """The same in pieces, one arm each. Nothing may be folded or looked at in between."""
         self._evidence = list(evidence)
         self._counts = np.array([arm.sums.n + arm.prior_worth for arm in evidence])
         for i, arm in enumerate(evidence):
             if not self._is_head[i]:
                 self._inverse[i], self._own[i] = self._solved(arm)
-        self._heads.rebuild([self._joined(i) for i, head in enumerate(self._is_head) if head])
+                yield
+        yield from self._heads.rebuilding([self._joined(i) for i, head in enumerate(self._is_head) if head])
+        self._due.clear()
+        self._heads_due.clear()
         self.updates = 0
 
     def rebuild_arm(self, index: int, evidence: Evidence) -> None:
-        """Refactorise one arm, and the head it is like."""
+        """Let one arm be refactorised, and the head it is like: O(1) now."""
         self._evidence[index] = evidence
-        self._counts[index] = evidence.sums.n + evidence.prior_worth
-        if not self._is_head[index]:
-            self._inverse[index], self._own[index] = self._solved(evidence)
-        head = int(self._head[index])
-        self._heads.rebuild_arm(head, self._joined(self._first(head)))
+        self._due.add(index)
+
+    def settling(self) -> Iterator[None]:
+        """Refactorise in pieces what ``rebuild_arm`` was called for. Nothing may be folded in between."""
+        while self._due:
+            index = next(iter(self._due))
+            evidence = self._evidence[index]
+            self._counts[index] = evidence.sums.n + evidence.prior_worth
+            if not self._is_head[index]:
+                self._inverse[index], self._own[index] = self._solved(evidence)
+            self._heads_due.add(int(self._head[index]))
+            self._due.remove(index)
+            yield
+        while self._heads_due:
+            head = self._heads_due.pop()
+            self._heads.rebuild_arm(head, self._joined(self._first(head)))
+        yield from self._heads.settling()
 
     def fold(self, index: int, x: FloatArray, weight: float, reward: float) -> None:
-        """One reward with ``weight`` > 0 (already discounted): O(d^2)."""
+        """One reward with ``weight`` > 0 (already discounted): O(d^2). See ``PooledRidge.fold``."""
+        if index in self._due:
+            return
         self.updates += 1
         self._counts[index] += 1.0
         head = int(self._head[index])
@@ -134,6 +158,7 @@ class FamilyRidge:
 
     def predict(self, index: int, x: FloatArray) -> tuple[float, float]:
         """Posterior (mean, variance) of one arm's expected reward on ``x``, as ``posterior()`` has them: O(d^2)."""
+        run_through(self.settling())
         head = int(self._head[index])
         if self._is_head[index]:
             return self._heads.predict(head, x)
@@ -145,6 +170,7 @@ class FamilyRidge:
 
     def coefficients(self, index: int) -> tuple[FloatArray, float]:
         """(coefficients, centre) of one arm: its expected reward on x is centre x[0] + x'coefficients."""
+        run_through(self.settling())
         found, centre = self._heads.coefficients(int(self._head[index]))
         if self._is_head[index]:
             return found, centre
@@ -152,6 +178,7 @@ class FamilyRidge:
 
     def posterior(self) -> Posterior:
         """An immutable view."""
+        run_through(self.settling())
         return FamilyPosterior(
             self._heads.posterior(),
             head=self._head,
@@ -164,6 +191,7 @@ class FamilyRidge:
 
     def inverse_error(self, evidence: Sequence[Evidence]) -> float:
         """Largest |B B^-1 - I| and |A A^-1 - I|: how far the cache has moved from the truth."""
+        run_through(self.settling())
         worst = 0.0
         for i, inverse in self._inverse.items():
             product = self._precision_of(evidence[i]) @ inverse
@@ -286,3 +314,15 @@ class FamilyPosterior(Posterior):
         for i, inverse in self._inverse.items():
             found[i] = self._own[i] + inverse @ (self._like_precision * found[i])
         return found
+
+
+def ridge_of(
+    scales: Hyperparameters, schema: FeatureSchema, *, pooled: bool, like: Sequence[int | None]
+) -> PooledRidge | FamilyRidge:
+    """The ridge of arms that are like others or not, before any evidence; not ``pooled``: every arm alone."""
+    own, shared = scales.averaged_variance(schema), scales.shared_variance(schema)
+    if not pooled:  # its prior is as wide as both parts together
+        return PooledRidge(own_variance=own + shared, shared_variance=None)
+    if any(other is not None for other in like):
+        return FamilyRidge(own_variance=own, shared_variance=shared, like=like)
+    return PooledRidge(own_variance=own, shared_variance=shared)

@@ -7,7 +7,8 @@ drift of rank-one updates is bounded. Not thread-safe: owned by the single learn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -40,8 +41,16 @@ def spd_inverse(matrix: FloatArray) -> FloatArray:
     return np.asfortranarray(result)
 
 
+def run_through(pieces: Iterator[None]) -> None:
+    """Do all of some work at once that can be done in pieces."""
+    deque(pieces, maxlen=0)
+
+
 class Evidence:
-    """What one arm brings to the posterior: its discounted sums, its prior reward and its noise."""
+    """What one arm brings to the posterior: its discounted sums, its prior reward and its noise.
+
+    sums : not a copy: what is folded later is in them too.
+    """
 
     __slots__ = ("centre", "noise", "prior_reward", "prior_worth", "sums")
 
@@ -70,6 +79,8 @@ class Evidence:
 class PooledRidge:
     """Posterior of K arms under one prior; see ``posterior.py`` for the formulas.
 
+    ``rebuild_arm`` only notes an arm: it is rebuilt once, however often it lost a reward, when it is next needed.
+
     own_variance, shared_variance : float64 (d,); ``shared_variance`` None gives disjoint arms.
     """
 
@@ -88,11 +99,21 @@ class PooledRidge:
         self._shared_pull = np.zeros(d)  # V1^-1 m0
         self._lent_arms: set[int] = set()  # matrices that a posterior still holds
         self._lent_shared = False
+        self._due: dict[int, Evidence] = {}  # arms to be rebuilt, from this
+        self._shared_due = False
 
     def rebuild(self, evidence: Sequence[Evidence]) -> None:
         """Refactorise everything from the sums: K + 1 Cholesky factorisations."""
+        run_through(self.rebuilding(evidence))
+
+    def rebuilding(self, evidence: Sequence[Evidence]) -> Iterator[None]:
+        """The same in pieces, one arm each. Until the last is done everything is as it was; nothing may be folded."""
         d = self._own_precision.shape[0]
-        self._inverse = [self._arm_inverse(arm) for arm in evidence]
+        inverses = []
+        for arm in evidence:
+            inverses.append(self._arm_inverse(arm))
+            yield
+        self._inverse = inverses
         self._pull = [arm.pull() for arm in evidence]
         self._own = np.zeros((len(evidence), d))
         for i, inverse in enumerate(self._inverse):
@@ -101,20 +122,36 @@ class PooledRidge:
         self._noise = np.array([arm.noise for arm in evidence])
         self._centre = np.array([arm.centre for arm in evidence])
         self._lent_arms.clear()
+        self._due.clear()
         self._refactor_shared()
         self.updates = 0
 
     def rebuild_arm(self, index: int, evidence: Evidence) -> None:
-        """Refactorise one arm (after a subtraction, which rank-one updates do less safely)."""
-        self._inverse[index] = self._arm_inverse(evidence)
-        self._lent_arms.discard(index)
-        self._pull[index] = evidence.pull()
-        self._own[index] = self._inverse[index] @ self._pull[index]
-        self._counts[index] = evidence.sums.n + evidence.prior_worth
-        self._refactor_shared()
+        """Let one arm be refactorised (after a subtraction, which rank-one updates do less safely): O(1) now."""
+        self._due[index] = evidence
+
+    def settling(self) -> Iterator[None]:
+        """Refactorise in pieces what ``rebuild_arm`` was called for. Nothing may be folded in between."""
+        while self._due:
+            index, evidence = next(iter(self._due.items()))
+            self._shared_due = True
+            self._inverse[index] = self._arm_inverse(evidence)
+            self._lent_arms.discard(index)
+            self._pull[index] = evidence.pull()
+            self._own[index] = self._inverse[index] @ self._pull[index]
+            self._counts[index] = evidence.sums.n + evidence.prior_worth
+            del self._due[index]
+            yield
+        if self._shared_due:
+            self._refactor_shared()
 
     def fold(self, index: int, x: FloatArray, weight: float, reward: float) -> None:
-        """Rank-one update for one reward with ``weight`` > 0 (already discounted): O(d^2)."""
+        """Rank-one update for one reward with ``weight`` > 0 (already discounted): O(d^2).
+
+        It is in the arm's sums already, so an arm that is to be rebuilt needs none.
+        """
+        if index in self._due:
+            return
         inverse = self._inverse[index]
         precision = weight / float(self._noise[index])
         k = inverse @ x
@@ -134,6 +171,7 @@ class PooledRidge:
 
     def predict(self, index: int, x: FloatArray) -> tuple[float, float]:
         """Posterior (mean, variance) of one arm's expected reward on ``x``, as ``posterior()`` has them: O(d^2)."""
+        run_through(self.settling())
         k = self._inverse[index] @ x
         mean = float(self._centre[index] * x[0] + x @ self._own[index])
         variance = float(x @ k)
@@ -144,6 +182,7 @@ class PooledRidge:
 
     def coefficients(self, index: int) -> tuple[FloatArray, float]:
         """(coefficients, centre) of one arm: its expected reward on x is centre x[0] + x'coefficients."""
+        run_through(self.settling())
         coefficients = self._own[index].copy()
         if self._shared_spread is not None:
             coefficients += self._inverse[index] @ self._shared_pull
@@ -151,6 +190,7 @@ class PooledRidge:
 
     def posterior(self) -> Posterior:
         """An immutable view; costs O(K d) and lends the matrices out."""
+        run_through(self.settling())
         self._lent_arms.update(range(len(self._inverse)))
         self._lent_shared = True
         return Posterior(
@@ -165,6 +205,7 @@ class PooledRidge:
 
     def inverse_error(self, evidence: Sequence[Evidence]) -> float:
         """Largest |A A^-1 - I| over the arms: how far the cache has moved from the truth."""
+        run_through(self.settling())
         worst = 0.0
         for inverse, arm in zip(self._inverse, evidence, strict=True):
             product = (arm.precision() + np.diag(self._own_precision)) @ inverse
@@ -177,6 +218,7 @@ class PooledRidge:
         return spd_inverse(matrix)
 
     def _refactor_shared(self) -> None:
+        self._shared_due = False
         if self._shared_precision is None:
             return
         total = np.diag(self._shared_precision + len(self._inverse) * self._own_precision)
@@ -190,7 +232,7 @@ class PooledRidge:
     def _fold_shared(self, k: FloatArray, shrink: float) -> None:
         """The rank-one update when an arm's inverse has lost ``shrink`` k k'."""
         spread = self._shared_spread
-        if spread is None:
+        if spread is None or self._due or self._shared_due:  # or it is to be refactorised whole
             return
         lifted = spread @ k
         factor = shrink / (1.0 + shrink * float(k @ lifted))

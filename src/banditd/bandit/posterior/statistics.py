@@ -12,16 +12,23 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from banditd.core.errors import InvalidInputError, InvariantError
-from banditd.core.types import FloatArray
+from banditd.core.types import FloatArray, IntArray
 
 _MAGIC: Final = b"BDSU"
 _FORMAT: Final = 1
 _HEADER: Final = struct.Struct("<4sHHI")  # magic, format, d, CRC-32 of the body
+
+
+@lru_cache(maxsize=4)
+def _lower_triangle(d: int) -> tuple[IntArray, IntArray]:
+    """Rows and columns; finding them costs more than packing what stands there."""
+    return np.tril_indices(d)
 
 
 class ArmSums:
@@ -92,7 +99,7 @@ class ArmSums:
     def pack(self) -> bytes:
         """Versioned, checksummed little-endian bytes; the lower triangle of ``gram`` only."""
         d = self.n_features
-        values = np.concatenate([[self.weight, self.wr, self.wrr, self.n], self.xr, self.gram[np.tril_indices(d)]])
+        values = np.concatenate([[self.weight, self.wr, self.wrr, self.n], self.xr, self.gram[_lower_triangle(d)]])
         body = values.astype("<f8").tobytes()
         return _HEADER.pack(_MAGIC, _FORMAT, d, zlib.crc32(body)) + body
 
@@ -116,7 +123,7 @@ class ArmSums:
         sums = cls(d)
         sums.weight, sums.wr, sums.wrr, sums.n = (float(v) for v in values[:4])
         sums.xr[:] = values[4 : 4 + d]
-        lower = np.tril_indices(d)
+        lower = _lower_triangle(d)
         sums.gram[lower] = values[4 + d :]
         sums.gram.T[lower] = values[4 + d :]
         return sums

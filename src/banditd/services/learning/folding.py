@@ -87,7 +87,7 @@ def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | N
     if old is not None:
         state.fold(arm=_learned(item, old.arm), epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
     if new is not None:
-        first = _is_first(item)
+        first = is_first(item)
         state.fold(
             arm=_learned(item, new.arm), epoch=new.epoch, x=item.x, weight=new.weight, reward=new.reward, first=first
         )
@@ -98,7 +98,7 @@ def _learned(item: FoldItem, arm: str) -> str:
     return learned_as(arm, item.generations.get(arm, 1))
 
 
-def _is_first(item: FoldItem) -> bool:
+def is_first(item: FoldItem) -> bool:
     """Whether the decision has its first reward. After a retraction it has been counted before."""
     return item.contribution is None and not item.retracted
 
@@ -111,7 +111,7 @@ def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
         deltas.append(_delta(item, old, sign=-1, delay_s=None))
     if new is not None:
         first = min(e.created_at_us for e in item.events)
-        delay_s = max(0.0, (first - item.created_at_us) / 1e6) if _is_first(item) else None
+        delay_s = max(0.0, (first - item.created_at_us) / 1e6) if is_first(item) else None
         deltas.append(_delta(item, new, sign=1, delay_s=delay_s))
     return deltas
 

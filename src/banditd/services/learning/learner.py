@@ -19,6 +19,7 @@ from types import MappingProxyType
 from banditd.bandit.posterior.evidence import TuningTask
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, LeaseLostError, StorageUnavailableError
+from banditd.core.pace import Pace
 from banditd.obs.metrics import Metrics
 from banditd.ports import (
     ArmStore,
@@ -26,10 +27,11 @@ from banditd.ports import (
     FoldCommit,
     FoldItem,
     LearningStore,
+    StoredLearning,
     StoredSegment,
 )
 from banditd.services.learning.changes import tell_changes
-from banditd.services.learning.folding import Folded
+from banditd.services.learning.folding import Folded, is_first
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
 from banditd.services.policy import PolicyRuntime
@@ -129,6 +131,10 @@ class Learner:
                 more = await self._lead_or_follow()
             except StorageUnavailableError as error:
                 logger.warning("learner.storage_unavailable", extra={"error": error.message})
+            except LeaseLostError as error:
+                # Another replica leads, or has folded meanwhile: a hand-over, which loses nothing.
+                logger.warning("learner.handed_over", extra={"error": error.message, "code": error.code})
+                self._stale.update(self._runtimes)
             except BanditdError as error:
                 logger.exception("learner.failed", extra={"error": error.message, "code": error.code})
                 self._stale.update(self._runtimes)
@@ -189,18 +195,29 @@ class Learner:
         return sum(len(item.queue_ids) for item in items) >= self._pacing.max_batch
 
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
+        """Fold in pieces, commit, publish. Until the commit the state in memory is ahead of the database.
+
+        Others run between the pieces, but ``_busy`` is held: nobody else folds, fits, reloads or publishes the state.
+        """
         runtime = self._runtimes[name]
         state = runtime.learned
-        folded = Folded()
+        folded, pace = Folded(), Pace()
         queue_ids: list[str] = []
         set_aside: defaultdict[str, list[str]] = defaultdict(list)
-        for item in items:
-            if item.schema_hash != runtime.builder.schema.hash:
-                self._tell_foreign(item)
-                set_aside[item.schema_hash].extend(item.queue_ids)
-                continue
-            queue_ids.extend(item.queue_ids)
-            folded.fold(state, item)
+        try:
+            for item in items:
+                if item.schema_hash != runtime.builder.schema.hash:
+                    self._tell_foreign(item)
+                    set_aside[item.schema_hash].extend(item.queue_ids)
+                    continue
+                queue_ids.extend(item.queue_ids)
+                if is_first(item):  # it is held against what is expected of it: what earlier items left is due
+                    await pace.through(state.refreshing())
+                folded.fold(state, item)
+                await pace.step()
+        except BaseException:
+            self._stale.add(name)
+            raise
         for change in folded.deltas:
             if change.delay_s is not None:
                 self._metrics.child(self._metrics.reward_delay, name).observe(change.delay_s)
@@ -292,6 +309,7 @@ class Learner:
             at_us=self._clock.now_us(),
         )
         try:
+            await Pace().through(state.refreshing())  # in pieces, so that what is published then is ready
             await self._store.commit(fold, holder=self._lease.holder)
         except BaseException as error:
             # What is in memory now is ahead of the database.
@@ -308,15 +326,9 @@ class Learner:
         runtime = self._runtimes[name]
         schema = runtime.builder.schema
         stored = await self._store.load(name, schema.hash)
-        runtime.state = PolicyState.restore(
-            schema=schema,
-            settings=runtime.config.settings,
-            arms=runtime.priors(),
-            version=stored.version,
-            hyperparameters=stored.hyperparameters,
-            learner=stored.learner,
-            segments=[(s.arm, s.epoch, s.sums) for s in stored.segments],
-        )
+        state = PolicyState(schema=schema, settings=runtime.config.settings, arms=runtime.priors())
+        await self._apply(state, stored)
+        runtime.state = state
         self._stale.discard(name)
         self._publish(name)
 
@@ -327,13 +339,19 @@ class Learner:
             if versions.get(name, 0) == state.version or name in self._stale:
                 continue
             stored = await self._store.load(name, schemas[name], since_version=state.version)
-            state.apply_segments(
-                [(s.arm, s.epoch, s.sums) for s in stored.segments],
-                version=stored.version,
-                hyperparameters=stored.hyperparameters,
-                learner=stored.learner,
-            )
+            try:
+                await self._apply(state, stored)
+            except BaseException:
+                self._stale.add(name)
+                raise
             self._publish(name)
+
+    async def _apply(self, state: PolicyState, stored: StoredLearning) -> None:
+        segments = [(s.arm, s.epoch, s.sums) for s in stored.segments]
+        pieces = state.applying(
+            segments, version=stored.version, hyperparameters=stored.hyperparameters, learner=stored.learner
+        )
+        await Pace().through(pieces)
 
     async def refresh_arms(self) -> None:
         """Adopt changed arms at once (the arm service calls this after a write)."""

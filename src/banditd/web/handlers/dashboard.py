@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
@@ -54,15 +57,19 @@ async def learning(api: Api, request: web.Request) -> web.Response:
 
 async def page(_api: Api, request: web.Request) -> web.Response:
     """Where a browser arrives."""
-    return _answer(request, dashboard_files()["index.html"])
+    return _answer(request, (await _files())["index.html"])
 
 
 async def file(_api: Api, request: web.Request) -> web.Response:
     """A file of the dashboard, by its name: only names that are there, so no path leads outside."""
-    found = dashboard_files().get(request.match_info["file"])
+    found = (await _files()).get(request.match_info["file"])
     if found is None:
         raise NotFoundError("the dashboard has no such file", code="PATH_NOT_FOUND")
     return _answer(request, found)
+
+
+async def _files() -> Mapping[str, DashboardFile]:
+    return await asyncio.to_thread(dashboard_files)  # the first time they are read and compressed
 
 
 def _answer(request: web.Request, found: DashboardFile) -> web.Response:

@@ -7,6 +7,7 @@ import pytest
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.posterior.epochs import MOST_SPANS, EpochSums
+from banditd.bandit.posterior.ridge import run_through
 from banditd.core.errors import InvariantError
 
 ARMS = [ArmPrior("a"), ArmPrior("b")]
@@ -55,12 +56,13 @@ class Replicas:
             self.poll(self.far)
 
     def poll(self, follower: PolicyState) -> None:
-        follower.apply_segments(
+        pieces = follower.applying(
             [(*key, sums) for key, (version, sums) in self.stored.items() if version > follower.version],
             version=self.version,
             hyperparameters=self.leader.hyperparameters_json(),
             learner=self.leader.learner_json(),
         )
+        run_through(pieces)
 
     def restored(self) -> PolicyState:
         return PolicyState.restore(
