@@ -131,6 +131,8 @@ async def test_a_wrong_name_and_a_file_that_is_there_are_refused(faulty: Faulty,
     assert "--force" in str(refused.exception)
     assert (empty / "config.yaml").read_text(encoding="utf-8") == "server: {port: 1}\n"
     assert (await init(*server, "--arm", "ok", "--force")).exit_code == 0
+    nowhere = await init(*server, "--arm", "ok", "-o", "no-such-folder/config.yaml")
+    assert "no-such-folder/config.yaml cannot be written" in str(nowhere.exception)
 
 
 async def test_models_that_nobody_has_listed_and_names_that_are_none_of_arms(faulty: Faulty, empty: Path) -> None:

@@ -169,7 +169,10 @@ def _written(
         trial = Path(folder) / output.name
         trial.write_text(text, encoding="utf-8")
         settings = load_settings(trial)
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"{output} cannot be written: {error.strerror}") from error
     return settings
 
 
