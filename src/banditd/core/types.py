@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from banditd.core.money import Charge
+from banditd.core.recipes import Recipe
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
 
@@ -137,6 +138,7 @@ class Arm:
     generation : 1, and one more whenever it began anew under the name of a deleted arm.
     upstream : the configured upstream that the gateway calls; None: clients call the model themselves.
     params, rename_params : what the gateway changes in a request (``core.calls``). first_token_s : its patience.
+    recipe : what the arm is made of, for as long as its name stands; None: it is a model.
     """
 
     policy: str
@@ -162,6 +164,7 @@ class Arm:
     params: Mapping[str, object] = field(default_factory=dict)
     rename_params: Mapping[str, str] = field(default_factory=dict)
     first_token_s: float | None = None
+    recipe: Recipe | None = None
     created_at_us: int = 0
     updated_at_us: int = 0
     generation: int = 1

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from banditd.core.errors import BanditdError, InvalidInputError, NoEligibleArmError
-from banditd.core.types import BoolArray, FloatArray, Query
+from banditd.core.types import Arm, BoolArray, FloatArray, Query
 from banditd.deciding.view import RouteView
 
 NAMED: Final = 10
@@ -116,10 +116,10 @@ def _reason(
     latency_ms: float | None,
 ) -> str | None:
     arm = view.arms[i]
-    if not arm.enabled:
-        return "disabled"
+    if arm.arm in view.unserved:
+        return view.unserved[arm.arm]
     if query.upstreams is not None:
-        unable = query.upstreams.get(arm.upstream or "", "no_upstream")
+        unable = _unable(arm, view, query.upstreams)
         if unable is not None:
             return unable
     if candidates is not None and arm.arm not in candidates:
@@ -135,6 +135,13 @@ def _reason(
     if query.max_latency_ms is not None and latency_ms is not None and latency_ms > query.max_latency_ms:
         return "max_latency_ms"
     return None
+
+
+def _unable(arm: Arm, view: RouteView, upstreams: Mapping[str, str | None]) -> str | None:
+    """Why nobody can call it; of a recipe every part must be callable."""
+    if arm.recipe is not None:
+        return "recipe_over_route_only"
+    return upstreams.get(arm.upstream or "", "no_upstream")
 
 
 def _require_known(view: RouteView, query: Query) -> None:

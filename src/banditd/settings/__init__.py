@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
-from banditd.settings.arms import ArmSettings, PriceSettings
+from banditd.settings.arms import ArmSettings, PriceSettings, check_recipes
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
@@ -230,6 +230,7 @@ class PolicySettingsSection(Section):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+        check_recipes(self.arms)
         check_shares(self.arms)
         check_budgets(self.all_budgets(), self.arms)
         check_promise(

@@ -16,6 +16,7 @@ from banditd.storage.schema.arms import (
     policy,
     policy_switch,
     secret,
+    settling,
 )
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.learning import (
@@ -104,6 +105,7 @@ __all__ = [
     "secret",
     "segment",
     "session",
+    "settling",
     "snapshot",
     "sum_entry",
     "tag_cluster",
