@@ -1,4 +1,4 @@
-"""A recipe through the whole daemon: decided, reported call by call, charged once, rewarded and learned as one arm."""
+"""A recipe through the whole daemon: decided, reported call by call, charged once, learned as one arm."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ async def reported(daemon: Daemon, decision_id: str, *told: tuple[str, str | Non
     return await daemon.services.rewards.report_usage(report)
 
 
-async def test_one_decision_is_charged_its_calls_rewarded_once_and_teaches_the_recipe(open_daemon: OpenDaemon) -> None:
+async def test_one_decision_is_charged_its_calls_and_teaches_the_recipe(
+    open_daemon: OpenDaemon,
+) -> None:
     async with open_daemon(budgets=[BUDGET], **ONLY) as daemon:
         await leads(daemon)
         routing = daemon.services.routing
@@ -61,7 +63,9 @@ async def test_one_decision_is_charged_its_calls_rewarded_once_and_teaches_the_r
         assert (again.duplicate, again.cost_usd) == (True, pytest.approx(3.0))
         shown: Any = await daemon.services.budgets.budgets("default")
         assert [row["charged_usd"] for row in shown["budgets"]] == [pytest.approx(3.0)]
-        await daemon.services.rewards.submit([RewardInput(decision_id=decision.decision_id, value=1.0, body_hash="r")])
+        await daemon.services.rewards.submit(
+            [RewardInput(decision_id=decision.decision_id, value=1.0, body_hash="r")]
+        )
 
         async def learned() -> bool:
             whole = await daemon.services.reports.decision(decision.decision_id)
@@ -77,7 +81,9 @@ async def test_one_decision_is_charged_its_calls_rewarded_once_and_teaches_the_r
         assert {arms[model].usage.cost_usd for model in "abc"} == {0.0}
 
 
-async def test_what_reports_tell_of_the_members_moves_the_price_and_survives_a_restart(open_daemon: OpenDaemon) -> None:
+async def test_what_members_did_moves_the_price_and_survives_a_restart(
+    open_daemon: OpenDaemon,
+) -> None:
     told: list[list[tuple[str, str | None]]] = [
         [("a", None), ("b", None)],
         [("a", None), ("b", None), ("c", None)],
@@ -148,7 +154,11 @@ async def test_a_recipe_is_added_and_stays_what_it_is(open_daemon: OpenDaemon) -
 @pytest.mark.parametrize(
     ("recipe", "more", "named"),
     [
-        ({"kind": "agree", "members": ["a", "x"], "else": "c"}, {}, r"arms.3.recipe.members.1: .*which is no arm here"),
+        (
+            {"kind": "agree", "members": ["a", "x"], "else": "c"},
+            {},
+            r"arms.3.recipe.members.1: .*which is no arm here",
+        ),
         ({"kind": "agree", "members": ["a", "b"], "else": "duo"}, {}, r"arms.3.recipe.else: .*a recipe itself"),
         ({"kind": "agree", "members": ["a", "b"]}, {}, r"arms.3.recipe: .*needs the arm to ask"),
         ({"kind": "best_of", "members": ["a", "b"]}, {}, r"arms.3.recipe: .*needs 3 members"),

@@ -122,6 +122,6 @@ def stages_of(recipe: Recipe, calls: Iterable[tuple[str, str | None]]) -> list[t
         for i, member in enumerate(recipe.members):
             if ended.get(member, "client_gone") == "client_gone":
                 break
-            asked_on = any(later in ended for later in recipe.members[i + 1 :])
-            found.append((("fallback", recipe.members[: i + 1]), asked_on or ended[member] is not None))
+            went_on = any(later in ended for later in recipe.members[i + 1 :])
+            found.append((("fallback", recipe.members[: i + 1]), went_on or ended[member] is not None))
     return found

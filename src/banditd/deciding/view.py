@@ -194,7 +194,6 @@ def build_view(
     typical = vector("usd_per_request") + per_in * tokens_in + per_out * out
     latency = np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered])
     serves = np.array([a.arm not in away for a in ordered], dtype=bool)
-    scale = typical[serves & models]
     first = min((a.created_at_us for a in ordered), default=0)
     new = np.array([a.arm not in away and is_onboarding(a, usage.get(a.arm), first) for a in ordered], dtype=float)
     share = min(ONBOARDING_SHARE, ONBOARDING_TOTAL / new.sum()) if new.any() else 0.0
@@ -208,9 +207,7 @@ def build_view(
         models=models,
         calls=calls,
         capped=tuple(a for a in ordered if a.max_share < 1.0),
-        window_tokens=np.array(
-            [np.inf if a.context_window_tokens is None else a.context_window_tokens for a in ordered]
-        ),
+        window_tokens=np.array([a.context_window_tokens or np.inf for a in ordered], dtype=float),
         usd_per_token_in=per_in,
         usd_per_token_out=per_out,
         usd_per_request=vector("usd_per_request"),
@@ -220,7 +217,7 @@ def build_view(
         latency_ms=latency,
         tokens_model=tokens_model,
         latency_model=_aligned(amounts, "latency_ms", ordered, latency),
-        cost_scale_usd=float(scale.max()) if scale.size else 0.0,
+        cost_scale_usd=float(typical[serves & models].max(initial=0.0)),
         onboarding_share=new * share,
         min_share=np.array([a.min_share for a in ordered]),
         kwh_per_token_in=np.array([a.kwh_per_mtok_in for a in ordered]) / 1e6,

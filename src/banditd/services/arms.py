@@ -134,13 +134,7 @@ class ArmService:
 
         def revise(current: Arm, arms: Sequence[Arm]) -> ArmChange:
             values, later = dict(plain), None
-            if values.get("recipe", current.recipe) != current.recipe:
-                raise InvalidInputError(
-                    f"what {current.arm} is made of stays: the log and what was learned are of that. Delete it, and "
-                    "add the other under a name of its own",
-                    code="RECIPE_FIXED",
-                    field="/recipe",
-                )
+            _check_same_recipe(current, values)
             if price is not None and price_from_us is not None:
                 if price_from_us <= now_us:
                     raise InvalidInputError(
@@ -251,6 +245,16 @@ def _view(
             **graduation,
         },
     )
+
+
+def _check_same_recipe(current: Arm, values: Mapping[str, Any]) -> None:
+    if values.get("recipe", current.recipe) != current.recipe:
+        raise InvalidInputError(
+            f"what {current.arm} is made of stays: the log and what was learned are of that. Delete it, and add the "
+            "other under a name of its own",
+            code="RECIPE_FIXED",
+            field="/recipe",
+        )
 
 
 def _check_new(arm: Arm, arms: Sequence[Arm]) -> None:

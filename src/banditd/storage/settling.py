@@ -29,8 +29,8 @@ def note_settled(
     """Note what a usage row tells of a recipe's stages, in place of what the row before it did."""
     if recipe is None:
         return
-    for sign, told in ((-1, before), (1, row)):
-        calls = [] if told is None else told["attempts"]
+    for sign, stated in ((-1, before), (1, row)):
+        calls = [] if stated is None else stated["attempts"]
         mine = [(one["arm"], one["error"]) for one in calls if one["recipe"] == recipe.arm]
         for stage, unsettled in stages_of(recipe, mine):
             outcomes[policy, stage, unsettled] += sign
