@@ -17,6 +17,8 @@ from banditd.core.errors import BanditdError, InvalidInputError, NoEligibleArmEr
 from banditd.core.types import Arm, BoolArray, FloatArray, Query
 from banditd.deciding.view import RouteView
 
+RECIPES: Final = "*recipes"
+"""Stands among the upstreams of a query for all recipes: why none of them can answer it. No upstream is called so."""
 NAMED: Final = 10
 """So many unknown arms are named: a batch may have hundreds of thousands of them."""
 
@@ -139,9 +141,11 @@ def _reason(
 
 def _unable(arm: Arm, view: RouteView, upstreams: Mapping[str, str | None]) -> str | None:
     """Why nobody can call it; of a recipe every part must be callable."""
-    if arm.recipe is not None:
-        return "recipe_over_route_only"
-    return upstreams.get(arm.upstream or "", "no_upstream")
+    if arm.recipe is None:
+        return upstreams.get(arm.upstream or "", "no_upstream")
+    parts = [view.arms[view.index[part]].upstream or "" for part in arm.recipe.parts]
+    reasons = [upstreams.get(RECIPES), *(upstreams.get(upstream, "no_upstream") for upstream in parts)]
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _require_known(view: RouteView, query: Query) -> None:
