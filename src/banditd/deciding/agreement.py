@@ -23,7 +23,7 @@ _WHOLE_JSON: Final = re.compile(r"\s*(?:```[\w+-]*[ \t]*\r?\n\s*)?[\[{].*[\]}]\s
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ModelAnswer:
     """What a model has answered.
 
     text : "" for none. tool_calls : its calls of tools, (name, arguments as JSON) each. refused : it says that it
@@ -43,20 +43,20 @@ class Said:
 Key = tuple[str, str]
 
 
-def key_of(said: Said | None, answers: str = "auto") -> Key | None:
+def key_of(answer: ModelAnswer | None, answers: str = "auto") -> Key | None:
     """What counts of an answer: equal keys are the same answer. None: it holds none of that kind, and equals none.
 
     answers : how they are compared, see ``core.recipes.COMPARISONS``.
     """
-    if said is None or not said.is_answer:
+    if answer is None or not answer.is_answer:
         return None
-    calls = json.dumps([{"name": name, "arguments": given or "{}"} for name, given in said.tool_calls])
-    if answers == "tool_calls" or (answers == "auto" and said.tool_calls):
-        found = reduced("tool_calls", calls if said.tool_calls else said.text)
+    calls = json.dumps([{"name": name, "arguments": given or "{}"} for name, given in answer.tool_calls])
+    if answers == "tool_calls" or (answers == "auto" and answer.tool_calls):
+        found = reduced("tool_calls", calls if answer.tool_calls else answer.text)
         return None if found is None else ("tool_calls", found)
-    kinds = (answers,) if answers != "auto" else (*_kinds(said.text.strip()), "text")
+    kinds = (answers,) if answers != "auto" else (*_kinds(answer.text.strip()), "text")
     for kind in kinds:
-        found = reduced(kind, said.text)
+        found = reduced(kind, answer.text)
         if found is not None:
             return kind, found
     return None
@@ -81,22 +81,22 @@ class Play:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._said: dict[str, Said | None] = {}
+        self._answers: dict[str, ModelAnswer | None] = {}
         self.chosen: str | None = None
 
-    def put(self, arm: str, said: Said | None) -> None:
+    def put(self, arm: str, answer: ModelAnswer | None) -> None:
         """What an arm that was to be asked has answered; None where its call failed."""
-        self._said[arm] = said
+        self._answers[arm] = answer
 
     def ask(self) -> tuple[str, ...]:
         """Whom to ask now, all at once; nobody where it is known whose answer counts, or that there is none."""
         recipe = self._recipe
         if recipe.kind == "fallback":
             return self._fallback()
-        waiting = tuple(member for member in recipe.members if member not in self._said)
+        waiting = tuple(member for member in recipe.members if member not in self._answers)
         if waiting:
             return waiting
-        keys = [key_of(self._said[member], recipe.answers) for member in recipe.members]
+        keys = [key_of(self._answers[member], recipe.answers) for member in recipe.members]
         if recipe.kind == "best_of":
             votes = [0 if key is None else keys.count(key) for key in keys]
             self.chosen = recipe.members[votes.index(max(votes))] if any(votes) else self._any()
@@ -105,17 +105,17 @@ class Play:
             self.chosen = recipe.members[0]
             return ()
         other = str(recipe.otherwise)
-        if other not in self._said:
+        if other not in self._answers:
             return (other,)
-        self.chosen = other if self._said[other] is not None else self._any()
+        self.chosen = other if self._answers[other] is not None else self._any()
         return ()
 
     def _fallback(self) -> tuple[str, ...]:
         for member in self._recipe.members:
-            if member not in self._said:
+            if member not in self._answers:
                 return (member,)
-            said = self._said[member]
-            if said is not None and said.is_answer:
+            answer = self._answers[member]
+            if answer is not None and answer.is_answer:
                 self.chosen = member
                 return ()
         self.chosen = self._any()
@@ -123,5 +123,5 @@ class Play:
 
     def _any(self) -> str | None:
         """Nobody's answer counts: the first that is one, or at least came."""
-        came = {arm: said for arm in self._recipe.parts if (said := self._said.get(arm)) is not None}
-        return next((arm for arm, said in came.items() if said.is_answer), next(iter(came), None))
+        came = {arm: answer for arm in self._recipe.parts if (answer := self._answers.get(arm)) is not None}
+        return next((arm for arm, answer in came.items() if answer.is_answer), next(iter(came), None))

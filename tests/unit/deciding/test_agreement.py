@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from banditd.core.recipes import Recipe, stages_of
-from banditd.deciding.agreement import Play, Said, key_of
+from banditd.deciding.agreement import ModelAnswer, Play, key_of
 from banditd.deciding.recipes import play
 
 MODELS = ("a", "b", "c")
@@ -26,10 +26,12 @@ def test_answer_by_answer_is_what_replay_plays(recipe: Recipe) -> None:
         same = (answers[:, None] == answers[None, :]) & (answers != "-")[:, None]
         played = play([recipe], MODELS, same[None])[recipe.arm]
         one, called = Play(recipe), []
-        while asked := one.ask():
-            for arm in asked:
+        while waiting := one.ask():
+            for arm in waiting:
                 called.append(arm)
-                one.put(arm, Said("" if answers[MODELS.index(arm)] == "-" else str(answers[MODELS.index(arm)])))
+                one.put(
+                    arm, ModelAnswer("" if answers[MODELS.index(arm)] == "-" else str(answers[MODELS.index(arm)]))
+                )
         assert set(called) == {model for model, was in zip(MODELS, played.called[0], strict=True) if was}
         gave = answers[MODELS.index(str(one.chosen))]
         wanted = answers[played.answered[0]]
@@ -54,14 +56,14 @@ def test_answer_by_answer_is_what_replay_plays(recipe: Recipe) -> None:
     ],
 )  # fmt: skip
 def test_answers_are_compared_as_what_they_are(first: str, second: str, same: bool) -> None:
-    one, other = key_of(Said(first)), key_of(Said(second))
+    one, other = key_of(ModelAnswer(first)), key_of(ModelAnswer(second))
     assert (one is not None and one == other) is same
 
 
 def test_calls_of_tools_are_compared_by_what_they_call() -> None:
-    def called(**arguments: object) -> Said:
-        return Said(tool_calls=(("look", json.dumps(arguments)),))
+    def called(**arguments: object) -> ModelAnswer:
+        return ModelAnswer(tool_calls=(("look", json.dumps(arguments)),))
 
     assert key_of(called(a=1, b=2)) == key_of(called(b=2, a=1.0)) != key_of(called(a=2, b=2))
-    assert key_of(Said("look")) != key_of(called())
-    assert key_of(Said("No.", refused=True)) is None
+    assert key_of(ModelAnswer("look")) != key_of(called())
+    assert key_of(ModelAnswer("No.", refused=True)) is None

@@ -19,10 +19,10 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.upstreams import Surface, Upstreams
 from banditd.services.breakers import Breakers
+from banditd.services.gateway.answers import COMPARED
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
-from banditd.services.gateway.said import COMPARED
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)

@@ -14,14 +14,16 @@ from banditd.core.attempts import ErrorClass
 from banditd.core.long_json import apart
 from banditd.core.recipes import Recipe
 from banditd.core.types import Arm
-from banditd.deciding.agreement import Play, Said
+from banditd.deciding.agreement import ModelAnswer, Play
 from banditd.ports.upstreams import StreamEvent, UpstreamError, UpstreamReply, Upstreams
+from banditd.services.gateway.answers import answer_in, answer_in_stream
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.running import Running, upstream_call
-from banditd.services.gateway.said import said_in, said_in_stream
 
 # A stream is held back whole; what is longer is no answer that could be compared.
 MOST_HELD_BYTES: Final = 16 * 1024 * 1024
+_GONE: Final = "client_gone"
+_TOO_LARGE: Final = "answer_too_large"  # as of a whole answer
 _REFUSED: Final = frozenset({"content_filter", "refusal"})
 
 
@@ -61,9 +63,9 @@ class RecipeRun:
     async def play(self, until_s: float) -> Part:
         """Ask until it is known whose answer counts. Raises UpstreamError where nobody has given any."""
         play = Play(self._recipe)
-        while asked := play.ask():
-            for arm, said in zip(asked, await self._at_once(asked, until_s), strict=True):
-                play.put(arm, said)
+        while waiting := play.ask():
+            for arm, answer in zip(waiting, await self._at_once(waiting, until_s), strict=True):
+                play.put(arm, answer)
         if play.chosen is not None:
             return self._parts[play.chosen]
         failed = self._failed
@@ -71,7 +73,7 @@ class RecipeRun:
         # The recipe is not played twice, and whom else to ask is not for the last of its calls to say.
         raise UpstreamError(failed.message, error_class=failed.error_class, code=failed.code, status=failed.status)
 
-    async def _at_once(self, arms: Sequence[str], until_s: float) -> list[Said | None]:
+    async def _at_once(self, arms: Sequence[str], until_s: float) -> list[ModelAnswer | None]:
         tasks = [asyncio.ensure_future(self._ask(self._arms[arm], until_s)) for arm in arms]
         try:
             return await asyncio.gather(*tasks)
@@ -81,31 +83,31 @@ class RecipeRun:
             await asyncio.gather(*tasks, return_exceptions=True)  # each hangs up and tells how far it came
             raise
 
-    async def _ask(self, arm: Arm, until_s: float) -> Said | None:
+    async def _ask(self, arm: Arm, until_s: float) -> ModelAnswer | None:
         """What one part says; None where its call failed."""
         running = Running(arm, self._now(), recipe=self._recipe.arm)
         try:
-            part, said = await self._answer(running, until_s)
+            part, answer = await self._answer(running, until_s)
         except UpstreamError as error:
             running.usage = error.usage or running.usage
             self._failed = error
             self._ended(running, error.error_class, code=error.code, error=error)
             return None
         except asyncio.CancelledError:
-            self._ended(running, "client_gone", code="client_gone")
+            self._ended(running, _GONE, code=_GONE)
             raise
         self._parts[arm.arm] = part
         self._ended(running, None, code="")
-        return replace(said, refused=said.refused or running.finish_reason in _REFUSED)
+        return replace(answer, refused=answer.refused or running.finish_reason in _REFUSED)
 
-    async def _answer(self, running: Running, until_s: float) -> tuple[Part, Said]:
+    async def _answer(self, running: Running, until_s: float) -> tuple[Part, ModelAnswer]:
         call = upstream_call(self._call, running.arm, max(0.001, until_s - self._now()))
         surface, large = self._call.surface, self._call.large
         if not self._call.stream:
             reply = await self._upstreams.complete(call)
             running.completed(reply, self._now())
-            said = await apart(large, said_in, surface, reply.body)
-            return Part(running, reply=reply, headers=reply.headers), said
+            answer = await apart(large, answer_in, surface, reply.body)
+            return Part(running, reply=reply, headers=reply.headers), answer
         held: list[StreamEvent] = []
         size = 0
         stream = await self._upstreams.stream(call)
@@ -118,9 +120,9 @@ class RecipeRun:
                     raise UpstreamError(
                         f"{running.arm.arm} answers with more than {MOST_HELD_BYTES} bytes, too many to be compared",
                         error_class="server",
-                        code="answer_too_large",
+                        code=_TOO_LARGE,
                     )
         finally:
             stream.close()
-        said = await apart(large, said_in_stream, surface, held)
-        return Part(running, events=held, headers=stream.headers), said
+        answer = await apart(large, answer_in_stream, surface, held)
+        return Part(running, events=held, headers=stream.headers), answer

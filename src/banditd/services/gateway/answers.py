@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from banditd.deciding.agreement import Said
+from banditd.deciding.agreement import ModelAnswer
 from banditd.ports.upstreams import StreamEvent, Surface
 
 COMPARED: frozenset[Surface] = frozenset({"chat", "messages", "responses"})
 """Surfaces whose answers can be compared."""
 
 
-def said_in(surface: Surface, body: bytes) -> Said:
+def answer_in(surface: Surface, body: bytes) -> ModelAnswer:
     """What a whole answer says."""
     stated = _object(body)
     if surface == "messages":
@@ -24,7 +24,7 @@ def said_in(surface: Surface, body: bytes) -> Said:
     return _of_message(_dict(_dict(choices[0] if choices else None).get("message")))
 
 
-def said_in_stream(surface: Surface, events: Iterable[StreamEvent]) -> Said:
+def answer_in_stream(surface: Surface, events: Iterable[StreamEvent]) -> ModelAnswer:
     """What a stream that has ended well says."""
     stated = [_object(data) for data in _data_of(b"".join(event.raw for event in events))]
     if surface == "responses":  # its last event has the whole
@@ -63,11 +63,11 @@ def _message(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {**texts, "tool_calls": [{"function": call} for call in calls.values()]}
 
 
-def _of_message(message: Mapping[str, Any]) -> Said:
+def _of_message(message: Mapping[str, Any]) -> ModelAnswer:
     content = message.get("content")
     parts = [_text(_dict(part).get("text")) for part in content] if isinstance(content, list) else [_text(content)]
     functions = [_dict(_dict(call).get("function")) for call in _list(message.get("tool_calls"))]
-    return Said(
+    return ModelAnswer(
         "".join(parts),
         tuple((_text(one.get("name")), _text(one.get("arguments"))) for one in functions),
         refused=bool(message.get("refusal")),
@@ -88,20 +88,20 @@ def _blocks(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(blocks.values())
 
 
-def _of_blocks(content: object) -> Said:
+def _of_blocks(content: object) -> ModelAnswer:
     blocks = [_dict(block) for block in _list(content)]
     calls = [block for block in blocks if block.get("type") == "tool_use"]
-    return Said(
+    return ModelAnswer(
         "".join(_text(block.get("text")) for block in blocks if block.get("type") == "text"),
         tuple((_text(one.get("name")), one.get("json") or json.dumps(one.get("input") or {})) for one in calls),
     )
 
 
-def _of_output(output: object) -> Said:
+def _of_output(output: object) -> ModelAnswer:
     items = [_dict(item) for item in _list(output)]
     parts = [_dict(part) for item in items if item.get("type") == "message" for part in _list(item.get("content"))]
     calls = [item for item in items if item.get("type") == "function_call"]
-    return Said(
+    return ModelAnswer(
         "".join(_text(part.get("text")) for part in parts if part.get("type") == "output_text"),
         tuple((_text(one.get("name")), _text(one.get("arguments"))) for one in calls),
         refused=any(part.get("type") == "refusal" for part in parts),
