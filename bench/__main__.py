@@ -70,9 +70,8 @@ def _header(*, quick: bool, load: float) -> str:
     size = "quick" if quick else "full"
     machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
     return (
-        f"`make bench` ({size}) of {time.strftime('%Y-%m-%d')}: {machine}, requests by {tool()} from a process of "
-        f"its own. Load average before the start: {load:.1f}; above about 0.5 other work was competing: then all "
-        "times are too high, and only ratios, processor time and flatness say something."
+        f"`make bench` ({size}) of {time.strftime('%Y-%m-%d')}: {machine}, requests by {tool()}, load before the "
+        f"start {load:.1f}."
     )
 
 

@@ -116,7 +116,8 @@ async def _row(
     cpu_ms = 1e3 * (server.cpu_s() - before_s) / TIMES
     note = f"median {median:.1f} ms, first {wall[0]:.0f} ms, processor time {cpu_ms:.0f} ms"
     note += f", {len(paths)} requests" if len(paths) > 1 else ""
-    return Row(section=section, name=f"{shown}: p95", value=late, unit="ms", target=PAGE_MS, note=note)
+    detail = len(paths) == 1
+    return Row(section=section, name=f"{shown}: p95", value=late, unit="ms", target=PAGE_MS, note=note, detail=detail)
 
 
 def _utc(at_s: float) -> str:

@@ -57,6 +57,19 @@ TITLES = {
     "covariate-shift": "Covariate shift: source order (one task after the other) against the same rows shuffled",
 }
 
+# What the document shows of each scenario; the terminal and the JSON have every figure.
+WRITTEN: Mapping[str, Sequence[str]] = {
+    "degradation": (
+        "degraded reward", "degraded full information", "degraded cost/budget", "degraded share",
+        "degraded share, full information", "recovery ratio", "found after", "recovered after", "other alarms",
+    ),
+    "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
+    "new-bad-arm": ("final share",),
+    "new-dear-arm": ("onboarding cost/budget", "final share"),
+    "arm-disappears": ("gone reward", "gone full information", "recovery ratio"),
+    "covariate-shift": ("headroom", "headroom, last third", "alarms"),
+}  # fmt: skip
+
 
 def rows_of(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """(column heads, rows) of one scenario: a row per figure, a column per case."""
@@ -94,8 +107,13 @@ def rich_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def markdown(results: Sequence[Result], header: str) -> str:
+    """The targets, and of every scenario the figures that are worth reading first."""
+    shown = {TITLES[scenario]: figures for scenario, figures in WRITTEN.items()}
     parts = [header]
-    for title, heads, rows in _tables(results):
+    for title, heads, found in _tables(results):
+        rows = found if title == TARGETS_TITLE else [row for row in found if row[0] in shown.get(title, ())]
+        if not rows:
+            continue
         lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
         parts.append("\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]))
     return "\n\n".join(parts)

@@ -16,6 +16,7 @@ class Row:
 
     target, aim : None for a figure that is only shown. most : the value must be at most the target (else at least).
     note : what holds a missed figure, or what it was compared with.
+    detail : printed and in the JSON; in the document only where its target is missed.
     """
 
     section: str
@@ -26,6 +27,7 @@ class Row:
     aim: float | None = None
     most: bool = True
     note: str = ""
+    detail: bool = False
 
     @property
     def met(self) -> bool | None:
@@ -58,7 +60,8 @@ def as_text(rows: list[Row]) -> str:
 def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     """Replace the sections measured between the two marks of the file; what else stands there is kept.
 
-    Each section says under which header it was measured, since a part may be measured again alone.
+    Each section says under which header it was measured, since a part may be measured again alone. Details that met
+    their targets are left out.
     """
     old = path.read_text(encoding="utf-8") if path.exists() else f"# Benchmarks\n\n{START}\n{END}\n"
     before, rest = old.split(START, 1)
@@ -67,7 +70,7 @@ def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     for section in dict.fromkeys(row.section for row in rows):
         lines = [section, "", header, "", "| | measured | target | aim | met | |", "|---|---|---|---|---|---|"]
         for row in rows:
-            if row.section == section:
+            if row.section == section and not (row.detail and row.met):
                 cells = (row.name, _value(row), _bound(row, row.target), _bound(row, row.aim), _met(row), row.note)
                 lines.append("| " + " | ".join(cells) + " |")
         sections[section] = "\n".join(lines)

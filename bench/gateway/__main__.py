@@ -70,7 +70,7 @@ def _report(given: argparse.Namespace, rows: list[Row], found: endings.Endings, 
     if given.write:
         write_markdown(rows, DOCUMENT, _header(quick=given.quick, load=load))
         if found:
-            _write_table(endings.table(found))
+            _write_table(endings.table(endings.worst(found)))
     if any(row.met is False for row in rows):
         _tell("some targets are missed: see NO in the tables")
 
@@ -86,9 +86,8 @@ def _header(*, quick: bool, load: float) -> str:
     size = "quick" if quick else "full"
     return (
         f"`make bench-gateway` ({size}) of {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores {platform.machine()}, "
-        f"Python {platform.python_version()}, LiteLLM {servers.litellm_version()}, requests by {tool()}. The machine "
-        f"was shared: load average before the start {load:.1f}, so all times are too high, and ratios and processor "
-        "time say more. Everybody was measured in turn in one run."
+        f"Python {platform.python_version()}, LiteLLM {servers.litellm_version()}, requests by {tool()}, load before "
+        f"the start {load:.1f}."
     )
 
 

@@ -92,6 +92,12 @@ def _as_said(fault: str, ending: str) -> bool:
     return ending == "answer" if wanted == "answer" else ending.startswith("error")
 
 
+def worst(found: Endings) -> Endings:
+    """The faults that somewhere end as half an answer that looks whole, or never."""
+    bad = {fault for seen in found.values() for (fault, _), ending in seen.items() if ending in {SILENT, "hangs"}}
+    return {name: {key: ending for key, ending in seen.items() if key[0] in bad} for name, seen in found.items()}
+
+
 def table(found: Endings) -> str:
     """Markdown: a line per fault, a column per subject, streamed and whole."""
     subjects = list(found)

@@ -18,6 +18,7 @@ from bench.learning.standing import left_out_sheet, standing_sheet
 from bench.learning.summary import Results, Summary, best_fixed, summarise
 from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed_sheet, summary_sheet, write_sections
 
+_OF_CASES: Final = ("case by case", "one by one", "fixed arms")  # titles end so; on the terminal and in the JSON
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
     "Headroom score: 0 is uniform play, 1 the best arm per task category known in advance. Means over cases, ± 95 % "
@@ -54,8 +55,8 @@ class Report:
             console.print(as_rich(sheet))
 
     def write(self, document: Path) -> None:
-        """Tables between the marks of the document, figures into ``img/`` beside it."""
-        sections = [as_markdown(sheet) for sheet in self.sheets]
+        """Tables of means between the marks of the document, figures into ``img/`` beside it."""
+        sections = [as_markdown(sheet) for sheet in self.sheets if not sheet.title.endswith(_OF_CASES)]
         for number, (name, cases, policies) in enumerate(self.curves):
             plot_curves(document.parent / "img" / name, self.results, cases, policies)
             title = "Learning curves" if number == 0 else "Learning curves, other pools"

@@ -99,7 +99,10 @@ def _tell(
         machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
         seeds = f"seeds {given.first_seed} to {given.first_seed + given.seeds - 1}"
         header = f"`make bench-promise` of {time.strftime('%Y-%m-%d')}, {seeds}: {machine}."
-        tables.write_between(DOCUMENT, "\n\n".join([header, *(tables.markdown(*sheet) for sheet in sheets)]))
+        counted = f"{sum(must.met for must in judged)} of {len(judged)} bounds are met."
+        written = tables.sheets(found, known, [must for must in judged if not must.met], mixllm)
+        parts = [f"{header} {counted}", *(tables.markdown(*sheet) for sheet in written)]
+        tables.write_between(DOCUMENT, "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ async def test_others_have_a_turn_between_queries_that_change_something_for_each
             assert turns.count >= len(waves) - 1
         assert sum(waves) == SOME
         assert max(waves) == at_once
-        assert len(waves) == SOME // at_once
+        assert len(waves) == -(-SOME // at_once)
         assert all(isinstance(one, Decision) for one in made)
 
 

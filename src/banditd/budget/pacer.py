@@ -12,13 +12,13 @@ steering and the bucket are measured in docs/benchmarks.md, docs/money.md says h
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
+from banditd.budget.window import Window
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import BoolArray, FloatArray
 
@@ -36,14 +36,6 @@ EXCESS_MEMORY: Final = 200.0  # decisions over which exploration's spend is aver
 _STEER: Final = (0.3, 1.5)  # bounds of the steered budget, relative to the budget
 
 
-class _Seen(NamedTuple):
-    """A decision of the window. key : what ``reprice`` hands back, or None."""
-
-    mean: FloatArray
-    cost_usd: FloatArray
-    key: object
-
-
 class Pacer:
     """One budget, held in the mean. ``owed_usd`` is what was spent over plan, negative when saved.
 
@@ -57,7 +49,7 @@ class Pacer:
         self.owed_usd = 0.0
         self.spent_usd = 0.0
         self.decisions = 0
-        self._seen: deque[_Seen] = deque(maxlen=WINDOW)
+        self._seen = Window(WINDOW)
         self._excess_usd = 0.0  # mean spend of a decision over that of the greedy one: exploration
         self._low = self._high = 0.0  # prices on both sides of the kink; low spends more
         self._low_share = 0.0  # share of decisions at the low price
@@ -155,7 +147,7 @@ class Pacer:
             spend beyond the greedy arm is exploration, which the price then leaves room for. None: no exploration.
         key : whatever ``reprice`` needs to find this decision's costs again.
         """
-        self._seen.append(_Seen(mean, cost_usd, key))
+        self._seen.add(mean, cost_usd, key)
         if probability is None:
             return
         playable = np.where(probability > 0.0, mean - self.price_per_usd * cost_usd, -np.inf)
@@ -172,8 +164,7 @@ class Pacer:
         cost_of : from the ``key`` of a decision to the predicted costs of its arms, in their order then, (n,).
             Decisions without a key keep their costs.
         """
-        again = [one if one.key is None else one._replace(cost_usd=cost_of(one.key)) for one in self._seen]
-        self._seen = deque(again, maxlen=WINDOW)
+        self._seen.reprice(cost_of)
         self._excess_usd = 0.0
         self._due = True
 
@@ -245,7 +236,7 @@ class Pacer:
         self._due = False
         if not self._seen:
             return
-        mean, cost = _padded(self._seen)
+        mean, cost = self._seen.arrays()
         self._cheapest_usd = _spend(mean, cost, float("inf"))
         price = self._low_share * self._low + (1.0 - self._low_share) * self._high
         price = max(price, NO_MATTER / max(float(cost.max()), 1e-300))
@@ -325,14 +316,3 @@ def _spend(mean: FloatArray, cost_usd: FloatArray, price: float) -> float:
     utility = mean - price * cost_usd
     best = utility.max(axis=0)
     return float(np.where(utility >= best - 1e-12, cost_usd, np.inf).min(axis=0).mean())
-
-
-def _padded(seen: deque[_Seen]) -> tuple[FloatArray, FloatArray]:
-    """What was seen as arrays (n_arms, n_decisions)."""
-    width = max(one.mean.shape[0] for one in seen)
-    means = np.full((width, len(seen)), -np.inf)
-    costs = np.zeros((width, len(seen)))
-    for row, one in enumerate(seen):
-        means[: one.mean.shape[0], row] = one.mean
-        costs[: one.cost_usd.shape[0], row] = one.cost_usd
-    return means, costs

@@ -12,6 +12,8 @@ _Made = TypeVar("_Made")
 
 HOLD_S: Final = 0.003
 """How long one piece may hold the event loop before others get a turn."""
+TURNS: Final = 4
+"""Turns of the loop that others get then: a request is read in one, and handled and answered in those that follow."""
 
 
 class Pace:
@@ -25,7 +27,8 @@ class Pace:
     async def step(self) -> None:
         """Let others run, if this work has held the loop for ``HOLD_S``."""
         if perf_counter() - self._since > HOLD_S:
-            await asyncio.sleep(0)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             self._since = perf_counter()
 
     async def through(self, pieces: Iterable[None]) -> None:

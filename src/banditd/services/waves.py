@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
 
 # Accounts that a wave is charged to: each may have to solve for its price again, which takes longer than a decision.
-MOST_CHARGES: Final = 8
+MOST_CHARGES: Final = 5
 
 
 def next_wave(

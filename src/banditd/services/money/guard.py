@@ -6,6 +6,7 @@ function of the newest rewarded decisions in the log, so that replicas agree and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,7 +29,8 @@ class PolicyGuard:
         self._policy = policy
         self._recent = recent
         self._arms: tuple[str, ...] = ()
-        self._mixture: tuple[int, float, Mixture] | None = None
+        self._mixtures: dict[int, Mixture] = {}  # by target, as ``_near`` tells them apart
+        self._mixed_at = 0
         self._observed = 0
         self._window = Guard(0)
         self._judged = Guard(0)
@@ -53,7 +55,7 @@ class PolicyGuard:
         cost_usd : of theirs, (m,) each.
         """
         if arms != self._arms:
-            self._arms, self._window, self._mixture = arms, Guard(len(arms)), None
+            self._arms, self._window, self._mixtures = arms, Guard(len(arms)), {}
         self._observed += 1
         every = np.full((2, len(arms)), np.nan)
         every[:, eligible] = mean, cost_usd
@@ -72,16 +74,15 @@ class PolicyGuard:
 
     def _present(self, target_usd: float) -> Mixture | None:
         """The mixture of the arms' recent means, which a few decisions and a slightly other target hardly move."""
-        found = self._mixture
-        if (
-            found is not None
-            and self._observed - found[0] < REMIX_EVERY
-            and abs(found[1] - target_usd) <= SAME_TARGET * target_usd
-        ):
-            return found[2]
-        mixture = self._window.mixture(target_usd)
-        self._mixture = None if mixture is None else (self._observed, target_usd, mixture)
-        return mixture
+        if self._observed - self._mixed_at >= REMIX_EVERY:
+            self._mixtures, self._mixed_at = {}, self._observed
+        near = _near(target_usd)
+        if near not in self._mixtures:
+            mixture = self._window.mixture(target_usd)
+            if mixture is None:
+                return None
+            self._mixtures[near] = mixture
+        return self._mixtures[near]
 
     async def refresh(self, version: int) -> None:
         """Judge anew, if rewards have been folded since (``version`` : of the policy's snapshot)."""
@@ -89,6 +90,11 @@ class PolicyGuard:
             return
         self._judged = judge(await self._recent.guarded(self._policy, OUTCOMES_USED))
         self._judged_at = version
+
+
+def _near(target_usd: float) -> int:
+    """One number for targets that are the same to ``SAME_TARGET``."""
+    return round(math.log(target_usd) / SAME_TARGET)
 
 
 def judge(outcomes: Sequence[GuardedOutcome]) -> Guard:
