@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from banditd.core.constraint import ArmConstraint
 from banditd.core.money import Charge
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
@@ -209,7 +210,7 @@ class Query:
     conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
     reads the outline of its system prompt and tools (``features/outline.py``). upstreams : only arms behind one of
     these may answer; a name that stands for a text may not, for that reason. None: any arm. pinned : the query itself
-    names its arm, the only one of ``candidates``.
+    names its arm, the only one of ``candidates``. constraints : of the operator's, those that hold for it.
     """
 
     policy: str = DEFAULT_POLICY
@@ -242,6 +243,7 @@ class Query:
     reference: str | None = None
     turn: Turn | None = None
     template: Callable[[], str | None] | None = None
+    constraints: tuple[ArmConstraint, ...] = ()
 
     @property
     def session_key(self) -> str | None:
