@@ -207,8 +207,8 @@ class Query:
     profile : named set of objectives; the query's own come first. key_name : of the API key that asked. request_key :
     with it the query, sent again, is answered with the same decision. reference : as in ``Decision``. turn : of a
     conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
-    reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer; a name with
-    a text may not, for that reason. None: any arm. pinned : ``candidates`` is the one arm that the query itself names.
+    reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer; one with a
+    text may not, for that reason. None: any arm. pinned : ``candidates`` is the one arm that the query names itself.
     constraints : those that hold for it.
     """
 
