@@ -121,6 +121,8 @@ async def test_a_recipe_goes_with_its_parts(open_daemon: OpenDaemon) -> None:
         routing, arms = daemon.services.routing, daemon.services.arms
         decision = await routing.route(Query(text="x", capabilities=frozenset({"vision"})))
         assert (decision.arm, decision.exclusions["duo"]) == ("c", "capability_missing")
+        decision = await routing.route(Query(text="x", excluded_arms=frozenset({"b"})))
+        assert decision.exclusions == {"b": "excluded_by_request", "duo": "excluded_by_request"}
         failed = await routing.route(Query(text="x", candidates=("b",)))
         await reported(daemon, failed.decision_id, ("b", "timeout"))
         assert (await routing.route(Query(text="x"))).exclusions["duo"] == "breaker_open"

@@ -1,7 +1,8 @@
 """Which arms may answer: masks come before the probabilities, never after. Pure.
 
-Hard exclusions (disabled, not a candidate, too dear, too slow, ...) always hold. Soft ones (an open breaker, a
-traffic cap) give way when they would leave nothing: serving something beats serving nobody.
+Hard exclusions (disabled, not a candidate, forbidden, too dear, too slow, ...) always hold. Soft ones (an open
+breaker, a traffic cap, an arm that others are preferred to) give way when they would leave nothing: serving something
+beats serving nobody.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def is_plain(query: Query) -> bool:
         and query.upstreams is None
         and query.max_cost_usd is None
         and query.max_latency_ms is None
+        and not query.constraints
     )
 
 
@@ -103,9 +105,18 @@ def _exclusions(
             + ". Relax the constraints, or add or enable an arm.",
             exclusions=hard,
         )
-    if all(arm in soft for arm in left):
-        return hard
-    return hard | {arm: soft[arm] for arm in left if arm in soft}
+    return hard | _soft_exclusions(left, query, soft)
+
+
+def _soft_exclusions(left: Sequence[str], query: Query, soft: Mapping[str, str]) -> dict[str, str]:
+    """Those of the arms that are left which the others make way for; the operator's preferences give way first."""
+    excluded = {} if all(arm in soft for arm in left) else {arm: soft[arm] for arm in left if arm in soft}
+    for constraint in query.constraints:
+        if constraint.action == "prefer":
+            others = {arm: constraint.reason for arm in left if arm not in excluded and constraint.excludes(arm)}
+            if len(excluded) + len(others) < len(left):
+                excluded |= others
+    return excluded
 
 
 def _reason(
@@ -126,8 +137,14 @@ def _reason(
             return unable
     if candidates is not None and arm.arm not in candidates:
         return "not_a_candidate"
-    if arm.arm in query.excluded_arms:
+    called = (arm.arm,) if arm.recipe is None else (arm.arm, *arm.recipe.parts)
+    if not query.excluded_arms.isdisjoint(called):
         return "excluded_by_request"
+    for constraint in query.constraints:
+        # What must not see a query must not see it as a recipe's part either.
+        named = called if constraint.action == "forbid" else (arm.arm,)
+        if constraint.action != "prefer" and any(map(constraint.excludes, named)):
+            return constraint.reason
     if not query.capabilities <= arm.capabilities:
         return "capability_missing"
     if arm.context_window_tokens is not None and input_tokens > arm.context_window_tokens:
