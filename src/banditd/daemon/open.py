@@ -15,6 +15,7 @@ from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway, reference_waits_s
+from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.reports import make_reports, make_tag_reports
@@ -115,10 +116,11 @@ async def open_services(
                 metrics=metrics,
             )
         )
+        judges = await stack.enter_async_context(open_judging(settings, bench, gateway, services.rewards, metrics))
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway),
+            services=replace(offered, gateway=gateway, judges=judges),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
