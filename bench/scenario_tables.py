@@ -66,7 +66,7 @@ WRITTEN: Mapping[str, Sequence[str]] = {
     "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
     "new-bad-arm": ("final share",),
     "new-dear-arm": ("onboarding cost/budget", "final share"),
-    "arm-disappears": ("gone reward", "gone full information", "recovery ratio"),
+    "arm-disappears": ("recovery ratio",),
     "covariate-shift": ("headroom", "headroom, last third", "alarms"),
 }  # fmt: skip
 
