@@ -67,7 +67,7 @@ async def judge() -> AsyncIterator[Judge]:
 
 async def until(found: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
-        while not await found():
+        while not await found():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.01)
 
 
@@ -182,9 +182,12 @@ async def test_what_nobody_judges_is_not_kept(serve: Serve, judge: Judge) -> Non
         await ask(session)
         await served.daemon.services.gateway.settled()  # type: ignore[union-attr]
         assert (await served.daemon.storage.judging.accounts()) == {}
-    async with serve("cut", judges=judge.section(), upstreams=judge.upstreams) as served, client_of(served) as session:
-        async with session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer:
-            await answer.read()
+    async with (
+        serve("cut", judges=judge.section(), upstreams=judge.upstreams) as served,
+        client_of(served) as session,
+        session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer,
+    ):
+        await answer.read()
     assert judge.calls == []
 
 
@@ -217,7 +220,9 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
             async with session.post(path, json=body) as answer:
                 told = await answer.json()
                 assert answer.status == status, told
-        async with session.post(f"v1/judge-tasks/{decision_id}/result", json={"lease": decision_id, "score": 1}) as no:
+        async with session.post(
+            f"v1/judge-tasks/{decision_id}/result", json={"lease": decision_id, "score": 1}
+        ) as no:
             assert no.status == 404
         async with session.post("v1/judge-tasks/lease", json={"judge": "nobody"}) as answer:
             assert answer.status == 404

@@ -16,7 +16,7 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange, Surroundings
 
 MAX_HEARD_BYTES: Final = 1_048_576
-"""Of one stream; what comes after is not kept."""
+"""Of one answer: what of a stream comes after is not kept, and one in a single piece that is larger is not heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class HeardExchange(Exchange):
         self._listener = listener
         self._heard: list[bytes] = []
         self._size = 0
-        self._told = False
+        self._handed_over = False
 
     def events(self) -> AsyncIterator[Sequence[StreamEvent]]:
         """As of every exchange."""
@@ -61,9 +61,9 @@ class HeardExchange(Exchange):
     def finish(self) -> asyncio.Task[None] | None:
         """As of every exchange; the first time the listener gets the answer, where it is whole."""
         settling = super().finish()
-        if settling is not None and not self._told:
-            self._told = True
-            self._tell()
+        if settling is not None and not self._handed_over:
+            self._handed_over = True
+            self._hand_over()
         return settling
 
     def _is_wanted(self) -> bool:
@@ -77,12 +77,13 @@ class HeardExchange(Exchange):
                     self._heard.append(event.raw)
             yield some
 
-    def _tell(self) -> None:
+    def _hand_over(self) -> None:
         decision, arm = self.decision, self.served
         if not self._whole or decision is None or arm is None or not self._is_wanted():
             return
-        body = b"".join(self._heard) if self.reply is None else self.reply.body
-        heard, self._heard = self._heard, []
-        if heard or self.reply is not None:
-            cut = self._size > MAX_HEARD_BYTES
-            self._listener.hear(Answered(decision=decision, arm=arm.arm, call=self.call, body=body, cut=cut))
+        heard, self._heard = b"".join(self._heard), []
+        body = heard if self.reply is None else self.reply.body
+        if self.reply is not None and len(body) > MAX_HEARD_BYTES:
+            return
+        cut = self._size > MAX_HEARD_BYTES
+        self._listener.hear(Answered(decision=decision, arm=arm.arm, call=self.call, body=body, cut=cut))

@@ -123,7 +123,7 @@ class JudgeDesk:
         if await self._store.has_task(task_id):
             return ConflictError(
                 f"the lease of task {task_id} is over, and it may be with somebody else; lease tasks again",
-                code="LEASE_LOST",
+                code="TASK_LEASE_LOST",
                 field="/lease",
             )
         return NotFoundError(

@@ -22,7 +22,7 @@ from banditd.services.gateway.heard import Answered
 from banditd.services.judging.texts import JUDGED_SURFACES, answer_text, question_text
 
 logger = logging.getLogger(__name__)
-MOST_HELD: Final = 256
+MOST_HELD: Final = 64
 """Answers in memory; more come only where the database does not answer, and are dropped."""
 TOGETHER_S: Final = 0.05
 TRY_AGAIN_S: Final = (0.5, 2.0)
@@ -91,9 +91,13 @@ class AnswerSampling:
         await asyncio.sleep(TOGETHER_S)
         while self._held:
             held, self._held = self._held, []
-            answers = await asyncio.to_thread(self._read, held, self._clock.now_us())
-            if answers:
-                await self._put(answers)
+            try:
+                answers = await asyncio.to_thread(self._read, held, self._clock.now_us())
+                if answers:
+                    await self._put(answers)
+            except Exception:
+                # The next ones must not wait behind a bug: these are lost, and the log shows it.
+                logger.exception("judging.sampling_crashed", extra={"answers": len(held)})
 
     async def _put(self, answers: Sequence[AnswerToJudge]) -> None:
         most = {judge.name: judge.max_waiting for judge in self._judges}

@@ -11,7 +11,7 @@ import logging
 import secrets
 from typing import Final
 
-from banditd.core.errors import BanditdError
+from banditd.core.errors import BanditdError, UnavailableError
 from banditd.core.judging import JudgeCost, JudgeRule, JudgeTask
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 5.0
 PAUSE_GROWS: Final = 4.0
 LONGEST_PAUSE_S: Final = 3600.0
+KEEP_AGAIN_S: Final = (0.5, 2.0, 8.0)
+"""A verdict is paid for: a database that is away for a moment does not lose it."""
 DAY_US: Final = 86_400_000_000
 MAX_TOKENS: Final = 300
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -52,7 +54,10 @@ class JudgeWorker:
             rule.name, limit=rule.concurrency, until_us=until_us, now_us=now_us, max_attempts=rule.max_attempts
         )
         if tasks:
-            await asyncio.gather(*(self._judge(task) for task in tasks))
+            outcomes = await asyncio.gather(*(self._judge(task) for task in tasks), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
         return len(tasks)
 
     async def _is_spent(self, now_us: int) -> bool:
@@ -84,9 +89,17 @@ class JudgeWorker:
 
     async def _keep(self, task: JudgeTask, verdict: Verdict, cost: JudgeCost) -> None:
         now_us = self._clock.now_us()
-        kept = await self._store.finish(
-            task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
-        )
+        for wait_s in (*KEEP_AGAIN_S, None):
+            try:
+                kept = await self._store.finish(
+                    task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
+                )
+            except UnavailableError:
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
+            else:
+                break
         if kept is None:  # somebody else has claimed it meanwhile; the call has cost its money all the same
             await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
         else:
