@@ -21,7 +21,7 @@ from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
-from banditd.jobs.scheduler import JobScheduler
+from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.services.arms import ArmService
@@ -89,14 +89,8 @@ async def open_services(
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
-        jobs = JobScheduler(
-            make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges),
-            leases=bench.storage.leases,
-            store=bench.storage.jobs,
-            clock=bench.clock,
-            metrics=metrics,
-            holder=bench.holder,
-        )
+        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
+        jobs = _scheduler(bench, made, metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
@@ -129,6 +123,17 @@ async def open_services(
             runtimes=bench.runtimes,
             promises=promising.keeping,
         )
+
+
+def _scheduler(bench: Workbench, jobs: list[Job], metrics: Metrics) -> JobScheduler:
+    return JobScheduler(
+        jobs,
+        leases=bench.storage.leases,
+        store=bench.storage.jobs,
+        clock=bench.clock,
+        metrics=metrics,
+        holder=bench.holder,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
