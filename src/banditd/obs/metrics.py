@@ -241,10 +241,7 @@ class Metrics:
 
         Parameters
         ----------
-        metric : Counter, Gauge, Histogram or a tally
-            One of this object's metrics.
-        *labels : str
-            Its label values in order.
+        metric : one of this object's metrics. labels : its label values in order.
 
         Returns
         -------
