@@ -1,6 +1,6 @@
 """Recipes: arms that are made of others, their calls, and how often their members settle a query.
 
-Revision 0022, after 0021. Safe before the code: an older replica knows no recipes. One that still runs when the first
+Revision 0023, after 0022. Safe before the code: an older replica knows no recipes. One that still runs when the first
 recipe is added takes it for a model without a price, so upgrade all replicas before.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022"
-down_revision = "0021"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
