@@ -121,8 +121,12 @@ class ArmSettings(Section):
         )
 
 
-def check_recipes(arms: Sequence[ArmSettings]) -> None:
-    """Refuse recipes of what is no model here. Raises ValueError that names the line to change."""
+def check_arms(arms: Sequence[ArmSettings]) -> None:
+    """Refuse arms of the same name, and recipes of what is no model here. Raises ValueError that names the line."""
+    names = [arm.arm for arm in arms]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
     values = []
     for place, arm in enumerate(arms):
         try:
