@@ -33,7 +33,7 @@ SMOLLM_OK := $(VENV)/.installed-smollm
 SITE_OK := $(VENV)/.installed-site
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-cascades chaos migrate docs docs-site clean
+.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-evidence bench-cascades chaos migrate docs docs-site clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
+
+bench-evidence: $(RUN_OK) ## do the statistics of judges hold what they say (ARGS="--runs 200", "--json")
+	$(BIN)/python -m bench.evidence $(ARGS)
 
 bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
 	$(BIN)/python -m bench.cascades $(ARGS)

@@ -64,6 +64,10 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
                 parse_prices(section.prices_file.read_bytes(), section.prices_file)
             except OSError as error:  # it may come later: a running daemon looks again and again
                 click.echo(f"banditd: policies.{name}.prices_file cannot be read yet: {error}", err=True)
+        if any(one.examples for one in section.constraints):
+            from banditd.cli.constraints import check_examples
+
+            check_examples(name, section.constraints, settings.encoder.model)
         advice = promise_advice(section.promise)
         if advice is not None:
             click.echo(f"banditd: policies.{name}.promise.{advice}", err=True)

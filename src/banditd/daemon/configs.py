@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from banditd.bandit.policies.base import PolicySettings
+from banditd.core.constraint import ArmConstraint
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
+from banditd.deciding.constraints import Conditions, Constraint
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
+from banditd.settings.constraints import ConstraintSettings, finder
 from banditd.settings.promise import PromiseSettings
 
 
@@ -42,6 +45,20 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         context_tags=section.context_tags,
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(_arm(name, arm) for arm in section.arms),
+        constraints=tuple(constraint_of(one) for one in section.constraints),
+    )
+
+
+def constraint_of(constraint: ConstraintSettings) -> Constraint:
+    """A constraint as plain values, without the embeddings of its utterances."""
+    return Constraint(
+        arms=ArmConstraint(constraint.name, constraint.action, frozenset(constraint.arms)),
+        when=Conditions(
+            found=finder(constraint.patterns) if constraint.patterns else None,
+            tags=constraint.tags,
+            utterances=constraint.utterances,
+            similarity=constraint.similarity,
+        ),
     )
 
 

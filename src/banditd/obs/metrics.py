@@ -209,6 +209,9 @@ class Metrics:
             "budget",
             "action",
         )
+        self.constraints = self._counter(
+            "banditd_constraints", "Queries for which a constraint held.", "policy", "constraint"
+        )
         self._define_promises()
         self.job_runs = self._counter("banditd_job_runs", "Runs of background jobs.", "task", "outcome")
         self.job_seconds = self._gauge("banditd_job_seconds", "Duration of a job's last run.", "task")

@@ -19,6 +19,7 @@ from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import PublicUrl, Section
+from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
@@ -211,6 +212,9 @@ class PolicySettingsSection(Section):
     context_tags: tuple[ContextTag, ...] = Field(
         (), max_length=4, description="tags whose values are features; prompt_template is found; see docs/learning.md"
     )
+    constraints: tuple[ConstraintSettings, ...] = Field(
+        (), max_length=64, description="arms that some queries must, must not or should have; see docs/constraints.md"
+    )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
@@ -231,6 +235,7 @@ class PolicySettingsSection(Section):
         if twice:
             raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
         check_shares(self.arms)
+        check_constraints(self.constraints, self.arms)
         check_budgets(self.all_budgets(), self.arms)
         check_promise(
             self.promise, kind=self.kind, cost_weight=self.cost_weight, arms=self.arms, profiles=self.profiles

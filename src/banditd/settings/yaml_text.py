@@ -35,7 +35,7 @@ def read_yaml(text: str | bytes) -> Any:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A configuration file; {} for an empty one. Raises ConfigurationError, which names the file and what is wrong."""
+    """A configuration file; {} for an empty one. Raises ConfigurationError: which file, and what is wrong."""
     try:
         content = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -16,11 +16,12 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
+from banditd.storage.arm_usage import read_usage
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import once
 from banditd.storage.schema import arm as arm_table
-from banditd.storage.schema import arm_price, arm_total
+from banditd.storage.schema import arm_price
 from banditd.storage.schema import policy as policy_table
 
 _PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
@@ -49,17 +50,7 @@ _PLAIN: Final = (
     "generation",
 )
 _JSON: Final = ("params", "rename_params")
-_USAGE: Final = (
-    "decisions",
-    "usage_reports",
-    "input_tokens",
-    "output_tokens",
-    "cached_input_tokens",
-    "cost_usd",
-    "latency_ms_sum",
-    "latency_reports",
-    "errors",
-)
+_ARMS_VERSION: Final = select(func.coalesce(func.sum(policy_table.c.arms_version), 0))
 
 
 class SqlArmStore:
@@ -81,13 +72,9 @@ class SqlArmStore:
         return await self._database.read(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
-        t = arm_total.c
-        columns = [func.sum(t["spend_usd" if name == "cost_usd" else name]).label(name) for name in _USAGE]
-        query = select(t.arm, *columns).where(t.policy == policy).group_by(t.arm)
-
         def work(connection: Connection) -> dict[str, ArmUsage]:
             present = present_generations(connection, policy)
-            rows = [_usage(row) for row in connection.execute(query)]
+            rows = read_usage(connection, policy)
             return {name: replace(row, arm=name) for row in rows for name in [shown_as(row.arm, present)]}
 
         await self._journal.catch_up()
@@ -228,8 +215,7 @@ class SqlArmStore:
         return await self._database.write(work)
 
     async def arms_version(self) -> int:
-        query = select(func.coalesce(func.sum(policy_table.c.arms_version), 0))
-        return await self._database.read(lambda connection: int(connection.execute(query).scalar_one()))
+        return await self._database.read(lambda connection: int(connection.execute(_ARMS_VERSION).scalar_one()))
 
     def _open(self, connection: Connection, policy: str, at_us: int) -> None:
         """Lock a policy, which this may be the first to name."""
@@ -372,15 +358,6 @@ def load_prices(
         for row in connection.execute(query.order_by(arm_price.c.valid_from_us)):
             found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, _price(row)))
     return found
-
-
-def _usage(row: Row[Any]) -> ArmUsage:
-    # PostgreSQL sums bigints as decimals.
-    numbers: dict[str, Any] = {name: int(getattr(row, name)) for name in _USAGE}
-    return ArmUsage(
-        arm=row.arm,
-        **numbers | {"cost_usd": float(row.cost_usd), "latency_ms_sum": float(row.latency_ms_sum)},
-    )
 
 
 def _arm(row: Row[Any]) -> Arm:

@@ -40,6 +40,7 @@ _ROUTE_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in ROUTE_SUMS)
 _TRIED_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in TRIED_SUMS)
 _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
+_WAITING: Final = select(exists(select(sum_entry.c.entry_id)))
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 _INSERT: Final = insert(sum_entry)
@@ -97,8 +98,7 @@ class SumJournal:
         await self._tags.catch_up()
 
     async def _waiting(self) -> bool:
-        waiting = select(exists(select(sum_entry.c.entry_id)))
-        return bool(await self._database.read(lambda connection: connection.execute(waiting).scalar()))
+        return bool(await self._database.read(lambda connection: connection.execute(_WAITING).scalar()))
 
     def _add_up(self, connection: Connection, oldest: Select[tuple[str]]) -> int:
         ids = list(connection.execute(oldest).scalars())

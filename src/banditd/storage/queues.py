@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, String, Table, bindparam, delete, func, or_, select, update
 
 from banditd.ports import FoldCommit
 from banditd.storage.schema import arm_fold_queue, fold_queue
@@ -17,27 +17,54 @@ QUEUES: Final = (fold_queue, arm_fold_queue)
 _CHUNK: Final = 500
 
 
+def _queued_for(queue: Table) -> list[ColumnElement[bool]]:
+    """Rows of a queue that a learner of a schema takes: first those that were set aside for it, then new ones.
+
+    Its parameters : ``of_learner``. An older replica sets rows aside under a policy that is called
+    "policy schema_hash".
+    """
+    c, policy = queue.c, bindparam("of_policy", type_=String)
+    aside = (c.policy == policy) & (c.schema_hash == bindparam("of_schema", type_=String))
+    by_older = (c.policy == bindparam("of_older", type_=String)) & c.schema_hash.is_(None)
+    new = (c.policy == policy) & c.schema_hash.is_(None)
+    return [aside, by_older, new] if queue is fold_queue else [aside, new]
+
+
+def _of_learner(policy: str, schema_hash: str | None) -> dict[str, str | None]:
+    return {"of_policy": policy, "of_schema": schema_hash, "of_older": f"{policy} {schema_hash}"}
+
+
+# Composed once: the learner asks many times a second.
+_CLAIMED: Final = tuple(
+    select(queue.c.decision_id).where(part).order_by(queue.c.queue_id).limit(bindparam("at_most", type_=Integer))
+    for queue in QUEUES
+    for part in _queued_for(queue)
+)
+_WAITING: Final = select(fold_queue.c.queue_id).where(or_(*_queued_for(fold_queue))).limit(1)
+_ROWS: Final = tuple(select(func.count()).select_from(queue) for queue in QUEUES)
+_ROWS_FOR: Final = tuple(rows.where(or_(*_queued_for(queue))) for rows, queue in zip(_ROWS, QUEUES, strict=True))
+
+
 def claimed_ids(connection: Connection, policy: str, schema_hash: str | None, limit: int) -> list[str]:
-    """The decisions of at most ``limit`` rows, each once, that a learner of that schema takes next."""
+    """The decisions of at most ``limit`` rows, each once, that a learner of that schema takes next.
+
+    Without a schema those that no learner has set aside.
+    """
     queued: list[str] = []
     # Part by part: each is a range of the index, all at once would be sorted whole.
-    for queue in QUEUES:
-        for part in _queued_for(queue, policy, schema_hash):
-            query = select(queue.c.decision_id).where(part)
-            rows = connection.execute(query.order_by(queue.c.queue_id).limit(limit - len(queued)))
-            queued.extend(rows.scalars())
+    for query in _CLAIMED:
+        rows = connection.execute(query, _of_learner(policy, schema_hash) | {"at_most": limit - len(queued)})
+        queued.extend(rows.scalars())
     return list(dict.fromkeys(queued))
 
 
 def depth(connection: Connection, schemas: Mapping[str, str] | None) -> int:
     """Rows; with ``schemas`` (policy: hash) those alone that a learner of these would claim."""
-    rows = 0
-    for queue in QUEUES:
-        query = select(func.count()).select_from(queue)
-        if schemas is not None:
-            query = query.where(or_(false(), *(part for one in schemas.items() for part in _queued_for(queue, *one))))
-        rows += connection.execute(query).scalar_one()
-    return rows
+    if schemas is None:
+        return sum(connection.execute(query).scalar_one() for query in _ROWS)
+    return sum(
+        connection.execute(query, _of_learner(*one)).scalar_one() for query in _ROWS_FOR for one in schemas.items()
+    )
 
 
 def waiting(connection: Connection, schemas: Mapping[str, str]) -> frozenset[str]:
@@ -45,13 +72,7 @@ def waiting(connection: Connection, schemas: Mapping[str, str]) -> frozenset[str
 
     Rows of other arms wait while an older replica leads: nothing is wrong with that.
     """
-    return frozenset(
-        policy
-        for policy, schema_hash in schemas.items()
-        if connection.execute(
-            select(fold_queue.c.queue_id).where(or_(*_queued_for(fold_queue, policy, schema_hash))).limit(1)
-        ).first()
-    )
+    return frozenset(one[0] for one in schemas.items() if connection.execute(_WAITING, _of_learner(*one)).first())
 
 
 def take_off(connection: Connection, fold: FoldCommit) -> None:
@@ -63,20 +84,6 @@ def take_off(connection: Connection, fold: FoldCommit) -> None:
             aside = update(queue).values(policy=fold.policy, schema_hash=schema_hash)
             for chunk in _chunks(queue_ids):
                 connection.execute(aside.where(queue.c.queue_id.in_(chunk)))
-
-
-def _queued_for(queue: Table, policy: str, schema_hash: str | None) -> list[ColumnElement[bool]]:
-    """Rows of a queue that a learner of that schema takes: first those that were set aside for it, then new ones.
-
-    An older replica sets rows aside under a policy that is called "policy schema_hash".
-    """
-    c = queue.c
-    new = (c.policy == policy) & c.schema_hash.is_(None)
-    if schema_hash is None:
-        return [new]
-    aside = (c.policy == policy) & (c.schema_hash == schema_hash)
-    by_older = (c.policy == f"{policy} {schema_hash}") & c.schema_hash.is_(None)
-    return [aside, by_older, new] if queue is fold_queue else [aside, new]
 
 
 def _chunks(ids: Sequence[str]) -> list[Sequence[str]]:

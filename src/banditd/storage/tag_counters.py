@@ -34,6 +34,7 @@ _BUCKET_US: Final = TAG_BUCKET_S * MICROSECONDS_PER_SECOND
 COUNTED_CURSOR: Final = "tags:counted_after_us"
 """Job cursor: decisions up to then were made before there were counters by tag, and are in none of them."""
 _ENTRIES: Final = 200  # added up in one transaction
+_WAITING: Final = select(exists(select(tag_entry.c.entry_id)))
 
 _Key = tuple[Any, ...]
 
@@ -69,8 +70,7 @@ class TagCounters:
         )
 
     async def _waiting(self) -> bool:
-        waiting = select(exists(select(tag_entry.c.entry_id)))
-        return bool(await self._database.read(lambda connection: connection.execute(waiting).scalar()))
+        return bool(await self._database.read(lambda connection: connection.execute(_WAITING).scalar()))
 
     def _add_up(self, connection: Connection, oldest: Select[tuple[str]]) -> int:
         ids = list(connection.execute(oldest).scalars())

@@ -9,10 +9,10 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from banditd.web.api import Api, OpenServices, Route, WebSettings
+from banditd.web.api import Api, OpenServices, WebSettings
 from banditd.web.intake import Intake, OpenReads
-from banditd.web.keys import API, SERVICES
-from banditd.web.middleware import Bound, Walk
+from banditd.web.keys import API, DIRECT, SERVICES
+from banditd.web.middleware import Walk
 from banditd.web.openapi import describe
 from banditd.web.origin import Doorman
 from banditd.web.routes import ROUTES
@@ -49,35 +49,30 @@ def create_app(
     )
     # A handler that was started finishes even when its client has gone: rewards and decisions are durable
     # or refused, never half done. That is the library's default and must stay so.
+    middleware = walk.middleware()
     app = web.Application(
         client_max_size=settings.max_body_bytes,
-        middlewares=[*outside, walk.middleware()],
+        middlewares=[*outside, middleware],
         # Inflating is ours (intake.py): the library's goes on after a body was refused. So does its reading, of what
         # nobody wants: just long enough that the client sees the answer.
         handler_args={"auto_decompress": False, "lingering_time": LINGER_S},
     )
     app[API] = api
+    app[DIRECT] = direct = {}
     for route in ROUTES:
-        handler = _bind(api, route)
+        handler = partial(route.handler, api)
         walk.register(handler, route, Intake(route.takes, settings, reads))
         path = route.pattern or route.path
         if route.method == "GET":
             app.router.add_get(path, handler, expect_handler=_expect)  # and HEAD
         else:
             app.router.add_route(route.method, path, handler, expect_handler=_expect)
+        if not outside and "{" not in path:
+            direct[route.method, path] = partial(middleware, handler=handler)
     app.on_shutdown.append(partial(_stop_reading, reads))
     app.on_shutdown.append(partial(_end_streams, api))
     app.cleanup_ctx.append(partial(_services, open_services, api, walk))
     return app
-
-
-def _bind(api: Api, route: Route) -> Bound:
-    inner = route.handler
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        return await inner(api, request)
-
-    return handler
 
 
 async def _expect(_: web.Request) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from banditd.web.keys import DIRECT
 from banditd.web.problems import BadRequestError, problem_answer
 
 logger = logging.getLogger("banditd.web")
@@ -121,8 +123,15 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        usual, direct = made.request_handler, self.app.get(DIRECT, {})
+
+        def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+            """As the application does, without its router where a path is known as it stands."""
+            walk = direct.get((request.method, request.raw_path))
+            return usual(request) if walk is None else walk(request)
+
         return ConnectionServer(
-            made.request_handler,
+            handle,
             request_factory=made.request_factory,
             **made._kwargs,  # noqa: SLF001 - what the application adds to ours
         )

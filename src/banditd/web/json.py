@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
 from multidict import CIMultiDict
 from pydantic_core import to_json
 
@@ -21,6 +23,23 @@ from banditd.services.reports.rows import iso_time
 __all__ = ["JSON_TYPE", "encode", "iso_time", "json_answer", "paced_answer", "parse_time", "raw_answer"]
 
 JSON_TYPE: Final = "application/json"
+
+
+class Answer(web.Response):
+    """Bytes that are ready. On a connection that goes on they are sent in one step, where the library takes seven."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        body = self.body
+        goes_on = self.keep_alive is None and request.keep_alive and request.version == HttpVersion11
+        if not (goes_on and isinstance(body, bytes) and body) or request.method == hdrs.METH_HEAD or self.prepared:
+            return await super().prepare(request)
+        headers, writer = self.headers, request.writer
+        headers[hdrs.CONTENT_LENGTH] = str(len(body))
+        headers[hdrs.DATE] = rfc822_formatted_time()
+        await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        await writer.write_eof(body)
+        self._keep_alive = self._eof_sent = True  # what the library looks at afterwards
+        return writer
 
 
 def encode(value: object) -> bytes:
@@ -34,7 +53,7 @@ def json_answer(
     """An answer whose head is set in one go (the library's ``content_type`` argument parses twice)."""
     head: CIMultiDict[str] = CIMultiDict(headers or ())
     head["Content-Type"] = content_type
-    return web.Response(body=to_json(value, inf_nan_mode="null"), status=status, headers=head)
+    return Answer(body=to_json(value, inf_nan_mode="null"), status=status, headers=head)
 
 
 async def paced_answer(value: Mapping[str, object]) -> web.Response:
@@ -51,7 +70,7 @@ async def paced_answer(value: Mapping[str, object]) -> web.Response:
 
 def raw_answer(body: bytes, *, status: int = 200) -> web.Response:
     """An answer that was encoded before, in pieces."""
-    return web.Response(body=body, status=status, headers=CIMultiDict({"Content-Type": JSON_TYPE}))
+    return Answer(body=body, status=status, headers=CIMultiDict({"Content-Type": JSON_TYPE}))
 
 
 def parse_time(text: str) -> int:

@@ -10,6 +10,8 @@ from banditd.web.intake import Intake
 
 API = web.AppKey("api", Api)
 SERVICES = web.AppKey("services", Services)
+DIRECT = web.AppKey("direct", dict)
+"""(method, path) to who answers, without the application's router; empty where something stands around ours."""
 KEY_NAME = web.RequestKey("key_name", str)
 """Name of the API key that asked; not there without keys."""
 INTAKE = web.RequestKey("intake", Intake)

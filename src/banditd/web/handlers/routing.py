@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 from aiohttp import web
-from multidict import CIMultiDict
 
 from banditd.core.errors import BanditdError
 from banditd.core.pace import Pace
@@ -20,7 +19,7 @@ from banditd.web.answers import decision_answer
 from banditd.web.api import Api
 from banditd.web.body import read_body, read_items, read_with_items
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
-from banditd.web.json import JSON_TYPE, encode, raw_answer
+from banditd.web.json import JSON_TYPE, Answer, encode, raw_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.outlines import outline_of_messages
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
@@ -57,7 +56,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
     ]
     if decision.duplicate:
         headers += duplicate_header(duplicate=True).items()
-    return web.Response(body=encode(answer), headers=CIMultiDict(headers))
+    return Answer(body=encode(answer), headers=headers)
 
 
 async def create_batch(api: Api, request: web.Request) -> web.Response:
