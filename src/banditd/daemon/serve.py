@@ -129,7 +129,8 @@ async def serve(
         heap = Heap()
         heap.settle()  # before anybody waits
         tending = asyncio.create_task(heap.tend())
-        logger.info("server.started", extra={"url": url, "settings": settings.model_dump(mode="json")})
+        changed = settings.model_dump(mode="json", exclude_defaults=True)
+        logger.info("server.started", extra={"url": url, "changed_settings": changed})
         flush_logs()  # so that the line for people comes last
         started(url)
         reloader = Reloader(settings, read_again or (lambda: settings), opened[0].jobs)
