@@ -12,7 +12,7 @@ import click
 from banditd.cli.options import config_option, json_option, read_settings
 
 KEY_PREFIX = "bk_"
-SCOPES = ("route", "reward", "reward:own", "read", "chat", "admin")
+SCOPES = ("route", "reward", "reward:own", "read", "chat", "judge", "admin")
 
 
 @click.command("check-config")

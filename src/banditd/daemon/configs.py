@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.constraint import ArmConstraint
+from banditd.core.judging import SOURCE_PREFIX
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
 from banditd.deciding.constraints import Conditions, Constraint
@@ -12,12 +16,28 @@ from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
 from banditd.settings.constraints import ConstraintSettings, finder
+from banditd.settings.judges import JudgeSettings
 from banditd.settings.promise import PromiseSettings
 
 
 def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:
     """Every configured policy. Raises ConfigurationError for options that its kind does not know."""
-    return {name: policy_config(name, section) for name, section in settings.policies.items()}
+    return {
+        name: with_judges(policy_config(name, section), settings.judges)
+        for name, section in settings.policies.items()
+    }
+
+
+def with_judges(config: PolicyConfig, judges: Mapping[str, JudgeSettings]) -> PolicyConfig:
+    """The policy with its judges among the sources of its rewards, but for those that the operator has named."""
+    sources = {
+        SOURCE_PREFIX + name: SourceRule(noise_variance=judge.noise_variance)
+        for name, judge in judges.items()
+        if not judge.policies or config.name in judge.policies
+    }
+    if not sources:
+        return config
+    return replace(config, rewards=replace(config.rewards, sources={**sources, **config.rewards.sources}))
 
 
 def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:

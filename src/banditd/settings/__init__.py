@@ -24,6 +24,7 @@ from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
+from banditd.settings.judges import JudgeSettings, check_judges
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -50,7 +51,7 @@ ENVIRONMENT_PREFIX = "BANDITD_"
 OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
-Scope = Literal["route", "reward", "reward:own", "read", "chat", "admin"]
+Scope = Literal["route", "reward", "reward:own", "read", "chat", "judge", "admin"]
 ContextTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
 HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
 
@@ -61,7 +62,7 @@ class ApiKeySettings(Section):
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
     scopes: tuple[Scope, ...] = Field(
-        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, admin"
+        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, judge, admin"
     )
 
 
@@ -271,6 +272,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="endpoints that models stand behind, by name; arms name one"
     )
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="calls arms itself")
+    judges: dict[str, JudgeSettings] = Field(
+        default_factory=dict, description="who scores a share of the gateway's answers, by name; see docs/judges.md"
+    )
     policies: dict[str, PolicySettingsSection] = Field(
         default_factory=lambda: {"default": PolicySettingsSection()}, description="policies by name"
     )
@@ -292,6 +296,7 @@ class Settings(BaseSettings):
         check_safe(self)
         check_retention(self)
         check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
+        check_judges(self.judges, self.upstreams, self.gateway, {n: p.reward for n, p in self.policies.items()})
         return self
 
 
