@@ -85,8 +85,8 @@ class WriteTransactions:
     def _connect(self) -> Connection:
         connection = self._writing.connect()
         if dialect.is_sqlite(self._engine.url):
-            # What a statement of many rows would have to undo goes, by default, into a file that each commit makes and
-            # deletes; it is a few pages.
+            # What a statement of many rows may have to undo is a few pages. By default they go into a file that is
+            # made and deleted for each commit.
             connection.connection.cursor().execute("PRAGMA temp_store = MEMORY")
         return connection
 
