@@ -64,9 +64,7 @@ WRITTEN: Mapping[str, Sequence[str]] = {
         "degraded share, full information", "recovery ratio", "found after", "recovered after", "other alarms",
     ),
     "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
-    "new-bad-arm": ("final share",),
     "new-dear-arm": ("onboarding cost/budget", "final share"),
-    "arm-disappears": ("gone reward", "gone full information", "recovery ratio"),
     "covariate-shift": ("headroom", "headroom, last third", "alarms"),
 }  # fmt: skip
 

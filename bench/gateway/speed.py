@@ -102,9 +102,6 @@ def _chunk_rows(subjects: list[Subject], rounds: int) -> list[Row]:
         idle = asyncio.run(_idle_share(one))
         us = asyncio.run(_chunk_us(one, rounds, idle))
         bare_us = bare_us or us
-        note = (
-            "of streams that are open, one word every 50 ms each, so that a chunk is a read and a write of its own; "
-        )
         name, idle_ms = f"{one.name}: processor time per streamed chunk", f"{1e3 * idle:.0f}"
         rows.append(
             Row(
@@ -112,7 +109,7 @@ def _chunk_rows(subjects: list[Subject], rounds: int) -> list[Row]:
                 name=name,
                 value=us,
                 unit="us",
-                note=f"{note}{idle_ms} ms a second of idling left out",
+                note=f"one word every 50 ms; {idle_ms} ms a second of idling left out",
             )
         )
         if one.name == "banditd":

@@ -18,7 +18,8 @@ from bench.learning.standing import left_out_sheet, standing_sheet
 from bench.learning.summary import Results, Summary, best_fixed, summarise
 from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed_sheet, summary_sheet, write_sections
 
-_OF_CASES: Final = ("case by case", "one by one", "fixed arms")  # titles end so; on the terminal and in the JSON
+# Titles of what the terminal and the JSON alone have end so.
+_OF_CASES: Final = ("case by case", "one by one", "fixed arms", "other pools")
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
     "Headroom score: 0 is uniform play, 1 the best arm per task category known in advance. Means over cases, ± 95 % "

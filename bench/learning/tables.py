@@ -15,6 +15,7 @@ from bench.learning.summary import Estimate, Results, Summary, figure
 
 START: Final = "<!-- learning:start -->"
 END: Final = "<!-- learning:end -->"
+WIDE: Final = ("whole run against", "us to choose")  # beginnings of headings of columns that the document leaves out
 MOST_ARMS: Final = 6  # in the table of fixed arms
 
 
@@ -133,10 +134,15 @@ def as_rich(sheet: Sheet) -> Table:
 
 
 def as_markdown(sheet: Sheet) -> str:
+    """Without the columns that the terminal and the JSON alone have."""
+    kept = [number for number, heading in enumerate(sheet.headings) if not heading.startswith(WIDE)]
     lines = [f"### {sheet.title}", "", sheet.note, ""]
-    lines += ["| " + " | ".join(sheet.headings) + " |", "|---" + "|---:" * (len(sheet.headings) - 1) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in sheet.rows]
-    return "\n".join(lines)
+    lines += [_line(sheet.headings, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
+    return "\n".join([*lines, *(_line(row, kept) for row in sheet.rows)])
+
+
+def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
+    return "| " + " | ".join(cells[number] for number in kept) + " |"
 
 
 def write_sections(path: Path, sections: Sequence[str]) -> None:

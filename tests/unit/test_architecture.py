@@ -55,7 +55,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "upstreams": {"aiohttp"},
     "jobs": {"apscheduler"},
     "web": {"aiohttp", "multidict", "numpy", "prometheus_client", "pydantic", "pydantic_core"},
-    "settings": {"platformdirs", "pydantic", "pydantic_core", "pydantic_settings", "yaml"},
+    "settings": {"platformdirs", "pydantic", "pydantic_core", "pydantic_settings", "re2", "yaml"},
     "replay": {"numpy", "rich", "matplotlib"},
     "simulate": {"xllamacpp"},
     "setup": {"aiohttp", "yaml"},

@@ -85,12 +85,12 @@ def _table(model: Model, path: str | None, prefix: str) -> str:
 
 def _type(field: Field) -> str:
     limits = [
-        f"{sign} {getattr(rule, name):.12g}"
+        f"{sign}{getattr(rule, name):.12g}"
         for rule in field.metadata
         for name, sign in LIMITS
         if getattr(rule, name, None) is not None
     ]
-    return _cell(", ".join([_name(field.annotation), *limits]))
+    return _cell(" ".join([_name(field.annotation), *limits]))
 
 
 def _name(annotation: Any) -> str:
@@ -108,7 +108,7 @@ def _name(annotation: Any) -> str:
         return f"list of {_name(arguments[0])}"
     if origin in {dict, Mapping}:
         return f"mapping of {_name(arguments[1])}"
-    plain = {"str": "text", "bool": "true or false", "int": "whole number", "float": "number", "Path": "path"}
+    plain = {"str": "text", "bool": "boolean", "int": "integer", "float": "number", "Path": "path"}
     named = {"SecretStr": "text (secret)", "Any": "anything"}
     name = getattr(annotation, "__name__", str(annotation))
     return plain.get(name) or named.get(name) or "sections (below)"

@@ -1,9 +1,8 @@
 """The nouns of banditd, as values: nobody changes one that he was given. No behaviour beyond tiny properties, no I/O.
 
 Those that every query makes anew are not frozen, which would make them three times as dear.
-
-Times are integers in microseconds since the Unix epoch, UTC (``*_at_us``): they compare and store alike
-on every database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
+Times are integers in microseconds since the Unix epoch, UTC (``*_at_us``): they compare and store alike on every
+database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from banditd.core.constraint import ArmConstraint
 from banditd.core.money import Charge
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
@@ -207,9 +207,9 @@ class Query:
     profile : named set of objectives; the query's own come first. key_name : of the API key that asked. request_key :
     with it the query, sent again, is answered with the same decision. reference : as in ``Decision``. turn : of a
     conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
-    reads the outline of its system prompt and tools (``features/outline.py``). upstreams : only arms behind one of
-    these may answer; a name that stands for a text may not, for that reason. None: any arm. pinned : the query itself
-    names its arm, the only one of ``candidates``.
+    reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer; one with a
+    text may not, for that reason. None: any arm. pinned : ``candidates`` is the one arm that the query names itself.
+    constraints : those that hold for it.
     """
 
     policy: str = DEFAULT_POLICY
@@ -242,6 +242,7 @@ class Query:
     reference: str | None = None
     turn: Turn | None = None
     template: Callable[[], str | None] | None = None
+    constraints: tuple[ArmConstraint, ...] = ()
 
     @property
     def session_key(self) -> str | None:
@@ -261,8 +262,7 @@ class Blend:
 
     def over(self, own: FloatArray) -> FloatArray:
         """The vector to draw from: float64, shape (n_eligible,), sum 1 where both sum to 1."""
-        blended: FloatArray = self.share * own + (1.0 - self.share) * self.fixed
-        return blended
+        return np.asarray(self.share * own + (1.0 - self.share) * self.fixed)
 
     def own(self, blended: FloatArray) -> FloatArray:
         """The policy's own vector again, from the one that was drawn from."""

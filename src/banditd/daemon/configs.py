@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from banditd.bandit.policies.base import PolicySettings
+from banditd.core.constraint import ArmConstraint
+from banditd.core.judging import SOURCE_PREFIX
 from banditd.core.money import BudgetRule
 from banditd.core.types import Arm, Price
+from banditd.deciding.constraints import Conditions, Constraint
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
 from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
+from banditd.settings.constraints import ConstraintSettings, finder
+from banditd.settings.judges import JudgeSettings
 from banditd.settings.promise import PromiseSettings
 
 
 def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:
     """Every configured policy. Raises ConfigurationError for options that its kind does not know."""
-    return {name: policy_config(name, section) for name, section in settings.policies.items()}
+    return {
+        name: with_judges(policy_config(name, section), settings.judges)
+        for name, section in settings.policies.items()
+    }
+
+
+def with_judges(config: PolicyConfig, judges: Mapping[str, JudgeSettings]) -> PolicyConfig:
+    """The policy with its judges among the sources of its rewards, but for those that the operator has named."""
+    sources = {
+        SOURCE_PREFIX + name: SourceRule(noise_variance=judge.noise_variance)
+        for name, judge in judges.items()
+        if not judge.policies or config.name in judge.policies
+    }
+    if not sources:
+        return config
+    return replace(config, rewards=replace(config.rewards, sources={**sources, **config.rewards.sources}))
 
 
 def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
@@ -42,6 +65,20 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         context_tags=section.context_tags,
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(_arm(name, arm) for arm in section.arms),
+        constraints=tuple(constraint_of(one) for one in section.constraints),
+    )
+
+
+def constraint_of(constraint: ConstraintSettings) -> Constraint:
+    """A constraint as plain values, without the embeddings of its utterances."""
+    return Constraint(
+        arms=ArmConstraint(constraint.name, constraint.action, frozenset(constraint.arms)),
+        when=Conditions(
+            found=finder(constraint.patterns) if constraint.patterns else None,
+            tags=constraint.tags,
+            utterances=constraint.utterances,
+            similarity=constraint.similarity,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from banditd.daemon.runtimes import make_runtimes, name_templates
 from banditd.encoders.factory import open_encoder
 from banditd.obs.tracing import Tracing
 from banditd.ports import Encoder, LearningStore, Secrets
+from banditd.services.constraints import embedded
 from banditd.services.learning.context_values import ContextValues
 from banditd.services.learning.inheriting import InheritingStore
 from banditd.services.policy import PolicyRuntime
@@ -62,6 +63,8 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
         )
         stack.push_async_callback(encoder.close)
         runtimes = make_runtimes(settings, encoder)
+        for runtime in runtimes.values():
+            runtime.constraints = await embedded(runtime.constraints, encoder)
         url = database_url(settings)
         await migrate_async(url)
         storage = await stack.enter_async_context(

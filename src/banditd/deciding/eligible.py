@@ -1,7 +1,8 @@
 """Which arms may answer: masks come before the probabilities, never after. Pure.
 
-Hard exclusions (disabled, not a candidate, too dear, too slow, ...) always hold. Soft ones (an open breaker, a
-traffic cap) give way when they would leave nothing: serving something beats serving nobody.
+Hard exclusions (disabled, not a candidate, forbidden, too dear, too slow, ...) always hold. Soft ones (an open
+breaker, a traffic cap, an arm that others are preferred to) give way when they would leave nothing: serving something
+beats serving nobody.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def is_plain(query: Query) -> bool:
         and query.upstreams is None
         and query.max_cost_usd is None
         and query.max_latency_ms is None
+        and not query.constraints
     )
 
 
@@ -101,9 +103,18 @@ def _exclusions(
             + ". Relax the constraints, or add or enable an arm.",
             exclusions=hard,
         )
-    if all(arm in soft for arm in left):
-        return hard
-    return hard | {arm: soft[arm] for arm in left if arm in soft}
+    return hard | _soft_exclusions(left, query, soft)
+
+
+def _soft_exclusions(left: Sequence[str], query: Query, soft: Mapping[str, str]) -> dict[str, str]:
+    """Those of the arms that are left which the others make way for; the operator's preferences give way first."""
+    excluded = {} if all(arm in soft for arm in left) else {arm: soft[arm] for arm in left if arm in soft}
+    for constraint in query.constraints:
+        if constraint.action == "prefer":
+            others = {arm: constraint.reason for arm in left if arm not in excluded and constraint.excludes(arm)}
+            if len(excluded) + len(others) < len(left):
+                excluded |= others
+    return excluded
 
 
 def _reason(
@@ -126,6 +137,9 @@ def _reason(
         return "not_a_candidate"
     if arm.arm in query.excluded_arms:
         return "excluded_by_request"
+    for constraint in query.constraints:
+        if constraint.action != "prefer" and constraint.excludes(arm.arm):
+            return constraint.reason
     if not query.capabilities <= arm.capabilities:
         return "capability_missing"
     if arm.context_window_tokens is not None and input_tokens > arm.context_window_tokens:

@@ -13,6 +13,7 @@ from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
 from banditd.core.tier_table import TierTable
 from banditd.core.types import Arm, ArmUsage, FloatArray, Query
+from banditd.deciding.constraints import Constraint
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, build_view
@@ -84,6 +85,7 @@ class PolicyConfig:
     rewards: RewardRules = field(default_factory=RewardRules)
     tier_table: TierTable | None = None
     seed_arms: tuple[Arm, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
 
 class PolicyRuntime:
@@ -92,6 +94,7 @@ class PolicyRuntime:
     state : what ``view`` was made of, the learner's to change; reports read it. None before the learner has started.
     switches : as they stand, the configuration's with what was patched since.
     template_names : what prompt templates are called, where they are a context tag.
+    constraints : the configuration's, with the embeddings of their utterances once there is an encoder.
     """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
@@ -106,6 +109,7 @@ class PolicyRuntime:
         self.published_at_us = 0
         self.published: Callable[[], None] | None = None  # called with every snapshot
         self.template_names: TemplateNames | None = None
+        self.constraints = config.constraints
 
     @property
     def name(self) -> str:

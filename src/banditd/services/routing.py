@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
@@ -18,6 +19,7 @@ from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
+from banditd.services.constraints import holding
 from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
 from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.money.budgets import BudgetBook
@@ -138,6 +140,11 @@ class RoutingService:
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
         embedding, degraded = await self._embed(query)
+        if runtime.constraints:
+            found = await holding(runtime.constraints, query.text, query.tags, embedding)
+            for one in found:
+                self._metrics.count(self._metrics.constraints, query.policy, one.name)
+            query = replace(query, constraints=found)
         prepared = Prepared(
             runtime=runtime,
             query=query,

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -20,9 +19,11 @@ from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
 from banditd.settings.arms import ArmSettings, PriceSettings
 from banditd.settings.base import PublicUrl, Section
+from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
+from banditd.settings.judges import JudgeSettings, check_judges
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -33,6 +34,7 @@ from banditd.settings.money import (
 )
 from banditd.settings.promise import PromiseSettings, check_promise
 from banditd.settings.rewards import RewardSettings
+from banditd.settings.yaml_text import read_mapping
 
 __all__ = [
     "ArmSettings",
@@ -49,7 +51,7 @@ ENVIRONMENT_PREFIX = "BANDITD_"
 OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
-Scope = Literal["route", "reward", "reward:own", "read", "chat", "admin"]
+Scope = Literal["route", "reward", "reward:own", "read", "chat", "judge", "admin"]
 ContextTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
 HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
 
@@ -60,7 +62,7 @@ class ApiKeySettings(Section):
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
     scopes: tuple[Scope, ...] = Field(
-        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, admin"
+        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, judge, admin"
     )
 
 
@@ -211,6 +213,9 @@ class PolicySettingsSection(Section):
     context_tags: tuple[ContextTag, ...] = Field(
         (), max_length=4, description="tags whose values are features; prompt_template is found; see docs/learning.md"
     )
+    constraints: tuple[ConstraintSettings, ...] = Field(
+        (), max_length=64, description="arms that some queries must, must not or should have; see docs/constraints.md"
+    )
     breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
@@ -231,6 +236,7 @@ class PolicySettingsSection(Section):
         if twice:
             raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
         check_shares(self.arms)
+        check_constraints(self.constraints, self.arms)
         check_budgets(self.all_budgets(), self.arms)
         check_promise(
             self.promise, kind=self.kind, cost_weight=self.cost_weight, arms=self.arms, profiles=self.profiles
@@ -266,6 +272,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="endpoints that models stand behind, by name; arms name one"
     )
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="calls arms itself")
+    judges: dict[str, JudgeSettings] = Field(
+        default_factory=dict, description="who scores a share of the gateway's answers, by name; see docs/judges.md"
+    )
     policies: dict[str, PolicySettingsSection] = Field(
         default_factory=lambda: {"default": PolicySettingsSection()}, description="policies by name"
     )
@@ -287,6 +296,7 @@ class Settings(BaseSettings):
         check_safe(self)
         check_retention(self)
         check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
+        check_judges(self.judges, self.upstreams, self.gateway, {n: p.reward for n, p in self.policies.items()})
         return self
 
 
@@ -334,7 +344,7 @@ def load_settings(
     ConfigurationError : with every problem, its place and the mend.
     """
     check_environment(os.environ if environ is None else environ)
-    content = _read_yaml(path) if path is not None else {}
+    content = read_mapping(path) if path is not None else {}
     try:
         settings = Settings(**content)
         for dotted, value in (overrides or {}).items():
@@ -361,20 +371,6 @@ def check_environment(environ: Mapping[str, str]) -> None:
             near = nearest_names(name, known)
             hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(sections)}"
             raise ConfigurationError(f"unknown environment variable {name}{hint} (form: BANDITD_SECTION__FIELD)")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"the configuration file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"the configuration file {path} must be a mapping of sections")
-    return content
 
 
 def _override(settings: Settings, dotted: str, value: Any) -> Settings:

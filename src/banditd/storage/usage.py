@@ -159,9 +159,10 @@ class UsageLog:
         before = read_rows(connection, self._database.engine, [decision_id]).get(decision_id)
         if before is None:
             self._presume(connection, [decision_id], at_us, served=False)
-        elif before["estimated"]:
+        elif before["estimated"] or before["cost_usd"] is None:  # a report without money left the estimate standing
             [made] = read_decisions(connection, [decision_id]).values()
-            row = dict(before) | {"cost_usd": 0.0, "received_at_us": at_us}
+            others_usd = before["attempts_usd"] or 0.0
+            row = dict(before) | {"cost_usd": others_usd, "estimated": True, "received_at_us": at_us}
             increments, changes = self._sums.start(), dict[AccountKey, float]()
             count_row(increments, made, before, -1)
             count_row(increments, made, row, +1)

@@ -125,6 +125,24 @@ def test_check_config_prints_what_holds_and_hides_secrets(tmp_path: Path) -> Non
     assert "swordfish" not in result.output
     assert yaml.safe_load(result.output)["server"]["port"] == 9000
     assert json.loads(invoke("check-config", "-c", str(config), "--json").output)["server"]["port"] == 9000
+    assert json.loads(invoke("check-config", str(config), "--json").output)["server"]["port"] == 9000
+
+
+def test_check_config_tries_the_examples_of_constraints(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    example = {"input": "the password is hunter2", "holds": True}
+    constraint = {"name": "secrets", "action": "force", "arms": ["own"], "patterns": ["(?i)password"]}
+
+    def checked(*examples: dict[str, object]) -> Any:
+        arms = [{"arm": "own"}, {"arm": "rented"}]
+        policy = {"arms": arms, "constraints": [{**constraint, "examples": examples}]}
+        config.write_text(json.dumps({"policies": {"default": policy}}), encoding="utf-8")
+        return invoke("check-config", "-c", str(config))
+
+    assert checked(example, {"input": "a word", "holds": False}).exit_code == 0
+    wrong = checked(example, {"input": "a word", "holds": True}).exception
+    assert isinstance(wrong, ConfigurationError)
+    assert "secrets does not hold for 'a word'" in str(wrong)
 
 
 @pytest.mark.parametrize(

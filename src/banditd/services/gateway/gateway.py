@@ -21,6 +21,7 @@ from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.gateway.heard import HeardExchange, Listener
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Gateway:
     ) -> None:
         self.upstreams = upstreams
         self.rules = rules
+        self.listener: Listener | None = None  # who wants to hear answers: set before the first one
         self._route = route
         self._report = report
         self._runtimes = runtimes
@@ -69,7 +71,8 @@ class Gateway:
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
-        exchange = Exchange(self, call)
+        heard = self.listener
+        exchange = Exchange(self, call) if heard is None else HeardExchange(self, call, heard)
         self._exchanges.add(exchange)
         return exchange
 

@@ -1,0 +1,58 @@
+"""Which constraints of the operator hold for a query: what he knows before anything is learned. Pure.
+
+A constraint holds where all of its conditions do. What it then says of the arms
+(``core/constraint.py``) masks them before the probabilities are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from banditd.core.constraint import ArmConstraint
+from banditd.core.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conditions:
+    """When a constraint holds. An empty condition holds always; one of the text or its embedding never without that.
+
+    found : whether there is in a text what is looked for. tags : values that the query's tags must have. utterances :
+    texts that the query must resemble, one of them. similarity : the least cosine between them, in [-1, 1].
+    embeddings : of the utterances, unit-norm float64 (n_utterances, d); see ``Constraint.embedded``.
+    """
+
+    found: Callable[[str], bool] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    utterances: tuple[str, ...] = ()
+    similarity: float = 1.0
+    embeddings: FloatArray | None = None
+
+    def hold(self, text: str | None, tags: Mapping[str, str], embedding: FloatArray | None) -> bool:
+        """Whether all of them hold for a query. embedding : of its text, float64 (d,), or None."""
+        if any(tags.get(tag) != value for tag, value in self.tags.items()):
+            return False
+        if self.found is not None and (text is None or not self.found(text)):
+            return False
+        return not self.utterances or self._resembles(embedding)
+
+    def _resembles(self, embedding: FloatArray | None) -> bool:
+        known = self.embeddings
+        if embedding is None or known is None or known.shape[1] != embedding.shape[0]:
+            return False
+        cosines = known @ embedding / max(float(np.linalg.norm(embedding)), 1e-12)
+        return bool(cosines.max() >= self.similarity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Constraint:
+    """What is said of the arms, and when."""
+
+    arms: ArmConstraint
+    when: Conditions
+
+    def embedded(self, embeddings: FloatArray) -> Constraint:
+        """The same with the embeddings of its utterances, float64 (n_utterances, d)."""
+        return replace(self, when=replace(self.when, embeddings=np.ascontiguousarray(embeddings)))

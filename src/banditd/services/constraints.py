@@ -1,0 +1,53 @@
+"""The operator's constraints: embedded at the start, found for a query, tried on their examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from banditd.core.constraint import ArmConstraint
+from banditd.core.pace import Pace
+from banditd.core.types import FloatArray
+from banditd.deciding.constraints import Constraint
+from banditd.ports import Encoder
+
+
+class Example(NamedTuple):
+    """A query for which a constraint must hold, or must not."""
+
+    text: str
+    tags: Mapping[str, str]
+    holds: bool
+
+
+async def embedded(constraints: Iterable[Constraint], encoder: Encoder) -> tuple[Constraint, ...]:
+    """The constraints with the embeddings of their utterances. Raises EncoderUnavailableError."""
+    made = []
+    for one in constraints:
+        texts = one.when.utterances
+        vectors = [await encoder.encode(text) for text in texts]
+        made.append(one.embedded(np.array(vectors)) if vectors else one)
+    return tuple(made)
+
+
+async def holding(
+    constraints: Sequence[Constraint], text: str | None, tags: Mapping[str, str], embedding: FloatArray | None
+) -> tuple[ArmConstraint, ...]:
+    """What the constraints that hold for a query say, in their order. embedding : of its text, (d,), or None."""
+    found, pace = [], Pace()
+    for one in constraints:
+        if one.when.hold(text, tags, embedding):
+            found.append(one.arms)
+        await pace.step()  # a text may have a million characters
+    return tuple(found)
+
+
+async def wrong_examples(constraint: Constraint, examples: Iterable[Example], encoder: Encoder) -> list[Example]:
+    """Those for which the constraint does not do as they say. constraint : embedded."""
+    return [
+        one
+        for one in examples
+        if constraint.when.hold(one.text, one.tags, await encoder.encode(one.text)) != one.holds
+    ]

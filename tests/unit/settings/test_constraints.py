@@ -1,0 +1,41 @@
+"""Constraints in the configuration: what is refused, and that a pattern reads any text."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from banditd.settings import PolicySettingsSection
+from banditd.settings.constraints import finder
+
+ARMS = [{"arm": "small"}, {"arm": "large"}]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "why"),
+    [
+        ({"arms": ["large"]}, "no condition"),
+        ({"arms": ["large"], "patterns": ["(?=x)"]}, "no regular expression"),
+        ({"arms": ["large"], "patterns": ["x)|(?:y"]}, "no regular expression"),
+        ({"arms": ["lagre"], "tags": {"team": "legal"}}, "lagre, which arms does not have"),
+        ({"arms": [], "tags": {"team": "legal"}}, "at least 1"),
+    ],
+)
+def test_what_would_constrain_nothing_is_refused(constraint: dict[str, object], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        PolicySettingsSection.model_validate(
+            {"arms": ARMS, "constraints": [{"name": "one", "action": "force", **constraint}]}
+        )
+
+
+def test_two_constraints_have_two_names() -> None:
+    one = {"name": "one", "action": "force", "arms": ["large"], "tags": {"team": "legal"}}
+    with pytest.raises(ValidationError, match="named twice: one"):
+        PolicySettingsSection.model_validate({"arms": ARMS, "constraints": [one, one]})
+
+
+def test_a_pattern_is_found_wherever_it_stands_whatever_else_does() -> None:
+    found = finder([r"(?i)password\s*[:=]", r"(?P<digits>\d{3})-\d{2}", r"(?P<digits>Ü+)"])
+    texts = ["my PASSWORD : x", "a\ud83d 123-45", "\0ÜÜ", "x" * 100_000 + "password="]
+    assert [found(text) for text in texts] == [True] * len(texts)
+    assert not any(found(text) for text in ("", "passwords", "12-345", "ü"))
