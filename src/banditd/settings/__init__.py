@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
-from banditd.settings.arms import ArmSettings, PriceSettings
+from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
@@ -231,10 +231,7 @@ class PolicySettingsSection(Section):
             )
         if len(set(self.context_tags)) != len(self.context_tags):
             raise ValueError("context_tags names a tag twice")
-        names = [arm.arm for arm in self.arms]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+        check_arms(self.arms)
         check_shares(self.arms)
         check_constraints(self.constraints, self.arms)
         check_budgets(self.all_budgets(), self.arms)
