@@ -102,6 +102,9 @@ class Routing(Protocol):
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         """One result per query, in order; a failure of one leaves the others alone."""
 
+    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
+        """What the decision's arm is made of, with the models to call; None of a model."""
+
 
 class Rewards(Protocol):
     async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
-from banditd.settings.arms import ArmSettings, PriceSettings
+from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
@@ -35,6 +34,7 @@ from banditd.settings.money import (
 )
 from banditd.settings.promise import PromiseSettings, check_promise
 from banditd.settings.rewards import RewardSettings
+from banditd.settings.yaml_text import read_mapping
 
 __all__ = [
     "ArmSettings",
@@ -231,10 +231,7 @@ class PolicySettingsSection(Section):
             )
         if len(set(self.context_tags)) != len(self.context_tags):
             raise ValueError("context_tags names a tag twice")
-        names = [arm.arm for arm in self.arms]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+        check_arms(self.arms)
         check_shares(self.arms)
         check_constraints(self.constraints, self.arms)
         check_budgets(self.all_budgets(), self.arms)
@@ -344,7 +341,7 @@ def load_settings(
     ConfigurationError : with every problem, its place and the mend.
     """
     check_environment(os.environ if environ is None else environ)
-    content = _read_yaml(path) if path is not None else {}
+    content = read_mapping(path) if path is not None else {}
     try:
         settings = Settings(**content)
         for dotted, value in (overrides or {}).items():
@@ -371,20 +368,6 @@ def check_environment(environ: Mapping[str, str]) -> None:
             near = nearest_names(name, known)
             hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(sections)}"
             raise ConfigurationError(f"unknown environment variable {name}{hint} (form: BANDITD_SECTION__FIELD)")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"the configuration file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"the configuration file {path} must be a mapping of sections")
-    return content
 
 
 def _override(settings: Settings, dotted: str, value: Any) -> Settings:

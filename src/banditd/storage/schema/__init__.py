@@ -16,6 +16,7 @@ from banditd.storage.schema.arms import (
     policy,
     policy_switch,
     secret,
+    settling,
 )
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.judging import (
@@ -116,6 +117,7 @@ __all__ = [
     "secret",
     "segment",
     "session",
+    "settling",
     "snapshot",
     "sum_entry",
     "tag_cluster",
