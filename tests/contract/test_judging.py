@@ -94,6 +94,9 @@ async def test_a_claim_that_ran_out_is_anybodys_and_a_verdict_exists_once(storag
 async def test_the_queue_is_bounded_and_says_what_found_no_room(storage, make):
     await sampled(storage, make, 30, most={"quality": 10})
     assert await storage.judging.waiting() == {"quality": 10}
+    # A replica that starts, or that has other judges, deletes none of them before their time.
+    for limits in ({}, {"other": 1}, {"quality": 1}):
+        assert await storage.judging.drop(make.now_us + MINUTE_US, limits) == 0
     account = (await storage.judging.accounts())["quality"]
     assert account.dropped >= 20
     assert account.sampled == account.dropped + 10

@@ -173,7 +173,7 @@ class SqlJudgingStore:
             and_(c.judge == judge, c.attempts >= attempts, c.due_at_us <= now_us)
             for judge, attempts in limits.items()
         ]
-        over = or_(c.expires_at_us <= now_us, c.judge.not_in(list(limits)), *tried)
+        over = or_(c.expires_at_us <= now_us, *tried)
         found = select(c.task_id).where(over).limit(_CHUNK)
         if not await self._database.read(lambda connection: connection.execute(found).first()):
             return 0
