@@ -57,6 +57,7 @@ async def test_one_decision_is_charged_its_calls_and_teaches_the_recipe(
             "else": {"arm": "c", "upstream_model": "c"},
             "answers": "auto",
         }
+        assert [prior.like for prior in daemon.runtimes["default"].priors()] == [None, None, None, "c"]
         settled = await reported(daemon, decision.decision_id, ("a", None), ("b", None), latency_ms=70.0)
         assert settled.cost_usd == pytest.approx(3.0)
         again = await reported(daemon, decision.decision_id, ("a", None), ("b", None), latency_ms=70.0)
@@ -98,6 +99,15 @@ async def test_what_members_did_moves_the_price_and_survives_a_restart(
     async with open_daemon(**ONLY) as daemon:
         decision = await daemon.services.routing.route(Query(text="x"))
         assert decision.predicted_cost_usd == pytest.approx(3.0 + (2.0 + 3.0) / (4.0 + 4.0) * 40.0)
+
+
+async def test_models_learn_what_they_take_from_the_calls_of_recipes(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(**ONLY) as daemon:
+        decision = await daemon.services.routing.route(Query(text="x"))
+        await reported(daemon, decision.decision_id, ("a", None), ("b", "timeout"), ("c", None))
+        found = await daemon.storage.recent.usage("default", decision.schema_hash, 10, 10)
+        took = sorted((one.arm, one.output_tokens) for one in found)
+        assert took == [("a", 5), ("c", 5), ("duo", 5)]  # the recipe's own is that of the answer that counts
 
 
 async def test_a_correction_takes_back_what_the_first_report_told_of_the_members(

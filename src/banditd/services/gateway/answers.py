@@ -15,7 +15,11 @@ COMPARED: frozenset[Surface] = frozenset({"chat", "messages", "responses"})
 
 def answer_in(surface: Surface, body: bytes) -> ModelAnswer:
     """What a whole answer says."""
-    stated = _object(body)
+    return answer_of(surface, _object(body))
+
+
+def answer_of(surface: Surface, stated: Mapping[str, Any]) -> ModelAnswer:
+    """The same of its parsed JSON."""
     if surface == "messages":
         return _of_blocks(stated.get("content"))
     if surface == "responses":
