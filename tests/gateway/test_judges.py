@@ -171,6 +171,45 @@ async def test_what_is_no_verdict_is_tried_again_a_bounded_number_of_times(
         assert account.cost.cost_usd == pytest.approx(7 * 0.2)  # the 503 has cost nothing
 
 
+async def test_a_judge_that_has_spent_its_money_makes_no_call(serve: Serve, judge: Judge) -> None:
+    """Two answers at once may go beyond it; none is called for after that."""
+    section = judge.section(usd_per_day=0.3, concurrency=1)
+    async with serve("ok", judges=section, upstreams=judge.upstreams) as served, client_of(served) as session:
+        for _ in range(4):
+            await ask(session)
+
+        async def waits() -> bool:
+            account = (await served.daemon.storage.judging.accounts()).get("quality")
+            return account is not None and (account.sampled, account.judged) == (4, 2)
+
+        await until(waits)
+        await served.daemon.storage.judging.drop(0, {})
+        assert len(judge.calls) == 2
+        assert await served.daemon.storage.judging.waiting() == {"quality": 2}
+
+
+async def test_a_recipes_answer_is_judged_as_the_recipes(serve: Serve, judge: Judge) -> None:
+    duo = {"arm": "duo", "recipe": {"kind": "agree", "members": ["ok@a", "ok@b"], "else": "ok@c"}}
+    policy = {"kind": "fixed", "options": {"arm": "duo"}, "exploration_floor": 0.0}
+    async with (
+        serve(
+            "ok@a", "ok@b", "ok@c", duo, policy=policy, judges=judge.section(), upstreams=judge.upstreams
+        ) as served,
+        client_of(served) as session,
+    ):
+        for stream in (False, True):
+            decision_id, _ = await ask(session, stream=stream)
+
+            async def counted(one: str = decision_id) -> bool:
+                return bool(await rewards_of(served, one))
+
+            await until(counted)
+        query = select(judgement.c.arm)
+        rows = await served.daemon.storage.database.read(lambda connection: connection.execute(query).scalars().all())
+        assert rows == ["duo", "duo"]
+        assert TEXT in judge.calls[-1]["messages"][1]["content"]
+
+
 async def test_what_nobody_judges_is_not_kept(serve: Serve, judge: Judge) -> None:
     """Another policy's answers, those that the coin leaves out, broken ones, and all where there is no judge."""
     others = {"other": {"kind": "fixed", "options": {"arm": "a"}, "arms": [{"arm": "a", "upstream": "up"}]}}

@@ -60,6 +60,7 @@ RULES = {
     "context_value": "15 a context tag",
     "delay_count": "one a policy and bin",
     "row_count": "one a table and writer",
+    "settling": "one a policy and stage of its recipes",
     # Bounded by tags and values with places: 16 tags of a policy, 100 values of a tag.
     "tag_value": "one a value that has a place",
     "tag_rollup": "arms, places and buckets, which the job rollup makes coarser and deletes after 400 days",

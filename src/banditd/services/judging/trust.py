@@ -66,6 +66,7 @@ class TrustGate:
         self._judges = tuple(judges)
         self._store = store
         self._clock = clock
+        self._tested: dict[str, int] = {}  # by judge, a hash of the labelled verdicts that nothing spoke against
 
     async def look(self) -> None:
         """Refuse what is to be refused now."""
@@ -74,15 +75,20 @@ class TrustGate:
             if (judge.name, judge.version) not in refused:
                 await self._look(judge)
 
-    async def standing(self, judge: JudgeRule, newest: int = VERDICTS_USED) -> Standing:
-        """What is known of a judge now. newest : verdicts that are read beside the labelled ones."""
-        verdicts = await self._store.verdicts(judge.name, judge.version, judge.people, newest)
+    async def standing(self, judge: JudgeRule) -> Standing:
+        """What is known of a judge now."""
+        verdicts = await self._store.verdicts(judge.name, judge.version, judge.people, VERDICTS_USED)
         return await asyncio.to_thread(standing_of, verdicts)
 
     async def _look(self, judge: JudgeRule) -> None:
-        standing = await self.standing(judge, 0)
+        labelled = await self._store.verdicts(judge.name, judge.version, judge.people, 0)
+        key = hash((judge.version, tuple((one.decision_id, one.score, one.label) for one in labelled)))
+        if self._tested.get(judge.name) == key:
+            return
+        standing = await asyncio.to_thread(standing_of, labelled)
         reason = refusal_reason(standing)
         if reason is None:
+            self._tested[judge.name] = key
             return
         refusal = Refusal(judge=judge.name, version=judge.version, reason=reason, at_us=self._clock.now_us())
         if await self._store.refuse(refusal):
