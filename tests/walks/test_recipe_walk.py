@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 from tests.walks.conftest import OpenDaemon, leads, make_settings
+from tests.walks.test_repair import refolded
 
 from banditd.core.attempts import Attempt
 from banditd.core.errors import BanditdError, ConfigurationError, ConflictError, InvalidInputError
@@ -99,6 +100,26 @@ async def test_what_members_did_moves_the_price_and_survives_a_restart(
     async with open_daemon(**ONLY) as daemon:
         decision = await daemon.services.routing.route(Query(text="x"))
         assert decision.predicted_cost_usd == pytest.approx(3.0 + (2.0 + 3.0) / (4.0 + 4.0) * 40.0)
+
+
+async def test_a_refold_of_the_log_and_the_calls_in_it_give_what_was_learned(
+    open_daemon: OpenDaemon, database_url: str
+) -> None:
+    async with open_daemon(arms=ONLY["arms"], exploration_floor=0.5) as daemon:
+        await leads(daemon)
+        agreed: list[tuple[str, str | None]] = [("a", None), ("b", None)]
+        open_ = played = 0
+        for number in range(12):
+            decision = await daemon.services.routing.route(Query(text=f"query {number}"))
+            if decision.arm == "duo":
+                await reported(daemon, decision.decision_id, *agreed, *[("c", None)][: number % 2])
+                played, open_ = played + 1, open_ + number % 2
+            reward = RewardInput(decision_id=decision.decision_id, value=number % 3 / 2, body_hash=str(number))
+            await daemon.services.rewards.submit([reward])
+        await daemon.learner.drained()
+        assert await daemon.storage.arms.settled("default") == {("agree", ("a", "b")): (played, open_)}
+        assert played > 0
+    assert (await refolded(database_url)).agrees
 
 
 async def test_models_learn_what_they_take_from_the_calls_of_recipes(open_daemon: OpenDaemon) -> None:

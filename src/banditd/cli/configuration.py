@@ -72,12 +72,15 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
         if advice is not None:
             click.echo(f"banditd: policies.{name}.promise.{advice}", err=True)
     if as_json:
-        click.echo(settings.model_dump_json(indent=2))
+        click.echo(settings.model_dump_json(indent=2, by_alias=True))
         return
     import yaml
 
     click.echo("# The configuration is valid. This holds:")
-    click.echo(yaml.safe_dump(json.loads(settings.model_dump_json()), sort_keys=False, allow_unicode=True), nl=False)
+    click.echo(
+        yaml.safe_dump(json.loads(settings.model_dump_json(by_alias=True)), sort_keys=False, allow_unicode=True),
+        nl=False,
+    )
 
 
 @click.group()

@@ -295,3 +295,14 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_the_replay(
     assert result.exit_code != 0
     assert "banditd[tools]" in f"{result.output}{result.exception}"
     assert not played
+
+
+def test_policies_that_are_shown_can_be_read_again(tmp_path: Path) -> None:
+    recipe = {"kind": "agree", "members": ["a", "b"], "else": "c"}
+    arms = [{"arm": "a"}, {"arm": "b"}, {"arm": "c"}, {"arm": "duo", "recipe": recipe}]
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(yaml.safe_dump({"policies": {"default": {"arms": arms}}}))
+    shown = yaml.safe_load(invoke("check-config", str(first)).output)["policies"]
+    second.write_text(yaml.safe_dump({"policies": shown}))
+    assert yaml.safe_load(invoke("check-config", str(second)).output)["policies"] == shown
+    assert shown["default"]["arms"][3]["recipe"]["else"] == "c"
