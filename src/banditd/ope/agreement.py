@@ -1,8 +1,8 @@
 """Whether people contradict a judge: it scores what they call bad higher than what they call good. Pure.
 
 Each answer that people call good is compared with one that they call bad. While the judge scores the good ones at
-least as high, a stake times (1 - bet x difference) does not grow in the mean: it reaches ``1 / ALPHA`` with a chance of
-``ALPHA`` at most, however often one looks. A judge that knows nothing is not contradicted: it is only noise.
+least as high, a stake times (1 - bet x difference) does not grow in the mean. So it reaches ``1 / ALPHA`` with a
+chance of ``ALPHA`` at most, however often one looks. A judge that knows nothing is not contradicted: it is noise.
 """
 
 from __future__ import annotations
