@@ -6,10 +6,14 @@ import hashlib
 import json
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from banditd.cli.options import config_option, json_option, read_settings
+
+if TYPE_CHECKING:
+    from banditd.settings import Settings
 
 KEY_PREFIX = "bk_"
 SCOPES = ("route", "reward", "reward:own", "read", "chat", "judge", "admin")
@@ -74,7 +78,6 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
     if as_json:
         click.echo(settings.model_dump_json(indent=2, by_alias=True))
         return
-    import yaml
 
     click.echo("# The configuration is valid. This holds:")
     click.echo(
@@ -116,3 +119,11 @@ def create_key(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"The key, shown this once (clients send 'Authorization: Bearer <key>'):\n\n  {key}\n")
     click.echo("Add this under server.api_keys in the configuration and restart the daemon:\n")
     click.echo(f"  - name: {json.dumps(name)}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(scopes)}]")
+
+
+def _as_yaml(settings: Settings) -> str:
+    """As it is written in a file, secrets left out."""
+    import yaml
+
+    shown = json.loads(settings.model_dump_json(by_alias=True))
+    return str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
