@@ -137,7 +137,7 @@ $(DEV_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
 	$(PIP) --editable '.[sentence-transformers,postgres,tools,otel,dev]'
-	@touch $(RUN_OK) $(TOOLS_OK) $@
+	@touch $(RUN_OK) $(TOOLS_OK) $(SITE_OK) $@
 
 $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python
 	@echo "installing banditd and the published routers into $(BENCH_VENV) (once) ..."

@@ -196,6 +196,16 @@ def test_a_stream_that_is_left_early_tells_what_came(turn: Turn) -> None:
     assert reported(turn)["input_tokens"] == 9
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"type": ["x"]}, {"type": {}, "usage": 3}, "[" * 100_000, {"usage": {"prompt_tokens": True}}, {"choices": 7}],
+    ids=["list", "mapping", "deep", "boolean", "number"],
+)
+def test_a_piece_like_none_that_is_known_is_passed_on_and_hurts_nothing(turn: Turn, odd: Any) -> None:
+    assert list(turn.observe(Library([odd, *CHAT_STREAM]))) == [odd, *CHAT_STREAM]
+    assert TOKENS.items() <= reported(turn).items()
+
+
 def test_a_stream_that_breaks_is_the_models_failure(turn: Turn) -> None:
     stream = turn.observe(Library(CHAT_STREAM[:2], ConnectionError("gone")))
     with pytest.raises(ConnectionError) as raised:

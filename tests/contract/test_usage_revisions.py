@@ -81,6 +81,21 @@ async def test_a_correction_settles_the_difference_everywhere(storage, make):
     assert (await storage.rewards.report_usage(tokens, price)).cost_usd == 0.0001
 
 
+@pytest.mark.parametrize("failed", [(), (Attempt(arm="dear", error="overload", cost_usd=0.25),)])
+async def test_what_is_abandoned_gives_back_the_estimate_that_a_report_left_standing(storage, make, failed):
+    """A latency alone says nothing of money; what a failed call before it cost was told, and stays."""
+    for name in ("cheap", "dear"):
+        await storage.arms.add(make.arm(name))
+    decision_id = await decided(storage, make)
+    attempts = (*failed, Attempt(arm="cheap", latency_ms=80.0)) if failed else ()
+    early = UsageReport(decision_id=decision_id, latency_ms=80.0, attempts=attempts)
+    assert (await storage.rewards.report_usage(early, price)).cost_usd is None
+    assert await charged(storage) == pytest.approx(0.001 + (0.25 if failed else 0.0))
+    assert await storage.rewards.abandon(decision_id, make.now_us) == (True, False)
+    assert await charged(storage) == pytest.approx(0.25 if failed else 0.0, abs=1e-12)
+    assert (await spend(storage))["cheap"][0] == pytest.approx(0.0, abs=1e-12)
+
+
 @pytest.mark.parametrize("later", [{}, {"latency_ms": 20.0}, {"input_tokens": 3000}, {"cost_usd": 0.5}])
 async def test_a_failed_call_costs_nothing_unless_its_figures_are_told(storage, make, later):
     await storage.arms.add(make.arm("cheap"))

@@ -47,7 +47,7 @@ def test_the_reference_names_every_setting_once_in_its_section() -> None:
     known = list(sections(Settings))
     assert list(parts) == [title for title, _, _ in known]
     for title, model, _ in known:
-        for name in model.model_fields:
+        for name in (field.alias or name for name, field in model.model_fields.items()):
             below = any(other.startswith(f"{title}.{name}") for other in parts)
             assert parts[title].count(f"| `{name}` |") == 1 or below, f"{title}.{name}"
     assert {"server.api_keys[]", "policies.NAME.reward.sources.NAME", "policies.NAME.arms[].price"} <= set(parts)

@@ -71,6 +71,15 @@ def test_named_make_targets_exist(path: Path) -> None:
     assert set(_TARGET.findall(path.read_text(encoding="utf-8"))) <= known
 
 
+def test_every_curl_that_is_shown_names_the_type_of_its_body() -> None:
+    """curl declares a form unless it is asked otherwise, and a form is refused."""
+    calls = re.compile(r"\bcurl (?:[^`\n]|\n(?=[^`\n])|(?<=\\)\n)*")
+    shown = [(path.name, call) for path in DOCUMENTS for call in calls.findall(path.read_text(encoding="utf-8"))]
+    with_body = [(name, call) for name, call in shown if re.search(r" (-d|--data)\b|--json", call)]
+    assert with_body
+    assert [one for one in with_body if "application/json" not in one[1] and "--json" not in one[1]] == []
+
+
 def test_the_newest_changelog_entry_is_this_version() -> None:
     versions = re.findall(r"^## \[(\d[^]]*)]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert versions[0] == __version__

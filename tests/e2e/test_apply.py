@@ -65,7 +65,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_every_field_of_the_configuration_is_tried_here_and_compared() -> None:
-    assert set(OTHER) == set(ArmSettings.model_fields) - {"arm"} == set(ARM_FIELDS)
+    """What an arm is made of cannot be changed: a recipe is added and deleted below."""
+    assert {*OTHER, "recipe"} == set(ArmSettings.model_fields) - {"arm"} == set(ARM_FIELDS)
 
 
 def test_a_price_that_changed_in_the_file_is_warned_of_once_with_the_command(start: Start, file: Path) -> None:
@@ -94,6 +95,7 @@ def test_differences_are_shown_applied_and_gone(start: Start, file: Path) -> Non
     config = copy.deepcopy(CONFIG)
     config["policies"]["default"]["arms"] = [
         {"arm": "small", **OTHER}, {"arm": "new+one/x", "quality_prior": 0.4, "capabilities": ["vision"]},
+        {"arm": "duo", "recipe": {"kind": "fallback", "members": ["small", "new+one/x"]}},
     ]  # fmt: skip
     file.write_text(yaml.safe_dump(config))
     shown = run("apply", str(file), url=daemon.url, code=EXIT_DIFFERENT)
@@ -101,7 +103,7 @@ def test_differences_are_shown_applied_and_gone(start: Start, file: Path) -> Non
     assert "only in the daemon" in shown
     looked = json.loads(run("apply", str(file), "--json", url=daemon.url, code=EXIT_DIFFERENT))
     assert {(one["arm"], one["action"]) for one in looked["differences"]} == {
-        ("small", "change"), ("new+one/x", "add"), ("vendor/large", "delete"),
+        ("small", "change"), ("new+one/x", "add"), ("duo", "add"), ("vendor/large", "delete"),
     }  # fmt: skip
     (changed,) = [one for one in looked["differences"] if one["action"] == "change"]
     assert {name.split(".")[0] for name in changed["fields"]} == set(OTHER)
@@ -112,12 +114,13 @@ def test_differences_are_shown_applied_and_gone(start: Start, file: Path) -> Non
     done = json.loads(run("apply", str(file), "--yes", "--json", url=daemon.url, code=EXIT_DIFFERENT))
     assert done["remaining"] == 1
     running = {arm["arm"]: arm for arm in as_json("arms", url=daemon.url)["arms"]}
-    assert set(running) == {"small", "new+one/x", "vendor/large"}
+    assert set(running) == {"small", "new+one/x", "vendor/large", "duo"}
+    assert running["duo"]["recipe"]["members"] == ["small", "new+one/x"]
     assert running["small"]["price"] == OTHER["price"]
     assert running["new+one/x"]["quality_prior"] == 0.4
     run("apply", str(file), "--yes", "--delete", url=daemon.url)
     assert "no differences" in run("apply", str(file), url=daemon.url)
-    assert {arm["arm"] for arm in as_json("arms", url=daemon.url)["arms"]} == {"small", "new+one/x"}
+    assert {arm["arm"] for arm in as_json("arms", url=daemon.url)["arms"]} == {"small", "new+one/x", "duo"}
     # And back: what the file leaves out is the default again.
     file.write_text(yaml.safe_dump(CONFIG))
     assert as_json("apply", str(file), "--yes", "--delete", url=daemon.url)["remaining"] == 0

@@ -24,10 +24,9 @@ WANTED_PARAMETERS = 8
 # Files and constructors above what is wanted. They may only shrink: lower a number when you can, add none.
 LONG_FILES = {
     "bandit/state.py": 399,
-    "services/learning/learner.py": 389,
-    "settings/__init__.py": 398,
+    "services/learning/learner.py": 386,
+    "settings/__init__.py": 396,
     "storage/archive/moves.py": 376,
-    "storage/arms.py": 369,
     "storage/dialect.py": 398,
 }
 LONG_CONSTRUCTORS: dict[str, int] = {}

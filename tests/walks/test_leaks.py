@@ -35,6 +35,8 @@ RULES = {
     "session": "retention deletes it with the decisions of its age",
     "sum_entry": "the job sums adds it up and deletes it",
     "tag_entry": "the job sums adds it up and deletes it",
+    "judge_task": "judges.*.max_waiting; judging deletes it, keep_s or retention at the latest",
+    "judgement": WITH_ITS_DECISION,
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
     "policy_switch": "one a policy whose switches somebody has turned",
@@ -45,6 +47,8 @@ RULES = {
     "secret": "one a database",
     "budget_state": "one an account of all decisions",
     "budget_correction": "one a correction by an operator",
+    "judge_refusal": "one a judge and version",
+    "judge_account": "one a judge, policy and hour",
     "budget_account": "the job rollup deletes windows of more than 400 days",
     # Bounded by arms, clusters, time and the rules of the learner.
     "segment": "arms and epochs, which the learner merges",
@@ -56,6 +60,7 @@ RULES = {
     "context_value": "15 a context tag",
     "delay_count": "one a policy and bin",
     "row_count": "one a table and writer",
+    "settling": "one a policy and stage of its recipes",
     # Bounded by tags and values with places: 16 tags of a policy, 100 values of a tag.
     "tag_value": "one a value that has a place",
     "tag_rollup": "arms, places and buckets, which the job rollup makes coarser and deletes after 400 days",

@@ -101,6 +101,9 @@ class MemoryRouting:
             raise NoEligibleArmError("no arm is eligible", exclusions={"gone": "disabled"})
         return decision_of(query)
 
+    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
+        return None
+
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         results: list[Decision | BanditdError] = []
         for query in queries:

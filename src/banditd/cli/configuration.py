@@ -12,19 +12,20 @@ import click
 from banditd.cli.options import config_option, json_option, read_settings
 
 KEY_PREFIX = "bk_"
-SCOPES = ("route", "reward", "reward:own", "read", "chat", "admin")
+SCOPES = ("route", "reward", "reward:own", "read", "chat", "judge", "admin")
 
 
 @click.command("check-config")
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @config_option
 @click.option("--reference", is_flag=True, help="Print docs/configuration.md, made from the settings, instead.")
 @json_option
-def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
-    """Check the configuration and print what holds, secrets hidden.
+def check_config(file: Path | None, config: Path | None, reference: bool, as_json: bool) -> None:
+    """Check the configuration (FILE, or as ``serve`` would find it) and print what holds, secrets hidden.
 
     \b
     Examples:
-      banditd check-config -c config.yaml
+      banditd check-config mine.yaml
       BANDITD_SERVER__PORT=9000 banditd check-config --json
       banditd check-config --reference > docs/configuration.md
     """
@@ -35,7 +36,7 @@ def check_config(config: Path | None, reference: bool, as_json: bool) -> None:
         return
     from banditd.settings.promise import promise_advice
 
-    settings = read_settings(config)
+    settings = read_settings(file or config)
     from banditd.bandit.policies.registry import policy_factory
     from banditd.daemon.configs import policy_configs
     from banditd.daemon.names import database_url

@@ -52,6 +52,7 @@ def stats(
         answer: dict[str, Any] = await client.call("GET", path, query=query)
         if plain:
             answer["headline"] = await client.call("GET", "/v1/savings", query=_since(policy, answer["since"]))
+            answer |= await client.call("GET", "/v1/judges")
         return answer
 
     answer = with_daemon(url, api_key, ask)

@@ -75,7 +75,8 @@ def _table(model: Model, path: str | None, prefix: str) -> str:
         if any(mark == "" for _, mark in _models(field.annotation)):
             continue  # a section of its own
         variable = "" if path is None else f"`{prefix}{(path + name).upper()}`"
-        rows.append((f"`{name}`", _type(field), _default(field), _cell(field.description or ""), variable))
+        written, meant = f"`{field.alias or name}`", _cell(field.description or "")
+        rows.append((written, _type(field), _default(field), meant, variable))
     if not rows:
         return ""
     heads = ["setting", "type", "default", "what it does"] + ([] if path is None else ["variable"])

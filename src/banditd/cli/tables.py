@@ -131,6 +131,34 @@ def print_stats(answer: Mapping[str, Any]) -> None:
     )
     if "savings" in answer:
         _print_savings(answer["savings"])
+    if answer.get("judges"):
+        print_judges(answer["judges"])
+
+
+def print_judges(judges: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``GET /v1/judges``, and a sentence for each."""
+    columns = ("judge", "share", "judged", "waiting", "dropped", "failed", "spent", "mean score", "labels", "agrees")
+    print_table(
+        "judges",
+        columns,
+        [
+            (
+                one["judge"],
+                percent(one["share"]),
+                one["judged"],
+                one["waiting"],
+                one["dropped"],
+                one["failed"],
+                dollars(one["spend_usd"]),
+                one["mean_score"],
+                one["labels"],
+                percent(one["agreement"]),
+            )
+            for one in judges
+        ],
+    )
+    for one in judges:
+        click.echo(one["words"])
 
 
 def _print_savings(savings: Mapping[str, Any]) -> None:

@@ -31,7 +31,9 @@ class Tally:
         """Note a piece; whether it brought something of the answer itself (a token)."""
         piece = _parsed(piece)
         kind = get(piece, "type")
-        if kind in _ENDS:
+        if not isinstance(kind, str):
+            self._whole(piece)
+        elif kind in _ENDS:
             self._whole(get(piece, "response"))
         elif kind == "message_start":
             self._usage(get(get(piece, "message"), "usage"))
@@ -94,7 +96,7 @@ class Tally:
         named = {"input_tokens": given, "output_tokens": made, "cached_input_tokens": cached}
         # A figure that cannot be is left out, and the rest of the report stands.
         self.fields |= {
-            name: value for name, value in named.items() if isinstance(value, int) and 0 <= value <= _MOST_TOKENS
+            name: value for name, value in named.items() if type(value) is int and 0 <= value <= _MOST_TOKENS
         }
 
 
@@ -262,7 +264,7 @@ def _parsed(piece: Any) -> Any:
         return piece
     try:
         return json.loads(piece.strip().removeprefix("data:"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

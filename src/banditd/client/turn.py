@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from banditd.client.answers import Decision
@@ -56,6 +56,11 @@ class Turn:
         return self.decision.arm
 
     @property
+    def recipe(self) -> Mapping[str, Json] | None:
+        """What the arm is made of; None: it is a model."""
+        return self.decision.raw.get("recipe")
+
+    @property
     def decision_id(self) -> str:
         return self.decision.decision_id
 
@@ -93,6 +98,42 @@ class Turn:
         """
         observed: T = watch(answer, self._first_token, self._observed)
         return observed
+
+    def play(self, call: Callable[[str], T]) -> T:
+        """Call the model that was decided for, or play the recipe, and give the answer that counts.
+
+        call : takes a model's name and gives its whole answer (a text, or what ``observe`` takes, but no stream); of
+        a recipe it runs in threads, several at once. Every call is noted with its tokens and latency.
+
+        Raises what ``call`` raises, of a recipe where nobody has answered.
+        """
+        if self.recipe is None:
+            return self.observe(call(self.model))
+        from banditd.client.playing import Run, play  # noqa: PLC0415 - its rules need numpy
+
+        run = Run(self.arm, self.recipe)
+        try:
+            play(run, call)
+            answer: T = run.answer()
+            self.stop_clock()
+            return answer
+        finally:
+            self._note(attempts=run.attempts, **run.fields)
+
+    async def play_async(self, call: Callable[[str], Awaitable[T]]) -> T:
+        """The same with a coroutine function; several calls are tasks."""
+        if self.recipe is None:
+            return self.observe(await call(self.model))
+        from banditd.client.playing import Run, play_async  # noqa: PLC0415 - its rules need numpy
+
+        run = Run(self.arm, self.recipe)
+        try:
+            await play_async(run, call)
+            answer: T = run.answer()
+            self.stop_clock()
+            return answer
+        finally:
+            self._note(attempts=run.attempts, **run.fields)
 
     def _first_token(self) -> None:
         if self.first_token_ms is None:
@@ -175,6 +216,8 @@ class Turn:
 
     def _tell_who_served(self) -> None:
         """Without failed attempts ``served_arm`` says all; with them the list ends with the one that answered."""
+        if "attempts" in self._usage:  # a recipe's
+            return
         if not self._attempts:
             self._usage |= {} if self._served_arm is None else {"served_arm": self._served_arm}
         elif "error" in self._usage:  # the block failed in the end: nobody answered

@@ -37,7 +37,8 @@ class Attempt:
 
     latency_ms : from its request to its last token, or to its failure. first_token_ms : to its first, of a stream.
     The tokens and ``cost_usd`` are those of this call alone; a failed one may have used some. retry_after_s : how
-    long an overloaded upstream asked to be left alone.
+    long an overloaded upstream asked to be left alone. recipe : the recipe that made the call of its part; None: the
+    arm was called for itself.
     """
 
     arm: str
@@ -49,6 +50,12 @@ class Attempt:
     cost_usd: float | None = None
     retry_after_s: float | None = None
     first_token_ms: float | None = None
+    recipe: str | None = None
+
+    @property
+    def served_as(self) -> str:
+        """The arm that has served where this call's answer counts."""
+        return self.recipe or self.arm
 
     @property
     def has_figures(self) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from banditd.core.constraint import ArmConstraint
 from banditd.core.money import Charge
+from banditd.core.recipes import Recipe
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
 
@@ -124,19 +125,17 @@ def price_at(history: Sequence[tuple[int, Price]], at_us: int) -> Price | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A routable model inside one policy.
+    """A routable model, or recipe of models, inside one policy.
 
     quality_prior : expected reward in [0, 1] before any data, or None for the policy's common prior.
     prior_worth : how many rewards that expectation is worth.
     quality_tier : one of ``QUALITY_TIERS``: how good the operator takes it for, roughly; None: unsaid.
     expected_output_tokens, expected_latency_ms : assumptions until usage reports replace them.
-    onboarding_decisions, onboarding_usd : the quota of a new arm: it gets its minimum share until it has
-        served this many decisions or cost this much, whichever comes first. 0 switches it off.
+    onboarding_decisions, onboarding_usd : a new arm gets its minimum share until it served or cost so much; 0: off.
     min_share, max_share : least probability of the arm where it is eligible, and cap on its share of the traffic.
-    kwh_per_mtok_in, kwh_per_mtok_out : energy, for policies that price it.
-    generation : 1, and one more whenever it began anew under the name of a deleted arm.
+    kwh_per_mtok_in, kwh_per_mtok_out : energy. generation : 1, and one more whenever it began anew after a deletion.
     upstream : the configured upstream that the gateway calls; None: clients call the model themselves.
-    params, rename_params : what the gateway changes in a request (``core.calls``). first_token_s : its patience.
+    params, rename_params, first_token_s : of the gateway's calls. recipe : what it is made of; None: it is a model.
     """
 
     policy: str
@@ -162,6 +161,7 @@ class Arm:
     params: Mapping[str, object] = field(default_factory=dict)
     rename_params: Mapping[str, str] = field(default_factory=dict)
     first_token_s: float | None = None
+    recipe: Recipe | None = None
     created_at_us: int = 0
     updated_at_us: int = 0
     generation: int = 1

@@ -13,9 +13,9 @@ An ``Idempotency-Key`` is the concern of the layer above: the same key and body 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from banditd.core.attempts import Attempt, attempts_of, error_class_of
 from banditd.core.types import UsageReport
@@ -77,7 +77,8 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
     index = main_attempt(attempts)
     main = attempts[index]
     reported = {name: getattr(report, name) for name in _FIGURES}
-    if main.latency_ms is not None:  # the arm's own; the report's is what the caller waited for
+    # The arm's own latency counts; the report's is what the caller waited for, and that is the recipe's own.
+    if main.latency_ms is not None and main.recipe is None:
         reported["latency_ms"] = main.latency_ms
     reported = {name: getattr(main, name) if value is None else value for name, value in reported.items()}
     answered = main.error is None
@@ -85,11 +86,17 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
     gave = answered or main.error == "client_gone" or main.first_token_ms is not None
     return replace(
         report,
-        served_arm=main.arm if gave and main.arm != chosen_arm else None,
+        served_arm=main.served_as if gave and main.served_as != chosen_arm else None,
         error=None if answered else _failure(report.error, main),
-        attempts=(*attempts[:index], replace(main, **reported), *attempts[index + 1 :]),
+        attempts=(*attempts[:index], _with_figures(main, reported), *attempts[index + 1 :]),
         **reported,
     )
+
+
+def _with_figures(main: Attempt, figures: Mapping[str, Any]) -> Attempt:
+    """The attempt that the figures of its report belong to; how long a recipe took is not one call's latency."""
+    own = {name: value for name, value in figures.items() if name != "latency_ms" or main.recipe is None}
+    return replace(main, **own)
 
 
 def main_attempt(attempts: tuple[Attempt, ...]) -> int:
@@ -118,7 +125,7 @@ def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageRe
         before = replace(before, attempts=(), error=None)
     elif before.attempts:
         index = main_attempt(before.attempts)
-        main = replace(before.attempts[index], **{name: given[name] for name in _FIGURES if name in given})
+        main = _with_figures(before.attempts[index], {name: given[name] for name in _FIGURES if name in given})
         given["attempts"] = (*before.attempts[:index], main, *before.attempts[index + 1 :])
         given.pop("served_arm", None)
         given.pop("error", None)

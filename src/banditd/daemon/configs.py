@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.constraint import ArmConstraint
+from banditd.core.judging import SOURCE_PREFIX
 from banditd.core.money import BudgetRule
-from banditd.core.types import Arm, Price
 from banditd.deciding.constraints import Conditions, Constraint
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
-from banditd.settings import ArmSettings, PolicySettingsSection, RewardSettings, Settings
+from banditd.settings import PolicySettingsSection, RewardSettings, Settings
 from banditd.settings.constraints import ConstraintSettings, finder
+from banditd.settings.judges import JudgeSettings
 from banditd.settings.promise import PromiseSettings
 
 
 def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:
     """Every configured policy. Raises ConfigurationError for options that its kind does not know."""
-    return {name: policy_config(name, section) for name, section in settings.policies.items()}
+    return {
+        name: with_judges(policy_config(name, section), settings.judges)
+        for name, section in settings.policies.items()
+    }
+
+
+def with_judges(config: PolicyConfig, judges: Mapping[str, JudgeSettings]) -> PolicyConfig:
+    """The policy with its judges among the sources of its rewards, but for those that the operator has named."""
+    sources = {
+        SOURCE_PREFIX + name: SourceRule(noise_variance=judge.noise_variance)
+        for name, judge in judges.items()
+        if not judge.policies or config.name in judge.policies
+    }
+    if not sources:
+        return config
+    return replace(config, rewards=replace(config.rewards, sources={**sources, **config.rewards.sources}))
 
 
 def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
@@ -44,7 +63,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         caller_features=section.caller_features,
         context_tags=section.context_tags,
         rewards=_reward_rules(section.reward),
-        seed_arms=tuple(_arm(name, arm) for arm in section.arms),
+        seed_arms=tuple(arm.value(name) for arm in section.arms),
         constraints=tuple(constraint_of(one) for one in section.constraints),
     )
 
@@ -81,37 +100,4 @@ def _reward_rules(reward: RewardSettings) -> RewardRules:
             for name, source in reward.sources.items()
         },
         log_only_metrics=frozenset(reward.log_only_metrics),
-    )
-
-
-def _arm(policy: str, arm: ArmSettings) -> Arm:
-    return Arm(
-        policy=policy,
-        arm=arm.arm,
-        upstream_model=arm.upstream_model or arm.arm,
-        provider=arm.provider,
-        price=Price(
-            usd_per_mtok_in=arm.price.usd_per_mtok_in,
-            usd_per_mtok_out=arm.price.usd_per_mtok_out,
-            usd_per_request=arm.price.usd_per_request,
-            usd_per_mtok_cached_in=arm.price.usd_per_mtok_cached_in,
-        ),
-        enabled=arm.enabled,
-        capabilities=frozenset(arm.capabilities),
-        context_window_tokens=arm.context_window_tokens,
-        quality_prior=arm.quality_prior,
-        prior_worth=arm.prior_worth,
-        quality_tier=arm.quality_tier,
-        expected_output_tokens=arm.expected_output_tokens,
-        expected_latency_ms=arm.expected_latency_ms,
-        min_share=arm.min_share,
-        max_share=arm.max_share,
-        kwh_per_mtok_in=arm.kwh_per_mtok_in,
-        kwh_per_mtok_out=arm.kwh_per_mtok_out,
-        onboarding_decisions=arm.onboarding_decisions,
-        onboarding_usd=arm.onboarding_usd,
-        upstream=arm.upstream,
-        params=arm.params,
-        rename_params=arm.rename_params,
-        first_token_s=arm.first_token_s,
     )

@@ -15,12 +15,13 @@ from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway, reference_waits_s
+from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
-from banditd.jobs.scheduler import JobScheduler
+from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.services.arms import ArmService
@@ -88,14 +89,8 @@ async def open_services(
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
-        jobs = JobScheduler(
-            make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges),
-            leases=bench.storage.leases,
-            store=bench.storage.jobs,
-            clock=bench.clock,
-            metrics=metrics,
-            holder=bench.holder,
-        )
+        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
+        jobs = _scheduler(bench, made, metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
@@ -115,10 +110,11 @@ async def open_services(
                 metrics=metrics,
             )
         )
+        judges = await stack.enter_async_context(open_judging(settings, bench, gateway, services.rewards, metrics))
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway),
+            services=replace(offered, gateway=gateway, judges=judges),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -127,6 +123,17 @@ async def open_services(
             runtimes=bench.runtimes,
             promises=promising.keeping,
         )
+
+
+def _scheduler(bench: Workbench, jobs: list[Job], metrics: Metrics) -> JobScheduler:
+    return JobScheduler(
+        jobs,
+        leases=bench.storage.leases,
+        store=bench.storage.jobs,
+        clock=bench.clock,
+        metrics=metrics,
+        holder=bench.holder,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

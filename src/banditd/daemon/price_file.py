@@ -23,6 +23,7 @@ from banditd.ports import Clock, JobStore
 from banditd.services.arms import ArmService
 from banditd.settings import PriceSettings
 from banditd.settings.hints import problem_line
+from banditd.settings.yaml_text import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def parse_prices(content: bytes, path: Path) -> dict[str, tuple[Price, int | Non
     ConfigurationError : it is no mapping of arms to prices; says where.
     """
     try:
-        read = _FILE.validate_python(yaml.safe_load(content) or {})
+        read = _FILE.validate_python(read_yaml(content) or {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the price file {path} is no YAML: {error}") from error
     except ValidationError as error:

@@ -36,4 +36,5 @@ def make_tag_reports(
         tags=storage.tags,
         names=storage.tags,
         clock=clock,
+        judging=storage.judging,
     )

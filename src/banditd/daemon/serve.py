@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from banditd.core.errors import ConfigurationError, InvariantError
 from banditd.daemon.heap import Heap
 from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.reload import Reloader
+from banditd.daemon.signals import RELOAD, STOP, on_signals
 from banditd.daemon.stopping import LastResort
 from banditd.obs.logs import configure_logging, flush_logs, log_uncaught
 from banditd.obs.tracing import tracing_from
@@ -106,9 +106,8 @@ async def serve(
         last_resort.begin()
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_requested)
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    on_signals(loop, STOP, stop_requested)
+    on_signals(loop, RELOAD, hangup.set)
     opened: list[Daemon] = []
     tracing = tracing_from(os.environ, version=__version__)
 
@@ -129,7 +128,8 @@ async def serve(
         heap = Heap()
         heap.settle()  # before anybody waits
         tending = asyncio.create_task(heap.tend())
-        logger.info("server.started", extra={"url": url, "settings": settings.model_dump(mode="json")})
+        changed = settings.model_dump(mode="json", exclude_defaults=True)
+        logger.info("server.started", extra={"url": url, "changed_settings": changed})
         flush_logs()  # so that the line for people comes last
         started(url)
         reloader = Reloader(settings, read_again or (lambda: settings), opened[0].jobs)

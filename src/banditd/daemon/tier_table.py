@@ -12,6 +12,7 @@ import yaml
 from banditd.core.errors import ConfigurationError
 from banditd.core.tier_table import TierTable
 from banditd.core.types import QUALITY_TIERS
+from banditd.settings.yaml_text import read_yaml
 
 SHIPPED: Final = "shipped"  # in place of a path: the table of ``banditd models``
 
@@ -28,7 +29,7 @@ def read_tier_table(where: str) -> TierTable:
             text = (files("banditd") / "assets" / "models.yaml").read_text(encoding="utf-8")
         else:
             text = Path(where).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = read_yaml(text)
     except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"the tier table {where} cannot be read: {error}") from error
     try:

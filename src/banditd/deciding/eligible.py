@@ -15,9 +15,11 @@ from typing import Final
 import numpy as np
 
 from banditd.core.errors import BanditdError, InvalidInputError, NoEligibleArmError
-from banditd.core.types import BoolArray, FloatArray, Query
+from banditd.core.types import Arm, BoolArray, FloatArray, Query
 from banditd.deciding.view import RouteView
 
+RECIPES: Final = "*recipes"
+"""Stands among the upstreams of a query for all recipes: why none of them can answer it. No upstream is called so."""
 NAMED: Final = 10
 """So many unknown arms are named: a batch may have hundreds of thousands of them."""
 
@@ -127,18 +129,21 @@ def _reason(
     latency_ms: float | None,
 ) -> str | None:
     arm = view.arms[i]
-    if not arm.enabled:
-        return "disabled"
+    if arm.arm in view.unserved:
+        return view.unserved[arm.arm]
     if query.upstreams is not None:
-        unable = query.upstreams.get(arm.upstream or "", "no_upstream")
+        unable = _unable(arm, view, query.upstreams)
         if unable is not None:
             return unable
     if candidates is not None and arm.arm not in candidates:
         return "not_a_candidate"
-    if arm.arm in query.excluded_arms:
+    called = (arm.arm,) if arm.recipe is None else (arm.arm, *arm.recipe.parts)
+    if not query.excluded_arms.isdisjoint(called):
         return "excluded_by_request"
     for constraint in query.constraints:
-        if constraint.action != "prefer" and constraint.excludes(arm.arm):
+        # What must not see a query must not see it as a recipe's part either.
+        named = called if constraint.action == "forbid" else (arm.arm,)
+        if constraint.action != "prefer" and any(map(constraint.excludes, named)):
             return constraint.reason
     if not query.capabilities <= arm.capabilities:
         return "capability_missing"
@@ -149,6 +154,15 @@ def _reason(
     if query.max_latency_ms is not None and latency_ms is not None and latency_ms > query.max_latency_ms:
         return "max_latency_ms"
     return None
+
+
+def _unable(arm: Arm, view: RouteView, upstreams: Mapping[str, str | None]) -> str | None:
+    """Why nobody can call it; of a recipe every part must be callable."""
+    if arm.recipe is None:
+        return upstreams.get(arm.upstream or "", "no_upstream")
+    parts = [view.arms[view.index[part]].upstream or "" for part in arm.recipe.parts]
+    reasons = [upstreams.get(RECIPES), *(upstreams.get(upstream, "no_upstream") for upstream in parts)]
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _require_known(view: RouteView, query: Query) -> None:

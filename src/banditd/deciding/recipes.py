@@ -15,61 +15,13 @@ from typing import Final
 import numpy as np
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.recipes import Recipe, Stage
 from banditd.core.types import BoolArray, FloatArray, IntArray, Price
 
-KINDS: Final = ("agree", "best_of", "fallback")
-LEAST_MEMBERS: Final = {"agree": 2, "best_of": 3, "fallback": 2}
 # Before any play: how often members leave a query unsettled, and the plays that this is worth. Two answers of cheap
 # models differ on a third to a half of the queries of public sets; a model that gives no answer at all is rare.
 UNSETTLED: Final = {"agree": 0.5, "best_of": 0.0, "fallback": 0.05}
 ASSUMPTION_WORTH: Final = 4.0
-
-Stage = tuple[str, tuple[str, ...]]  # a kind and the members that may or may not settle a query
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """An arm that is made of others.
-
-    kind : one of ``KINDS``. members : arms, recipes among them; the order is that of ``fallback``, and elsewhere
-    whose answer is given first among equals. otherwise : the arm that ``agree`` asks where the members differ.
-
-    Raises
-    ------
-    ConfigurationError : no such kind, too few members, one twice, or an ``otherwise`` that is missing or too many.
-    """
-
-    arm: str
-    kind: str
-    members: tuple[str, ...]
-    otherwise: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigurationError(f"Recipe {self.arm}: its kind is one of {', '.join(KINDS)}, not {self.kind!r}.")
-        if len(self.members) < LEAST_MEMBERS[self.kind]:
-            raise ConfigurationError(
-                f"Recipe {self.arm}: {self.kind} needs {LEAST_MEMBERS[self.kind]} members at least, "
-                f"got {len(self.members)}."
-            )
-        if (self.kind == "agree") != (self.otherwise is not None):
-            raise ConfigurationError(
-                f"Recipe {self.arm}: agree needs the arm to ask where its members differ, and no other kind has one."
-            )
-        if len(set(self.parts)) != len(self.parts):
-            raise ConfigurationError(f"Recipe {self.arm} names an arm twice.")
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """All arms that it names."""
-        return self.members if self.otherwise is None else (*self.members, self.otherwise)
-
-    @property
-    def stage(self) -> Stage | None:
-        """Its own first stage; None for a kind that always asks all."""
-        if self.kind == "fallback":
-            return "fallback", self.members[:1]
-        return None if self.kind == "best_of" else ("agree", tuple(sorted(self.members)))
 
 
 def last_model(recipe: Recipe, recipes: Sequence[Recipe]) -> str:
@@ -220,11 +172,13 @@ class SettlingRates:
     """How often the members of each stage leave a query open, learned from plays; mutable, owned by one learner.
 
     A stage is its members: recipes that ask the same two models teach each other.
+
+    counts : by stage, how often it was reached, and how often of these it was left open.
     """
 
-    def __init__(self) -> None:
-        self._reached: dict[Stage, float] = {}
-        self._unsettled: dict[Stage, float] = {}
+    def __init__(self, counts: Mapping[Stage, tuple[float, float]] | None = None) -> None:
+        self._reached: dict[Stage, float] = {stage: reached for stage, (reached, _) in (counts or {}).items()}
+        self._unsettled: dict[Stage, float] = {stage: left for stage, (_, left) in (counts or {}).items()}
 
     def observe(self, stage: Stage, *, unsettled: bool) -> None:
         self._reached[stage] = self._reached.get(stage, 0.0) + 1.0

@@ -15,6 +15,8 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.budget.amounts import AmountModel, Amounts
 from banditd.core.types import Arm, ArmUsage, BoolArray, FloatArray, IntArray
 from banditd.deciding.objectives import ResourcePrices
+from banditd.deciding.recipe_arms import calls_of, recipe_latency_ms, recipe_tokens, resolved, unserved
+from banditd.deciding.recipes import SettlingRates
 
 TYPICAL_INPUT_TOKENS = 300.0
 # An assumed latency is worth this many usage reports.
@@ -30,9 +32,11 @@ ONBOARDING_TOTAL = 0.30
 class RouteView:
     """Snapshot and arms, aligned: every vector has shape (n_arms,) in the order of ``arms``.
 
-    serves : which are enabled. capped : those whose share of the traffic has a cap.
+    serves : which are enabled, recipes whose parts all are. unserved : why the others do not. models : which are no
+    recipes. calls : of every arm that one decision for each makes, (n_arms, n_arms); None without recipes.
+    capped : those whose share of the traffic has a cap.
     window_tokens : longest input, infinite where nobody said.
-    cost_scale_usd : expected cost of the dearest enabled arm on a typical query; cost weights refer to it.
+    cost_scale_usd : expected cost of the dearest enabled model on a typical query; cost weights refer to it.
     typical_input_tokens : of a query, as learned or assumed.
     output_tokens, latency_ms : means over queries; the models know them by query, where usage was reported.
     kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
@@ -44,6 +48,9 @@ class RouteView:
     index: Mapping[str, int]
     enabled: IntArray
     serves: BoolArray
+    unserved: Mapping[str, str]
+    models: BoolArray
+    calls: FloatArray | None
     capped: tuple[Arm, ...]
     window_tokens: FloatArray
     usd_per_token_in: FloatArray
@@ -70,13 +77,18 @@ class RouteView:
         """Output tokens of every arm on each query: float64 (n, n_arms), for x (n, n_features)."""
         if self.tokens_model is None:
             return _repeated(self.output_tokens, x.shape[0])
-        return self.tokens_model.predict(x)
+        tokens = self.tokens_model.predict(x)
+        if self.calls is None:
+            return tokens
+        return recipe_tokens(tokens, self.usd_per_token_out, self.calls, np.flatnonzero(~self.models))
 
     def expected_latency_ms(self, x: FloatArray) -> FloatArray:
         """Latency of every arm on each query, (n, n_arms); NaN where nothing is known."""
         if self.latency_model is None:
-            return _repeated(self.latency_ms, x.shape[0])
-        return self.latency_model.predict(x)
+            latency_ms = _repeated(self.latency_ms, x.shape[0])
+        else:
+            latency_ms = self.latency_model.predict(x)
+        return latency_ms if self.calls is None else recipe_latency_ms(latency_ms, self.arms, self.index, self.calls)
 
     def cost_usd(self, input_tokens: float | FloatArray, output_tokens: FloatArray) -> FloatArray:
         """Cost of every arm in dollars. input_tokens : (n, 1) or one number. output_tokens : (n, n_arms)."""
@@ -86,7 +98,12 @@ class RouteView:
         """Standard deviation of a call's cost about what is predicted for an answer of this length."""
         spread = 1.0 if self.tokens_model is None else self.tokens_model.spread
         deviation: FloatArray = self.usd_per_token_out * output_tokens * spread
-        return deviation
+        if self.calls is None:
+            return deviation
+        # Of a recipe it is not known either which of its calls are made.
+        cost_usd = self.cost_usd(self.typical_input_tokens, output_tokens)
+        variance = deviation**2 @ self.calls.T + cost_usd**2 @ (self.calls * (1.0 - self.calls)).T
+        return np.where(self.models, deviation, np.sqrt(variance))
 
     def energy_kwh(self, input_tokens: float | FloatArray, output_tokens: FloatArray) -> FloatArray:
         """Energy of every arm in kilowatt-hours; shapes as in ``cost_usd``."""
@@ -148,13 +165,23 @@ def is_onboarding(arm: Arm, usage: ArmUsage | None, first_created_at_us: int) ->
 
 
 def build_view(
-    snapshot: Snapshot, arms: Sequence[Arm], usage: Mapping[str, ArmUsage], amounts: Amounts | None = None
+    snapshot: Snapshot,
+    arms: Sequence[Arm],
+    usage: Mapping[str, ArmUsage],
+    amounts: Amounts | None = None,
+    rates: SettlingRates | None = None,
 ) -> RouteView:
-    """Align the arms with the snapshot. Arms that the snapshot does not know yet are left for the next one."""
+    """Align the arms with the snapshot. Arms that the snapshot does not know yet are left for the next one.
+
+    rates : how often the members of recipes settle a query, as far as that is known.
+    """
     by_name = {arm.arm: arm for arm in arms}
-    ordered = tuple(by_name[name] for name in snapshot.arms if name in by_name)
-    if len(ordered) != len(snapshot.arms):
+    stated = [by_name[name] for name in snapshot.arms if name in by_name]
+    if len(stated) != len(snapshot.arms):
         raise ValueError("the snapshot holds arms that the policy does not have")
+    calls = calls_of(stated, rates or SettlingRates())
+    ordered, away = resolved(stated, calls), unserved(stated)
+    models = np.array([arm.recipe is None for arm in ordered], dtype=bool)
     learned_in = None if amounts is None else amounts.input_tokens
     tokens_in = TYPICAL_INPUT_TOKENS if learned_in is None else learned_in
     vector = _column(ordered)
@@ -162,22 +189,25 @@ def build_view(
     tokens_model = _aligned(amounts, "output_tokens", ordered, assumed)
     out = assumed if tokens_model is None else tokens_model.typical
     per_in, per_out = vector("usd_per_mtok_in") / 1e6, vector("usd_per_mtok_out") / 1e6
+    if calls is not None:
+        out = recipe_tokens(out, per_out, calls, np.flatnonzero(~models))
     typical = vector("usd_per_request") + per_in * tokens_in + per_out * out
     latency = np.array([expected_latency_ms(a, usage.get(a.arm)) for a in ordered])
-    enabled = np.array([i for i, a in enumerate(ordered) if a.enabled], dtype=np.intp)
+    serves = np.array([a.arm not in away for a in ordered], dtype=bool)
     first = min((a.created_at_us for a in ordered), default=0)
-    new = np.array([a.enabled and is_onboarding(a, usage.get(a.arm), first) for a in ordered], dtype=float)
+    new = np.array([a.arm not in away and is_onboarding(a, usage.get(a.arm), first) for a in ordered], dtype=float)
     share = min(ONBOARDING_SHARE, ONBOARDING_TOTAL / new.sum()) if new.any() else 0.0
     return RouteView(
         snapshot=snapshot,
         arms=ordered,
         index={a.arm: i for i, a in enumerate(ordered)},
-        enabled=enabled,
-        serves=np.array([a.enabled for a in ordered], dtype=bool),
+        enabled=np.flatnonzero(serves),
+        serves=serves,
+        unserved=away,
+        models=models,
+        calls=calls,
         capped=tuple(a for a in ordered if a.max_share < 1.0),
-        window_tokens=np.array(
-            [np.inf if a.context_window_tokens is None else a.context_window_tokens for a in ordered]
-        ),
+        window_tokens=np.array([a.context_window_tokens or np.inf for a in ordered], dtype=float),
         usd_per_token_in=per_in,
         usd_per_token_out=per_out,
         usd_per_request=vector("usd_per_request"),
@@ -187,7 +217,7 @@ def build_view(
         latency_ms=latency,
         tokens_model=tokens_model,
         latency_model=_aligned(amounts, "latency_ms", ordered, latency),
-        cost_scale_usd=float(typical[enabled].max()) if enabled.size else 0.0,
+        cost_scale_usd=float(typical[serves & models].max(initial=0.0)),
         onboarding_share=new * share,
         min_share=np.array([a.min_share for a in ordered]),
         kwh_per_token_in=np.array([a.kwh_per_mtok_in for a in ordered]) / 1e6,
@@ -211,3 +241,22 @@ def _aligned(amounts: Amounts | None, name: str, arms: Sequence[Arm], otherwise:
 
 def _column(arms: Sequence[Arm]):  # type: ignore[no-untyped-def]
     return lambda name: np.array([getattr(a.price, name) for a in arms], dtype=float)
+
+
+def handed_out(view: RouteView, arm: str) -> Mapping[str, object] | None:
+    """What an arm is made of, with the models to call, for whoever calls them; None of a model."""
+    place = view.index.get(arm)
+    recipe = None if place is None else view.arms[place].recipe
+    if recipe is None:
+        return None
+
+    def part(name: str) -> dict[str, object]:
+        known = view.arms[view.index[name]] if name in view.index else None
+        return {"arm": name, "upstream_model": name if known is None else known.upstream_model}
+
+    return {
+        "kind": recipe.kind,
+        "members": [part(member) for member in recipe.members],
+        "else": None if recipe.otherwise is None else part(recipe.otherwise),
+        "answers": recipe.answers,
+    }

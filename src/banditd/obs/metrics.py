@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
 from banditd.obs.genai import GenAiMetrics
+from banditd.obs.judging import JudgingMetrics
 from banditd.obs.logs import dropped_lines
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
@@ -57,6 +58,7 @@ class Metrics:
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Any] = {}
+        self.judging = JudgingMetrics(self.registry)
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()
@@ -239,10 +241,7 @@ class Metrics:
 
         Parameters
         ----------
-        metric : Counter, Gauge, Histogram or a tally
-            One of this object's metrics.
-        *labels : str
-            Its label values in order.
+        metric : one of this object's metrics. labels : its label values in order.
 
         Returns
         -------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from banditd.core.recipes import Stage
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 
@@ -36,6 +37,9 @@ class ArmStore(Protocol):
         """The place of every arm in the order of addition, deleted ones too: no other arm ever gets it."""
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]: ...
+
+    async def settled(self, policy: str) -> Mapping[Stage, tuple[float, float]]:
+        """Of the stages of recipes: (how often it was reached, how often of these its members left it open)."""
 
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:
         """Add those arms that were never there, all at once and as of one time. Returns how many."""

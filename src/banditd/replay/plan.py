@@ -9,8 +9,9 @@ import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.errors import ConfigurationError, InvalidInputError
+from banditd.core.recipes import Recipe
 from banditd.core.types import FloatArray, IntArray
-from banditd.deciding.recipes import Recipe, in_order, parse_recipe, propose
+from banditd.deciding.recipes import in_order, parse_recipe, propose
 from banditd.ope.reference import Verdict
 from banditd.replay.dataset import ReplayData, load_dataset
 from banditd.replay.options import BASELINES, ReplayOptions

@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from banditd.core.recipes import Recipe
 from banditd.core.types import BoolArray, FloatArray, IntArray, Price
-from banditd.deciding.recipes import Played, Recipe, SettlingRates, expected_calls, expected_price, last_model, play
+from banditd.deciding.recipes import Played, SettlingRates, expected_calls, expected_price, last_model, play
 
 NOTICED: Final = 0.005  # of a call: what prices follow from is not made anew for less
 

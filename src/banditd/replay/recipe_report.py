@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from banditd.core.recipes import Recipe
 from banditd.core.types import FloatArray
-from banditd.deciding.recipes import Recipe
 from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.recipe_arms import RecipeArms
 from banditd.replay.references import column_means, known_mean

@@ -38,7 +38,12 @@ def plain_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in ARM_FIELDS:
         value = values[name]
-        if name == PRICE:
+        if name == "recipe" and isinstance(value, Mapping):
+            otherwise = value.get("else", value.get("otherwise"))
+            made[name] = {**value, "members": list(value["members"]), "else": otherwise}
+            for ours in ("arm", "otherwise"):  # of ``asdict``
+                made[name].pop(ours, None)
+        elif name == PRICE:
             made |= {f"{PRICE}.{part}": amount for part, amount in value.items()}
         elif isinstance(value, list | tuple | set | frozenset):
             made[name] = sorted(value)

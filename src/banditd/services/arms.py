@@ -14,6 +14,7 @@ from typing import Any
 from banditd.core.errors import InvalidInputError, NotFoundError, OutcomeUnknownError, StorageUnavailableError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
+from banditd.deciding.recipe_arms import check_recipe
 from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.bundle import ArmView
@@ -98,7 +99,7 @@ class ArmService:
         self._require_upstream(arm.upstream)
         now_us = self._clock.now_us()
         made = dataclasses.replace(arm, created_at_us=now_us, updated_at_us=now_us)
-        return await self._stored(*await self._store.add(made, check_shares, key, anew=anew))
+        return await self._stored(*await self._store.add(made, _check_new, key, anew=anew))
 
     async def patch(
         self,
@@ -133,6 +134,7 @@ class ArmService:
 
         def revise(current: Arm, arms: Sequence[Arm]) -> ArmChange:
             values, later = dict(plain), None
+            _check_same_recipe(current, values)
             if price is not None and price_from_us is not None:
                 if price_from_us <= now_us:
                     raise InvalidInputError(
@@ -143,11 +145,13 @@ class ArmService:
                 later = _price_of(price, current), price_from_us
             elif price is not None:
                 values["price"] = _price_of(price, current)
-            if not values:
+            if not values and current.recipe is None:
                 return ArmChange(current, later)
             # Never before what it changes, or the price history would end with the older of the two.
             changed_at_us = max(now_us, current.updated_at_us + 1)
             changed = dataclasses.replace(current, **values, updated_at_us=changed_at_us)
+            priced = changed if later is None else dataclasses.replace(changed, price=later[0])
+            check_recipe(priced, arms, parts=False)
             check_shares(changed, arms)
             return ArmChange(changed, later)
 
@@ -241,6 +245,21 @@ def _view(
             **graduation,
         },
     )
+
+
+def _check_same_recipe(current: Arm, values: Mapping[str, Any]) -> None:
+    if values.get("recipe", current.recipe) != current.recipe:
+        raise InvalidInputError(
+            f"what {current.arm} is made of stays: the log and what was learned are of that. Delete it, and add the "
+            "other under a name of its own",
+            code="RECIPE_FIXED",
+            field="/recipe",
+        )
+
+
+def _check_new(arm: Arm, arms: Sequence[Arm]) -> None:
+    check_recipe(arm, arms)
+    check_shares(arm, arms)
 
 
 def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:

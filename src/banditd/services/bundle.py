@@ -102,6 +102,9 @@ class Routing(Protocol):
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         """One result per query, in order; a failure of one leaves the others alone."""
 
+    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
+        """What the decision's arm is made of, with the models to call; None of a model."""
+
 
 class Rewards(Protocol):
     async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
@@ -270,6 +273,19 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
+class Judges(Protocol):
+    async def judges(self) -> Mapping[str, object]:
+        """Every configured judge and how it stands."""
+
+    async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
+        """Claim answers for a judge that clients call themselves. Raises NotFoundError, ConflictError."""
+
+    async def result(
+        self, task_id: str, lease: str, *, score: float | None, reason: str, cost_usd: float
+    ) -> Mapping[str, object]:
+        """Take a verdict once, or a task back (no score). Raises NotFoundError, ConflictError."""
+
+
 class Feedback(Protocol):
     async def link(
         self,
@@ -297,7 +313,7 @@ class Feedback(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a request handler may call. ``gateway``: None where it is off."""
+    """Everything that a request handler may call. ``gateway``: None where it is off. ``judges``: without any."""
 
     routing: Routing
     rewards: Rewards
@@ -312,3 +328,4 @@ class Services:
     gateway: Gateway | None = None
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None
+    judges: Judges | None = None

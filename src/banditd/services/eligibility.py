@@ -54,13 +54,28 @@ class SoftExclusions:
         """Decisions were drawn for these arms, in this order."""
         for arm in chosen:
             self.caps.count(view, arm)
-            self.breakers.drawn(arm, now_us)
+            for called in _called(view, arm):
+                self.breakers.drawn(called, now_us)
 
     def take_back(self, view: RouteView, chosen: str) -> None:
         """Undo ``drawn`` of a decision that was not committed."""
         self.caps.take_back(view, chosen)
-        self.breakers.take_back(chosen)
+        for called in _called(view, chosen):
+            self.breakers.take_back(called)
 
     def exclusions(self, view: RouteView, now_us: int) -> dict[str, str]:
-        """Soft exclusions: arm -> reason."""
-        return self.caps.exclusions(view) | self.breakers.exclusions(now_us)
+        """Soft exclusions: arm -> reason. A recipe is left alone with any of its parts."""
+        away = self.breakers.exclusions(now_us)
+        if away and view.calls is not None:
+            recipes = [arm.recipe for arm in view.arms if arm.recipe is not None]
+            for recipe in recipes:
+                why = next((away[part] for part in recipe.parts if part in away), None)
+                away |= {} if why is None else {recipe.arm: why}
+        return self.caps.exclusions(view) | away
+
+
+def _called(view: RouteView, arm: str) -> tuple[str, ...]:
+    """The arms whose upstreams a decision for this one calls."""
+    place = view.index.get(arm)
+    recipe = None if place is None else view.arms[place].recipe
+    return (arm,) if recipe is None else recipe.parts

@@ -11,11 +11,14 @@ from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
+from banditd.core.recipes import Stage
 from banditd.core.tier_table import TierTable
 from banditd.core.types import Arm, ArmUsage, FloatArray, Query
 from banditd.deciding.constraints import Constraint
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
+from banditd.deciding.recipe_arms import calls_of, resolved
+from banditd.deciding.recipes import SettlingRates, last_model
 from banditd.deciding.view import TYPICAL_INPUT_TOKENS, RouteView, build_view
 from banditd.features.context import ContextBuilder, Described
 from banditd.features.outline import PROMPT_TEMPLATE
@@ -105,6 +108,7 @@ class PolicyRuntime:
         self.usage: dict[str, ArmUsage] = {}
         self.state: PolicyState | None = None
         self._amounts: Amounts | None = None
+        self._rates = SettlingRates()
         self._view: RouteView | None = None
         self.published_at_us = 0
         self.published: Callable[[], None] | None = None  # called with every snapshot
@@ -160,15 +164,24 @@ class PolicyRuntime:
 
     def publish(self, snapshot: Snapshot, now_us: int) -> None:
         """Swap in a new snapshot."""
-        self._view = build_view(snapshot, self.arms, self.usage, self._amounts)
+        self._view = self._built(snapshot)
         self.published_at_us = now_us
         if self.published is not None:
             self.published()
+
+    @property
+    def may_have_recipes(self) -> bool:
+        """Whether an arm is a recipe, as far as the arms have been read."""
+        return not self.arms or any(arm.recipe is not None for arm in self.arms)
 
     def refresh_usage(self, usage: Mapping[str, ArmUsage]) -> None:
         """Adopt newer usage totals: they move predicted costs and onboarding, not the statistics."""
         self.usage = dict(usage)
         self._rebuild()
+
+    def adopt_settled(self, counts: Mapping[Stage, tuple[float, float]]) -> None:
+        """Adopt how often the members of recipes settled a query, for the next view: it moves what recipes cost."""
+        self._rates = SettlingRates(counts)
 
     def adopt_amounts(self, amounts: Amounts) -> None:
         """Adopt newer models of output tokens and latency."""
@@ -177,7 +190,10 @@ class PolicyRuntime:
 
     def _rebuild(self) -> None:
         if self._view is not None:
-            self._view = build_view(self._view.snapshot, self.arms, self.usage, self._amounts)
+            self._view = self._built(self._view.snapshot)
+
+    def _built(self, snapshot: Snapshot) -> RouteView:
+        return build_view(snapshot, self.arms, self.usage, self._amounts, self._rates)
 
     def tier_of(self, arm: Arm) -> str | None:
         """What somebody said of the arm, else what the tier table says of its model, if there is one."""
@@ -185,7 +201,12 @@ class PolicyRuntime:
         return arm.quality_tier or (None if table is None else table.tier_of(arm.upstream_model))
 
     def priors(self) -> list[ArmPrior]:
-        """What the configuration says of the arms before data: never what usage reports say, lest it drift."""
+        """What the configuration says of the arms before data: never what usage reports say, lest it drift.
+
+        A recipe is expected to be like the model with the last word.
+        """
+        arms = resolved(self.arms, calls_of(self.arms, SettlingRates()))
+        recipes = [arm.recipe for arm in arms if arm.recipe is not None]
         return [
             ArmPrior(
                 arm=a.arm,
@@ -194,8 +215,9 @@ class PolicyRuntime:
                 prior_worth=a.prior_worth,
                 quality_tier=self.tier_of(a),
                 cost_usd=a.price.cost_usd(TYPICAL_INPUT_TOKENS, a.expected_output_tokens) or None,
+                like=None if a.recipe is None else last_model(a.recipe, recipes),
             )
-            for a in self.arms
+            for a in arms
         ]
 
 

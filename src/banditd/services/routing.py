@@ -17,6 +17,7 @@ from banditd.core.money import AccountKey
 from banditd.core.types import Decision, FloatArray, Query
 from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
+from banditd.deciding.view import handed_out
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.constraints import holding
@@ -91,6 +92,11 @@ class RoutingService:
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
         return await repeat_or_route(self._decisions, queries, self._route_new)
+
+    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
+        """What the decision's arm is made of, with the models to call; None of a model."""
+        runtime = self._runtimes.get(decision.policy)
+        return None if runtime is None else handed_out(runtime.view, decision.arm)
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = []

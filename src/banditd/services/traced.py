@@ -135,6 +135,9 @@ class TracedRouting:
             span.set_attributes({"banditd.decision_ids": made, "banditd.failures": _failures(results)})
             return results
 
+    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
+        return self._inner.recipe_of(decision)
+
 
 class TracedRewards:
     """The walk of a reward, durable half, as spans that carry the decision id."""

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
-from banditd.settings.arms import ArmSettings, PriceSettings
+from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
+from banditd.settings.judges import JudgeSettings, check_judges
 from banditd.settings.money import (
     BudgetSettings,
     ProfileSettings,
@@ -34,6 +34,7 @@ from banditd.settings.money import (
 )
 from banditd.settings.promise import PromiseSettings, check_promise
 from banditd.settings.rewards import RewardSettings
+from banditd.settings.yaml_text import read_mapping
 
 __all__ = [
     "ArmSettings",
@@ -50,7 +51,7 @@ ENVIRONMENT_PREFIX = "BANDITD_"
 OTHER_VARIABLES = frozenset(
     {"BANDITD_CONFIG", "BANDITD_DATA", "BANDITD_API_KEY", "BANDITD_URL", "BANDITD_TEST_POSTGRES_URL"}
 )
-Scope = Literal["route", "reward", "reward:own", "read", "chat", "admin"]
+Scope = Literal["route", "reward", "reward:own", "read", "chat", "judge", "admin"]
 ContextTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
 HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$", max_length=260)]
 
@@ -61,7 +62,7 @@ class ApiKeySettings(Section):
     name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
     sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
     scopes: tuple[Scope, ...] = Field(
-        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, admin"
+        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, judge, admin"
     )
 
 
@@ -230,10 +231,7 @@ class PolicySettingsSection(Section):
             )
         if len(set(self.context_tags)) != len(self.context_tags):
             raise ValueError("context_tags names a tag twice")
-        names = [arm.arm for arm in self.arms]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+        check_arms(self.arms)
         check_shares(self.arms)
         check_constraints(self.constraints, self.arms)
         check_budgets(self.all_budgets(), self.arms)
@@ -271,6 +269,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="endpoints that models stand behind, by name; arms name one"
     )
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="calls arms itself")
+    judges: dict[str, JudgeSettings] = Field(
+        default_factory=dict, description="who scores a share of the gateway's answers, by name; see docs/judges.md"
+    )
     policies: dict[str, PolicySettingsSection] = Field(
         default_factory=lambda: {"default": PolicySettingsSection()}, description="policies by name"
     )
@@ -292,6 +293,7 @@ class Settings(BaseSettings):
         check_safe(self)
         check_retention(self)
         check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
+        check_judges(self.judges, self.upstreams, self.gateway, {n: p.reward for n, p in self.policies.items()})
         return self
 
 
@@ -339,7 +341,7 @@ def load_settings(
     ConfigurationError : with every problem, its place and the mend.
     """
     check_environment(os.environ if environ is None else environ)
-    content = _read_yaml(path) if path is not None else {}
+    content = read_mapping(path) if path is not None else {}
     try:
         settings = Settings(**content)
         for dotted, value in (overrides or {}).items():
@@ -366,20 +368,6 @@ def check_environment(environ: Mapping[str, str]) -> None:
             near = nearest_names(name, known)
             hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(sections)}"
             raise ConfigurationError(f"unknown environment variable {name}{hint} (form: BANDITD_SECTION__FIELD)")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"the configuration file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"the configuration file {path} must be a mapping of sections")
-    return content
 
 
 def _override(settings: Settings, dotted: str, value: Any) -> Settings:

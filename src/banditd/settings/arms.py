@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from banditd.core.calls import check_params
-from banditd.core.types import QualityTier
+from banditd.core.errors import ConfigurationError, InvalidInputError
+from banditd.core.recipes import MOST_PARTS, Comparison, Recipe, RecipeKind
+from banditd.core.types import Arm, Price, QualityTier
+from banditd.deciding.recipe_arms import check_recipe
 from banditd.settings.base import NAME_PATTERN, Section
 
 
@@ -20,6 +24,24 @@ class PriceSettings(Section):
     usd_per_mtok_cached_in: float | None = Field(
         None, ge=0, description="per million input tokens that the provider had cached; null: like other input"
     )
+
+
+class RecipeSettings(Section):
+    """What an arm is made of that is no model: a few models, and whose answer counts."""
+
+    kind: RecipeKind = Field(
+        description="agree (ask all; equal answers are done, else ask one more), best_of (what most say) or fallback"
+    )
+    members: tuple[str, ...] = Field(min_length=2, max_length=MOST_PARTS, description="the models that are asked")
+    otherwise: str | None = Field(None, alias="else", description="of agree: the arm asked where the members differ")
+    answers: Comparison = Field(
+        "auto",
+        description="how answers are compared: text, choice, number, json, tool_calls; auto: as what they are",
+    )
+
+    def named(self, arm: str) -> Recipe:
+        """The same as a value. Raises ConfigurationError for what cannot be played."""
+        return Recipe(arm=arm, kind=self.kind, members=self.members, otherwise=self.otherwise, answers=self.answers)
 
 
 class ArmSettings(Section):
@@ -38,6 +60,9 @@ class ArmSettings(Section):
     )
     first_token_s: float | None = Field(
         None, gt=0, description="longest wait for its first token; null: its upstream's"
+    )
+    recipe: RecipeSettings | None = Field(
+        None, description="what the arm is made of, instead of a model; see docs/recipe-arms.md"
     )
     enabled: bool = Field(True, description="whether it may be routed to")
     capabilities: tuple[str, ...] = Field((), description="tags that requests may ask for, such as vision")
@@ -60,3 +85,56 @@ class ArmSettings(Section):
         if self.min_share > self.max_share:
             raise ValueError(f"arm {self.arm}: min_share {self.min_share} is above max_share {self.max_share}")
         return self
+
+    def value(self, policy: str) -> Arm:
+        """The same as a plain value, of that policy. Raises ConfigurationError for a recipe that cannot be played."""
+        return Arm(
+            policy=policy,
+            arm=self.arm,
+            upstream_model=self.upstream_model or self.arm,
+            provider=self.provider,
+            price=Price(
+                usd_per_mtok_in=self.price.usd_per_mtok_in,
+                usd_per_mtok_out=self.price.usd_per_mtok_out,
+                usd_per_request=self.price.usd_per_request,
+                usd_per_mtok_cached_in=self.price.usd_per_mtok_cached_in,
+            ),
+            enabled=self.enabled,
+            capabilities=frozenset(self.capabilities),
+            context_window_tokens=self.context_window_tokens,
+            quality_prior=self.quality_prior,
+            prior_worth=self.prior_worth,
+            quality_tier=self.quality_tier,
+            expected_output_tokens=self.expected_output_tokens,
+            expected_latency_ms=self.expected_latency_ms,
+            min_share=self.min_share,
+            max_share=self.max_share,
+            kwh_per_mtok_in=self.kwh_per_mtok_in,
+            kwh_per_mtok_out=self.kwh_per_mtok_out,
+            onboarding_decisions=self.onboarding_decisions,
+            onboarding_usd=self.onboarding_usd,
+            upstream=self.upstream,
+            params=self.params,
+            rename_params=self.rename_params,
+            first_token_s=self.first_token_s,
+            recipe=None if self.recipe is None else self.recipe.named(self.arm),
+        )
+
+
+def check_arms(arms: Sequence[ArmSettings]) -> None:
+    """Refuse arms of the same name, and recipes of what is no model here. Raises ValueError that names the line."""
+    names = [arm.arm for arm in arms]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"arms named twice: {', '.join(sorted(twice))}")
+    values = []
+    for place, arm in enumerate(arms):
+        try:
+            values.append(arm.value(""))
+        except ConfigurationError as error:
+            raise ValueError(f"arms.{place}.recipe: {error.message}") from error
+    for place, made in enumerate(values):
+        try:
+            check_recipe(made, values)
+        except InvalidInputError as error:
+            raise ValueError(f"arms.{place}{(error.field or '').replace('/', '.')}: {error.message}") from error

@@ -78,6 +78,11 @@ def _check_baseline(baseline: str, arms: Mapping[str, ArmSettings]) -> None:
         raise ValueError(
             f"promise.baseline is {baseline}, which is none of the arms; write dearest, or one of {', '.join(arms)}"
         )
+    if arm.recipe is not None:
+        raise ValueError(
+            f"promise.baseline is {baseline}, a recipe: a baseline is the one model that you would use without a "
+            "router; write dearest, or a model's name"
+        )
     if arm.max_share < 1.0:
         raise ValueError(
             f"promise.baseline is {baseline}, whose max_share is {arm.max_share:g}: a baseline must be able to "

@@ -16,6 +16,7 @@ from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
+from banditd.storage.judging import SqlJudgingStore
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance
@@ -52,6 +53,7 @@ class Storage:
     switches: SqlSwitchStore
     tags: SqlTagReader
     context_values: SqlContextValues
+    judging: SqlJudgingStore
 
 
 @asynccontextmanager
@@ -91,4 +93,5 @@ async def open_storage(
             switches=SqlSwitchStore(database),
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
+            judging=SqlJudgingStore(database),
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -12,10 +11,12 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, up
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.generations import shown_as
+from banditd.core.recipes import Stage
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
+from banditd.storage.arm_rows import PRICE, arm_again, arm_of, pack_arm, price_of, price_values, values_of
 from banditd.storage.arm_usage import read_usage
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
@@ -23,33 +24,8 @@ from banditd.storage.keys import once
 from banditd.storage.schema import arm as arm_table
 from banditd.storage.schema import arm_price
 from banditd.storage.schema import policy as policy_table
+from banditd.storage.settling import read_settled
 
-_PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
-_PLAIN: Final = (
-    "policy",
-    "arm",
-    "upstream_model",
-    "provider",
-    "enabled",
-    "context_window_tokens",
-    "quality_prior",
-    "prior_worth",
-    "quality_tier",
-    "expected_output_tokens",
-    "expected_latency_ms",
-    "min_share",
-    "max_share",
-    "kwh_per_mtok_in",
-    "kwh_per_mtok_out",
-    "onboarding_decisions",
-    "onboarding_usd",
-    "upstream",
-    "first_token_s",
-    "created_at_us",
-    "updated_at_us",
-    "generation",
-)
-_JSON: Final = ("params", "rename_params")
 _ARMS_VERSION: Final = select(func.coalesce(func.sum(policy_table.c.arms_version), 0))
 
 
@@ -80,6 +56,9 @@ class SqlArmStore:
         await self._journal.catch_up()
         return await self._database.read(work)
 
+    async def settled(self, policy: str) -> Mapping[Stage, tuple[float, float]]:
+        return await self._database.read(lambda connection: read_settled(connection, policy))
+
     async def seed(self, policy: str, arms: Sequence[Arm], at_us: int) -> int:
         return (
             await self._database.write(lambda connection: self._seed(connection, policy, arms, at_us)) if arms else 0
@@ -101,7 +80,7 @@ class SqlArmStore:
         def work(connection: Connection) -> tuple[Arm, bool] | BanditdError:
             self._open(connection, arm.policy, arm.created_at_us)
             made = partial(self._add, connection, arm, check, anew)
-            return once(connection, arm.policy, key, arm.created_at_us, made, pack=_pack_arm, again=_arm_again)
+            return once(connection, arm.policy, key, arm.created_at_us, made, pack=pack_arm, again=arm_again)
 
         return await self._database.write(work)
 
@@ -111,6 +90,13 @@ class SqlArmStore:
         before = _stored(connection, arm.policy, arm.arm)
         if before is not None and before.deleted_at_us is None:
             return ConflictError(f"Policy {arm.policy} has an arm {arm.arm} already.", code="ARM_EXISTS")
+        if before is not None and arm_of(before).recipe != arm.recipe:
+            return ConflictError(
+                f"{arm.arm} was another arm before it was deleted, {_made_of(arm_of(before))}: what the log says of "
+                "it would be of this one, too. Give the new arm another name.",
+                code="ARM_IS_ANOTHER",
+                field="/arm",
+            )
         try:
             if check is not None:
                 check(arm, _present(connection, arm.policy))
@@ -138,7 +124,7 @@ class SqlArmStore:
         def work(connection: Connection) -> tuple[Arm, bool] | BanditdError:
             self._lock(connection, policy)
             made = partial(self._update, connection, policy, arm, revise)
-            return once(connection, policy, key, at_us, made, pack=_pack_arm, again=_arm_again)
+            return once(connection, policy, key, at_us, made, pack=pack_arm, again=arm_again)
 
         return await self._database.write(work)
 
@@ -191,7 +177,7 @@ class SqlArmStore:
         def work(connection: Connection) -> dict[str, list[tuple[int, Price]]]:
             histories: dict[str, list[tuple[int, Price]]] = {}
             for row in connection.execute(query):
-                histories.setdefault(row.arm, []).append((row.valid_from_us, _price(row)))
+                histories.setdefault(row.arm, []).append((row.valid_from_us, price_of(row)))
             return histories
 
         return await self._database.read(work)
@@ -208,7 +194,7 @@ class SqlArmStore:
             due = {key: price for key, price in _due_prices(connection, now_us).items() if key[0] in policies}
             for (policy, arm), price in due.items():
                 mine = (arm_table.c.policy == policy) & (arm_table.c.arm == arm)
-                connection.execute(update(arm_table).where(mine).values(updated_at_us=now_us, **_price_values(price)))
+                connection.execute(update(arm_table).where(mine).values(updated_at_us=now_us, **price_values(price)))
                 _raise_version(connection, policy)
             return sorted(due)
 
@@ -237,12 +223,12 @@ class SqlArmStore:
         last = connection.execute(
             select(func.coalesce(func.max(arm_table.c.position), 0)).where(arm_table.c.policy == arm.policy)
         ).scalar_one()
-        connection.execute(insert(arm_table), _values(arm) | {"position": last + 1})
+        connection.execute(insert(arm_table), values_of(arm) | {"position": last + 1})
         self._append_price(connection, arm.policy, arm.arm, arm.price, arm.updated_at_us or arm.created_at_us)
 
     def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
         row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
-        connection.execute(dialect.replace_row(self._database.engine, arm_price, _PRICE), row | _price_values(price))
+        connection.execute(dialect.replace_row(self._database.engine, arm_price, PRICE), row | price_values(price))
 
 
 def present_generations(connection: Connection, policy: str) -> dict[str, int]:
@@ -261,13 +247,13 @@ def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Pr
         .where(q.policy == t.policy, q.arm == t.arm, q.valid_from_us <= now_us)
         .scalar_subquery()
     )
-    query = select(arm_table, *(p[name].label(f"due_{name}") for name in _PRICE)).where(
+    query = select(arm_table, *(p[name].label(f"due_{name}") for name in PRICE)).where(
         p.policy == t.policy, p.arm == t.arm, p.valid_from_us == newest, t.deleted_at_us.is_(None)
     )
     due = {}
     for row in connection.execute(query):
-        price = Price(*(getattr(row, f"due_{name}") for name in _PRICE))
-        if price != _price(row):
+        price = Price(*(getattr(row, f"due_{name}") for name in PRICE))
+        if price != price_of(row):
             due[row.policy, row.arm] = price
     return due
 
@@ -278,7 +264,7 @@ def load_arms(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[t
     if not wanted:
         return {}
     query = select(arm_table).where(tuple_(arm_table.c.policy, arm_table.c.arm).in_(wanted))
-    return {(row.policy, row.arm): _arm(row) for row in connection.execute(query)}
+    return {(row.policy, row.arm): arm_of(row) for row in connection.execute(query)}
 
 
 def _present(connection: Connection, policy: str) -> list[Arm]:
@@ -288,7 +274,11 @@ def _present(connection: Connection, policy: str) -> list[Arm]:
         .where(arm_table.c.policy == policy, arm_table.c.deleted_at_us.is_(None))
         .order_by(arm_table.c.position)
     )
-    return [_arm(row) for row in connection.execute(query)]
+    return [arm_of(row) for row in connection.execute(query)]
+
+
+def _made_of(arm: Arm) -> str:
+    return "a model" if arm.recipe is None else f"a recipe of {', '.join(arm.recipe.parts)}"
 
 
 def _forget_prices_after(connection: Connection, policy: str, arm: str, at_us: int) -> None:
@@ -300,7 +290,7 @@ def _newest_price(connection: Connection, policy: str, arm: str) -> Price | None
     p = arm_price.c
     query = select(arm_price).where(p.policy == policy, p.arm == arm).order_by(p.valid_from_us.desc()).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else _price(row)
+    return None if row is None else price_of(row)
 
 
 def _stored(connection: Connection, policy: str, arm: str) -> Row[Any] | None:
@@ -309,7 +299,7 @@ def _stored(connection: Connection, policy: str, arm: str) -> Row[Any] | None:
 
 
 def _overwrite(connection: Connection, arm: Arm, **more: Any) -> None:
-    values = _values(arm) | more
+    values = values_of(arm) | more
     for name in ("policy", "arm"):
         del values[name]
     connection.execute(
@@ -322,31 +312,6 @@ def _raise_version(connection: Connection, policy: str) -> None:
     connection.execute(update(policy_table).where(c.policy == policy).values(arms_version=c.arms_version + 1))
 
 
-def _values(arm: Arm) -> dict[str, Any]:
-    values = {name: getattr(arm, name) for name in _PLAIN}
-    values |= _price_values(arm.price)
-    values |= {name: json.dumps(getattr(arm, name)) for name in _JSON}
-    return values | {"capabilities": json.dumps(sorted(arm.capabilities))}
-
-
-def _pack_arm(stored: tuple[Arm, bool]) -> dict[str, object]:
-    return asdict(stored[0]) | {"capabilities": sorted(stored[0].capabilities)}
-
-
-def _arm_again(packed: dict[str, Any]) -> tuple[Arm, bool]:
-    values = packed | {"price": Price(**packed["price"]), "capabilities": frozenset(packed["capabilities"])}
-    return Arm(**values), True
-
-
-def _price(row: Row[Any]) -> Price:
-    return Price(*(getattr(row, name) for name in _PRICE))
-
-
-def _price_values(price: Price) -> dict[str, float | None]:
-    values = {name: getattr(price, name) for name in _PRICE}
-    return {name: None if value is None else float(value) for name, value in values.items()}
-
-
 def load_prices(
     connection: Connection, keys: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], list[tuple[int, Price]]]:
@@ -356,14 +321,5 @@ def load_prices(
     if wanted:
         query = select(arm_price).where(tuple_(arm_price.c.policy, arm_price.c.arm).in_(wanted))
         for row in connection.execute(query.order_by(arm_price.c.valid_from_us)):
-            found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, _price(row)))
+            found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, price_of(row)))
     return found
-
-
-def _arm(row: Row[Any]) -> Arm:
-    return Arm(
-        price=_price(row),
-        capabilities=frozenset(json.loads(row.capabilities)),
-        **{name: json.loads(getattr(row, name)) for name in _JSON},
-        **{name: getattr(row, name) for name in _PLAIN},
-    )

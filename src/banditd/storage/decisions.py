@@ -287,7 +287,7 @@ def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
             sums[10] += float(made.mean[best] - made.mean[drawn])
     else:
         sums[2] += 1
-    sums[6] -= sum(p * log(p) for p in made.probability.tolist() if p > 0.0)
+    sums[6] -= sum([p * log(p) for p in made.probability.tolist() if p > 0.0])
     sums[7] += made.predicted_cost_usd
     if made.degraded is not None:
         sums[4] += 1

@@ -36,6 +36,8 @@ from banditd.storage.schema import (
     decision,
     fold_queue,
     job_run,
+    judge_task,
+    judgement,
     reward_event,
     rollup,
     row_count,
@@ -58,8 +60,8 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    fold_queue, arm_fold_queue, contribution, arm_contribution, reward_event, arm_reward, usage_revision, attempt,
-    usage_report, activation, abandonment, decision,
+    judge_task, judgement, fold_queue, arm_fold_queue, contribution, arm_contribution, reward_event, arm_reward,
+    usage_revision, attempt, usage_report, activation, abandonment, decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from banditd.storage.arms import present_generations
 from banditd.storage.codec import readable_context, unpack_blend, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.engine import Database
 from banditd.storage.schema import arm as arm_table
-from banditd.storage.schema import contribution, decision, usage_report
+from banditd.storage.schema import attempt, contribution, decision, usage_report
 
 _DECISIONS_PER_REPORT: Final = 10  # of an arm that are looked at for each older report wanted: not all are reported
 _ARMS_AT_ONCE: Final = 100  # in one statement
@@ -36,11 +36,13 @@ class SqlRecentOutcomes:
             if len(rows) == limit:
                 rows += _older(connection, policy, schema_hash, rows[-1].decision_id, of_each_arm)
             present = present_generations(connection, policy)
+            calls = _calls_of_recipes(connection, policy, rows)
             return [
-                UsageOutcome(arm, x, *row[4:])
+                UsageOutcome(arm, x, *took)
                 for row in reversed(rows)
                 if (x := readable_context(row.x)) is not None
-                and (arm := _shown(row.arm, row.generations, present)) is not None
+                for name, took in ((row.arm, row[4:]), *calls.get(row.decision_id, ()))
+                if (arm := _shown(name, row.generations, present)) is not None
             ]
 
         return await self._database.read(work, report=True)
@@ -118,6 +120,27 @@ def _newest(policy: str, schema_hash: str, limit: int) -> Select[Any]:
     return (
         _outcomes(reports, schema_hash).where(usage.policy == policy).order_by(usage.decision_id.desc()).limit(limit)
     )
+
+
+def _calls_of_recipes(
+    connection: Connection, policy: str, rows: Sequence[Row[Any]]
+) -> dict[str, list[tuple[str, tuple[Any, ...]]]]:
+    """By decision: (model, what its call took) of those that answered in a recipe's run."""
+    recipes = select(arm_table.c.arm).where(arm_table.c.policy == policy, arm_table.c.recipe.is_not(None))
+    names = set(connection.scalars(recipes))
+    decided = {row.decision_id: row for row in rows if row.arm in names}
+    found: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
+    if decided:
+        a = attempt.c
+        query = select(a.decision_id, a.arm, a.input_tokens, a.output_tokens, a.cost_usd, a.latency_ms).where(
+            a.decision_id.in_(sorted(decided)), a.recipe.is_not(None), a.error.is_(None)
+        )
+        for one in connection.execute(query.order_by(a.decision_id, a.ordinal)):
+            made = decided[one.decision_id]
+            taken = made.input_tokens if one.input_tokens is None else one.input_tokens
+            took = (made.created_at_us, taken, one.output_tokens, one.cost_usd, one.latency_ms)
+            found.setdefault(one.decision_id, []).append((one.arm, took))
+    return found
 
 
 def _older(connection: Connection, policy: str, schema_hash: str, before_id: str, of_each_arm: int) -> list[Row[Any]]:

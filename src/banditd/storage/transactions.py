@@ -72,7 +72,7 @@ class WriteTransactions:
 
     def _once(self, work: Callable[[Connection], T], transaction: _Transaction) -> T:
         if self._connection is None:
-            self._connection = self._writing.connect()
+            self._connection = self._connect()
         else:
             dialect.keep_watching(self._connection, self._watch)
         with self._connection.begin():
@@ -81,6 +81,14 @@ class WriteTransactions:
             self._check()
             transaction.committing = True
         return answer
+
+    def _connect(self) -> Connection:
+        connection = self._writing.connect()
+        if dialect.is_sqlite(self._engine.url):
+            # What a statement of many rows may have to undo is a few pages. By default they go into a file that is
+            # made and deleted for each commit.
+            connection.connection.cursor().execute("PRAGMA temp_store = MEMORY")
+        return connection
 
     def _was_committed(self, transaction: str | None, error: Exception) -> bool:
         """What became of a transaction whose COMMIT got no answer. Raises OutcomeUnknownError."""

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, insert, not_, select
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
+from banditd.core.recipes import Recipe, in_its_run
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, UsageReport
 from banditd.core.usage import Settled, merged, normalised, repeated, says_the_same
@@ -29,6 +30,7 @@ from banditd.storage.engine import Database
 from banditd.storage.keys import once_for_decision
 from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sessions import hand_over
+from banditd.storage.settling import Outcomes, count_settled, note_settled
 from banditd.storage.sums import RowCounter, SumWriter
 from banditd.storage.usage_rows import (
     USAGE_SUMS,
@@ -84,7 +86,7 @@ class UsageLog:
         named = _named_arms(payloads, decisions, stored)
         arms, prices = load_arms(connection, named), load_prices(connection, named)
         increments = self._sums.start()
-        changes: dict[AccountKey, float] = {}
+        outcomes, changes = Outcomes(), dict[AccountKey, float]()
         rows: dict[str, Row] = {}
         replaced: list[tuple[Row, UsageReport]] = []
         rerouted: set[str] = set()
@@ -97,10 +99,11 @@ class UsageLog:
             if error is not None or made is None:
                 answers.append(error or NotFoundError(f"No decision {report.decision_id}."))
                 continue
+            recipe = _recipe(made, arms)
             before = rows.get(report.decision_id) or stored.get(report.decision_id)
             pricing = pricings.get(price_cost) or Pricing(arms, prices, price_cost)
             pricings[price_cost] = pricing
-            settled, row = _settle(report, made, before, pricing)
+            settled, row = _settle(report if recipe is None else in_its_run(report, recipe), made, before, pricing)
             answers.append(settled)
             if settled.duplicate:
                 continue
@@ -110,6 +113,7 @@ class UsageLog:
                 count_row(increments, made, before, -1)
             count_row(increments, made, row, +1)
             _correct(changes, made, before, row)
+            note_settled(outcomes, made.policy, recipe, before, row)
             if row["arm"] != (made.arm if before is None else before["arm"]):
                 rerouted.add(report.decision_id)
                 if report.session_key is not None:
@@ -121,6 +125,7 @@ class UsageLog:
             new = write_rows(connection, list(rows.values()), stored)
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", new)
+            count_settled(connection, self._database.engine, outcomes)
             self._accounts.correct(connection, changes, at_us)
             # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
@@ -159,9 +164,10 @@ class UsageLog:
         before = read_rows(connection, self._database.engine, [decision_id]).get(decision_id)
         if before is None:
             self._presume(connection, [decision_id], at_us, served=False)
-        elif before["estimated"]:
+        elif before["estimated"] or before["cost_usd"] is None:  # a report without money left the estimate standing
             [made] = read_decisions(connection, [decision_id]).values()
-            row = dict(before) | {"cost_usd": 0.0, "received_at_us": at_us}
+            others_usd = before["attempts_usd"] or 0.0
+            row = dict(before) | {"cost_usd": others_usd, "estimated": True, "received_at_us": at_us}
             increments, changes = self._sums.start(), dict[AccountKey, float]()
             count_row(increments, made, before, -1)
             count_row(increments, made, row, +1)
@@ -274,6 +280,12 @@ def _named_arms(
                 arms |= {before["arm"], *(one["arm"] for one in before["attempts"])}
             named |= {(made.policy, arm) for arm in arms if arm is not None}
     return named
+
+
+def _recipe(made: Any, arms: Mapping[tuple[str, str], Arm]) -> Recipe | None:
+    """What the arm of a decision is made of; None of a model."""
+    chosen = arms.get((made.policy, made.arm))
+    return None if chosen is None else chosen.recipe
 
 
 def _refusal(report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm]) -> BanditdError | None:

@@ -23,7 +23,7 @@ from banditd.ports import PriceCost
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
 from banditd.storage.codec import readable_tags, unpack_mapping, unpack_names, unpack_vector
-from banditd.storage.like_with_like import figured_arm, main_place, would_have_cost_usd
+from banditd.storage.like_with_like import figured_arm, main_place, served_as, would_have_cost_usd
 from banditd.storage.schema import attempt, decision, usage_report, usage_revision
 from banditd.storage.sums import Increments, bucket_of
 
@@ -41,6 +41,7 @@ USAGE_SUMS: Final = (
     "compared_fixed_usd",
 )
 COMPARED_PLACES: Final = (6, 9, 10)
+_NO_FIGURES: Final = dict.fromkeys(("latency_ms", "input_tokens", "output_tokens", "cached_input_tokens"))
 Row = Mapping[str, Any]
 Arms = Mapping[tuple[str, str], Arm]
 Prices = Mapping[tuple[str, str], Sequence[tuple[int, Price]]]
@@ -51,6 +52,7 @@ _REPORTED: Final = (
     "cached_input_tokens",
     "retry_after_s",
     "first_token_ms",
+    "recipe",
 )
 _ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_REPORTED, "cost_usd", "told_cost_usd")
 
@@ -67,8 +69,8 @@ class Pricing:
         if report.cost_usd is not None:
             return float(report.cost_usd)
         found = self._arms.get((policy, arm))
-        if found is None:
-            return None
+        if found is None or found.recipe is not None:
+            return None  # a recipe has no price: its calls have
         price = price_at(self._prices.get((policy, arm), ()), at_us) or found.price
         priced = self._priced.get((policy, arm), found)
         if priced.price != price:
@@ -271,7 +273,7 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
     """Add (or with -1 take back) one usage row to the sums: ``USAGE_SUMS``, ``usage.CLUSTER_SUMS``.
 
     An answer without tokens and dollars leaves the estimate standing, here as on the accounts. Attempts beside it
-    are counted for their own arms.
+    are counted for their own arms, and those of a recipe's run for the recipe.
     """
     increments = increments.of(made.policy, bucket_of(made.created_at_us), readable_tags(made.tags))
     _compare(increments, made, row, sign)
@@ -279,8 +281,12 @@ def count_row(increments: Increments, made: Any, row: Row, sign: int) -> None:
     _count(increments, made, figured_arm(row), row, own_usd, sign, reports=not row["estimated"])
     main = main_place(row)
     for ordinal, one in enumerate(row["attempts"]):
-        if ordinal != main:
-            _count(increments, made, one["arm"], {**one, "latency_ms": None}, one["cost_usd"], sign)
+        if ordinal == main:
+            continue
+        failed = {"error": None} if one["recipe"] else {}  # that is its arm's, and the recipe has not failed by it
+        _count(increments, made, served_as(one), {**one, "latency_ms": None, **failed}, one["cost_usd"], sign)
+        if one["recipe"] and one["error"] is not None:
+            _count(increments, made, one["arm"], {**_NO_FIGURES, "error": one["error"]}, 0.0, sign)
 
 
 def _count(

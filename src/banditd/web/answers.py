@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from banditd.core.types import Decision
@@ -11,8 +12,10 @@ from banditd.web.json import iso_time
 FALLBACKS: Final = frozenset({"learning", "no_rewards", "broken", "baseline_away", "budget_rules"})
 
 
-def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict[str, object]:
-    """The JSON of a decision."""
+def decision_answer(
+    decision: Decision, *, dry_run: bool, explain: bool, recipe: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """The JSON of a decision. recipe : what its arm is made of, where it is no model."""
     chosen = decision.chosen_index
     utility: list[float] = (decision.mean - decision.penalty).tolist()
     order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
@@ -36,6 +39,7 @@ def decision_answer(decision: Decision, *, dry_run: bool, explain: bool) -> dict
         "dry_run": dry_run,
         "duplicate": decision.duplicate,
         "promise": _promise(decision),
+        "recipe": recipe,
     }
     if explain:
         answer["arms"] = _scores(decision, utility, order)

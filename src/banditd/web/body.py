@@ -321,7 +321,7 @@ def _known_names(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
             if inner is None:
                 return []
             fields = inner.model_fields
-    return list(fields)
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _inner_model(annotation: Any) -> type[BaseModel] | None:

@@ -52,7 +52,7 @@ UNAUTHENTICATED: Final = _kind(
 )  # fmt: skip
 FORBIDDEN: Final = _kind(
     403, "forbidden", "The key may not do this",
-    "Keys have scopes: route, reward, reward:own, read, chat, admin. Use one that has what the detail names.",
+    "Keys have scopes: route, reward, reward:own, read, chat, judge, admin. Use one that has what the detail names.",
 )  # fmt: skip
 CROSS_ORIGIN: Final = _kind(
     403, "cross-origin", "Pages of other origins may not call this daemon",

@@ -21,6 +21,7 @@ from banditd.web.handlers import (
     rewards,
     routing,
 )
+from banditd.web.judging_routes import JUDGING_ROUTES
 from banditd.web.problems import (
     BUDGET,
     CONFLICT,
@@ -307,6 +308,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path_parameters=_POLICY, parameters=report_schemas.SnapshotParameters,
         answers={200: report_schemas.SnapshotsAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
+    *JUDGING_ROUTES,
     _look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,

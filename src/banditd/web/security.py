@@ -19,7 +19,7 @@ from aiohttp import web
 
 from banditd.core.errors import ConfigurationError, ForbiddenError, RateLimitedError, UnauthenticatedError
 
-SCOPES: Final = frozenset({"route", "reward", "reward:own", "read", "chat", "admin"})
+SCOPES: Final = frozenset({"route", "reward", "reward:own", "read", "chat", "judge", "admin"})
 OWN_REWARDS: Final = "reward:own"
 OWNER = web.RequestKey("owner", str)
 """Name of the API key that may reward, settle and abandon its own decisions only; not there for others."""

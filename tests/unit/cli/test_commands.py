@@ -125,6 +125,7 @@ def test_check_config_prints_what_holds_and_hides_secrets(tmp_path: Path) -> Non
     assert "swordfish" not in result.output
     assert yaml.safe_load(result.output)["server"]["port"] == 9000
     assert json.loads(invoke("check-config", "-c", str(config), "--json").output)["server"]["port"] == 9000
+    assert json.loads(invoke("check-config", str(config), "--json").output)["server"]["port"] == 9000
 
 
 def test_check_config_tries_the_examples_of_constraints(tmp_path: Path) -> None:

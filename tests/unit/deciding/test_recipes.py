@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.recipes import Recipe
 from banditd.core.types import Price
 from banditd.deciding.recipes import (
-    Recipe,
     SettlingRates,
     expected_calls,
     expected_price,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from banditd.core.errors import ConfigurationError
+from banditd.daemon.price_file import parse_prices
 from banditd.settings import load_settings
 
 
@@ -35,3 +36,32 @@ def test_a_name_like_no_other_brings_all_that_there_are(tmp_path: Path) -> None:
     path.write_text("jobs: {zzz: 1}")
     with pytest.raises(ConfigurationError, match=r"there are .*retention_days"):
         load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("server: {port: 1}\n# ...\nserver: {host: '::1'}\n", "'server' stands twice, in lines 1 and 3"),
+        ("policies:\n  default:\n    arms: []\n    arms: []\n", "'arms' stands twice, in lines 3 and 4"),
+        ("jobs: " + "[" * 5000, "nested too deep"),
+    ],
+)
+def test_what_yaml_would_lose_or_cannot_hold_is_refused_with_its_place(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=why):
+        load_settings(path)
+    with pytest.raises(ConfigurationError, match="stands twice"):
+        parse_prices(b"a: {usd_per_mtok_in: 1}\na: {usd_per_mtok_in: 2}\n", path)
+
+
+def test_anchors_and_what_overrides_them_go_on_working(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "policies:\n"
+        "  default: {reward: &week {window_s: 604800, default_reward: 0.1}}\n"
+        "  fast: {reward: &day {<<: *week, window_s: 86400}}\n"
+        "  other: {reward: {<<: *day, default_reward: 0.2}}\n"
+    )
+    reward = load_settings(path).policies["other"].reward
+    assert (reward.window_s, reward.default_reward) == (86_400, 0.2)

@@ -54,6 +54,15 @@ async def _while_the_writer_is_busy(database, submit):
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_a_commit_makes_no_file_of_its_own(database):
+    def temporary_files_in_memory(connection):
+        return connection.execute(text("PRAGMA temp_store")).scalar() == 2
+
+    assert await database.write(temporary_files_in_memory)
+    # A report may have more to sort than fits into memory.
+    assert not await database.read(temporary_files_in_memory)
+
+
 async def test_waiting_writes_share_one_transaction(database):
     transactions = []
 

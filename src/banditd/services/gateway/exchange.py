@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from banditd.core.attempts import Attempt, ErrorClass
@@ -18,7 +18,6 @@ from banditd.core.types import Arm, Decision, UsageReport
 from banditd.ports.upstreams import (
     StreamEvent,
     Surface,
-    TokenUsage,
     UpstreamCall,
     UpstreamError,
     UpstreamReply,
@@ -27,12 +26,13 @@ from banditd.ports.upstreams import (
 )
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.fallbacks import Fallbacks, Step, order_of
+from banditd.services.gateway.recipe_run import RecipeRun
+from banditd.services.gateway.running import Running, upstream_call
 
 logger = logging.getLogger(__name__)
 # What is held back before the commit point; with more than this it is passed on, and the arm is committed to.
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 262_144
-CHARACTERS_PER_TOKEN: Final = 4.0
 MAX_REASON: Final = 64
 MAX_REFERENCE: Final = 256
 
@@ -51,22 +51,6 @@ class Surroundings(Protocol):
     def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]: ...
 
 
-@dataclass(slots=True)
-class _Running:
-    """The call of an arm that is under way, and what was seen of its answer."""
-
-    arm: Arm
-    began_s: float
-    first_token_s: float | None = None
-    last_s: float | None = None
-    usage: TokenUsage | None = None
-    finish_reason: str | None = None
-    characters: int = 0
-    deltas: int = 0
-    response_id: str | None = None
-    model: str | None = None
-
-
 class Exchange:
     """Made by ``Gateway.exchange``. Call ``begin``, then give ``reply`` or ``events``, and ``finish`` in any case."""
 
@@ -78,18 +62,26 @@ class Exchange:
         self.reply: UpstreamReply | None = None
         self.headers: Mapping[str, str] = {}
         self.route_s = 0.0
-        self._running: _Running | None = None
-        self._answered: _Running | None = None
+        self._running: Running | None = None
+        self._answered: Running | None = None
         self._stream: UpstreamStream | None = None
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
         self._whole = False
+        self._played_ms: float | None = None  # how long a recipe took whose answer is there: its calls have ended
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     @property
     def served(self) -> Arm | None:
         """The arm that answers, from the commit point on."""
         return None if self._running is None else self._running.arm
+
+    @property
+    def holder(self) -> str | None:
+        """The arm whose upstream has given the answer: of a recipe the part whose answer counts."""
+        if self._played_ms is not None:
+            return self.attempts[-1].arm
+        return None if self._running is None else self._running.arm.arm
 
     @property
     def response_id(self) -> str | None:
@@ -99,9 +91,9 @@ class Exchange:
     @property
     def attempts_now(self) -> tuple[Attempt, ...]:
         """Every call so far; the one that runs as if it ended well now."""
-        if self._running is None or self._settling is not None or self.decision is None:
+        if not self._calling or self._running is None or self.decision is None:
             return tuple(self.attempts)
-        return (*self.attempts, self._attempt(self._running, None, self.decision))
+        return (*self.attempts, self._running.attempt(None, self._now(), self.decision.input_tokens))
 
     @property
     def model(self) -> str | None:
@@ -111,7 +103,12 @@ class Exchange:
     @property
     def calls(self) -> int:
         """How often upstreams were called so far, the call that runs included."""
-        return len(self.attempts) + (self._running is not None and self._settling is None)
+        return len(self.attempts) + self._calling
+
+    @property
+    def _calling(self) -> bool:
+        """Whether a call is under way that is no attempt yet."""
+        return self._running is not None and self._settling is None and self._played_ms is None
 
     async def begin(self) -> None:
         """Route, and call arms until one answers: then ``reply`` is there, or ``events`` may be read.
@@ -126,6 +123,8 @@ class Exchange:
         self.route_s = self._now() - began_s
         arms = self._around.callable_arms(self.call, decision.policy)
         order = [name for name in order_of(decision) if name in arms]
+        # A recipe is played where it is drawn, and is nobody's fallback: it would take as many calls as it has parts.
+        order = [name for name in order if arms[name].recipe is None or name == decision.arm]
         if not order:
             raise UnavailableError("the arms were changed while this was decided; ask again", code="ARMS_CHANGED")
         rules = self._around.rules
@@ -137,9 +136,11 @@ class Exchange:
         )
         step: Step | None = fallbacks.first()
         while step is not None:
-            failed = await self._try(arms[step.arm], until_s)
+            arm = arms[step.arm]
+            failed = await (self._try(arm, until_s) if arm.recipe is None else self._play(arm, arms, until_s))
             if failed is None:
                 return
+            fallbacks.leave_out(() if arm.recipe is None else arm.recipe.parts)
             avoid = self._around.left_alone(decision.policy)
             following = fallbacks.after(step.arm, failed, jitter=self._around.jitter(), avoid=avoid)
             if following is None or self._now() + following.wait_s >= until_s:
@@ -156,13 +157,16 @@ class Exchange:
         UpstreamError : it did not finish. What came before has been given.
         """
         stream, running = self._stream, self._running
-        if stream is None or running is None:
+        if running is None or not (self._held or stream):
             return
         held, self._held = self._held, []
         yield held
+        if stream is None:  # a recipe's answer was held back whole
+            self._whole = True
+            return
         try:
             async for events in stream:
-                self._note(running, events)
+                running.note(events, self._now())
                 yield events
             self._whole = True
         except UpstreamError as error:
@@ -178,7 +182,7 @@ class Exchange:
             return self._settling
         if self._stream is not None:
             self._stream.close()
-        if self._running is not None:
+        if self._running is not None and self._played_ms is None:
             ended: ErrorClass | None = None if self._whole else "client_gone"
             self._attempted(self._running, ended, code=ended or "")
         estimated = (last := self._running) is not None and (last.usage is None or last.usage.partial)
@@ -189,8 +193,8 @@ class Exchange:
 
     async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
         """Call one arm up to its commit point; the error where it failed."""
-        running = self._running = self._answered = _Running(arm, self._now())
-        call = self._upstream_call(arm, max(0.001, until_s - self._now()))
+        running = self._running = self._answered = Running(arm, self._now())
+        call = upstream_call(self.call, arm, max(0.001, until_s - self._now()))
         try:
             if self.call.stream:
                 await self._open(running, call)
@@ -201,21 +205,37 @@ class Exchange:
             return error
         return None
 
-    async def _complete(self, running: _Running, call: UpstreamCall) -> None:
+    async def _play(self, arm: Arm, arms: Mapping[str, Arm], until_s: float) -> UpstreamError | None:
+        """Play a recipe to its answer, which is held until then; the error where nobody gave one."""
+        assert arm.recipe is not None  # noqa: S101 - asked before
+        began_s = self._now()
+        run = RecipeRun(
+            arm.recipe, upstreams=self._around.upstreams, call=self.call, arms=arms, ended=self._attempted
+        )
+        try:
+            part = await run.play(until_s)
+        except UpstreamError as error:
+            return error
+        self._played_ms = (self._now() - began_s) * 1e3
+        # Whose answer counts is the last that answered, as everywhere.
+        self.attempts.sort(key=lambda one: one.recipe is not None and one.arm == part.running.arm.arm)
+        self._running = self._answered = replace(part.running, arm=arm)
+        self.reply, self._held, self.headers = part.reply, list(part.events), part.headers or {}
+        self._whole = self.reply is not None
+        return None
+
+    async def _complete(self, running: Running, call: UpstreamCall) -> None:
         reply = await self._around.upstreams.complete(call)
-        running.last_s = self._now()
-        running.usage, running.finish_reason = reply.usage, reply.finish_reason
-        running.characters = reply.characters
-        running.response_id, running.model = reply.response_id, reply.model
+        running.completed(reply, self._now())
         self.reply, self.headers = reply, reply.headers
         self._whole = True
 
-    async def _open(self, running: _Running, call: UpstreamCall) -> None:
+    async def _open(self, running: Running, call: UpstreamCall) -> None:
         self._held = []
         self._stream = stream = await self._around.upstreams.stream(call)
         size = 0
         async for events in stream:
-            self._note(running, events)
+            running.note(events, self._now())
             self._held += events
             size += sum(len(event.raw) for event in events)
             if any(event.content or event.finish_reason is not None for event in events):
@@ -224,35 +244,6 @@ class Exchange:
             if held > MAX_HELD_EVENTS or size > MAX_HELD_BYTES:
                 break
         self.headers = stream.headers
-
-    def _note(self, running: _Running, events: Sequence[StreamEvent]) -> None:
-        now_s = running.last_s = self._now()
-        for event in events:
-            if event.content:
-                running.deltas += 1
-                running.characters += event.characters
-                if running.first_token_s is None:
-                    running.first_token_s = now_s
-            if event.finish_reason is not None:
-                running.finish_reason = event.finish_reason
-            if event.usage is not None:
-                running.usage = event.usage
-            if running.response_id is None and event.response_id is not None:
-                running.response_id, running.model = event.response_id, event.model
-
-    def _upstream_call(self, arm: Arm, left_s: float) -> UpstreamCall:
-        return UpstreamCall(
-            upstream=arm.upstream or "",
-            surface=self.call.surface,
-            model=arm.upstream_model,
-            body=self.call.body,
-            headers=self.call.headers,
-            params=arm.params,
-            rename_params=arm.rename_params,
-            first_token_s=arm.first_token_s,
-            deadline_s=left_s,
-            large=self.call.large,
-        )
 
     def _close(self, error: UpstreamError) -> None:
         """A call has failed: it becomes an attempt of its class."""
@@ -267,13 +258,13 @@ class Exchange:
         self._attempted(running, error.error_class, code=error.code, error=error)
 
     def _attempted(
-        self, running: _Running, ended: ErrorClass | None, *, code: str, error: UpstreamError | None = None
+        self, running: Running, ended: ErrorClass | None, *, code: str, error: UpstreamError | None = None
     ) -> None:
         """A call has ended: it is kept for the settlement, and breakers and metrics hear of it."""
         decision = self.decision
         if decision is None:
             return
-        attempt = self._attempt(running, ended, decision)
+        attempt = running.attempt(ended, self._now(), decision.input_tokens)
         if error is not None:
             attempt = replace(attempt, retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
@@ -293,32 +284,6 @@ class Exchange:
                 },
             )
 
-    def _attempt(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> Attempt:
-        last_s = self._now() if running.last_s is None or ended is not None else running.last_s
-        tokens = self._tokens(running, ended, decision)
-        first_s = running.first_token_s
-        return Attempt(
-            arm=running.arm.arm,
-            error=ended,
-            latency_ms=(last_s - running.began_s) * 1e3,
-            input_tokens=None if tokens is None else tokens.input_tokens,
-            output_tokens=None if tokens is None else tokens.output_tokens,
-            cached_input_tokens=None if tokens is None else tokens.cached_input_tokens,
-            cost_usd=None if tokens is None else tokens.cost_usd,
-            first_token_ms=None if first_s is None else (first_s - running.began_s) * 1e3,
-        )
-
-    def _tokens(self, running: _Running, ended: ErrorClass | None, decision: Decision) -> TokenUsage | None:
-        """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
-        usage = running.usage
-        if usage is not None and not usage.partial:
-            return usage
-        if usage is None and ended is not None and ended != "client_gone" and not running.deltas:
-            return None
-        counted = max(float(running.deltas), running.characters / CHARACTERS_PER_TOKEN)
-        usage = usage or TokenUsage(decision.input_tokens, 0)
-        return replace(usage, output_tokens=max(usage.output_tokens, round(counted)), partial=False)
-
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the one that answered, or failed last."""
         last = self.attempts[-1] if self.attempts else None
@@ -336,7 +301,7 @@ class Exchange:
         return replace(  # who served is told by the attempts
             report,
             error=last.error,
-            latency_ms=last.latency_ms,
+            latency_ms=last.latency_ms if self._played_ms is None else self._played_ms,
             input_tokens=last.input_tokens,
             output_tokens=last.output_tokens,
             cached_input_tokens=last.cached_input_tokens,

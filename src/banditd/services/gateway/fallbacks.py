@@ -16,7 +16,7 @@ The arms stand in the policy's own order: the drawn one, then by the probability
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +66,10 @@ class Fallbacks:
         if step is not None:
             self._left -= 1
         return step
+
+    def leave_out(self, arms: Collection[str]) -> None:
+        """These have failed already, as the parts of a recipe."""
+        self._waiting = [arm for arm in self._waiting if arm not in arms]
 
     def _same(self, arm: str, error: UpstreamError, jitter: float) -> Step | None:
         if arm in self._repeated or error.local:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
@@ -14,13 +14,16 @@ from banditd.core.attempts import Attempt
 from banditd.core.errors import UnavailableError
 from banditd.core.references import Reference, decision_id_in
 from banditd.core.types import Arm, Decision, Query, UsageReport
+from banditd.deciding.eligible import RECIPES
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.upstreams import Surface, Upstreams
 from banditd.services.breakers import Breakers
+from banditd.services.gateway.answers import COMPARED
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.gateway.heard import HeardExchange, Listener
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class Gateway:
     ) -> None:
         self.upstreams = upstreams
         self.rules = rules
+        self.listener: Listener | None = None  # who wants to hear answers: set before the first one
         self._route = route
         self._report = report
         self._runtimes = runtimes
@@ -69,7 +73,8 @@ class Gateway:
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
-        exchange = Exchange(self, call)
+        heard = self.listener
+        exchange = Exchange(self, call) if heard is None else HeardExchange(self, call, heard)
         self._exchanges.add(exchange)
         return exchange
 
@@ -102,7 +107,7 @@ class Gateway:
             names = set(self.upstreams.names())
             self._arms = arms
             self._policies = {
-                name: {arm.arm: arm.enabled and arm.upstream in names for arm in of_policy}
+                name: {arm.arm: arm.enabled and arm.arm in _callable(of_policy, names) for arm in of_policy}
                 for name, of_policy in zip(self._runtimes, arms, strict=True)
             }
         return self._policies
@@ -126,6 +131,7 @@ class Gateway:
         """Decide who answers, among the arms that can be called on this surface."""
         query = call.query
         query.upstreams = upstreams = self._upstreams_for(call)
+        query.upstreams = {**upstreams, RECIPES: recipes_unable(call)}
         runtime = self._runtimes.get(query.policy)
         if call.wanted and runtime is not None:
             able = (arm for arm in runtime.arms if upstreams.get(arm.upstream or "", "") is None)
@@ -138,8 +144,7 @@ class Gateway:
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
         upstreams = call.query.upstreams or self._upstreams_for(call)
-        arms = self._runtimes[policy].arms
-        return {arm.arm: arm for arm in arms if upstreams.get(arm.upstream or "", "") is None}
+        return _callable(self._runtimes[policy].arms, {name for name, unable in upstreams.items() if unable is None})
 
     def _upstreams_for(self, call: GatewayCall) -> Mapping[str, str | None]:
         """Every upstream, with the reason why it cannot answer this request; None where it can."""
@@ -214,6 +219,31 @@ class Gateway:
                 await asyncio.sleep(wait_s)
             else:
                 return
+
+
+def _callable(arms: Sequence[Arm], upstreams: Collection[str]) -> dict[str, Arm]:
+    """The arms behind these upstreams, and the recipes all of whose parts are; those with the smallest window."""
+    able = {arm.arm: arm for arm in arms if arm.recipe is None and arm.upstream in upstreams}
+    found = {}
+    for arm in arms:
+        if arm.arm in able:
+            found[arm.arm] = arm
+        elif arm.recipe is not None and all(part in able for part in arm.recipe.parts):
+            windows = [able[part].context_window_tokens for part in arm.recipe.parts]
+            window = min((tokens for tokens in windows if tokens is not None), default=None)
+            found[arm.arm] = replace(arm, context_window_tokens=window)
+    return found
+
+
+def recipes_unable(call: GatewayCall) -> str | None:
+    """Why no recipe can answer this request, None where it can: answers must be there to be compared."""
+    if call.surface not in COMPARED:
+        return "not_comparable"
+    several = call.body.get("n")
+    if isinstance(several, int) and several > 1:
+        return "not_comparable"
+    # What an upstream keeps of the answers before, it alone can go on from.
+    return "kept_by_upstream" if call.body.get("previous_response_id") or call.body.get("background") else None
 
 
 def _prices_cached_input(arm: Arm) -> bool:

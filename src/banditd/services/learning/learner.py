@@ -363,6 +363,7 @@ class Learner:
         changed = force or version != self._arms_version
         for name, runtime in self._runtimes.items():
             usage = await self._arms.usage(name)
+            runtime.adopt_settled(await self._arms.settled(name) if runtime.may_have_recipes else {})
             if changed:
                 runtime.arms = tuple(await self._arms.arms(name))
                 runtime.usage = dict(usage)

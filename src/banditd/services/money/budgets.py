@@ -188,7 +188,9 @@ class BudgetBook:
             for i, arm in enumerate(view.arms)
         }
         before, self._prices = self._prices, {**self._prices, **prices}
-        if any(prices[arm] != before[arm] for arm in prices.keys() & before.keys()):
+        # What a recipe is expected to cost moves with every few plays: no price has changed by that.
+        models = {arm.arm for arm in view.arms if arm.recipe is None}
+        if any(prices[arm] != before[arm] for arm in models & before.keys()):
             for account in self._accounts.values():
                 account.pacer.reprice(self._cost_again)
             self.guard.forget()

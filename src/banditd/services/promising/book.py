@@ -176,13 +176,14 @@ class PromiseBook:
         rule = self._runtime.switches.promise
         named = self._runtime.switches.baseline
         if named != "dearest" and rule is not None:
-            return baseline_index(rule, view.snapshot.arms, typical_usd(view), view.serves)
-        cost = np.where(view.serves, typical_usd(view), -np.inf)
-        if not view.serves.any():
+            return baseline_index(rule, view.snapshot.arms, typical_usd(view), view.serves & view.models)
+        able = view.serves & view.models
+        cost = np.where(able, typical_usd(view), -np.inf)
+        if not able.any():
             return None
         index = int(cost.argmax())
         held = -1 if self._dearest is None else view.index.get(self._dearest, -1)
-        if held >= 0 and view.serves[held] and cost[index] <= cost[held] * DEARER_BY:
+        if held >= 0 and able[held] and cost[index] <= cost[held] * DEARER_BY:
             index = held
         self._dearest = view.arms[index].arm
         return index

@@ -112,6 +112,8 @@ def check_switches(runtime: PolicyRuntime, switches: PolicySwitches) -> None:
             f"policy {config.name} has no arm {promise.baseline}; write dearest, or one of {', '.join(arms)}",
             "/baseline",
         )
+    if arm.recipe is not None:
+        raise _refused(f"{arm.arm} is a recipe: a baseline is the one model that you would use instead", "/baseline")
     if arm.max_share < 1.0:
         raise _refused(
             f"{arm.arm} has max_share {arm.max_share:g}: a baseline must be able to answer everything", "/baseline"

@@ -8,10 +8,12 @@ from typing import Any, Final
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
+from banditd.ports.judging import JudgingStore
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_naming import ClusterNaming
 from banditd.services.reports.headline import HEADLINE_SUMS
+from banditd.services.reports.judging import less_judging
 from banditd.services.reports.period import DAY_US, period_of
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import iso_time, reward_of, step_row
@@ -77,6 +79,7 @@ class TagReports:
         tags: TagReader,
         names: ClusterNames,
         clock: Clock,
+        judging: JudgingStore,
     ) -> None:
         self._runtimes = runtimes
         self._reports = reports
@@ -84,6 +87,7 @@ class TagReports:
         self._tags = tags
         self._names = names
         self._clock = clock
+        self._judging = judging
         self._naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
 
     # ------------------------------------------------------------ tags and their values
@@ -161,6 +165,7 @@ class TagReports:
             value = await self.value_of(policy, of)
             return await self._only(value).savings(policy, since_us, until_us) | {"tag": value.fields()}
         answer = await self._reports.savings(policy, since_us, until_us)
+        answer |= less_judging(answer, await self._judging.spent_usd(policy, since_us, until_us))
         if by is None:
             return answer
         since_day_us = self._clock.now_us() - DAY_US

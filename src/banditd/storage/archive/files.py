@@ -195,6 +195,8 @@ def put_in_place(made: Path, target: Path, *, aside: Path | None) -> None:
         else:
             former.replace(_beside(aside, suffix))
     made.replace(target)
+    if os.name == "nt":
+        return  # Windows opens no folder, and keeps names by itself
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

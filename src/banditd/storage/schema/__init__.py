@@ -16,8 +16,16 @@ from banditd.storage.schema.arms import (
     policy,
     policy_switch,
     secret,
+    settling,
 )
 from banditd.storage.schema.columns import metadata
+from banditd.storage.schema.judging import (
+    JUDGE_SUMS,
+    judge_account,
+    judge_refusal,
+    judge_task,
+    judgement,
+)
 from banditd.storage.schema.learning import (
     CLUSTER_FLOAT_SUMS,
     CLUSTER_INTEGER_SUMS,
@@ -71,6 +79,7 @@ __all__ = [
     "FIXED_ARM_SUMS",
     "FLOAT_SUMS",
     "INTEGER_SUMS",
+    "JUDGE_SUMS",
     "SUMS",
     "abandonment",
     "activation",
@@ -93,6 +102,10 @@ __all__ = [
     "fold_queue",
     "idempotency_key",
     "job_run",
+    "judge_account",
+    "judge_refusal",
+    "judge_task",
+    "judgement",
     "learner_state",
     "lease",
     "metadata",
@@ -104,6 +117,7 @@ __all__ = [
     "secret",
     "segment",
     "session",
+    "settling",
     "snapshot",
     "sum_entry",
     "tag_cluster",

@@ -50,6 +50,8 @@ arm: Final = Table(
     Column("params", Text, nullable=False, server_default=text("'{}'")),
     Column("rename_params", Text, nullable=False, server_default=text("'{}'")),
     Column("first_token_s", Double),
+    # JSON of what the arm is made of; null: it is a model.
+    text_column("recipe", nullable=True),
 )
 
 arm_price: Final = Table(
@@ -62,6 +64,18 @@ arm_price: Final = Table(
     Column("usd_per_mtok_out", Double, nullable=False),
     Column("usd_per_request", Double, nullable=False),
     Column("usd_per_mtok_cached_in", Double),
+)
+
+# How often the members of a recipe's stage were asked, and how often they left the query open; what recipes cost
+# follows from it.
+settling: Final = Table(
+    "settling",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("kind", primary_key=True),
+    text_column("members", primary_key=True),
+    Column("reached", BigInteger, nullable=False),
+    Column("unsettled", BigInteger, nullable=False),
 )
 
 lease: Final = Table(

@@ -161,6 +161,8 @@ attempt: Final = Table(
     Column("told_cost_usd", Double),
     Column("retry_after_s", Double),
     Column("first_token_ms", Double),
+    # The recipe in whose run it was made; null: the arm was called for itself.
+    text_column("recipe", nullable=True),
 )
 
 session: Final = Table(

@@ -14,6 +14,7 @@ def details_of(exchange: Exchange) -> dict[str, object]:
     if exchange.decision is not None:
         details |= decision_answer(exchange.decision, dry_run=False, explain=True)
     served = exchange.served
+    details["recipe"] = None if served is None or served.recipe is None else served.recipe.plain()
     details["served_arm"] = None if served is None else served.arm
     details["attempts"] = [asdict(attempt) for attempt in exchange.attempts_now]
     return details

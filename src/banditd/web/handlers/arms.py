@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from banditd.core.errors import ConfigurationError
+from banditd.core.recipes import Recipe
 from banditd.core.types import Arm, Price
 from banditd.services.bundle import ArmView
 from banditd.web.api import Api
@@ -14,7 +16,7 @@ from banditd.web.handlers.reports import path_name
 from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import iso_time, json_answer
 from banditd.web.problems import InvalidFieldsError
-from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest
+from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, RecipeRequest
 
 # Fields of a patch that mean the same in Arm.
 _PLAIN = (
@@ -72,6 +74,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
             params=requested.params,
             rename_params=requested.rename_params,
             first_token_s=requested.first_token_s,
+            recipe=_recipe(requested.arm, requested.recipe),
         ),
         await request_key(request, "add_arm", requested),
         anew=not requested.keep_statistics,
@@ -92,6 +95,8 @@ async def patch(api: Api, request: web.Request) -> web.Response:
     changes: dict[str, object] = {field: getattr(requested, field) for field in _PLAIN if field in given}
     if "capabilities" in given:
         changes["capabilities"] = frozenset(requested.capabilities)
+    if "recipe" in given:
+        changes["recipe"] = _recipe(name, requested.recipe)
     if "price" in given:
         given_prices = requested.price.model_fields_set
         changes["price"] = {field: getattr(requested.price, field) for field in _PRICE if field in given_prices}
@@ -142,6 +147,7 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         "params": dict(arm.params),
         "rename_params": dict(arm.rename_params),
         "first_token_s": arm.first_token_s,
+        "recipe": None if arm.recipe is None else arm.recipe.plain(),
         "generation": arm.generation,
         "created_at": iso_time(arm.created_at_us),
         "updated_at": iso_time(arm.updated_at_us),
@@ -161,6 +167,22 @@ def arm_answer(view: ArmView) -> dict[str, object]:
         ],
         "onboarding": dict(view.onboarding),
     }
+
+
+def _recipe(arm: str, requested: RecipeRequest | None) -> Recipe | None:
+    """What a request says that an arm is made of. Raises InvalidFieldsError for what cannot be played."""
+    if requested is None:
+        return None
+    try:
+        return Recipe(
+            arm=arm,
+            kind=requested.kind,
+            members=tuple(requested.members),
+            otherwise=requested.otherwise,
+            answers=requested.answers,
+        )
+    except ConfigurationError as error:
+        raise InvalidFieldsError(error.message, errors=[("/recipe", error.message)]) from error
 
 
 def _price_answer(price: Price) -> dict[str, float | None]:

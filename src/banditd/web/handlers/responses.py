@@ -64,9 +64,9 @@ async def _before(api: Api, request: web.Request, gateway: Gateway, requested: P
         return None
     reference = Reference(previous, request.get(KEY_NAME))
     exchange = gateway.answering(reference)
-    if exchange is not None and exchange.decision is not None and exchange.served is not None:
+    if exchange is not None and exchange.decision is not None and exchange.holder is not None:
         # It ended a moment ago.
-        return _given(previous, exchange.decision.policy, exchange.served.arm, exchange.response_id)
+        return _given(previous, exchange.decision.policy, exchange.holder, exchange.response_id)
     if _names_arm(requested) and decision_id_in(previous) is None:
         return None
     try:
@@ -81,7 +81,11 @@ async def _before(api: Api, request: web.Request, gateway: Gateway, requested: P
             field="/previous_response_id",
         ) from None
     usage = decision["usage"] or {}
-    return _given(previous, decision["policy"], usage.get("served_arm") or decision["arm"], usage.get("response_id"))
+    arm = usage.get("served_arm") or decision["arm"]
+    answered = [one for one in decision["attempts"] if one["error"] is None]
+    if answered and answered[-1]["recipe"] == arm:  # the part whose answer counts has it
+        arm = answered[-1]["arm"]
+    return _given(previous, decision["policy"], arm, usage.get("response_id"))
 
 
 async def _stored(api: Api, reference: Reference) -> Any:

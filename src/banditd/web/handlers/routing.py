@@ -44,7 +44,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
         raise
     elapsed_s = perf_counter() - started
     api.metrics.route_overhead.observe(elapsed_s)
-    answer = decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain)
+    answer = _answer(api, requested, decision)
     headers = [
         ("Content-Type", JSON_TYPE),
         ("x-banditd-decision-id", "" if requested.dry_run else decision.decision_id),
@@ -78,7 +78,7 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     outcomes = await api.services.routing.route_batch(queries)
     results = []
     for index, (one, outcome) in enumerate(zip(requested, outcomes, strict=True)):
-        results.append(encode(_batch_item(index, one, outcome)))
+        results.append(encode(_batch_item(api, index, one, outcome)))
         await pace.step()
     failures = [outcome for outcome in outcomes if isinstance(outcome, BanditdError)]
     for failure in failures:
@@ -86,11 +86,15 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     return raw_answer(b'{"results":[' + b",".join(results) + b"]}", status=207 if failures else 200)
 
 
-def _batch_item(index: int, requested: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
+def _answer(api: Api, requested: RouteRequest, decision: Decision) -> dict[str, object]:
+    recipe = api.services.routing.recipe_of(decision)
+    return decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain, recipe=recipe)
+
+
+def _batch_item(api: Api, index: int, requested: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:
     if isinstance(outcome, BanditdError):
         return {"index": index, "status_code": kind_of(outcome).status, "error": item_error(outcome)}
-    answer = decision_answer(outcome, dry_run=requested.dry_run, explain=requested.explain)
-    return {"index": index, "status_code": 200, "decision": answer}
+    return {"index": index, "status_code": 200, "decision": _answer(api, requested, outcome)}
 
 
 def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:

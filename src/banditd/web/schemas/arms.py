@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from banditd.core.calls import MAX_PARAMS, check_params
+from banditd.core.recipes import MOST_PARTS, Comparison, RecipeKind
 from banditd.core.types import QualityTier
 from banditd.web.schemas.base import (
     AnswerModel,
@@ -40,6 +41,20 @@ class PriceRequest(RequestModel):
     """Per million input tokens that the provider had cached; null: they cost like other input."""
     valid_from: TimeParameter | None = None
     """When the price begins, in the future; at once when left out. Only for a patch."""
+
+
+class RecipeRequest(RequestModel):
+    """What an arm is made of that is no model: models of the same policy, and whose answer counts."""
+
+    kind: RecipeKind
+    """``agree``: the members are asked at once; equal answers are the answer, else ``else`` is asked.
+    ``best_of``: all are asked; what most of them say is the answer.
+    ``fallback``: one after the other, until one gives an answer."""
+    members: Annotated[list[Name], Field(min_length=2, max_length=MOST_PARTS)]
+    otherwise: Name | None = Field(None, alias="else")
+    """Of ``agree``: the arm that is asked where the members differ."""
+    answers: Comparison = "auto"
+    """How answers are compared. ``auto``: tool calls, JSON, letters and numbers as such, else as texts."""
 
 
 class ArmFields(RequestModel):
@@ -81,6 +96,9 @@ class ArmFields(RequestModel):
     """Parameters that this model calls by another name: the client's name to the model's."""
     first_token_s: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
     """Longest wait for its first token, in seconds; null: its upstream's."""
+    recipe: RecipeRequest | None = None
+    """What the arm is made of; null: it is a model. A recipe has no price, upstream or capabilities of its own: they
+    follow from its parts. It stays what it is: only the same may be given again."""
 
     @model_validator(mode="after")
     def _check_params(self) -> Self:
@@ -198,6 +216,16 @@ class Onboarding(OpenAnswerModel):
     """What to do now, in one sentence."""
 
 
+class RecipeAnswer(AnswerModel):
+    """What an arm is made of."""
+
+    kind: RecipeKind
+    members: list[str]
+    otherwise: str | None = Field(alias="else")
+    """Of ``agree``: the arm that is asked where the members differ."""
+    answers: Comparison
+
+
 class ArmAnswer(AnswerModel):
     """An arm with everything known about it."""
 
@@ -224,6 +252,8 @@ class ArmAnswer(AnswerModel):
     params: dict[str, JsonValue]
     rename_params: dict[str, str]
     first_token_s: float | None
+    recipe: RecipeAnswer | None
+    """Null for a model."""
     generation: int
     """1, and one more whenever it began anew under the name of a deleted arm."""
     created_at: Time

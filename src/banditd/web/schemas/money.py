@@ -227,6 +227,8 @@ class HeadlineWords(AnswerModel):
     held: str
     exploration: str
     confidence: str
+    judges: str | None = None
+    """Where judging has cost something."""
 
 
 class Headline(AnswerModel):
@@ -257,8 +259,19 @@ class SavingsGroup(Headline):
     """The values that have no row of their own."""
 
 
+class JudgesCost(AnswerModel):
+    """What judging the policy's answers has cost meanwhile, by whole hours. It is in no other figure."""
+
+    usd: float
+    saved_less_judges_usd: float | None
+    """What was saved, less that."""
+
+
 class SavingsAnswer(Headline):
     """The headline of a policy over a stretch."""
+
+    judges: JudgesCost | None = None
+    """Where judging has cost something."""
 
     policy: str
     since: Time | None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from banditd.core.recipes import Comparison, RecipeKind
 from banditd.web.schemas.base import (
     MAX_BATCH,
     MAX_EMBEDDING,
@@ -161,6 +162,28 @@ class ArmScore(AnswerModel):
     eligible: bool
 
 
+class RecipePart(AnswerModel):
+    """An arm that a recipe is made of."""
+
+    arm: str
+    upstream_model: str
+    """The name to call the model by."""
+
+
+class RouteRecipe(AnswerModel):
+    """Whom to call, and whose answer counts. Report every call in ``attempts`` of the usage report, the one whose
+    answer counts last: whether the members agreed is learned from that.
+    """
+
+    kind: RecipeKind
+    """``agree``: ask the members at once; equal answers are the answer, else ``else`` is asked. ``best_of``: ask all,
+    and give what most of them say. ``fallback``: one after the other, until one gives an answer."""
+    members: list[RecipePart]
+    otherwise: RecipePart | None = Field(alias="else")
+    answers: Comparison
+    """How answers are to be compared."""
+
+
 class RouteAnswer(AnswerModel):
     """The decision. It is durable (unless ``dry_run``)."""
 
@@ -193,6 +216,8 @@ class RouteAnswer(AnswerModel):
     """It was made before, for the same ``Idempotency-Key``; nothing was decided or charged again."""
     promise: DecisionPromise | None
     """How the policy's promise and rollout stood; null outside of both."""
+    recipe: RouteRecipe | None
+    """What the arm is made of; null: it is a model. Of a recipe ``upstream_model`` is but its name."""
     arms: list[ArmScore] | None = None
     """With ``explain``."""
     exclusions: dict[str, str] | None = None

@@ -1,0 +1,73 @@
+"""Verdicts become rewards, by the path of every reward, and stop being rewards where their judge is refused.
+
+A verdict is stored before it is a reward, and its reward has an identity made of the decision and the judge: whoever
+hands it in again after a kill gets the answer of the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from banditd.core.errors import BanditdError, UnavailableError
+from banditd.core.judging import METRIC, SOURCE_PREFIX, RewardState, StoredJudgement
+from banditd.core.types import RewardReceipt
+from banditd.ports.judging import JudgingStore
+from banditd.services.bundle import RewardInput
+
+BATCH: Final = 200
+
+
+class TakesRewards(Protocol):
+    async def submit(self, rewards: Sequence[RewardInput]) -> list[RewardReceipt | BanditdError]: ...
+
+
+class VerdictRewards:
+    """Hands verdicts in, and takes those of refused judges back."""
+
+    def __init__(self, store: JudgingStore, rewards: TakesRewards) -> None:
+        self._store = store
+        self._rewards = rewards
+
+    async def settle(self, judge: str) -> int:
+        """Do what there is to do for a judge's verdicts, a batch of each kind. Returns how many were looked at."""
+        refused = {version for name, version in await self._store.refusals() if name == judge}
+        pending = await self._store.with_reward(judge, "pending", BATCH)
+        withheld = [one for one in pending if one.version in refused]
+        if withheld:
+            await self._store.mark(withheld, "withheld")
+        counting = [one for one in pending if one.version not in refused]
+        if counting:
+            await self._submit(counting, retract=False)
+        done = len(pending)
+        for version in sorted(refused):
+            counted = await self._store.counted_of(judge, version, BATCH)
+            if counted:
+                await self._submit(counted, retract=True)
+            done += len(counted)
+        return done
+
+    async def _submit(self, judgements: Sequence[StoredJudgement], *, retract: bool) -> None:
+        outcomes = await self._rewards.submit([_reward(one, retract=retract) for one in judgements])
+        marked: dict[RewardState, list[StoredJudgement]] = {}
+        for one, outcome in zip(judgements, outcomes, strict=True):
+            if isinstance(outcome, UnavailableError):
+                continue  # once more, next time
+            state: RewardState = "withdrawn" if retract else "counted"
+            if isinstance(outcome, BanditdError) and not retract:
+                state = "refused"
+            marked.setdefault(state, []).append(one)
+        for state, some in marked.items():
+            await self._store.mark(some, state)
+
+
+def _reward(one: StoredJudgement, *, retract: bool) -> RewardInput:
+    return RewardInput(
+        decision_id=one.decision_id,
+        value=None if retract else one.score,
+        metric=METRIC,
+        source=SOURCE_PREFIX + one.judge,
+        retract=retract,
+        metadata={"judge_version": one.version},
+        body_hash=f"judge:{one.version}:{'retract' if retract else repr(one.score)}",
+    )

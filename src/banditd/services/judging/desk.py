@@ -1,0 +1,179 @@
+"""What is asked about judges from outside: how they stand, and the tasks of those that clients call themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from banditd.core.errors import ConflictError, NotFoundError
+from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports import Clock
+from banditd.ports.judging import JudgingStore
+from banditd.services.judging.rubric import MAX_REASON
+from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate
+from banditd.services.reports.rows import iso_time
+
+MANY: Final = 1_000_000
+
+
+class JudgeDesk:
+    """``bundle.Judges``."""
+
+    def __init__(
+        self,
+        judges: Sequence[JudgeRule],
+        store: JudgingStore,
+        gate: TrustGate,
+        clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:
+        self._judges = {judge.name: judge for judge in judges}
+        self._store = store
+        self._gate = gate
+        self._clock = clock
+        self._wake = wake
+
+    async def judges(self) -> Mapping[str, object]:
+        """Every configured judge: what it has done, what that cost, and whether its verdicts count."""
+        accounts, waiting = await self._store.accounts(), await self._store.waiting()
+        refusals = await self._store.refusals()
+        found = []
+        for judge in self._judges.values():
+            standing = await self._gate.standing(judge)
+            refusal = refusals.get((judge.name, judge.version))
+            account = accounts.get(judge.name, JudgeAccount())
+            found.append(_fields(judge, account, waiting.get(judge.name, 0), standing, refusal))
+        return {"judges": found}
+
+    async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
+        """Claim answers of a judge of kind ``client``. Raises NotFoundError, ConflictError."""
+        rule = self._client(judge)
+        now_us = self._clock.now_us()
+        until_us = now_us + round(lease_s * MICROSECONDS_PER_SECOND)
+        tasks = await self._store.lease(
+            judge, limit=limit, until_us=until_us, now_us=now_us, max_attempts=rule.max_attempts
+        )
+        return {
+            "judge": judge,
+            "rubric": rule.rubric,
+            "tasks": [
+                {
+                    "task_id": task.task_id,
+                    "lease": task.lease,
+                    "decision_id": task.answer.decision_id,
+                    "policy": task.answer.policy,
+                    "question": task.answer.question,
+                    "answer": task.answer.answer,
+                    "attempt": task.attempts,
+                    "leased_until": iso_time(task.leased_until_us),
+                }
+                for task in tasks
+            ],
+        }
+
+    async def result(
+        self, task_id: str, lease: str, *, score: float | None, reason: str, cost_usd: float
+    ) -> Mapping[str, object]:
+        """Take a verdict, once; without a score, give the task back.
+
+        Raises
+        ------
+        NotFoundError : no such task. ConflictError : its lease is over and somebody else has it.
+        """
+        now_us, cost = self._clock.now_us(), JudgeCost(calls=1, cost_usd=cost_usd)
+        if score is None:  # whether it was its last try is for whoever looks at the queue
+            if not await self._store.give_back(
+                task_id, lease, due_at_us=now_us, max_attempts=MANY, cost=cost, now_us=now_us
+            ):
+                raise await self._lost(task_id)
+            return {"task_id": task_id, "score": None, "duplicate": False}
+        kept = await self._store.finish(
+            task_id, lease, score=score, reason=reason[:MAX_REASON], cost=cost, now_us=now_us
+        )
+        duplicate = kept is None
+        if kept is None:
+            kept = await self._store.judgement_of_task(task_id)
+        if kept is None:
+            raise await self._lost(task_id)
+        if duplicate and kept.score != score:
+            raise ConflictError(
+                f"task {task_id} is judged: its score is {kept.score:g} and stays so", code="TASK_JUDGED"
+            )
+        self._wake()
+        return {"task_id": task_id, "score": kept.score, "duplicate": duplicate}
+
+    def _client(self, judge: str) -> JudgeRule:
+        rule = self._judges.get(judge)
+        if rule is None:
+            raise NotFoundError(
+                f"no such judge: {judge}; this daemon has {', '.join(self._judges) or 'none'}",
+                code="JUDGE_UNKNOWN",
+                field="/judge",
+            )
+        if rule.kind != "client":
+            raise ConflictError(
+                f"judge {judge} is called by the daemon itself; only tasks of judges of kind client are leased",
+                code="JUDGE_NOT_OF_CLIENTS",
+                field="/judge",
+            )
+        return rule
+
+    async def _lost(self, task_id: str) -> NotFoundError | ConflictError:
+        if await self._store.has_task(task_id):
+            return ConflictError(
+                f"the lease of task {task_id} is over, and it may be with somebody else; lease tasks again",
+                code="TASK_LEASE_LOST",
+                field="/lease",
+            )
+        return NotFoundError(
+            f"no task {task_id}: it was never made here, or it waited too long and was deleted", code="TASK_NOT_FOUND"
+        )
+
+
+def _fields(
+    judge: JudgeRule, account: JudgeAccount, waiting: int, standing: Standing, refusal: Refusal | None
+) -> dict[str, object]:
+    people = standing.people
+    return {
+        "judge": judge.name,
+        "kind": judge.kind,
+        "upstream": judge.upstream or None,
+        "model": judge.model or None,
+        "version": judge.version,
+        "share": judge.share,
+        "policies": sorted(judge.policies),
+        "source": judge.source,
+        "counts": refusal is None,
+        "refused": None if refusal is None else {"at": iso_time(refusal.at_us), "reason": refusal.reason},
+        "sampled": account.sampled,
+        "waiting": waiting,
+        "judged": account.judged,
+        "dropped": account.dropped,
+        "failed": account.failed,
+        "calls": account.cost.calls,
+        "input_tokens": account.cost.input_tokens,
+        "output_tokens": account.cost.output_tokens,
+        "spend_usd": account.cost.cost_usd,
+        "mean_score": standing.mean_score,
+        "labels": standing.labels,
+        "agreement": standing.agreement,
+        "people": None
+        if people is None
+        else {"mean": people.mean, "interval": [people.low, people.high], "worth": people.worth},
+        "words": _words(judge, account, standing, refusal),
+    }
+
+
+def _words(judge: JudgeRule, account: JudgeAccount, standing: Standing, refusal: Refusal | None) -> str:
+    done = f"{judge.name}: {account.judged:,} answers judged for ${account.cost.cost_usd:,.2f}."
+    if refusal is not None:
+        return f"{done} Not trusted: {refusal.reason}. Its verdicts do not count as rewards."
+    if standing.agreement is None:
+        return f"{done} Its verdicts count; nobody has labelled any of these answers yet."
+    agrees = f"It agrees with people on {standing.agreement:.0%} of {standing.labels:,} labelled answers"
+    if standing.labels < FEWEST_LABELS:
+        return f"{done} {agrees}: too few to tell whether it favours an arm. Its verdicts count."
+    people = standing.people
+    level = "" if people is None else f" People would give {people.mean:.2f} ({people.low:.2f} to {people.high:.2f})."
+    return f"{done} {agrees} and favours no arm as far as they show. Its verdicts count.{level}"

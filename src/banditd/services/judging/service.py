@@ -1,0 +1,114 @@
+"""The judges' own tasks: one for each that the daemon calls, and one that hands verdicts in and looks after trust.
+
+Every replica runs them; the queue and the verdicts are claimed and marked in SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Final
+
+from banditd.core.errors import BanditdError
+from banditd.core.judging import JudgeRule
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock
+from banditd.ports.judging import JudgingStore
+from banditd.services.judging.counting import VerdictRewards
+from banditd.services.judging.trust import TrustGate
+from banditd.services.judging.worker import JudgeWorker
+
+logger = logging.getLogger(__name__)
+POLL_S: Final = 1.0
+LOOK_EVERY_S: Final = 30.0
+
+
+class JudgingService:
+    """Runs from ``start`` to ``stop``."""
+
+    def __init__(
+        self,
+        judges: Sequence[JudgeRule],
+        workers: Sequence[JudgeWorker],
+        rewards: VerdictRewards,
+        gate: TrustGate,
+        store: JudgingStore,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._judges = tuple(judges)
+        self._workers = tuple(workers)
+        self._rewards = rewards
+        self._gate = gate
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._wakes: list[asyncio.Event] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._next_look_s = 0.0
+        self._stopping = False
+
+    def wake(self) -> None:
+        """There is something to do: do not wait for the next turn."""
+        for event in self._wakes:
+            event.set()
+
+    def start(self) -> None:
+        """Begin."""
+        for worker in self._workers:
+            self._begin(f"judge:{worker.rule.name}", worker.step)
+        self._begin("judging", self.tend)
+
+    async def stop(self) -> None:
+        """End now. Calls under way are given up; their answers are claimed anew when the lease is over."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def tend(self) -> int:
+        """Hand verdicts in; now and then, look at trust, delete what waited too long, and show the gauges."""
+        done = 0
+        for judge in self._judges:
+            done += await self._rewards.settle(judge.name)
+        if monotonic() >= self._next_look_s:
+            self._next_look_s = monotonic() + LOOK_EVERY_S
+            await self.look()
+        return done
+
+    async def look(self) -> None:
+        """At trust, at the queue."""
+        await self._store.drop(self._clock.now_us(), {judge.name: judge.max_attempts for judge in self._judges})
+        await self._gate.look()
+        waiting, refused = await self._store.waiting(), await self._store.refusals()
+        for judge in self._judges:
+            self._metrics.judging.waiting.labels(judge.name).set(waiting.get(judge.name, 0))
+            self._metrics.judging.trusted.labels(judge.name).set((judge.name, judge.version) not in refused)
+
+    def _begin(self, name: str, step: Callable[[], Awaitable[int]]) -> None:
+        wake = asyncio.Event()
+        self._wakes.append(wake)
+        self._tasks.append(asyncio.create_task(self._run(name, wake, step), name=name))
+
+    async def _run(self, name: str, wake: asyncio.Event, step: Callable[[], Awaitable[int]]) -> None:
+        while not self._stopping:  # a task may end just as it is cancelled, and not hear of it
+            wake.clear()
+            done = 0
+            try:
+                done = await step()
+            except BanditdError as error:
+                logger.warning("judging.failed", extra={"task": name, "error": error.message, "code": error.code})
+            except Exception:
+                # The task must outlive a bug: what was claimed is claimed anew, and the log shows it.
+                logger.exception("judging.crashed", extra={"task": name})
+            if done:
+                self.wake()
+                await asyncio.sleep(0)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S):
+                        await wake.wait()

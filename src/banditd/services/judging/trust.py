@@ -1,0 +1,107 @@
+"""Whether a judge is trusted: what people say of the same answers, compared in a test that may be watched.
+
+A judge counts until people contradict it: then its version is refused for good. Another model or rubric is another
+version, which begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.core.judging import JudgeRule, LabelledVerdict, Refusal
+from banditd.ope.favour import FavourTest, LabelledScore, favour_among
+from banditd.ope.prediction_powered import PoweredMean, powered_mean
+from banditd.ports import Clock
+from banditd.ports.judging import JudgingStore
+
+logger = logging.getLogger(__name__)
+VERDICTS_USED: Final = 5000
+"""The newest ones, beside all that people have labelled."""
+FEWEST_LABELS: Final = 50
+"""Below it nobody can say whether the judge agrees with people."""
+PASSES: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a judge's version.
+
+    labels : verdicts on answers that people have labelled. agreement : share of them on the same side of one half.
+    mean_score : of the verdicts, weighted by their sampling. people : what people would say of all answers.
+    """
+
+    labels: int
+    agreement: float | None
+    mean_score: float | None
+    people: PoweredMean | None
+    test: FavourTest
+
+
+def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
+    """Of verdicts with the labelled ones first, oldest label first."""
+    labelled = [(one.arm, one.score, one.label) for one in verdicts if one.label is not None]
+    same = sum((score >= PASSES) == (label >= PASSES) for _, score, label in labelled)
+    scores = np.array([one.score for one in verdicts])
+    probability = np.array([one.probability for one in verdicts])
+    labels = np.array([np.nan if one.label is None else one.label for one in verdicts])
+    return Standing(
+        labels=len(labelled),
+        agreement=same / len(labelled) if labelled else None,
+        mean_score=float(scores @ (1.0 / probability) / (1.0 / probability).sum()) if verdicts else None,
+        people=powered_mean(scores, labels, judge_probability=probability) if verdicts else None,
+        test=favour_among(LabelledScore(arm, score, label) for arm, score, label in labelled),
+    )
+
+
+class TrustGate:
+    """Looks at judges, and refuses those that favour an arm."""
+
+    def __init__(self, judges: Sequence[JudgeRule], store: JudgingStore, clock: Clock) -> None:
+        self._judges = tuple(judges)
+        self._store = store
+        self._clock = clock
+        self._tested: dict[str, int] = {}  # by judge, a hash of the labelled verdicts that nothing spoke against
+
+    async def look(self) -> None:
+        """Refuse what is to be refused now."""
+        refused = await self._store.refusals()
+        for judge in self._judges:
+            if (judge.name, judge.version) not in refused:
+                await self._look(judge)
+
+    async def standing(self, judge: JudgeRule) -> Standing:
+        """What is known of a judge now."""
+        verdicts = await self._store.verdicts(judge.name, judge.version, judge.people, VERDICTS_USED)
+        return await asyncio.to_thread(standing_of, verdicts)
+
+    async def _look(self, judge: JudgeRule) -> None:
+        labelled = await self._store.verdicts(judge.name, judge.version, judge.people, 0)
+        key = hash((judge.version, tuple((one.decision_id, one.score, one.label) for one in labelled)))
+        if self._tested.get(judge.name) == key:
+            return
+        standing = await asyncio.to_thread(standing_of, labelled)
+        reason = refusal_reason(standing)
+        if reason is None:
+            self._tested[judge.name] = key
+            return
+        refusal = Refusal(judge=judge.name, version=judge.version, reason=reason, at_us=self._clock.now_us())
+        if await self._store.refuse(refusal):
+            logger.warning("judge.refused", extra={"judge": judge.name, "reason": reason, "labels": standing.labels})
+
+
+def refusal_reason(standing: Standing) -> str | None:
+    """Why the judge is not trusted, in words; None where nothing speaks against it."""
+    found = standing.test.found
+    if found is None or standing.labels < FEWEST_LABELS:
+        return None
+    how = "scores higher than people do" if found.direction == "for" else "scores lower than people do"
+    return (
+        f"it {how} where {found.arm} answered, by {found.by:.2f} against the other arms: known after "
+        f"{found.labels:,} answers that both have scored"
+    )

@@ -1,0 +1,164 @@
+"""Calls a judge for the answers that wait for it: claim, call, keep the verdict, one batch after the other.
+
+Several replicas may do so at once. What one of them has claimed when it is killed belongs to anybody after
+``JudgeRule.lease_s``; a verdict exists once, whoever calls how often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Final
+
+from banditd.core.errors import BanditdError, UnavailableError
+from banditd.core.judging import JudgeCost, JudgeRule, JudgeTask
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock
+from banditd.ports.judging import JudgingStore
+from banditd.ports.upstreams import TokenUsage, UpstreamCall, UpstreamError, Upstreams
+from banditd.services.judging.rubric import Verdict, VerdictError, prompt, read_reply
+
+logger = logging.getLogger(__name__)
+FIRST_PAUSE_S: Final = 5.0
+PAUSE_GROWS: Final = 4.0
+LONGEST_PAUSE_S: Final = 3600.0
+KEEP_AGAIN_S: Final = (0.5, 2.0, 8.0)
+"""A verdict is paid for: a database that is away for a moment does not lose it."""
+DAY_US: Final = 86_400_000_000
+MAX_TOKENS: Final = 300
+_CHARACTERS_PER_TOKEN: Final = 4
+
+
+class JudgeWorker:
+    """One judge of kind ``upstream``, on one replica."""
+
+    def __init__(
+        self, rule: JudgeRule, store: JudgingStore, upstreams: Upstreams, clock: Clock, metrics: Metrics
+    ) -> None:
+        self.rule = rule
+        self._store = store
+        self._upstreams = upstreams
+        self._clock = clock
+        self._metrics = metrics
+        self._stopped_for_money = False
+
+    async def step(self) -> int:
+        """Judge one batch of what waits now. Returns how many answers were tried."""
+        rule, now_us = self.rule, self._clock.now_us()
+        if await self._is_spent(now_us):
+            return 0
+        until_us = now_us + round(rule.lease_s * MICROSECONDS_PER_SECOND)
+        tasks = await self._store.lease(
+            rule.name, limit=rule.concurrency, until_us=until_us, now_us=now_us, max_attempts=rule.max_attempts
+        )
+        if tasks:
+            outcomes = await asyncio.gather(*(self._judge(task) for task in tasks), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        return len(tasks)
+
+    async def _is_spent(self, now_us: int) -> bool:
+        if self.rule.usd_per_day is None:
+            return False
+        account = (await self._store.accounts(now_us - DAY_US)).get(self.rule.name)
+        spent = account is not None and account.cost.cost_usd >= self.rule.usd_per_day
+        if spent and not self._stopped_for_money:
+            logger.warning("judge.spent", extra={"judge": self.rule.name, "usd_per_day": self.rule.usd_per_day})
+        self._stopped_for_money = spent
+        return spent
+
+    async def _judge(self, task: JudgeTask) -> None:
+        cost = JudgeCost(calls=1)
+        try:
+            reply = await self._upstreams.complete(self._call(task))
+            cost = self._cost(task, reply.usage, reply.characters)
+            verdict = read_reply(reply.body)
+        except VerdictError as error:
+            await self._failed(task, cost, "unreadable", str(error), 0.0)
+        except UpstreamError as error:
+            if error.usage is not None:
+                cost = self._cost(task, error.usage, 0)
+            await self._failed(task, cost, error.error_class, error.code, error.retry_after_s or 0.0)
+        except BanditdError as error:
+            await self._failed(task, cost, "failed", error.code, 0.0)
+        else:
+            await self._keep(task, verdict, cost)
+
+    async def _keep(self, task: JudgeTask, verdict: Verdict, cost: JudgeCost) -> None:
+        now_us = self._clock.now_us()
+        for wait_s in (*KEEP_AGAIN_S, None):
+            try:
+                kept = await self._store.finish(
+                    task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
+                )
+            except UnavailableError:
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
+            else:
+                break
+        if kept is None:  # somebody else has claimed it meanwhile; the call has cost its money all the same
+            await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
+        else:
+            self._metrics.judging.answers.labels(self.rule.name, "judged").inc()
+        self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
+
+    async def _failed(self, task: JudgeTask, cost: JudgeCost, outcome: str, reason: str, wait_s: float) -> None:
+        """Once more later, until there were enough tries."""
+        now_us = self._clock.now_us()
+        pause_s = min(max(FIRST_PAUSE_S * PAUSE_GROWS ** (task.attempts - 1), wait_s), LONGEST_PAUSE_S)
+        kept = await self._store.give_back(
+            task.task_id,
+            task.lease,
+            due_at_us=now_us + round(pause_s * MICROSECONDS_PER_SECOND),
+            max_attempts=self.rule.max_attempts,
+            cost=cost,
+            now_us=now_us,
+        )
+        if not kept:
+            await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
+        self._metrics.judging.answers.labels(self.rule.name, outcome).inc()
+        self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
+        logger.info(
+            "judge.call_failed",
+            extra={
+                "judge": self.rule.name,
+                "decision_id": task.answer.decision_id,
+                "attempt": task.attempts,
+                "outcome": outcome,
+                "reason": reason,
+            },
+        )
+
+    def _call(self, task: JudgeTask) -> UpstreamCall:
+        rule, answer = self.rule, task.answer
+        mark = f"=== {secrets.token_hex(8)}"
+        body: dict[str, object] = {
+            "model": rule.model,
+            "messages": prompt(rule.rubric, answer.question, answer.answer, mark),
+            "temperature": 0,
+            "max_tokens": MAX_TOKENS,
+        }
+        return UpstreamCall(
+            upstream=rule.upstream,
+            surface="chat",
+            model=rule.model,
+            body=body,
+            params=rule.params,
+            deadline_s=rule.deadline_s,
+        )
+
+    def _cost(self, task: JudgeTask, usage: TokenUsage | None, characters: int) -> JudgeCost:
+        """As the upstream says, else counted by characters."""
+        if usage is None:
+            sent = len(self.rule.rubric) + len(task.answer.question) + len(task.answer.answer)
+            usage = TokenUsage(-(-sent // _CHARACTERS_PER_TOKEN), -(-characters // _CHARACTERS_PER_TOKEN))
+        cost_usd = usage.cost_usd
+        if cost_usd is None:
+            cost_usd = self.rule.price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+        return JudgeCost(
+            calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=cost_usd
+        )

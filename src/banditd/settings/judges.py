@@ -1,0 +1,95 @@
+"""Judges: models, or clients, that score a share of the gateway's answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+from pydantic import Field, model_validator
+
+from banditd.settings.arms import PriceSettings
+from banditd.settings.base import NAME_PATTERN, Section
+from banditd.settings.gateway import GatewaySettings, UpstreamSettings
+from banditd.settings.rewards import RewardSettings
+
+MAX_NAME: Final = 64
+
+
+class JudgeSettings(Section):
+    """One judge. Texts of the answers that it is to score are stored until it has."""
+
+    kind: Literal["upstream", "client"] = Field(
+        "upstream", description="upstream: the daemon calls the model; client: you lease tasks, see docs/judges.md"
+    )
+    upstream: str | None = Field(None, description="of kind upstream: the endpoint that it stands behind")
+    model: str | None = Field(None, min_length=1, max_length=256, description="its name there")
+    price: PriceSettings = Field(default_factory=PriceSettings, description="what it costs; not an arm's")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="fields of its calls, such as {max_tokens: 200}; null takes one out"
+    )
+    share: float = Field(0.05, gt=0, le=1, description="of the answers that it scores, drawn by a keyed coin")
+    policies: tuple[str, ...] = Field((), description="whose answers; empty: of every policy")
+    rubric: str | None = Field(
+        None, min_length=1, max_length=8000, description="what 0 and 1 mean; null: that of docs/judges.md"
+    )
+    noise_variance: float = Field(
+        0.1, ge=0, description="variance of its error in reward units: how much less its word weighs"
+    )
+    people: tuple[str, ...] = Field(
+        ("human",),
+        min_length=1,
+        description="sources of rewards that are people's, who may contradict it",
+    )
+    usd_per_day: float | None = Field(
+        None, gt=0, description="no call is made while the last 24 hours have cost this; null: no limit"
+    )
+    max_waiting: int = Field(1000, ge=1, le=100_000, description="answers that wait at once; more are not judged")
+    keep_s: float = Field(86_400.0, ge=1, description="an answer that was not judged by then is deleted")
+    max_attempts: int = Field(5, ge=1, le=20, description="tries for one answer")
+    max_chars: int = Field(24_000, ge=200, description="of the question and of the answer each; longer ones are cut")
+    concurrency: int = Field(4, ge=1, le=64, description="calls at once on each replica")
+    deadline_s: float = Field(60.0, ge=1, description="for one call")
+
+    @model_validator(mode="after")
+    def _callable(self) -> JudgeSettings:
+        if self.kind == "upstream" and (self.upstream is None or self.model is None):
+            raise ValueError("a judge of kind upstream needs upstream and model; kind: client has neither")
+        if self.kind == "client" and (self.upstream is not None or self.model is not None):
+            raise ValueError("a judge of kind client is called by you: it has no upstream and no model")
+        return self
+
+
+def check_judges(
+    judges: Mapping[str, JudgeSettings],
+    upstreams: Mapping[str, UpstreamSettings],
+    gateway: GatewaySettings,
+    rewards: Mapping[str, RewardSettings],
+) -> None:
+    """Refuse judges of what is not there. rewards : by policy. Raises ValueError."""
+    if judges and (not upstreams or gateway.enabled is False):
+        raise ValueError("judges score the gateway's answers, and it is off: name an endpoint below upstreams")
+    for name, judge in judges.items():
+        if not re.match(NAME_PATTERN, name) or len(name) > MAX_NAME:
+            raise ValueError(f"judges: {name!r} cannot be a name: letters, digits and . _ : / @ + -")
+        if judge.upstream is not None and judge.upstream not in upstreams:
+            raise ValueError(f"judges.{name} names the upstream {judge.upstream}; there is {', '.join(upstreams)}")
+        _check_policies(name, judge, rewards)
+
+
+def _check_policies(name: str, judge: JudgeSettings, rewards: Mapping[str, RewardSettings]) -> None:
+    for policy in judge.policies:
+        if policy not in rewards:
+            raise ValueError(f"judges.{name} names the policy {policy}; policies has {', '.join(rewards)}")
+    for policy in judge.policies or rewards:
+        known = rewards[policy].sources
+        unknown = sorted(set(judge.people) - set(known))
+        if unknown and not set(judge.people) & set(known):
+            raise ValueError(
+                f"judges.{name}.people names {', '.join(unknown)}, which is no source of rewards of the policy "
+                f"{policy}: it has {_listed(known)}"
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

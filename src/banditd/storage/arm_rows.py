@@ -1,0 +1,80 @@
+"""Arms as rows and back, and as what a request is answered with again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from banditd.core.recipes import Recipe
+from banditd.core.types import Arm, Price
+
+PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
+_PLAIN: Final = (
+    "policy",
+    "arm",
+    "upstream_model",
+    "provider",
+    "enabled",
+    "context_window_tokens",
+    "quality_prior",
+    "prior_worth",
+    "quality_tier",
+    "expected_output_tokens",
+    "expected_latency_ms",
+    "min_share",
+    "max_share",
+    "kwh_per_mtok_in",
+    "kwh_per_mtok_out",
+    "onboarding_decisions",
+    "onboarding_usd",
+    "upstream",
+    "first_token_s",
+    "created_at_us",
+    "updated_at_us",
+    "generation",
+)
+_JSON: Final = ("params", "rename_params")
+
+
+def arm_of(row: Row[Any]) -> Arm:
+    return Arm(
+        price=price_of(row),
+        capabilities=frozenset(json.loads(row.capabilities)),
+        recipe=None if row.recipe is None else Recipe.of_plain(row.arm, json.loads(row.recipe)),
+        **{name: json.loads(getattr(row, name)) for name in _JSON},
+        **{name: getattr(row, name) for name in _PLAIN},
+    )
+
+
+def values_of(arm: Arm) -> dict[str, Any]:
+    values = {name: getattr(arm, name) for name in _PLAIN}
+    values |= price_values(arm.price)
+    values |= {name: json.dumps(getattr(arm, name)) for name in _JSON}
+    recipe = None if arm.recipe is None else json.dumps(arm.recipe.plain())
+    return values | {"capabilities": json.dumps(sorted(arm.capabilities)), "recipe": recipe}
+
+
+def price_of(row: Row[Any]) -> Price:
+    return Price(*(getattr(row, name) for name in PRICE))
+
+
+def price_values(price: Price) -> dict[str, float | None]:
+    values = {name: getattr(price, name) for name in PRICE}
+    return {name: None if value is None else float(value) for name, value in values.items()}
+
+
+def pack_arm(stored: tuple[Arm, bool]) -> dict[str, object]:
+    arm = stored[0]
+    packed = asdict(arm) | {"capabilities": sorted(arm.capabilities)}
+    del packed["recipe"]  # an older release knows no such field
+    return packed if arm.recipe is None else packed | {"recipe": arm.recipe.plain()}
+
+
+def arm_again(packed: dict[str, Any]) -> tuple[Arm, bool]:
+    values = packed | {"price": Price(**packed["price"]), "capabilities": frozenset(packed["capabilities"])}
+    if (recipe := packed.get("recipe")) is not None:
+        values["recipe"] = Recipe.of_plain(packed["arm"], recipe)
+    return Arm(**values), True

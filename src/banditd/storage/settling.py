@@ -1,0 +1,63 @@
+"""How often the members of recipes' stages settled a query: counted with the usage report that tells of the calls."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, select
+
+from banditd.core.recipes import Recipe, Stage, stages_of
+from banditd.storage import dialect
+from banditd.storage.schema import settling
+
+_COUNTS: Final = ("reached", "unsettled")
+
+Outcomes = Counter[tuple[str, Stage, bool]]
+"""(policy, stage, whether it was left open) to how often more, or less, than was counted."""
+
+
+def note_settled(
+    outcomes: Outcomes,
+    policy: str,
+    recipe: Recipe | None,
+    before: Mapping[str, Any] | None,
+    row: Mapping[str, Any],
+) -> None:
+    """Note what a usage row tells of a recipe's stages, in place of what the row before it did."""
+    if recipe is None:
+        return
+    for sign, stated in ((-1, before), (1, row)):
+        calls = [] if stated is None else stated["attempts"]
+        mine = [(one["arm"], one["error"]) for one in calls if one["recipe"] == recipe.arm]
+        for stage, unsettled in stages_of(recipe, mine):
+            outcomes[policy, stage, unsettled] += sign
+
+
+def count_settled(connection: Connection, engine: Engine, outcomes: Outcomes) -> None:
+    """Add what was noted to the counts, in the transaction of the reports."""
+    changes: dict[tuple[str, str, str], list[int]] = {}
+    for (policy, (kind, members), unsettled), times in outcomes.items():
+        change = changes.setdefault((policy, kind, json.dumps(list(members))), [0, 0])
+        change[0] += times
+        change[1] += times * unsettled
+    # Always in the same order: two replicas that raise the same rows do not wait for each other in a circle.
+    rows = [
+        {"policy": policy, "kind": kind, "members": members, **dict(zip(_COUNTS, change, strict=True))}
+        for (policy, kind, members), change in sorted(changes.items())
+        if any(change)
+    ]
+    statement = dialect.add_up(engine, settling, _COUNTS)
+    for row in rows:
+        connection.execute(statement, row)
+
+
+def read_settled(connection: Connection, policy: str) -> dict[Stage, tuple[float, float]]:
+    """By stage: (how often it was reached, how often of these it was left open)."""
+    query = select(settling).where(settling.c.policy == policy)
+    return {
+        (row.kind, tuple(json.loads(row.members))): (float(row.reached), float(row.unsettled))
+        for row in connection.execute(query)
+    }

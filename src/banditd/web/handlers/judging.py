@@ -1,0 +1,43 @@
+"""``/v1/judges`` and ``/v1/judge-tasks``: how judges stand, and the work of those that clients call."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from banditd.core.errors import NotFoundError
+from banditd.services.bundle import Judges
+from banditd.web.api import Api
+from banditd.web.body import read_model
+from banditd.web.handlers.rewards import path_id
+from banditd.web.json import json_answer
+from banditd.web.schemas.judging import JudgeLeaseRequest, JudgeResultRequest
+
+
+async def get(api: Api, _: web.Request) -> web.Response:
+    """Every judge."""
+    judges = api.services.judges
+    return json_answer({"judges": []} if judges is None else await judges.judges())
+
+
+async def lease(api: Api, request: web.Request) -> web.Response:
+    """Claim tasks."""
+    requested = await read_model(request, JudgeLeaseRequest)
+    return json_answer(await _judges(api).lease(requested.judge, requested.limit, requested.lease_s))
+
+
+async def result(api: Api, request: web.Request) -> web.Response:
+    """Take a verdict."""
+    task_id = path_id(request, "TASK_NOT_FOUND")
+    requested = await read_model(request, JudgeResultRequest)
+    return json_answer(
+        await _judges(api).result(
+            task_id, requested.lease, score=requested.score, reason=requested.reason, cost_usd=requested.cost_usd
+        )
+    )
+
+
+def _judges(api: Api) -> Judges:
+    judges = api.services.judges
+    if judges is None:
+        raise NotFoundError("no judge is configured here; see docs/judges.md", code="JUDGE_UNKNOWN")
+    return judges

@@ -1,0 +1,35 @@
+"""The routes of judges."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from banditd.web.api import Route
+from banditd.web.handlers import judging
+from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
+from banditd.web.schemas import judging as schemas
+from banditd.web.schemas.base import UUID_PATTERN
+
+_TASK: Final[dict[str, tuple[dict[str, object], str]]] = {
+    "id": ({"type": "string", "pattern": UUID_PATTERN}, "The task's id.")
+}
+_PROBLEMS: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE)
+
+JUDGING_ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET", path="/v1/judges", handler=judging.get, operation="listJudges",
+        summary="What judges have done, what it cost, and whether their verdicts count", tag="looking", scope="read",
+        answers={200: schemas.JudgesAnswer}, problems=(UNAVAILABLE,),
+    ),
+    Route(
+        method="POST", path="/v1/judge-tasks/lease", handler=judging.lease, operation="leaseJudgeTasks",
+        summary="Claim answers to score, for a judge that you call yourself", tag="rewards", scope="judge",
+        body=schemas.JudgeLeaseRequest, answers={200: schemas.JudgeLeaseAnswer}, problems=_PROBLEMS,
+    ),
+    Route(
+        method="POST", path="/v1/judge-tasks/{id}/result", handler=judging.result, operation="judgeResult",
+        summary="Hand in the score of a claimed task, or give it back", tag="rewards", scope="judge",
+        path_parameters=_TASK, body=schemas.JudgeResultRequest, answers={200: schemas.JudgeResultAnswer},
+        problems=_PROBLEMS,
+    ),
+)  # fmt: skip

@@ -1,0 +1,141 @@
+"""Schemas of judges and of the tasks of those that clients call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from banditd.web.schemas.base import (
+    AnswerModel,
+    Dollars,
+    Identifier,
+    Name,
+    RequestModel,
+    Time,
+    UnitInterval,
+)
+
+
+class JudgeRefused(AnswerModel):
+    """Why a judge's verdicts do not count."""
+
+    at: Time
+    reason: str
+
+
+class JudgePeople(AnswerModel):
+    """What people would say of all answers that the judge was to see, by its scores and their labels together."""
+
+    mean: float
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    """Holds the truth in 95 of 100 cases, whatever the judge's bias."""
+    worth: float
+    """Labels that would tell as much without the judge."""
+
+
+class JudgeAnswer(AnswerModel):
+    """One judge. Counts and spend are of its whole life; what is known of trust is of its present version."""
+
+    judge: str
+    kind: Literal["upstream", "client"]
+    upstream: str | None
+    model: str | None
+    version: str
+    """Changes with its model, its parameters and its rubric: trust begins anew."""
+    share: float
+    """Of the answers that it scores: the probability of each, drawn by a keyed coin."""
+    policies: list[str]
+    """Whose answers; empty: of every policy."""
+    source: str
+    """Of its rewards."""
+    counts: bool
+    """Whether its verdicts count as rewards."""
+    refused: JudgeRefused | None
+    sampled: int
+    """Answers that the coin chose."""
+    waiting: int
+    judged: int
+    dropped: int
+    """Of the sampled: no room in the queue, or waiting too long."""
+    failed: int
+    """Of the sampled: no try gave a verdict."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    spend_usd: float
+    mean_score: float | None
+    """Of the newest verdicts, each answer weighing as in the traffic."""
+    labels: int
+    """Judged answers that people have rewarded."""
+    agreement: float | None
+    """Share of those that both put on the same side of one half; null without any."""
+    people: JudgePeople | None
+    """Null with fewer than ten labels."""
+    words: str
+
+
+class JudgesAnswer(AnswerModel):
+    """Every configured judge."""
+
+    judges: list[JudgeAnswer]
+
+
+class JudgeLeaseRequest(RequestModel):
+    """Which tasks to claim, and for how long."""
+
+    judge: Name
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    lease_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 120.0
+    """After it a task that has no result may be claimed by somebody else."""
+
+
+class JudgeTaskAnswer(AnswerModel):
+    """An answer to score. Whose it is is not said."""
+
+    task_id: str
+    lease: str
+    """Give it back with the result."""
+    decision_id: str
+    policy: str
+    question: str
+    """The conversation up to the answer."""
+    answer: str
+    attempt: int
+    leased_until: Time
+
+
+class JudgeLeaseAnswer(AnswerModel):
+    """The claimed tasks; none where nothing waits."""
+
+    judge: str
+    rubric: str
+    """What 0 and 1 mean."""
+    tasks: list[JudgeTaskAnswer]
+
+
+class JudgeResultRequest(RequestModel):
+    """A verdict; or ``failed``, and the task is for somebody else."""
+
+    lease: Identifier
+    score: UnitInterval | None = None
+    failed: bool = False
+    reason: Annotated[str, StringConstraints(max_length=2000)] = ""
+    cost_usd: Dollars = 0.0
+    """What it took, for the account of the judge."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.score is None) != self.failed:
+            raise ValueError("give score, or failed: true")
+        return self
+
+
+class JudgeResultAnswer(AnswerModel):
+    """What is kept."""
+
+    task_id: str
+    score: float | None
+    """Null of a task that was given back."""
+    duplicate: bool
+    """The same score was kept before."""
