@@ -63,6 +63,7 @@ class AgentTools:
             "session_id": session_id,
         }  # fmt: skip
         given: dict[str, Json] = {name: value for name, value in wishes.items() if value is not None}
+        given |= {"recipes": False}  # an agent calls one model
         return await self._call("POST", "/v1/route", {"input": input, "policy": policy or self._policy, **given})
 
     async def reward(self, decision_id: DecisionId, value: Value, source: Source = "judge") -> dict[str, Any]:

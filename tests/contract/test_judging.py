@@ -202,6 +202,17 @@ async def test_a_judge_that_favours_an_arm_is_refused_and_its_rewards_are_taken_
     assert len([row for row in await rows(storage, reward_event) if row["source"] == "judge:quality"]) == len(events)
 
 
+async def test_a_judge_that_has_it_the_wrong_way_round_is_refused(storage, make):
+    await judged(storage, make, lambda i: (float(i % 4 >= 2), float(i % 4 < 2)))
+    rule = JudgeRule(name="quality")
+    await storage.database.write(
+        lambda connection: connection.execute(judgement.update().values(version=rule.version))
+    )
+    await TrustGate([rule], storage.judging, Clock(make.now_us)).look()
+    [refusal] = (await storage.judging.refusals()).values()
+    assert "what people call bad higher than what they call good" in refusal.reason
+
+
 async def test_an_honest_judge_stays_and_a_retracted_label_is_none(storage, make):
     ids = await judged(storage, make, lambda i: (float(i % 4 < 2) * 0.8 + 0.1, float(i % 4 < 2)))
     rule = JudgeRule(name="quality")

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 
 from banditd.core.errors import InvariantError
 from banditd.daemon.open import open_services
-from banditd.services.input_hash import PREFIX, InputHash
+from banditd.services.input_hash import LONGEST_KEPT, PREFIX, InputHash, InputRecord
 from banditd.settings import Settings
 from banditd.storage import load_secrets, open_storage
 from banditd.storage.schema import secret
@@ -54,6 +54,13 @@ async def test_a_restart_keeps_the_secret_and_other_databases_have_another(
     fresh.write_bytes(sqlite_template.read_bytes())
     async with open_storage(f"sqlite:///{fresh}", writer_name="w") as other:
         assert (await load_secrets(other.database, 0)).key("a") != first.key("a")
+
+
+def test_the_log_keeps_the_beginning_of_a_text_that_only_the_gateway_takes():
+    record = InputRecord(InputHash(DatabaseSecrets(bytes(32))), store_text=True)
+    text = "a" * LONGEST_KEPT + "b"
+    hashed, kept = record.of(text)
+    assert (hashed, kept) == (record.of(text)[0], text[:-1]) and hashed != record.of(text[:-1])[0]
 
 
 def test_a_purpose_has_a_key_of_its_own_and_the_root_shows_nowhere():

@@ -429,6 +429,16 @@ async def test_an_answer_is_rewarded_by_its_id_from_the_moment_that_it_is_seen(s
         assert again["duplicate"]
 
 
+async def test_a_text_longer_than_routing_takes_is_the_upstreams_to_judge(serve: Serve, faulty: Faulty) -> None:
+    messages: Any = [{"role": "user", "content": "a\0" + "a" * 1_000_000}]
+    async with serve("ok") as served, client(served) as ai:
+        answer = await ai.chat.completions.create(model="banditd/auto", messages=messages)
+        assert answer.choices[0].message.content == TEXT
+        [decision] = await settled(served)
+        assert decision["degraded"] is None
+    assert [one.body["messages"] for one in faulty.calls] == [messages]
+
+
 async def test_a_large_request_reaches_its_upstream_whole(serve: Serve, faulty: Faulty) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A/" * 3_000_000}}
     messages: Any = [{"role": "user", "content": [{"type": "text", "text": "ก\n\"😀' " * 20_000}, image]}]

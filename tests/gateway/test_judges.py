@@ -110,6 +110,7 @@ async def test_an_answer_is_judged_once_and_its_verdict_is_a_reward(serve: Serve
         for decision_id in ids:
             [reward] = await rewards_of(served, decision_id)
             assert (reward["source"], reward["value"], reward["status"]) == ("judge:quality", 0.75, "recorded")
+            assert reward["metadata"]["probability"] == 1.0
         assert len(judge.calls) == 3
         seen = json.dumps([call["messages"] for call in judge.calls])
         assert seen.count(json.dumps(TEXT)[1:-1]) == 3  # the whole answer, of every surface

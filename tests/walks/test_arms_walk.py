@@ -17,6 +17,8 @@ from tests.walks.conftest import OpenDaemon
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import Arm, Price, Query
+from banditd.services.reports import onboarding
+from banditd.services.reports.onboarding import assess
 
 EIGHT = [{"arm": f"a{i}"} for i in range(8)]
 
@@ -143,3 +145,26 @@ async def test_looking_at_arms_asks_as_often_for_many_as_for_one(open_daemon: Op
             # The learner and the jobs ask in between, and of other things: prices only when somebody looks at arms.
             assert sum("arm_price" in said for said in statements) == 5
             assert min(after - before for before, after in pairwise([*looks, len(statements)])) < 40
+
+
+async def test_looking_at_one_arm_judges_that_one_alone(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+
+    def noting(view: Any, index: int, **more: Any) -> Any:
+        judged.append(index)
+        return assess(view, index, **more)
+
+    monkeypatch.setattr(onboarding, "assess", noting)
+    async with open_daemon(arms=names(2)) as daemon:
+        arms = daemon.services.arms
+        for name in ("c", "d", "e"):
+            await arms.add(Arm(policy="default", arm=name, upstream_model=name, price=Price(1.0, 2.0)))
+        await daemon.services.routing.route(Query(text="A question."))
+        judged.clear()
+        whole = {view.arm.arm: view.onboarding["state"] for view in await arms.list("default")}
+        assert len(judged) == 3
+        judged.clear()
+        assert (await arms.get("default", "d")).onboarding["state"] == whole["d"] == "onboarding"
+        assert len(judged) == 1

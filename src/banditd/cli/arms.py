@@ -42,6 +42,11 @@ _ARM_OPTIONS = (
     click.option("--first-token-s", type=float, help="Longest wait for its first token."),
     click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="What the gateway sends; repeatable."),
     click.option(
+        "--recipe",
+        metavar="a+b>c",
+        help="Made of others: a+b>c asks c where a and b differ, a+b+c gives what most say, a|b falls back.",
+    ),
+    click.option(
         "--rename-param", "rename_params", multiple=True, metavar="NAME=NAME", help="Client's to model's; repeatable."
     ),
 )
@@ -104,6 +109,16 @@ def _arm_options(command: Any) -> Any:
     return command
 
 
+def _recipe(text: str) -> dict[str, object]:
+    from banditd.core.errors import ConfigurationError
+    from banditd.deciding.recipes import parse_recipe
+
+    try:
+        return parse_recipe(text, ("a", "b", "c")).plain()
+    except ConfigurationError as error:
+        raise click.UsageError(f"--recipe: {error.message}") from error
+
+
 def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str, Any]:
     """The JSON of the options that were given; ``unset`` names fields that go back to "not known"."""
     stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None and value != ()}
@@ -111,6 +126,8 @@ def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str,
         stated["capabilities"] = list(stated["capabilities"])
     if "params" in stated:
         stated["params"] = {name: _json(text) for name, text in (pair_of(one, "--param") for one in stated["params"])}
+    if "recipe" in stated:
+        stated["recipe"] = _recipe(stated["recipe"])
     if "rename_params" in stated:
         stated["rename_params"] = dict(pair_of(one, "--rename-param") for one in stated["rename_params"])
     for name in unset:
@@ -178,6 +195,7 @@ def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
     Examples:
       banditd arms add new-model --usd-per-mtok-in 0.2 --usd-per-mtok-out 0.8
       banditd arms add vendor/vision-1 --policy drafts --capability vision --quality-tier premium
+      banditd arms add duo --recipe "small+other>large"
     """
     answer = _call(context, "POST", "/v1/arms", {"arm": arm, **arm_body(given)})
     _tell(context, answer, f"arm {arm} added")

@@ -30,6 +30,7 @@ from banditd.cli.tables import promise_in_words
 @click.option("--expected-output-tokens", type=float, help="How long an answer you expect.")
 @click.option("--session", "session_id", help="Requests of one session keep their arm.")
 @click.option("--reference", help="What you will call the decision by when you reward it.")
+@click.option("--no-recipes", "recipes", flag_value=False, default=None, help="Choose among models alone.")
 @click.option("--new-session-arm", is_flag=True, help="Draw the session's arm afresh.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label of yours; may be repeated.")
 @click.option(
@@ -76,6 +77,7 @@ def route(
         "explain": explain,
         **{name: value for name, value in optional.items() if _is_stated(value)},
     }
+    body |= {"recipes": False} if stated["recipes"] is False else {}  # the only field that is true from the start
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
     answer = with_daemon(url, api_key, lambda client: client.call("POST", "/v1/route", body=body, headers=headers))
     if as_json:

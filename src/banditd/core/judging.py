@@ -110,13 +110,14 @@ class JudgeCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredJudgement:
-    """A verdict as stored. score : in [0, 1]."""
+    """A verdict as stored. score : in [0, 1]. probability : with which its answer was judged."""
 
     decision_id: str
     judge: str
     version: str
     policy: str
     score: float
+    probability: float
     reward: RewardState
 
 

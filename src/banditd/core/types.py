@@ -93,9 +93,6 @@ class Context:
     facts: Mapping[str, float] = field(default_factory=dict)
 
 
-# ---------------------------------------------------------------- arms
-
-
 @dataclass(frozen=True, slots=True)
 class Price:
     """List price of an arm. All are >= 0. Input that the provider had cached costs ``usd_per_mtok_cached_in``,
@@ -238,6 +235,7 @@ class Query:
     defer_activation: bool = False
     upstreams: Mapping[str, str | None] | None = None
     pinned: bool = False
+    recipes: bool = True
     request_key: RequestKey | None = None
     reference: str | None = None
     turn: Turn | None = None

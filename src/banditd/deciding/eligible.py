@@ -78,6 +78,7 @@ def is_plain(query: Query) -> bool:
         and query.max_cost_usd is None
         and query.max_latency_ms is None
         and not query.constraints
+        and query.recipes
     )
 
 
@@ -131,10 +132,9 @@ def _reason(
     arm = view.arms[i]
     if arm.arm in view.unserved:
         return view.unserved[arm.arm]
-    if query.upstreams is not None:
-        unable = _unable(arm, view, query.upstreams)
-        if unable is not None:
-            return unable
+    unable = _unable(arm, view, query)
+    if unable is not None:
+        return unable
     if candidates is not None and arm.arm not in candidates:
         return "not_a_candidate"
     called = (arm.arm,) if arm.recipe is None else (arm.arm, *arm.recipe.parts)
@@ -156,8 +156,13 @@ def _reason(
     return None
 
 
-def _unable(arm: Arm, view: RouteView, upstreams: Mapping[str, str | None]) -> str | None:
+def _unable(arm: Arm, view: RouteView, query: Query) -> str | None:
     """Why nobody can call it; of a recipe every part must be callable."""
+    upstreams = query.upstreams
+    if arm.recipe is not None and not query.recipes:
+        return "recipes_unwanted"
+    if upstreams is None:
+        return None
     if arm.recipe is None:
         return upstreams.get(arm.upstream or "", "no_upstream")
     parts = [view.arms[view.index[part]].upstream or "" for part in arm.recipe.parts]

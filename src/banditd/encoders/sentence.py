@@ -18,6 +18,7 @@ _HASH_CHARS: Final = 12
 _ATTEMPTS: Final = 5
 _CHARS_PER_TOKEN: Final = 4.0  # of English in common vocabularies
 _FOREIGN_CHARS_PER_TOKEN: Final = 1.5
+_COUNTED_CHARS: Final = 1_000_000
 
 
 class SentenceEncoder:
@@ -66,9 +67,11 @@ class SentenceEncoder:
 
     def count_tokens(self, text: str) -> int:
         """Estimate from lengths alone: running the model's tokenizer on the event loop would cost too much."""
-        ascii_chars = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-        foreign_chars = len(text) - ascii_chars
-        return round(ascii_chars / _CHARS_PER_TOKEN + foreign_chars / _FOREIGN_CHARS_PER_TOKEN)
+        part = text[:_COUNTED_CHARS]
+        ascii_chars = len(part) if part.isascii() else len(part.encode("ascii", "ignore"))
+        foreign_chars = len(part) - ascii_chars
+        tokens = ascii_chars / _CHARS_PER_TOKEN + foreign_chars / _FOREIGN_CHARS_PER_TOKEN
+        return round(tokens * len(text) / max(1, len(part)))
 
 
 class _BorrowedError(RuntimeError):

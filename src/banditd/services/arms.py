@@ -45,7 +45,7 @@ class ArmService:
         changed: Callable[[], Awaitable[None]],
         statistics: Callable[[str], Awaitable[Mapping[str, Mapping[str, object]]]],
         graduation: Callable[
-            [str, Sequence[Arm], Mapping[str, ArmUsage]], Awaitable[Mapping[str, Mapping[str, object]]]
+            [str, Sequence[Arm], Mapping[str, ArmUsage], str | None], Awaitable[Mapping[str, Mapping[str, object]]]
         ],
     ) -> None:
         self._runtimes = runtimes
@@ -56,13 +56,16 @@ class ArmService:
         self._statistics = statistics
         self._graduation = graduation
 
-    async def list(self, policy: str) -> list[ArmView]:
-        """Every arm of a policy with usage and statistics. Raises NotFoundError for an unknown policy."""
+    async def list(self, policy: str, of: str | None = None) -> list[ArmView]:
+        """Every arm of a policy, or the one named ``of`` alone, with usage and statistics.
+
+        Raises NotFoundError for an unknown policy.
+        """
         self._require_policy(policy)
         arms = await self._store.arms(policy)
         usage = await self._store.usage(policy)
         statistics = await self._statistics(policy)
-        graduation = await self._graduation(policy, arms, usage)
+        graduation = await self._graduation(policy, arms, usage, of)
         histories = await self._store.price_histories(policy)
         first = min((a.created_at_us for a in arms), default=0)
         return [
@@ -75,6 +78,7 @@ class ArmService:
                 first,
             )
             for arm in arms
+            if of in {None, arm.arm}
         ]
 
     async def positions(self, policy: str) -> Mapping[str, int]:
@@ -84,9 +88,8 @@ class ArmService:
 
     async def get(self, policy: str, arm: str) -> ArmView:
         """One arm. Raises NotFoundError."""
-        for view in await self.list(policy):
-            if view.arm.arm == arm:
-                return view
+        for view in await self.list(policy, arm):
+            return view
         raise _unknown_arm(policy, arm)
 
     async def add(self, arm: Arm, key: RequestKey | None = None, *, anew: bool = True) -> ArmView:

@@ -13,6 +13,7 @@ from typing import Final
 from banditd.ports import Secrets
 
 PREFIX: Final = "hmac-sha256:"
+LONGEST_KEPT: Final = 1_000_000  # characters of a text that the log keeps; the gateway passes on longer ones
 LONGEST_IN_PASSING: Final = 10_000  # characters; longer texts are not hashed on the event loop
 _BLOCK_BYTES: Final = 64  # of SHA-256; the key has 32
 
@@ -50,4 +51,4 @@ class InputRecord:
         """(hash, text to store), None each where there is none. hashed : what ``hashed`` gave."""
         if text is None:
             return None, None
-        return hashed or self._hash_input(text), text if self._store_text else None
+        return hashed or self._hash_input(text), text[:LONGEST_KEPT] if self._store_text else None

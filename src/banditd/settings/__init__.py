@@ -80,7 +80,7 @@ class ServerSettings(Section):
     )
     public_url: PublicUrl | None = Field(None, description="where people reach the daemon; feedback links begin so")
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
-    max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest query text; 422 above it")
+    max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest text to /v1/route; 422 above")
     max_batch: int = Field(256, ge=1, le=4096, description="most items in one batch of queries or rewards")
     max_page: int = Field(500, ge=1, le=10_000, description="most rows on one page of a list")
     rate_limit_per_s: float = Field(

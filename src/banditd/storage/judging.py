@@ -30,7 +30,7 @@ from banditd.storage.judge_labels import labelled_verdicts
 from banditd.storage.schema import JUDGE_SUMS, decision, judge_account, judge_refusal, judge_task, judgement
 
 HOUR_US: Final = 3_600_000_000
-_STORED: Final = ("decision_id", "judge", "version", "policy", "score", "reward")
+_STORED: Final = ("decision_id", "judge", "version", "policy", "score", "probability", "reward")
 _TASK: Final = (
     "decision_id", "judge", "version", "policy", "arm", "probability", "question", "answer", "created_at_us",
     "expires_at_us",

@@ -68,6 +68,7 @@ def test_members_are_waited_for_together_and_the_other_after_them() -> None:
         (Query(excluded_arms=frozenset({"b"})), "excluded_by_request"),
         (Query(constraints=(ArmConstraint("pii", "forbid", frozenset({"c"})),)), "constraint:pii"),
         (Query(candidates=("duo",)), None),
+        (Query(recipes=False), "recipes_unwanted"),
         (Query(constraints=(ArmConstraint("only", "force", frozenset({"duo"})),)), None),
     ],
 )

@@ -68,6 +68,6 @@ def _reward(one: StoredJudgement, *, retract: bool) -> RewardInput:
         metric=METRIC,
         source=SOURCE_PREFIX + one.judge,
         retract=retract,
-        metadata={"judge_version": one.version},
+        metadata={"judge_version": one.version, "probability": one.probability},
         body_hash=f"judge:{one.version}:{'retract' if retract else repr(one.score)}",
     )

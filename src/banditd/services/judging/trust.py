@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from banditd.core.judging import JudgeRule, LabelledVerdict, Refusal
+from banditd.ope.agreement import agreement_of
 from banditd.ope.favour import FavourTest, LabelledScore, favour_among
 from banditd.ope.prediction_powered import PoweredMean, powered_mean
 from banditd.ports import Clock
@@ -34,6 +35,7 @@ class Standing:
 
     labels : verdicts on answers that people have labelled. agreement : share of them on the same side of one half.
     mean_score : of the verdicts, weighted by their sampling. people : what people would say of all answers.
+    test : whether it favours an arm. contradicted_after : labels after which it was sure that people contradict it.
     """
 
     labels: int
@@ -41,12 +43,13 @@ class Standing:
     mean_score: float | None
     people: PoweredMean | None
     test: FavourTest
+    contradicted_after: int | None = None
 
 
 def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
     """Of verdicts with the labelled ones first, oldest label first."""
-    labelled = [(one.arm, one.score, one.label) for one in verdicts if one.label is not None]
-    same = sum((score >= PASSES) == (label >= PASSES) for _, score, label in labelled)
+    labelled = [LabelledScore(one.arm, one.score, one.label) for one in verdicts if one.label is not None]
+    same = sum((one.score >= PASSES) == (one.label >= PASSES) for one in labelled)
     scores = np.array([one.score for one in verdicts])
     probability = np.array([one.probability for one in verdicts])
     labels = np.array([np.nan if one.label is None else one.label for one in verdicts])
@@ -55,12 +58,13 @@ def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
         agreement=same / len(labelled) if labelled else None,
         mean_score=float(scores @ (1.0 / probability) / (1.0 / probability).sum()) if verdicts else None,
         people=powered_mean(scores, labels, judge_probability=probability) if verdicts else None,
-        test=favour_among(LabelledScore(arm, score, label) for arm, score, label in labelled),
+        test=favour_among(labelled),
+        contradicted_after=agreement_of(labelled).contradicted_after,
     )
 
 
 class TrustGate:
-    """Looks at judges, and refuses those that favour an arm."""
+    """Looks at judges, and refuses those that favour an arm, or score the wrong way round."""
 
     def __init__(self, judges: Sequence[JudgeRule], store: JudgingStore, clock: Clock) -> None:
         self._judges = tuple(judges)
@@ -98,7 +102,14 @@ class TrustGate:
 def refusal_reason(standing: Standing) -> str | None:
     """Why the judge is not trusted, in words; None where nothing speaks against it."""
     found = standing.test.found
-    if found is None or standing.labels < FEWEST_LABELS:
+    if standing.labels < FEWEST_LABELS:
+        return None
+    if standing.contradicted_after is not None:
+        return (
+            "it scores what people call bad higher than what they call good: known after "
+            f"{standing.contradicted_after:,} answers that both have scored"
+        )
+    if found is None:
         return None
     how = "scores higher than people do" if found.direction == "for" else "scores lower than people do"
     return (

@@ -154,23 +154,24 @@ class OnboardingReports:
         self._reader = reader
 
     async def reports(
-        self, policy: str, arms: Sequence[Arm], usage: Mapping[str, ArmUsage]
+        self, policy: str, arms: Sequence[Arm], usage: Mapping[str, ArmUsage], of: str | None = None
     ) -> Mapping[str, Mapping[str, object]]:
-        """By arm, of those that were granted a quota; empty where there is none."""
+        """By arm, of those (or of the one named ``of``) that were granted a quota; empty where there is none."""
         first = min((arm.created_at_us for arm in arms), default=0)
         granted = [arm for arm in arms if arm.onboarding_decisions and arm.created_at_us > first]
         runtime = self._runtimes[policy]
-        if not granted or not runtime.ready:
+        wanted = [arm for arm in granted if of in {None, arm.arm}]
+        if not wanted or not runtime.ready:
             return {}
         rows = await self._reader.contexts(policy)
         contexts = runtime.cluster_contexts
         left = {arm.arm for arm in granted if is_onboarding(arm, usage.get(arm.arm), first)}
-        names = [arm.arm for arm in granted]
+        names = [arm.arm for arm in wanted]
         # Milliseconds of linear algebra, on immutable values: off the event loop.
         found = await asyncio.to_thread(self._assessments, runtime, names, left, contexts, rows)
         return {
             arm.arm: _report(arm, usage.get(arm.arm) or ArmUsage(arm=arm.arm), arm.arm in left, rows, found)
-            for arm in granted
+            for arm in wanted
         }
 
     def _assessments(

@@ -109,16 +109,10 @@ async def gateway_call(
     """What the services understand. Raises NotFoundError for an unknown model, InvalidInputError."""
     named = resolve(requested.model, api.config.gateway.aliases, gateway.policies())
     _check_pinned(named, options)
-    most = api.config.max_input_chars
-    length = 0 if requested.text is None else len(requested.text)
-    if length > most:
-        raise InvalidInputError(
-            f"the messages have {length} characters; at most {most} are taken (server.max_input_chars)",
-            code="STRING_ABOVE_MAX_LENGTH",
-            field="/messages",
-        )
+    # However long: the upstream judges that, and what is looked at of a text here is bounded.
+    text = await apart(requested.large, _storable, requested.text)
     headers = {name.lower(): legible_label(", ".join(request.headers.getall(name))) for name in request.headers}
-    query = _query(requested, options, named, request.get(KEY_NAME))
+    query = _query(requested, text, options, named, request.get(KEY_NAME))
     if surface != "embeddings":  # those are no conversation
         query = await apart(
             requested.large,
@@ -153,11 +147,17 @@ def _check_pinned(named: Named, options: GatewayOptions) -> None:
             )
 
 
-def _query(requested: ParsedRequest, options: GatewayOptions, named: Named, key_name: str | None) -> Query:
+def _storable(text: str | None) -> str | None:
+    return None if text is None else text.replace("\0", "\ufffd")
+
+
+def _query(
+    requested: ParsedRequest, text: str | None, options: GatewayOptions, named: Named, key_name: str | None
+) -> Query:
     candidates = (named.arm,) if named.arm is not None else options.candidates
     return Query(
         policy=options.policy or named.policy,
-        text=None if requested.text is None else requested.text.replace("\0", "\ufffd"),
+        text=text,
         embedding=None if options.embedding is None else np.array(options.embedding, dtype=np.float64),
         turns=requested.turns,
         tools=requested.tools,

@@ -133,6 +133,7 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         expected_output_tokens=requested.expected_output_tokens,
         session_id=requested.session_id or None,
         new_session_arm=requested.new_session_arm,
+        recipes=requested.recipes,
         reference=requested.reference or None,
         tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
         template=partial(outline_of_messages, requested.messages, tools),

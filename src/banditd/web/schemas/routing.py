@@ -104,6 +104,8 @@ class RouteRequest(RequestModel):
     reference: OptionalLabel | None = None
     """What you will call the decision by when you reward it: a message's id, a trace's, a ticket's. Of one API key;
     of several decisions with the same reference the newest one is meant."""
+    recipes: bool = True
+    """Whether a recipe may be chosen. False for a caller that makes one call: only models are."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None
     """Your own labels, stored with the decision. At most 32."""
     features: Annotated[dict[Name, Bounded], Field(max_length=MAX_FEATURES)] | None = None

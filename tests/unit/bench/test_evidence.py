@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # bench/ is not installed
+
+from bench.evidence.__main__ import bounds, main
+from bench.evidence.judges import Coverage, Refusals
+
+
+def test_one_simulation_of_each_gives_every_table(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--runs", "1", "--json"])
+    tables = json.loads(capsys.readouterr().out)
+    assert {one["runs"] for one in tables["coverage"]} == {2}
+    assert {one["runs"] for one in tables["refusals"]} == {1}
+    assert len(tables["bounds"]) == 11
+
+
+def test_a_bound_that_is_missed_is_said_to_be() -> None:
+    covered = Coverage("random", 200, 10, 0.95, 0.04, 0.95, 0.05, 0.0)
+    biased = Refusals("favours one", 600, 10, 0.95, 240, 1.0)
+    honest = Refusals("honest, equal", 600, 10, 0.05, None, None)
+    assert all(one.met for one in bounds([covered], [biased, honest]))
+    for wrong in (
+        ([replace(covered, powered=0.92)], [biased, honest]),
+        ([replace(covered, judge_alone=0.1)], [biased, honest]),
+        ([covered], [replace(biased, refused=0.94), honest]),
+        ([covered], [biased, replace(honest, refused=0.06)]),
+    ):
+        assert sum(not one.met for one in bounds(*wrong)) == 1
