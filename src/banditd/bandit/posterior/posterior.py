@@ -65,9 +65,9 @@ class Posterior:
         self.noise = noise
 
     @cached_property
-    def stacked(self) -> FloatArray:
-        """The inverses (symmetric) below each other, float64 (K d, d): one product in place of many."""
-        return np.concatenate([inverse.T for inverse in self.inverse])
+    def abreast(self) -> FloatArray:
+        """The inverses (symmetric) beside each other, float64 (d, K d), row by row: one product in place of many."""
+        return np.concatenate(self.inverse, axis=1).copy("C")
 
     def moments(self, x: FloatArray, penalty: FloatArray, allowed: BoolArray) -> Moments:
         """Means and variances of all arms on every query: O(n K d^2).
@@ -77,7 +77,7 @@ class Posterior:
         x : float64, shape (n, d). penalty : float64, allowed : bool, at least one arm of each query; shape (n, K).
         """
         n, d = x.shape
-        rows = (x @ self.stacked.T).reshape(n, -1, d)  # A_a^-1 x
+        rows = (x @ self.abreast).reshape(n, -1, d)  # A_a^-1 x
         variance = np.vecdot(rows, x[:, None, :])
         mean = x @ self.own.T + x[:, :1] * self.centre
         if self.shared_spread is None:
@@ -85,7 +85,7 @@ class Posterior:
         mean += rows @ self.shared_pull
         utility = mean - penalty
         lead = np.arange(n), np.where(allowed, utility, -np.inf).argmax(1)
-        projected = rows @ self.shared_spread
+        projected = (rows.reshape(-1, d) @ self.shared_spread).reshape(rows.shape)  # one product, not n
         shared = np.vecdot(projected, rows)
         variance = variance + shared
         contrast = variance + shared[lead][:, None] - 2.0 * np.vecdot(projected, rows[lead][:, None, :])
@@ -102,8 +102,7 @@ class Posterior:
 
         All m sums as one product each, with all covariances between the arms.
         """
-        k, _, d = rows.shape
-        pulled = np.matmul(rows, self.stacked.reshape(k, d, d))  # A_a^-1 rows_a
+        pulled = np.matmul(rows, np.stack(self.inverse))  # A_a^-1 rows_a
         variance: FloatArray = np.vecdot(pulled, rows).sum(axis=0)
         if self.shared_spread is not None:
             total = pulled.sum(axis=0)
