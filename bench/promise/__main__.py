@@ -15,9 +15,9 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from rich.console import Console  # noqa: E402 - after the threads are limited
-from rich.progress import Progress  # noqa: E402
 
 from bench.promise import tables  # noqa: E402
+from bench.promise.cache import OUT, Cache  # noqa: E402
 from bench.promise.cases import BASELINES, DATA, KEEPS, MADE_UP, POOLS, RATES, ROOT, Case, cases  # noqa: E402
 from bench.promise.musts import musts  # noqa: E402
 from bench.promise.play import Figures, Hindsight, arm_of, hindsight, play  # noqa: E402
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="of decisions with a reward")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=200, help="nothing was chosen by looking at those from 200")
+    parser.add_argument(
+        "--cache", type=Path, default=OUT, metavar="FILE", help="where passes are kept, so that none is played again"
+    )
     parser.add_argument("--json", metavar="FILE", help="write every figure; - prints them instead of tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     given = parser.parse_args(arguments)
@@ -40,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no replay data at {DATA}: set BANDITD_DATA to the folder that holds them")
     console = Console(stderr=True)
     wanted = _different(cases(given.pools, given.baselines, given.keep, given.rates))
-    found, known = play_all(wanted, range(given.first_seed, given.first_seed + given.seeds), console)
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    found, known = play_all(wanted, seeds, console, Cache(given.cache))
     mixllm = {
         pool: hindsight(Case(pool, "dearest", tables.MIXLLM[0], 1.0))
         for pool in dict.fromkeys(c.pool for c in wanted)
@@ -57,22 +61,17 @@ def _different(wanted: Sequence[Case]) -> list[Case]:
 
 
 def play_all(
-    wanted: Sequence[Case], seeds: range, console: Console
+    wanted: Sequence[Case], seeds: range, console: Console, cache: Cache
 ) -> tuple[dict[Case, list[Figures]], dict[Case, Hindsight]]:
-    """Every pass, one after the other in this process, and hindsight's shares."""
-    found: dict[Case, list[Figures]] = {}
-    known: dict[Case, Hindsight] = {}
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        line = bar.add_task("replaying", total=len(wanted) * len(seeds))
-        for case in wanted:
-            found[case] = []
-            for seed in seeds:
-                found[case].append(play(case, seed))
-                bar.advance(line)
-            known[case] = hindsight(case)
-            if not console.is_terminal:
-                print(f"... {len(found)} of {len(wanted)}: {case.shown()}", file=sys.stderr, flush=True)
-    return found, known
+    """Every pass that is not kept yet, one after the other in this process, and hindsight's shares."""
+    missing = [(case, seed) for case in wanted for seed in seeds if cache.get(case, seed) is None]
+    begun = time.monotonic()
+    for done, (case, seed) in enumerate(missing, start=1):
+        cache.put(case, seed, play(case, seed))
+        left = (time.monotonic() - begun) / done * (len(missing) - done) / 60.0
+        console.print(f"... {done} of {len(missing)}, about {left:.0f} min left: {case.shown()}, seed {seed}")
+    found = {case: [figures for seed in seeds if (figures := cache.get(case, seed))] for case in wanted}
+    return found, {case: hindsight(case) for case in wanted}
 
 
 def _tell(

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from bench.promise import company, tables, tagged
-from bench.promise.cases import COMPANY, POOLS, cases
+from bench.promise.__main__ import play_all
+from bench.promise.cache import Cache
+from bench.promise.cases import COMPANY, POOLS, Case, cases
 from bench.promise.musts import musts
 from bench.promise.play import Figures, Hindsight, by_task
+from rich.console import Console
 
 from banditd.replay.promise import baseline_arm, mixture
 
@@ -82,3 +87,37 @@ def test_the_best_table_by_task_is_no_dearer_than_a_coin_or_a_rule_at_the_same_q
     assert costs[1] < min(coin, by_task(plan, b))
     assert costs[2] < 1.0  # one task has an arm as good as the dearest
     assert costs[3] == pytest.approx(costs[2], abs=0.03)  # no table earns more than the best arm of every task
+
+
+def test_a_pass_that_is_kept_is_played_again_only_for_another_seed_case_or_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "kept" / "passes.jsonl"
+    one, other = cases(["first_day"], ["dearest"], [0.98, 0.95], [1.0])
+    Cache(file).put(one, 200, figures(seed=200, covers=None))
+    Cache(file).put(other, 201, figures(seed=201))
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write('{"pass": "cut sho')  # the machine went down here
+    kept = Cache(file)
+    assert kept.get(one, 200) == figures(seed=200, covers=None)
+    assert kept.get(one, 201) is kept.get(other, 200) is None
+    monkeypatch.setattr("bench.promise.cache._code", lambda: "changed")
+    assert Cache(file).get(one, 200) is None
+
+
+def test_a_run_that_was_stopped_plays_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[int] = []
+
+    def play(case: Case, seed: int) -> Figures:
+        played.append(seed)
+        return figures(seed=seed)
+
+    monkeypatch.setattr("bench.promise.__main__.play", play)
+    monkeypatch.setattr("bench.promise.__main__.hindsight", lambda case: HINDSIGHT)
+    (case,) = cases(["first_day"], ["dearest"], [0.95], [1.0])
+    cache = Cache(tmp_path / "passes.jsonl")
+    cache.put(case, 201, figures(seed=201))
+    found, known = play_all([case], range(200, 203), Console(quiet=True), cache)
+    assert played == [200, 202]
+    assert [run.seed for run in found[case]] == [200, 201, 202]
+    assert known == {case: HINDSIGHT}
