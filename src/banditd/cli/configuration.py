@@ -80,10 +80,7 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
         return
 
     click.echo("# The configuration is valid. This holds:")
-    click.echo(
-        yaml.safe_dump(json.loads(settings.model_dump_json(by_alias=True)), sort_keys=False, allow_unicode=True),
-        nl=False,
-    )
+    click.echo(_as_yaml(settings), nl=False)
 
 
 @click.group()
