@@ -223,12 +223,12 @@ def keep_watching(connection: Connection, watch: Watch) -> None:
         postgres.adopt(connection, watch)
 
 
-def transaction_id(connection: Connection) -> str | None:
+def transaction_name(connection: Connection) -> postgres.TransactionName | None:
     """What the database calls the write transaction that runs here; None on SQLite, whose commit always answers."""
-    return None if is_sqlite(connection.engine.url) else postgres.transaction_id(connection)
+    return None if is_sqlite(connection.engine.url) else postgres.transaction_name(connection)
 
 
-def outcome(engine: Engine, transaction: str, until_s: float) -> bool | None:
+def outcome(engine: Engine, transaction: postgres.TransactionName, until_s: float) -> bool | None:
     """Whether that transaction was committed; None where nobody can tell by ``until_s`` (``time.monotonic``)."""
     return postgres.outcome(reading(engine), transaction, until_s)
 

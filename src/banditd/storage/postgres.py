@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, event, text
 
@@ -23,6 +23,17 @@ _BEGIN: Final = "begin"
 _LINE: Final = "line"
 _TRANSACTION: Final = "transaction_id"
 _POLL_S: Final = 0.05
+_NOT_YET_GIVEN: Final = "22023"  # "transaction ID ... is in the future"
+_NAME: Final = (
+    "SELECT pg_current_xact_id()::text, floor(extract(epoch FROM now()))::bigint, "
+    "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+)
+# Recovery after a crash ends with a checkpoint: where none has begun since the transaction, there was no crash.
+_OUTCOME: Final = text(
+    "SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8)), "
+    "left(pg_walfile_name(pg_current_wal_lsn()), 8) = :timeline "
+    "AND (SELECT floor(extract(epoch FROM checkpoint_time)) < :begun_s FROM pg_control_checkpoint())"
+)
 
 
 def connect_arguments(deadlines: Deadlines) -> dict[str, Any]:
@@ -74,7 +85,7 @@ def prepare(engine: Engine, deadlines: Deadlines | None, watch: Watch | None) ->
             cursor.execute(connection.info[_BEGIN])
             while cursor.nextset():
                 pass
-            connection.info[_TRANSACTION] = cursor.fetchone()[0] if cursor.description else None
+            connection.info[_TRANSACTION] = TransactionName(*cursor.fetchone()) if cursor.description else None
         finally:
             cursor.close()
 
@@ -110,7 +121,7 @@ def _begin_text(mode: str, deadlines: Deadlines | None) -> str:
         longest_s = deadlines.report_s if mode == READ else deadlines.transaction_s
         parts.append(f"SET LOCAL statement_timeout = {_ms(longest_s)}")
     if mode == WRITE:
-        parts.append("SELECT pg_current_xact_id()")
+        parts.append(_NAME)
     return "; ".join(parts)
 
 
@@ -134,26 +145,41 @@ def adopt(connection: Connection, watch: Watch) -> None:
     watch.adopt(connection.info.get(_LINE))
 
 
-def transaction_id(connection: Connection) -> str | None:
+class TransactionName(NamedTuple):
+    """What a write transaction is known by. The number alone is none: after a crash the server gives it once more, to
+    another transaction, where nothing of the first had reached the disk.
+
+    begun_s : on the server's clock. timeline : of its log, another one after a standby has taken over.
+    """
+
+    number: str
+    begun_s: int
+    timeline: str
+
+
+def transaction_name(connection: Connection) -> TransactionName | None:
     """Of the write transaction that runs on this connection."""
     return connection.info.get(_TRANSACTION)
 
 
-def outcome(engine: Engine, transaction: str, until_s: float) -> bool | None:
-    """Whether a transaction was committed; None where the server cannot be asked or has forgotten.
+def outcome(engine: Engine, transaction: TransactionName, until_s: float) -> bool | None:
+    """Whether a transaction was committed; None where the server cannot tell: it does not answer, or crashed since.
 
     Waits until ``until_s`` (of ``time.monotonic``) for the server to answer and for one that still runs to end.
     """
-    query = text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))")
     while True:
         status: Any = "unreachable"
+        same_life = False
         try:
             with engine.connect() as connection:
-                status = connection.execute(query, {"id": transaction}).scalar()
-        except Exception:  # noqa: S110 - whatever it is, the answer is not known yet
-            pass
-        if status in {"committed", "aborted"}:
-            return bool(status == "committed")
+                status, same_life = connection.execute(_OUTCOME, transaction._asdict()).one()
+        except Exception as error:
+            if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_YET_GIVEN:
+                return False  # a crash has taken it away, and nobody has its number yet
+        if status == "aborted":
+            return False  # whosever number it is now: none was committed under it
+        if status == "committed":
+            return True if same_life else None
         if status is None or time.monotonic() >= until_s:
             return None
         time.sleep(_POLL_S)

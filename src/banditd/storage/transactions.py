@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from banditd.core.errors import OutcomeUnknownError
 from banditd.storage import dialect
+from banditd.storage.postgres import TransactionName
 from banditd.storage.watch import Deadlines, Watch
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class WriteTransactions:
             except Exception as error:
                 self.drop()
                 if transaction.committing and dialect.outcome_is_unknown(error):
-                    if self._was_committed(transaction.id, error):
+                    if self._was_committed(transaction.name, error):
                         return cast("T", transaction.answer)
                     # It is certain now that nothing was stored, so running it again is harmless.
                     until_s = max(until_s, time.monotonic() + self._deadlines.lock_s)
@@ -76,7 +77,7 @@ class WriteTransactions:
         else:
             dialect.keep_watching(self._connection, self._watch)
         with self._connection.begin():
-            transaction.id = dialect.transaction_id(self._connection)
+            transaction.name = dialect.transaction_name(self._connection)
             transaction.answer = answer = work(self._connection)
             self._check()
             transaction.committing = True
@@ -90,7 +91,7 @@ class WriteTransactions:
             connection.connection.cursor().execute("PRAGMA temp_store = MEMORY")
         return connection
 
-    def _was_committed(self, transaction: str | None, error: Exception) -> bool:
+    def _was_committed(self, transaction: TransactionName | None, error: Exception) -> bool:
         """What became of a transaction whose COMMIT got no answer. Raises OutcomeUnknownError."""
         # The server itself ends a transaction that it hears nothing of, after the time of silence.
         patience_s = self._deadlines.silence_s + 2.0
@@ -116,8 +117,8 @@ class WriteTransactions:
 
 @dataclass(slots=True)
 class _Transaction:
-    """What is known of one try: its id in the database, the answer of the work, whether COMMIT was begun."""
+    """What is known of one try: its name in the database, the answer of the work, whether COMMIT was begun."""
 
-    id: str | None = None
+    name: TransactionName | None = None
     answer: Any = None
     committing: bool = False
