@@ -59,7 +59,6 @@ def test_a_number_that_is_given_once_more_does_not_speak_for_the_lost_transactio
 
 
 def test_without_a_crash_the_server_tells(engine: Engine) -> None:
-    time.sleep(1.1)  # the last checkpoint is older than the second in which the transactions begin
     with engine.connect() as connection, connection.begin():
         done = dialect.transaction_name(connection)
         write(connection, "done")

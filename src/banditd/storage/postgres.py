@@ -25,14 +25,14 @@ _TRANSACTION: Final = "transaction_id"
 _POLL_S: Final = 0.05
 _NOT_YET_GIVEN: Final = "22023"  # "transaction ID ... is in the future"
 _NAME: Final = (
-    "SELECT pg_current_xact_id()::text, floor(extract(epoch FROM now()))::bigint, "
+    "SELECT pg_current_xact_id()::text, pg_current_wal_flush_lsn()::text, "
     "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 )
-# Recovery after a crash ends with a checkpoint: where none has begun since the transaction, there was no crash.
+# Recovery after a crash ends with a checkpoint behind all that had reached the disk: without one there was no crash.
 _OUTCOME: Final = text(
     "SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8)), "
     "left(pg_walfile_name(pg_current_wal_lsn()), 8) = :timeline "
-    "AND (SELECT floor(extract(epoch FROM checkpoint_time)) < :begun_s FROM pg_control_checkpoint())"
+    "AND (SELECT checkpoint_lsn < CAST(:flushed AS pg_lsn) FROM pg_control_checkpoint())"
 )
 
 
@@ -149,11 +149,12 @@ class TransactionName(NamedTuple):
     """What a write transaction is known by. The number alone is none: after a crash the server gives it once more, to
     another transaction, where nothing of the first had reached the disk.
 
-    begun_s : on the server's clock. timeline : of its log, another one after a standby has taken over.
+    flushed : how far the server's log had reached the disk when it began. timeline : of that log, another one after a
+    standby has taken over.
     """
 
     number: str
-    begun_s: int
+    flushed: str
     timeline: str
 
 
