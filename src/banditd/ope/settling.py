@@ -24,7 +24,7 @@ def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> 
 
     Returns
     -------
-    0 where it is narrow enough; None where the arm gets nothing, so that nothing is ever learned of it.
+    0 where it is narrow enough; None where the arm gets nothing, or so little that no number says how many.
     """
     if sums.half_width <= half_width:
         return 0
@@ -39,4 +39,6 @@ def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> 
     root = math.sqrt(max(linear * linear + 4.0 * half_width * half_width * constant, 0.0))
     total = (linear + root) / (2.0 * half_width * half_width)
     answers = max(FEWEST - sums.drawn, 0.0) / share
+    if not (math.isfinite(total) and math.isfinite(answers)):
+        return None
     return max(math.ceil(total - sums.rated), math.ceil(answers), 1)

@@ -39,3 +39,9 @@ def test_more_of_the_traffic_settles_sooner_and_none_of_it_never():
 def test_of_nothing_at_all_it_takes_two_answers_at_least():
     assert decisions_to_settle(FixedArmSums(), 0.4, 0.05) >= math.ceil(2 / 0.05)
     assert decisions_to_settle(FixedArmSums(), 0.05, 1.0) >= 2
+
+
+def test_a_share_that_is_next_to_nothing_never_settles():
+    sums = play(50, 0.05, np.random.default_rng(3))
+    assert decisions_to_settle(sums, 1e-170, 1e-300) is None
+    assert decisions_to_settle(sums, 0.0001, 5e-324) is None
