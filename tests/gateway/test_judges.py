@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from tests.gateway.conftest import Serve, Served
 
 from banditd.services.judging import worker
+from banditd.services.judging.sampling import AnswerSampling
 from banditd.settings import Settings
 from banditd.storage.schema import judge_task, judgement
 
@@ -78,6 +79,16 @@ async def count(served: Served, table: Any) -> int:
 
 async def rewards_of(served: Served, decision_id: str) -> list[Any]:
     return list((await served.decision(decision_id))["rewards"])
+
+
+async def sampled(served: Served) -> dict[str, Any]:
+    """What is known of judges once every answer so far is stored that is to be judged."""
+    gateway = served.daemon.services.gateway
+    assert gateway is not None
+    await gateway.settled()
+    assert isinstance(gateway.listener, AnswerSampling)  # type: ignore[attr-defined]
+    await gateway.listener.close()  # type: ignore[attr-defined]
+    return dict(await served.daemon.storage.judging.accounts())
 
 
 @asynccontextmanager
@@ -174,7 +185,9 @@ async def test_what_is_no_verdict_is_tried_again_a_bounded_number_of_times(
         assert account.cost.cost_usd == pytest.approx(7 * 0.2)  # the 503 has cost nothing
 
 
-async def test_a_judge_that_has_spent_its_money_makes_no_call(serve: Serve, judge: Judge) -> None:
+async def test_a_judge_that_has_spent_its_money_makes_no_call(
+    serve: Serve, judge: Judge, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two answers at once may go beyond it; none is called for after that."""
     section = judge.section(usd_per_day=0.3, concurrency=1)
     async with serve("ok", judges=section, upstreams=judge.upstreams) as served, client_of(served) as session:
@@ -183,10 +196,10 @@ async def test_a_judge_that_has_spent_its_money_makes_no_call(serve: Serve, judg
 
         async def waits() -> bool:
             account = (await served.daemon.storage.judging.accounts()).get("quality")
-            return account is not None and (account.sampled, account.judged) == (4, 2)
+            spent = any(record.getMessage() == "judge.spent" for record in caplog.records)
+            return spent and account is not None and account.sampled == 4
 
         await until(waits)
-        await served.daemon.storage.judging.drop(0, {})
         assert len(judge.calls) == 2
         assert await served.daemon.storage.judging.waiting() == {"quality": 2}
 
@@ -222,14 +235,27 @@ async def test_what_nobody_judges_is_not_kept(serve: Serve, judge: Judge) -> Non
         client_of(served) as session,
     ):
         await ask(session)
-        await served.daemon.services.gateway.settled()  # type: ignore[union-attr]
-        assert (await served.daemon.storage.judging.accounts()) == {}
+        assert await sampled(served) == {}
     async with (
         serve("cut", judges=judge.section(), upstreams=judge.upstreams) as served,
         client_of(served) as session,
         session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer,
     ):
         await answer.read()
+        assert await sampled(served) == {}
+    async with (
+        serve("endless", judges=judge.section(), upstreams=judge.upstreams) as served,
+        client_of(served) as session,
+    ):
+        async with session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer:
+            await answer.content.readany()
+            answer.close()  # the client hangs up behind the first words
+
+        async def noticed() -> bool:
+            return bool(served.daemon.metrics.gateway_requests.labels("chat", "client_gone")._value.get())
+
+        await until(noticed)
+        assert await sampled(served) == {}
     assert judge.calls == []
 
 

@@ -90,13 +90,15 @@ class AnswerSampling:
         await asyncio.sleep(TOGETHER_S)
         while self._held:
             held, self._held = self._held, []
+            count = len(held)
             try:
                 answers = await asyncio.to_thread(self._read, held, self._clock.now_us())
+                held.clear()  # requests may be large, and the database may be away
                 if answers:
                     await self._put(answers)
             except Exception:
                 # The next ones must not wait behind a bug: these are lost, and the log shows it.
-                logger.exception("judging.sampling_crashed", extra={"answers": len(held)})
+                logger.exception("judging.sampling_crashed", extra={"answers": count})
 
     async def _put(self, answers: Sequence[AnswerToJudge]) -> None:
         most = {judge.name: judge.max_waiting for judge in self._judges}
