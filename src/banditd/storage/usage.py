@@ -125,7 +125,7 @@ class UsageLog:
             new = write_rows(connection, list(rows.values()), stored)
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", new)
-            count_settled(connection, self._database.engine, outcomes)
+            count_settled(connection, self._database.engine, self._sums.writer, outcomes)
             self._accounts.correct(connection, changes, at_us)
             # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
