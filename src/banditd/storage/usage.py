@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, insert, not_, select
 
-from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
 from banditd.core.recipes import Recipe, in_its_run
@@ -299,6 +299,14 @@ def _refusal(report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm]
     for field, arm in named:
         if arm is not None and (made.policy, arm) not in arms:
             return NotFoundError(f"Policy {made.policy} has no arm {arm}.", code="ARM_UNKNOWN", field=field)
+    for i, one in enumerate(report.attempts):
+        recipe = arms[made.policy, one.arm].recipe
+        if recipe is not None and one.error is None:
+            return InvalidInputError(
+                f"{one.arm} is a recipe, which no call can be made of: report the calls of {', '.join(recipe.parts)}",
+                code="ARM_IS_RECIPE",
+                field=f"/attempts/{i}/arm",
+            )
     return None
 
 
