@@ -112,6 +112,8 @@ async def test_an_answer_is_judged_once_and_its_verdict_is_a_reward(serve: Serve
             assert (reward["source"], reward["value"], reward["status"]) == ("judge:quality", 0.75, "recorded")
             assert reward["metadata"]["probability"] == 1.0
         assert len(judge.calls) == 3
+        # Neither a temperature nor a limit: newer models refuse them, or think them away.
+        assert set(judge.calls[0]) == {"model", "messages"}
         seen = json.dumps([call["messages"] for call in judge.calls])
         assert seen.count(json.dumps(TEXT)[1:-1]) == 3  # the whole answer, of every surface
         assert "user: Say hello, 3 times." in seen
@@ -274,6 +276,10 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
         [reward] = await rewards_of(served, decision_id)
         assert (reward["source"], reward["value"]) == ("judge:mine", 0.5)
         assert (await served.daemon.storage.judging.accounts())["mine"].cost.cost_usd == 0.25
+        async with session.get("metrics") as answer:
+            metrics = await answer.text()
+        assert 'banditd_judge_answers_total{judge="mine",outcome="judged"} 1.0' in metrics
+        assert 'banditd_judge_spend_usd_total{judge="mine"} 0.25' in metrics
         assert await count(served, judgement) == 1
 
 
@@ -282,6 +288,7 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
     [
         ({"model": "m"}, "needs upstream and model"),
         ({"kind": "client", "upstream": "up"}, "called by you"),
+        ({"kind": "client", "usd_per_day": 5, "params": {}}, "params, usd_per_day would do nothing"),
         ({"upstream": "none", "model": "m"}, "names the upstream none"),
         ({"upstream": "up", "model": "m", "policies": ["none"]}, "names the policy none"),
         ({"upstream": "up", "model": "m", "people": ["nobody"]}, "no source of rewards"),
