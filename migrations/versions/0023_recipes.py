@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("policy", sa.Text(), primary_key=True),
         sa.Column("kind", sa.Text(), primary_key=True),
         sa.Column("members", sa.Text(), primary_key=True),
+        sa.Column("writer", sa.Text(), primary_key=True),
         sa.Column("reached", sa.BigInteger(), nullable=False),
         sa.Column("unsettled", sa.BigInteger(), nullable=False),
     )

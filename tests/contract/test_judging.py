@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
-from banditd.core.judging import AnswerToJudge, JudgeCost, JudgeRule
+from banditd.core.judging import AnswerToJudge, JudgeCost, JudgeRule, Refusal
 from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.services.judging.counting import VerdictRewards
 from banditd.services.judging.trust import TrustGate
+from banditd.services.upkeep.retention import Retention
+from banditd.storage import judging as judging_sql
 from banditd.storage.schema import judge_task, judgement, reward_event
 
 MINUTE_US = 60_000_000
@@ -46,9 +48,9 @@ async def sampled(storage, make, n: int, *, most=MOST, judge: str = "quality", v
     return [one.decision_id for one in decisions]
 
 
-async def lease(storage, now_us: int, limit: int = 100, max_attempts: int = 5):
+async def lease(storage, now_us: int, limit: int = 100, max_attempts: int = 5, version: str = "v1"):
     return await storage.judging.lease(
-        "quality", limit=limit, until_us=now_us + MINUTE_US, now_us=now_us, max_attempts=max_attempts
+        "quality", version, limit=limit, until_us=now_us + MINUTE_US, now_us=now_us, max_attempts=max_attempts
     )
 
 
@@ -195,7 +197,7 @@ async def test_a_judge_that_favours_an_arm_is_refused_and_its_rewards_are_taken_
     )
     # What it says from now on is kept and does not count.
     await sampled(storage, make, 2, version=rule.version)
-    for task in await lease(storage, make.now_us):
+    for task in await lease(storage, make.now_us, version=rule.version):
         await store.finish(task.task_id, task.lease, score=1.0, reason="", cost=COST, now_us=make.now_us)
     await rewards.settle("quality")
     assert {row["reward"] for row in await rows(storage, judgement)} == {"withdrawn", "withheld"}
@@ -254,3 +256,124 @@ async def test_a_verdict_is_handed_in_again_after_a_kill_without_counting_twice(
     events = [row for row in await rows(storage, reward_event) if row["source"] == "judge:quality"]
     assert len(events) == 80
     assert {row["reward"] for row in await rows(storage, judgement)} == {"counted"}
+
+
+async def test_a_verdict_is_of_the_version_that_gave_it(storage, make):
+    """An answer was sampled, then the judge's model was changed: the new one is asked, and answers for itself."""
+    await sampled(storage, make, 2, version="before")
+    [first, second] = await lease(storage, make.now_us, version="after")
+    assert (first.answer.version, second.answer.version) == ("after", "after")
+    kept = await storage.judging.finish(
+        first.task_id, first.lease, score=0.5, reason="", cost=COST, now_us=make.now_us
+    )
+    assert kept is not None
+    assert [kept.version] == [row["version"] for row in await rows(storage, judgement)] == ["after"]
+
+
+async def test_what_is_judged_is_not_sampled_again(storage, make):
+    """The answer of the storing transaction was lost, and the verdict is there before it is sent once more."""
+    decisions = [make.decision() for _ in range(2)]
+    await storage.decisions.append(decisions)
+    answers = [
+        AnswerToJudge(
+            decision_id=one.decision_id, judge="quality", version="v1", policy="default", arm=one.arm,
+            probability=1.0, question="", answer="that", created_at_us=make.now_us,
+            expires_at_us=make.now_us + MINUTE_US,
+        )
+        for one in decisions
+    ]  # fmt: skip
+    assert await storage.judging.sample(answers, MOST) == []
+    [task, _] = await lease(storage, make.now_us)
+    await storage.judging.finish(task.task_id, task.lease, score=1.0, reason="", cost=COST, now_us=make.now_us)
+    assert await storage.judging.sample(answers, {"quality": 1}) == []
+    assert await storage.judging.waiting() == {"quality": 1}
+    account = (await storage.judging.accounts())["quality"]
+    assert (account.sampled, account.dropped, account.judged) == (2, 0, 1)
+
+
+async def test_the_statements_of_the_queue_do_not_grow_with_it(storage, make):
+    """Decisions are written on the same connection, behind them; and accounts are booked in the order of keys."""
+    decisions = [make.decision() for _ in range(40)]
+    await storage.decisions.append(decisions)
+    answers = [
+        AnswerToJudge(
+            decision_id=one.decision_id, judge="quality", version="v1", policy=f"p{(7 * i) % 5}", arm=one.arm,
+            probability=1.0, question="", answer="that", created_at_us=make.now_us,
+            expires_at_us=make.now_us + MINUTE_US,
+        )
+        for i, one in enumerate(decisions)
+    ]  # fmt: skip
+    written: list[tuple[str, Any]] = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many) -> None:
+        if statement.split(None, 1)[0] in {"INSERT", "UPDATE", "DELETE"}:
+            written.append((statement, parameters))
+
+    event.listen(storage.database.engine, "before_cursor_execute", note)
+    await storage.judging.sample(answers[:2], MOST)
+    few = len(written)
+    await storage.judging.sample(answers[2:], MOST)
+    assert len(written) == 2 * few
+    statement, booked = written[-1]
+    assert "judge_account" in statement
+    assert [next(value for value in _values(row) if str(value)[:1] == "p") for row in booked] == [
+        f"p{i}" for i in range(5)
+    ]
+    written.clear()
+    tasks = await lease(storage, make.now_us)
+    assert (len(tasks), len(written)) == (40, 1)
+    for task in tasks:
+        await storage.judging.finish(task.task_id, task.lease, score=1.0, reason="", cost=COST, now_us=make.now_us)
+    pending = await storage.judging.with_reward("quality", "pending", 100)
+    written.clear()
+    await storage.judging.mark(pending, "withheld")
+    assert len(written) == 1
+    assert {row["reward"] for row in await rows(storage, judgement)} == {"withheld"}
+
+
+def _values(row: Any) -> list[Any]:
+    return list(row.values() if isinstance(row, dict) else row)
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+async def test_a_reward_that_overtakes_the_refusal_of_its_judge_is_taken_back(
+    storage, open_replica, make, seen_before
+):
+    """One replica hands verdicts in; meanwhile another refuses the judge, and withholds or takes back all of them."""
+    await sampled(storage, make, 3)
+    for task in await lease(storage, make.now_us):
+        await storage.judging.finish(task.task_id, task.lease, score=1.0, reason="", cost=COST, now_us=make.now_us)
+    async with open_replica("second") as other:
+        elsewhere = VerdictRewards(other.judging, Rewards(other, make))
+
+        class Overtaken(Rewards):
+            async def submit(self, rewards: Sequence[RewardInput]) -> list[Any]:
+                if not rewards[0].retract and not await storage.judging.refusals():
+                    if seen_before:
+                        await elsewhere.settle("quality")
+                    await other.judging.refuse(Refusal(judge="quality", version="v1", reason="", at_us=make.now_us))
+                    await elsewhere.settle("quality")
+                return await super().submit(rewards)
+
+        here = VerdictRewards(storage.judging, Overtaken(storage, make))
+        while await here.settle("quality"):
+            pass
+    last = {row["decision_id"]: row["kind"] for row in sorted(
+        (dict(row) for row in await rows(storage, reward_event)), key=lambda row: row["revision"]
+    )}  # fmt: skip
+    assert sorted(last.values()) == ["retraction"] * 3
+    assert {row["reward"] for row in await rows(storage, judgement)} == {"withdrawn"}
+
+
+async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_time(storage, make, monkeypatch):
+    monkeypatch.setattr(judging_sql, "_CHUNK", 2)
+    await sampled(storage, make, 5)
+    clock = Clock(make.now_us + MINUTE_US)
+    retention = Retention(
+        maintenance=storage.maintenance, judging=storage.judging, clock=clock, retention_days=0, idempotency_s=60.0
+    )
+    await retention.run()
+    assert await storage.judging.waiting() == {"quality": 5}
+    clock.at_us += 60 * MINUTE_US
+    await retention.run()
+    assert await rows(storage, judge_task) == []

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from tests.gateway.conftest import Serve, Served
 
 from banditd.services.judging import worker
+from banditd.services.judging.sampling import AnswerSampling
 from banditd.settings import Settings
 from banditd.storage.schema import judge_task, judgement
 
@@ -80,6 +81,16 @@ async def rewards_of(served: Served, decision_id: str) -> list[Any]:
     return list((await served.decision(decision_id))["rewards"])
 
 
+async def sampled(served: Served) -> dict[str, Any]:
+    """What is known of judges once every answer so far is stored that is to be judged."""
+    gateway = served.daemon.services.gateway
+    assert gateway is not None
+    await gateway.settled()
+    assert isinstance(gateway.listener, AnswerSampling)  # type: ignore[attr-defined]
+    await gateway.listener.close()  # type: ignore[attr-defined]
+    return dict(await served.daemon.storage.judging.accounts())
+
+
 @asynccontextmanager
 async def client_of(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(f"{served.url}/") as session:
@@ -112,6 +123,8 @@ async def test_an_answer_is_judged_once_and_its_verdict_is_a_reward(serve: Serve
             assert (reward["source"], reward["value"], reward["status"]) == ("judge:quality", 0.75, "recorded")
             assert reward["metadata"]["probability"] == 1.0
         assert len(judge.calls) == 3
+        # Neither a temperature nor a limit: newer models refuse them, or think them away.
+        assert set(judge.calls[0]) == {"model", "messages"}
         seen = json.dumps([call["messages"] for call in judge.calls])
         assert seen.count(json.dumps(TEXT)[1:-1]) == 3  # the whole answer, of every surface
         assert "user: Say hello, 3 times." in seen
@@ -172,7 +185,9 @@ async def test_what_is_no_verdict_is_tried_again_a_bounded_number_of_times(
         assert account.cost.cost_usd == pytest.approx(7 * 0.2)  # the 503 has cost nothing
 
 
-async def test_a_judge_that_has_spent_its_money_makes_no_call(serve: Serve, judge: Judge) -> None:
+async def test_a_judge_that_has_spent_its_money_makes_no_call(
+    serve: Serve, judge: Judge, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two answers at once may go beyond it; none is called for after that."""
     section = judge.section(usd_per_day=0.3, concurrency=1)
     async with serve("ok", judges=section, upstreams=judge.upstreams) as served, client_of(served) as session:
@@ -181,10 +196,10 @@ async def test_a_judge_that_has_spent_its_money_makes_no_call(serve: Serve, judg
 
         async def waits() -> bool:
             account = (await served.daemon.storage.judging.accounts()).get("quality")
-            return account is not None and (account.sampled, account.judged) == (4, 2)
+            spent = any(record.getMessage() == "judge.spent" for record in caplog.records)
+            return spent and account is not None and account.sampled == 4
 
         await until(waits)
-        await served.daemon.storage.judging.drop(0, {})
         assert len(judge.calls) == 2
         assert await served.daemon.storage.judging.waiting() == {"quality": 2}
 
@@ -220,14 +235,27 @@ async def test_what_nobody_judges_is_not_kept(serve: Serve, judge: Judge) -> Non
         client_of(served) as session,
     ):
         await ask(session)
-        await served.daemon.services.gateway.settled()  # type: ignore[union-attr]
-        assert (await served.daemon.storage.judging.accounts()) == {}
+        assert await sampled(served) == {}
     async with (
         serve("cut", judges=judge.section(), upstreams=judge.upstreams) as served,
         client_of(served) as session,
         session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer,
     ):
         await answer.read()
+        assert await sampled(served) == {}
+    async with (
+        serve("endless", judges=judge.section(), upstreams=judge.upstreams) as served,
+        client_of(served) as session,
+    ):
+        async with session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer:
+            await answer.content.readany()
+            answer.close()  # the client hangs up behind the first words
+
+        async def noticed() -> bool:
+            return bool(served.daemon.metrics.gateway_requests.labels("chat", "client_gone")._value.get())
+
+        await until(noticed)
+        assert await sampled(served) == {}
     assert judge.calls == []
 
 
@@ -274,6 +302,10 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
         [reward] = await rewards_of(served, decision_id)
         assert (reward["source"], reward["value"]) == ("judge:mine", 0.5)
         assert (await served.daemon.storage.judging.accounts())["mine"].cost.cost_usd == 0.25
+        async with session.get("metrics") as answer:
+            metrics = await answer.text()
+        assert 'banditd_judge_answers_total{judge="mine",outcome="judged"} 1.0' in metrics
+        assert 'banditd_judge_spend_usd_total{judge="mine"} 0.25' in metrics
         assert await count(served, judgement) == 1
 
 
@@ -282,6 +314,7 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
     [
         ({"model": "m"}, "needs upstream and model"),
         ({"kind": "client", "upstream": "up"}, "called by you"),
+        ({"kind": "client", "usd_per_day": 5, "params": {}}, "params, usd_per_day would do nothing"),
         ({"upstream": "none", "model": "m"}, "names the upstream none"),
         ({"upstream": "up", "model": "m", "policies": ["none"]}, "names the policy none"),
         ({"upstream": "up", "model": "m", "people": ["nobody"]}, "no source of rewards"),

@@ -131,5 +131,11 @@ async def test_what_cannot_be_compared_is_no_recipes_to_answer(serve: Serve) -> 
         assert response.headers["x-banditd-arm"] != "duo"
         [decision] = await settled(served)
         assert decision["exclusions"]["duo"] == "not_comparable"
+        response, _ = await ask(served, "responses", conversation="conv_1")
+        assert response.headers["x-banditd-arm"] != "duo"
+        assert [one["exclusions"].get("duo") for one in await settled(served)] == [
+            "kept_by_upstream",
+            "not_comparable",
+        ]
         async with aiohttp.ClientSession() as session, session.get(f"{served.base}/models") as listed:
             assert "banditd/arm/duo" in [one["id"] for one in (await listed.json())["data"]]

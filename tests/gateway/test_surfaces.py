@@ -387,6 +387,17 @@ async def test_embeddings_come_from_one_arm(serve: Serve, faulty: Faulty) -> Non
     assert all(row["usage"]["cost_usd"] == pytest.approx(11 * 100 / 1e6) for row in rows)
 
 
+async def test_a_constraint_looks_at_all_that_is_to_be_embedded(serve: Serve, faulty: Faulty) -> None:
+    card = {"name": "card", "action": "forbid", "arms": ["ok"], "patterns": [r"\b\d{16}\b"]}
+    async with (
+        serve("ok", "ok@own", policy={"constraints": [card]}, server={"max_input_chars": 20}) as served,
+        AsyncOpenAI(base_url=served.base, api_key="none", max_retries=0) as ai,
+    ):
+        with pytest.raises(openai.BadRequestError, match="constraint:card"):
+            await ai.embeddings.create(model="banditd/arm/ok", input=["What is charged?", "4111111111111111"])
+    assert not faulty.models_called()
+
+
 async def test_an_embedding_is_never_another_arms(serve: Serve, faulty: Faulty) -> None:
     async with (
         serve("500", "ok") as served,

@@ -52,7 +52,7 @@ async def test_one_decision_is_charged_its_calls_and_teaches_the_recipe(
         decision = await routing.route(Query(text="one"))
         # Before any play the members are taken to differ on every second query.
         assert (decision.arm, decision.predicted_cost_usd) == ("duo", pytest.approx(1.0 + 2.0 + 0.5 * 40.0))
-        assert routing.recipe_of(decision) == {
+        assert routing.recipes_of(decision)["duo"] == {
             "kind": "agree",
             "members": [{"arm": "a", "upstream_model": "a"}, {"arm": "b", "upstream_model": "b"}],
             "else": {"arm": "c", "upstream_model": "c"},
@@ -110,7 +110,8 @@ async def test_a_refold_of_the_log_and_the_calls_in_it_give_what_was_learned(
         agreed: list[tuple[str, str | None]] = [("a", None), ("b", None)]
         open_ = played = 0
         for number in range(12):
-            decision = await daemon.services.routing.route(Query(text=f"query {number}"))
+            candidates = ("duo",) if number < 4 else None  # however the others are drawn
+            decision = await daemon.services.routing.route(Query(text=f"query {number}", candidates=candidates))
             if decision.arm == "duo":
                 await reported(daemon, decision.decision_id, *agreed, *[("c", None)][: number % 2])
                 played, open_ = played + 1, open_ + number % 2
@@ -144,6 +145,17 @@ async def test_a_correction_takes_back_what_the_first_report_told_of_the_members
         rows = connection.execute(text("SELECT kind, members, reached, unsettled FROM settling")).all()
     engine.dispose()
     assert [tuple(row) for row in rows] == [("agree", '["a", "b"]', 1, 1)]
+
+
+async def test_a_call_of_the_recipe_itself_is_none(open_daemon: OpenDaemon) -> None:
+    """Beside the calls of its parts it would leave the estimate standing and be charged on top of them."""
+    async with open_daemon(budgets=[BUDGET], **ONLY) as daemon:
+        decision = await daemon.services.routing.route(Query(text="x"))
+        with pytest.raises(InvalidInputError, match="report the calls of a, b, c") as refused:
+            await reported(daemon, decision.decision_id, ("a", None), ("b", None), ("duo", None))
+        assert refused.value.field == "/attempts/2/arm"
+        settled = await reported(daemon, decision.decision_id, ("duo", "transport"), ("a", None), ("b", None))
+        assert settled.cost_usd == pytest.approx(3.0)
 
 
 async def test_a_recipe_goes_with_its_parts(open_daemon: OpenDaemon) -> None:

@@ -92,6 +92,7 @@ def decision_of(query: Query) -> Decision:
 class MemoryRouting:
     queries: list[Query] = field(default_factory=list)
     failure: BaseException | None = None
+    recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     async def route(self, query: Query) -> Decision:
         self.queries.append(query)
@@ -101,8 +102,8 @@ class MemoryRouting:
             raise NoEligibleArmError("no arm is eligible", exclusions={"gone": "disabled"})
         return decision_of(query)
 
-    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
-        return None
+    def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
+        return self.recipes
 
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         results: list[Decision | BanditdError] = []

@@ -244,3 +244,12 @@ async def test_what_a_tool_said_is_text_of_the_query(client: Any, daemon: Any, s
         assert answer.status == 200, await answer.text()
         query = daemon.routing.queries[-1]
         assert (query.text, query.turns) == (wanted, 1)
+
+
+async def test_a_recipe_is_nobodys_fallback(client: Any, daemon: Any) -> None:
+    """Who is to call another arm after a failure is handed out models, not a name that no upstream knows."""
+    daemon.routing.recipes = {"large": {"kind": "fallback", "members": [], "else": None, "answers": "auto"}}
+    body = await (await client.post("/v1/route", json=PROPER)).json()
+    assert (body["arm"], body["fallbacks"], body["recipe"]) == ("small", ["middle"], None)
+    [found] = (await (await client.post("/v1/route/batch", json={"queries": [PROPER]})).json())["results"]
+    assert found["decision"]["fallbacks"] == ["middle"]

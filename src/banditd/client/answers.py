@@ -18,7 +18,7 @@ class Decision:
     arm, model : the arm, and the name to call its model by.
     propensity : the probability with which the arm was drawn, in (0, 1].
     predicted_reward : in [0, 1]; predicted_cost_usd : US dollars; None where nothing is known.
-    fallbacks : the other eligible arms, best first.
+    fallbacks : the other eligible models, best first.
     degraded : why the decision was made without a context; None when it was not.
     """
 

@@ -1,6 +1,6 @@
 """Playing a recipe with a client's own calls: whom to ask, whose answer counts, and the attempts to report.
 
-The rules are the daemon's (``deciding.agreement``): the gateway and a client play the same recipe alike.
+The rules are the daemon's (``deciding.playing``): the gateway and a client play the same recipe alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from banditd.client.observing import Tally
 from banditd.core.recipes import Recipe
-from banditd.deciding.agreement import ModelAnswer, Play
+from banditd.deciding.playing import ModelAnswer, Play
 from banditd.ports.upstreams import Surface
 from banditd.services.gateway.answers import answer_of
 

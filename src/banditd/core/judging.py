@@ -73,7 +73,10 @@ class JudgeRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerToJudge:
-    """An answer that a judge's coin has chosen. probability : of that, in (0, 1]. arm : the one that answered."""
+    """An answer that a judge's coin has chosen. probability : of that, in (0, 1]. arm : the one that answered.
+
+    version : of the judge at that time; of a leased one, of the judge that has claimed it.
+    """
 
     decision_id: str
     judge: str

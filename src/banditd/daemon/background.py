@@ -48,6 +48,7 @@ def make_jobs(
     )
     retention = Retention(
         maintenance=storage.maintenance,
+        judging=storage.judging,
         clock=clock,
         retention_days=section.retention_days,
         idempotency_s=section.idempotency_s,

@@ -37,10 +37,9 @@ async def open_judging(
     ConfigurationError : a judge's upstream cannot answer a chat.
     """
     judges, store, clock = judge_rules(settings), bench.storage.judging, bench.clock
-    await store.drop(clock.now_us(), {})  # left by judges that may not be configured any more
     gate = TrustGate(judges, store, clock)
     if not judges or gateway is None:
-        yield JudgeDesk((), store, gate, clock, lambda: None)
+        yield JudgeDesk((), store, gate, clock, metrics, lambda: None)
         return
     unable = gateway.upstreams.unable("chat", {})
     called = [judge for judge in judges if judge.kind == "upstream"]
@@ -53,7 +52,7 @@ async def open_judging(
     gateway.listener = sampling
     service.start()
     try:
-        yield JudgeDesk(judges, store, gate, clock, service.wake)
+        yield JudgeDesk(judges, store, gate, clock, metrics, service.wake)
     finally:
         await sampling.close()
         await service.stop()

@@ -13,6 +13,7 @@ import numpy as np
 
 from banditd.bandit.snapshot import Snapshot
 from banditd.budget.amounts import AmountModel, Amounts
+from banditd.core.recipes import Recipe
 from banditd.core.types import Arm, ArmUsage, BoolArray, FloatArray, IntArray
 from banditd.deciding.objectives import ResourcePrices
 from banditd.deciding.recipe_arms import calls_of, recipe_latency_ms, recipe_tokens, resolved, unserved
@@ -243,13 +244,15 @@ def _column(arms: Sequence[Arm]):  # type: ignore[no-untyped-def]
     return lambda name: np.array([getattr(a.price, name) for a in arms], dtype=float)
 
 
-def handed_out(view: RouteView, arm: str) -> Mapping[str, object] | None:
-    """What an arm is made of, with the models to call, for whoever calls them; None of a model."""
-    place = view.index.get(arm)
-    recipe = None if place is None else view.arms[place].recipe
-    if recipe is None:
-        return None
+def handed_out(view: RouteView, arms: Sequence[str]) -> dict[str, Mapping[str, object]]:
+    """What the recipes among the arms are made of, by name, with the models to call, for whoever calls them."""
+    if view.calls is None:
+        return {}
+    known = [view.arms[view.index[arm]].recipe for arm in arms if arm in view.index]
+    return {recipe.arm: _handed_out(view, recipe) for recipe in known if recipe is not None}
 
+
+def _handed_out(view: RouteView, recipe: Recipe) -> Mapping[str, object]:
     def part(name: str) -> dict[str, object]:
         known = view.arms[view.index[name]] if name in view.index else None
         return {"arm": name, "upstream_model": name if known is None else known.upstream_model}

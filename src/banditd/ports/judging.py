@@ -18,31 +18,34 @@ from banditd.core.judging import (
 
 
 class JudgingStore(Protocol):
-    async def sample(self, answers: Sequence[AnswerToJudge], most: Mapping[str, int]) -> int:
+    async def sample(self, answers: Sequence[AnswerToJudge], most: Mapping[str, int]) -> list[AnswerToJudge]:
         """Put answers into the queue, each (decision, judge) once. most : by judge, how many may wait.
 
-        Those that find no room are counted as dropped, and nothing else is kept of them. Returns how many went in.
+        Those that find no room are counted as dropped, and nothing else is kept of them. Returns these.
         """
 
     async def lease(
-        self, judge: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
+        self, judge: str, version: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
     ) -> list[JudgeTask]:
-        """Claim tasks that nobody holds now, oldest first, until then."""
+        """Claim tasks that nobody holds now, oldest first, until then.
+
+        version : of the judge that is to score them now, whichever it was when they were sampled: their verdicts'.
+        """
 
     async def finish(
         self, task_id: str, lease: str, *, score: float, reason: str, cost: JudgeCost, now_us: int
     ) -> StoredJudgement | None:
-        """Keep the verdict and delete the answer, if the claim still stands; the cost is booked in any case.
+        """Keep the verdict, delete the answer and book the cost, if the claim still stands.
 
-        None where it does not, as somebody else has claimed or judged it.
+        None where it does not, as somebody else has claimed or judged it; nothing is booked then.
         """
 
     async def give_back(
         self, task_id: str, lease: str, *, due_at_us: int, max_attempts: int, cost: JudgeCost, now_us: int
-    ) -> bool:
+    ) -> str | None:
         """A try has failed: the task may be claimed again from then on, or is deleted as failed after the last one.
 
-        False where the claim no longer stands; the cost is booked in any case.
+        Returns the judge; None where the claim no longer stands, and nothing is booked then.
         """
 
     async def judgement_of_task(self, task_id: str) -> StoredJudgement | None:
@@ -54,7 +57,10 @@ class JudgingStore(Protocol):
         """Book the cost of a call whose task is gone."""
 
     async def drop(self, now_us: int, limits: Mapping[str, int]) -> int:
-        """Delete answers that waited too long, whoever's, or were tried ``limits`` (by judge) times."""
+        """Delete some answers that waited too long, whoever's, or were tried ``limits`` (by judge) times.
+
+        Returns how many; 0 when there are no more.
+        """
 
     async def with_reward(self, judge: str, state: RewardState, limit: int) -> list[StoredJudgement]:
         """Verdicts in that state, oldest first."""
@@ -63,7 +69,7 @@ class JudgingStore(Protocol):
         """Verdicts of a version that are rewards."""
 
     async def mark(self, judgements: Sequence[StoredJudgement], state: RewardState) -> None:
-        """Note what became of verdicts as rewards."""
+        """Note what became of verdicts as rewards, where nobody else has meanwhile; ``counted`` in any case."""
 
     async def verdicts(self, judge: str, version: str, people: Collection[str], limit: int) -> list[LabelledVerdict]:
         """The newest verdicts, and all that people have labelled, with their labels."""

@@ -102,8 +102,8 @@ class Routing(Protocol):
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         """One result per query, in order; a failure of one leaves the others alone."""
 
-    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
-        """What the decision's arm is made of, with the models to call; None of a model."""
+    def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
+        """What the recipes among the decision's arms are made of, by name, with the models to call."""
 
 
 class Rewards(Protocol):

@@ -93,10 +93,10 @@ class RoutingService:
         """Route many queries; one that fails does not hurt the others. All are committed together."""
         return await repeat_or_route(self._decisions, queries, self._route_new)
 
-    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
-        """What the decision's arm is made of, with the models to call; None of a model."""
+    def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
+        """What the recipes among the decision's arms are made of, by name, with the models to call."""
         runtime = self._runtimes.get(decision.policy)
-        return None if runtime is None else handed_out(runtime.view, decision.arm)
+        return {} if runtime is None else handed_out(runtime.view, decision.arms)
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = []

@@ -135,8 +135,8 @@ class TracedRouting:
             span.set_attributes({"banditd.decision_ids": made, "banditd.failures": _failures(results)})
             return results
 
-    def recipe_of(self, decision: Decision) -> Mapping[str, object] | None:
-        return self._inner.recipe_of(decision)
+    def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
+        return self._inner.recipes_of(decision)
 
 
 class TracedRewards:

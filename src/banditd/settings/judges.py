@@ -14,6 +14,8 @@ from banditd.settings.gateway import GatewaySettings, UpstreamSettings
 from banditd.settings.rewards import RewardSettings
 
 MAX_NAME: Final = 64
+_OF_CALLS: Final = frozenset({"price", "params", "usd_per_day", "concurrency", "deadline_s"})
+"""What only calls of the daemon's own need."""
 
 
 class JudgeSettings(Section):
@@ -26,7 +28,7 @@ class JudgeSettings(Section):
     model: str | None = Field(None, min_length=1, max_length=256, description="its name there")
     price: PriceSettings = Field(default_factory=PriceSettings, description="what it costs; not an arm's")
     params: dict[str, Any] = Field(
-        default_factory=dict, description="fields of its calls, such as {max_tokens: 200}; null takes one out"
+        default_factory=dict, description="fields of its calls, such as {temperature: 0, max_tokens: 200}"
     )
     share: float = Field(0.05, gt=0, le=1, description="of the answers that it scores, drawn by a keyed coin")
     policies: tuple[str, ...] = Field((), description="whose answers; empty: of every policy")
@@ -57,6 +59,9 @@ class JudgeSettings(Section):
             raise ValueError("a judge of kind upstream needs upstream and model; kind: client has neither")
         if self.kind == "client" and (self.upstream is not None or self.model is not None):
             raise ValueError("a judge of kind client is called by you: it has no upstream and no model")
+        unused = sorted(_OF_CALLS & self.model_fields_set) if self.kind == "client" else []
+        if unused:
+            raise ValueError(f"a judge of kind client is called by you: {', '.join(unused)} would do nothing")
         return self
 
 

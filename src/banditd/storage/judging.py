@@ -7,10 +7,11 @@ anybody may claim when its time is over.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from banditd.core.ids import new_id
 from banditd.core.judging import (
@@ -36,7 +37,8 @@ _TASK: Final = (
     "expires_at_us",
 )  # fmt: skip
 _CHUNK: Final = 500
-_NOTHING: Final = JudgeCost()
+_ACCOUNT_KEY: Final = ("judge", "policy", "hour_at_us")
+_Booking = tuple[tuple[str, str, int], Mapping[str, float]]  # key of the account, what is added to its sums
 
 
 class SqlJudgingStore:
@@ -50,37 +52,48 @@ class SqlJudgingStore:
 
     # ---------------------------------------------------------------- the queue
 
-    async def sample(self, answers: Sequence[AnswerToJudge], most: Mapping[str, int]) -> int:
+    async def sample(self, answers: Sequence[AnswerToJudge], most: Mapping[str, int]) -> list[AnswerToJudge]:
         return await self._database.write(lambda connection: self._sample(connection, answers, most))
 
-    def _sample(self, connection: Connection, answers: Sequence[AnswerToJudge], most: Mapping[str, int]) -> int:
-        waiting = _waiting(connection)
+    def _sample(
+        self, connection: Connection, answers: Sequence[AnswerToJudge], most: Mapping[str, int]
+    ) -> list[AnswerToJudge]:
+        """Everything else of a replica is written behind it: few statements, however many answers."""
+        waiting = dict(_waiting(connection))
         ids = [answer.decision_id for answer in answers]
         known = set(
             connection.execute(select(decision.c.decision_id).where(decision.c.decision_id.in_(ids))).scalars()
         )
-        taken = 0
-        for answer in sorted(answers, key=lambda one: (one.judge, one.decision_id)):
-            at_us = answer.created_at_us
-            if waiting.get(answer.judge, 0) >= most.get(answer.judge, 0) or answer.decision_id not in known:
-                self._book(connection, answer.judge, answer.policy, at_us, sampled=1, dropped=1)
+        here = {
+            (row.decision_id, row.judge)
+            for table in (judge_task, judgement)
+            for row in connection.execute(
+                select(table.c.decision_id, table.c.judge).where(table.c.decision_id.in_(ids))
+            )
+        }
+        rows, bookings, dropped = [], [], []
+        for answer in answers:
+            if (answer.decision_id, answer.judge) in here:
                 continue
-            row = {name: getattr(answer, name) for name in _TASK}
-            row |= {"question": clean_text(answer.question), "answer": clean_text(answer.answer)}
-            found = connection.execute(
-                dialect.insert_into(self._database.engine, judge_task)
-                .values(task_id=new_id(at_us), due_at_us=at_us, attempts=0, **row)
-                .on_conflict_do_nothing()
-                .returning(judge_task.c.task_id)
-            ).one_or_none()
-            if found is not None:
-                taken += 1
-                waiting[answer.judge] = waiting.get(answer.judge, 0) + 1
-                self._book(connection, answer.judge, answer.policy, at_us, sampled=1)
-        return taken
+            at_us, place = answer.created_at_us, waiting.get(answer.judge, 0)
+            if place >= most.get(answer.judge, 0) or answer.decision_id not in known:
+                dropped.append(answer)
+                bookings.append(_booking(answer.judge, answer.policy, at_us, sampled=1, dropped=1))
+                continue
+            waiting[answer.judge] = place + 1
+            rows.append({name: getattr(answer, name) for name in _TASK} | {
+                "question": clean_text(answer.question), "answer": clean_text(answer.answer),
+                "task_id": new_id(at_us), "due_at_us": at_us, "attempts": 0,
+            })  # fmt: skip
+            bookings.append(_booking(answer.judge, answer.policy, at_us, sampled=1))
+        if rows:
+            rows.sort(key=lambda row: (row["decision_id"], row["judge"]))  # decisions are locked in this order
+            connection.execute(insert(judge_task), rows)
+        self._book(connection, bookings)
+        return dropped
 
     async def lease(
-        self, judge: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
+        self, judge: str, version: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
     ) -> list[JudgeTask]:
         c = judge_task.c
         free = and_(c.judge == judge, c.due_at_us <= now_us, c.expires_at_us > now_us, c.attempts < max_attempts)
@@ -89,22 +102,14 @@ class SqlJudgingStore:
             return []
 
         def claim(connection: Connection) -> list[JudgeTask]:
-            ids = list(connection.execute(dialect.lock_exclusive(self._database.engine, wanted)).scalars())
-            claimed = []
-            for task_id in ids:
-                row = (
-                    connection.execute(
-                        update(judge_task)
-                        .where(c.task_id == task_id, free)
-                        .values(due_at_us=until_us, attempts=c.attempts + 1, lease=new_id(now_us))
-                        .returning(judge_task)
-                    )
-                    .mappings()
-                    .one_or_none()
-                )
-                if row is not None:
-                    claimed.append(_task(row))
-            return claimed
+            ids = connection.execute(dialect.lock_exclusive(self._database.engine, wanted)).scalars().all()
+            claimed = connection.execute(
+                update(judge_task)
+                .where(c.task_id.in_(ids), free)
+                .values(due_at_us=until_us, attempts=c.attempts + 1, lease=new_id(now_us), version=version)
+                .returning(judge_task)
+            )
+            return sorted((_task(row) for row in claimed.mappings()), key=lambda task: task.task_id)
 
         tasks: list[JudgeTask] = await self._database.write(claim)
         return tasks
@@ -123,28 +128,28 @@ class SqlJudgingStore:
                 "cost_usd": float(cost.cost_usd), "judged_at_us": now_us, "reward": "pending",
             }  # fmt: skip
             connection.execute(self._new_verdict, verdict)
-            self._book(connection, row["judge"], row["policy"], now_us, judged=1, cost=cost)
+            self._book(connection, [_booking(row["judge"], row["policy"], now_us, cost, judged=1)])
             return StoredJudgement(**{name: verdict[name] for name in _STORED})
 
         return await self._database.write(work)
 
     async def give_back(
         self, task_id: str, lease: str, *, due_at_us: int, max_attempts: int, cost: JudgeCost, now_us: int
-    ) -> bool:
+    ) -> str | None:
         c = judge_task.c
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> str | None:
             mine = and_(c.task_id == task_id, c.lease == lease)
             row = connection.execute(
                 update(judge_task).where(mine).values(due_at_us=due_at_us, lease=None).returning(judge_task)
             ).one_or_none()
             if row is None:
-                return False
+                return None
             last = row.attempts >= max_attempts
             if last:
                 connection.execute(delete(judge_task).where(c.task_id == task_id))
-            self._book(connection, row.judge, row.policy, now_us, failed=int(last), cost=cost)
-            return True
+            self._book(connection, [_booking(row.judge, row.policy, now_us, cost, failed=int(last))])
+            return str(row.judge)
 
         return await self._database.write(work)
 
@@ -165,7 +170,8 @@ class SqlJudgingStore:
         return await self._database.read(lambda connection: connection.execute(query).first() is not None)
 
     async def book(self, judge: str, policy: str, cost: JudgeCost, now_us: int) -> None:
-        await self._database.write(lambda connection: self._book(connection, judge, policy, now_us, cost=cost))
+        booking = _booking(judge, policy, now_us, cost)
+        await self._database.write(lambda connection: self._book(connection, [booking]))
 
     async def drop(self, now_us: int, limits: Mapping[str, int]) -> int:
         c = judge_task.c
@@ -174,7 +180,7 @@ class SqlJudgingStore:
             for judge, attempts in limits.items()
         ]
         over = or_(c.expires_at_us <= now_us, *tried)
-        found = select(c.task_id).where(over).limit(_CHUNK)
+        found = select(c.task_id).where(over).order_by(c.due_at_us, c.task_id).limit(_CHUNK)
         if not await self._database.read(lambda connection: connection.execute(found).first()):
             return 0
 
@@ -183,9 +189,11 @@ class SqlJudgingStore:
             gone = connection.execute(
                 delete(judge_task).where(c.task_id.in_(ids), over).returning(c.judge, c.policy, c.attempts)
             ).all()
+            bookings = []
             for judge, policy, attempts in gone:
                 failed = int(attempts >= limits.get(judge, attempts + 1))
-                self._book(connection, judge, policy, now_us, failed=failed, dropped=1 - failed)
+                bookings.append(_booking(judge, policy, now_us, failed=failed, dropped=1 - failed))
+            self._book(connection, bookings)
             return len(gone)
 
         return await self._database.write(work)
@@ -208,11 +216,18 @@ class SqlJudgingStore:
 
     async def mark(self, judgements: Sequence[StoredJudgement], state: RewardState) -> None:
         c = judgement.c
+        found: dict[tuple[str, RewardState], list[str]] = {}
+        for one in judgements:
+            found.setdefault((one.judge, one.reward), []).append(one.decision_id)
 
         def work(connection: Connection) -> None:
-            for one in sorted(judgements, key=lambda each: each.decision_id):
-                mine = and_(c.decision_id == one.decision_id, c.judge == one.judge, c.reward == one.reward)
-                connection.execute(update(judgement).where(mine).values(reward=state))
+            for (judge, before), ids in found.items():
+                which = and_(c.judge == judge, c.decision_id.in_(ids))
+                if state != "counted":
+                    which = and_(which, c.reward == before)
+                ordered = select(c.decision_id).where(which).order_by(c.decision_id)
+                connection.execute(dialect.lock_exclusive(self._database.engine, ordered))
+                connection.execute(update(judgement).where(which).values(reward=state))
 
         await self._database.write(work)
 
@@ -240,22 +255,15 @@ class SqlJudgingStore:
 
     # ---------------------------------------------------------------- accounts
 
-    def _book(
-        self,
-        connection: Connection,
-        judge: str,
-        policy: str,
-        at_us: int,
-        cost: JudgeCost | None = None,
-        **counts: int,
-    ) -> None:
-        cost = cost or JudgeCost()
-        row = dict.fromkeys(JUDGE_SUMS, 0) | {
-            "judge": judge, "policy": policy, "hour_at_us": at_us - at_us % HOUR_US, "calls": cost.calls,
-            "input_tokens": cost.input_tokens, "output_tokens": cost.output_tokens, "cost_usd": float(cost.cost_usd),
-            **counts,
-        }  # fmt: skip
-        connection.execute(self._add_up, [row])
+    def _book(self, connection: Connection, bookings: Iterable[_Booking]) -> None:
+        """Rows of the account in the order of their keys: two replicas never wait for each other."""
+        added: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for key, sums in bookings:
+            row = added.setdefault(key, dict(zip(_ACCOUNT_KEY, key, strict=True)) | dict.fromkeys(JUDGE_SUMS, 0))
+            for name, value in sums.items():
+                row[name] += value
+        if added:
+            connection.execute(self._add_up, [added[key] for key in sorted(added)])
 
     async def accounts(self, since_us: int | None = None) -> Mapping[str, JudgeAccount]:
         c = judge_account.c
@@ -283,6 +291,10 @@ class SqlJudgingStore:
 
     async def waiting(self) -> Mapping[str, int]:
         return await self._database.read(_waiting)
+
+
+def _booking(judge: str, policy: str, at_us: int, cost: JudgeCost | None = None, **counts: int) -> _Booking:
+    return (judge, policy, at_us - at_us % HOUR_US), {**counts, **({} if cost is None else asdict(cost))}
 
 
 def _waiting(connection: Connection) -> dict[str, int]:

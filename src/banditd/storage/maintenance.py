@@ -41,10 +41,12 @@ from banditd.storage.schema import (
     reward_event,
     rollup,
     row_count,
+    settling,
     usage_report,
     usage_revision,
 )
 from banditd.storage.sessions import forget_sessions
+from banditd.storage.settling import SETTLING_SUMS
 from banditd.storage.sums import BUCKET_S, RowCounter
 from banditd.storage.tag_upkeep import keep_tags_small
 
@@ -88,7 +90,8 @@ class SqlMaintenance:
                 if not step:
                     break
                 merged += step
-        for table, sums in ((arm_total, SUMS), (cluster_stat, CLUSTER_SUMS), (row_count, ("rows",))):
+        by_writer = (arm_total, SUMS), (cluster_stat, CLUSTER_SUMS), (row_count, ("rows",)), (settling, SETTLING_SUMS)
+        for table, sums in by_writer:
             merged += await self._database.write(
                 lambda connection, t=table, s=sums: self._merge_writers(connection, t, s)  # type: ignore[misc]
             )

@@ -1,4 +1,7 @@
-"""How often the members of recipes' stages settled a query: counted with the usage report that tells of the calls."""
+"""How often the members of recipes' stages settled a query: counted with the usage report that tells of the calls.
+
+Every replica raises rows of its own, as with the other sums: none waits for what another is about to commit.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,18 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, bindparam, func, select
 
 from banditd.core.recipes import Recipe, Stage, stages_of
 from banditd.storage import dialect
 from banditd.storage.schema import settling
 
-_COUNTS: Final = ("reached", "unsettled")
+SETTLING_SUMS: Final = ("reached", "unsettled")
+_BY_STAGE: Final = (
+    select(settling.c.kind, settling.c.members, *(func.sum(settling.c[name]).label(name) for name in SETTLING_SUMS))
+    .where(settling.c.policy == bindparam("policy"))
+    .group_by(settling.c.kind, settling.c.members)
+)
 
 Outcomes = Counter[tuple[str, Stage, bool]]
 """(policy, stage, whether it was left open) to how often more, or less, than was counted."""
@@ -36,28 +44,25 @@ def note_settled(
             outcomes[policy, stage, unsettled] += sign
 
 
-def count_settled(connection: Connection, engine: Engine, outcomes: Outcomes) -> None:
-    """Add what was noted to the counts, in the transaction of the reports."""
+def count_settled(connection: Connection, engine: Engine, writer: str, outcomes: Outcomes) -> None:
+    """Add what was noted to the counts of this writer, in the transaction of the reports."""
     changes: dict[tuple[str, str, str], list[int]] = {}
     for (policy, (kind, members), unsettled), times in outcomes.items():
         change = changes.setdefault((policy, kind, json.dumps(list(members))), [0, 0])
         change[0] += times
         change[1] += times * unsettled
-    # Always in the same order: two replicas that raise the same rows do not wait for each other in a circle.
     rows = [
-        {"policy": policy, "kind": kind, "members": members, **dict(zip(_COUNTS, change, strict=True))}
-        for (policy, kind, members), change in sorted(changes.items())
-        if any(change)
+        {"policy": policy, "kind": kind, "members": members, "writer": writer, "reached": reached, "unsettled": left}
+        for (policy, kind, members), (reached, left) in sorted(changes.items())
+        if reached or left
     ]
-    statement = dialect.add_up(engine, settling, _COUNTS)
-    for row in rows:
-        connection.execute(statement, row)
+    if rows:
+        connection.execute(dialect.add_up(engine, settling, SETTLING_SUMS), rows)
 
 
 def read_settled(connection: Connection, policy: str) -> dict[Stage, tuple[float, float]]:
     """By stage: (how often it was reached, how often of these it was left open)."""
-    query = select(settling).where(settling.c.policy == policy)
     return {
         (row.kind, tuple(json.loads(row.members))): (float(row.reached), float(row.unsettled))
-        for row in connection.execute(query)
+        for row in connection.execute(_BY_STAGE, {"policy": policy})
     }

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, insert, not_, select
 
-from banditd.core.errors import BanditdError, NotFoundError
+from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
 from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
 from banditd.core.recipes import Recipe, in_its_run
@@ -125,7 +125,7 @@ class UsageLog:
             new = write_rows(connection, list(rows.values()), stored)
             self._sums.flush(connection, increments)
             self._rows.add(connection, "usage_report", new)
-            count_settled(connection, self._database.engine, outcomes)
+            count_settled(connection, self._database.engine, self._sums.writer, outcomes)
             self._accounts.correct(connection, changes, at_us)
             # Whether there is anything to fold is not asked: a reward that another replica commits just now is not
             # seen here, nor is this report seen by its fold. A fold without rewards changes nothing.
@@ -299,6 +299,14 @@ def _refusal(report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm]
     for field, arm in named:
         if arm is not None and (made.policy, arm) not in arms:
             return NotFoundError(f"Policy {made.policy} has no arm {arm}.", code="ARM_UNKNOWN", field=field)
+    for i, one in enumerate(report.attempts):
+        recipe = arms[made.policy, one.arm].recipe
+        if recipe is not None and one.error is None:
+            return InvalidInputError(
+                f"{one.arm} is a recipe, which no call can be made of: report the calls of {', '.join(recipe.parts)}",
+                code="ARM_IS_RECIPE",
+                field=f"/attempts/{i}/arm",
+            )
     return None
 
 

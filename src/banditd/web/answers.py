@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from banditd.core.types import Decision
@@ -13,9 +14,15 @@ FALLBACKS: Final = frozenset({"learning", "no_rewards", "broken", "baseline_away
 
 
 def decision_answer(
-    decision: Decision, *, dry_run: bool, explain: bool, recipe: Mapping[str, object] | None = None
+    decision: Decision,
+    *,
+    dry_run: bool,
+    explain: bool,
+    recipes: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> dict[str, object]:
-    """The JSON of a decision. recipe : what its arm is made of, where it is no model."""
+    """The JSON of a decision. recipes : of its arms, what they are made of. None of them is a fallback: a recipe is
+    played where it is drawn.
+    """
     chosen = decision.chosen_index
     utility: list[float] = (decision.mean - decision.penalty).tolist()
     order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
@@ -31,7 +38,7 @@ def decision_answer(
         "explored": bool(decision.explored),
         "reason": decision.reason,
         "degraded": decision.degraded,
-        "fallbacks": [arms[i] for i in order if i != chosen],
+        "fallbacks": [arms[i] for i in order if i != chosen and arms[i] not in recipes],
         "policy_version": decision.snapshot_version,
         "policy_kind": decision.policy_kind,
         "expires_at": iso_time(decision.expires_at_us),
@@ -39,7 +46,7 @@ def decision_answer(
         "dry_run": dry_run,
         "duplicate": decision.duplicate,
         "promise": _promise(decision),
-        "recipe": recipe,
+        "recipe": recipes.get(decision.arm),
     }
     if explain:
         answer["arms"] = _scores(decision, utility, order)

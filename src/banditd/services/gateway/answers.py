@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from banditd.deciding.agreement import ModelAnswer
+from banditd.deciding.playing import ModelAnswer
 from banditd.ports.upstreams import StreamEvent, Surface
 
 COMPARED: frozenset[Surface] = frozenset({"chat", "messages", "responses"})

@@ -243,7 +243,7 @@ def recipes_unable(call: GatewayCall) -> str | None:
     if isinstance(several, int) and several > 1:
         return "not_comparable"
     # What an upstream keeps of the answers before, it alone can go on from.
-    return "kept_by_upstream" if call.body.get("previous_response_id") or call.body.get("background") else None
+    return "kept_by_upstream" if call.body.get("previous_response_id") or call.body.get("conversation") else None
 
 
 def _prices_cached_input(arm: Arm) -> bool:

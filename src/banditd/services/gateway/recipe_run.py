@@ -14,7 +14,7 @@ from banditd.core.attempts import ErrorClass
 from banditd.core.long_json import apart
 from banditd.core.recipes import Recipe
 from banditd.core.types import Arm
-from banditd.deciding.agreement import ModelAnswer, Play
+from banditd.deciding.playing import ModelAnswer, Play
 from banditd.ports.upstreams import StreamEvent, UpstreamError, UpstreamReply, Upstreams
 from banditd.services.gateway.answers import answer_in, answer_in_stream
 from banditd.services.gateway.call import GatewayCall

@@ -1,7 +1,8 @@
 """Verdicts become rewards, by the path of every reward, and stop being rewards where their judge is refused.
 
 A verdict is stored before it is a reward, and its reward has an identity made of the decision and the judge: whoever
-hands it in again after a kill gets the answer of the first time.
+hands it in again after a kill gets the answer of the first time. A judge may be refused while another replica hands
+its verdict in: that one is noted as counted all the same, and taken back by whoever looks next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from banditd.core.errors import BanditdError, UnavailableError
+from banditd.core.errors import BanditdError
 from banditd.core.judging import METRIC, SOURCE_PREFIX, RewardState, StoredJudgement
 from banditd.core.types import RewardReceipt
 from banditd.ports.judging import JudgingStore
@@ -51,8 +52,6 @@ class VerdictRewards:
         outcomes = await self._rewards.submit([_reward(one, retract=retract) for one in judgements])
         marked: dict[RewardState, list[StoredJudgement]] = {}
         for one, outcome in zip(judgements, outcomes, strict=True):
-            if isinstance(outcome, UnavailableError):
-                continue  # once more, next time
             state: RewardState = "withdrawn" if retract else "counted"
             if isinstance(outcome, BanditdError) and not retract:
                 state = "refused"

@@ -8,6 +8,7 @@ from typing import Final
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
 from banditd.services.judging.rubric import MAX_REASON
@@ -26,12 +27,14 @@ class JudgeDesk:
         store: JudgingStore,
         gate: TrustGate,
         clock: Clock,
+        metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
         self._judges = {judge.name: judge for judge in judges}
         self._store = store
         self._gate = gate
         self._clock = clock
+        self._metrics = metrics
         self._wake = wake
 
     async def judges(self) -> Mapping[str, object]:
@@ -52,7 +55,7 @@ class JudgeDesk:
         now_us = self._clock.now_us()
         until_us = now_us + round(lease_s * MICROSECONDS_PER_SECOND)
         tasks = await self._store.lease(
-            judge, limit=limit, until_us=until_us, now_us=now_us, max_attempts=rule.max_attempts
+            judge, rule.version, limit=limit, until_us=until_us, now_us=now_us, max_attempts=rule.max_attempts
         )
         return {
             "judge": judge,
@@ -83,16 +86,20 @@ class JudgeDesk:
         """
         now_us, cost = self._clock.now_us(), JudgeCost(calls=1, cost_usd=cost_usd)
         if score is None:  # whether it was its last try is for whoever looks at the queue
-            if not await self._store.give_back(
+            judge = await self._store.give_back(
                 task_id, lease, due_at_us=now_us, max_attempts=MANY, cost=cost, now_us=now_us
-            ):
+            )
+            if judge is None:
                 raise await self._lost(task_id)
+            self._count(judge, "failed", cost_usd)
             return {"task_id": task_id, "score": None, "duplicate": False}
         kept = await self._store.finish(
             task_id, lease, score=score, reason=reason[:MAX_REASON], cost=cost, now_us=now_us
         )
         duplicate = kept is None
-        if kept is None:
+        if kept is not None:
+            self._count(kept.judge, "judged", cost_usd)
+        else:
             kept = await self._store.judgement_of_task(task_id)
         if kept is None:
             raise await self._lost(task_id)
@@ -102,6 +109,10 @@ class JudgeDesk:
             )
         self._wake()
         return {"task_id": task_id, "score": kept.score, "duplicate": duplicate}
+
+    def _count(self, judge: str, outcome: str, cost_usd: float) -> None:
+        self._metrics.judging.answers.labels(judge, outcome).inc()
+        self._metrics.judging.spend.labels(judge).inc(cost_usd)
 
     def _client(self, judge: str) -> JudgeRule:
         rule = self._judges.get(judge)

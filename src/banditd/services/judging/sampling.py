@@ -75,8 +75,7 @@ class AnswerSampling:
     def hear(self, answered: Answered) -> None:
         """Keep an answer until it is stored."""
         if len(self._held) >= MOST_HELD:
-            for judge in self.chosen(answered.decision):
-                self._metrics.judging.answers.labels(judge.name, "dropped").inc()
+            self._count("dropped", [judge.name for judge in self.chosen(answered.decision)])
             return
         self._held.append(answered)
         if self._storing is None or self._storing.done():
@@ -91,30 +90,37 @@ class AnswerSampling:
         await asyncio.sleep(TOGETHER_S)
         while self._held:
             held, self._held = self._held, []
+            count = len(held)
             try:
                 answers = await asyncio.to_thread(self._read, held, self._clock.now_us())
+                held.clear()  # requests may be large, and the database may be away
                 if answers:
                     await self._put(answers)
             except Exception:
                 # The next ones must not wait behind a bug: these are lost, and the log shows it.
-                logger.exception("judging.sampling_crashed", extra={"answers": len(held)})
+                logger.exception("judging.sampling_crashed", extra={"answers": count})
 
     async def _put(self, answers: Sequence[AnswerToJudge]) -> None:
         most = {judge.name: judge.max_waiting for judge in self._judges}
         for wait_s in (*TRY_AGAIN_S, None):
             try:
-                taken = await self._store.sample(answers, most)
+                dropped = await self._store.sample(answers, most)
             except UnavailableError as error:
                 if wait_s is None:
                     logger.warning("judging.not_sampled", extra={"answers": len(answers), "code": error.code})
+                    self._count("dropped", [answer.judge for answer in answers])
                     return
                 await asyncio.sleep(wait_s)
                 continue
-            for answer in answers:
-                self._metrics.judging.answers.labels(answer.judge, "sampled").inc()
-            if taken:
+            self._count("sampled", [answer.judge for answer in answers])
+            self._count("dropped", [answer.judge for answer in dropped])
+            if len(dropped) < len(answers):
                 self._wake()
             return
+
+    def _count(self, outcome: str, judges: Sequence[str]) -> None:
+        for judge in judges:
+            self._metrics.judging.answers.labels(judge, outcome).inc()
 
     def _read(self, held: Sequence[Answered], now_us: int) -> list[AnswerToJudge]:
         """In a thread. An answer without text is nothing to judge."""

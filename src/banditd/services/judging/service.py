@@ -82,7 +82,9 @@ class JudgingService:
 
     async def look(self) -> None:
         """At trust, at the queue."""
-        await self._store.drop(self._clock.now_us(), {judge.name: judge.max_attempts for judge in self._judges})
+        limits = {judge.name: judge.max_attempts for judge in self._judges}
+        while await self._store.drop(self._clock.now_us(), limits):
+            pass
         await self._gate.look()
         waiting, refused = await self._store.waiting(), await self._store.refusals()
         for judge in self._judges:

@@ -49,15 +49,16 @@ def _spoken(surface: str, body: Mapping[str, object]) -> Iterator[str]:
                 yield f"{message.get('role', 'tool')}: {text}"
 
 
-def _content(content: object) -> Iterator[str]:
+def _content(content: object, *, of_a_tool: bool = False) -> Iterator[str]:
+    """What a tool gave has texts, and nothing that a tool gave in it: however deep a client nests it."""
     if isinstance(content, str):
         yield content
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict):
             if isinstance(part.get("text"), str):
                 yield part["text"]
-            elif part.get("type") == "tool_result":
-                yield from _content(part.get("content"))
+            elif part.get("type") == "tool_result" and not of_a_tool:
+                yield from _content(part.get("content"), of_a_tool=True)
 
 
 def _whole(surface: str, answer: Mapping[str, Any]) -> Iterator[str]:

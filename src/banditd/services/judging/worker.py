@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from banditd.core.errors import BanditdError, UnavailableError
 from banditd.core.judging import JudgeCost, JudgeRule, JudgeTask
@@ -20,14 +21,14 @@ from banditd.ports.judging import JudgingStore
 from banditd.ports.upstreams import TokenUsage, UpstreamCall, UpstreamError, Upstreams
 from banditd.services.judging.rubric import Verdict, VerdictError, prompt, read_reply
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 5.0
 PAUSE_GROWS: Final = 4.0
 LONGEST_PAUSE_S: Final = 3600.0
 KEEP_AGAIN_S: Final = (0.5, 2.0, 8.0)
-"""A verdict is paid for: a database that is away for a moment does not lose it."""
+"""A call is paid for: a database that is away for a moment loses neither its verdict nor its cost."""
 DAY_US: Final = 86_400_000_000
-MAX_TOKENS: Final = 300
 _CHARACTERS_PER_TOKEN: Final = 4
 
 
@@ -51,7 +52,12 @@ class JudgeWorker:
             return 0
         until_us = now_us + round(rule.lease_s * MICROSECONDS_PER_SECOND)
         tasks = await self._store.lease(
-            rule.name, limit=rule.concurrency, until_us=until_us, now_us=now_us, max_attempts=rule.max_attempts
+            rule.name,
+            rule.version,
+            limit=rule.concurrency,
+            until_us=until_us,
+            now_us=now_us,
+            max_attempts=rule.max_attempts,
         )
         if tasks:
             outcomes = await asyncio.gather(*(self._judge(task) for task in tasks), return_exceptions=True)
@@ -89,17 +95,11 @@ class JudgeWorker:
 
     async def _keep(self, task: JudgeTask, verdict: Verdict, cost: JudgeCost) -> None:
         now_us = self._clock.now_us()
-        for wait_s in (*KEEP_AGAIN_S, None):
-            try:
-                kept = await self._store.finish(
-                    task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
-                )
-            except UnavailableError:
-                if wait_s is None:
-                    raise
-                await asyncio.sleep(wait_s)
-            else:
-                break
+        kept = await _patiently(
+            lambda: self._store.finish(
+                task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
+            )
+        )
         if kept is None:  # somebody else has claimed it meanwhile; the call has cost its money all the same
             await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
         else:
@@ -110,15 +110,17 @@ class JudgeWorker:
         """Once more later, until there were enough tries."""
         now_us = self._clock.now_us()
         pause_s = min(max(FIRST_PAUSE_S * PAUSE_GROWS ** (task.attempts - 1), wait_s), LONGEST_PAUSE_S)
-        kept = await self._store.give_back(
-            task.task_id,
-            task.lease,
-            due_at_us=now_us + round(pause_s * MICROSECONDS_PER_SECOND),
-            max_attempts=self.rule.max_attempts,
-            cost=cost,
-            now_us=now_us,
+        kept = await _patiently(
+            lambda: self._store.give_back(
+                task.task_id,
+                task.lease,
+                due_at_us=now_us + round(pause_s * MICROSECONDS_PER_SECOND),
+                max_attempts=self.rule.max_attempts,
+                cost=cost,
+                now_us=now_us,
+            )
         )
-        if not kept:
+        if kept is None:
             await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
         self._metrics.judging.answers.labels(self.rule.name, outcome).inc()
         self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
@@ -139,9 +141,7 @@ class JudgeWorker:
         body: dict[str, object] = {
             "model": rule.model,
             "messages": prompt(rule.rubric, answer.question, answer.answer, mark),
-            "temperature": 0,
-            "max_tokens": MAX_TOKENS,
-        }
+        }  # nothing that some models refuse (a temperature, a limit that thinking uses up): ``params`` says more
         return UpstreamCall(
             upstream=rule.upstream,
             surface="chat",
@@ -162,3 +162,13 @@ class JudgeWorker:
         return JudgeCost(
             calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=cost_usd
         )
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Once more after a pause while the database is away. Raises UnavailableError where it stays so."""
+    for wait_s in KEEP_AGAIN_S:
+        try:
+            return await work()
+        except UnavailableError:
+            await asyncio.sleep(wait_s)
+    return await work()

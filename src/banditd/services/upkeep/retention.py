@@ -5,18 +5,29 @@ from __future__ import annotations
 from typing import Final
 
 from banditd.ports import Clock, Maintenance
+from banditd.ports.judging import JudgingStore
 from banditd.services.upkeep.batches import BATCH
 
 _DAY_US: Final = 86_400 * 1_000_000
 
 
 class Retention:
-    """Keeps decisions for ``retention_days`` (0: for ever) and request keys for ``idempotency_s`` seconds."""
+    """Keeps decisions for ``retention_days`` (0: for ever) and request keys for ``idempotency_s`` seconds.
+
+    judging : answers that waited too long for their judge go too, also those whose judge is not configured any more.
+    """
 
     def __init__(
-        self, *, maintenance: Maintenance, clock: Clock, retention_days: float, idempotency_s: float
+        self,
+        *,
+        maintenance: Maintenance,
+        judging: JudgingStore,
+        clock: Clock,
+        retention_days: float,
+        idempotency_s: float,
     ) -> None:
         self._maintenance = maintenance
+        self._judging = judging
         self._clock = clock
         self._retention_us = int(retention_days * _DAY_US)
         self._idempotency_us = int(idempotency_s * 1e6)
@@ -27,6 +38,8 @@ class Retention:
 
     async def run(self) -> None:
         """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
+        while await self._judging.drop(self._clock.now_us(), {}):
+            pass
         kept_from_us = self._clock.now_us() - self._idempotency_us
         while await self._maintenance.forget_keys(before_us=kept_from_us, limit=BATCH) == BATCH:
             pass

@@ -74,6 +74,7 @@ settling: Final = Table(
     text_column("policy", primary_key=True),
     text_column("kind", primary_key=True),
     text_column("members", primary_key=True),
+    text_column("writer", primary_key=True),
     Column("reached", BigInteger, nullable=False),
     Column("unsettled", BigInteger, nullable=False),
 )

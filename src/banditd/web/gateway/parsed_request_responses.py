@@ -54,8 +54,8 @@ def read_responses(body: bytes) -> ParsedRequest:
     )
 
 
-def read_embeddings(body: bytes, most_chars: int) -> ParsedRequest:
-    """A request for embeddings. Nothing is chosen by its text, so no more of it is read than routing takes.
+def read_embeddings(body: bytes) -> ParsedRequest:
+    """A request for embeddings. Its arm is named, but constraints look at the whole text.
 
     Raises BadRequestError, InvalidInputError.
     """
@@ -64,7 +64,7 @@ def read_embeddings(body: bytes, most_chars: int) -> ParsedRequest:
     if not isinstance(given, str | list) or not given:
         raise InvalidInputError("input must be a text, or a list of texts or tokens", field="/input")
     texts = [given] if isinstance(given, str) else [one for one in given if isinstance(one, str)]
-    text = "\n\n".join(texts)[:most_chars]
+    text = "\n\n".join(texts)
     return ParsedRequest(
         model=model,
         stream=False,

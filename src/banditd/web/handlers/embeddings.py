@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from aiohttp import web
 
@@ -22,8 +21,7 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     """Embed: call the one arm, pass its answer through, settle."""
     gateway = gateway_of(api)
     with place(api, request):
-        read = partial(read_embeddings, most_chars=api.config.max_input_chars)
-        requested = await parsed(read, await read_body(request))
+        requested = await parsed(read_embeddings, await read_body(request))
         requested = replace(requested, model=_the_arm(api, requested, gateway.policies()))
         options = read_options(request, requested.options)
         if options.expected_output_tokens is None:

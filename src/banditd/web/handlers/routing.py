@@ -87,8 +87,8 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
 
 
 def _answer(api: Api, requested: RouteRequest, decision: Decision) -> dict[str, object]:
-    recipe = api.services.routing.recipe_of(decision)
-    return decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain, recipe=recipe)
+    recipes = api.services.routing.recipes_of(decision)
+    return decision_answer(decision, dry_run=requested.dry_run, explain=requested.explain, recipes=recipes)
 
 
 def _batch_item(api: Api, index: int, requested: RouteRequest, outcome: Decision | BanditdError) -> dict[str, object]:

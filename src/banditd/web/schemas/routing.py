@@ -208,7 +208,7 @@ class RouteAnswer(AnswerModel):
     degraded: str | None
     """Why there is no context, or null."""
     fallbacks: list[str]
-    """The other eligible arms, best utility first."""
+    """The other eligible models, best utility first. A recipe is played where it is drawn, and is no fallback."""
     policy_version: int
     policy_kind: str
     expires_at: Time

@@ -44,6 +44,14 @@ def test_the_conversation_is_a_line_for_who_speaks(surface: str, body: dict[str,
     assert question_text(_call(surface, body), 1000) == expected
 
 
+def test_however_deep_a_client_nests_it() -> None:
+    content: object = "lost"
+    for _ in range(5000):
+        content = [{"type": "tool_result", "content": content}]
+    body: dict[str, object] = {"messages": [{"role": "user", "content": content}, {"role": "user", "content": "Hi"}]}
+    assert question_text(_call("messages", body), 1000) == "user: Hi"
+
+
 def _events(*values: object) -> bytes:
     return b"".join(b"data: " + json.dumps(value).encode() + b"\r\n\r\n" for value in values)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from banditd.core.recipes import Recipe, stages_of
-from banditd.deciding.agreement import ModelAnswer, Play, key_of
+from banditd.deciding.playing import ModelAnswer, Play, key_of
 from banditd.deciding.recipes import play
 
 MODELS = ("a", "b", "c")
