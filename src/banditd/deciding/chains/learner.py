@@ -1,0 +1,237 @@
+"""What keeping an answer, calling another arm and starting with one are worth, learned from realised returns.
+
+Four linear models, each under the same prior and with scales by evidence as the policy itself:
+
+* keep: the reward of an arm's answer, from the query, the answer's signals and the company it has in hand.
+* call: the reward of what is kept in the end, if an arm is called now (or the costly signals of an answer are asked
+  for), beside what the arm alone is expected to earn.
+* gain: what going on after an arm's first answer has earned beyond keeping it, by query; a start is worth its own
+  expected reward and that.
+
+Rewards that are seen only because of what a signal said never train the policy's own model of an arm. Where a first
+answer was not kept, its own expected reward given its signals stands in: given these, keeping was at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.quadrature import win_probabilities
+from banditd.bandit.state import PolicyState
+from banditd.core.types import FeatureSchema, FloatArray
+from banditd.deciding.chains.hand import Answer, Hand, SignalRanks, extended, small_schema
+
+SCALE: Final = 0.6  # of the posterior's deviations, as the policy's own
+KEEP_FLOOR: Final = 0.01  # least probability of keeping, and of all calls together
+CALL_FLOOR: Final = 0.01
+SPREAD: Final = 0.2  # of what signals tell about an answer, where the value of a start is guessed from
+GAIN_HALF_LIFE: Final = 1500.0  # rewarded decisions: what going on earns changes while keeping and calling are learned
+COMPANY: Final = 3
+CALL_FEATURES: Final = (("quality", 3), ("company", 3))
+MIDDLE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prices:
+    """What a call and an answer's costly signals take off the utility: float64 (K,) each; ``signals`` is NaN for an
+    arm that has none.
+    """
+
+    call: FloatArray
+    signals: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Move:
+    """One stage of a chain. actions : ('keep' | 'call' | 'ask', arm) in the order of ``probability``.
+
+    utility : expected of each action, less what is still to pay. quality : of each answer in hand, by arm.
+    x : features of keeping, by arm; of calling and asking.
+    """
+
+    actions: tuple[tuple[str, int], ...]
+    probability: FloatArray
+    utility: FloatArray
+    quality: dict[int, float]
+    keep_x: dict[int, FloatArray]
+    call_x: FloatArray
+    offsets: dict[tuple[str, int], float]
+
+    @property
+    def on(self) -> float:
+        """Probability of going on."""
+        return float(sum(p for (kind, _), p in zip(self.actions, self.probability, strict=True) if kind != "keep"))
+
+
+class ChainLearner:
+    """K arms, S signals. Not thread-safe; draws nothing: probabilities are handed out and actions handed in."""
+
+    def __init__(self, schema: FeatureSchema, arms: Sequence[ArmPrior], n_signals: int) -> None:
+        names = [arm.arm for arm in arms]
+        settings = PolicySettings(change_detection=False)
+        keep = extended(schema, (("signals", 2 * n_signals), ("company", COMPANY)))
+        call = small_schema(schema, CALL_FEATURES)
+        self._names = names
+        self._ranks = SignalRanks(len(names), n_signals)
+        self._keep = PolicyState(schema=keep, settings=settings, arms=arms)
+        moves = [ArmPrior(f"{kind}:{name}") for kind in ("call", "ask") for name in names]
+        self._call = PolicyState(schema=call, settings=settings, arms=moves)
+        self._gain = PolicyState(
+            schema=small_schema(schema, (("option", 2),)),
+            settings=PolicySettings(change_detection=False, forgetting=GAIN_HALF_LIFE, epoch_decisions=100),
+            arms=[ArmPrior(name) for name in names],
+        )
+        self._later = np.zeros((2, len(names), 2))  # by move: how often, and what was paid after it in all
+        self.rewards = 0
+
+    # ------------------------------------------------------------ what is expected
+
+    def observe(self, answer: Answer) -> None:
+        """An answer's signals were seen, whatever becomes of it."""
+        self._ranks.observe(answer.arm, answer.signals)
+
+    def prospects(self, expected: FloatArray, prices: Prices) -> FloatArray:
+        """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0."""
+        posterior = self._gain.snapshot().posterior
+        x = np.stack([self._option(expected, prices, arm) for arm in range(expected.size)])
+        mean, _ = posterior.predict(x)
+        return np.maximum(2.0 * (np.diagonal(mean) - MIDDLE), 0.0)
+
+    def move(self, hand: Hand, prices: Prices, *, may_call: bool) -> Move:
+        """Keep, call or ask: probabilities of all that can be done with a hand."""
+        quality, deviation, keep_x = self._qualities(hand)
+        best = max(hand.arms, key=lambda arm: quality[arm])
+        actions: list[tuple[str, int]] = [("keep", best)]
+        mean, spread = [quality[best]], [deviation[best]]
+        call_x, offsets = self._call_features(hand, quality, best), {}
+        if may_call:
+            calls = [("call", arm) for arm in range(len(self._names)) if arm not in hand.arms]
+            asks = [("ask", arm) for arm in hand.arms if arm not in hand.asked and prices.signals[arm] >= 0.0]
+            moments = self._call_moments(hand, call_x)
+            for kind, arm in calls + asks:
+                place = arm + (kind == "ask") * len(self._names)
+                offset = quality[best] if kind == "ask" else float(hand.expected[arm])
+                offsets[kind, arm] = offset
+                actions.append((kind, arm))
+                paid = float(prices.call[arm] if kind == "call" else prices.signals[arm])
+                mean.append(offset + 2.0 * (moments[0][arm, place] - MIDDLE) - paid - self._paid_later(kind, arm))
+                spread.append(math.hypot(2.0 * moments[1][arm, place], hand.deviation[arm] if kind == "call" else 0))
+        utility = np.array(mean)
+        probability = _with_floors(utility, np.array(spread))
+        return Move(
+            actions=tuple(actions),
+            probability=probability,
+            utility=utility,
+            quality=quality,
+            keep_x=keep_x,
+            call_x=call_x,
+            offsets=offsets,
+        )
+
+    # ------------------------------------------------------------ what is learned
+
+    def learn_kept(self, move: Move, arm: int, reward: float) -> None:
+        """The answer that was kept has its reward."""
+        self._keep.fold(arm=self._names[arm], epoch=self._keep.epoch, x=move.keep_x[arm], weight=1.0, reward=reward)
+        self.rewards += 1
+        _tune(self._keep)
+
+    def learn_called(self, move: Move, action: tuple[str, int], reward: float, paid_later: float) -> None:
+        """What a call, or asking for signals, came to in the end."""
+        kind, arm = action
+        surplus = min(max(MIDDLE + 0.5 * (reward - move.offsets[action]), 0.0), 1.0)
+        x = move.call_x[arm]
+        self._call.fold(
+            arm=f"{kind}:{self._names[arm]}", epoch=self._call.epoch, x=x, weight=1.0, reward=surplus
+        )
+        self._later[int(kind == "ask"), arm] += 1.0, paid_later
+        _tune(self._call)
+
+    def learn_gain(self, expected: FloatArray, prices: Prices, arm: int, gain: float) -> None:
+        """What going on after a first answer has earned beyond keeping it; 0 where it was kept."""
+        x = self._option(expected, prices, arm)
+        reward = min(max(MIDDLE + 0.5 * gain, 0.0), 1.0)
+        self._gain.fold(arm=self._names[arm], epoch=self._gain.epoch, x=x, weight=1.0, reward=reward)
+        _tune(self._gain)
+
+    # ------------------------------------------------------------ inside
+
+    def _qualities(self, hand: Hand) -> tuple[dict[int, float], dict[int, float], dict[int, FloatArray]]:
+        posterior = self._keep.snapshot().posterior
+        alone = {
+            answer.arm: np.concatenate(
+                [hand.x, self._ranks.features(answer.arm, answer.signals), np.zeros(COMPANY)]
+            )
+            for answer in hand.answers
+        }
+        arms = list(hand.arms)
+        mean, deviation = posterior.predict(np.stack([alone[arm] for arm in arms]))
+        single = {arm: float(mean[i, arm]) for i, arm in enumerate(arms)}
+        if len(arms) == 1:
+            return single, {arms[0]: float(deviation[0, arms[0]])}, alone
+        for answer in hand.answers:
+            best = max(single[arm] for arm in arms if arm != answer.arm)
+            if answer.same_as is not None:
+                alone[answer.arm][-3] = float(bool(answer.same_as))
+                alone[answer.arm][-2] = float(not answer.same_as)
+            alone[answer.arm][-1] = best - single[answer.arm]
+        mean, deviation = posterior.predict(np.stack([alone[arm] for arm in arms]))
+        rows = range(len(arms))
+        return (
+            {arms[i]: float(mean[i, arms[i]]) for i in rows},
+            {arms[i]: float(deviation[i, arms[i]]) for i in rows},
+            alone,
+        )
+
+    def _call_features(self, hand: Hand, quality: dict[int, float], best: int) -> FloatArray:
+        """float64 (K, d) by arm that would be called, or whose signals would be asked for."""
+        k = len(self._names)
+        known = [answer for answer in hand.answers if answer.same_as is not None]
+        x = np.zeros((k, 1 + sum(size for _, size in CALL_FEATURES)))
+        x[:, 0] = 1.0
+        x[:, 1] = quality[best] - MIDDLE
+        x[:, 2] = quality[best] - hand.expected[best]
+        x[:, 3] = hand.expected - MIDDLE
+        if len(hand.answers) > 1:
+            x[:, 4] = 1.0
+            x[:, 5] = float(any(answer.same_as for answer in known))
+            x[:, 6] = float(bool(known) and not any(answer.same_as for answer in known))
+        return x
+
+    def _call_moments(self, hand: Hand, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self._call.snapshot().posterior.predict(x)
+
+    def _paid_later(self, kind: str, arm: int) -> float:
+        times, paid = self._later[int(kind == "ask"), arm]
+        return float(paid / (times + 5.0))
+
+    def _option(self, expected: FloatArray, prices: Prices, arm: int) -> FloatArray:
+        """What the right to call the best other arm would be worth, if signals told so much of every answer."""
+        others = expected - prices.call
+        others[arm] = -np.inf
+        ahead = float(others.max() - expected[arm]) / SPREAD
+        density = math.exp(-0.5 * ahead * ahead) / math.sqrt(2.0 * math.pi)
+        below = 0.5 * math.erfc(-ahead / math.sqrt(2.0))
+        return np.array([1.0, 10.0 * SPREAD * (density + ahead * below), ahead * SPREAD])
+
+
+def _with_floors(utility: FloatArray, spread: FloatArray) -> FloatArray:
+    """Probabilities of keeping, the first, and of going on, each side with its floor."""
+    if utility.size == 1:
+        return np.ones(1)
+    won = win_probabilities(utility[None], SCALE * spread[None], np.ones((1, utility.size), dtype=bool))[0]
+    floors = np.full(utility.size, CALL_FLOOR / (utility.size - 1))
+    floors[0] = KEEP_FLOOR
+    mixed: FloatArray = (1.0 - KEEP_FLOOR - CALL_FLOOR) * won + floors
+    return mixed
+
+
+def _tune(state: PolicyState) -> None:
+    if state.tune_due():
+        state.adopt(state.tuning().run())
