@@ -73,7 +73,7 @@ class Stored:
     waited_s: float
 
 
-class Ledger:
+class RowCounter:
     """Counts what is in the daemons' database."""
 
     def __init__(self, url: str) -> None:

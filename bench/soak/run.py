@@ -13,7 +13,7 @@ from banditd.client import DaemonClient
 from banditd.simulate.world import SimulatedArm, simulated_arms
 from bench.chaos.daemons import Replica
 from bench.http import CONFIG
-from bench.soak.measures import Ledger, Meter, Sample
+from bench.soak.measures import Meter, RowCounter, Sample
 from bench.soak.report import Soak
 from bench.soak.traffic import Seen, Traffic
 
@@ -31,20 +31,20 @@ async def soak(*, folder: Path, database: str, replicas: int, decisions: int, co
     config = folder / "soak.yaml"
     config.write_text(CONFIG.format(access="false"), encoding="utf-8")
     daemons = [Replica(database=database, config=config, log=folder / f"{n}.log") for n in range(replicas)]
-    ledger = None
+    counter = None
     try:
         for daemon in daemons:  # one after the other: the first migrates
             await daemon.start()
-        ledger = Ledger(database)
-        return await _measured(daemons, ledger, decisions=decisions, connections=connections, name=name)
+        counter = RowCounter(database)
+        return await _measured(daemons, counter, decisions=decisions, connections=connections, name=name)
     finally:
-        if ledger is not None:
-            ledger.close()
+        if counter is not None:
+            counter.close()
         await asyncio.gather(*(daemon.stop() for daemon in daemons))
 
 
 async def _measured(
-    daemons: Sequence[Replica], ledger: Ledger, *, decisions: int, connections: int, name: str
+    daemons: Sequence[Replica], counter: RowCounter, *, decisions: int, connections: int, name: str
 ) -> Soak:
     watch = _Watch(daemons, decisions)
     traffic = Traffic(
@@ -54,12 +54,12 @@ async def _measured(
         on_decision=lambda: watch.look(traffic),
     )
     seconds = 0.0
-    stored = [await asyncio.to_thread(ledger.count, 0)]
+    stored = [await asyncio.to_thread(counter.count, 0)]
     for until in (decisions // 2, decisions):
         began_s = time.monotonic()
         await traffic.run(until)
         seconds += time.monotonic() - began_s
-        stored.append(await asyncio.to_thread(ledger.count, traffic.done))
+        stored.append(await asyncio.to_thread(counter.count, traffic.done))
     traffic.close()
     watch.end()
     return Soak(
