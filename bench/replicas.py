@@ -121,7 +121,7 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
     shares = " + ".join(f"{1e3 * spent / decisions:.2f}" for spent in used_s)
     return [
         row("decisions with their rewards", decisions / seconds, "/s", f"failed {traffic.failures.total()}"),
-        row("processor time of replicas for each", 1e3 * sum(used_s) / decisions, "ms", f"{shares}, the learner first"),
+        row("processor time of replicas for each", 1e3 * sum(used_s) / decisions, "ms", f"learner first: {shares}"),
         row("processor time of PostgreSQL for each", 1e3 * database_s / decisions, "ms"),
         row(
             "POST /v1/route, median", statistics.median(took_ms), "ms",
