@@ -64,7 +64,7 @@ _IN_ALL = re.compile(r" \((\d+) of \1 seeds\)")
 WRITTEN: Mapping[str, Sequence[str]] = {
     "degradation": (
         "degraded reward", "degraded full information", "degraded share", "degraded share, full information",
-        "found after", "recovered after",
+        "recovery ratio", "found after", "recovered after",
     ),
     "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
     "new-dear-arm": ("onboarding cost/budget", "final share"),
