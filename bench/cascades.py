@@ -1,8 +1,8 @@
 """``python -m bench.cascades``: what recipes and chains bring beside banditd's own routing on the same shuffles.
 
 Each case is played twice from a cold start with the same seeds: once with the models of a pool alone, and once with
-the recipes that their costs propose, or with chains, whose costly signals are paid for. In some there is nothing to be
-gained. Utility = score - L x cost / cost of the dearest model. Needs the replay data (``BANDITD_DATA``, default
+the recipes that their costs propose, or with chains, whose costly signals are paid for. In some there is nothing to
+be gained. Utility = score - L x cost / cost of the dearest model. Needs the replay data (``BANDITD_DATA``, default
 ``../shared/data``).
 """
 

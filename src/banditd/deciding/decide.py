@@ -50,8 +50,8 @@ class Case:
     """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
 
     rollout : where only a part of the traffic is the policy's. session_arm : that the query keeps. cached_arm : that
-    has ``cached_tokens`` of the input in its prompt cache. prospects : float64 (n_arms,), what going on after an arm's
-    answer is expected to add to its utility; None where the first answer is the last.
+    has ``cached_tokens`` of the input in its prompt cache. prospects : float64 (n_arms,), what going on after an
+    arm's answer is expected to add to its utility; None where the first answer is the last.
     """
 
     query: Query

@@ -1,155 +1,205 @@
-"""Chains in a replay: after an answer its signals are seen, and it is kept or another arm is called."""
+"""Chains in a replay: after an answer its signals are seen, and it is kept or another arm is called.
+
+First arms are drawn by the daemon's own decision (``InProcessDecider``), keeping and calling by ``deciding.chains``.
+A chain has one reward, the score of the answer that is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
-from banditd.core.types import BoolArray, FloatArray, IntArray
+from banditd.bandit.policies.base import ArmPrior
+from banditd.core.errors import InvariantError
+from banditd.core.types import FeatureSchema, FloatArray, IntArray
 from banditd.deciding.chains.guard import Guard
 from banditd.deciding.chains.hand import Answer, Hand
-from banditd.deciding.chains.learner import ChainLearner, Move, Prices
+from banditd.deciding.chains.learner import Action, ChainLearner, Move, Prices
+from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.decider import InProcessDecider, Row, Served
+from banditd.replay.plan import ChainRun, Plan, SeedRun
+
+_STREAM: Final = 5  # of random numbers: what first arms are drawn with is the decider's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ChainData:
-    """free, full : float64 (n, K, S), signals that every answer shows, and with those that cost something.
-    same : bool (n, K, K) or None. signals_usd : float64 (n, K), 0 where there is nothing to be asked for.
-    prices : as known in advance. paid_call (K,), utility per dollar price.
+class _Stage:
+    """A move, what was done, and the utility that doing it has cost."""
+
+    move: Move
+    action: Action
+    paid: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Chain:
+    """first : the decision that began it. start_gain : what this start is worth beside plain routing, in expectation,
+    before anything is seen. may_go_on : False where the first answer was kept whatever it showed. chance : of keeping
+    what was kept, given what was seen, in [0, 1]; plain routing's share is in that of a first answer.
     """
 
-    free: FloatArray
-    full: FloatArray
-    same: BoolArray | None
-    signals_usd: FloatArray
-    prices: Prices
-    price: float
-    max_calls: int = 3
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Chain:
     first: Served
-    row: int
     hand: Hand
-    stages: list[tuple[Move, tuple[str, int]]]
-    kept: int
-    is_plain: bool
-    paid: list[float]
-    start_loss: float
+    stages: tuple[_Stage, ...]
+    may_go_on: bool
+    start_gain: float
+    signals_usd: float
+    chance: float
+
+    @property
+    def kept(self) -> int:
+        return self.stages[-1].action[1]
 
 
 class ChainDecider:
-    def __init__(self, inner: InProcessDecider, data: ChainData, learner: ChainLearner, seed: int) -> None:
-        self._inner, self._data, self.learner = inner, data, learner
-        self.choose_us, self.update_us = inner.choose_us, inner.update_us
-        self._generator = np.random.default_rng([seed, 7])
-        self.guard = Guard()
-        self.log: list[tuple[int, float, list[int], float, bool]] = []  # row, asked usd, arms called, plain
+    """A ``Decider`` that plays chains; ``Served.arm`` is the arm whose answer was kept.
+
+    decider : draws first arms and learns of them. signals : of all rows of the plan.
+    """
+
+    def __init__(
+        self, plan: Plan, decider: InProcessDecider, signals: ChainSignals, *, schema: FeatureSchema, seed: int
+    ) -> None:
+        self._decider = decider
+        self._signals = signals
+        self._max_calls = min(plan.options.max_calls, len(plan.data.arms))
+        self._price = plan.price
+        asked = np.where(signals.costs_usd > 0.0, signals.costs_usd, np.nan)
+        known = np.isfinite(asked).any(axis=0)
+        mean_usd = np.full(len(plan.data.arms), np.nan)
+        mean_usd[known] = np.nanmean(asked[:, known], axis=0)
+        self._prices = Prices(call=plan.penalty, signals=plan.price * mean_usd)
+        tariff = plan.tariff()
+        priors = [
+            ArmPrior(arm, cost_usd=tariff.mean_cost_usd(i), quality_tier=tariff.tier(arm))
+            for i, arm in enumerate(plan.data.arms)
+        ]
+        self._learner = ChainLearner(schema, priors, len(signals.names))
+        self._generator = np.random.default_rng([seed, _STREAM])
+        self._guard = Guard()
+        self._played: list[_Chain | None] = []
+        self.choose_us, self.update_us = decider.choose_us, decider.update_us
 
     async def decide(self, row: Row) -> Served:
-        data = self._data
         if row.warmup_arm is not None:
-            return await self._inner.decide(row)
-        snapshot = self._inner.state.snapshot()
-        x = self._inner._contexts[row.index].x
-        mean, deviation = snapshot.predict(x[None])
-        expected, deviation = mean[0], deviation[0]
-        is_plain = self._generator.random() >= self.guard.share
-        start_loss = 0.0
-        if is_plain:
-            first = await self._inner.decide(row)
-        else:
-            prospects = self.learner.prospects(expected, data.prices)
-            first = await self._inner.decide(row, prospects)
-            plain = self._inner.would(row)
-            u = expected - data.prices.call
-            start_loss = float((first.probability - plain) @ u)
-        arm = first.arm
-        answer = Answer(arm=arm, signals=data.free[row.index, arm])
-        hand = Hand(x=x, expected=expected, deviation=deviation, answers=(answer,))
-        stages: list[tuple[Move, tuple[str, int]]] = []
-        paid: list[float] = []
-        asked_usd = 0.0
-        while True:
-            may = len(hand.answers) < data.max_calls
-            move = self.learner.move(hand, self._prices(row.index), may_call=may)
-            if is_plain:
-                stages.append((move, ("keep", arm)))
-                break
-            place = int(np.searchsorted(np.cumsum(move.probability), self._generator.random() * move.probability.sum()))
-            action = move.actions[min(place, len(move.actions) - 1)]
-            stages.append((move, action))
-            kind, other = action
-            if kind == "keep":
-                break
+            self._played.append(None)
+            return await self._decider.decide(row)
+        share = self._guard.share
+        hand, first, may_go_on, start_gain = await self._begin(row)
+        stages: list[_Stage] = []
+        signals_usd = 0.0
+        while not stages or stages[-1].action[0] != "keep":
+            may_call = len(hand.answers) < self._max_calls
+            move = self._learner.move(hand, self._prices_of(row.index, hand), may_call=may_call)
+            kind, arm = action = move.drawn(self._generator.random()) if may_go_on else move.actions[0]
+            paid = 0.0
             if kind == "ask":
-                usd = float(data.signals_usd[row.index, other])
-                asked_usd += usd
-                paid.append(usd * data.price)
-                hand = hand.with_signals(other, data.full[row.index, other])
-            else:
-                paid.append(float(data.prices.call[other]))
-                hand = self._with_answer(hand, row.index, other)
-        for one in hand.answers:
-            self.learner.observe(one)
-        kept = stages[-1][1][1]
-        self.log.append((row.index, asked_usd, list(hand.arms), start_loss, is_plain))
+                usd = float(self._signals.costs_usd[row.index, arm])
+                signals_usd, paid = signals_usd + usd, usd * self._price
+                hand = hand.with_signals(arm, self._signals.full[row.index, arm])
+            elif kind == "call":
+                paid = float(self._prices.call[arm])
+                hand = self._with_answer(hand, row.index, arm)
+            stages.append(_Stage(move=move, action=action, paid=paid))
+        for answer in hand.answers:
+            self._learner.observe(answer)
+        chance = float(stages[-1].move.probability[0])
+        if len(stages) == 1:
+            chance = 1.0 - share * (1.0 - chance)
         chain = _Chain(
-            first=first, row=row.index, hand=hand, stages=stages, kept=kept, is_plain=is_plain, paid=paid,
-            start_loss=start_loss,
-        )
-        return Served(kept, chain, None)
+            first=first, hand=hand, stages=tuple(stages), may_go_on=may_go_on, start_gain=start_gain,
+            signals_usd=signals_usd,
+            chance=chance,
+        )  # fmt: skip
+        self._played.append(chain)
+        return Served(chain.kept, chain)
 
-    def _prices(self, row: int) -> Prices:
-        asked = np.where(self._data.signals_usd[row] > 0, self._data.prices.signals, np.nan)
-        return Prices(call=self._data.prices.call, signals=asked)
+    async def _begin(self, row: Row) -> tuple[Hand, Served, bool, float]:
+        expected, deviation = self._decider.expected(row)
+        may_go_on, start_gain = bool(self._generator.random() < self._guard.share), 0.0
+        if may_go_on:
+            first = await self._decider.decide(row, self._learner.prospects(expected, self._prices))
+            plain = self._decider.vector(row)
+            if first.probability is not None:
+                start_gain = float((first.probability - plain) @ (expected - self._prices.call))
+        else:
+            first = await self._decider.decide(row)
+        hand = Hand(
+            x=self._decider.context(row).x,
+            expected=expected,
+            deviation=deviation,
+            answers=(Answer(arm=first.arm, signals=self._signals.free[row.index, first.arm]),),
+        )
+        return hand, first, may_go_on, start_gain
+
+    def _prices_of(self, row: int, hand: Hand) -> Prices:
+        """Nothing is asked where this row has nothing to ask for."""
+        signals = np.full_like(self._prices.signals, np.nan)
+        for arm in hand.arms:
+            if self._signals.costs_usd[row, arm] > 0.0:
+                signals[arm] = self._prices.signals[arm]
+        return replace(self._prices, signals=signals)
 
     def _with_answer(self, hand: Hand, row: int, arm: int) -> Hand:
-        data = self._data
-        answers = [*hand.answers, Answer(arm=arm, signals=data.free[row, arm])]
-        if data.same is not None:
-            from dataclasses import replace
-            arms = [one.arm for one in answers]
+        answers = [*hand.answers, Answer(arm=arm, signals=self._signals.free[row, arm])]
+        same = self._signals.same
+        if same is not None:
+            arms = [answer.arm for answer in answers]
             answers = [
-                replace(one, same_as=frozenset(b for b in arms if b != one.arm and data.same[row, one.arm, b]))
-                for one in answers
+                replace(answer, same_as=frozenset(b for b in arms if b != answer.arm and same[row, answer.arm, b]))
+                for answer in answers
             ]
-        from dataclasses import replace
         return replace(hand, answers=tuple(answers))
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
         chain = served.token
-        if not isinstance(chain, _Chain):
-            await self._inner.reward(served, reward=reward, cost_usd=cost_usd, weight=weight)
+        if not isinstance(chain, _Chain):  # a warm-up's
+            await self._decider.reward(served, reward=reward, cost_usd=cost_usd, weight=weight)
             return
-        first, stages = chain.first, chain.stages
         if reward is None:
             return
-        self.guard.rewards += 1
-        r0 = stages[0][0]
-        a = first.arm
-        quality_first = r0.quality[a]
-        own = reward if chain.kept == a else stages[-1][0].quality[a]
-        await self._inner.reward(first, reward=min(max(own, 0.0), 1.0), cost_usd=cost_usd, weight=weight)
-        self.learner.learn_kept(stages[-1][0], chain.kept, reward)
-        if chain.is_plain:
+        first, last, arm = chain.stages[0].move, chain.stages[-1].move, chain.first.arm
+        # Which first answers were kept depends on what they showed: where one was not, its expected reward stands in.
+        own = reward if chain.kept == arm else min(max(last.quality[arm], 0.0), 1.0)
+        await self._decider.reward(chain.first, reward=own, cost_usd=cost_usd, weight=weight)
+        self._learner.learn_kept(last, chain.kept, reward, chain.chance)
+        self._guard.observe_reward()
+        if not chain.may_go_on:
+            self._learner.learn_gain(chain.hand.expected, self._prices, arm, first.promised)
             return
         later = 0.0
-        for (move, action), p in reversed(list(zip(stages[:-1], chain.paid, strict=True))):
-            self.learner.learn_called(move, action, reward, later)
-            later += p
-        gain = 0.0 if len(stages) == 1 else reward - later - quality_first
-        self.learner.learn_gain(chain.hand.expected, self._data.prices, a, gain)
-        self.guard.observe(gain + chain.start_loss)
+        for stage in reversed(chain.stages[:-1]):
+            later += stage.paid
+            self._learner.learn_called(stage.move, stage.action, reward - later)
+        gain = reward - later - first.quality[arm] if len(chain.stages) > 1 else 0.0
+        self._learner.learn_gain(chain.hand.expected, self._prices, arm, gain)
+        self._guard.observe_chain(gain + chain.start_gain)
 
-    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None: ...
+    async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
+        raise InvariantError("A cascade is played without probes.")
 
     async def begin_scoring(self) -> None:
-        await self._inner.begin_scoring()
+        await self._decider.begin_scoring()
 
     async def close(self) -> None:
-        await self._inner.close()
+        await self._decider.close()
+
+    def record(self, n_scored: int, routing: SeedRun) -> ChainRun:
+        """What was played on the last ``n_scored`` rows. routing : the same shuffle without chains."""
+        chains = [chain for chain in self._played[len(self._played) - n_scored :] if chain is not None]
+        called = np.zeros((n_scored, self._prices.call.size), dtype=bool)
+        for i, chain in enumerate(chains):
+            called[i, list(chain.hand.arms)] = True
+        first: IntArray = np.array([chain.first.arm for chain in chains], dtype=np.intp)
+        paid: FloatArray = np.array([chain.signals_usd for chain in chains])
+        return ChainRun(
+            called=called,
+            first=first,
+            may_go_on=np.array([chain.may_go_on for chain in chains], dtype=bool),
+            signals_usd=paid,
+            guard=self._guard.record(),
+            routing=routing,
+        )

@@ -1,4 +1,4 @@
-"""What chains brought in a replay, beside banditd's own routing on the same shuffles and what hindsight could have."""
+"""What chains brought in a replay, beside routing on the same shuffles and what hindsight could have had."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from banditd.core.types import FloatArray
-from banditd.replay.chain_references import Told, chain_references
+from banditd.replay.chain_references import Told, chain_references, ranked
 from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.plan import ChainRun, Plan, SeedRun
 from banditd.replay.recipe_report import routed
@@ -81,7 +81,7 @@ def _references(plan: Plan, signals: ChainSignals, x: FloatArray | None) -> dict
     told = Told(
         x=x[rows],
         score=score,
-        signals=signals.full[rows],
+        signals=ranked(signals.full[rows]),
         same=None if signals.same is None else signals.same[rows],
         call=plan.penalty,
         ask=plan.price * signals.costs_usd[rows],

@@ -24,9 +24,9 @@ _QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 class Told:
     """What such a chain is told.
 
-    x : float64 (n, d), contexts with a bias first. score : float64 (n, K), no NaN. signals : float64 (n, K, S), NaN
-    where missing. same : bool (n, K, K), or None where nobody can tell. call : float64 (K,), utility a call costs.
-    ask : float64 (n, K), what seeing an arm's signals costs beside.
+    x : float64 (n, d), contexts with a bias first. score : float64 (n, K), no NaN. signals : float64 (n, K, S), of any
+    scale (``ranked``), NaN where missing. same : bool (n, K, K), or None where nobody can tell. call : float64 (K,),
+    utility that a call costs. ask : float64 (n, K), what seeing an arm's signals costs beside.
     """
 
     x: FloatArray
@@ -58,6 +58,19 @@ def chain_references(told: Told, max_calls: int) -> dict[str, float | None]:
         worth = _fitted(told.x, options, seen)
         joint[held] = options[held, worth[held].argmax(axis=1)]
     return {"stop": known_mean(stop), "joint": known_mean(joint), "oracle": oracle}
+
+
+def ranked(signals: FloatArray) -> FloatArray:
+    """Ranks in [-1, 1] of signals, float64 (n, K, S), each among those of its arm; NaN stays."""
+    found = np.full(signals.shape, np.nan)
+    for place in np.ndindex(signals.shape[1:]):
+        values = signals[(slice(None), *place)]
+        known = np.isfinite(values)
+        if known.any():
+            ordered = np.sort(values[known])
+            around = [ordered.searchsorted(values[known], side) for side in ("left", "right")]
+            found[(known, *place)] = (around[0] + around[1]) / ordered.size - 1.0
+    return found
 
 
 class _Chains:

@@ -194,8 +194,17 @@ class InProcessDecider:
         promised = None if self._promise is None else self._promise.observe(case, decided, snapshot.posterior)
         return self._served(row, view, decided, charged, promised)
 
-    def would(self, row: Row) -> FloatArray:
-        """The vector that an arm would be drawn from without prospects, float64 (K,)."""
+    def context(self, row: Row) -> Context:
+        """What is known of a query before anybody answers."""
+        return self._contexts[row.index]
+
+    def expected(self, row: Row) -> tuple[FloatArray, FloatArray]:
+        """(expected reward, standard deviation) of every arm on a query, float64 (K,) each."""
+        mean, deviation = self.state.snapshot().predict(self._contexts[row.index].x[None])
+        return mean[0], deviation[0]
+
+    def vector(self, row: Row) -> FloatArray:
+        """What an arm would be drawn from now by plain routing, float64 (K,). Nothing is drawn or counted."""
         view = self._newest(self.state.snapshot())
         tokens = float(self._input_tokens[row.index])
         case = Case(query=Query(policy=POLICY), context=self._contexts[row.index], input_tokens=tokens)

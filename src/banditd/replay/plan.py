@@ -81,7 +81,8 @@ class Plan:
         if run.chains is None:
             found: FloatArray = cost_usd[np.arange(run.rows.size), run.chosen]
             return found
-        return np.where(run.chains.called, cost_usd, 0.0).sum(axis=1) + run.chains.signals_usd
+        all_calls: FloatArray = np.where(run.chains.called, cost_usd, 0.0).sum(axis=1) + run.chains.signals_usd
+        return all_calls
 
     def tariff(self) -> Tariff:
         """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""

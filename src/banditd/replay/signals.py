@@ -21,8 +21,8 @@ class Signals:
     """Side data of the arms, in their order.
 
     values : by name of the signal float64 (n, K), NaN where missing. texts : by arm the answers, None
-    where missing; only of arms that have them. costs_usd : by prefix of the names of signals that are asked for apart,
-    what that costs, float64 (n, K), NaN where there is nothing to ask.
+    where missing; only of arms that have them. costs_usd : by prefix of the names of signals that are asked for
+    apart, what that costs, float64 (n, K), NaN where there is nothing to ask.
     """
 
     values: Mapping[str, FloatArray]

@@ -17,22 +17,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.exploration import draw
 from banditd.bandit.policies.quadrature import win_probabilities
+from banditd.bandit.posterior.hyperparameters import Hyperparameters
 from banditd.bandit.state import PolicyState
 from banditd.core.types import FeatureSchema, FloatArray
 from banditd.deciding.chains.hand import Answer, Hand, SignalRanks, extended, small_schema
 
-SCALE: Final = 0.6  # of the posterior's deviations, as the policy's own
-KEEP_FLOOR: Final = 0.01  # least probability of keeping, and of all calls together
+SCALE: Final = 0.2
+KEEP_FLOOR: Final = 0.03  # least probability of keeping, and of all calls together
+LEAST_CHANCE: Final = 0.1
 CALL_FLOOR: Final = 0.01
-SPREAD: Final = 0.2  # of what signals tell about an answer, where the value of a start is guessed from
-GAIN_HALF_LIFE: Final = 1500.0  # rewarded decisions: what going on earns changes while keeping and calling are learned
+TOLD: Final = 0.1  # standard deviation of what costly signals tell of an answer beside the others
+SPREAD: Final = 0.07  # of what going on is worth, given what signals tell, where a start's value is guessed from
+GAIN_HALF_LIFE: Final = (
+    1500.0  # rewarded decisions: what going on earns changes while keeping and calling are learned
+)
 COMPANY: Final = 3
+SHARED: Final = 0.6  # of the surprise that an answer was, how much is expected of every other arm's, too
+CALL_SCALES: Final = (0.03, 0.015)  # of half a surplus
+CALL_NOISE: Final = 0.04
+GAIN_SCALES: Final = (0.02, 0.01)
+GAIN_NOISE: Final = 0.02
 CALL_FEATURES: Final = (("quality", 3), ("company", 3))
 MIDDLE: Final = 0.5
 
@@ -47,26 +58,34 @@ class Prices:
     signals: FloatArray
 
 
+Action: TypeAlias = tuple[str, int]
+"""``keep`` an arm's answer, ``call`` an arm, or ``ask`` for the costly signals of its answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Move:
-    """One stage of a chain. actions : ('keep' | 'call' | 'ask', arm) in the order of ``probability``.
+    """One stage of a chain. actions : keeping first, in the order of ``probability``.
 
     utility : expected of each action, less what is still to pay. quality : of each answer in hand, by arm.
     x : features of keeping, by arm; of calling and asking.
     """
 
-    actions: tuple[tuple[str, int], ...]
+    actions: tuple[Action, ...]
     probability: FloatArray
     utility: FloatArray
     quality: dict[int, float]
     keep_x: dict[int, FloatArray]
     call_x: FloatArray
-    offsets: dict[tuple[str, int], float]
+    offsets: dict[Action, float]
 
     @property
-    def on(self) -> float:
-        """Probability of going on."""
-        return float(sum(p for (kind, _), p in zip(self.actions, self.probability, strict=True) if kind != "keep"))
+    def promised(self) -> float:
+        """What the best way on is expected to earn beyond keeping, or 0 where keeping is best."""
+        return float(self.utility.max() - self.utility[0])
+
+    def drawn(self, uniform: float) -> Action:
+        """The action that a uniform of [0, 1) stands for."""
+        return self.actions[int(draw(self.probability[None], np.array([uniform]))[0])]
 
 
 class ChainLearner:
@@ -83,12 +102,12 @@ class ChainLearner:
         moves = [ArmPrior(f"{kind}:{name}") for kind in ("call", "ask") for name in names]
         self._call = PolicyState(schema=call, settings=settings, arms=moves)
         self._gain = PolicyState(
-            schema=small_schema(schema, (("option", 2),)),
+            schema=small_schema(schema, (("guessed", 1),)),
             settings=PolicySettings(change_detection=False, forgetting=GAIN_HALF_LIFE, epoch_decisions=100),
             arms=[ArmPrior(name) for name in names],
         )
-        self._later = np.zeros((2, len(names), 2))  # by move: how often, and what was paid after it in all
-        self.rewards = 0
+        self._call.adopt(_narrow(call, CALL_SCALES, CALL_NOISE))
+        self._gain.adopt(_narrow(self._gain.schema, GAIN_SCALES, GAIN_NOISE))
 
     # ------------------------------------------------------------ what is expected
 
@@ -99,29 +118,34 @@ class ChainLearner:
     def prospects(self, expected: FloatArray, prices: Prices) -> FloatArray:
         """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0."""
         posterior = self._gain.snapshot().posterior
-        x = np.stack([self._option(expected, prices, arm) for arm in range(expected.size)])
-        mean, _ = posterior.predict(x)
-        return np.maximum(2.0 * (np.diagonal(mean) - MIDDLE), 0.0)
+        guessed = np.array([self._guessed_gain(expected, prices, arm) for arm in range(expected.size)])
+        mean, _ = posterior.predict(_gain_features(guessed))
+        return np.maximum(guessed + 2.0 * (np.diagonal(mean) - MIDDLE), 0.0)
 
     def move(self, hand: Hand, prices: Prices, *, may_call: bool) -> Move:
         """Keep, call or ask: probabilities of all that can be done with a hand."""
         quality, deviation, keep_x = self._qualities(hand)
         best = max(hand.arms, key=lambda arm: quality[arm])
-        actions: list[tuple[str, int]] = [("keep", best)]
+        actions: list[Action] = [("keep", best)]
         mean, spread = [quality[best]], [deviation[best]]
         call_x, offsets = self._call_features(hand, quality, best), {}
         if may_call:
             calls = [("call", arm) for arm in range(len(self._names)) if arm not in hand.arms]
             asks = [("ask", arm) for arm in hand.arms if arm not in hand.asked and prices.signals[arm] >= 0.0]
             moments = self._call_moments(hand, call_x)
+            surprise = SHARED * (quality[best] - float(hand.expected[best]))
             for kind, arm in calls + asks:
-                place = arm + (kind == "ask") * len(self._names)
-                offset = quality[best] if kind == "ask" else float(hand.expected[arm])
+                if kind == "call":
+                    offset = min(float(hand.expected[arm]) + surprise, 1.0) - float(prices.call[arm])
+                    place, known = arm, float(hand.deviation[arm])
+                else:  # after the calls: what is told matters where keeping and going on are close
+                    ahead = max(mean[1 : 1 + len(calls)], default=-1.0) - quality[best]
+                    offset = quality[best] - float(prices.signals[arm]) + TOLD * option(ahead / TOLD)
+                    place, known = arm + len(self._names), 0.0
                 offsets[kind, arm] = offset
                 actions.append((kind, arm))
-                paid = float(prices.call[arm] if kind == "call" else prices.signals[arm])
-                mean.append(offset + 2.0 * (moments[0][arm, place] - MIDDLE) - paid - self._paid_later(kind, arm))
-                spread.append(math.hypot(2.0 * moments[1][arm, place], hand.deviation[arm] if kind == "call" else 0))
+                mean.append(offset + 2.0 * (moments[0][arm, place] - MIDDLE))
+                spread.append(math.hypot(2.0 * moments[1][arm, place], known))
         utility = np.array(mean)
         probability = _with_floors(utility, np.array(spread))
         return Move(
@@ -136,28 +160,35 @@ class ChainLearner:
 
     # ------------------------------------------------------------ what is learned
 
-    def learn_kept(self, move: Move, arm: int, reward: float) -> None:
-        """The answer that was kept has its reward."""
-        self._keep.fold(arm=self._names[arm], epoch=self._keep.epoch, x=move.keep_x[arm], weight=1.0, reward=reward)
-        self.rewards += 1
+    def learn_kept(self, move: Move, arm: int, reward: float, chance: float) -> None:
+        """The answer that was kept has its reward.
+
+        chance : of its being kept, given what it showed. A line through answers that looked good misses those that did
+        not; the few of these that were kept count for all.
+        """
+        self._keep.fold(
+            arm=self._names[arm],
+            epoch=self._keep.epoch,
+            x=move.keep_x[arm],
+            weight=1.0 / max(chance, LEAST_CHANCE),
+            reward=reward,
+        )
         _tune(self._keep)
 
-    def learn_called(self, move: Move, action: tuple[str, int], reward: float, paid_later: float) -> None:
-        """What a call, or asking for signals, came to in the end."""
+    def learn_called(self, move: Move, action: Action, earned: float) -> None:
+        """What a call, or asking for signals, came to in the end: the reward less all that was paid from then on."""
         kind, arm = action
-        surplus = min(max(MIDDLE + 0.5 * (reward - move.offsets[action]), 0.0), 1.0)
+        surplus = min(max(MIDDLE + 0.5 * (earned - move.offsets[action]), 0.0), 1.0)
         x = move.call_x[arm]
-        self._call.fold(
-            arm=f"{kind}:{self._names[arm]}", epoch=self._call.epoch, x=x, weight=1.0, reward=surplus
-        )
-        self._later[int(kind == "ask"), arm] += 1.0, paid_later
+        self._call.fold(arm=f"{kind}:{self._names[arm]}", epoch=self._call.epoch, x=x, weight=1.0, reward=surplus)
         _tune(self._call)
 
     def learn_gain(self, expected: FloatArray, prices: Prices, arm: int, gain: float) -> None:
         """What going on after a first answer has earned beyond keeping it; 0 where it was kept."""
-        x = self._option(expected, prices, arm)
-        reward = min(max(MIDDLE + 0.5 * gain, 0.0), 1.0)
-        self._gain.fold(arm=self._names[arm], epoch=self._gain.epoch, x=x, weight=1.0, reward=reward)
+        guessed = self._guessed_gain(expected, prices, arm)
+        [x] = _gain_features(np.array([guessed]))
+        surplus = min(max(MIDDLE + 0.5 * (gain - guessed), 0.0), 1.0)
+        self._gain.fold(arm=self._names[arm], epoch=self._gain.epoch, x=x, weight=1.0, reward=surplus)
         _tune(self._gain)
 
     # ------------------------------------------------------------ inside
@@ -165,9 +196,7 @@ class ChainLearner:
     def _qualities(self, hand: Hand) -> tuple[dict[int, float], dict[int, float], dict[int, FloatArray]]:
         posterior = self._keep.snapshot().posterior
         alone = {
-            answer.arm: np.concatenate(
-                [hand.x, self._ranks.features(answer.arm, answer.signals), np.zeros(COMPANY)]
-            )
+            answer.arm: np.concatenate([hand.x, self._ranks.features(answer.arm, answer.signals), np.zeros(COMPANY)])
             for answer in hand.answers
         }
         arms = list(hand.arms)
@@ -207,18 +236,22 @@ class ChainLearner:
     def _call_moments(self, hand: Hand, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self._call.snapshot().posterior.predict(x)
 
-    def _paid_later(self, kind: str, arm: int) -> float:
-        times, paid = self._later[int(kind == "ask"), arm]
-        return float(paid / (times + 5.0))
-
-    def _option(self, expected: FloatArray, prices: Prices, arm: int) -> FloatArray:
+    def _guessed_gain(self, expected: FloatArray, prices: Prices, arm: int) -> float:
         """What the right to call the best other arm would be worth, if signals told so much of every answer."""
         others = expected - prices.call
         others[arm] = -np.inf
-        ahead = float(others.max() - expected[arm]) / SPREAD
-        density = math.exp(-0.5 * ahead * ahead) / math.sqrt(2.0 * math.pi)
-        below = 0.5 * math.erfc(-ahead / math.sqrt(2.0))
-        return np.array([1.0, 10.0 * SPREAD * (density + ahead * below), ahead * SPREAD])
+        return SPREAD * option(float(others.max() - expected[arm]) / SPREAD)
+
+
+def option(ahead: float) -> float:
+    """E[max(0, z)] of z ~ N(ahead, 1): what it is worth to be told z before choosing between it and nothing."""
+    density = math.exp(-0.5 * ahead * ahead) / math.sqrt(2.0 * math.pi)
+    return density + ahead * 0.5 * math.erfc(-ahead / math.sqrt(2.0))
+
+
+def _gain_features(guessed: FloatArray) -> FloatArray:
+    """float64 (n, 2): a start that is guessed to gain a tenth is at 1."""
+    return np.column_stack([np.ones(guessed.size), 10.0 * guessed])
 
 
 def _with_floors(utility: FloatArray, spread: FloatArray) -> FloatArray:
@@ -230,6 +263,14 @@ def _with_floors(utility: FloatArray, spread: FloatArray) -> FloatArray:
     floors[0] = KEEP_FLOOR
     mixed: FloatArray = (1.0 - KEEP_FLOOR - CALL_FLOOR) * won + floors
     return mixed
+
+
+def _narrow(schema: FeatureSchema, scales: tuple[float, float], noise: float) -> Hyperparameters:
+    """Where fitting starts. scales : of what all moves share and of each of its own, in every group."""
+    names = [group.name for group in schema.groups]
+    return Hyperparameters(
+        shared=dict.fromkeys(names, scales[0]), own=dict.fromkeys(names, scales[1]), common_noise=noise
+    )
 
 
 def _tune(state: PolicyState) -> None:
