@@ -17,7 +17,7 @@ from banditd.core.errors import InvariantError
 from banditd.core.types import FeatureSchema, FloatArray, IntArray
 from banditd.deciding.chains.guard import Guard
 from banditd.deciding.chains.hand import Answer, Hand
-from banditd.deciding.chains.learner import Action, ChainLearner, Move, Prices
+from banditd.deciding.chains.learner import Action, ChainLearner, Move, Prices, weight_of
 from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.decider import InProcessDecider, Row, Served
 from banditd.replay.plan import ChainRun, Plan, SeedRun
@@ -121,10 +121,13 @@ class ChainDecider:
         expected, deviation = self._decider.expected(row)
         may_go_on, start_gain = bool(self._generator.random() < self._guard.share), 0.0
         if may_go_on:
-            first = await self._decider.decide(row, self._learner.prospects(expected, self._prices))
+            prospects = self._learner.prospects(expected, self._prices) + self._learner.corrected(expected) - expected
+            first = await self._decider.decide(row, prospects)
             plain = self._decider.vector(row)
             if first.probability is not None:
-                start_gain = float((first.probability - plain) @ (expected - self._prices.call))
+                start_gain = float(
+                    (first.probability - plain) @ (self._learner.corrected(expected) - self._prices.call)
+                )
         else:
             first = await self._decider.decide(row)
         hand = Hand(
@@ -162,10 +165,11 @@ class ChainDecider:
         if reward is None:
             return
         first, last, arm = chain.stages[0].move, chain.stages[-1].move, chain.first.arm
-        # Which first answers were kept depends on what they showed: where one was not, its expected reward stands in.
-        own = reward if chain.kept == arm else min(max(last.quality[arm], 0.0), 1.0)
-        await self._decider.reward(chain.first, reward=own, cost_usd=cost_usd, weight=weight)
+        if len(chain.stages) == 1:  # which first answers were kept depends on what they showed
+            of_like = weight * weight_of(chain.chance)
+            await self._decider.reward(chain.first, reward=reward, cost_usd=cost_usd, weight=of_like)
         self._learner.learn_kept(last, chain.kept, reward, chain.chance)
+        self._learner.learn_shown(chain.hand.expected, arm, first.quality[arm])
         self._guard.observe_reward()
         if not chain.may_go_on:
             self._learner.learn_gain(chain.hand.expected, self._prices, arm, first.promised)

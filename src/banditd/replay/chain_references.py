@@ -24,8 +24,8 @@ _QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 class Told:
     """What such a chain is told.
 
-    x : float64 (n, d), contexts with a bias first. score : float64 (n, K), no NaN. signals : float64 (n, K, S), of any
-    scale (``ranked``), NaN where missing. same : bool (n, K, K), or None where nobody can tell. call : float64 (K,),
+    x : float64 (n, d), contexts with a bias first. score : float64 (n, K), no NaN. signals : float64 (n, K, S), of
+    any scale (``ranked``), NaN where missing. same : bool (n, K, K), None where nobody can tell. call : float64 (K,),
     utility that a call costs. ask : float64 (n, K), what seeing an arm's signals costs beside.
     """
 

@@ -89,14 +89,14 @@ def test_rewards_of_later_calls_never_train_the_first_stages_own_model_of_an_arm
     _chains, inner, record = _played(exam)
     first, called = record.first, record.called  # type: ignore[attr-defined]
     assert (called.sum(axis=1) > 1).any()  # or nothing is tested
+    alone = called.sum(axis=1) == 1
     for arm, name in enumerate(("small", "large")):
         sums = inner.state.sums(name)
-        assert sums.n == (first == arm).sum()
+        assert sums.n <= ((first == arm) & alone).sum()
+        assert sums.weight >= sums.n  # those that were kept count for the like that were not
     large = inner.state.sums("large")
-    assert large.wr == large.weight  # every answer of large is right
-    called_small_first = (first == 0) & called[:, 1]
-    assert called_small_first.any()
-    assert inner.state.sums("small").wr < (first == 0).sum()  # where large answered in the end, small's own stands in
+    assert large.wr == pytest.approx(large.weight)  # every answer of large is right
+    assert inner.state.sums("small").n < (first == 0).sum()
 
 
 @pytest.mark.usefixtures("soon")

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-LEARNING: Final = 800  # rewards before chains are tried on more than a small share
+LEARNING: Final = 500  # rewards before chains are tried on more than a small share
 TRIAL: Final = 1000  # chains before the guard judges
 SHARES: Final = {"learning": 0.05, "trial": 0.9, "on": 0.9, "off": 0.05}  # of the decisions that may go on
 CAUTION: Final = 0.5

@@ -8,8 +8,9 @@ Four linear models, each under the same prior and with scales by evidence as the
 * gain: what going on after an arm's first answer has earned beyond keeping it, by query; a start is worth its own
   expected reward and that.
 
-Rewards that are seen only because of what a signal said never train the policy's own model of an arm. Where a first
-answer was not kept, its own expected reward given its signals stands in: given these, keeping was at random.
+Rewards that are seen only because of what a signal said never train the policy's own model of an arm as they are: a
+first answer that was kept counts for all that showed the like and were not (``weight_of``). The reward of a later
+answer is the chain's return and trains nothing else of the first stage.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from banditd.bandit.state import PolicyState
 from banditd.core.types import FeatureSchema, FloatArray
 from banditd.deciding.chains.hand import Answer, Hand, SignalRanks, extended, small_schema
 
-SCALE: Final = 0.2
+SCALE: Final = 0.3
 KEEP_FLOOR: Final = 0.03  # least probability of keeping, and of all calls together
+SHOWN_WORTH: Final = 50.0  # first answers
 LEAST_CHANCE: Final = 0.1
 CALL_FLOOR: Final = 0.01
 TOLD: Final = 0.1  # standard deviation of what costly signals tell of an answer beside the others
-SPREAD: Final = 0.07  # of what going on is worth, given what signals tell, where a start's value is guessed from
+SPREAD: Final = 0.09  # of what going on is worth, given what signals tell, where a start's value is guessed from
 GAIN_HALF_LIFE: Final = (
     1500.0  # rewarded decisions: what going on earns changes while keeping and calling are learned
 )
@@ -106,6 +108,7 @@ class ChainLearner:
             settings=PolicySettings(change_detection=False, forgetting=GAIN_HALF_LIFE, epoch_decisions=100),
             arms=[ArmPrior(name) for name in names],
         )
+        self._shown = np.zeros((2, len(names)))  # by arm: how many first answers, and the sum of what they told
         self._call.adopt(_narrow(call, CALL_SCALES, CALL_NOISE))
         self._gain.adopt(_narrow(self._gain.schema, GAIN_SCALES, GAIN_NOISE))
 
@@ -115,8 +118,17 @@ class ChainLearner:
         """An answer's signals were seen, whatever becomes of it."""
         self._ranks.observe(answer.arm, answer.signals)
 
+    def corrected(self, expected: FloatArray) -> FloatArray:
+        """What arms are expected to earn, by what their answers have shown: float64 (K,).
+
+        An arm that had bad luck is tried less, so that what a policy expects of the arms that it seldom draws is too
+        little. Signals tell without another trial.
+        """
+        return expected + self._shown[1] / (self._shown[0] + SHOWN_WORTH)
+
     def prospects(self, expected: FloatArray, prices: Prices) -> FloatArray:
-        """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0."""
+        """Of every arm what going on after its answer is expected to add to ``corrected``: float64 (K,), >= 0."""
+        expected = self.corrected(expected)
         posterior = self._gain.snapshot().posterior
         guessed = np.array([self._guessed_gain(expected, prices, arm) for arm in range(expected.size)])
         mean, _ = posterior.predict(_gain_features(guessed))
@@ -163,14 +175,14 @@ class ChainLearner:
     def learn_kept(self, move: Move, arm: int, reward: float, chance: float) -> None:
         """The answer that was kept has its reward.
 
-        chance : of its being kept, given what it showed. A line through answers that looked good misses those that did
-        not; the few of these that were kept count for all.
+        chance : of its being kept, given what it showed. A line through answers that looked good misses those that
+        did not; the few of these that were kept count for all.
         """
         self._keep.fold(
             arm=self._names[arm],
             epoch=self._keep.epoch,
             x=move.keep_x[arm],
-            weight=1.0 / max(chance, LEAST_CHANCE),
+            weight=weight_of(chance),
             reward=reward,
         )
         _tune(self._keep)
@@ -183,8 +195,13 @@ class ChainLearner:
         self._call.fold(arm=f"{kind}:{self._names[arm]}", epoch=self._call.epoch, x=x, weight=1.0, reward=surplus)
         _tune(self._call)
 
+    def learn_shown(self, expected: FloatArray, arm: int, quality: float) -> None:
+        """A first answer's expected reward by what it showed, beside what was expected before."""
+        self._shown[:, arm] += 1.0, quality - expected[arm]
+
     def learn_gain(self, expected: FloatArray, prices: Prices, arm: int, gain: float) -> None:
         """What going on after a first answer has earned beyond keeping it; 0 where it was kept."""
+        expected = self.corrected(expected)
         guessed = self._guessed_gain(expected, prices, arm)
         [x] = _gain_features(np.array([guessed]))
         surplus = min(max(MIDDLE + 0.5 * (gain - guessed), 0.0), 1.0)
@@ -247,6 +264,11 @@ def option(ahead: float) -> float:
     """E[max(0, z)] of z ~ N(ahead, 1): what it is worth to be told z before choosing between it and nothing."""
     density = math.exp(-0.5 * ahead * ahead) / math.sqrt(2.0 * math.pi)
     return density + ahead * 0.5 * math.erfc(-ahead / math.sqrt(2.0))
+
+
+def weight_of(chance: float) -> float:
+    """Weight of the reward of an answer that was kept with a chance in (0, 1]."""
+    return 1.0 / max(chance, LEAST_CHANCE)
 
 
 def _gain_features(guessed: FloatArray) -> FloatArray:
