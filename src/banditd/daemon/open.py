@@ -13,6 +13,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
+from banditd.daemon.candidates import make_candidates
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
@@ -114,7 +115,7 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, judges=judges),
+            services=replace(offered, gateway=gateway, judges=judges, candidates=make_candidates(settings, bench)),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
