@@ -79,5 +79,8 @@ class EvaluationStore(Protocol):
     async def progress(self, evaluation_id: str, lease: str, *, done: int, total: int, until_us: int) -> bool:
         """Say how far it is and keep the claim. False where the claim is over."""
 
+    async def release(self, evaluation_id: str, lease: str) -> None:
+        """Leave it to whoever comes next, as if it had not been claimed."""
+
     async def finish(self, evaluation_id: str, lease: str, finding: Finding, *, at_us: int) -> bool:
         """Keep what was found. False where the claim is over: nothing is kept then."""

@@ -92,6 +92,9 @@ class SqlEvaluationStore:
     async def progress(self, evaluation_id: str, lease: str, *, done: int, total: int, until_us: int) -> bool:
         return await self._mine(evaluation_id, lease, done=done, total=total, leased_until_us=until_us)
 
+    async def release(self, evaluation_id: str, lease: str) -> None:
+        await self._mine(evaluation_id, lease, leased_until_us=0, lease=None, attempts=table.c.attempts - 1)
+
     async def finish(self, evaluation_id: str, lease: str, finding: Finding, *, at_us: int) -> bool:
         text = json.dumps(asdict(finding))
         return await self._mine(
