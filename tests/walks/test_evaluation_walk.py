@@ -1,4 +1,4 @@
-"""What the log says of a candidate, from the decisions of a whole daemon: knowledge, verdicts, and who works on it."""
+"""What the log says of a candidate, from the decisions of a whole daemon: knowledge, verdicts, who works on it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,12 @@ async def live(daemon: Daemon, n: int, **query: Any) -> list[Decision]:
     for start in range(0, n, 20):
         queries = [Query(text=f"a query, number {start + i}", **query) for i in range(20)]
         some = [one for one in await daemon.services.routing.route_batch(queries) if isinstance(one, Decision)]
-        given = [RewardInput(decision_id=one.decision_id, value=WORTH[one.arm] + 0.1 * (i % 2), idempotency_key=str(i))
-                 for i, one in enumerate(some, start=len(made))]  # fmt: skip
+        given = [
+            RewardInput(
+                decision_id=one.decision_id, value=WORTH[one.arm] + 0.1 * (i % 2), idempotency_key=one.decision_id
+            )
+            for i, one in enumerate(some)
+        ]
         await daemon.services.rewards.submit(given)
         await daemon.learner.drained()
         made += some

@@ -19,10 +19,11 @@ from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind
 from banditd.core.ids import new_id
 from banditd.ports import Clock, LearningStore
 from banditd.ports.evaluations import EvaluationLog, EvaluationStore, LoggedDecision
+from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
-from banditd.services.candidates.verdict import Asked, finding_of
+from banditd.services.candidates.verdict import RELEASE, Asked, finding_of
 from banditd.services.candidates.walk import LogWalk, Rule, Walked
 from banditd.services.policy import PolicyRuntime, runtime_of
 
@@ -42,6 +43,15 @@ FAILED: Final = "the evaluation failed, which is a bug; the daemon's log has it"
 PROMISE: Final = (
     "its promise is another one, and what a promise asks follows from its own course, which is in no log of another"
 )
+CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
+
+
+def _beyond_the_log(runtime: PolicyRuntime, applied: Applied) -> str | None:
+    """Why nothing can be found out of the log; None where something can."""
+    if applied.config.switches.promise != runtime.switches.promise:
+        return PROMISE
+    caps = {arm.arm: arm.max_share for arm in runtime.arms}
+    return CAPS if any(arm.max_share != caps.get(arm.arm) for arm in applied.arms) else None
 
 
 class _ClaimLostError(Exception):
@@ -228,10 +238,9 @@ class EvaluationService:
             disabled=frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled),
             coverage=coverage,
         )
-        if applied.config.switches.promise != runtime.switches.promise:
-            empty = finding_of(Walked(), asked)
-            settles = "a case file: banditd evaluate --cases; or a release in small steps"
-            return replace(empty, reason=PROMISE, settles=settles)
+        beyond = _beyond_the_log(runtime, applied)
+        if beyond is not None:
+            return replace(finding_of(Walked(), asked), reason=beyond, settles=RELEASE)
         rows = await self._rows(policy, runtime, question, claim)
         # Read after the decisions: it must hold whatever they have taught.
         stored = await self._learning.load(policy, runtime.builder.schema.hash)

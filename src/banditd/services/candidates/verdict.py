@@ -13,6 +13,7 @@ from banditd.ports.evaluations import Coverage
 from banditd.services.candidates.walk import Walked, main_arm
 
 RATED_ALIKE: Final = 0.05  # shares of rated answers that differ by more are no like for like
+RELEASE: Final = "a release in small steps, or cases with known scores (banditd evaluate --cases)"
 DAY_US: Final = 86_400_000_000
 _LEFT_OUT: Final[Mapping[str, str]] = {
     "young": "too young: most rewards of their time are still to come",
@@ -64,7 +65,7 @@ def _judged(walked: Walked, asked: Asked, interval: Interval) -> tuple[Phase, st
         return (
             "inconclusive",
             f"it takes out {main}, which answers {share}: the log says too little of what others would do there",
-            "a release in small steps, or a case file: banditd evaluate --cases",
+            RELEASE,
         )
     ours, theirs = _rated_shares(walked, asked.coverage)
     if abs(ours - theirs) > RATED_ALIKE:
@@ -111,9 +112,8 @@ def _why_wide(walked: Walked, question: Question) -> str:
 
 def _settles(walked: Walked, question: Question, interval: Interval) -> str:
     sums = walked.sums
-    release = "a release in small steps, or a case file: banditd evaluate --cases"
     if sums.uncovered > question.margin / 2.0:
-        return release
+        return RELEASE
     if question.interval == "anytime" and sums.rated < FEWEST_ANYTIME:
         missing: int | None = FEWEST_ANYTIME - sums.rated
     else:
@@ -121,10 +121,10 @@ def _settles(walked: Walked, question: Question, interval: Interval) -> str:
             sums.rated, sums.half_width(question.interval), abs(interval.estimate + question.margin)
         )
     if missing is None:
-        return f"answers of the arms that it prefers: a larger exploration_floor, or {release}"
+        return f"answers of the arms that it prefers: a larger exploration_floor, or {RELEASE}"
     if missing > 1000 * sums.rated:
-        return f"hardly more decisions: it is too near the margin. {release[0].upper()}{release[1:]}"
-    return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {release}"
+        return f"hardly more decisions: it is too near the margin. {RELEASE[0].upper()}{RELEASE[1:]}"
+    return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {RELEASE}"
 
 
 def _in_days(walked: Walked, missing: int) -> str:
