@@ -74,6 +74,9 @@ def _judged(walked: Walked, asked: Asked, interval: Interval) -> tuple[Phase, st
             f"answers are rated unequally: {_percent(ours)} of what it would choose, else {_percent(theirs)}",
             "rewards for the same share of every arm's answers, by a judge for example",
         )
+    said = f"{_compared(interval)} than {than}"
+    if interval.low < -margin <= interval.high:
+        return "inconclusive", f"{said}{_why_wide(walked, question)}", _settles(walked, question, interval)
     late, whole = walked.halves[1].interval(question.interval), interval.estimate
     if not late.low <= whole <= late.high:
         return (
@@ -81,12 +84,9 @@ def _judged(walked: Walked, asked: Asked, interval: Interval) -> tuple[Phase, st
             f"it changes: the difference is {_points(late.estimate)} over the later half, {_points(whole)} over all",
             "a shorter time (since) in which nothing changes",
         )
-    said = f"{_compared(interval)} than {than}"
     if interval.low >= -margin:
         return "passed", f"{said}; {_points(margin)} worse are allowed", None
-    if interval.high < -margin:
-        return "failed", f"{said}; no more than {_points(margin)} worse are allowed", None
-    return "inconclusive", f"{said}{_why_wide(walked, question)}", _settles(walked, question, interval)
+    return "failed", f"{said}; no more than {_points(margin)} worse are allowed", None
 
 
 def _compared(interval: Interval) -> str:
