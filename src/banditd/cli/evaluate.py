@@ -64,7 +64,7 @@ class _ExitsWithThree(click.Command):
 @json_option
 def evaluate(
     name: str, url: str, api_key: str | None, policy: str, junit: Path | None, timeout: float, as_json: bool,
-    **asked: Any,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Evaluate the candidate NAME from the daemon's log. Needs the scope admin.
 
@@ -76,7 +76,7 @@ def evaluate(
       banditd evaluate thriftier --margin 0.02 --junit evaluation.xml
       banditd evaluate small-only --against large --json
     """
-    body = {"policy": policy, "candidate": name} | {key: value for key, value in asked.items() if value is not None}
+    body = {"policy": policy, "candidate": name} | {key: value for key, value in given.items() if value is not None}
     try:
         with progress_bar() as bar:
             task = bar.add_task("evaluating", total=None)
@@ -149,8 +149,8 @@ def junit_text(found: Mapping[str, Any]) -> str:
     kind = kinds.get(found["phase"])
     counts = " ".join(f'{tag}="{int(kind == one)}"' for tag, one in _COUNTED.items())
     name = quoteattr(f"{found['candidate']} against {found['against']}")
-    said = f"{found['reason'] or ''}{'; ' + found['settles'] if found['settles'] else ''}"
-    inner = "" if kind is None else f"<{kind} message={quoteattr(said)}/>"
+    words = f"{found['reason'] or ''}{'; ' + found['settles'] if found['settles'] else ''}"
+    inner = "" if kind is None else f"<{kind} message={quoteattr(words)}/>"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<testsuites><testsuite name="banditd evaluate" tests="1" {counts}>'

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from banditd.core.types import Arm
 from banditd.daemon.workbench import Workbench
@@ -69,15 +68,15 @@ def settings_check(settings: Settings) -> SettingsCheck:
         try:
             PolicySettingsSection.model_validate(section | dict(stated) | {"arms": listed})
         except ValidationError as error:
-            return [(_pointer(one, arms), one["msg"].removeprefix(_OURS)) for one in error.errors()]
+            return [(_pointer(one["loc"], arms), one["msg"].removeprefix(_OURS)) for one in error.errors()]
         return []
 
     return check
 
 
-def _pointer(detail: ErrorDetails, arms: Sequence[Arm]) -> str:
+def _pointer(loc: Sequence[int | str], arms: Sequence[Arm]) -> str:
     """Where in the candidate: under its arms by name, or among its settings."""
-    place = list(map(str, detail["loc"]))
+    place = list(map(str, loc))
     if len(place) > 1 and place[0] == "arms":
         return "/".join(["/arms", arms[int(place[1])].arm, *place[2:]])
     return "/".join(["/settings", *place])

@@ -23,7 +23,7 @@ from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
-from banditd.services.candidates.verdict import RELEASE, Asked, finding_of
+from banditd.services.candidates.verdict import RELEASE, Evidence, finding_of
 from banditd.services.candidates.walk import LogWalk, Rule, Walked
 from banditd.services.policy import PolicyRuntime, runtime_of
 
@@ -233,14 +233,14 @@ class EvaluationService:
         applied = self._candidates.applied(question.candidate)
         coverage = await self._log.coverage(policy, since_us=question.since_us, until_us=question.until_us)
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}
-        asked = Asked(
+        evidence = Evidence(
             question=question,
             disabled=frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled),
             coverage=coverage,
         )
         beyond = _beyond_the_log(runtime, applied)
         if beyond is not None:
-            return replace(finding_of(Walked(), asked), reason=beyond, settles=RELEASE)
+            return replace(finding_of(Walked(), evidence), reason=beyond, settles=RELEASE)
         rows = await self._rows(policy, runtime, question, claim)
         # Read after the decisions: it must hold whatever they have taught.
         stored = await self._learning.load(policy, runtime.builder.schema.hash)
@@ -262,7 +262,7 @@ class EvaluationService:
         )
         async for done in walk.run():
             await claim.step(done, len(rows))
-        return finding_of(walk.found, asked)
+        return finding_of(walk.found, evidence)
 
     async def _rows(
         self, policy: str, runtime: PolicyRuntime, question: Question, claim: _Claim

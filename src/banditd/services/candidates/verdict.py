@@ -21,12 +21,12 @@ _LEFT_OUT: Final[Mapping[str, str]] = {
     "own_objective": "with an objective of their own, or of before the policy had its present one",
     "served_by_another": "answered by another arm than was drawn",
     "unrated": "without a reward of the arm that served",
-    "later": "after the time that was asked for",
+    "later": "after the time that was wanted",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Evidence:
     """What a walk was about. disabled : arms that the candidate takes out."""
 
     question: Question
@@ -34,10 +34,10 @@ class Asked:
     coverage: Coverage
 
 
-def finding_of(walked: Walked, asked: Asked) -> Finding:
+def finding_of(walked: Walked, evidence: Evidence) -> Finding:
     """The finding of a walk."""
-    sums, question = walked.sums, asked.question
-    figures = _figures(walked, asked)
+    sums, question = walked.sums, evidence.question
+    figures = _figures(walked, evidence)
     if not sums.rated:
         left = "; ".join(f"{count} {_LEFT_OUT[name]}" for name, count in walked.left_out.most_common())
         return Finding(
@@ -47,36 +47,36 @@ def finding_of(walked: Walked, asked: Asked) -> Finding:
             figures=figures,
         )
     interval = sums.interval(question.interval)
-    phase, reason, settles = _judged(walked, asked, interval)
+    phase, reason, settles = _judged(walked, evidence, interval)
     return Finding(phase=phase, reason=reason, settles=settles, figures=figures)
 
 
-def _judged(walked: Walked, asked: Asked, interval: Interval) -> tuple[Phase, str, str | None]:
+def _judged(walked: Walked, evidence: Evidence, interval: Interval) -> tuple[Phase, str, str | None]:
     """(phase, reason, what would settle it)."""
-    sums, question = walked.sums, asked.question
+    sums, question = walked.sums, evidence.question
     margin = question.margin
     differs = sums.mean("differing")
     than = "the policy as it stands" if question.against == INCUMBENT else f"always {question.against}"
     if differs <= margin:
         return "passed", f"it answers otherwise than {than} in {_percent(differs)}, so it cannot lose more", None
     main = main_arm(walked.other_shares)
-    if question.against == INCUMBENT and main in asked.disabled:
+    if question.against == INCUMBENT and main in evidence.disabled:
         share = _percent(walked.other_shares[main])
         return (
             "inconclusive",
             f"it takes out {main}, which answers {share}: the log says too little of what others would do there",
             RELEASE,
         )
-    ours, theirs = _rated_shares(walked, asked.coverage)
+    ours, theirs = _rated_shares(walked, evidence.coverage)
     if abs(ours - theirs) > RATED_ALIKE:
         return (
             "inconclusive",
             f"answers are rated unequally: {_percent(ours)} of what it would choose, else {_percent(theirs)}",
             "rewards for the same share of every arm's answers, by a judge for example",
         )
-    said = f"{_compared(interval)} than {than}"
+    words = f"{_compared(interval)} than {than}"
     if interval.low < -margin <= interval.high:
-        return "inconclusive", f"{said}{_why_wide(walked, question)}", _settles(walked, question, interval)
+        return "inconclusive", f"{words}{_why_wide(walked, question)}", _settles(walked, question, interval)
     late, whole = walked.halves[1].interval(question.interval), interval.estimate
     if not late.low <= whole <= late.high:
         return (
@@ -85,8 +85,8 @@ def _judged(walked: Walked, asked: Asked, interval: Interval) -> tuple[Phase, st
             "a shorter time (since) in which nothing changes",
         )
     if interval.low >= -margin:
-        return "passed", f"{said}; {_points(margin)} worse are allowed", None
-    return "failed", f"{said}; no more than {_points(margin)} worse are allowed", None
+        return "passed", f"{words}; {_points(margin)} worse are allowed", None
+    return "failed", f"{words}; no more than {_points(margin)} worse are allowed", None
 
 
 def _compared(interval: Interval) -> str:
@@ -147,12 +147,12 @@ def _rated_shares(walked: Walked, coverage: Coverage) -> tuple[float, float]:
     return of(walked.shares), of(walked.other_shares)
 
 
-def _figures(walked: Walked, asked: Asked) -> dict[str, object]:
+def _figures(walked: Walked, evidence: Evidence) -> dict[str, object]:
     """Everything that was found, as JSON has it."""
-    sums, question = walked.sums, asked.question
+    sums, question = walked.sums, evidence.question
     interval = sums.interval(question.interval)
     known = sums.rated > 0
-    ours, theirs = _rated_shares(walked, asked.coverage)
+    ours, theirs = _rated_shares(walked, evidence.coverage)
     late = walked.halves[1]
     return {
         "rated": sums.rated,
