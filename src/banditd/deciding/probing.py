@@ -80,7 +80,7 @@ def inclusion(weight: FloatArray, most: int) -> FloatArray:
 
     weight : float64 (n,), >= 0. The sum is ``most``, or the number of those with a weight where these are fewer.
     """
-    share, left = np.zeros(weight.size), float(min(most, np.count_nonzero(weight)))
+    share, left = np.zeros(weight.size), float(min(most, int(np.count_nonzero(weight))))
     open_: IntArray = np.flatnonzero(weight)
     while open_.size:
         share[open_] = left * weight[open_] / weight[open_].sum()

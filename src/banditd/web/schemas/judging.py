@@ -35,7 +35,7 @@ class JudgePeople(AnswerModel):
 
 
 class JudgeProbes(AnswerModel):
-    """Calls of arms that did not answer, for this judge to score. Over its whole life, but for the last day's spend."""
+    """Calls of arms that did not answer, for this judge to score; of its whole life but for the last day's spend."""
 
     share: float
     """Of the answers whose query other arms answer too."""
