@@ -164,61 +164,60 @@ async def test_a_judge_that_tells_the_truth_teaches_by_probes_what_a_replay_teac
         assert 'banditd_probes_total{judge="quality",outcome="answered"} 12.0' in metrics
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "kept"),
-    [
-        ("chat/completions", {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0.5}, 1),
-        ("messages", {"system": "Be short."}, 1),
-        ("responses", {"input": "hello", "messages": None, "max_tokens": None, "store": True}, 1),
-        ("chat/completions", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, 1),
-        ("chat/completions", {"tools": [{"type": "web_search"}]}, 0),
-        ("messages", {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, 0),
-        ("messages", {"mcp_servers": [{"type": "url", "url": "https://a", "name": "a"}]}, 0),
-        ("chat/completions", {"n": 2}, 0),
-        ("chat/completions", {"web_search_options": {"search_context_size": "low"}}, 0),
-        ("responses", {"input": "go on", "messages": None, "previous_response_id": "resp_1"}, 0),
-        ("responses", {"input": "go on", "messages": None, "conversation": "conv_1"}, 0),
-        (
-            "chat/completions",
-            {"messages": [{"role": "user", "content": [
-                {"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "data:,x"}},
-            ]}]},
-            0,
-        ),
-        (
-            "chat/completions",
-            {"messages": [
-                {"role": "user", "content": "what?"},
-                {"role": "assistant", "content": None, "tool_calls": [
-                    {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-                ]},
-                {"role": "tool", "tool_call_id": "1", "content": "that"},
-            ]},
-            0,
-        ),
-        ("chat/completions", {"model": "banditd/arm/ok@a"}, 0),  # the client has named its arm
-    ],
-)  # fmt: skip
-async def test_only_what_can_be_asked_again_is(
-    serve: Serve, judge: Judge, faulty: Faulty, path: str, body: dict[str, Any], kept: int
-) -> None:
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:,x"}}
+ASKED_AGAIN = [
+    ("chat/completions", {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0.5}),
+    ("messages", {"system": "Be short.", "tools": [{"name": "f", "input_schema": {}}]}),
+    ("responses", {"input": "hello", "messages": None, "max_tokens": None, "store": True}),
+    ("chat/completions", {"tools": [TOOL]}),
+]
+NOT_ASKED_AGAIN = [
+    ("chat/completions", {"tools": [TOOL, {"type": "web_search"}]}),
+    ("messages", {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}),
+    ("messages", {"mcp_servers": [{"type": "url", "url": "https://a", "name": "a"}]}),
+    ("chat/completions", {"n": 2}),
+    ("chat/completions", {"web_search_options": {"search_context_size": "low"}}),
+    ("responses", {"input": "go on", "messages": None, "previous_response_id": "resp_1"}),
+    ("responses", {"input": "go on", "messages": None, "conversation": "conv_1"}),
+    ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, PICTURE]}]}),
+    (
+        "chat/completions",
+        {"messages": [
+            {"role": "user", "content": "what?"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", **TOOL}]},
+            {"role": "tool", "tool_call_id": "1", "content": "that"},
+        ]},
+    ),
+    ("chat/completions", {"model": "banditd/arm/ok@a"}),  # the client has named its arm
+]  # fmt: skip
+
+
+async def test_only_what_can_be_asked_again_is(serve: Serve, judge: Judge, faulty: Faulty) -> None:
     params = {"arm": "ok@b", "upstream": "up", "upstream_model": "ok@b", "params": {"top_p": 0.5}, "price": PRICE}
     async with probing(serve, judge, "ok@a", params) as (served, session):
-        body = {name: value for name, value in {**CHAT, "max_tokens": 9, **body}.items() if value is not None}
-        async with session.post(
-            f"v1/{path}", json=body, headers={"openai-beta": "x", "authorization": "no"}
-        ) as answer:
-            assert answer.status == 200, await answer.text()
-            await answer.read()
-        await sampled(served)
-        assert len(await states(served)) == kept
 
-        async def over() -> bool:
-            return await all_over(served, kept)
+        async def post(path: str, body: dict[str, Any]) -> None:
+            whole = {name: value for name, value in {**CHAT, "max_tokens": 9, **body}.items() if value is not None}
+            headers = {"openai-beta": "x", "authorization": "no", "x-secret": "no"}
+            async with session.post(f"v1/{path}", json=whole, headers=headers) as answer:
+                assert answer.status == 200, (path, body, await answer.text())
+                await answer.read()
+            await sampled(served)
 
-        await until(over)
-        assert [call.model for call in faulty.calls] == ["ok@a", "ok@b"][: 1 + kept]
-        if kept:
+        for path, body in NOT_ASKED_AGAIN:
+            await post(path, body)
+            assert await states(served) == [], (path, body)
+        assert set(faulty.models_called()) == {"ok@a"}
+        for n, (path, body) in enumerate(ASKED_AGAIN, 1):
+            faulty.calls.clear()
+            await post(path, body)
+
+            async def over(n: int = n) -> bool:
+                return await all_over(served, n)
+
+            await until(over)
+            assert [call.model for call in faulty.calls] == ["ok@a", "ok@b"], (path, body)
             first, second = faulty.calls
             assert second.path == first.path
             assert not second.stream
@@ -230,8 +229,9 @@ async def test_only_what_can_be_asked_again_is(
             assert not second.body.get("store")
             assert second.headers["openai-beta"] == "x"
             assert second.headers["authorization"] == first.headers["authorization"]  # the upstream's own key
-            [row] = await states(served)
-            assert (row["body"], row["headers"], row["probability"]) == (None, None, 1.0)
+        assert {(row["body"], row["headers"], row["probability"]) for row in await states(served)} == {
+            (None, None, 1.0)
+        }
 
 
 async def test_no_arm_is_called_for_a_judge_that_is_behind_or_refused_or_beyond_the_cap(

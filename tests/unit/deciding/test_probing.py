@@ -1,4 +1,4 @@
-"""Which arms a probed query is sent to: the unseen first, then by information per dollar, each with its probability."""
+"""Which arms a probed query is sent to: the unseen first, then by information per dollar, with what probability."""
 
 from __future__ import annotations
 
