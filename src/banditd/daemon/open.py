@@ -96,7 +96,7 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         await promising.keeping.start()
         stack.push_async_callback(promising.keeping.stop)
-        stack.push_async_callback(budget_upkeep.run)
+        stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
         offered = _offered(services, bench, tracing)
         gateway = await stack.enter_async_context(
