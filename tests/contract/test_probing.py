@@ -13,7 +13,7 @@ from banditd.core.probing import ProbeRequest
 from banditd.services.judging.counting import VerdictRewards
 from banditd.services.upkeep.retention import Retention
 from banditd.storage import probing as probing_sql
-from banditd.storage.schema import judgement, probe, probe_answer, probe_judgement
+from banditd.storage.schema import arm_reward, judgement, probe, probe_answer, probe_judgement, reward_event
 
 MINUTE_US = 60_000_000
 DAY_US = 1440 * MINUTE_US
@@ -204,9 +204,8 @@ async def test_its_verdict_is_its_arms_reward_beside_that_of_the_served_answer(s
     assert [one.probed_arm for one in pending] == [None, "dear"]
     assert await settling.settle("quality") == 2
     assert await settling.settle("quality") == 0
-    whole = await storage.reports.decision(request.decision_id)
-    assert [(one["value"], one.get("arm")) for one in whole["rewards"]] == [(0.75, None)]
-    assert [(one["value"], one["arm"]) for one in whole["arm_rewards"]] == [(0.25, "dear")]
+    assert [(one["value"], one["arm"]) for one in await rows(storage, reward_event)] == [(0.75, None)]
+    assert [(one["value"], one["arm"]) for one in await rows(storage, arm_reward)] == [(0.25, "dear")]
     for table in (judgement, probe_judgement):
         assert [row["reward"] for row in await rows(storage, table)] == ["counted"]
     # A refused judge's verdict on a probe is taken back like the others.

@@ -3,7 +3,7 @@
 While some arms are hardly seen, those are asked, the least seen most often. After that an arm is asked in proportion
 to what its reward is expected to tell about which arm is best for the query (``bandit/policies/information.py``), by
 the dollar; nobody is where no other arm may be the best. Each has a known probability, so that what was learned of
-probes can be weighed by it. Where all arms are wanted, all are asked.
+probes can be weighed by it.
 """
 
 from __future__ import annotations
@@ -66,10 +66,7 @@ def probed_arms(
     price_usd = decision.cost_usd[logged] + judge_usd
     dearest_usd = float(np.max(price_usd[asked]))
     price_usd = np.maximum(price_usd, CHEAP * dearest_usd) if dearest_usd > 0.0 else np.ones(len(names))
-    if most < len(asked):
-        share = inclusion(_worth(view, decision, among, logged, np.array(asked, dtype=np.intp), price_usd), most)
-    else:
-        share = np.ones(len(asked))
+    share = _shares(view, decision, among, logged, np.array(asked, dtype=np.intp), price_usd, most)
     return [
         ProbedArm(names[asked[i]], float(share[i]), float(reserve_usd[asked[i]])) for i in systematic(share, uniform)
     ]
@@ -103,22 +100,29 @@ def systematic(share: FloatArray, uniform: float) -> list[int]:
     return [int(i) for i in np.flatnonzero(crossed & (share > 0.0))]
 
 
-def _worth(
-    view: RouteView, decision: Decision, among: IntArray, logged: IntArray, asked: IntArray, price_usd: FloatArray
+def _shares(
+    view: RouteView,
+    decision: Decision,
+    among: IntArray,
+    logged: IntArray,
+    asked: IntArray,
+    price_usd: FloatArray,
+    most: int,
 ) -> FloatArray:
-    """Weights of the arms that may be asked, float64 (len(asked),)."""
+    """Probabilities of the arms that may be asked, float64 (len(asked),): the hardly seen, and others beside them."""
     posterior = view.snapshot.posterior
     lack = np.maximum(HARDLY_SEEN - posterior.counts[among][asked], 0.0)
-    if lack.any():
-        return lack
+    share, left = inclusion(lack, most), most - int(np.count_nonzero(lack))
+    if left <= 0:
+        return share
     penalty = np.zeros((1, len(view.arms)))
     allowed = np.zeros((1, len(view.arms)), dtype=bool)
     penalty[0, among], allowed[0, among] = decision.penalty[logged], True
     found = posterior.moments(decision.context.x[None, :], penalty, allowed)
     able = contenders(found.utility, np.sqrt(found.contrast), allowed, COARSE)
     information = pulls(able, found.contrast / (found.contrast + posterior.noise))[1, 0]
-    worth: FloatArray = np.where(able.able[0], information, 0.0)[among][asked] / price_usd[asked]
-    return worth
+    worth = np.where(able.able[0], information, 0.0)[among][asked] / price_usd[asked]
+    return share + inclusion(np.where(lack > 0.0, 0.0, worth), left)
 
 
 def _reserves(
