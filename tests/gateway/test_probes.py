@@ -122,7 +122,7 @@ async def test_a_judge_that_tells_the_truth_teaches_by_probes_what_a_replay_teac
 
         async def learned() -> bool:
             whole = [await served.decision(one) for one in ids]
-            return all(len(one["rewards"]) == 1 and len(one["arm_rewards"]) == 2 for one in whole)
+            return all(len(one["rewards"]) == 3 for one in whole)
 
         await until(learned)
         await learner.drained()
@@ -174,11 +174,8 @@ ASKED_AGAIN = [
 ]
 NOT_ASKED_AGAIN = [
     ("chat/completions", {"tools": [TOOL, {"type": "web_search"}]}),
-    ("messages", {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}),
-    ("messages", {"mcp_servers": [{"type": "url", "url": "https://a", "name": "a"}]}),
     ("chat/completions", {"n": 2}),
     ("chat/completions", {"web_search_options": {"search_context_size": "low"}}),
-    ("responses", {"input": "go on", "messages": None, "previous_response_id": "resp_1"}),
     ("responses", {"input": "go on", "messages": None, "conversation": "conv_1"}),
     ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, PICTURE]}]}),
     (
@@ -265,20 +262,21 @@ async def test_what_fails_for_a_moment_is_called_again_and_what_will_not_do_is_n
     serve: Serve, judge: Judge, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "FIRST_PAUSE_S", 0.0)
-    for model, calls, state in (("once-503", 2, "answered"), ("500", 3, "failed"), ("400", 1, "failed")):
-        before = len(faulty.calls)
-        async with probing(serve, judge, "ok@a", model) as (served, session):
-            decision_id, _ = await ask(session)
+    models = ("once-503", "500", "400")
+    async with probing(serve, judge, "ok@a", *models, probes={**PROBES, "arms": 9}) as (served, session):
+        await ask(session)
 
-            async def over(one: str = decision_id) -> bool:
-                ended = [row for row in await states(served) if row["state"] not in {"waiting", "calling"}]
-                return any(row["decision_id"] == one for row in ended)
+        async def over() -> bool:
+            return await all_over(served, 3)
 
-            await until(over)
-            assert [row["state"] for row in await states(served) if row["decision_id"] == decision_id] == [state]
-            assert faulty.models_called()[before:].count(model) == calls
-            # The user's own requests do not hear of it: the breaker is theirs.
-            assert served.daemon.services.gateway.left_alone("default") == {}  # type: ignore[union-attr]
+        await until(over)
+        ended = {row["arm"]: (row["state"], row["attempts"]) for row in await states(served)}
+        assert ended == {"once-503": ("answered", 2), "500": ("failed", 3), "400": ("failed", 1)}
+        assert sorted(faulty.models_called()) == sorted(["ok@a", *["once-503"] * 2, *["500"] * 3, "400"])
+        # The user's own requests do not hear of it: the breaker is theirs.
+        assert served.daemon.services.gateway.left_alone("default") == {}  # type: ignore[union-attr]
+        account = (await served.daemon.storage.probing.accounts())["quality"]
+        assert (account.calls, account.answered, account.failed) == (6, 1, 2)
 
 
 async def test_an_arm_that_is_disabled_meanwhile_is_not_called(
