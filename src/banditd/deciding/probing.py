@@ -55,20 +55,20 @@ def probed_arms(
     """
     names = [arm for arm in decision.arms if arm in view.index]
     among = np.array([view.index[arm] for arm in names], dtype=np.intp)
-    asked = [
+    able = [
         i for i, place in enumerate(among) if view.models[place] and view.serves[place] and names[i] not in without
     ]
-    if not asked:
+    if not able:
         return []
     of_decision = {arm: i for i, arm in enumerate(decision.arms)}
     logged = np.array([of_decision[arm] for arm in names], dtype=np.intp)
     reserve_usd = _reserves(view, decision, among, logged, most_output_tokens)
     price_usd = decision.cost_usd[logged] + judge_usd
-    dearest_usd = float(np.max(price_usd[asked]))
+    dearest_usd = float(np.max(price_usd[able]))
     price_usd = np.maximum(price_usd, CHEAP * dearest_usd) if dearest_usd > 0.0 else np.ones(len(names))
-    share = _shares(view, decision, among, logged, np.array(asked, dtype=np.intp), price_usd, most)
+    share = _shares(view, decision, among, logged, np.array(able, dtype=np.intp), price_usd, most)
     return [
-        ProbedArm(names[asked[i]], float(share[i]), float(reserve_usd[asked[i]])) for i in systematic(share, uniform)
+        ProbedArm(names[able[i]], float(share[i]), float(reserve_usd[able[i]])) for i in systematic(share, uniform)
     ]
 
 
@@ -105,13 +105,13 @@ def _shares(
     decision: Decision,
     among: IntArray,
     logged: IntArray,
-    asked: IntArray,
+    able: IntArray,
     price_usd: FloatArray,
     most: int,
 ) -> FloatArray:
-    """Probabilities of the arms that may be asked, float64 (len(asked),): the hardly seen, and others beside them."""
+    """Probabilities of the arms that may be asked, float64 (len(able),): the hardly seen, and others beside them."""
     posterior = view.snapshot.posterior
-    lack = np.maximum(HARDLY_SEEN - posterior.counts[among][asked], 0.0)
+    lack = np.maximum(HARDLY_SEEN - posterior.counts[among][able], 0.0)
     share, left = inclusion(lack, most), most - int(np.count_nonzero(lack))
     if left <= 0:
         return share
@@ -119,9 +119,9 @@ def _shares(
     allowed = np.zeros((1, len(view.arms)), dtype=bool)
     penalty[0, among], allowed[0, among] = decision.penalty[logged], True
     found = posterior.moments(decision.context.x[None, :], penalty, allowed)
-    able = contenders(found.utility, np.sqrt(found.contrast), allowed, COARSE)
-    information = pulls(able, found.contrast / (found.contrast + posterior.noise))[1, 0]
-    worth = np.where(able.able[0], information, 0.0)[among][asked] / price_usd[asked]
+    rivals = contenders(found.utility, np.sqrt(found.contrast), allowed, COARSE)
+    information = pulls(rivals, found.contrast / (found.contrast + posterior.noise))[1, 0]
+    worth = np.where(rivals.able[0], information, 0.0)[among][able] / price_usd[able]
     return share + inclusion(np.where(lack > 0.0, 0.0, worth), left)
 
 

@@ -35,7 +35,7 @@ class Again:
     most_output_tokens: float | None
 
 
-def may_be_asked_again(call: GatewayCall) -> bool:
+def may_be_repeated(call: GatewayCall) -> bool:
     """Whether another answer to the same request does no harm, and can be judged as text."""
     body, turn = call.body, call.query.turn
     several = body.get("n")
@@ -52,7 +52,7 @@ def may_be_asked_again(call: GatewayCall) -> bool:
 
 def again(call: GatewayCall) -> Again | None:
     """The request as it can be stored and sent anew; None where it cannot. Takes too long for the event loop."""
-    if not may_be_asked_again(call):
+    if not may_be_repeated(call):
         return None
     body = {name: value for name, value in call.body.items() if name not in {"stream", "stream_options"}}
     if body.get("store"):  # nobody wants a second answer among what the provider keeps for the client

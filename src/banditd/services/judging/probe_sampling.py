@@ -18,7 +18,7 @@ from banditd.ports import Clock
 from banditd.ports.probing import ProbeStore
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.heard import Answered, Listener
-from banditd.services.judging.asking_again import again, may_be_asked_again
+from banditd.services.judging.asking_again import again, may_be_repeated
 from banditd.services.judging.holding import Holding
 from banditd.services.judging.sampling import Coin
 from banditd.services.policy import PolicyRuntime
@@ -63,7 +63,7 @@ class ProbeSampling:
 
     def wants(self, decision: Decision, call: GatewayCall) -> bool:
         """Whether some other arm is to answer it."""
-        return bool(self.chosen(decision)) and may_be_asked_again(call)
+        return bool(self.chosen(decision)) and may_be_repeated(call)
 
     def hear(self, answered: Answered) -> None:
         """Take a query that was answered."""
@@ -94,8 +94,8 @@ class ProbeSampling:
         return [request for one in held for request in self._requests(one)]
 
     def _requests(self, one: Answered) -> list[ProbeRequest]:
-        asked = again(one.call)
-        if asked is None:
+        repeat = again(one.call)
+        if repeat is None:
             return []
         decision, now_us = one.decision, self._clock.now_us()
         found = []
@@ -106,7 +106,7 @@ class ProbeSampling:
                 without={decision.arm, one.arm},
                 most=rule.arms,
                 judge_usd=_verdict_usd(judge, decision),
-                most_output_tokens=asked.most_output_tokens,
+                most_output_tokens=repeat.most_output_tokens,
                 uniform=self._coin.falls(f"{judge.name} arms", decision.decision_id),
             )
             found += [
@@ -118,8 +118,8 @@ class ProbeSampling:
                     probability=rule.share * arm.probability,
                     reserve_usd=arm.reserve_usd,
                     surface=one.call.surface,
-                    body=asked.body,
-                    headers=asked.headers,
+                    body=repeat.body,
+                    headers=repeat.headers,
                     input_tokens=decision.input_tokens,
                     created_at_us=now_us,
                     expires_at_us=now_us + round(WAITS_S * MICROSECONDS_PER_SECOND),
