@@ -1,6 +1,6 @@
 """Probes: other arms' answers to queries that were answered, for judges to score.
 
-Revision 0024, after 0023. Safe before the code: an older replica knows none of the tables; their rows go with their
+Revision 0026, after 0025. Safe before the code: an older replica knows none of the tables; their rows go with their
 decision where it prunes the log.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
