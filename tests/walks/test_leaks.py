@@ -51,6 +51,8 @@ RULES = {
     "budget_state": "one an account of all decisions",
     "budget_correction": "one a correction by an operator",
     "judge_refusal": "one a judge and version",
+    "candidate": "one a difference that somebody has named",
+    "evaluation": "one a question about a candidate",
     "judge_account": "one a judge, policy and hour",
     "probe_account": "one a judge, policy and hour",
     "budget_account": "the job rollup deletes windows of more than 400 days",
