@@ -15,6 +15,7 @@ from banditd.core.evaluation import INCUMBENT, Finding, Phase, Question
 from banditd.core.pace import Pace
 from banditd.core.types import FloatArray, Query
 from banditd.deciding.decide import Case, Situation, decide
+from banditd.ope.difference import differing_share
 from banditd.ope.paired import FEWEST_CASES, Paired, paired
 from banditd.ports import Encoder
 from banditd.services.candidates.rebinding import rebound, restated, shares_posterior
@@ -49,9 +50,10 @@ class CasePlay:
             await pace.step()
         wanted, other, cost_usd = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
         known = np.where(np.isnan(score), 0.0, score)  # of arms without a score nothing was drawn
-        found = paired(((wanted - other) * known).sum(1), 0.5 * np.abs(wanted - other).sum(1))
-        phase, reason, settles = _judged(question, found, len(cases), float(np.abs(wanted - other).sum(1).mean()) / 2)
-        figures = self._figures(found, wanted, other, known, cost_usd)
+        differing = differing_share(wanted - other)
+        found = paired(((wanted - other) * known).sum(1), differing)
+        phase, reason, settles = _judged(question, found, len(cases), float(differing.mean()))
+        figures = {"differs": float(differing.mean()), **self._figures(found, wanted, other, known, cost_usd)}
         return Finding(phase=phase, reason=reason, settles=settles, figures=figures)
 
     def _scores(self, question: Question, cases: Sequence[ScoredCase]) -> FloatArray:
@@ -75,10 +77,9 @@ class CasePlay:
 
     def _snapshots(self) -> tuple[Snapshot, Snapshot]:
         """What is known now, as the policy and as the candidate see it."""
-        state, settings = self._runtime.learned, self._candidate.config.settings
+        state, settings, now = self._runtime.learned, self._candidate.config.settings, self._runtime.view.snapshot
         shared = shares_posterior(self._runtime.config.settings, settings)
-        other = rebound(state, settings) if shared else restated(state, settings).snapshot()
-        return self._runtime.view.snapshot, other
+        return now, rebound(now, state, settings) if shared else restated(state, settings).snapshot()
 
     async def _prepared(self, one: ScoredCase) -> Case:
         offered = tuple(arm for arm in self._names if arm in one.scores)
@@ -124,7 +125,6 @@ class CasePlay:
             "half_width": found.half_width,
             "worth": float(n),
             "behind": float(n),
-            "differs": float(np.abs(wanted - other).sum(1).mean()) / 2.0,
             "uncovered": 0.0,
             "refused": int((wanted.sum(1) == 0.0).sum()),
             "reward": float((wanted * score).sum(1).mean()),

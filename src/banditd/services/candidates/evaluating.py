@@ -7,7 +7,6 @@ begins anew: what is found is a function of the log. Who has lost the claim keep
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -46,6 +45,17 @@ PROMISE: Final = (
     "its promise is another one, and what a promise asks follows from its own course, which is in no log of another"
 )
 CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
+
+
+def _check_other(runtime: PolicyRuntime, against: str) -> None:
+    """Refuse what nothing can be compared with. Raises InvalidInputError."""
+    arms = [arm.arm for arm in runtime.arms]
+    if against != INCUMBENT and against not in arms:
+        raise InvalidInputError(
+            f"policy {runtime.name} has no arm {against}; write {INCUMBENT}, or one of {', '.join(arms)}",
+            code="ARM_UNKNOWN",
+            field="/against",
+        )
 
 
 def _not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> str | None:
@@ -130,13 +140,7 @@ class EvaluationService:
         found = await self._candidates.load(policy, candidate)
         applied = self._candidates.applied(found)
         runtime = runtime_of(self._runtimes, policy)
-        if against != INCUMBENT and against not in {arm.arm for arm in runtime.arms}:
-            raise InvalidInputError(
-                f"policy {policy} has no arm {against}; write {INCUMBENT}, or one of "
-                f"{', '.join(arm.arm for arm in runtime.arms)}",
-                code="ARM_UNKNOWN",
-                field="/against",
-            )
+        _check_other(runtime, against)
         if since_us is not None and until_us is not None and since_us >= until_us:
             raise InvalidInputError("since is not before until", field="/since")
         now_us = self._clock.now_us()
@@ -215,8 +219,7 @@ class EvaluationService:
         """End between two pieces; what is not finished is somebody else's."""
         self._stopping.set()
         if self._task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
         async with self._busy:
             return
 
@@ -256,6 +259,7 @@ class EvaluationService:
         policy = question.candidate.policy
         runtime = runtime_of(self._runtimes, policy)
         applied = self._candidates.applied(question.candidate)
+        _check_other(runtime, question.against)
         coverage = await self._log.coverage(policy, since_us=question.since_us, until_us=question.until_us)
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}
         evidence = Evidence(
