@@ -15,6 +15,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
+from banditd.services.candidates.offered import Candidates, Evaluations
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -31,6 +32,7 @@ class RewardInput:
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
     key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
     arm : whose answer it is about; None: of the one that served.
+    of_judge : one of the daemon's judges says it, not a client.
     """
 
     decision_id: str = ""
@@ -46,6 +48,7 @@ class RewardInput:
     key_name: str | None = None
     owner: str | None = None
     arm: str | None = None
+    of_judge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,3 +332,5 @@ class Services:
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None
     judges: Judges | None = None
+    candidates: Candidates | None = None
+    evaluations: Evaluations | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
@@ -27,12 +27,16 @@ from banditd.services.template_names import TemplateNames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRule:
-    """Scale and noise of one reward source: ``minimum`` means 0, ``maximum`` means 1."""
+    """Scale and noise of one reward source: ``minimum`` means 0, ``maximum`` means 1.
+
+    of_judge : the source of a judge of the daemon: no client may send it.
+    """
 
     minimum: float = 0.0
     maximum: float = 1.0
     noise_variance: float = 0.0
     learn: bool = True
+    of_judge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +197,11 @@ class PolicyRuntime:
             self._view = self._built(self._view.snapshot)
 
     def _built(self, snapshot: Snapshot) -> RouteView:
-        return build_view(snapshot, self.arms, self.usage, self._amounts, self._rates)
+        return self.view_of(snapshot, self.arms)
+
+    def view_of(self, snapshot: Snapshot, arms: Sequence[Arm]) -> RouteView:
+        """What these arms would cost, do and may beside a snapshot of theirs; published to nobody."""
+        return build_view(snapshot, arms, self.usage, self._amounts, self._rates)
 
     def tier_of(self, arm: Arm) -> str | None:
         """What somebody said of the arm, else what the tier table says of its model, if there is one."""

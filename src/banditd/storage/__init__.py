@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
+from banditd.storage.candidates import SqlCandidateStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
+from banditd.storage.evaluation_log import SqlEvaluationLog
+from banditd.storage.evaluations import SqlEvaluationStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -23,6 +26,7 @@ from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
+from banditd.storage.probing import SqlProbeStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
@@ -54,6 +58,10 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    probing: SqlProbeStore
+    candidates: SqlCandidateStore
+    evaluations: SqlEvaluationStore
+    evaluation_log: SqlEvaluationLog
 
 
 @asynccontextmanager
@@ -94,4 +102,8 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            probing=SqlProbeStore(database),
+            candidates=SqlCandidateStore(database),
+            evaluations=SqlEvaluationStore(database),
+            evaluation_log=SqlEvaluationLog(database),
         )

@@ -18,6 +18,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
+from banditd.storage.schema.candidates import candidate, evaluation
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
@@ -62,6 +63,7 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -80,6 +82,7 @@ __all__ = [
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "JUDGE_SUMS",
+    "PROBE_SUMS",
     "SUMS",
     "abandonment",
     "activation",
@@ -93,12 +96,14 @@ __all__ = [
     "budget_account",
     "budget_correction",
     "budget_state",
+    "candidate",
     "cluster_name",
     "cluster_stat",
     "context_value",
     "contribution",
     "decision",
     "delay_count",
+    "evaluation",
     "fold_queue",
     "idempotency_key",
     "job_run",
@@ -111,6 +116,10 @@ __all__ = [
     "metadata",
     "policy",
     "policy_switch",
+    "probe",
+    "probe_account",
+    "probe_answer",
+    "probe_judgement",
     "reward_event",
     "rollup",
     "row_count",
