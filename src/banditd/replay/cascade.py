@@ -17,7 +17,7 @@ from banditd.core.errors import InvariantError
 from banditd.core.types import FeatureSchema, FloatArray, IntArray
 from banditd.deciding.chains.guard import Guard
 from banditd.deciding.chains.hand import Answer, Hand
-from banditd.deciding.chains.learner import Action, ChainLearner, Move, Prices, weight_of
+from banditd.deciding.chains.learner import Action, ChainLearner, Move, Prices
 from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.decider import InProcessDecider, Row, Served
 from banditd.replay.plan import ChainRun, Plan, SeedRun
@@ -35,17 +35,31 @@ class _Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Chain:
-    """first : the decision that began it. start_gain : what this start is worth beside plain routing, in expectation,
-    before anything is seen. may_go_on : False where the first answer was kept whatever it showed. chance : of keeping
-    what was kept, given what was seen, in [0, 1]; plain routing's share is in that of a first answer.
+class _Start:
+    """first : the decision that began. may_go_on : False where its answer is kept whatever it shows. share : of the
+    decisions that may go on.
+
+    gain : what this way to begin is worth beside plain routing, in expectation, before anything is seen. moved :
+    probability that plain routing would have begun otherwise.
     """
 
     first: Served
     hand: Hand
-    stages: tuple[_Stage, ...]
     may_go_on: bool
-    start_gain: float
+    share: float
+    gain: float = 0.0
+    moved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Chain:
+    """hand : at its end. chance : of keeping what was kept, given what was seen, in [0, 1]; for a first answer plain
+    routing's share is in it.
+    """
+
+    start: _Start
+    hand: Hand
+    stages: tuple[_Stage, ...]
     signals_usd: float
     chance: float
 
@@ -87,14 +101,14 @@ class ChainDecider:
         if row.warmup_arm is not None:
             self._played.append(None)
             return await self._decider.decide(row)
-        share = self._guard.share
-        hand, first, may_go_on, start_gain = await self._begin(row)
+        start = await self._begin(row)
+        hand = start.hand
         stages: list[_Stage] = []
         signals_usd = 0.0
         while not stages or stages[-1].action[0] != "keep":
             may_call = len(hand.answers) < self._max_calls
             move = self._learner.move(hand, self._prices_of(row.index, hand), may_call=may_call)
-            kind, arm = action = move.drawn(self._generator.random()) if may_go_on else move.actions[0]
+            kind, arm = action = move.drawn(self._generator.random()) if start.may_go_on else move.actions[0]
             paid = 0.0
             if kind == "ask":
                 usd = float(self._signals.costs_usd[row.index, arm])
@@ -108,35 +122,29 @@ class ChainDecider:
             self._learner.observe(answer)
         chance = float(stages[-1].move.probability[0])
         if len(stages) == 1:
-            chance = 1.0 - share * (1.0 - chance)
-        chain = _Chain(
-            first=first, hand=hand, stages=tuple(stages), may_go_on=may_go_on, start_gain=start_gain,
-            signals_usd=signals_usd,
-            chance=chance,
-        )  # fmt: skip
+            chance = 1.0 - start.share * (1.0 - chance)
+        chain = _Chain(start=start, hand=hand, stages=tuple(stages), signals_usd=signals_usd, chance=chance)
         self._played.append(chain)
         return Served(chain.kept, chain)
 
-    async def _begin(self, row: Row) -> tuple[Hand, Served, bool, float]:
+    async def _begin(self, row: Row) -> _Start:
         expected, deviation = self._decider.expected(row)
-        may_go_on, start_gain = bool(self._generator.random() < self._guard.share), 0.0
-        if may_go_on:
-            prospects = self._learner.prospects(expected, self._prices) + self._learner.corrected(expected) - expected
-            first = await self._decider.decide(row, prospects)
+        share, gain, moved = self._guard.share, 0.0, 0.0
+        may_go_on = bool(self._generator.random() < share)
+        first = await self._decider.decide(
+            row, self._learner.prospects(expected, self._prices) if may_go_on else None
+        )
+        if may_go_on and first.probability is not None:
             plain = self._decider.vector(row)
-            if first.probability is not None:
-                start_gain = float(
-                    (first.probability - plain) @ (self._learner.corrected(expected) - self._prices.call)
-                )
-        else:
-            first = await self._decider.decide(row)
+            gain = float((first.probability - plain) @ (expected - self._prices.call))
+            moved = 1.0 - min(float(plain[first.arm] / first.probability[first.arm]), 1.0)
         hand = Hand(
             x=self._decider.context(row).x,
             expected=expected,
             deviation=deviation,
             answers=(Answer(arm=first.arm, signals=self._signals.free[row.index, first.arm]),),
         )
-        return hand, first, may_go_on, start_gain
+        return _Start(first=first, hand=hand, may_go_on=may_go_on, share=share, gain=gain, moved=moved)
 
     def _prices_of(self, row: int, hand: Hand) -> Prices:
         """Nothing is asked where this row has nothing to ask for."""
@@ -164,14 +172,13 @@ class ChainDecider:
             return
         if reward is None:
             return
-        first, last, arm = chain.stages[0].move, chain.stages[-1].move, chain.first.arm
-        if len(chain.stages) == 1:  # which first answers were kept depends on what they showed
-            of_like = weight * weight_of(chain.chance)
-            await self._decider.reward(chain.first, reward=reward, cost_usd=cost_usd, weight=of_like)
+        start, first, last = chain.start, chain.stages[0].move, chain.stages[-1].move
+        arm = start.first.arm
+        own = reward if chain.kept == arm else min(max(last.quality[arm], 0.0), 1.0)
+        await self._decider.reward(start.first, reward=own, cost_usd=cost_usd, weight=weight)
         self._learner.learn_kept(last, chain.kept, reward, chain.chance)
-        self._learner.learn_shown(chain.hand.expected, arm, first.quality[arm])
         self._guard.observe_reward()
-        if not chain.may_go_on:
+        if not start.may_go_on:
             self._learner.learn_gain(chain.hand.expected, self._prices, arm, first.promised)
             return
         later = 0.0
@@ -180,7 +187,8 @@ class ChainDecider:
             self._learner.learn_called(stage.move, stage.action, reward - later)
         gain = reward - later - first.quality[arm] if len(chain.stages) > 1 else 0.0
         self._learner.learn_gain(chain.hand.expected, self._prices, arm, gain)
-        self._guard.observe_chain(gain + chain.start_gain)
+        shown = first.quality[arm] - float(chain.hand.expected[arm])
+        self._guard.observe_chain(gain + start.gain + start.moved * shown)
 
     async def reward_others(self, served: Served, rewards: Mapping[int, float]) -> None:
         raise InvariantError("A cascade is played without probes.")
@@ -197,12 +205,12 @@ class ChainDecider:
         called = np.zeros((n_scored, self._prices.call.size), dtype=bool)
         for i, chain in enumerate(chains):
             called[i, list(chain.hand.arms)] = True
-        first: IntArray = np.array([chain.first.arm for chain in chains], dtype=np.intp)
+        first: IntArray = np.array([chain.start.first.arm for chain in chains], dtype=np.intp)
         paid: FloatArray = np.array([chain.signals_usd for chain in chains])
         return ChainRun(
             called=called,
             first=first,
-            may_go_on=np.array([chain.may_go_on for chain in chains], dtype=bool),
+            may_go_on=np.array([chain.start.may_go_on for chain in chains], dtype=bool),
             signals_usd=paid,
             guard=self._guard.record(),
             routing=routing,

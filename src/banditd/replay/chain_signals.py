@@ -30,8 +30,10 @@ class ChainSignals:
 
     @classmethod
     def of(cls, plan: Plan) -> ChainSignals:
-        """Raises InvalidInputError where answers show nothing, or a signal's cost is negative."""
+        """Raises InvalidInputError where answers show nothing, nobody else can be called, or a cost is negative."""
         data, signals = plan.data, plan.data.signals
+        if len(data.arms) < 2:
+            raise InvalidInputError("A cascade needs two arms at least: there is nobody to call.", field="/pool")
         values = {} if signals is None else dict(signals.values)
         texts = {} if signals is None else signals.texts
         costs = {} if signals is None else signals.costs_usd

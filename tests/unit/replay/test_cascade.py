@@ -60,7 +60,7 @@ def test_costly_signals_are_hidden_until_they_are_asked_for(exam: Path) -> None:
     assert np.isnan(signals.free[:, :, place]).all()
     asked = signals.costs_usd > 0.0
     assert np.array_equal(np.isfinite(signals.full[:, :, place]), asked)
-    assert asked[:, 0].sum() == ROWS - ROWS // 3
+    assert asked[:, 0].sum() == ROWS - len(range(0, ROWS, 3))
     assert not asked[:, 1].any()
     assert signals.same is not None
     assert signals.same[:, 0, 1].tolist() == [text == "yes" for text in _answers(exam)]
@@ -89,14 +89,10 @@ def test_rewards_of_later_calls_never_train_the_first_stages_own_model_of_an_arm
     _chains, inner, record = _played(exam)
     first, called = record.first, record.called  # type: ignore[attr-defined]
     assert (called.sum(axis=1) > 1).any()  # or nothing is tested
-    alone = called.sum(axis=1) == 1
     for arm, name in enumerate(("small", "large")):
-        sums = inner.state.sums(name)
-        assert sums.n <= ((first == arm) & alone).sum()
-        assert sums.weight >= sums.n  # those that were kept count for the like that were not
-    large = inner.state.sums("large")
-    assert large.wr == pytest.approx(large.weight)  # every answer of large is right
-    assert inner.state.sums("small").n < (first == 0).sum()
+        assert inner.state.sums(name).n == (first == arm).sum()  # large's later answers are none of its
+    kept_small = (first == 0) & ~called[:, 1]
+    assert inner.state.sums("small").wr < kept_small.sum() + 0.7 * ((first == 0) & called[:, 1]).sum()
 
 
 @pytest.mark.usefixtures("soon")
@@ -132,7 +128,7 @@ def test_the_report_has_chains_beside_routing_and_what_hindsight_could_have(exam
     assert cascade["guard"][0]["state"] == "trial"
     references = cascade["references"]
     assert references["best_fixed"]["arm"] == "large"
-    assert references["stop"] > references["routed"] + 0.02  # half of the calls of large are saved
+    assert references["stop"] > references["routed"] + 0.01  # half of the calls of large are saved
     assert references["oracle"] >= references["stop"] - 1e-9
     assert content["recipes"] is None
     assert report_table(report).row_count > 15
@@ -211,6 +207,8 @@ def test_data_without_signals_and_signals_with_negative_costs_are_refused_by_nam
 ) -> None:
     with pytest.raises(InvalidInputError, match="signal_NAME"):
         run(ReplayOptions(directory=two_topics, cascade=True))
+    with pytest.raises(InvalidInputError, match="nobody to call"):
+        run(ReplayOptions(directory=two_topics, pool="small", cascade=True))
     folder = write_folder(
         [{"prompt": "a"}], {"m": [1], "n": [0], "m|verify_cost_usd": [-1], "m|signal_verify": [0.5]}
     )

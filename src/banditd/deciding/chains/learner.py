@@ -8,9 +8,9 @@ Four linear models, each under the same prior and with scales by evidence as the
 * gain: what going on after an arm's first answer has earned beyond keeping it, by query; a start is worth its own
   expected reward and that.
 
-Rewards that are seen only because of what a signal said never train the policy's own model of an arm as they are: a
-first answer that was kept counts for all that showed the like and were not (``weight_of``). The reward of a later
-answer is the chain's return and trains nothing else of the first stage.
+The reward of a later answer is the chain's return and never trains the policy's own model of an arm: the arm was
+called because of what another had shown. The first answer's reward is missing then, and what it is expected to earn,
+given what it showed, stands in: given that, keeping was at random.
 """
 
 from __future__ import annotations
@@ -30,17 +30,14 @@ from banditd.bandit.state import PolicyState
 from banditd.core.types import FeatureSchema, FloatArray
 from banditd.deciding.chains.hand import Answer, Hand, SignalRanks, extended, small_schema
 
-SCALE: Final = 0.3
-KEEP_FLOOR: Final = 0.03  # least probability of keeping, and of all calls together
-SHOWN_WORTH: Final = 50.0  # first answers
-LEAST_CHANCE: Final = 0.1
-CALL_FLOOR: Final = 0.01
+SCALE: Final = 0.3  # of the posterior's deviations that actions are drawn with
+KEEP_FLOOR: Final = 0.03  # least probability of keeping,
+CALL_FLOOR: Final = 0.01  # and of all that goes on together
+LEAST_CHANCE: Final = 0.1  # that weights are limited by: a few rewards must not outweigh all others
 TOLD: Final = 0.1  # standard deviation of what costly signals tell of an answer beside the others
 SPREAD: Final = 0.09  # of what going on is worth, given what signals tell, where a start's value is guessed from
-GAIN_HALF_LIFE: Final = (
-    1500.0  # rewarded decisions: what going on earns changes while keeping and calling are learned
-)
-COMPANY: Final = 3
+GAIN_HALF_LIFE: Final = 1500.0  # rewards: what going on earns changes while keeping and calling are learned
+COMPANY: Final = 3  # columns: agrees with another answer, agrees with none, how much better the best other is
 SHARED: Final = 0.6  # of the surprise that an answer was, how much is expected of every other arm's, too
 CALL_SCALES: Final = (0.03, 0.015)  # of half a surplus
 CALL_NOISE: Final = 0.04
@@ -68,8 +65,9 @@ Action: TypeAlias = tuple[str, int]
 class Move:
     """One stage of a chain. actions : keeping first, in the order of ``probability``.
 
-    utility : expected of each action, less what is still to pay. quality : of each answer in hand, by arm.
-    x : features of keeping, by arm; of calling and asking.
+    utility : expected of each action, less what is still to pay. quality : expected reward of each answer in hand, by
+    arm; keep_x : the features it follows from. call_x : those of calling an arm or asking about it, float64 (K, 7).
+    offsets : what a call or a question was expected to come to before any was learned from.
     """
 
     actions: tuple[Action, ...]
@@ -108,7 +106,6 @@ class ChainLearner:
             settings=PolicySettings(change_detection=False, forgetting=GAIN_HALF_LIFE, epoch_decisions=100),
             arms=[ArmPrior(name) for name in names],
         )
-        self._shown = np.zeros((2, len(names)))  # by arm: how many first answers, and the sum of what they told
         self._call.adopt(_narrow(call, CALL_SCALES, CALL_NOISE))
         self._gain.adopt(_narrow(self._gain.schema, GAIN_SCALES, GAIN_NOISE))
 
@@ -118,17 +115,8 @@ class ChainLearner:
         """An answer's signals were seen, whatever becomes of it."""
         self._ranks.observe(answer.arm, answer.signals)
 
-    def corrected(self, expected: FloatArray) -> FloatArray:
-        """What arms are expected to earn, by what their answers have shown: float64 (K,).
-
-        An arm that had bad luck is tried less, so that what a policy expects of the arms that it seldom draws is too
-        little. Signals tell without another trial.
-        """
-        return expected + self._shown[1] / (self._shown[0] + SHOWN_WORTH)
-
     def prospects(self, expected: FloatArray, prices: Prices) -> FloatArray:
-        """Of every arm what going on after its answer is expected to add to ``corrected``: float64 (K,), >= 0."""
-        expected = self.corrected(expected)
+        """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0."""
         posterior = self._gain.snapshot().posterior
         guessed = np.array([self._guessed_gain(expected, prices, arm) for arm in range(expected.size)])
         mean, _ = posterior.predict(_gain_features(guessed))
@@ -144,7 +132,7 @@ class ChainLearner:
         if may_call:
             calls = [("call", arm) for arm in range(len(self._names)) if arm not in hand.arms]
             asks = [("ask", arm) for arm in hand.arms if arm not in hand.asked and prices.signals[arm] >= 0.0]
-            moments = self._call_moments(hand, call_x)
+            moments = self._call.snapshot().posterior.predict(call_x)
             surprise = SHARED * (quality[best] - float(hand.expected[best]))
             for kind, arm in calls + asks:
                 if kind == "call":
@@ -182,7 +170,7 @@ class ChainLearner:
             arm=self._names[arm],
             epoch=self._keep.epoch,
             x=move.keep_x[arm],
-            weight=weight_of(chance),
+            weight=1.0 / max(chance, LEAST_CHANCE),
             reward=reward,
         )
         _tune(self._keep)
@@ -195,13 +183,8 @@ class ChainLearner:
         self._call.fold(arm=f"{kind}:{self._names[arm]}", epoch=self._call.epoch, x=x, weight=1.0, reward=surplus)
         _tune(self._call)
 
-    def learn_shown(self, expected: FloatArray, arm: int, quality: float) -> None:
-        """A first answer's expected reward by what it showed, beside what was expected before."""
-        self._shown[:, arm] += 1.0, quality - expected[arm]
-
     def learn_gain(self, expected: FloatArray, prices: Prices, arm: int, gain: float) -> None:
         """What going on after a first answer has earned beyond keeping it; 0 where it was kept."""
-        expected = self.corrected(expected)
         guessed = self._guessed_gain(expected, prices, arm)
         [x] = _gain_features(np.array([guessed]))
         surplus = min(max(MIDDLE + 0.5 * (gain - guessed), 0.0), 1.0)
@@ -250,9 +233,6 @@ class ChainLearner:
             x[:, 6] = float(bool(known) and not any(answer.same_as for answer in known))
         return x
 
-    def _call_moments(self, hand: Hand, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._call.snapshot().posterior.predict(x)
-
     def _guessed_gain(self, expected: FloatArray, prices: Prices, arm: int) -> float:
         """What the right to call the best other arm would be worth, if signals told so much of every answer."""
         others = expected - prices.call
@@ -264,11 +244,6 @@ def option(ahead: float) -> float:
     """E[max(0, z)] of z ~ N(ahead, 1): what it is worth to be told z before choosing between it and nothing."""
     density = math.exp(-0.5 * ahead * ahead) / math.sqrt(2.0 * math.pi)
     return density + ahead * 0.5 * math.erfc(-ahead / math.sqrt(2.0))
-
-
-def weight_of(chance: float) -> float:
-    """Weight of the reward of an answer that was kept with a chance in (0, 1]."""
-    return 1.0 / max(chance, LEAST_CHANCE)
 
 
 def _gain_features(guessed: FloatArray) -> FloatArray:
