@@ -81,10 +81,10 @@ class ChainDecider:
         self._signals = signals
         self._max_calls = min(plan.options.max_calls, len(plan.data.arms))
         self._price = plan.price
-        asked = np.where(signals.costs_usd > 0.0, signals.costs_usd, np.nan)
-        known = np.isfinite(asked).any(axis=0)
+        paid = np.where(signals.costs_usd > 0.0, signals.costs_usd, np.nan)
+        known = np.isfinite(paid).any(axis=0)
         mean_usd = np.full(len(plan.data.arms), np.nan)
-        mean_usd[known] = np.nanmean(asked[:, known], axis=0)
+        mean_usd[known] = np.nanmean(paid[:, known], axis=0)
         self._prices = Prices(call=plan.penalty, signals=plan.price * mean_usd)
         tariff = plan.tariff()
         priors = [

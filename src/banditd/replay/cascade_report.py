@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from banditd.core.types import FloatArray
-from banditd.replay.chain_references import Told, chain_references, ranked
+from banditd.replay.chain_references import FullInformation, chain_references, ranked
 from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.plan import ChainRun, Plan, SeedRun
 from banditd.replay.recipe_report import routed
@@ -78,7 +78,7 @@ def _references(plan: Plan, signals: ChainSignals, x: FloatArray | None) -> dict
     }
     if x is None or not rows.size:
         return {**found, "routed": None, "stop": None, "joint": None, "oracle": None}
-    told = Told(
+    full = FullInformation(
         x=x[rows],
         score=score,
         signals=ranked(signals.full[rows]),
@@ -89,7 +89,7 @@ def _references(plan: Plan, signals: ChainSignals, x: FloatArray | None) -> dict
     return {
         **found,
         "routed": routed(x[rows], score, plan.penalty),
-        **chain_references(told, plan.options.max_calls),
+        **chain_references(full, plan.options.max_calls),
     }
 
 
@@ -99,7 +99,7 @@ def _calls(runs: Sequence[SeedRun], chains: Sequence[ChainRun]) -> dict[str, obj
         "mean": [one.called.sum(axis=1) for one in chains],
         "escalated": [one.called.sum(axis=1) > 1 for one in chains],
         "changed": [run.chosen != one.first for run, one in zip(runs, chains, strict=True)],
-        "asked": [one.signals_usd > 0.0 for one in chains],
+        "with_costly_signals": [one.signals_usd > 0.0 for one in chains],
     }
     return {
         name: {

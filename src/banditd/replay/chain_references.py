@@ -1,5 +1,5 @@
-"""Chains that are told the score of every arm on four fifths of the queries, and play the fifth. Nothing here learns
-online: these are what a chain of a pool could earn, beside routing that is told as much (``recipe_report.routed``).
+"""Chains that know the score of every arm on four fifths of the queries, and play the fifth. Nothing here learns
+online: these are what chains of a pool could earn, beside routing that knows as much (``recipe_report.routed``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Told:
-    """What such a chain is told.
+class FullInformation:
+    """What such a chain knows.
 
     x : float64 (n, d), contexts with a bias first. score : float64 (n, K), no NaN. signals : float64 (n, K, S), of
     any scale (``ranked``), NaN where missing. same : bool (n, K, K), None where nobody can tell. call : float64 (K,),
@@ -37,12 +37,12 @@ class Told:
     ask: FloatArray
 
 
-def chain_references(told: Told, max_calls: int) -> dict[str, float | None]:
+def chain_references(full: FullInformation, max_calls: int) -> dict[str, float | None]:
     """``stop`` : the best first arm, then keep or call. ``joint`` : whatever first arm the query asks for, with or
     without going on. ``oracle`` : see ``oracle_cascade``. None for fewer queries than folds.
     """
-    n, k = told.score.shape
-    oracle = oracle_cascade(told.score, told.call, max_calls)
+    n, k = full.score.shape
+    oracle = oracle_cascade(full.score, full.call, max_calls)
     if n < FOLDS or max_calls < 2 or k < 2:
         return {"stop": None, "joint": None, "oracle": oracle}
     depth = min(max_calls, 3, k) if k * (k - 1) // 2 <= MOST_PAIRS else 2
@@ -51,11 +51,11 @@ def chain_references(told: Told, max_calls: int) -> dict[str, float | None]:
     for one in range(FOLDS):
         seen = np.flatnonzero(fold != one)
         held = np.flatnonzero(fold == one)
-        chains = _Chains(told, seen, depth)
+        chains = _Chains(full, seen, depth)
         first = int(chains.returns[seen].mean(axis=0).argmax())
         stop[held] = chains.returns[held, first]
-        options = np.column_stack([chains.returns, told.score - told.call])
-        worth = _fitted(told.x, options, seen)
+        options = np.column_stack([chains.returns, full.score - full.call])
+        worth = _fitted(full.x, options, seen)
         joint[held] = options[held, worth[held].argmax(axis=1)]
     return {"stop": known_mean(stop), "joint": known_mean(joint), "oracle": oracle}
 
@@ -80,9 +80,9 @@ class _Chains:
     returns : float64 (n, K), utility of the chain that begins with each arm, its calls and signals paid.
     """
 
-    def __init__(self, told: Told, seen: IntArray, depth: int) -> None:
-        self._told, self._seen = told, seen
-        n, k = told.score.shape
+    def __init__(self, full: FullInformation, seen: IntArray, depth: int) -> None:
+        self._full, self._seen = full, seen
+        n, k = full.score.shape
         self._n, self._k, self._depth = n, k, depth
         worth: dict[frozenset[int], FloatArray] = {}
         for size in range(depth, 0, -1):
@@ -91,16 +91,16 @@ class _Chains:
                 found[frozenset(hand)] = self._worth(hand, worth if size < depth else {})
             worth = found
         first = np.column_stack([worth[frozenset((arm,))] for arm in range(k)])
-        self.returns = first - told.call - told.ask
+        self.returns = first - full.call - full.ask
 
     def _worth(self, hand: tuple[int, ...], later: dict[frozenset[int], FloatArray]) -> FloatArray:
         """float64 (n,): score of what is kept less all that is still paid."""
-        told = self._told
-        x = np.column_stack([told.x, _shown(told, hand)])
-        options = [told.score[:, arm] for arm in hand]
+        full = self._full
+        x = np.column_stack([full.x, _shown(full, hand)])
+        options = [full.score[:, arm] for arm in hand]
         if later:
             is_last = len(hand) + 1 == self._depth  # nothing is asked of the last answer
-            paid = np.broadcast_to(told.call, told.ask.shape) if is_last else told.call + told.ask
+            paid = np.broadcast_to(full.call, full.ask.shape) if is_last else full.call + full.ask
             options += [later[frozenset((*hand, arm))] - paid[:, arm] for arm in range(self._k) if arm not in hand]
         values = np.column_stack(options)
         choice = _fitted(x, values, self._seen).argmax(axis=1)
@@ -108,13 +108,13 @@ class _Chains:
         return found
 
 
-def _shown(told: Told, hand: Sequence[int]) -> FloatArray:
+def _shown(full: FullInformation, hand: Sequence[int]) -> FloatArray:
     """float64 (n, m): signals of the answers in hand, whether each is missing, and which of them agree."""
-    signals = told.signals[:, list(hand)].reshape(told.score.shape[0], -1)
+    signals = full.signals[:, list(hand)].reshape(full.score.shape[0], -1)
     missing = np.isnan(signals)
     columns = [np.where(missing, 0.0, signals), missing.astype(np.float64)]
-    if told.same is not None and len(hand) > 1:
-        pairs = [told.same[:, a, b].astype(np.float64) for a, b in combinations(hand, 2)]
+    if full.same is not None and len(hand) > 1:
+        pairs = [full.same[:, a, b].astype(np.float64) for a, b in combinations(hand, 2)]
         columns.append(np.column_stack(pairs))
     return np.column_stack(columns)
 

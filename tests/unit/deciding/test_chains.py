@@ -132,12 +132,16 @@ def test_equal_answers_count_for_each_other() -> None:
 def test_a_start_is_worth_what_going_on_from_it_has_earned() -> None:
     learner = learned(40)
     expected: FloatArray = np.array([0.6, 0.7])
-    before = learner.prospects(expected, PRICES)
-    assert (before >= 0.0).all()
-    assert before[0] > before[1]  # what is dearer and better gains less by going on
+    assert learner.prospects(expected, PRICES).tolist() == [0.0, 0.0]  # nothing is known of going on
     for _ in range(80):
+        learner.learn_gain(expected, PRICES, 0, 0.2)
+        learner.learn_gain(expected, PRICES, 1, 0.0)
+    gained, nothing = learner.prospects(expected, PRICES)
+    assert 0.1 < gained < 0.21
+    assert nothing < 0.02
+    for _ in range(200):
         learner.learn_gain(expected, PRICES, 0, -0.2)
-    assert learner.prospects(expected, PRICES)[0] < 0.3 * before[0]
+    assert learner.prospects(expected, PRICES)[0] == 0.0
 
 
 def test_the_guard_gives_chains_up_that_lose_and_lets_them_come_back() -> None:

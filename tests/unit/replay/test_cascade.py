@@ -16,7 +16,7 @@ from banditd.core.errors import InvalidInputError
 from banditd.deciding.chains import guard
 from banditd.replay import ReplayOptions, make_plan, report_table, run
 from banditd.replay.cascade import ChainDecider
-from banditd.replay.chain_references import Told, chain_references, oracle_cascade, ranked
+from banditd.replay.chain_references import FullInformation, chain_references, oracle_cascade, ranked
 from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import InProcessDecider
@@ -151,7 +151,7 @@ def test_the_best_stop_rule_is_found_where_signals_tell_everything() -> None:
     n = 400
     right = rng.random((n, 2)) < (0.6, 0.9)
     signals = np.where(right, 50.0, 1.0)[:, :, None]
-    told = Told(
+    full = FullInformation(
         x=np.c_[np.ones(n), rng.normal(size=n)],
         score=right.astype(float),
         signals=ranked(signals),
@@ -159,12 +159,14 @@ def test_the_best_stop_rule_is_found_where_signals_tell_everything() -> None:
         call=np.array([0.01, 0.3]),
         ask=np.zeros((n, 2)),
     )
-    found = chain_references(told, 2)
+    found = chain_references(full, 2)
     best = right[:, 0] - 0.01 + ~right[:, 0] * (right[:, 1] - 0.3)
     assert found["stop"] == pytest.approx(best.mean(), abs=0.02)
     assert found["oracle"] == pytest.approx(best.mean())
-    assert chain_references(told, 3)["stop"] == found["stop"]  # there is no third arm
-    few = Told(x=told.x[:3], score=told.score[:3], signals=signals[:3], same=None, call=told.call, ask=told.ask[:3])
+    assert chain_references(full, 3)["stop"] == found["stop"]  # there is no third arm
+    few = FullInformation(
+        x=full.x[:3], score=full.score[:3], signals=signals[:3], same=None, call=full.call, ask=full.ask[:3]
+    )
     assert chain_references(few, 2)["stop"] is None
 
 

@@ -34,14 +34,14 @@ class Hand:
     """A query and its answers so far, the first first.
 
     x : float64 (d,), of the query. expected : float64 (K,), of every arm on the query before any answer was seen.
-    deviation : of ``expected``. answers : one at least. asked : arms whose costly signals have been asked for.
+    deviation : of ``expected``. answers : one at least. inspected : arms whose costly signals are known.
     """
 
     x: FloatArray
     expected: FloatArray
     deviation: FloatArray
     answers: tuple[Answer, ...]
-    asked: frozenset[int] = frozenset()
+    inspected: frozenset[int] = frozenset()
 
     def with_answer(self, answer: Answer) -> Hand:
         return replace(self, answers=(*self.answers, answer))
@@ -49,7 +49,7 @@ class Hand:
     def with_signals(self, arm: int, signals: FloatArray) -> Hand:
         """The costly signals of an arm's answer have come, too."""
         answers = tuple(replace(one, signals=signals) if one.arm == arm else one for one in self.answers)
-        return replace(self, answers=answers, asked=self.asked | {arm})
+        return replace(self, answers=answers, inspected=self.inspected | {arm})
 
     @property
     def arms(self) -> tuple[int, ...]:

@@ -34,8 +34,8 @@ SCALE: Final = 0.3  # of the posterior's deviations that actions are drawn with
 KEEP_FLOOR: Final = 0.03  # least probability of keeping,
 CALL_FLOOR: Final = 0.01  # and of all that goes on together
 LEAST_CHANCE: Final = 0.1  # that weights are limited by: a few rewards must not outweigh all others
-TOLD: Final = 0.1  # standard deviation of what costly signals tell of an answer beside the others
-SPREAD: Final = 0.09  # of what going on is worth, given what signals tell, where a start's value is guessed from
+ASK_SPREAD: Final = 0.1  # standard deviation of what costly signals tell of an answer beside the others
+SPREAD: Final = 0.09  # of what going on is worth, given signals, in the feature that a start's gain is learned from
 GAIN_HALF_LIFE: Final = 1500.0  # rewards: what going on earns changes while keeping and calling are learned
 COMPANY: Final = 3  # columns: agrees with another answer, agrees with none, how much better the best other is
 SHARED: Final = 0.6  # of the surprise that an answer was, how much is expected of every other arm's, too
@@ -116,11 +116,15 @@ class ChainLearner:
         self._ranks.observe(answer.arm, answer.signals)
 
     def prospects(self, expected: FloatArray, prices: Prices) -> FloatArray:
-        """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0."""
+        """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0.
+
+        Less what is not known of it: a start that is worth less than it seems costs every query, one that is worth
+        more only waits.
+        """
         posterior = self._gain.snapshot().posterior
         guessed = np.array([self._guessed_gain(expected, prices, arm) for arm in range(expected.size)])
-        mean, _ = posterior.predict(_gain_features(guessed))
-        return np.maximum(guessed + 2.0 * (np.diagonal(mean) - MIDDLE), 0.0)
+        mean, deviation = posterior.predict(_gain_features(guessed))
+        return np.maximum(2.0 * (np.diagonal(mean) - np.diagonal(deviation) - MIDDLE), 0.0)
 
     def move(self, hand: Hand, prices: Prices, *, may_call: bool) -> Move:
         """Keep, call or ask: probabilities of all that can be done with a hand."""
@@ -131,16 +135,16 @@ class ChainLearner:
         call_x, offsets = self._call_features(hand, quality, best), {}
         if may_call:
             calls = [("call", arm) for arm in range(len(self._names)) if arm not in hand.arms]
-            asks = [("ask", arm) for arm in hand.arms if arm not in hand.asked and prices.signals[arm] >= 0.0]
+            asks = [("ask", arm) for arm in hand.arms if arm not in hand.inspected and prices.signals[arm] >= 0.0]
             moments = self._call.snapshot().posterior.predict(call_x)
             surprise = SHARED * (quality[best] - float(hand.expected[best]))
             for kind, arm in calls + asks:
                 if kind == "call":
                     offset = min(float(hand.expected[arm]) + surprise, 1.0) - float(prices.call[arm])
                     place, known = arm, float(hand.deviation[arm])
-                else:  # after the calls: what is told matters where keeping and going on are close
+                else:  # after the calls: what signals tell matters where keeping and going on are close
                     ahead = max(mean[1 : 1 + len(calls)], default=-1.0) - quality[best]
-                    offset = quality[best] - float(prices.signals[arm]) + TOLD * option(ahead / TOLD)
+                    offset = quality[best] - float(prices.signals[arm]) + ASK_SPREAD * option(ahead / ASK_SPREAD)
                     place, known = arm + len(self._names), 0.0
                 offsets[kind, arm] = offset
                 actions.append((kind, arm))
@@ -187,8 +191,8 @@ class ChainLearner:
         """What going on after a first answer has earned beyond keeping it; 0 where it was kept."""
         guessed = self._guessed_gain(expected, prices, arm)
         [x] = _gain_features(np.array([guessed]))
-        surplus = min(max(MIDDLE + 0.5 * (gain - guessed), 0.0), 1.0)
-        self._gain.fold(arm=self._names[arm], epoch=self._gain.epoch, x=x, weight=1.0, reward=surplus)
+        reward = min(max(MIDDLE + 0.5 * gain, 0.0), 1.0)
+        self._gain.fold(arm=self._names[arm], epoch=self._gain.epoch, x=x, weight=1.0, reward=reward)
         _tune(self._gain)
 
     # ------------------------------------------------------------ inside
@@ -234,7 +238,10 @@ class ChainLearner:
         return x
 
     def _guessed_gain(self, expected: FloatArray, prices: Prices, arm: int) -> float:
-        """What the right to call the best other arm would be worth, if signals told so much of every answer."""
+        """What the right to call the best other arm would be worth, if signals told so much of every answer.
+
+        A feature of the query that the gain of a start is learned from.
+        """
         others = expected - prices.call
         others[arm] = -np.inf
         return SPREAD * option(float(others.max() - expected[arm]) / SPREAD)
