@@ -86,7 +86,7 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
 
-bench-evidence: $(RUN_OK) ## do the statistics of judges hold what they say (ARGS="--runs 200", "--json")
+bench-evidence: $(RUN_OK) ## do the statistics of judges and releases hold what they say (ARGS="--runs 200", "--json")
 	$(BIN)/python -m bench.evidence $(ARGS)
 
 bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
