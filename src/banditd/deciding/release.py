@@ -1,7 +1,7 @@
 """Decisions of a policy while a candidate is released: both decide, and one vector is drawn from and logged.
 
 ``decide`` is asked twice, for the incumbent and for the candidate; ``rollout.mixed`` makes one vector of the two.
-What off-policy estimates read beside it (means, deviations, penalties) is the incumbent's on both sides, since it must
+What off-policy estimates read beside it (means, deviations, penalties) is the incumbent's on both sides: it must
 not depend on the side. Pure.
 """
 

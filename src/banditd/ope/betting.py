@@ -1,6 +1,6 @@
-"""Whether the candidate of a release is worse than the incumbent by more than is tolerated, looked at all the time. Pure.
+"""Whether the candidate of a release is worse than the incumbent by more than is tolerated, at every look. Pure.
 
-Values in [0, 1] of units of traffic on both sides come one by one, and wait. Where there are enough of both (one of the
+Values in [0, 1] of units on both sides come one by one, and wait. Where there are enough of both (one of the
 rarer side, some of the other), their means X (candidate) and Y (incumbent) are compared, and
 
     D = X - Y + delta
@@ -31,7 +31,7 @@ TYPICAL_COMPARISONS: Final = 1000.0
 """At which the interval is narrowest for what it promises."""
 LEAST_VARIANCE: Final = 0.01  # of a difference, before there are any
 MOST_COMPARED: Final = 16  # of one side at once: more would hardly make its mean surer
-SURE_TO_WAIT: Final = (
+TAKEN: Final = 0.75  # of the more frequent side, for one of the other: the rarer side hardly waits
     0.75  # of the more frequent side's units for one of the other, so that the rarer side never waits
 )
 WAITING: Final = 4  # comparisons' worth of units that wait, ...
@@ -63,7 +63,7 @@ def compared(share: float) -> tuple[int, int]:
 
 
 def _taken(odds: float) -> int:
-    return max(1, min(MOST_COMPARED, int(SURE_TO_WAIT * odds)))
+    return max(1, min(MOST_COMPARED, int(TAKEN * odds)))
 
 
 @dataclass(slots=True)
