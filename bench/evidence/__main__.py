@@ -92,9 +92,7 @@ def release_bounds(released: list[Alarms]) -> list[Bound]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables. 1 where a bound is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence", description=__doc__)
-    parser.add_argument(
-        "--runs", type=int, default=1000, help="of each case; intervals get twice as many (1000)"
-    )
+    parser.add_argument("--runs", type=int, default=1000, help="of each case; intervals get twice as many (1000)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     if options.runs < 1:
@@ -156,9 +154,7 @@ def _print_releases(released: list[Alarms], windowed: list[WindowAlarms]) -> Non
     for one in released:
         median = "" if one.median_units is None else f"{one.median_units:,}"
         print(f"| {one.case} | {one.alarms:.3f} | {median} |")
-    print(
-        "\nThe 15-minute rule: false alarms in 30 days with an equal candidate, by what is taken for noise\n"
-    )
+    print("\nThe 15-minute rule: false alarms in 30 days with an equal candidate, by what is taken for noise\n")
     print("| rated answers | in a window | deviation | 95 % | 95 % at its own count |\n|---|---|---|---|---|")
     for case in windowed:
         print(

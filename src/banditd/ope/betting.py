@@ -32,8 +32,6 @@ TYPICAL_COMPARISONS: Final = 1000.0
 LEAST_VARIANCE: Final = 0.01  # of a difference, before there are any
 MOST_COMPARED: Final = 16  # of one side at once: more would hardly make its mean surer
 TAKEN: Final = 0.75  # of the more frequent side, for one of the other: the rarer side hardly waits
-    0.75  # of the more frequent side's units for one of the other, so that the rarer side never waits
-)
 WAITING: Final = 4  # comparisons' worth of units that wait, ...
 LEAST_WAITING: Final = 16  # ... or so many units; older ones are dropped
 
