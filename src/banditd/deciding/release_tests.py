@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from banditd.core.release import GUARDRAIL_ALPHA, REPORTED, SPLIT_ALPHA, ReleaseTerms, UnitOutcome
+from banditd.core.release import (
+    GUARDRAIL_ALPHA,
+    REPORTED,
+    SPLIT_ALPHA,
+    Guardrail,
+    Metric,
+    ReleaseTerms,
+    UnitOutcome,
+)
 from banditd.ope.betting import DropTest
 from banditd.ope.split import SplitTest
 
@@ -47,7 +55,7 @@ class ReleaseTests:
     @classmethod
     def of(cls, terms: ReleaseTerms) -> ReleaseTests:
         """Nothing is known yet."""
-        names = [one.name for one in (*terms.metrics, *terms.guardrails)]
+        names = [one.name for one in _measures(terms)]
         kinds = [one.name for one in terms.metrics] + ([REPORTED] if terms.guardrails else [])
         return cls({name: DropTest() for name in names}, {name: SplitTest() for name in kinds})
 
@@ -59,7 +67,7 @@ class ReleaseTests:
         split.add(candidate=outcome.candidate, share=outcome.share)
         if not outcome.differ or not 0.0 < outcome.share < 1.0:
             return
-        tolerated = {one.name: one.worse_by for one in (*terms.metrics, *terms.guardrails)}
+        tolerated = {one.name: one.worse_by for one in _measures(terms)}
         part = max(self.differs if self.differs is not None else 1.0, LEAST_DIFFERENCE)
         for name, value in outcome.values.items():
             if name in self.tests and name in tolerated:
@@ -124,6 +132,10 @@ class ReleaseTests:
             kept["differs"],
             dict(kept["counted_before"]),
         )
+
+
+def _measures(terms: ReleaseTerms) -> list[Metric | Guardrail]:
+    return [*terms.metrics, *terms.guardrails]
 
 
 def needed(terms: ReleaseTerms, name: str) -> float:

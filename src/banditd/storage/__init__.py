@@ -23,6 +23,7 @@ from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
+from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
@@ -54,6 +55,7 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    releases: SqlReleaseStore
 
 
 @asynccontextmanager
@@ -94,4 +96,5 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            releases=SqlReleaseStore(database),
         )

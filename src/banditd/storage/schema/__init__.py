@@ -62,6 +62,7 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.releases import policy_promotion, policy_release, release_event, release_unit
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -110,7 +111,11 @@ __all__ = [
     "lease",
     "metadata",
     "policy",
+    "policy_promotion",
+    "policy_release",
     "policy_switch",
+    "release_event",
+    "release_unit",
     "reward_event",
     "rollup",
     "row_count",
