@@ -13,11 +13,13 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
+from banditd.daemon.candidates import make_candidates
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
+from banditd.daemon.releasing import Releasing, make_releasing
 from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
@@ -25,6 +27,7 @@ from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.services.arms import ArmService
+from banditd.services.books import PolicyBooks
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
@@ -40,6 +43,7 @@ from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.keeping import PromiseService
 from banditd.services.promising.reports import PromiseReports
+from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
 from banditd.services.reports.health import HealthService
@@ -65,6 +69,7 @@ class Daemon:
     storage: Storage
     runtimes: Mapping[str, PolicyRuntime]
     promises: PromiseService
+    releases: ReleaseKeeping
 
 
 @asynccontextmanager
@@ -83,7 +88,10 @@ async def open_services(
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
-        services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, promising, metrics)
+        candidates = make_candidates(settings, bench)
+        releasing = make_releasing(bench, learner, candidates, metrics)
+        books = _books(bench, budgets, promising, releasing)
+        services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
@@ -96,6 +104,8 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         await promising.keeping.start()
         stack.push_async_callback(promising.keeping.stop)
+        await releasing.keeping.start()
+        stack.push_async_callback(releasing.keeping.stop)
         stack.push_async_callback(budget_upkeep.run)
         stack.push_async_callback(jobs.close)
         offered = _offered(services, bench, tracing)
@@ -114,7 +124,7 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, judges=judges),
+            services=replace(offered, gateway=gateway, judges=judges, releases=releasing.service),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -122,6 +132,7 @@ async def open_services(
             storage=bench.storage,
             runtimes=bench.runtimes,
             promises=promising.keeping,
+            releases=releasing.keeping,
         )
 
 
@@ -195,22 +206,21 @@ def _make_services(
     settings: Settings,
     bench: Workbench,
     learner: Learner,
-    budgets: Mapping[str, BudgetBook],
+    books: Mapping[str, PolicyBooks],
     promising: Promising,
     metrics: Metrics,
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    breakers = {
-        name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
-    }
+    breakers = {name: book.guard.breakers for name, book in books.items()}
+    budgets = {name: book.budget for name, book in books.items()}
     reports = make_reports(bench.storage, runtimes, promising.reports, clock)
     return _Made(
         breakers=breakers,
         promises=promising.reports,
         routing=RoutingService(
             runtimes=runtimes,
-            decider=_make_decider(settings, bench, budgets, promising, breakers, metrics),
+            decider=_make_decider(settings, bench, books, metrics),
             budgets=budgets,
             encoder=encoder,
             decisions=decisions,
@@ -249,19 +259,27 @@ def _make_services(
     )
 
 
+def _books(
+    bench: Workbench, budgets: Mapping[str, BudgetBook], promising: Promising, releasing: Releasing
+) -> dict[str, PolicyBooks]:
+    found = {}
+    for name, runtime in bench.runtimes.items():
+        breakers = Breakers(errors=runtime.config.breaker_errors, open_s=runtime.config.breaker_s)
+        found[name] = PolicyBooks(
+            guard=SoftExclusions(breakers, TrafficCaps()),
+            budget=budgets[name],
+            promise=promising.books[name],
+            release=releasing.books[name],
+        )
+    return found
+
+
 def _make_decider(
-    settings: Settings,
-    bench: Workbench,
-    budgets: Mapping[str, BudgetBook],
-    promising: Promising,
-    breakers: Mapping[str, Breakers],
-    metrics: Metrics,
+    settings: Settings, bench: Workbench, books: Mapping[str, PolicyBooks], metrics: Metrics
 ) -> TurnDecider:
     return TurnDecider(
         runtimes=bench.runtimes,
-        guards={name: SoftExclusions(breakers[name], TrafficCaps()) for name in bench.runtimes},
-        budgets=budgets,
-        promises=promising.books,
+        books=books,
         clock=bench.clock,
         rng=np.random.default_rng(),
         metrics=metrics,

@@ -7,6 +7,7 @@ comparison is no comparison); nothing but ``promoted`` leaves a trace in the pol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError
 from banditd.core.release import OPEN, Phase, ReleaseTerms, UnitOutcome
-from banditd.deciding.release_tests import Alarm, ReleaseTests
+from banditd.deciding.release_tests import Alarm, ReleaseTests, needed
 
 ENDED_BY: Final[dict[str, Phase]] = {"worse": "rolled_back", "guardrail": "rolled_back", "split": "error"}
 
@@ -49,6 +50,12 @@ class Release:
     def share(self) -> float:
         """Of the traffic that is the candidate's, in [0, 1]."""
         return self.terms.steps[self.step] if self.open else float(self.phase == "promoted")
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """Against the candidate, by measure, in parts of what ends the release."""
+        tests = self.tests.tests.items()
+        return {name: math.exp(min(test.log_evidence - needed(self.terms, name), 0.0)) for name, test in tests}
 
     @property
     def last_step(self) -> bool:

@@ -20,6 +20,7 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
+from banditd.services.releasing.offered import Releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,3 +330,4 @@ class Services:
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None
     judges: Judges | None = None
+    releases: Releases | None = None

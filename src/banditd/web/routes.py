@@ -34,6 +34,7 @@ from banditd.web.problems import (
     TOO_LARGE,
     UNAVAILABLE,
 )
+from banditd.web.release_routes import RELEASE_ROUTES
 from banditd.web.schemas import arms as arm_schemas
 from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import dashboard as dashboard_schemas
@@ -308,7 +309,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path_parameters=_POLICY, parameters=report_schemas.SnapshotParameters,
         answers={200: report_schemas.SnapshotsAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    *JUDGING_ROUTES,
+    *JUDGING_ROUTES, *RELEASE_ROUTES,
     _look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,
