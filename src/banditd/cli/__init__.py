@@ -15,6 +15,7 @@ from banditd import __version__
 from banditd.cli.apply import apply
 from banditd.cli.archive import backup, copy_database, restore
 from banditd.cli.arms import arms
+from banditd.cli.candidates import candidate
 from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
 from banditd.cli.correct_budget import correct_budget
@@ -50,8 +51,8 @@ def commands() -> None:
 
 for command in (
     init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
-    fit_prior, encoder, rebuild, apply, correct_budget, backup, restore, copy_database, export, import_scores, keys,
-    mcp, completion,
+    fit_prior, encoder, rebuild, apply, candidate, correct_budget, backup, restore, copy_database, export,
+    import_scores, keys, mcp, completion,
 ):  # fmt: skip
     commands.add_command(command)
 

@@ -124,7 +124,9 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, judges=judges, releases=releasing.service),
+            services=replace(
+                offered, gateway=gateway, judges=judges, candidates=candidates, releases=releasing.service
+            ),
             metrics=metrics,
             learner=learner,
             jobs=jobs,

@@ -136,7 +136,7 @@ class TurnDecider:
         now_us = self._clock.now_us()
         runtimes = {prepared[i].runtime.name: prepared[i].runtime for i in rest}
         # A cap, or a breaker that probes: each decision of the policy may take an arm from the next.
-        counting = {name for name, runtime in runtimes.items() if self._books[name].guard.counts(runtime.view, now_us)}
+        counting = {name for name, one in runtimes.items() if self._books[name].guard.counts(one.view, now_us)}
 
         def touches(i: int) -> Sequence[Hashable]:
             policy = prepared[i].runtime.name
@@ -248,7 +248,7 @@ class TurnDecider:
     ) -> Columns:
         """What the budgets hold of each decision, and log beside it."""
         view = situation.view
-        book = self._books[cases[0].budget.query.policy]
+        book = self._books[cases[0].query.policy].budget
         if not book.rules:
             return _NO_BUDGETS
         charges, mixture, unaffordable_usd = [], [], []
@@ -265,7 +265,7 @@ class TurnDecider:
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
     ) -> Columns:
         """What each decision logs of its promise, which notes it."""
-        book = self._books[cases[0].promise.query.policy]
+        book = self._books[cases[0].query.policy].promise
         if book.idle:
             return _NO_PROMISE
         for row in compress(range(len(cases)), durable):

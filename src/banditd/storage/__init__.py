@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
+from banditd.storage.candidates import SqlCandidateStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
@@ -55,6 +56,7 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    candidates: SqlCandidateStore
     releases: SqlReleaseStore
 
 
@@ -96,5 +98,6 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            candidates=SqlCandidateStore(database),
             releases=SqlReleaseStore(database),
         )

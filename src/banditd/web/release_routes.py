@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from banditd.services.releasing.offered import Verb
 from banditd.web.api import Route
 from banditd.web.handlers import releases
 from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
@@ -25,7 +26,7 @@ _SAID: Final = {
 }
 
 
-def _verb(name: releases.Verb) -> Route:
+def _verb(name: Verb) -> Route:
     model = schemas.ReleasePromotion if name == "promote" else schemas.ReleaseVerb
     return Route(
         method="POST", path=f"/v1/releases/{{id}}/{name}", handler=releases.verb(name), operation=f"{name}Release",

@@ -47,7 +47,7 @@ class ReleaseBook:
         return self.release is None or switches.rollout < 1.0 or switches.mode != "route"
 
     def adopt(self, release: Release | None) -> bool:
-        """Follow a release. Whether its candidate is a new one, whose snapshot comes with the next that is published."""
+        """Follow a release. Whether it is a new one, whose candidate has a snapshot with the next publication."""
         before, self.release = self.release, release
         if release is None:
             self._runtime.rebind = None

@@ -11,10 +11,11 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
 from banditd.core.errors import BanditdError
-from banditd.deciding.release_course import Author, Release, finished, looked_at
+from banditd.deciding.release_course import Author, Release, Step, finished, looked_at
 from banditd.obs.releases import ReleaseMetrics
 from banditd.ports import Clock
 from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore
@@ -150,13 +151,17 @@ class ReleaseKeeping:
         now_us = self._clock.now_us()
         if book.problem is not None:
             by = Author(now_us, reason=f"the candidate cannot be applied any more: {book.problem}")
-            await self._store.change(release.release_id, lambda one: finished(one, "error", by) if one.open else (one, []))
+            await self._store.change(release.release_id, partial(_stopped, by=by))
             return True
         look = await self._store.look(release)
         if not look.outcomes and not _moved(release, look) and not looked_at(release, now_us)[1]:
             return False
         await self._store.count(release.release_id, look, holder=self._holder, at_us=now_us)
         return True
+
+
+def _stopped(release: Release, by: Author) -> Step:
+    return finished(release, "error", by) if release.open else (release, [])
 
 
 def _moved(release: Release, look: ReleaseLook) -> bool:

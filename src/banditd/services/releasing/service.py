@@ -65,7 +65,9 @@ class ReleaseService:
         _check(runtime, found, terms)
         applied = self._candidates.applied(found)
         if not applied.difference:
-            raise _refused(f"candidate {candidate} differs in nothing from policy {policy} as it stands", "/candidate")
+            raise _refused(
+                f"candidate {candidate} differs in nothing from policy {policy} as it stands", "/candidate"
+            )
         now_us = self._clock.now_us()
         release = Release(
             release_id=new_id(now_us), policy=policy, candidate=found, terms=terms, tests=ReleaseTests.of(terms),
@@ -160,5 +162,3 @@ def _why_not(name: str) -> str:
 
 def _refused(message: str, field: str) -> InvalidInputError:
     return InvalidInputError(message, code="RELEASE_IMPOSSIBLE", field=field)
-
-

@@ -8,11 +8,10 @@ from typing import Any
 from banditd.core.release import REPORTED, Guardrail, Metric
 from banditd.deciding.release_course import Release, ReleaseEvent
 from banditd.deciding.release_tests import needed
-from banditd.services.reports.rows import iso_time
 
 
 def shown(release: Release) -> dict[str, Any]:
-    """A release as the API shows it."""
+    """A release as the API shows it, but for times."""
     terms = release.terms
     return {
         "release_id": release.release_id,
@@ -40,17 +39,17 @@ def shown(release: Release) -> dict[str, Any]:
         ],
         "reason": release.reason,
         "key_name": release.key_name,
-        "created_at": iso_time(release.created_at_us),
-        "step_at": iso_time(release.step_at_us),
-        "ended_at": None if release.ended_at_us is None else iso_time(release.ended_at_us),
+        "created_at_us": release.created_at_us,
+        "step_at_us": release.step_at_us,
+        "ended_at_us": release.ended_at_us,
     }
 
 
 def shown_event(event: ReleaseEvent) -> dict[str, Any]:
-    """A line of a release's history as the API shows it."""
+    """A line of a release's history as the API shows it, but for times."""
     return {
         "event": event.event,
-        "at": iso_time(event.at_us),
+        "at_us": event.at_us,
         "step": event.step + 1,
         "share": event.share,
         "reason": event.reason,
@@ -82,14 +81,11 @@ def words(release: Release) -> str:
         ended = {"aborted": "was aborted", "rolled_back": "was taken back", "error": "was stopped"}[release.phase]
         return f"The release of {name} {ended}{f': {release.reason}' if release.reason else ''}."
     paused = " It is paused: no step is taken until it is resumed." if release.phase == "paused" else ""
-    said = [f"{name} decides {_percent(release.share)} of the traffic (step {release.step + 1} of {_steps(release)})."]
+    step = f"step {release.step + 1} of {len(release.terms.steps)}"
+    said = [f"{name} decides {_percent(release.share)} of the traffic ({step})."]
     said += [_metric_words(release, one) for one in release.terms.metrics]
     said += [one for guardrail in release.terms.guardrails if (one := _guardrail_words(release, guardrail))]
     return " ".join(said) + paused + " " + _next_words(release)
-
-
-def _steps(release: Release) -> int:
-    return len(release.terms.steps)
 
 
 def _percent(share: float) -> str:
@@ -107,8 +103,8 @@ def _metric_words(release: Release, metric: Metric) -> str:
     evidence = math.exp(min(test.log_evidence, 700.0))
     wanted = math.exp(needed(release.terms, metric.name))
     return (
-        f"Where the two differ, its {metric.name} lies between {low:+.3f} and {high:+.3f} of the incumbent's; evidence "
-        f"that it is worse than tolerated: {evidence:,.2g} of {wanted:,.0f} ({rated}{where})."
+        f"Where the two differ, its {metric.name} lies between {low:+.3f} and {high:+.3f} of the incumbent's; "
+        f"evidence that it is worse than tolerated: {evidence:,.2g} of {wanted:,.0f} ({rated}{where})."
     )
 
 
@@ -123,7 +119,9 @@ def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
 
 def _next_words(release: Release) -> str:
     terms = release.terms
-    after = "it becomes the incumbent" if release.last_step else f"{_percent(terms.steps[release.step + 1])} come next"
+    after = "it becomes the incumbent"
+    if not release.last_step:
+        after = f"{_percent(terms.steps[release.step + 1])} come next"
     missing, suspected = release.tests.missing(terms, release.step), release.tests.suspected(terms)
     if missing:
         wants = ", ".join(f"{number:,} more rated units ({name})" for name, number in missing.items())

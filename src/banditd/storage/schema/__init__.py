@@ -18,6 +18,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
+from banditd.storage.schema.candidates import candidate
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
@@ -94,6 +95,7 @@ __all__ = [
     "budget_account",
     "budget_correction",
     "budget_state",
+    "candidate",
     "cluster_name",
     "cluster_stat",
     "context_value",

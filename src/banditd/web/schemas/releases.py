@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -54,25 +55,28 @@ class ReleaseRequest(RequestModel):
 
     policy: Name = "default"
     candidate: Name
-    steps: Annotated[list[UnitInterval], Field(min_length=1, max_length=20)] = list(STEPS)
+    steps: Annotated[list[UnitInterval], Field(min_length=1, max_length=20)] = Field(
+        default_factory=lambda: list(STEPS)
+    )
     """Shares of the traffic that the candidate decides, growing, the last one 1."""
     least_units: Annotated[list[Annotated[int, Field(ge=0, le=10_000_000)]], Field(min_length=1, max_length=20)] = (
-        list(LEAST_UNITS)
+        Field(default_factory=lambda: list(LEAST_UNITS))
     )
     """Rated units of the candidate that each step takes at least; the last number stands for the rest."""
     unit: Literal["session", "key"] = "session"
     """What stays on a side: a session, else (``key``) an API key, else a decision."""
-    metrics: Annotated[list[ReleaseMetric], Field(min_length=1, max_length=8)] = [ReleaseMetric()]
-    guardrails: Annotated[list[ReleaseGuardrail], Field(max_length=4)] = [
-        ReleaseGuardrail(measure="error"),
-        ReleaseGuardrail(measure="refusal"),
-    ]
+    metrics: Annotated[list[ReleaseMetric], Field(min_length=1, max_length=8)] = Field(
+        default_factory=lambda: [ReleaseMetric()]
+    )
+    guardrails: Annotated[list[ReleaseGuardrail], Field(max_length=4)] = Field(
+        default_factory=lambda: [ReleaseGuardrail(measure="error"), ReleaseGuardrail(measure="refusal")]
+    )
     promote: Literal["manual", "auto"] = "manual"
     """Whether a step that is over is proposed, or the next one taken."""
 
     @model_validator(mode="after")
     def _growing(self) -> Self:
-        if self.steps[0] <= 0.0 or self.steps[-1] != 1.0 or any(a >= b for a, b in zip(self.steps, self.steps[1:])):
+        if self.steps[0] <= 0.0 or self.steps[-1] != 1.0 or any(a >= b for a, b in pairwise(self.steps)):
             raise ValueError("steps are shares above 0 that grow, and the last one is 1")
         for names in ([one.metric for one in self.metrics], [one.measure for one in self.guardrails]):
             if len(set(names)) < len(names):
