@@ -66,6 +66,10 @@ class ReleaseKeeping:
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    def open(self, policy: str) -> Release | None:
+        """The release that this replica follows; None for none."""
+        return self._books[policy].release
+
     async def start(self) -> None:
         """Adopt what is stored, and begin."""
         await self.refresh()
