@@ -92,21 +92,27 @@ def mixed(own: FloatArray, other: FloatArray, share: float, uniform: float, *, o
     """
     p = share * own + (1.0 - share) * other
     alike = np.minimum(own, other)
-    # The place of the number among what both have, or in what this side has beyond that.
-    agreed = float(alike.sum())
-    mine = own if on_own else other
-    at = uniform * float(mine.sum())
-    differ = bool(at >= agreed)
-    drawn_from = mine - alike if differ else alike
-    place = at - agreed if differ else at
-    if not drawn_from.any():  # by rounding alone
-        drawn_from, differ, place = mine, False, at
-    total = float(drawn_from.sum())
-    index = int(draw(drawn_from[None, :], np.array([min(max(place / total, 0.0), math.nextafter(1.0, 0.0))]))[0])
-    within = place - float(drawn_from[:index].sum())
+    # By its own side, what a number gives is as it would be without the other; where in the arm's stretch it lies
+    # says whether the other side has it too.
+    total = float(own.sum())
+    index = int(draw(own[None, :], np.array([uniform]))[0])
+    within = max(uniform * total - float(own[:index].sum()), 0.0)
+    beyond = within - float(alike[index])
+    differ = beyond >= 0.0
+    if on_own:
+        return Mixed(p, _uniform_at(p, index, within - (1.0 - share) * max(beyond, 0.0)), differ)
     if differ:
-        within = float(alike[index]) + (share if on_own else 1.0 - share) * within
+        rest = other - alike
+        place = float((own - alike)[:index].sum()) + beyond
+        index = _place_in(rest, place) if rest.any() else int(other.argmax())
+        within = float(alike[index]) + (1.0 - share) * (place - float(rest[:index].sum()))
     return Mixed(p, _uniform_at(p, index, within), differ)
+
+
+def _place_in(vector: FloatArray, place: float) -> int:
+    """The arm at ``place`` of the vector's CDF, which sums to what it sums to; never one of probability 0."""
+    uniform = min(max(place / float(vector.sum()), 0.0), math.nextafter(1.0, 0.0))
+    return int(draw(vector[None, :], np.array([uniform]))[0])
 
 
 def _uniform_at(p: FloatArray, index: int, within: float) -> float:

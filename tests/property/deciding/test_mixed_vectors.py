@@ -10,11 +10,11 @@ from banditd.bandit.policies.exploration import draw
 from banditd.deciding.rollout import common, mixed, place_of
 
 PARTS = st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).filter(lambda parts: sum(parts) > 1e-3)
-GRID = (np.arange(400) + 0.5) / 400
+GRID = (np.arange(100) + 0.5) / 100
 
 
 @given(first=PARTS, second=PARTS, share=st.floats(0.01, 1.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_each_side_draws_from_its_own_vector_and_both_agree_as_often_as_they_can(
     first: list[float], second: list[float], share: float
 ) -> None:

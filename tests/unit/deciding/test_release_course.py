@@ -30,10 +30,10 @@ def outcomes(n: int, worth: dict[bool, float], *, measure: str = REWARD, seed: i
         candidate = bool(rng.random() < 0.2)
         value = float(rng.random() < worth[candidate])
         named = {measure: value} if measure == REWARD else {"error": value}
+        plain = {"candidate": candidate, "differ": True, "values": named}
         yield UnitOutcome(
-            release_id="r", decision_id=str(i), measure=measure, unit=str(i), candidate=candidate, share=0.2,
-            **{"differ": True, "values": named, **more},
-        )  # fmt: skip
+            release_id="r", decision_id=str(i), measure=measure, unit=str(i), share=0.2, **(plain | more)
+        )
 
 
 def test_the_stakes_cannot_grow_in_the_mean_at_the_edge_of_what_is_tolerated() -> None:

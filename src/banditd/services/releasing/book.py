@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from banditd.bandit.same_sums import rebound
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
@@ -22,6 +21,7 @@ from banditd.deciding.release_course import Release
 from banditd.deciding.rollout import place_of
 from banditd.deciding.view import RouteView
 from banditd.services.candidates.applying import Applied, apply_candidate
+from banditd.services.candidates.rebinding import rebound
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)

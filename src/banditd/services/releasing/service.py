@@ -14,6 +14,7 @@ from banditd.deciding.release_course import Author, Release, aborted, paused, pr
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports import Clock
 from banditd.ports.releases import Change, ReleaseStore
+from banditd.services.candidates.rebinding import shares_posterior
 from banditd.services.candidates.service import CandidateService
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.releasing.offered import Verb
@@ -64,6 +65,12 @@ class ReleaseService:
         found = await self._candidates.load(policy, candidate)
         _check(runtime, found, terms)
         applied = self._candidates.applied(found)
+        if not shares_posterior(runtime.config.settings, applied.config.settings):
+            raise _refused(
+                f"kind {applied.config.settings.kind} with these options sees the arms by another model than kind "
+                f"{runtime.config.settings.kind} (options.model, or clusters alone): a release cannot carry that",
+                "/candidate",
+            )
         if not applied.difference:
             raise _refused(
                 f"candidate {candidate} differs in nothing from policy {policy} as it stands", "/candidate"
