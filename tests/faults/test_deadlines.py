@@ -90,6 +90,36 @@ async def test_a_network_without_way_out_refuses_everything_in_time(database: Da
     assert await database.write(add(1000)) == 1000
 
 
+async def test_nobody_waits_behind_reports_that_fell_silent(proxy: Proxy) -> None:
+    patient = Deadlines(transaction_s=20.0, lock_s=1.0, silence_s=0.5, report_s=3600.0)
+    begun, silent = threading.Barrier(3, timeout=20.0), threading.Event()
+
+    def report(connection: Connection) -> int:
+        begun.wait()
+        silent.wait(timeout=20.0)
+        return int(connection.execute(text("SELECT 1")).scalar_one())
+
+    async with Database(proxy.url, deadlines=patient) as opened:
+        reports = [asyncio.ensure_future(opened.read(report, report=True)) for _ in range(2)]
+        await asyncio.to_thread(begun.wait)
+        proxy.black_hole()  # nothing comes back to whoever is connected
+        silent.set()
+        assert await opened.read(lambda c: c.execute(text("SELECT 1")).scalar()) == 1
+        assert not any(one.done() for one in reports)
+        opened.hurry()  # and the end does not wait an hour for them either
+        ends = await asyncio.gather(*reports, return_exceptions=True)
+    assert {type(end) for end in ends} == {StorageUnavailableError}
+
+
+async def test_the_end_asks_a_database_that_was_away_once_more(database: Database, proxy: Proxy) -> None:
+    proxy.drop(refuse=True)
+    with pytest.raises(StorageUnavailableError):
+        await database.read(numbers)
+    proxy.heal()
+    database.hurry()
+    assert await database.write(add(3)) == 3
+
+
 async def test_closing_does_not_wait_for_a_silent_network(proxy: Proxy) -> None:
     async with Database(proxy.url, deadlines=QUICK) as opened:
         await opened.write(lambda c: c.execute(text("CREATE TABLE t (n INTEGER PRIMARY KEY)")) and None)

@@ -143,7 +143,7 @@ async def test_a_replica_whose_network_is_gone_answers_and_stops(
         assert told.value.status == 503
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait)  # whoever runs the tests stops what never ends
-        assert process.returncode in {0, 1}
+        assert process.returncode == 0  # all that was acknowledged is in the database
 
 
 async def test_no_answer_is_false_when_commits_are_cut(start: Start, client_of: Any, postgres_url: str) -> None:

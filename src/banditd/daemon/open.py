@@ -104,9 +104,8 @@ async def open_services(
         stack.push_async_callback(learner.stop)
         await promising.keeping.start()
         stack.push_async_callback(promising.keeping.stop)
-        await releasing.keeping.start()
-        stack.push_async_callback(releasing.keeping.stop)
-        stack.push_async_callback(budget_upkeep.run)
+        await stack.enter_async_context(releasing.running())
+        stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
         offered = _offered(services, bench, tracing)
         gateway = await stack.enter_async_context(

@@ -14,7 +14,7 @@ class DatabaseSettings(Section):
         SecretStr("sqlite:///var/banditd.db"),
         description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
     )
-    readers: int = Field(2, ge=1, le=32, description="threads for reading")
+    readers: int = Field(2, ge=1, le=32, description="threads for reading, and as many for reports")
     transaction_s: float = Field(
         10.0, ge=1, le=600, description="longest wait for one transaction, and in the queue before it; then 503"
     )

@@ -1,4 +1,4 @@
-"""The database: one writer thread with group commit, a few reader threads, one engine.
+"""The database: one writer thread with group commit, a few reader threads, as many for reports, one engine.
 
 Every write that waits when the writer becomes free shares the next transaction. A loop that has more requests at
 hand gathers their writes (at most GATHER_S) before it wakes the writer: a writer that woke for each would fight the
@@ -34,6 +34,7 @@ R = TypeVar("R")
 GROUP_LIMIT: Final = 256
 GATHER_S: Final = 0.003  # a busy loop gathers writes for no longer than this
 QUEUE_LIMIT: Final = 20_000
+ENDING_S: Final = 4.0  # longest work on a connection when the process ends; a frozen replica's lock ends sooner
 
 Handler = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Does several like writes at once and answers each, in order. An answer that is a BanditdError refuses
@@ -61,7 +62,8 @@ class Database:
     ----------
     url : as in the configuration; see ``dialect.normalise_url``.
     deadlines : how long to wait for locks, connections and answers.
-    readers : threads (and connections) for reads.
+    readers : threads (and connections) for reads, and as many for reports: those may take a minute, and who learns or
+    answers must not wait behind them.
     """
 
     def __init__(self, url: str, *, deadlines: Deadlines | None = None, readers: int = 2) -> None:
@@ -71,7 +73,7 @@ class Database:
         self._file = dialect.file_identity(self.url)
         self.engine = dialect.make_engine(
             self.url,
-            pool_size=readers + 2,
+            pool_size=2 * readers + 2,
             busy_timeout_s=self.deadlines.lock_s,
             deadlines=self.deadlines,
             watch=self._watch,
@@ -84,6 +86,7 @@ class Database:
         self._waiting = 0  # writes without an answer
         self._checkpoints = Checkpointer(self.engine, self.log_bytes)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="banditd-read")
+        self._reporters = ThreadPoolExecutor(readers, thread_name_prefix="banditd-report")
         self._thread = threading.Thread(target=self._serve, name="banditd-write", daemon=True)
         self._open = False
         self._ending = False
@@ -106,12 +109,15 @@ class Database:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._checkpoints.stop)
         await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._reporters.shutdown)
         self.engine.dispose()
         self._watch.stop()
 
     def hurry(self) -> None:
-        """The process ends: once the database has not answered, nobody waits for it again."""
-        self._ending = True
+        """The process ends: nobody waits long for an answer, and once there was none, nobody waits for it again."""
+        self._unreachable = False  # what was so before may be over
+        self._ending = self._transactions.ending = True
+        self._watch.hurry(ENDING_S)
 
     def check_file(self) -> None:
         """Raise StorageUnavailableError where SQLite's file is no longer where it was."""
@@ -169,7 +175,8 @@ class Database:
             raise StorageUnavailableError("The database is closed.")
         longest_s = self.deadlines.report_s if report else self.deadlines.transaction_s
         until_s = time.monotonic() + longest_s
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, until_s)
+        threads = self._reporters if report else self._readers
+        return await asyncio.get_running_loop().run_in_executor(threads, self._read, work, until_s)
 
     def _read(self, work: Callable[[Connection], T], until_s: float) -> T:
         for attempt in range(2):

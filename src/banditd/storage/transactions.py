@@ -44,6 +44,7 @@ class WriteTransactions:
         self._deadlines = deadlines
         self._watch = watch
         self._check = check
+        self.ending = False  # once True, what has lost two connections is not tried again
         # Checking a connection out costs more than a small transaction, so one is kept.
         self._connection: Connection | None = None
 
@@ -65,7 +66,8 @@ class WriteTransactions:
                         return cast("T", transaction.answer)
                     # It is certain now that nothing was stored, so running it again is harmless.
                     until_s = max(until_s, time.monotonic() + self._deadlines.lock_s)
-                again = dialect.is_retryable(error) or dialect.is_disconnect(error)
+                lost = dialect.is_disconnect(error)
+                again = dialect.is_retryable(error) or (lost and not (self.ending and attempt))
                 if not again or attempt == ATTEMPTS - 1 or time.monotonic() >= until_s:
                     raise
                 time.sleep(random.uniform(0.0, 0.002 * 2**attempt))

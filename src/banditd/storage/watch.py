@@ -8,6 +8,7 @@ an error at once, which means a lost connection to everybody above.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -67,10 +68,11 @@ class Line:
 class Limit:
     """One stretch of work with an end; knows the connections that it uses."""
 
-    __slots__ = ("expired", "lines", "until_s")
+    __slots__ = ("began_s", "expired", "lines", "until_s")
 
-    def __init__(self, until_s: float) -> None:
-        self.until_s = until_s
+    def __init__(self, seconds: float) -> None:
+        self.began_s = time.monotonic()
+        self.until_s = self.began_s + seconds
         self.lines: list[Line] = []
         self.expired = False
 
@@ -84,6 +86,7 @@ class Watch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._limits: set[Limit] = set()
+        self._longest_s = math.inf
         self._here = threading.local()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -91,7 +94,7 @@ class Watch:
     @contextlib.contextmanager
     def limit(self, seconds: float) -> Iterator[Limit]:
         """Connections that this thread opens, takes from the pool or adopts inside are cut after ``seconds``."""
-        limit = Limit(time.monotonic() + seconds)
+        limit = Limit(seconds)
         before = getattr(self._here, "limit", None)
         with self._lock:
             self._limits.add(limit)
@@ -116,6 +119,16 @@ class Watch:
         if limit.expired:
             line.cut()
 
+    def hurry(self, seconds: float) -> None:
+        """From now on no work lasts longer; what has begun counts from now."""
+        with self._lock:
+            self._longest_s = seconds
+            for limit in self._limits:
+                limit.began_s = time.monotonic()
+
+    def _end_s(self, limit: Limit) -> float:
+        return min(limit.until_s, limit.began_s + self._longest_s)
+
     def stop(self) -> None:
         self._stopping.set()
 
@@ -123,7 +136,7 @@ class Watch:
         while not self._stopping.wait(TICK_S):
             now_s = time.monotonic()
             with self._lock:
-                late = [limit for limit in self._limits if limit.until_s <= now_s and not limit.expired]
+                late = [limit for limit in self._limits if not limit.expired and self._end_s(limit) <= now_s]
                 for limit in late:
                     limit.expired = True
                     # Under the lock: work that has just ended must not lose the connection it has given back.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
+from banditd.core.errors import StorageUnavailableError
 from banditd.ports import Clock
 from banditd.services.money.budgets import BudgetBook
+
+logger = logging.getLogger(__name__)
 
 
 class BudgetUpkeep:
@@ -22,3 +26,10 @@ class BudgetUpkeep:
             if book.rules:
                 await book.refresh(now_us)
                 await book.save(now_us)
+
+    async def end(self) -> None:
+        """Run for the last time. Where the database is away, older prices are what is kept; no spending is lost."""
+        try:
+            await self.run()
+        except StorageUnavailableError as error:
+            logger.warning("budget.prices_not_kept", extra={"error": error.message})
