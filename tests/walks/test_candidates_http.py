@@ -63,12 +63,9 @@ async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> Non
 
 async def test_what_is_new_answers_is_of_another_class(client: Any) -> None:
     await ask(client, "PATCH", "/v1/arms/vision", {"enabled": False})
-    for fields in (
-        {"vision": {"enabled": True}},
-        {"small": {"params": {"seed": 1}}},
-        {"small": {"upstream_model": "b"}},
-    ):
-        status, made = await ask(client, "POST", PLACE, {"name": f"c{len(str(fields))}", "arms": fields})
+    wanted = ({"vision": {"enabled": True}}, {"small": {"params": {"seed": 1}}}, {"small": {"upstream_model": "b"}})
+    for number, fields in enumerate(wanted):
+        status, made = await ask(client, "POST", PLACE, {"name": f"c{number}", "arms": fields})
         assert (status, made["class"]) == (201, "C"), fields
     status, same = await ask(client, "POST", PLACE, {"name": "same", "arms": {"small": {"enabled": True}}})
     assert (status, same["class"], same["difference"]) == (201, "A", [])

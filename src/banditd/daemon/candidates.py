@@ -4,28 +4,59 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from banditd.core.types import Arm
 from banditd.daemon.workbench import Workbench
+from banditd.jobs.scheduler import Job
 from banditd.services.arm_differences import nested, plain_fields
 from banditd.services.candidates.applying import SettingsCheck
+from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
 from banditd.settings import PolicySettingsSection, Settings
 
 _OURS = "Value error, "
 
 
-def make_candidates(settings: Settings, bench: Workbench) -> CandidateService:
-    """The catalogue of candidates of every configured policy."""
-    return CandidateService(
+EVALUATIONS_S = 5.0  # between two looks for what another replica has left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidating:
+    """Candidates, and what the log says of them."""
+
+    candidates: CandidateService
+    evaluations: EvaluationService
+
+    @property
+    def offered(self) -> dict[str, Any]:
+        """Both, by their names in the bundle of services."""
+        return {"candidates": self.candidates, "evaluations": self.evaluations}
+
+    @property
+    def job(self) -> Job:
+        """What is asked here begins at once; this finds what nobody works on."""
+        return Job(name="evaluations", run=self.evaluations.run, interval_s=EVALUATIONS_S, everywhere=True)
+
+
+def make_candidates(settings: Settings, bench: Workbench) -> Candidating:
+    """Those of every configured policy."""
+    storage = bench.storage
+    candidates = CandidateService(
+        runtimes=bench.runtimes, store=storage.candidates, check=settings_check(settings), clock=bench.clock
+    )
+    evaluations = EvaluationService(
         runtimes=bench.runtimes,
-        store=bench.storage.candidates,
-        check=settings_check(settings),
+        candidates=candidates,
+        store=storage.evaluations,
+        log=storage.evaluation_log,
+        learning=bench.learning,
         clock=bench.clock,
     )
+    return Candidating(candidates=candidates, evaluations=evaluations)
 
 
 def settings_check(settings: Settings) -> SettingsCheck:
@@ -37,15 +68,15 @@ def settings_check(settings: Settings) -> SettingsCheck:
         try:
             PolicySettingsSection.model_validate(section | dict(stated) | {"arms": listed})
         except ValidationError as error:
-            return [(_pointer(one, arms), one["msg"].removeprefix(_OURS)) for one in error.errors()]
+            return [(_pointer(one["loc"], arms), one["msg"].removeprefix(_OURS)) for one in error.errors()]
         return []
 
     return check
 
 
-def _pointer(detail: ErrorDetails, arms: Sequence[Arm]) -> str:
+def _pointer(loc: Sequence[int | str], arms: Sequence[Arm]) -> str:
     """Where in the candidate: under its arms by name, or among its settings."""
-    place = list(map(str, detail["loc"]))
+    place = list(map(str, loc))
     if len(place) > 1 and place[0] == "arms":
         return "/".join(["/arms", arms[int(place[1])].arm, *place[2:]])
     return "/".join(["/settings", *place])

@@ -19,7 +19,7 @@ from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
-from banditd.daemon.releasing import Releasing, make_releasing
+from banditd.daemon.releasing import make_releasing
 from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
@@ -32,7 +32,6 @@ from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
-from banditd.services.eligibility import SoftExclusions, TrafficCaps
 from banditd.services.feedback import FeedbackService
 from banditd.services.input_hash import InputHash, InputRecord
 from banditd.services.learning.learner import Learner, Pacing
@@ -88,9 +87,9 @@ async def open_services(
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
-        candidates = make_candidates(settings, bench)
-        releasing = make_releasing(bench, learner, candidates, metrics)
-        books = _books(bench, budgets, promising, releasing)
+        candidating = make_candidates(settings, bench)
+        releasing = make_releasing(bench, learner, candidating.candidates, metrics)
+        books = releasing.with_books(bench.runtimes, budgets, promising.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
@@ -98,7 +97,7 @@ async def open_services(
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
         made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
-        jobs = _scheduler(bench, made, metrics)
+        jobs = _scheduler(bench, [*made, candidating.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
@@ -107,6 +106,7 @@ async def open_services(
         await stack.enter_async_context(releasing.running())
         stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
+        stack.push_async_callback(candidating.evaluations.stop)
         offered = _offered(services, bench, tracing)
         gateway = await stack.enter_async_context(
             open_gateway(
@@ -124,7 +124,7 @@ async def open_services(
             jobs.start()
         yield Daemon(
             services=replace(
-                offered, gateway=gateway, judges=judges, candidates=candidates, releases=releasing.service
+                offered, gateway=gateway, judges=judges, releases=releasing.service, **candidating.offered
             ),
             metrics=metrics,
             learner=learner,
@@ -258,21 +258,6 @@ def _make_services(
             metrics=metrics,
         ),
     )
-
-
-def _books(
-    bench: Workbench, budgets: Mapping[str, BudgetBook], promising: Promising, releasing: Releasing
-) -> dict[str, PolicyBooks]:
-    found = {}
-    for name, runtime in bench.runtimes.items():
-        breakers = Breakers(errors=runtime.config.breaker_errors, open_s=runtime.config.breaker_s)
-        found[name] = PolicyBooks(
-            guard=SoftExclusions(breakers, TrafficCaps()),
-            budget=budgets[name],
-            promise=promising.books[name],
-            release=releasing.books[name],
-        )
-    return found
 
 
 def _make_decider(

@@ -1,6 +1,6 @@
 """Decisions of a policy while a candidate is released: both decide, and one vector is drawn from and logged.
 
-``decide`` is asked twice, for the incumbent and for the candidate; ``rollout.mixed`` makes one vector of the two.
+``decide`` is called twice, for the incumbent and for the candidate; ``rollout.mixed`` makes one vector of the two.
 What off-policy estimates read beside it (means, deviations, penalties) is the incumbent's on both sides: it must
 not depend on the side. Pure.
 """
@@ -75,13 +75,13 @@ def decide_between(
     decided = decide(situation, cases, uniforms)
     found: list[Parted | None] = [None] * decided.rows.size
     rows = {i: row for row, i in enumerate(decided.rows.tolist())}
-    asked = [i for i, row in rows.items() if parts[i] is not None and decided.draw.reason[row] in DRAWN]
-    if not asked:
+    taking = [i for i, row in rows.items() if parts[i] is not None and decided.draw.reason[row] in DRAWN]
+    if not taking:
         return decided, found
-    theirs = decide(candidate, [cases[i] for i in asked], uniforms[asked])
+    theirs = decide(candidate, [cases[i] for i in taking], uniforms[taking])
     draw = _copied(decided.draw)
     for at, j in enumerate(theirs.rows.tolist()):
-        i, part = asked[j], parts[asked[j]]
+        i, part = taking[j], parts[taking[j]]
         if part is None or theirs.draw.reason[at] not in DRAWN:
             continue
         row = rows[i]

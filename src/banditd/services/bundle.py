@@ -15,7 +15,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
-from banditd.services.candidates.offered import Candidates
+from banditd.services.candidates.offered import Candidates, Evaluations
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -332,4 +332,5 @@ class Services:
     feedback: Feedback | None = None
     judges: Judges | None = None
     candidates: Candidates | None = None
+    evaluations: Evaluations | None = None
     releases: Releases | None = None

@@ -15,6 +15,8 @@ from banditd.storage.candidates import SqlCandidateStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
+from banditd.storage.evaluation_log import SqlEvaluationLog
+from banditd.storage.evaluations import SqlEvaluationStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -57,6 +59,8 @@ class Storage:
     context_values: SqlContextValues
     judging: SqlJudgingStore
     candidates: SqlCandidateStore
+    evaluations: SqlEvaluationStore
+    evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
 
 
@@ -99,5 +103,7 @@ async def open_storage(
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
             candidates=SqlCandidateStore(database),
+            evaluations=SqlEvaluationStore(database),
+            evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
         )

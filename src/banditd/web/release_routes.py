@@ -18,7 +18,7 @@ _POLICY: Final[dict[str, tuple[dict[str, object], str]]] = {
     "policy": ({"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}, "Name of the policy.")
 }
 _BODY: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID)
-_SAID: Final = {
+_WHAT: Final = {
     "promote": "Take the next step of a release; after the last one the candidate becomes the incumbent",
     "pause": "Stay at the step of a release; its tests go on",
     "resume": "Go on with a paused release",
@@ -30,7 +30,7 @@ def _verb(name: Verb) -> Route:
     model = schemas.ReleasePromotion if name == "promote" else schemas.ReleaseVerb
     return Route(
         method="POST", path=f"/v1/releases/{{id}}/{name}", handler=releases.verb(name), operation=f"{name}Release",
-        summary=_SAID[name], tag="releases", scope="admin", path_parameters=_ID, body=model, body_required=False,
+        summary=_WHAT[name], tag="releases", scope="admin", path_parameters=_ID, body=model, body_required=False,
         answers={200: schemas.ReleaseAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     )  # fmt: skip
 

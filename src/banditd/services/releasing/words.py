@@ -82,10 +82,10 @@ def words(release: Release) -> str:
         return f"The release of {name} {ended}{f': {release.reason}' if release.reason else ''}."
     paused = " It is paused: no step is taken until it is resumed." if release.phase == "paused" else ""
     step = f"step {release.step + 1} of {len(release.terms.steps)}"
-    said = [f"{name} decides {_percent(release.share)} of the traffic ({step})."]
-    said += [_metric_words(release, one) for one in release.terms.metrics]
-    said += [one for guardrail in release.terms.guardrails if (one := _guardrail_words(release, guardrail))]
-    return " ".join(said) + paused + " " + _next_words(release)
+    sentences = [f"{name} decides {_percent(release.share)} of the traffic ({step})."]
+    sentences += [_metric_words(release, one) for one in release.terms.metrics]
+    sentences += [one for guardrail in release.terms.guardrails if (one := _guardrail_words(release, guardrail))]
+    return " ".join(sentences) + paused + " " + _next_words(release)
 
 
 def _percent(share: float) -> str:
@@ -98,7 +98,7 @@ def _metric_words(release: Release, metric: Metric) -> str:
     rated = f"{split.candidate:,} rated units of the candidate, {split.units - split.candidate:,} of the incumbent"
     interval = test.interval()
     if interval is None:
-        return f"Nothing can be said of its {metric.name} yet ({rated}{where})."
+        return f"Nothing can be sentences of its {metric.name} yet ({rated}{where})."
     low, high = interval
     evidence = math.exp(min(test.log_evidence, 700.0))
     wanted = math.exp(needed(release.terms, metric.name))

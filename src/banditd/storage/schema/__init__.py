@@ -18,7 +18,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
-from banditd.storage.schema.candidates import candidate
+from banditd.storage.schema.candidates import candidate, evaluation
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
@@ -102,6 +102,7 @@ __all__ = [
     "contribution",
     "decision",
     "delay_count",
+    "evaluation",
     "fold_queue",
     "idempotency_key",
     "job_run",
