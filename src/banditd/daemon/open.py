@@ -6,7 +6,7 @@ The only place that knows all of them. Commands that work on the database withou
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.feedback import FeedbackService
+from banditd.services.gateway.gateway import Gateway
 from banditd.services.input_hash import InputHash, InputRecord
 from banditd.services.learning.learner import Learner, Pacing
 from banditd.services.learning.lease import LearnerLease
@@ -108,17 +109,8 @@ async def open_services(
         stack.push_async_callback(jobs.close)
         stack.push_async_callback(candidating.evaluations.stop)
         offered = _offered(services, bench, tracing)
-        gateway = await stack.enter_async_context(
-            open_gateway(
-                settings,
-                route=offered.routing.route,
-                rewards=services.rewards,
-                runtimes=bench.runtimes,
-                breakers=services.breakers,
-                clock=bench.clock,
-                metrics=metrics,
-            )
-        )
+        calls = _gateway(settings, bench, services, offered, metrics)
+        gateway = await stack.enter_async_context(calls)
         judges = await stack.enter_async_context(open_judging(settings, bench, gateway, services.rewards, metrics))
         if start_jobs:
             jobs.start()
@@ -187,6 +179,20 @@ def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services
         dashboard=made.dashboard,
         health=made.health,
         promises=made.promises,
+    )
+
+
+def _gateway(
+    settings: Settings, bench: Workbench, made: _Made, offered: Services, metrics: Metrics
+) -> AbstractAsyncContextManager[Gateway | None]:
+    return open_gateway(
+        settings,
+        route=offered.routing.route,
+        rewards=made.rewards,
+        runtimes=bench.runtimes,
+        breakers=made.breakers,
+        clock=bench.clock,
+        metrics=metrics,
     )
 
 
