@@ -231,6 +231,13 @@ async def test_a_session_is_one_unit_and_stays_on_its_side(open_daemon: OpenDaem
         await reward(daemon, turns, {"small": 1.0, "large": 1.0})
         shown: Any = await look(daemon, release_id)
         assert sum(shown["metrics"][0]["units"].values()) == 1
+        before = {i: await ask(daemon, i) for i in range(20)}
+        assert {one.arm for one in before.values()} == {"small", "large"}
+        await do(daemon, release_id, "abort")
+        after = {i: await ask(daemon, i) for i in before}
+        assert {one.arm for one in after.values()} == {"large"}  # a session too that had its arm of the candidate
+        kept = {i for i, one in after.items() if one.reason == "session"}
+        assert kept == {i for i, one in before.items() if one.arm == "large"}
 
 
 async def test_an_arm_that_goes_away_ends_the_release_of_a_candidate_that_needs_it(open_daemon: OpenDaemon) -> None:

@@ -228,7 +228,7 @@ def _make_services(
         routing=RoutingService(
             runtimes=runtimes,
             decider=_make_decider(settings, bench, books, metrics),
-            budgets=budgets,
+            books=books,
             encoder=encoder,
             decisions=decisions,
             clock=clock,

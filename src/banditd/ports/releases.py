@@ -26,10 +26,13 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingReleases:
-    """What replicas follow. releases : the open one of each policy. promoted : by policy, oldest first."""
+    """What replicas follow. releases : the open one of each policy. ended : those that were taken back since the
+    moment that was given. promoted : by policy, oldest first.
+    """
 
     releases: Mapping[str, Release]
     promoted: Mapping[str, Sequence[Promotion]]
+    ended: Sequence[Release] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +44,8 @@ class ReleaseLook:
 
 
 class ReleaseStore(Protocol):
-    async def standing(self) -> StandingReleases:
-        """What is open, and what was promoted."""
+    async def standing(self, since_us: int) -> StandingReleases:
+        """What is open, what was taken back since then, and what was promoted."""
 
     async def start(self, release: Release, by: Author) -> Release:
         """Begin a release. Raises ConflictError where one of the policy is open."""

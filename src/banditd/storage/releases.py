@@ -48,15 +48,18 @@ class SqlReleaseStore:
 
     # ---------------------------------------------------------------- reading
 
-    async def standing(self) -> StandingReleases:
-        open_ones = select(policy_release).where(policy_release.c.open_policy.is_not(None))
+    async def standing(self, since_us: int) -> StandingReleases:
+        c = policy_release.c
+        ended = (c.ended_at_us >= since_us) & (c.phase != "promoted")
+        wanted = select(policy_release).where(c.open_policy.is_not(None) | ended)
 
         def work(connection: Connection) -> StandingReleases:
-            rows = connection.execute(open_ones).mappings().all()
+            rows = connection.execute(wanted).mappings().all()
             promoted = connection.execute(select(policy_promotion)).mappings().all()
             releases = [one for row in rows if (one := _readable(row)) is not None]
             return StandingReleases(
-                releases={one.policy: one for one in releases},
+                releases={one.policy: one for one in releases if one.open},
+                ended=[one for one in releases if not one.open],
                 promoted={row["policy"]: _promotions_of(row["promoted"]) for row in promoted},
             )
 

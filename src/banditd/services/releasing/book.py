@@ -26,14 +26,19 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 _PLACES: Final = 2.0**64
+LATE_US: Final = 2_000_000
+"""Another replica may go on so long with a release that has ended."""
 
 
 class ReleaseBook:
-    """release : the open one, as it was read last; None for none. problem : why its candidate cannot be applied."""
+    """release : the open one, as it was read last; None for none. ended : those that were taken back lately.
+    problem : why the open one's candidate cannot be applied.
+    """
 
     def __init__(self, runtime: PolicyRuntime) -> None:
         self._runtime = runtime
         self.release: Release | None = None
+        self.ended: tuple[Release, ...] = ()
         self.problem: str | None = None
         self._applied: Applied | None = None
         self._snapshot: Snapshot | None = None
@@ -75,6 +80,16 @@ class ReleaseBook:
             self.problem = None
 
     # ---------------------------------------------------------------- a query
+
+    def gave(self, session: str, at_us: int) -> bool:
+        """Whether a session has its arm of a candidate that was taken back; at_us : when it was used last."""
+        return any(
+            at_us < one.ended_at_us + LATE_US
+            and place_of(one.release_id, session) < one.terms.steps[one.step]
+            and at_us >= one.created_at_us
+            for one in self.ended
+            if one.ended_at_us is not None
+        )
 
     def parts(self, cases: Sequence[Case]) -> list[ReleasePart | None] | None:
         """On which side each query is; None where none is on any."""

@@ -25,6 +25,7 @@ from banditd.services.releasing.book import ReleaseBook
 
 logger = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
+REMEMBERED_US: Final = 86_400_000_000  # releases that were taken back: sessions that had their arms of them
 MOVED: Final = 0.005  # by less the share on which the two differ is not written again
 
 
@@ -109,11 +110,12 @@ class ReleaseKeeping:
     async def refresh(self) -> None:
         """Adopt what is stored: settings that were promoted, and the open release of each policy."""
         async with self._busy:
-            standing = await self._store.standing()
+            standing = await self._store.standing(self._clock.now_us() - REMEMBERED_US)
             anew = False
             for name, book in self._books.items():
                 await self._follow(name, standing.promoted.get(name, ()))
                 anew |= book.adopt(standing.releases.get(name))
+                book.ended = tuple(one for one in standing.ended if one.policy == name)
             if anew:
                 await self._learner.refresh_arms()  # which publishes once more
             self._metrics.show({name: book.release for name, book in self._books.items()})
@@ -124,7 +126,6 @@ class ReleaseKeeping:
         if ids == self._promoted.get(name, ()):
             return
         runtime = self._runtimes[name]
-        before = runtime.config
         runtime.config = self._configured[name]
         for one in promoted:
             try:
@@ -136,14 +137,14 @@ class ReleaseKeeping:
                 )
                 continue
             runtime.config = replace(applied.config, switches=self._configured[name].switches)
-        self._promoted[name] = ids
         if ids:
             logger.warning(
                 "policy.settings_promoted",
                 extra={"policy": name, "candidates": [one.candidate.name for one in promoted]},
             )
-        if runtime.config.settings != before.settings:
+        if runtime.config.settings != runtime.learned.settings:
             await self._learner.reload(name)
+        self._promoted[name] = ids
 
     # ---------------------------------------------------------------- counting
 

@@ -51,7 +51,7 @@ class ReleaseService:
         candidates.users.append(self._needs)
 
     async def _needs(self, candidate: Candidate) -> str | None:
-        standing = await self._store.standing()
+        standing = await self._store.standing(self._clock.now_us())
         release = standing.releases.get(candidate.policy)
         if release is None or release.candidate.candidate_id != candidate.candidate_id:
             return None
@@ -104,6 +104,9 @@ class ReleaseService:
     ) -> Mapping[str, object]:
         """Apply a verb. Raises NotFoundError, ConflictError."""
         by = Author(self._clock.now_us(), key_name, reason)
+        found = await self._load(release_id)
+        if verb == "promote" and found.open and found.last_step:
+            self._candidates.applied(found.candidate)  # it has to hold as the incumbent
         works: dict[Verb, Change] = {
             "promote": partial(promoted, by=by, force=force),
             "pause": partial(paused, by=by),
