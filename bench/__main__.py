@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -67,12 +66,8 @@ def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
 
 
 def _header(*, quick: bool, load: float) -> str:
-    size = "quick" if quick else "full"
-    machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
-    return (
-        f"`make bench` ({size}) of {time.strftime('%Y-%m-%d')}: {machine}, requests by {tool()}, load before the "
-        f"start {load:.1f}."
-    )
+    size = " (quick)" if quick else ""
+    return f"`make bench`{size} of {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, by {tool()}, load {load:.1f}."
 
 
 def _tell(text: str) -> None:

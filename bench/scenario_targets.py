@@ -87,7 +87,7 @@ class Verdict:
 
 
 UNPLAYED: Final = 0.01
-NOT_APPLICABLE: Final = "not applicable: full information would not play it"
+NOT_APPLICABLE: Final = "-, full information neither"
 _DEGRADED: Final = ("degradation", "degradation-scaled")
 TARGETS: Final[tuple[Target, ...]] = (
     Target(

@@ -60,18 +60,18 @@ def as_text(rows: list[Row]) -> str:
 def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     """Replace the sections measured between the two marks of the file; what else stands there is kept.
 
-    Each section says under which header it was measured, since a part may be measured again alone. Details that met
-    their targets are left out.
+    Each section says under which header it was measured, since a part may be measured again alone. Aims, and details
+    that met their targets, are left out.
     """
     old = path.read_text(encoding="utf-8") if path.exists() else f"# Benchmarks\n\n{START}\n{END}\n"
     before, rest = old.split(START, 1)
     inside, after = rest.split(END, 1)
     sections = {part.split("\n", 1)[0]: part.rstrip() for part in inside.split("### ")[1:]}
     for section in dict.fromkeys(row.section for row in rows):
-        lines = [section, "", header, "", "| | measured | target | aim | met | |", "|---|---|---|---|---|---|"]
+        lines = [section, "", header, "", "| | measured | target | met | |", "|---|---|---|---|---|"]
         for row in rows:
             if row.section == section and not (row.detail and row.met):
-                cells = (row.name, _value(row), _bound(row, row.target), _bound(row, row.aim), _met(row), row.note)
+                cells = (row.name, _value(row), _bound(row, row.target), _met(row), row.note)
                 lines.append("| " + " | ".join(cells) + " |")
         sections[section] = "\n".join(lines)
     body = "\n\n".join(f"### {part}" for part in sections.values())

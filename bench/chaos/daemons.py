@@ -88,6 +88,11 @@ class Postgres:
     def __init__(self, server: Any) -> None:
         self._server = server
 
+    @property
+    def pid(self) -> int:
+        """Of the server's first process, whose children serve one connection each."""
+        return int(self._server.get_pid())
+
     def database(self, name: str) -> str:
         """A new, empty database."""
         self._run(f"CREATE DATABASE {name}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -83,11 +82,10 @@ def _write_table(table: str) -> None:
 
 
 def _header(*, quick: bool, load: float) -> str:
-    size = "quick" if quick else "full"
+    size = " (quick)" if quick else ""
     return (
-        f"`make bench-gateway` ({size}) of {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores {platform.machine()}, "
-        f"Python {platform.python_version()}, LiteLLM {servers.litellm_version()}, requests by {tool()}, load before "
-        f"the start {load:.1f}."
+        f"`make bench-gateway`{size} of {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, by {tool()}, "
+        f"load {load:.1f}, LiteLLM {servers.litellm_version()}."
     )
 
 

@@ -4,13 +4,21 @@ Copy this file beside the proxy's config.yaml and name it there, as config.yaml 
 but LiteLLM. A deployment is the arm that ``model_info.banditd_arm`` names; groups without such deployments are left
 alone. Where banditd cannot be asked, LiteLLM goes on with its own choice.
 
+A request that brings a decision (header x-banditd-decision-id, or metadata.banditd_decision_id) was decided already:
+banditd is not asked, and hears what the call took.
+
+Rewards name a decision by x-banditd-decision-id of the answer, or as ``reference`` by the answer's id, by
+metadata.banditd_reference (or x-banditd-reference) of the request, or by its trace in Langfuse.
+
 Environment: BANDITD_URL (http://127.0.0.1:8484), BANDITD_KEY (scopes route and reward), BANDITD_POLICY (default),
 BANDITD_TIMEOUT_S (0.5: longest wait for a decision), BANDITD_PAUSE_S (5: how long it is not asked after a failure).
 """
 
 import asyncio
+import hashlib
 import logging
 import os
+import re
 import time
 import uuid
 from collections import OrderedDict
@@ -23,6 +31,8 @@ from litellm.integrations.custom_logger import CustomLogger
 logger = logging.getLogger("banditd_hook")
 MARK = "banditd_request"
 MAX_TURNS = 10_000
+MAX_LABEL = 256
+DECISION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # By the end of LiteLLM's exception names; what is not here is banditd's to understand by the status.
 ERRORS = {
     "ContextWindowExceededError": "context", "ContentPolicyViolationError": "policy", "AuthenticationError": "auth",
@@ -33,9 +43,14 @@ ERRORS = {
 
 @dataclass
 class Turn:
-    """One request to the proxy: its decision, and the calls that were made for it."""
+    """One request to the proxy: its decision, and the calls that were made for it.
+
+    brought : the decision is the client's own, and LiteLLM chooses among the deployments that it asked for.
+    """
 
     decision: dict[str, Any] | None = None
+    brought: bool = False
+    reference: str | None = None
     calling: str | None = None
     began_s: float = 0.0
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -60,8 +75,10 @@ class BanditdHook(CustomLogger):
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):  # type: ignore[no-untyped-def]
         """Mark the request, so that its attempts are known as one turn."""
         mark = str(uuid.uuid4())
+        given = str(_stated(data, "x-banditd-decision-id", "banditd_decision_id")).lower()
+        brought = DECISION_ID.fullmatch(given) is not None
+        self._turns[mark] = Turn({"decision_id": given} if brought else None, brought, _reference_of(data))
         data["metadata"] = {**(data.get("metadata") or {}), MARK: mark}
-        self._turns[mark] = Turn()
         while len(self._turns) > MAX_TURNS:
             self._turns.popitem(last=False)
         return data
@@ -72,10 +89,13 @@ class BanditdHook(CustomLogger):
         """The chosen deployment alone; after a failure the next of its order. All of them without banditd."""
         arms = {arm: one for one in healthy_deployments if (arm := _arm_of(one)) is not None}
         turn = self._turn(request_kwargs)
+        if turn is not None and turn.brought:
+            turn.began_s = time.monotonic()
+            return healthy_deployments
         if turn is None or not arms or not messages:
             return healthy_deployments
         if turn.decision is None:
-            turn.decision = await self._route(messages, sorted(arms))
+            turn.decision = await self._route(messages, sorted(arms), turn.reference)
         if turn.decision is None:
             return healthy_deployments
         failed = {attempt["arm"] for attempt in turn.attempts}
@@ -91,7 +111,10 @@ class BanditdHook(CustomLogger):
         self, request_data, exception, call_type, fallback_depth=None
     ):
         """One call has failed; LiteLLM may make another."""
-        self._failed(self._turn(request_data), exception)
+        turn = self._turn(request_data)
+        if turn is not None and turn.brought:
+            turn.calling = _deployed(request_data)
+        self._failed(turn, exception)
 
     async def async_post_call_failure_hook(  # type: ignore[no-untyped-def]
         self, request_data, original_exception, user_api_key_dict, traceback_str=None
@@ -104,6 +127,8 @@ class BanditdHook(CustomLogger):
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):  # type: ignore[no-untyped-def]
         """It was answered; of a stream this comes after its end, with the usage of the whole."""
         turn = self._turn(kwargs.get("litellm_params"), forget=True)
+        if turn is not None and turn.brought:
+            turn.calling = _deployed(kwargs.get("litellm_params"))
         if turn is None or turn.calling is None:
             return
         usage = getattr(response_obj, "usage", None)
@@ -119,7 +144,7 @@ class BanditdHook(CustomLogger):
         if kwargs.get("stream") and first is not None:
             attempt["first_token_ms"] = max(0.0, (first - start_time).total_seconds() * 1e3)
         turn.attempts.append({name: value for name, value in attempt.items() if value is not None})
-        self._report(turn)
+        self._report(turn, _label(getattr(response_obj, "id", None)))
 
     async def async_post_call_response_headers_hook(  # type: ignore[no-untyped-def]
         self, data, user_api_key_dict, response, request_headers=None, litellm_call_info=None
@@ -132,28 +157,35 @@ class BanditdHook(CustomLogger):
 
     # ------------------------------------------------------------ banditd
 
-    async def _route(self, messages: list[dict[str, Any]], candidates: list[str]) -> dict[str, Any] | None:
+    async def _route(
+        self, messages: list[dict[str, Any]], candidates: list[str], reference: str | None
+    ) -> dict[str, Any] | None:
         if time.monotonic() < self._away_until_s:
             return None
         try:
             query = {"messages": messages, "policy": self.policy, "candidates": candidates}
+            query |= {"reference": reference} if reference is not None else {}
             return await self._post("/v1/route", query, self.timeout_s)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self._away_until_s = time.monotonic() + self.pause_s
             logger.warning("banditd could not be asked (%s); LiteLLM chooses for %g s", error, self.pause_s)
             return None
 
-    def _report(self, turn: Turn | None) -> None:
-        if turn is None or turn.decision is None:
+    def _report(self, turn: Turn | None, response_id: str | None = None) -> None:
+        """Sent again until banditd has it. It merges reports, so that one that came twice counts once."""
+        if turn is None or turn.decision is None or not turn.attempts:
             return
-        task = asyncio.get_running_loop().create_task(self._send(turn.decision["decision_id"], turn.attempts[-16:]))
+        usage: dict[str, Any] = {"attempts": turn.attempts[-16:]}
+        if response_id is not None:
+            usage["response_id"] = response_id
+        task = asyncio.get_running_loop().create_task(self._send(turn.decision["decision_id"], usage))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
-    async def _send(self, decision_id: str, attempts: list[dict[str, Any]]) -> None:
+    async def _send(self, decision_id: str, usage: dict[str, Any]) -> None:
         for wait_s in (0.2, 1.0, 5.0, None):
             try:
-                await self._post(f"/v1/decisions/{decision_id}/usage", {"attempts": attempts}, 10.0)
+                await self._post(f"/v1/decisions/{decision_id}/usage", usage, 10.0)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 if wait_s is None:
                     logger.warning("usage of %s was not reported: %s", decision_id, error)
@@ -194,6 +226,38 @@ class BanditdHook(CustomLogger):
 def _arm_of(deployment: dict[str, Any]) -> str | None:
     arm = (deployment.get("model_info") or {}).get("banditd_arm")
     return None if arm is None else str(arm)
+
+
+def _deployed(call: Any) -> str | None:
+    """The arm that a call went to: its deployment's, else the name of its group."""
+    places = [(call or {}).get(name) or {} for name in ("metadata", "litellm_metadata")]
+    arm = next((arm for place in (call or {}, *places) if (arm := _arm_of(place)) is not None), None)
+    return arm or next((str(place["model_group"]) for place in places if place.get("model_group")), None)
+
+
+def _stated(data: dict[str, Any], header: str, name: str) -> Any:
+    """What the client says in a header, or in its metadata."""
+    headers = (data.get("proxy_server_request") or {}).get("headers") or {}
+    places = (data.get("metadata") or {}, data.get("litellm_metadata") or {})
+    return headers.get(header) or next((place[name] for place in places if place.get(name)), None)
+
+
+def _reference_of(data: dict[str, Any]) -> str | None:
+    """As the client says, else the id of its trace as Langfuse knows it: 32 hexadecimal digits, made of any other."""
+    if stated := _label(_stated(data, "x-banditd-reference", "banditd_reference")):
+        return stated
+    own = getattr(data.get("litellm_logging_obj"), "litellm_trace_id", None) or data.get("litellm_call_id")
+    metadata = data.get("metadata") or data.get("litellm_metadata") or {}
+    trace = metadata.get("existing_trace_id") or metadata.get("trace_id") or own
+    if trace is None:
+        return None
+    plain = str(trace).lower().replace("-", "")
+    return plain if re.fullmatch("[0-9a-f]{32}", plain) else hashlib.sha256(str(trace).encode()).digest()[:16].hex()
+
+
+def _label(value: Any) -> str | None:
+    """A text that banditd takes for an id."""
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_LABEL else None
 
 
 hook = BanditdHook()

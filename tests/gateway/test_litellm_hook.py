@@ -56,13 +56,14 @@ def proxied(folder: Path, upstream: str, banditd: str) -> Iterator[str]:
         _deployment("failing", "500@c", upstream), _deployment("failing", "ok@a", upstream),
         _deployment("slow", "ok-slow@d", upstream), {**_deployment("other", "ok@x", upstream), "model_info": {}},
     ]  # fmt: skip
+    config["general_settings"]["pass_through_endpoints"][0]["target"] = f"{banditd}/v1/rewards"
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
-        "BANDITD_URL": banditd, "BANDITD_TIMEOUT_S": "10", "OPENAI_API_KEY": "none",
+        "BANDITD_URL": banditd, "BANDITD_TIMEOUT_S": "10", "OPENAI_API_KEY": "none", "BANDITD_KEY": "any",
     }  # fmt: skip
     command = [str(servers.LITELLM), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "proxy.log").open("wb") as log:
@@ -82,11 +83,13 @@ def _deployment(group: str, arm: str, upstream: str) -> dict[str, Any]:
     }
 
 
-def ask(proxy: str, model: str, *, stream: bool = False) -> tuple[dict[str, str], str]:
-    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Say hello."}]}
-    request = urllib.request.Request(
-        f"{proxy}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def ask(proxy: str, model: str, *, stream: bool = False, **more: Any) -> tuple[dict[str, str], str]:
+    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Say hello."}], **more}
+    return post(f"{proxy}/v1/chat/completions", body)
+
+
+def post(url: str, body: dict[str, Any]) -> tuple[dict[str, str], str]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         return {name.lower(): value for name, value in answer.headers.items()}, answer.read().decode()
 
@@ -120,6 +123,36 @@ def test_a_failure_is_an_attempt_and_the_next_of_the_decision_is_called(stack: t
     assert found["attempts"][-1]["arm"] == "ok@a"
     assert found["attempts"][-1]["error"] is None
     assert all(one["error"] == "server" for one in found["attempts"][:-1])
+
+
+def test_feedback_goes_through_the_proxy_by_the_answers_id_or_the_clients_own_and_counts_once(
+    stack: tuple[str, str],
+) -> None:
+    proxy, banditd = stack
+    headers, answer = ask(proxy, "two", metadata={"banditd_reference": "message-17"})
+    decision_id = headers["x-banditd-decision-id"]
+    settled(banditd, decision_id)
+    for reference, duplicate in ((json.loads(answer)["id"], False), ("message-17", True)):
+        receipt = json.loads(post(f"{proxy}/banditd/rewards", {"reference": reference, "thumb": "up"})[1])
+        assert (receipt["decision_id"], receipt["duplicate"]) == (decision_id, duplicate)
+
+
+def test_a_decision_that_the_client_brings_hears_of_the_calls_made_for_it(stack: tuple[str, str]) -> None:
+    proxy, banditd = stack
+    errors = {"ok@a": None, "ok@b": None, "500@c": "server"}
+    for group in ("two", "failing"):
+        decided = json.loads(post(f"{banditd}/v1/route", {"input": "Say hello."})[1])["decision_id"]
+        try:
+            headers, _ = ask(proxy, group, metadata={"banditd_decision_id": decided})
+        except urllib.error.HTTPError as error:  # LiteLLM may try the failing one again and again
+            assert group == "failing"
+            error.close()
+        else:
+            assert headers["x-banditd-decision-id"] == decided
+        attempts = settled(banditd, decided)["attempts"]
+        assert attempts
+        for one in attempts:
+            assert (one["error"], one["output_tokens"] is None) == (errors[one["arm"]], one["arm"] == "500@c")
 
 
 def test_a_group_without_arms_is_left_alone(stack: tuple[str, str]) -> None:

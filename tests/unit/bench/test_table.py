@@ -47,7 +47,7 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
     assert text.startswith("Words before.")
     assert text.endswith("Words after.\n")
     assert "first" not in text
-    assert "| n2.0 | 2 ms | <= 1 |  | NO |  |" in text
+    assert "| n2.0 | 2 ms | <= 1 | NO |  |" in text
 
 
 def test_load_counts_per_second() -> None:
