@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.walks.conftest import OpenDaemon, leads
+from tests.walks.test_reward_walk import refolded
 
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.release import Guardrail, Metric, ReleaseTerms
@@ -277,5 +278,6 @@ async def test_a_commit_that_fails_in_the_middle_of_a_rollback_leaves_everything
         assert (await history(daemon, release_id)).count("rolled_back") == 1
         shown: Any = await look(daemon, release_id)
         assert sum(shown["metrics"][0]["units"].values()) <= len(folded)
+        assert (await refolded(daemon)).agrees
         stats: Any = await daemon.services.reports.stats("default", None)
         assert sum(row["rewards"] for row in stats["arms"]) == len(folded)
