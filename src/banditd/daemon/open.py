@@ -88,7 +88,7 @@ async def open_services(
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
-        candidating = make_candidates(settings, bench)
+        candidating = make_candidates(settings, bench, promising.books)
         releasing = make_releasing(bench, learner, candidating.candidates, metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
@@ -111,7 +111,9 @@ async def open_services(
         offered = _offered(services, bench, tracing)
         calls = _gateway(settings, bench, services, offered, metrics)
         gateway = await stack.enter_async_context(calls)
-        judges = await stack.enter_async_context(open_judging(settings, bench, gateway, services.rewards, metrics))
+        judges = await stack.enter_async_context(
+            open_judging(settings, bench, gateway, services.rewards, services.breakers, metrics)
+        )
         if start_jobs:
             jobs.start()
         yield Daemon(

@@ -68,7 +68,7 @@ class ReleaseBook:
             return
         try:
             self._applied = apply_candidate(runtime, release.candidate)
-            self._snapshot = rebound(runtime.learned, self._applied.config.settings)
+            self._snapshot = rebound(runtime.view.snapshot, runtime.learned, self._applied.config.settings)
         except BanditdError as error:
             self._applied = self._snapshot = None
             if self.problem != error.message:

@@ -63,6 +63,7 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
 from banditd.storage.schema.releases import policy_promotion, policy_release, release_event, release_unit
 from banditd.storage.schema.tags import (
     cluster_name,
@@ -82,6 +83,7 @@ __all__ = [
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "JUDGE_SUMS",
+    "PROBE_SUMS",
     "SUMS",
     "abandonment",
     "activation",
@@ -117,6 +119,10 @@ __all__ = [
     "policy_promotion",
     "policy_release",
     "policy_switch",
+    "probe",
+    "probe_account",
+    "probe_answer",
+    "probe_judgement",
     "release_event",
     "release_unit",
     "reward_event",

@@ -1,6 +1,6 @@
 """Releases: a candidate beside the incumbent, what decisions keep of it, and what was promoted.
 
-Revision 0026, after 0025. Safe before the code: an older replica decides everything as the incumbent and writes none
+Revision 0027, after 0026. Safe before the code: an older replica decides everything as the incumbent and writes none
 of it; it does not follow what is promoted, so upgrade all replicas before the first release.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0026"
-down_revision = "0025"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
