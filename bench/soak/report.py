@@ -77,14 +77,19 @@ def _grown(section: str, name: str, measure: _Measure, samples: Sequence[Sample]
     half = samples[len(samples) // 2 :]
     found: Trend = trend([measure.of(one) for one in half])
     span = half[-1].decisions - half[0].decisions
-    per_million = 1e6 / max(span, 1)
+    note = (
+        f"mean {found.mean:,.4g}; in {span:,} decisions {_rounded(found.growth):+.3g} ± {_rounded(found.error):.2g}"
+    )
     row = Row(
-        section=section, name=f"{name}, growth at most", value=found.share(found.growth + found.error), unit="%",
-        target=measure.limit_percent,
-        note=f"mean {found.mean:,.4g} {measure.unit}".strip()
-        + f"; slope {found.growth * per_million:+.3g} ± {found.error * per_million:.2g} a million decisions",
+        section=section, name=f"{name}, growth at most", value=_rounded(found.share(found.growth + found.error)),
+        unit="%", target=measure.limit_percent, note=f"{note} {measure.unit}".strip(),
     )  # fmt: skip
     return row, found.share(found.growth - found.error) > measure.limit_percent
+
+
+def _rounded(value: float) -> float:
+    """Without what is left of sums of floating numbers, and without a minus before 0."""
+    return round(value, 6) + 0.0
 
 
 def _stored(soak: Soak) -> tuple[list[Row], list[str]]:
