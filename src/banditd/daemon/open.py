@@ -13,6 +13,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
+from banditd.daemon.candidates import make_candidates
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
@@ -90,7 +91,8 @@ async def open_services(
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
         made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
-        jobs = _scheduler(bench, made, metrics)
+        candidating = make_candidates(settings, bench)
+        jobs = _scheduler(bench, [*made, candidating.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
@@ -98,6 +100,7 @@ async def open_services(
         stack.push_async_callback(promising.keeping.stop)
         stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
+        stack.push_async_callback(candidating.evaluations.stop)
         offered = _offered(services, bench, tracing)
         gateway = await stack.enter_async_context(
             open_gateway(
@@ -114,7 +117,7 @@ async def open_services(
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, judges=judges),
+            services=replace(offered, gateway=gateway, judges=judges, **candidating.offered),
             metrics=metrics,
             learner=learner,
             jobs=jobs,

@@ -15,6 +15,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
+from banditd.services.candidates.offered import Candidates, Evaluations
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -329,3 +330,5 @@ class Services:
     conversations: ConversationNames | None = None
     feedback: Feedback | None = None
     judges: Judges | None = None
+    candidates: Candidates | None = None
+    evaluations: Evaluations | None = None

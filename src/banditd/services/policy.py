@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
@@ -193,7 +193,11 @@ class PolicyRuntime:
             self._view = self._built(self._view.snapshot)
 
     def _built(self, snapshot: Snapshot) -> RouteView:
-        return build_view(snapshot, self.arms, self.usage, self._amounts, self._rates)
+        return self.view_of(snapshot, self.arms)
+
+    def view_of(self, snapshot: Snapshot, arms: Sequence[Arm]) -> RouteView:
+        """What these arms would cost, do and may beside a snapshot of theirs; published to nobody."""
+        return build_view(snapshot, arms, self.usage, self._amounts, self._rates)
 
     def tier_of(self, arm: Arm) -> str | None:
         """What somebody said of the arm, else what the tier table says of its model, if there is one."""

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
+from banditd.storage.candidates import SqlCandidateStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
+from banditd.storage.evaluation_log import SqlEvaluationLog
+from banditd.storage.evaluations import SqlEvaluationStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -54,6 +57,9 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    candidates: SqlCandidateStore
+    evaluations: SqlEvaluationStore
+    evaluation_log: SqlEvaluationLog
 
 
 @asynccontextmanager
@@ -94,4 +100,7 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            candidates=SqlCandidateStore(database),
+            evaluations=SqlEvaluationStore(database),
+            evaluation_log=SqlEvaluationLog(database),
         )

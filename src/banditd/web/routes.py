@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from banditd.web.api import BATCH_BODY, BodyRule, Route
+from banditd.web.candidate_routes import CANDIDATE_ROUTES
 from banditd.web.handlers import (
     arms,
     chat,
@@ -309,6 +310,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         answers={200: report_schemas.SnapshotsAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     *JUDGING_ROUTES,
+    *CANDIDATE_ROUTES,
     _look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,

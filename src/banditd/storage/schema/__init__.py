@@ -18,6 +18,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
+from banditd.storage.schema.candidates import candidate, evaluation
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
@@ -93,12 +94,14 @@ __all__ = [
     "budget_account",
     "budget_correction",
     "budget_state",
+    "candidate",
     "cluster_name",
     "cluster_stat",
     "context_value",
     "contribution",
     "decision",
     "delay_count",
+    "evaluation",
     "fold_queue",
     "idempotency_key",
     "job_run",

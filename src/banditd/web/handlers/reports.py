@@ -120,6 +120,6 @@ def path_name(request: web.Request, what: str) -> str:
     """The name in the path. What cannot be a name names nothing, and never reaches the database."""
     given = request.match_info[what]
     if len(given) > 128 or not _NAME.fullmatch(given):
-        code = "ARM_UNKNOWN" if what == "arm" else "POLICY_UNKNOWN"
+        code = {"arm": "ARM_UNKNOWN", "candidate": "CANDIDATE_NOT_FOUND"}.get(what, "POLICY_UNKNOWN")
         raise NotFoundError(f"there is no {what} of this name", code=code)
     return given

@@ -1,0 +1,152 @@
+"""``banditd candidate``: named differences to a policy, to be evaluated and released."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
+from banditd.cli.show import echo_json, print_table
+
+
+@click.group()
+def candidate() -> None:
+    """Candidates: named differences to a policy that never change.
+
+    \b
+    Examples:
+      banditd candidate create thriftier --set cost_weight=0.2
+      banditd candidate list
+    """
+
+
+@candidate.command("create")
+@click.argument("name")
+@daemon_options
+@policy_option
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=JSON",
+    help="kind, options, exploration_floor, cost_weight, promise; promise.keep=0.9 says one field. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--arm", "arms", multiple=True, metavar="ARM.FIELD=JSON",
+    help="enabled, min_share, max_share, params, rename_params, upstream_model of an arm. Repeatable.",
+)  # fmt: skip
+@json_option
+def create_candidate(
+    name: str, url: str, api_key: str | None, policy: str, settings: tuple[str, ...], arms: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Name a difference to the policy as NAME. Needs the scope admin.
+
+    \b
+    Examples:
+      banditd candidate create thriftier --set cost_weight=0.2
+      banditd candidate create kept-less --set promise.keep=0.9
+      banditd candidate create small-only --arm large.enabled=false --arm small.max_share=1
+    """
+    body = {"name": name, "settings": _settings(settings), "arms": _arms(arms)}
+    path = _place(policy)
+    answer = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
+    _show(answer, as_json=as_json)
+
+
+@candidate.command("list")
+@daemon_options
+@policy_option
+@json_option
+def list_candidates(url: str, api_key: str | None, policy: str, as_json: bool) -> None:
+    """The policy's candidates.
+
+    \b
+    Example:
+      banditd candidate list --policy default
+    """
+    answer = with_daemon(url, api_key, lambda client: client.call("GET", _place(policy)))
+    if as_json:
+        echo_json(answer)
+        return
+    rows = [(one["name"], one["class"], one["created_at"], one["words"]) for one in answer["candidates"]]
+    if rows:
+        print_table(None, ("candidate", "class", "created", "difference"), rows)
+    else:
+        click.echo(f"policy {policy} has no candidates")
+
+
+@candidate.command("show")
+@click.argument("name")
+@daemon_options
+@policy_option
+@json_option
+def show_candidate(name: str, url: str, api_key: str | None, policy: str, as_json: bool) -> None:
+    """NAME beside the policy as it stands.
+
+    \b
+    Example:
+      banditd candidate show thriftier
+    """
+    _show(with_daemon(url, api_key, lambda client: client.call("GET", _place(policy, name))), as_json=as_json)
+
+
+@candidate.command("delete")
+@click.argument("name")
+@daemon_options
+@policy_option
+def delete_candidate(name: str, url: str, api_key: str | None, policy: str) -> None:
+    """Delete NAME; what was found out about it stays. Needs the scope admin.
+
+    \b
+    Example:
+      banditd candidate delete thriftier
+    """
+    with_daemon(url, api_key, lambda client: client.call("DELETE", _place(policy, name)))
+    click.echo(f"candidate {name} deleted")
+
+
+def _place(policy: str, name: str | None = None) -> str:
+    place = f"/v1/policies/{quote(policy, safe='')}/candidates"
+    return place if name is None else f"{place}/{quote(name, safe='')}"
+
+
+def _show(answer: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        echo_json(answer)
+    else:
+        click.echo(f"{answer['name']} (class {answer['class'] or '-'}): {answer['words']}")
+
+
+def _settings(given: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in given:
+        place, value = pair_of(text, "--set")
+        name, _, inner = place.partition(".")
+        if not inner:
+            found[name] = _value(value)
+        elif isinstance(found.setdefault(name, {}), dict):
+            found[name][inner] = _value(value)
+        else:
+            raise click.UsageError(f"--set {text}: {name} was said as a whole before; say it once")
+    return found
+
+
+def _arms(given: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        place, value = pair_of(text, "--arm")
+        arm, _, field = place.rpartition(".")
+        if not arm:
+            raise click.UsageError(f"--arm {text!r} is no ARM.FIELD=JSON, such as large.enabled=false")
+        found.setdefault(arm, {})[field] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """JSON, or a text that needs no quotes."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

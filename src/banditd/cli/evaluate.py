@@ -1,0 +1,162 @@
+"""``banditd evaluate``: what a candidate would have earned, for people and for CI."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from xml.sax.saxutils import quoteattr
+
+import click
+
+from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.show import echo_json, print_table, progress_bar
+from banditd.core.errors import BanditdError
+
+if TYPE_CHECKING:
+    from banditd.client import DaemonClient
+
+EXITS: Final[Mapping[str, int]] = {"passed": 0, "failed": 1, "inconclusive": 2}
+EXIT_ERROR: Final = 3
+_POLL_S: Final = 0.2
+_RUNNING: Final = "running"
+
+
+class _WrongUsage(click.UsageError):
+    exit_code = EXIT_ERROR
+
+
+class _ExitsWithThree(click.Command):
+    """1 and 2 are findings, so wrong usage is 3 here."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)
+        except click.UsageError as error:
+            raise _WrongUsage(error.format_message(), error.ctx) from error
+
+
+@click.command("evaluate", cls=_ExitsWithThree)
+@click.argument("name")
+@daemon_options
+@policy_option
+@click.option(
+    "--against", default="incumbent", show_default=True, metavar="incumbent|ARM",
+    help="The policy as it stands, or an arm that answers everything.",
+)  # fmt: skip
+@click.option(
+    "--margin", type=click.FloatRange(min=0, min_open=True, max=0.5), default=0.01, show_default=True,
+    help="Mean reward that the candidate may be worse.",
+)  # fmt: skip
+@click.option("--since", metavar="TIME", help="Decisions from then on, such as 2026-11-01T00:00:00Z.")
+@click.option("--until", metavar="TIME", help="Decisions before then.")
+@click.option(
+    "--interval", type=click.Choice(("fixed", "anytime")), default="fixed", show_default=True,
+    help="fixed holds at one look, anytime at all looks together.",
+)  # fmt: skip
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit file for CI.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=900.0, show_default=True,
+    help="Longest wait in seconds.",
+)  # fmt: skip
+@json_option
+def evaluate(
+    name: str, url: str, api_key: str | None, policy: str, junit: Path | None, timeout: float, as_json: bool,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Evaluate the candidate NAME from the daemon's log. Needs the scope admin.
+
+    Exit code 0: passed, 1: failed, 2: inconclusive, 3: an error.
+
+    \b
+    Examples:
+      banditd evaluate thriftier
+      banditd evaluate thriftier --margin 0.02 --junit evaluation.xml
+      banditd evaluate small-only --against large --json
+    """
+    body = {"policy": policy, "candidate": name} | {key: value for key, value in given.items() if value is not None}
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("evaluating", total=None)
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total or None)
+
+            found = with_daemon(url, api_key, lambda client: _evaluated(client, body, timeout, show))
+    except BanditdError as error:
+        click.echo(f"banditd: {error.message}", err=True)
+        sys.exit(EXIT_ERROR)
+    if junit is not None:
+        junit.write_text(junit_text(found), encoding="utf-8")
+    if as_json:
+        echo_json(found)
+    else:
+        _print(found)
+    sys.exit(EXITS.get(found["phase"], EXIT_ERROR))
+
+
+async def _evaluated(
+    client: DaemonClient, body: Mapping[str, Any], timeout_s: float, show: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """The finished evaluation."""
+    found: dict[str, Any] = await client.call("POST", "/v1/evaluations", body=dict(body))
+    try:
+        async with asyncio.timeout(timeout_s):
+            while found["phase"] == _RUNNING:
+                show(found["done"], found["total"])
+                await asyncio.sleep(_POLL_S)
+                found = await client.call("GET", f"/v1/evaluations/{found['evaluation_id']}")
+    except TimeoutError:
+        place = f"/v1/evaluations/{found['evaluation_id']}"
+        raise BanditdError(f"the evaluation still runs after {timeout_s:g} s; GET {place} has it later") from None
+    return found
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    """What was found, for people."""
+    other = "policy as it stands" if found["against"] == "incumbent" else f"always {found['against']}"
+    rows = [
+        ("decisions", f"{found['rated']:,} rated, {_time(found['since'])} to {_time(found['until'])}"),
+        ("left out", ", ".join(f"{count:,} {name}" for name, count in found["left_out"].items()) or "none"),
+    ]
+    if found["interval"] is not None:
+        low, high = found["interval"]
+        rows += [
+            ("reward", f"{found['reward']:.3f}, {other}: {found['other_reward']:.3f}"),
+            ("difference", f"{found['estimate']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"),
+            ("cost", f"${found['cost_usd']:.6f} a decision, {other}: ${found['other_cost_usd']:.6f}"),
+            ("answers otherwise", f"{found['differs']:.1%} of the decisions"),
+            ("worth", f"{found['worth']:,.0f} answers of its own"),
+        ]
+    print_table(None, ("", ""), rows)
+    if found["arms"]:
+        shares = [(one["arm"], f"{one['share']:.1%}", f"{one['other_share']:.1%}") for one in found["arms"]]
+        print_table(None, ("arm", found["candidate"], other), shares)
+    click.echo(f"{found['phase'].upper()}: {found['reason']}")
+    if found["settles"] is not None:
+        click.echo(f"What would settle it: {found['settles']}.")
+
+
+def _time(text: str | None) -> str:
+    return "-" if text is None else text[:16].replace("T", " ")
+
+
+def junit_text(found: Mapping[str, Any]) -> str:
+    """One case of one suite; inconclusive is skipped, with the reason."""
+    kinds = {"failed": "failure", "inconclusive": "skipped", "error": "error"}
+    kind = kinds.get(found["phase"])
+    counts = " ".join(f'{tag}="{int(kind == one)}"' for tag, one in _COUNTED.items())
+    name = quoteattr(f"{found['candidate']} against {found['against']}")
+    words = f"{found['reason'] or ''}{'; ' + found['settles'] if found['settles'] else ''}"
+    inner = "" if kind is None else f"<{kind} message={quoteattr(words)}/>"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<testsuites><testsuite name="banditd evaluate" tests="1" {counts}>'
+        f"<testcase classname={quoteattr('banditd.' + found['policy'])} name={name}>{inner}</testcase>"
+        "</testsuite></testsuites>\n"
+    )
+
+
+_COUNTED: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"}

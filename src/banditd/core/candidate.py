@@ -1,0 +1,54 @@
+"""A candidate: a named difference to a policy that nobody changes once it is there. A value; no behaviour, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+CandidateClass = Literal["A", "C"]
+"""``A``: decides otherwise from the same sums. ``C``: also wants answers that the policy's log cannot have."""
+SETTINGS: Final = ("kind", "options", "exploration_floor", "cost_weight", "promise")
+"""Settings of a policy that a candidate may change, by their names in the configuration."""
+ARM_FIELDS: Final = ("enabled", "min_share", "max_share", "params", "rename_params", "upstream_model")
+"""Fields of an arm that a candidate may change."""
+OTHER_SUMS: Final = frozenset(
+    {
+        "half_life_decisions", "prior_file", "prior_worth_rewards", "tier_table", "change_detection", "reward",
+        "caller_features", "context_tags",
+    }
+)  # fmt: skip
+"""Settings that change what is learned, not how is decided."""
+OTHER_ARM_SUMS: Final = frozenset({"quality_prior", "prior_worth", "quality_tier"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A difference to a policy.
+
+    candidate_id : of this one; a name is free again once its candidate is deleted. settings : of ``SETTINGS``;
+    ``promise`` has the fields that change, None is no promise. arms : arm to its fields of ``ARM_FIELDS``.
+    key_name : of the API key that created it.
+    """
+
+    candidate_id: str
+    policy: str
+    name: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    created_at_us: int = 0
+    key_name: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Candidate:
+        """Inverse of ``plain``. Raises TypeError for what is none."""
+        return cls(**values)
+
+    def says_the_same(self, other: Candidate) -> bool:
+        """Whether both are the same difference to the same policy."""
+        mine, theirs = ((one.policy, dict(one.settings), dict(one.arms)) for one in (self, other))
+        return mine == theirs

@@ -1,0 +1,82 @@
+"""Floor 6: candidates are checked by the very code that checks a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from banditd.core.types import Arm
+from banditd.daemon.workbench import Workbench
+from banditd.jobs.scheduler import Job
+from banditd.services.arm_differences import nested, plain_fields
+from banditd.services.candidates.applying import SettingsCheck
+from banditd.services.candidates.evaluating import EvaluationService
+from banditd.services.candidates.service import CandidateService
+from banditd.settings import PolicySettingsSection, Settings
+
+_OURS = "Value error, "
+
+
+EVALUATIONS_S = 5.0  # between two looks for what another replica has left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidating:
+    """Candidates, and what the log says of them."""
+
+    candidates: CandidateService
+    evaluations: EvaluationService
+
+    @property
+    def offered(self) -> dict[str, Any]:
+        """Both, by their names in the bundle of services."""
+        return {"candidates": self.candidates, "evaluations": self.evaluations}
+
+    @property
+    def job(self) -> Job:
+        """What is asked here begins at once; this finds what nobody works on."""
+        return Job(name="evaluations", run=self.evaluations.run, interval_s=EVALUATIONS_S, everywhere=True)
+
+
+def make_candidates(settings: Settings, bench: Workbench) -> Candidating:
+    """Those of every configured policy."""
+    storage = bench.storage
+    candidates = CandidateService(
+        runtimes=bench.runtimes, store=storage.candidates, check=settings_check(settings), clock=bench.clock
+    )
+    evaluations = EvaluationService(
+        runtimes=bench.runtimes,
+        candidates=candidates,
+        store=storage.evaluations,
+        log=storage.evaluation_log,
+        learning=bench.learning,
+        clock=bench.clock,
+    )
+    return Candidating(candidates=candidates, evaluations=evaluations)
+
+
+def settings_check(settings: Settings) -> SettingsCheck:
+    """What the configuration of a policy would refuse."""
+
+    def check(policy: str, stated: Mapping[str, object], arms: Sequence[Arm]) -> list[tuple[str, str]]:
+        section = settings.policies[policy].model_dump(by_alias=True)
+        listed = [{"arm": arm.arm, **nested(plain_fields(dataclasses.asdict(arm)))} for arm in arms]
+        try:
+            PolicySettingsSection.model_validate(section | dict(stated) | {"arms": listed})
+        except ValidationError as error:
+            return [(_pointer(one["loc"], arms), one["msg"].removeprefix(_OURS)) for one in error.errors()]
+        return []
+
+    return check
+
+
+def _pointer(loc: Sequence[int | str], arms: Sequence[Arm]) -> str:
+    """Where in the candidate: under its arms by name, or among its settings."""
+    place = list(map(str, loc))
+    if len(place) > 1 and place[0] == "arms":
+        return "/".join(["/arms", arms[int(place[1])].arm, *place[2:]])
+    return "/".join(["/settings", *place])

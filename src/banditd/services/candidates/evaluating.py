@@ -1,0 +1,282 @@
+"""Evaluations: asked, claimed by a replica, walked off the request path, kept.
+
+A claim lasts ``CLAIM_US`` unless it is renewed, so a replica that is killed leaves its evaluation to another, which
+begins anew: what is found is a function of the log. Who has lost the claim keeps nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Final
+
+from banditd.core.errors import BanditdError, ConflictError, InvalidInputError, NotFoundError
+from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Question
+from banditd.core.ids import new_id
+from banditd.ports import Clock, LearningStore
+from banditd.ports.evaluations import EvaluationLog, EvaluationStore, LoggedDecision
+from banditd.services.candidates.applying import Applied
+from banditd.services.candidates.knowledge import Knowledge
+from banditd.services.candidates.service import CandidateService
+from banditd.services.candidates.shown import shown_evaluation
+from banditd.services.candidates.verdict import RELEASE, Evidence, finding_of
+from banditd.services.candidates.walk import LogWalk, Rule, Walked
+from banditd.services.policy import PolicyRuntime, runtime_of
+
+logger = logging.getLogger(__name__)
+MOST_ROWS: Final = 20_000  # newest decisions with a reward that are walked
+PAGE: Final = 500  # decisions of one read
+MOST_PAGES: Final = 1000
+CLAIM_US: Final = 60_000_000
+RENEW_S: Final = 1.0
+MOST_ATTEMPTS: Final = 3
+MOST_RUNNING: Final = 20  # of a policy
+MOST_KEPT: Final = 500
+RESTS: Final = 1.0  # times as long as it worked ...
+LONGEST_REST_S: Final = 0.1  # ... and no longer
+ENDED: Final = "the daemon ended each time that it worked on it; its log says why"
+FAILED: Final = "the evaluation failed, which is a bug; the daemon's log has it"
+PROMISE: Final = (
+    "its promise is another one, and what a promise asks follows from its own course, which is in no log of another"
+)
+CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
+
+
+def _beyond_the_log(runtime: PolicyRuntime, applied: Applied) -> str | None:
+    """Why nothing can be found out of the log; None where something can."""
+    if applied.config.switches.promise != runtime.switches.promise:
+        return PROMISE
+    caps = {arm.arm: arm.max_share for arm in runtime.arms}
+    return CAPS if any(arm.max_share != caps.get(arm.arm) for arm in applied.arms) else None
+
+
+class _ClaimLostError(Exception):
+    """Another replica has it now, or this one ends."""
+
+
+class _Claim:
+    """An evaluation that this replica works on, between pieces of work."""
+
+    def __init__(self, evaluation_id: str, lease: str, store: EvaluationStore, clock: Clock, ending: asyncio.Event):
+        self._id, self._lease = evaluation_id, lease
+        self._store, self._clock, self._ending = store, clock, ending
+        self._renewed = self._rested = perf_counter()
+
+    async def step(self, done: int, total: int) -> None:
+        """Say how far it is, now and then, and rest as long as was worked. Raises _ClaimLostError."""
+        now = perf_counter()
+        if self._ending.is_set():
+            raise _ClaimLostError
+        if now - self._renewed >= RENEW_S:
+            self._renewed = now
+            until_us = self._clock.now_us() + CLAIM_US
+            if not await self._store.progress(self._id, self._lease, done=done, total=total, until_us=until_us):
+                raise _ClaimLostError
+        await asyncio.sleep(min(RESTS * (now - self._rested), LONGEST_REST_S))
+        self._rested = perf_counter()
+
+
+class EvaluationService:
+    """Asks and answers. One evaluation at a time in a process."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        candidates: CandidateService,
+        store: EvaluationStore,
+        log: EvaluationLog,
+        learning: LearningStore,
+        clock: Clock,
+    ) -> None:
+        self._runtimes = runtimes
+        self._candidates = candidates
+        self._store = store
+        self._log = log
+        self._learning = learning
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    # -------------------------------------------------------------- what is asked
+
+    async def ask(
+        self,
+        policy: str,
+        candidate: str,
+        *,
+        against: str,
+        since_us: int | None,
+        until_us: int | None,
+        margin: float,
+        interval: IntervalKind,
+        key_name: str | None = None,
+    ) -> Mapping[str, object]:
+        """Begin an evaluation. Raises NotFoundError, InvalidInputError, ConflictError."""
+        found = await self._candidates.load(policy, candidate)
+        self._candidates.applied(found)
+        runtime = runtime_of(self._runtimes, policy)
+        if against != INCUMBENT and against not in {arm.arm for arm in runtime.arms}:
+            raise InvalidInputError(
+                f"policy {policy} has no arm {against}; write {INCUMBENT}, or one of "
+                f"{', '.join(arm.arm for arm in runtime.arms)}",
+                code="ARM_UNKNOWN",
+                field="/against",
+            )
+        if since_us is not None and until_us is not None and since_us >= until_us:
+            raise InvalidInputError("since is not before until", field="/since")
+        now_us = self._clock.now_us()
+        evaluation = Evaluation(
+            evaluation_id=new_id(now_us),
+            question=Question(
+                candidate=found, against=against, since_us=since_us, until_us=until_us, margin=margin,
+                interval=interval,
+            ),
+            created_at_us=now_us,
+            key_name=key_name,
+        )  # fmt: skip
+        if not await self._store.add(evaluation, most_running=MOST_RUNNING, most_kept=MOST_KEPT):
+            raise ConflictError(
+                f"{MOST_RUNNING} evaluations of policy {policy} are running; wait for one to end",
+                code="EVALUATIONS_TOO_MANY",
+            )
+        self._begin()
+        return shown_evaluation(evaluation)
+
+    async def list(self, policy: str | None, candidate: str | None, limit: int) -> Mapping[str, object]:
+        """Newest first. Raises NotFoundError (policy)."""
+        if policy is not None:
+            runtime_of(self._runtimes, policy)
+        found = await self._store.list(policy, candidate, limit)
+        return {"evaluations": [shown_evaluation(one) for one in found]}
+
+    async def get(self, evaluation_id: str) -> Mapping[str, object]:
+        """One. Raises NotFoundError."""
+        found = await self._store.get(evaluation_id)
+        if found is None:
+            raise NotFoundError("there is no such evaluation", code="EVALUATION_NOT_FOUND")
+        return shown_evaluation(found)
+
+    # -------------------------------------------------------------- the work
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work(), name="evaluations")
+
+    async def _work(self) -> None:
+        try:
+            await self.run()
+        except BanditdError as error:
+            # It waits in the database: the job comes again.
+            logger.warning("evaluation.postponed", extra={"error": error.message, "code": error.code})
+
+    async def run(self) -> None:
+        """Work on whatever waits, here, until nothing does."""
+        async with self._busy:
+            while not self._stopping.is_set():
+                lease = new_id(self._clock.now_us())
+                now_us = self._clock.now_us()
+                evaluation = await self._store.claim(lease, now_us=now_us, until_us=now_us + CLAIM_US)
+                if evaluation is None:
+                    return
+                await self._evaluate(evaluation, lease)
+
+    async def stop(self) -> None:
+        """End between two pieces; what is not finished is somebody else's."""
+        self._stopping.set()
+        if self._task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        async with self._busy:
+            return
+
+    async def _evaluate(self, evaluation: Evaluation, lease: str) -> None:
+        started = perf_counter()
+        if evaluation.attempts > MOST_ATTEMPTS:
+            finding = Finding(phase="error", reason=ENDED)
+        else:
+            try:
+                claim = _Claim(evaluation.evaluation_id, lease, self._store, self._clock, self._stopping)
+                finding = await self._found(evaluation, claim)
+            except _ClaimLostError:
+                if self._stopping.is_set():
+                    await self._store.release(evaluation.evaluation_id, lease)
+                return
+            except BanditdError as error:
+                if isinstance(error, NotFoundError | InvalidInputError):
+                    finding = Finding(phase="error", reason=error.message)
+                else:
+                    raise
+            except Exception:
+                logger.exception("evaluation.failed", extra={"evaluation_id": evaluation.evaluation_id})
+                finding = Finding(phase="error", reason=FAILED)
+        if await self._store.finish(evaluation.evaluation_id, lease, finding, at_us=self._clock.now_us()):
+            logger.info(
+                "evaluation.finished",
+                extra={
+                    "evaluation_id": evaluation.evaluation_id,
+                    "candidate": evaluation.question.candidate.name,
+                    "phase": finding.phase,
+                    "seconds": round(perf_counter() - started, 3),
+                },
+            )
+
+    async def _found(self, evaluation: Evaluation, claim: _Claim) -> Finding:
+        question = evaluation.question
+        policy = question.candidate.policy
+        runtime = runtime_of(self._runtimes, policy)
+        applied = self._candidates.applied(question.candidate)
+        coverage = await self._log.coverage(policy, since_us=question.since_us, until_us=question.until_us)
+        enabled = {arm.arm for arm in runtime.arms if arm.enabled}
+        evidence = Evidence(
+            question=question,
+            disabled=frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled),
+            coverage=coverage,
+        )
+        beyond = _beyond_the_log(runtime, applied)
+        if beyond is not None:
+            return replace(finding_of(Walked(), evidence), reason=beyond, settles=RELEASE)
+        rows = await self._rows(policy, runtime, question, claim)
+        # Read after the decisions: it must hold whatever they have taught.
+        stored = await self._learning.load(policy, runtime.builder.schema.hash)
+        knowledge = Knowledge(
+            schema=runtime.builder.schema,
+            settings=runtime.config.settings,
+            other=applied.config.settings,
+            arms=runtime.priors(),
+            stored=stored,
+            rows=rows,
+        )
+        walk = LogWalk(
+            runtime,
+            Rule(config=applied.config, arms=applied.arms),
+            rows,
+            knowledge,
+            against=question.against,
+            until_us=evaluation.created_at_us if question.until_us is None else question.until_us,
+        )
+        async for done in walk.run():
+            await claim.step(done, len(rows))
+        return finding_of(walk.found, evidence)
+
+    async def _rows(
+        self, policy: str, runtime: PolicyRuntime, question: Question, claim: _Claim
+    ) -> Sequence[LoggedDecision]:
+        """What has taught something since the beginning of the window, oldest first."""
+        rows: list[LoggedDecision] = []
+        before: str | None = None
+        for _ in range(MOST_PAGES):
+            page, before = await self._log.taught(
+                policy, runtime.builder.schema.hash, since_us=question.since_us, before_id=before, limit=PAGE
+            )
+            rows += page
+            if before is None or len(rows) >= MOST_ROWS:
+                break
+            await claim.step(0, len(rows))
+        rows.reverse()
+        return rows

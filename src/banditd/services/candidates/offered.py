@@ -1,0 +1,52 @@
+"""What candidates and evaluations offer to the layer above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from banditd.core.evaluation import IntervalKind
+
+
+class Candidates(Protocol):
+    async def create(
+        self,
+        policy: str,
+        name: str,
+        *,
+        settings: Mapping[str, object],
+        arms: Mapping[str, Mapping[str, object]],
+        key_name: str | None = None,
+    ) -> tuple[Mapping[str, object], bool]:
+        """(the candidate, whether it is new). Raises NotFoundError, InvalidInputError, ConflictError."""
+
+    async def list(self, policy: str) -> Mapping[str, object]:
+        """Raises NotFoundError."""
+
+    async def get(self, policy: str, name: str) -> Mapping[str, object]:
+        """Raises NotFoundError."""
+
+    async def delete(self, policy: str, name: str) -> None:
+        """Raises NotFoundError, ConflictError."""
+
+
+class Evaluations(Protocol):
+    async def ask(
+        self,
+        policy: str,
+        candidate: str,
+        *,
+        against: str,
+        since_us: int | None,
+        until_us: int | None,
+        margin: float,
+        interval: IntervalKind,
+        key_name: str | None = None,
+    ) -> Mapping[str, object]:
+        """Begin an evaluation. Raises NotFoundError, InvalidInputError, ConflictError."""
+
+    async def list(self, policy: str | None, candidate: str | None, limit: int) -> Mapping[str, object]:
+        """Newest first. Raises NotFoundError (policy)."""
+
+    async def get(self, evaluation_id: str) -> Mapping[str, object]:
+        """Raises NotFoundError."""

@@ -1,0 +1,48 @@
+"""Another rule of deciding over the sums of a policy's state: a snapshot that is like its own but for the rule."""
+
+from __future__ import annotations
+
+from banditd.bandit.policies.base import PolicySettings
+from banditd.bandit.policies.registry import policy_factory
+from banditd.bandit.policies.view import PolicyView
+from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
+
+
+def shares_posterior(settings: PolicySettings, other: PolicySettings) -> bool:
+    """Whether ``other`` decides from the very posterior that ``settings`` make of the sums.
+
+    Not where one has a part that all arms share and the other has none, or where it looks at clusters alone.
+    """
+    wanted = policy_factory(other)
+    return policy_factory(settings).pooled == wanted.pooled and not wanted.needs_clusters
+
+
+def rebound(state: PolicyState, settings: PolicySettings) -> Snapshot:
+    """The state's snapshot, deciding by other settings that share its posterior: costs next to nothing."""
+    snapshot = state.snapshot()
+    learned = tuple(arm.learned_as for arm in state.arms)
+    watching = state.settings.change_detection and state.arm_changes.changed
+    curious = state.arm_changes.curiosity(learned, state.folded) if watching else None
+    view = PolicyView(snapshot.posterior, snapshot.arms, None, curious)
+    return Snapshot(
+        version=snapshot.version,
+        epoch=snapshot.epoch,
+        arms=snapshot.arms,
+        policy=policy_factory(settings).bind(view),
+        posterior=snapshot.posterior,
+        probe_share=snapshot.probe_share,
+    )
+
+
+def restated(state: PolicyState, settings: PolicySettings) -> PolicyState:
+    """A state of the same sums whose posterior is that of other settings: a factorisation for every arm."""
+    return PolicyState.restore(
+        schema=state.schema,
+        settings=settings,
+        arms=state.arms,
+        version=max(state.version, 1),
+        hyperparameters=state.hyperparameters_json(),
+        learner=state.learner_json(),
+        segments=state.segments(),
+    )

@@ -1,0 +1,109 @@
+"""``/v1/policies/{policy}/candidates`` and ``/v1/evaluations``: name a difference, and ask the log about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from banditd.core.errors import NotFoundError
+from banditd.services.candidates.offered import Candidates, Evaluations
+from banditd.web.api import Api
+from banditd.web.body import check_limit, read_model, read_parameters, time_of
+from banditd.web.handlers.reports import path_name
+from banditd.web.handlers.rewards import path_id
+from banditd.web.json import iso_time, json_answer
+from banditd.web.keys import KEY_NAME
+from banditd.web.schemas.candidates import CandidateRequest, EvaluationParameters, EvaluationRequest
+
+
+async def create(api: Api, request: web.Request) -> web.Response:
+    """A new candidate; 200 where the same one is there already."""
+    policy = path_name(request, "policy")
+    requested = await read_model(request, CandidateRequest)
+    arms: dict[str, Mapping[str, object]] = {arm: dict(fields) for arm, fields in requested.arms.items()}
+    made, is_new = await _candidates(api).create(
+        policy, requested.name, settings=requested.settings, arms=arms, key_name=request.get(KEY_NAME)
+    )
+    place = f"/v1/policies/{quote(policy, safe='')}/candidates/{quote(requested.name, safe='')}"
+    return json_answer(candidate_answer(made), status=201 if is_new else 200, headers={"Location": place})
+
+
+async def page(api: Api, request: web.Request) -> web.Response:
+    """Every candidate of a policy."""
+    found: Any = await _candidates(api).list(path_name(request, "policy"))
+    return json_answer({**found, "candidates": [candidate_answer(one) for one in found["candidates"]]})
+
+
+async def get(api: Api, request: web.Request) -> web.Response:
+    """One candidate."""
+    found = await _candidates(api).get(path_name(request, "policy"), path_name(request, "candidate"))
+    return json_answer(candidate_answer(found))
+
+
+async def delete(api: Api, request: web.Request) -> web.Response:
+    """Delete one; what was found out about it stays."""
+    await _candidates(api).delete(path_name(request, "policy"), path_name(request, "candidate"))
+    return web.Response(status=204)
+
+
+async def evaluate(api: Api, request: web.Request) -> web.Response:
+    """Begin an evaluation."""
+    requested = await read_model(request, EvaluationRequest)
+    found = await _evaluations(api).ask(
+        requested.policy,
+        requested.candidate,
+        against=requested.against,
+        since_us=time_of("/since", requested.since),
+        until_us=time_of("/until", requested.until),
+        margin=requested.margin,
+        interval=requested.interval,
+        key_name=request.get(KEY_NAME),
+    )
+    place = f"/v1/evaluations/{found['evaluation_id']}"
+    return json_answer(evaluation_answer(found), status=202, headers={"Location": place})
+
+
+async def evaluations(api: Api, request: web.Request) -> web.Response:
+    """The newest evaluations."""
+    requested = read_parameters(request, EvaluationParameters)
+    check_limit(requested.limit, api.config.max_page)
+    found: Any = await _evaluations(api).list(requested.policy, requested.candidate, requested.limit)
+    return json_answer({"evaluations": [evaluation_answer(one) for one in found["evaluations"]]})
+
+
+async def evaluation(api: Api, request: web.Request) -> web.Response:
+    """One evaluation."""
+    return json_answer(evaluation_answer(await _evaluations(api).get(path_id(request, "EVALUATION_NOT_FOUND"))))
+
+
+def evaluation_answer(found: Mapping[str, Any]) -> dict[str, object]:
+    """The same with times as clients get them."""
+    shown = dict(found)
+    for name in ("created_at", "finished_at", "since", "until"):
+        at_us = shown.pop(f"{name}_us")
+        shown[name] = None if at_us is None else iso_time(at_us)
+    return shown
+
+
+def candidate_answer(found: Mapping[str, Any]) -> dict[str, object]:
+    """The same with times as clients get them."""
+    shown = dict(found)
+    shown["created_at"] = iso_time(shown.pop("created_at_us"))
+    return shown
+
+
+def _candidates(api: Api) -> Candidates:
+    candidates = api.services.candidates
+    if candidates is None:
+        raise NotFoundError("this daemon keeps no candidates", code="CANDIDATE_NOT_FOUND")
+    return candidates
+
+
+def _evaluations(api: Api) -> Evaluations:
+    evaluations = api.services.evaluations
+    if evaluations is None:
+        raise NotFoundError("this daemon evaluates nothing", code="EVALUATION_NOT_FOUND")
+    return evaluations

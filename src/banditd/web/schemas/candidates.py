@@ -1,0 +1,176 @@
+"""Schemas of candidates and evaluations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from banditd.web.schemas.base import (
+    AnswerModel,
+    IntegerParameter,
+    Name,
+    ParameterModel,
+    RequestModel,
+    Time,
+    TimeParameter,
+)
+
+_Fields = Annotated[dict[Name, JsonValue], Field(max_length=64)]
+
+
+class CandidateRequest(RequestModel):
+    """A named difference to a policy. It never changes; delete it and create another one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "thriftier", "settings": {"cost_weight": 0.2}, "arms": {"large": {"max_share": 0.3}}}
+            ]
+        }
+    )
+
+    name: Name
+    settings: _Fields = Field(default_factory=dict)
+    """Of ``kind``, ``options``, ``exploration_floor``, ``cost_weight`` and ``promise``, as in the configuration; of
+    ``promise`` the fields that change, null: no promise. What is left out stays the policy's."""
+    arms: Annotated[dict[Name, _Fields], Field(max_length=256)] = Field(default_factory=dict)
+    """Arm to those of its fields that change: ``enabled``, ``min_share``, ``max_share``, ``params``,
+    ``rename_params``, ``upstream_model``."""
+
+
+class CandidateAnswer(AnswerModel):
+    """A candidate, beside the policy as it stands now."""
+
+    candidate_id: str
+    policy: str
+    name: str
+    settings: dict[str, JsonValue]
+    arms: dict[str, dict[str, JsonValue]]
+    created_at: Time
+    key_name: str | None
+    """Of the API key that created it."""
+    candidate_class: Literal["A", "C"] | None = Field(alias="class")
+    """``A``: it decides otherwise from the same sums, so the log can evaluate it. ``C``: it also wants answers that
+    the log cannot have. Null where it cannot be applied any more."""
+    difference: list[str]
+    """What would change now, one entry each."""
+    problem: str | None
+    """Why it cannot be applied any more."""
+    words: str
+
+
+class CandidatesAnswer(AnswerModel):
+    """The candidates of a policy, oldest first."""
+
+    policy: str
+    candidates: list[CandidateAnswer]
+
+
+class EvaluationRequest(RequestModel):
+    """What is to be found out of a candidate."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"candidate": "thriftier", "margin": 0.01}]})
+
+    policy: Name = "default"
+    candidate: Name
+    against: Name = "incumbent"
+    """``incumbent``: the policy as it stands; or an arm's name: that arm always."""
+    method: Literal["log"] = "log"
+    """The stored decisions are made again. Case files: ``banditd evaluate --cases``."""
+    since: TimeParameter | None = None
+    until: TimeParameter | None = None
+    margin: Annotated[float, Field(gt=0.0, le=0.5)] = 0.01
+    """Of mean reward: that much worse is allowed."""
+    interval: Literal["fixed", "anytime"] = "fixed"
+    """``fixed`` holds in 95 of 100 cases at one look, ``anytime`` at all looks together: ask as often as you like."""
+
+
+class EvaluationParameters(ParameterModel):
+    """Which evaluations."""
+
+    policy: Name | None = None
+    candidate: Name | None = None
+    limit: Annotated[IntegerParameter, Field(ge=1, le=10_000)] = 50
+
+
+class ArmShares(AnswerModel):
+    """How much of the traffic an arm would have."""
+
+    arm: str
+    share: float
+    """Under the candidate."""
+    other_share: float
+
+
+class HalfAnswer(AnswerModel):
+    """The difference over a part of the decisions."""
+
+    rated: int
+    estimate: float
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class EvaluationAnswer(AnswerModel):
+    """An evaluation. What is compared with the candidate is called the other: the policy as it stands, or an arm."""
+
+    evaluation_id: str
+    policy: str
+    candidate: str
+    candidate_id: str
+    against: str
+    method: str
+    margin: float
+    interval_kind: Literal["fixed", "anytime"]
+    phase: Literal["running", "passed", "failed", "inconclusive", "error"]
+    reason: str | None
+    settles: str | None
+    """What would settle it, where it is inconclusive."""
+    done: int
+    """Decisions that were walked so far, while it runs."""
+    total: int
+    created_at: Time
+    finished_at: Time | None
+    key_name: str | None
+    rated: int
+    """Decisions that were evaluated: drawn by the policy, and rewarded."""
+    left_out: dict[str, int]
+    """Rewarded decisions that were not, by why."""
+    since: Time | None
+    """Of the first that was evaluated."""
+    until: Time | None
+    estimate: float | None
+    """Mean reward of the candidate beyond the other's, on these decisions."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """Of 95 %, see ``interval_kind``."""
+    worth: float
+    """Answers drawn by the candidate itself that the log is worth."""
+    behind: float
+    """Drawn answers behind the difference."""
+    differs: float | None
+    """Share of the decisions that it would answer otherwise; it cannot lose more."""
+    uncovered: float | None
+    """Share for which it wants arms that could not have been drawn."""
+    refused: int
+    """Decisions that it could not answer at all."""
+    reward: float | None
+    """Mean of the candidate."""
+    other_reward: float | None
+    cost_usd: float | None
+    """Predicted, per decision, at today's prices."""
+    other_cost_usd: float | None
+    rated_share: float | None
+    """Of the answers that it would choose, how many are rewarded in this log."""
+    other_rated_share: float | None
+    later_half: HalfAnswer | None
+    arms: list[ArmShares]
+    knowledge: Literal["restored", "from_empty"] | None
+    """What both rules knew: the sums of then; or they began empty, where these cannot be had again."""
+    replay_differs: float | None
+    """How far the policy as it stands differs from what was logged, as a share of the decisions."""
+
+
+class EvaluationsAnswer(AnswerModel):
+    """Evaluations, newest first."""
+
+    evaluations: list[EvaluationAnswer]

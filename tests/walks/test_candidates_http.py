@@ -1,0 +1,104 @@
+"""Candidates over HTTP, against a whole daemon: what they may change, what is refused, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from tests.walks.conftest import make_settings
+
+from banditd.daemon.open import open_services
+from banditd.web.app import WebSettings, create_app
+from banditd.web.schemas.candidates import CandidateAnswer, CandidatesAnswer
+
+PLACE = "/v1/policies/default/candidates"
+
+
+@pytest.fixture
+async def client(sqlite_url: str) -> Any:
+    settings = make_settings(sqlite_url, promise={"keep": 0.95})
+    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
+    async with TestClient[web.Request, web.Application](TestServer(app)) as found:
+        yield found
+
+
+async def ask(client: Any, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    answer = await client.request(method, path, json=body)
+    return answer.status, await answer.json() if answer.status != 204 else None
+
+
+async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> None:
+    body = {
+        "name": "bold",
+        "settings": {"kind": "squarecb", "exploration_floor": 0.02, "promise": {"keep": 0.9}},
+        "arms": {"vision": {"enabled": False}, "large": {"min_share": 0.1}},
+    }
+    status, made = await ask(client, "POST", PLACE, body)
+    assert status == 201
+    CandidateAnswer.model_validate(made)
+    assert made["class"] == "A"
+    assert made["difference"] == [
+        "kind: thompson -> squarecb", "exploration_floor: 0.005 -> 0.02", "promise.keep: 0.95 -> 0.9",
+        "arm large: min_share: 0 -> 0.1", "arm vision: enabled -> disabled",
+    ]  # fmt: skip
+    status, again = await ask(client, "POST", PLACE, body)
+    assert (status, again) == (200, made)
+    status, problem = await ask(client, "POST", PLACE, {**body, "settings": {}})
+    assert (status, problem["code"]) == (409, "CANDIDATE_EXISTS")
+    status, listed = await ask(client, "GET", PLACE)
+    CandidatesAnswer.model_validate(listed)
+    assert listed["candidates"] == [made]
+    # An arm that is gone takes nothing with it but the candidate's use.
+    assert (await ask(client, "DELETE", "/v1/arms/vision"))[0] == 204
+    status, shown = await ask(client, "GET", f"{PLACE}/bold")
+    assert (status, shown["class"], shown["difference"]) == (200, None, [])
+    assert "no arm vision" in shown["problem"]
+    assert (await ask(client, "DELETE", f"{PLACE}/bold"))[0] == 204
+    assert (await ask(client, "DELETE", f"{PLACE}/bold"))[0] == 404
+    for path in ("/v1/policies/nowhere/candidates", f"{PLACE}/%00", f"{PLACE}/nobody"):
+        assert (await ask(client, "GET", path))[0] == 404, path
+
+
+async def test_what_is_new_answers_is_of_another_class(client: Any) -> None:
+    await ask(client, "PATCH", "/v1/arms/vision", {"enabled": False})
+    wanted = ({"vision": {"enabled": True}}, {"small": {"params": {"seed": 1}}}, {"small": {"upstream_model": "b"}})
+    for number, fields in enumerate(wanted):
+        status, made = await ask(client, "POST", PLACE, {"name": f"c{number}", "arms": fields})
+        assert (status, made["class"]) == (201, "C"), fields
+    status, same = await ask(client, "POST", PLACE, {"name": "same", "arms": {"small": {"enabled": True}}})
+    assert (status, same["class"], same["difference"]) == (201, "A", [])
+
+
+async def test_the_configuration_would_refuse_it_and_so_does_this(client: Any) -> None:
+    for settings, arms, where in (
+        ({"kind": "oracle"}, {}, "/settings/kind"),
+        ({"kind": 1}, {}, "/settings/kind"),
+        ({"options": {"sclae": 1}}, {}, "/settings/options/sclae"),
+        ({"kind": "linucb", "options": {"scale": 1}}, {}, "/settings/options/scale"),
+        ({"exploration_floor": 0.9}, {}, "/settings/exploration_floor"),
+        ({"exploration_floor": 10**400}, {}, "/settings/exploration_floor"),
+        ({"cost_weight": -1, "promise": None}, {}, "/settings/cost_weight"),
+        ({"cost_weight": True}, {}, "/settings/cost_weight"),
+        ({"cost_weight": 0.1}, {}, "/settings"),  # beside a promise
+        ({"kind": "uniform"}, {}, "/settings"),  # that could keep none
+        ({"promise": {"keep": 0.1}}, {}, "/settings/promise/keep"),
+        ({"promise": {"kept": 0.9}}, {}, "/settings/promise/kept"),
+        ({"promise": {"baseline": "nobody"}}, {}, "/settings"),
+        ({"half_life_decisions": 100}, {}, "/settings/half_life_decisions"),
+        ({"context_tags": ["task"]}, {}, "/settings/context_tags"),
+        ({"budgets": []}, {}, "/settings/budgets"),
+        ({}, {"nobody": {"enabled": False}}, "/arms/nobody"),
+        ({}, {"small": {"enabled": 0}}, "/arms/small/enabled"),
+        ({}, {"small": {"max_share": 0.0}}, "/arms/small/max_share"),
+        ({}, {"small": {"quality_tier": "premium"}}, "/arms/small/quality_tier"),
+        ({}, {"small": {"price": {}}}, "/arms/small/price"),
+        ({}, {"small": {"params": {"model": "x"}}}, "/arms/small"),
+        ({}, {"small": {"upstream_model": "a\nb"}}, "/arms/small/upstream_model"),
+        ({}, {arm: {"max_share": 0.2} for arm in ("small", "large", "vision")}, "/settings"),
+        ({}, {arm: {"enabled": False} for arm in ("small", "large", "vision")}, "/arms"),
+    ):
+        status, problem = await ask(client, "POST", PLACE, {"name": "x", "settings": settings, "arms": arms})
+        assert (status, [one["pointer"] for one in problem["errors"]]) == (422, [where]), (settings, arms, problem)
+    assert (await ask(client, "GET", PLACE))[1]["candidates"] == []
