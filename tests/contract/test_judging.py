@@ -370,7 +370,12 @@ async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_ti
     await sampled(storage, make, 5)
     clock = Clock(make.now_us + MINUTE_US)
     retention = Retention(
-        maintenance=storage.maintenance, judging=storage.judging, clock=clock, retention_days=0, idempotency_s=60.0
+        maintenance=storage.maintenance,
+        judging=storage.judging,
+        probing=storage.probing,
+        clock=clock,
+        retention_days=0,
+        idempotency_s=60.0,
     )
     await retention.run()
     assert await storage.judging.waiting() == {"quality": 5}

@@ -55,15 +55,23 @@ class Judge:
 
 @pytest.fixture
 async def judge() -> AsyncIterator[Judge]:
-    made = Judge()
+    async with judging(Judge()) as made:
+        yield made
+
+
+@asynccontextmanager
+async def judging(made: Judge) -> AsyncIterator[Judge]:
+    """It answers chats on a free port."""
     app = web.Application()
     app.router.add_post("/v1/chat/completions", made.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield made
-    await runner.cleanup()
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
 
 
 async def until(found: Callable[[], Awaitable[bool]]) -> None:

@@ -37,6 +37,9 @@ RULES = {
     "tag_entry": "the job sums adds it up and deletes it",
     "judge_task": "judges.*.max_waiting; judging deletes it, keep_s or retention at the latest",
     "judgement": WITH_ITS_DECISION,
+    "probe": WITH_ITS_DECISION,
+    "probe_answer": "50, and what is under way; judging deletes it, keep_s or retention at the latest",
+    "probe_judgement": WITH_ITS_DECISION,
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
     "policy_switch": "one a policy whose switches somebody has turned",
@@ -48,7 +51,10 @@ RULES = {
     "budget_state": "one an account of all decisions",
     "budget_correction": "one a correction by an operator",
     "judge_refusal": "one a judge and version",
+    "candidate": "one a difference that somebody has named",
+    "evaluation": "one a question about a candidate",
     "judge_account": "one a judge, policy and hour",
+    "probe_account": "one a judge, policy and hour",
     "budget_account": "the job rollup deletes windows of more than 400 days",
     # Bounded by arms, clusters, time and the rules of the learner.
     "segment": "arms and epochs, which the learner merges",

@@ -159,6 +159,8 @@ def print_judges(judges: Sequence[Mapping[str, Any]]) -> None:
     )
     for one in judges:
         click.echo(one["words"])
+        if one["probes"] is not None:
+            click.echo(one["probes"]["words"])
 
 
 def _print_savings(savings: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal
 
+from banditd.core.probing import ProbeRule
 from banditd.core.types import Price
 
 SOURCE_PREFIX: Final = "judge:"
@@ -29,7 +30,8 @@ class JudgeRule:
     kind : ``upstream``: the daemon calls ``model`` of ``upstream``; ``client``: somebody leases its tasks over HTTP.
     share : of the answers, in (0, 1]. policies : whose; empty: of all. people : the sources of rewards that count as
     people's labels. usd_per_day : no call is made where the last 24 hours have cost that; None: no limit.
-    max_waiting : answers that wait at most. keep_s : how long one waits at most. lease_s : of one task.
+    max_waiting : answers that wait at most. keep_s : how long one waits at most. lease_s : of one task. probes : what
+    other arms answer for it too.
     """
 
     name: str
@@ -49,6 +51,7 @@ class JudgeRule:
     max_chars: int = 24_000
     concurrency: int = 4
     deadline_s: float = 60.0
+    probes: ProbeRule | None = None
 
     @property
     def source(self) -> str:
@@ -113,7 +116,10 @@ class JudgeCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredJudgement:
-    """A verdict as stored. score : in [0, 1]. probability : with which its answer was judged."""
+    """A verdict as stored. score : in [0, 1]. probability : with which its answer was judged.
+
+    probed_arm : that gave it without having served, None of the answer that was served.
+    """
 
     decision_id: str
     judge: str
@@ -122,12 +128,13 @@ class StoredJudgement:
     score: float
     probability: float
     reward: RewardState
+    probed_arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeAccount:
-    """Sums of one judge. sampled : answers that its coin chose; dropped : those of them that found no room or were
-    waiting too long; failed : those that no call could judge.
+    """Sums of one judge. sampled : answers that its coin chose, and those of probes; dropped : those of them that
+    found no room or were waiting too long; failed : those that no call could judge.
     """
 
     sampled: int = 0

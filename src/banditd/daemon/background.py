@@ -49,6 +49,7 @@ def make_jobs(
     retention = Retention(
         maintenance=storage.maintenance,
         judging=storage.judging,
+        probing=storage.probing,
         clock=clock,
         retention_days=section.retention_days,
         idempotency_s=section.idempotency_s,

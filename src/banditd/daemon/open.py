@@ -113,7 +113,9 @@ async def open_services(
                 metrics=metrics,
             )
         )
-        judges = await stack.enter_async_context(open_judging(settings, bench, gateway, services.rewards, metrics))
+        judges = await stack.enter_async_context(
+            open_judging(settings, bench, gateway, services.rewards, services.breakers, metrics)
+        )
         if start_jobs:
             jobs.start()
         yield Daemon(

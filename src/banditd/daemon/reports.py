@@ -37,4 +37,5 @@ def make_tag_reports(
         names=storage.tags,
         clock=clock,
         judging=storage.judging,
+        probing=storage.probing,
     )

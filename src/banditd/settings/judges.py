@@ -18,6 +18,19 @@ _OF_CALLS: Final = frozenset({"price", "params", "usd_per_day", "concurrency", "
 """What only calls of the daemon's own need."""
 
 
+class ProbeSettings(Section):
+    """Other arms answer a share of the queries too, for the judge: nobody waits for them, and no client gets them."""
+
+    share: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="of the answers, by the judge's coin: at most its own share, which it scores too",
+    )
+    usd_per_day: float = Field(gt=0, description="cap on what the calls of arms cost in any 24 hours")
+    arms: int = Field(1, ge=1, le=16, description="other arms that answer one query at most; those that tell most")
+
+
 class JudgeSettings(Section):
     """One judge. Texts of the answers that it is to score are stored until it has."""
 
@@ -46,6 +59,9 @@ class JudgeSettings(Section):
     usd_per_day: float | None = Field(
         None, gt=0, description="no call is made while the last 24 hours have cost this; null: no limit"
     )
+    probes: ProbeSettings | None = Field(
+        None, description="arms that did not answer are asked too, and scored; null: none; see docs/judges.md"
+    )
     max_waiting: int = Field(1000, ge=1, le=100_000, description="answers that wait at once; more are not judged")
     keep_s: float = Field(86_400.0, ge=1, description="an answer that was not judged by then is deleted")
     max_attempts: int = Field(5, ge=1, le=20, description="tries for one answer")
@@ -62,6 +78,11 @@ class JudgeSettings(Section):
         unused = sorted(_OF_CALLS & self.model_fields_set) if self.kind == "client" else []
         if unused:
             raise ValueError(f"a judge of kind client is called by you: {', '.join(unused)} would do nothing")
+        if self.probes is not None and self.probes.share > self.share:
+            raise ValueError(
+                f"probes.share is {self.probes.share:g} and the judge's own share {self.share:g}: beside a probe it "
+                "scores the answer that was served, so raise share, or lower probes.share"
+            )
         return self
 
 

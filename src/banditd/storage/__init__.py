@@ -26,6 +26,7 @@ from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
+from banditd.storage.probing import SqlProbeStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
@@ -57,6 +58,7 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    probing: SqlProbeStore
     candidates: SqlCandidateStore
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
@@ -100,6 +102,7 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            probing=SqlProbeStore(database),
             candidates=SqlCandidateStore(database),
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),

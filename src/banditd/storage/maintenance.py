@@ -38,6 +38,9 @@ from banditd.storage.schema import (
     job_run,
     judge_task,
     judgement,
+    probe,
+    probe_answer,
+    probe_judgement,
     reward_event,
     rollup,
     row_count,
@@ -62,8 +65,9 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    judge_task, judgement, fold_queue, arm_fold_queue, contribution, arm_contribution, reward_event, arm_reward,
-    usage_revision, attempt, usage_report, activation, abandonment, decision,
+    judge_task, judgement, probe_answer, probe_judgement, probe, fold_queue, arm_fold_queue, contribution,
+    arm_contribution, reward_event, arm_reward, usage_revision, attempt, usage_report, activation, abandonment,
+    decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
 

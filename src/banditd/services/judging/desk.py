@@ -11,6 +11,8 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
+from banditd.ports.probing import ProbeStore
+from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.rubric import MAX_REASON
 from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate
 from banditd.services.reports.rows import iso_time
@@ -24,14 +26,14 @@ class JudgeDesk:
     def __init__(
         self,
         judges: Sequence[JudgeRule],
-        store: JudgingStore,
+        stores: tuple[JudgingStore, ProbeStore],
         gate: TrustGate,
         clock: Clock,
         metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
         self._judges = {judge.name: judge for judge in judges}
-        self._store = store
+        self._store, self._probing = stores
         self._gate = gate
         self._clock = clock
         self._metrics = metrics
@@ -41,12 +43,14 @@ class JudgeDesk:
         """Every configured judge: what it has done, what that cost, and whether its verdicts count."""
         accounts, waiting = await self._store.accounts(), await self._store.waiting()
         refusals = await self._store.refusals()
+        probes = await ProbeStates.read(self._probing, self._clock.now_us())
         found = []
         for judge in self._judges.values():
             standing = await self._gate.standing(judge)
             refusal = refusals.get((judge.name, judge.version))
             account = accounts.get(judge.name, JudgeAccount())
-            found.append(_fields(judge, account, waiting.get(judge.name, 0), standing, refusal))
+            state = probes.of(judge)
+            found.append(_fields(judge, account, waiting.get(judge.name, 0), standing, refusal) | {"probes": state})
         return {"judges": found}
 
     async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:

@@ -1,17 +1,13 @@
 """Which answers are judged: a keyed coin for each (decision, judge), the same on every replica and known to nobody.
 
-The chosen ones wait a moment in memory, bounded, and are stored together. Their texts are read in a thread.
+The chosen ones are read and stored together, after the client has them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-import logging
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from banditd.core.errors import UnavailableError
 from banditd.core.judging import AnswerToJudge, JudgeRule
 from banditd.core.types import MICROSECONDS_PER_SECOND, Decision
 from banditd.obs.metrics import Metrics
@@ -19,13 +15,8 @@ from banditd.ports import Clock, Secrets
 from banditd.ports.judging import JudgingStore
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.heard import Answered
+from banditd.services.judging.holding import Holding
 from banditd.services.judging.texts import JUDGED_SURFACES, answer_text, question_text
-
-logger = logging.getLogger(__name__)
-MOST_HELD: Final = 64
-"""Answers in memory; more come only where the database does not answer, and are dropped."""
-TOGETHER_S: Final = 0.05
-TRY_AGAIN_S: Final = (0.5, 2.0)
 
 
 class Coin:
@@ -57,8 +48,7 @@ class AnswerSampling:
         self._clock = clock
         self._metrics = metrics
         self._wake = wake
-        self._held: list[Answered] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._holding = Holding("judging", read=self._read, store=self._put, lost=self._drop)
 
     def chosen(self, decision: Decision) -> list[JudgeRule]:
         """The judges that get this decision's answer."""
@@ -74,57 +64,30 @@ class AnswerSampling:
 
     def hear(self, answered: Answered) -> None:
         """Keep an answer until it is stored."""
-        if len(self._held) >= MOST_HELD:
+        if not self._holding.take(answered):
             self._count("dropped", [judge.name for judge in self.chosen(answered.decision)])
-            return
-        self._held.append(answered)
-        if self._storing is None or self._storing.done():
-            self._storing = asyncio.get_running_loop().create_task(self._store_all(), name="judging:sample")
 
     async def close(self) -> None:
         """Store what is held."""
-        while self._storing is not None and not self._storing.done():
-            await asyncio.wait((self._storing,))
+        await self._holding.close()
 
-    async def _store_all(self) -> None:
-        await asyncio.sleep(TOGETHER_S)
-        while self._held:
-            held, self._held = self._held, []
-            count = len(held)
-            try:
-                answers = await asyncio.to_thread(self._read, held, self._clock.now_us())
-                held.clear()  # requests may be large, and the database may be away
-                if answers:
-                    await self._put(answers)
-            except Exception:
-                # The next ones must not wait behind a bug: these are lost, and the log shows it.
-                logger.exception("judging.sampling_crashed", extra={"answers": count})
+    async def _put(self, answers: list[AnswerToJudge]) -> None:
+        dropped = await self._store.sample(answers, {judge.name: judge.max_waiting for judge in self._judges})
+        self._count("sampled", [answer.judge for answer in answers])
+        self._drop(dropped)
+        if len(dropped) < len(answers):
+            self._wake()
 
-    async def _put(self, answers: Sequence[AnswerToJudge]) -> None:
-        most = {judge.name: judge.max_waiting for judge in self._judges}
-        for wait_s in (*TRY_AGAIN_S, None):
-            try:
-                dropped = await self._store.sample(answers, most)
-            except UnavailableError as error:
-                if wait_s is None:
-                    logger.warning("judging.not_sampled", extra={"answers": len(answers), "code": error.code})
-                    self._count("dropped", [answer.judge for answer in answers])
-                    return
-                await asyncio.sleep(wait_s)
-                continue
-            self._count("sampled", [answer.judge for answer in answers])
-            self._count("dropped", [answer.judge for answer in dropped])
-            if len(dropped) < len(answers):
-                self._wake()
-            return
+    def _drop(self, answers: Sequence[AnswerToJudge]) -> None:
+        self._count("dropped", [answer.judge for answer in answers])
 
     def _count(self, outcome: str, judges: Sequence[str]) -> None:
         for judge in judges:
             self._metrics.judging.answers.labels(judge, outcome).inc()
 
-    def _read(self, held: Sequence[Answered], now_us: int) -> list[AnswerToJudge]:
+    def _read(self, held: Sequence[Answered]) -> list[AnswerToJudge]:
         """In a thread. An answer without text is nothing to judge."""
-        found = []
+        now_us, found = self._clock.now_us(), []
         for one in held:
             for judge in self.chosen(one.decision):
                 most = judge.max_chars

@@ -1,4 +1,6 @@
-"""The judges' own tasks: one for each that the daemon calls, and one that hands verdicts in and looks after trust.
+"""The judges' own tasks: one for each that the daemon calls, one for each that has probes, and one for all of them.
+
+The last hands verdicts in and looks after trust.
 
 Every replica runs them; the queue and the verdicts are claimed and marked in SQL.
 """
@@ -17,7 +19,9 @@ from banditd.core.judging import JudgeRule
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
+from banditd.ports.probing import ProbeStore
 from banditd.services.judging.counting import VerdictRewards
+from banditd.services.judging.probe_worker import ProbeWorker
 from banditd.services.judging.trust import TrustGate
 from banditd.services.judging.worker import JudgeWorker
 
@@ -33,17 +37,19 @@ class JudgingService:
         self,
         judges: Sequence[JudgeRule],
         workers: Sequence[JudgeWorker],
+        probes: Sequence[ProbeWorker],
         rewards: VerdictRewards,
         gate: TrustGate,
-        store: JudgingStore,
+        stores: tuple[JudgingStore, ProbeStore],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._judges = tuple(judges)
         self._workers = tuple(workers)
+        self._probes = tuple(probes)
         self._rewards = rewards
         self._gate = gate
-        self._store = store
+        self._store, self._probing = stores
         self._clock = clock
         self._metrics = metrics
         self._wakes: list[asyncio.Event] = []
@@ -60,6 +66,8 @@ class JudgingService:
         """Begin."""
         for worker in self._workers:
             self._begin(f"judge:{worker.rule.name}", worker.step)
+        for probe in self._probes:
+            self._begin(f"probes:{probe.judge.name}", probe.step)
         self._begin("judging", self.tend)
 
     async def stop(self) -> None:
@@ -85,11 +93,16 @@ class JudgingService:
         limits = {judge.name: judge.max_attempts for judge in self._judges}
         while await self._store.drop(self._clock.now_us(), limits):
             pass
+        while await self._probing.drop(self._clock.now_us()):
+            pass
         await self._gate.look()
         waiting, refused = await self._store.waiting(), await self._store.refusals()
         for judge in self._judges:
             self._metrics.judging.waiting.labels(judge.name).set(waiting.get(judge.name, 0))
             self._metrics.judging.trusted.labels(judge.name).set((judge.name, judge.version) not in refused)
+        probes = await self._probing.waiting() if self._probes else {}
+        for probe in self._probes:
+            self._metrics.judging.probes_waiting.labels(probe.judge.name).set(probes.get(probe.judge.name, 0))
 
     def _begin(self, name: str, step: Callable[[], Awaitable[int]]) -> None:
         wake = asyncio.Event()

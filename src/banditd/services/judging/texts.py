@@ -14,8 +14,12 @@ CUT: Final = "\n[... cut ...]\n"
 
 def question_text(call: GatewayCall, most_chars: int) -> str:
     """The conversation up to the answer, a line for who speaks, at most so many characters."""
-    lines = list(_spoken(call.surface, call.body))
-    return shortened("\n".join(lines) or call.query.text or "", most_chars)
+    return question_in(call.surface, call.body, most_chars) or shortened(call.query.text or "", most_chars)
+
+
+def question_in(surface: str, body: Mapping[str, object], most_chars: int) -> str:
+    """The same of a body alone; empty where it has no text."""
+    return shortened("\n".join(_spoken(surface, body)), most_chars)
 
 
 def answer_text(surface: str, body: bytes, *, stream: bool, most_chars: int, cut: bool = False) -> str:

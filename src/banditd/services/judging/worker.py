@@ -95,7 +95,7 @@ class JudgeWorker:
 
     async def _keep(self, task: JudgeTask, verdict: Verdict, cost: JudgeCost) -> None:
         now_us = self._clock.now_us()
-        kept = await _patiently(
+        kept = await patiently(
             lambda: self._store.finish(
                 task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
             )
@@ -109,12 +109,11 @@ class JudgeWorker:
     async def _failed(self, task: JudgeTask, cost: JudgeCost, outcome: str, reason: str, wait_s: float) -> None:
         """Once more later, until there were enough tries."""
         now_us = self._clock.now_us()
-        pause_s = min(max(FIRST_PAUSE_S * PAUSE_GROWS ** (task.attempts - 1), wait_s), LONGEST_PAUSE_S)
-        kept = await _patiently(
+        kept = await patiently(
             lambda: self._store.give_back(
                 task.task_id,
                 task.lease,
-                due_at_us=now_us + round(pause_s * MICROSECONDS_PER_SECOND),
+                due_at_us=now_us + pause_us(task.attempts, wait_s),
                 max_attempts=self.rule.max_attempts,
                 cost=cost,
                 now_us=now_us,
@@ -164,7 +163,13 @@ class JudgeWorker:
         )
 
 
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+def pause_us(attempts: int, wait_s: float) -> int:
+    """Until a call that has failed so often is made again. wait_s : for which the upstream asks to be left alone."""
+    pause_s = min(max(FIRST_PAUSE_S * PAUSE_GROWS ** (attempts - 1), wait_s), LONGEST_PAUSE_S)
+    return round(pause_s * MICROSECONDS_PER_SECOND)
+
+
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Once more after a pause while the database is away. Raises UnavailableError where it stays so."""
     for wait_s in KEEP_AGAIN_S:
         try:

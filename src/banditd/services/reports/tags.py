@@ -9,6 +9,7 @@ from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
 from banditd.ports.judging import JudgingStore
+from banditd.ports.probing import ProbeStore
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_naming import ClusterNaming
@@ -80,6 +81,7 @@ class TagReports:
         names: ClusterNames,
         clock: Clock,
         judging: JudgingStore,
+        probing: ProbeStore,
     ) -> None:
         self._runtimes = runtimes
         self._reports = reports
@@ -88,6 +90,7 @@ class TagReports:
         self._names = names
         self._clock = clock
         self._judging = judging
+        self._probing = probing
         self._naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
 
     # ------------------------------------------------------------ tags and their values
@@ -165,7 +168,9 @@ class TagReports:
             value = await self.value_of(policy, of)
             return await self._only(value).savings(policy, since_us, until_us) | {"tag": value.fields()}
         answer = await self._reports.savings(policy, since_us, until_us)
-        answer |= less_judging(answer, await self._judging.spent_usd(policy, since_us, until_us))
+        judged_usd = await self._judging.spent_usd(policy, since_us, until_us)
+        probed_usd = await self._probing.spent_usd(policy, since_us, until_us)
+        answer |= less_judging(answer, judged_usd, probed_usd)
         if by is None:
             return answer
         since_day_us = self._clock.now_us() - DAY_US

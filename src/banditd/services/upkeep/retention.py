@@ -6,6 +6,7 @@ from typing import Final
 
 from banditd.ports import Clock, Maintenance
 from banditd.ports.judging import JudgingStore
+from banditd.ports.probing import ProbeStore
 from banditd.services.upkeep.batches import BATCH
 
 _DAY_US: Final = 86_400 * 1_000_000
@@ -14,7 +15,7 @@ _DAY_US: Final = 86_400 * 1_000_000
 class Retention:
     """Keeps decisions for ``retention_days`` (0: for ever) and request keys for ``idempotency_s`` seconds.
 
-    judging : answers that waited too long for their judge go too, also those whose judge is not configured any more.
+    judging, probing : texts that waited too long for their judge go too, also where it is not configured any more.
     """
 
     def __init__(
@@ -22,12 +23,14 @@ class Retention:
         *,
         maintenance: Maintenance,
         judging: JudgingStore,
+        probing: ProbeStore,
         clock: Clock,
         retention_days: float,
         idempotency_s: float,
     ) -> None:
         self._maintenance = maintenance
         self._judging = judging
+        self._probing = probing
         self._clock = clock
         self._retention_us = int(retention_days * _DAY_US)
         self._idempotency_us = int(idempotency_s * 1e6)
@@ -39,6 +42,8 @@ class Retention:
     async def run(self) -> None:
         """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
         while await self._judging.drop(self._clock.now_us(), {}):
+            pass
+        while await self._probing.drop(self._clock.now_us()):
             pass
         kept_from_us = self._clock.now_us() - self._idempotency_us
         while await self._maintenance.forget_keys(before_us=kept_from_us, limit=BATCH) == BATCH:

@@ -63,6 +63,7 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -81,6 +82,7 @@ __all__ = [
     "FLOAT_SUMS",
     "INTEGER_SUMS",
     "JUDGE_SUMS",
+    "PROBE_SUMS",
     "SUMS",
     "abandonment",
     "activation",
@@ -114,6 +116,10 @@ __all__ = [
     "metadata",
     "policy",
     "policy_switch",
+    "probe",
+    "probe_account",
+    "probe_answer",
+    "probe_judgement",
     "reward_event",
     "rollup",
     "row_count",

@@ -34,6 +34,37 @@ class JudgePeople(AnswerModel):
     """Labels that would tell as much without the judge."""
 
 
+class JudgeProbes(AnswerModel):
+    """Calls of arms that did not answer, for this judge to score; of its whole life but for the last day's spend."""
+
+    share: float
+    """Of the answers whose query other arms answer too."""
+    arms: int
+    """That answer one query at most."""
+    drawn: int
+    """Calls that the coin chose."""
+    waiting: int
+    """Or under way."""
+    answered: int
+    """And handed to the judge."""
+    dropped: int
+    """Of the drawn: no money or no room, or not made in time."""
+    failed: int
+    """No call gave an answer with text."""
+    lost: int
+    """Under way when a replica was killed: not made again, and what was set aside for them counts as spent."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    spend_usd: float
+    """With what is set aside for calls under way."""
+    spend_day_usd: float
+    """Of the last 24 hours and the part of an hour before them."""
+    usd_per_day: float
+    """The cap on that."""
+    words: str
+
+
 class JudgeAnswer(AnswerModel):
     """One judge. Counts and spend are of its whole life; what is known of trust is of its present version."""
 
@@ -53,7 +84,7 @@ class JudgeAnswer(AnswerModel):
     """Whether its verdicts count as rewards."""
     refused: JudgeRefused | None
     sampled: int
-    """Answers that the coin chose."""
+    """Answers that the coin chose, and those of probes."""
     waiting: int
     judged: int
     dropped: int
@@ -73,6 +104,8 @@ class JudgeAnswer(AnswerModel):
     people: JudgePeople | None
     """Null with fewer than ten labels."""
     words: str
+    probes: JudgeProbes | None
+    """Null where other arms are not asked."""
 
 
 class JudgesAnswer(AnswerModel):

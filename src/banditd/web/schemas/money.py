@@ -228,7 +228,7 @@ class HeadlineWords(AnswerModel):
     exploration: str
     confidence: str
     judges: str | None = None
-    """Where judging has cost something."""
+    """Where judging or probing has cost something."""
 
 
 class Headline(AnswerModel):
@@ -260,18 +260,21 @@ class SavingsGroup(Headline):
 
 
 class JudgesCost(AnswerModel):
-    """What judging the policy's answers has cost meanwhile, by whole hours. It is in no other figure."""
+    """What judging and probing have cost the policy meanwhile, by whole hours. It is in no other figure."""
 
     usd: float
+    """Of the judges' calls."""
+    probes_usd: float
+    """Of the calls of arms that did not answer, with what is set aside for those under way."""
     saved_less_judges_usd: float | None
-    """What was saved, less that."""
+    """What was saved, less both."""
 
 
 class SavingsAnswer(Headline):
     """The headline of a policy over a stretch."""
 
     judges: JudgesCost | None = None
-    """Where judging has cost something."""
+    """Where judging or probing has cost something."""
 
     policy: str
     since: Time | None

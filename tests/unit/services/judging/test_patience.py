@@ -15,7 +15,7 @@ from banditd.obs.metrics import Metrics
 from banditd.ports.upstreams import TokenUsage
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.heard import Answered
-from banditd.services.judging import sampling, worker
+from banditd.services.judging import holding, worker
 from banditd.services.judging.sampling import AnswerSampling, Coin
 from banditd.services.judging.worker import JudgeWorker
 
@@ -88,8 +88,8 @@ async def test_the_cost_of_a_call_without_a_verdict_is_booked_when_the_database_
 async def test_what_is_not_judged_is_counted(
     monkeypatch: pytest.MonkeyPatch, away: int, sampled: int, dropped: int
 ) -> None:
-    monkeypatch.setattr(sampling, "TRY_AGAIN_S", (0.0, 0.0))
-    monkeypatch.setattr(sampling, "TOGETHER_S", 0.0)
+    monkeypatch.setattr(holding, "TRY_AGAIN_S", (0.0, 0.0))
+    monkeypatch.setattr(holding, "TOGETHER_S", 0.0)
     metrics = Metrics(version="0")
     heard = AnswerSampling(
         [RULE], Coin(cast("Any", Secrets())), cast("Any", Store(away)), Clock(), metrics, lambda: None

@@ -64,7 +64,7 @@ function Exploring({ e }) {
 function Asked({ s, promise }) {
   const base = promise?.baseline || s.baseline || "the baseline";
   const items = [
-    { ask: "What did I save?", answer: s.words.saved },
+    { ask: "What did I save?", answer: [s.words.saved, s.words.judges].filter(Boolean).join(" ") },
     { ask: "What did I lose?", answer: s.words.lost },
     { ask: "Is it exploring, and what does that cost?", answer: s.words.exploration },
     { ask: "Can I trust it?", answer: [s.words.held, s.words.confidence].filter(Boolean).join(" ") },

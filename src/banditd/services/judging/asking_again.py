@@ -1,0 +1,75 @@
+"""What of a request can be sent to another model, and judged there, without harm to anybody. Pure.
+
+An answer of a model changes nothing: tools that the client runs are only proposed. What a provider keeps or does by
+itself is another matter: a request that goes on from its memory, or hands it tools that it runs, is asked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from banditd.core.long_json import compact, encode_pieces
+from banditd.services.gateway.call import GatewayCall
+from banditd.services.judging.texts import JUDGED_SURFACES
+
+MAX_REQUEST_BYTES: Final = 1_048_576
+"""Longer requests are not asked again: they would fill the queue."""
+KEPT_HEADERS: Final = frozenset({"anthropic-beta", "anthropic-version", "openai-beta"})
+"""What changes the meaning of a request. No credentials are stored: a probe is called with the upstream's own key."""
+_STATEFUL: Final = ("previous_response_id", "conversation", "container", "mcp_servers", "web_search_options", "audio")
+_SEEN: Final = frozenset({"vision", "audio", "documents"})
+"""Capabilities that a request needs for what a judge of texts does not see."""
+_PROPOSED: Final = (None, "function", "custom")
+"""Kinds of tools that only the client runs."""
+_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A request in its client's form, without the stream. most_output_tokens : that it allows, where it says."""
+
+    body: str
+    headers: Mapping[str, str]
+    most_output_tokens: float | None
+
+
+def may_be_repeated(call: GatewayCall) -> bool:
+    """Whether another answer to the same request does no harm, and can be judged as text."""
+    body, turn = call.body, call.query.turn
+    several = body.get("n")
+    return (
+        call.surface in JUDGED_SURFACES
+        and not any(body.get(name) for name in _STATEFUL)
+        and not (isinstance(several, int) and several > 1)
+        # Under way with tools or signed thinking: the model that began must go on.
+        and not (turn is not None and turn.open)
+        and _SEEN.isdisjoint(call.wanted)
+        and _only_proposes(body.get("tools"))
+    )
+
+
+def again(call: GatewayCall) -> Again | None:
+    """The request as it can be stored and sent anew; None where it cannot. Takes too long for the event loop."""
+    if not may_be_repeated(call):
+        return None
+    body = {name: value for name, value in call.body.items() if name not in {"stream", "stream_options"}}
+    if body.get("store"):  # nobody wants a second answer among what the provider keeps for the client
+        body["store"] = False
+    written = encode_pieces(body, compact)
+    if len(written) > MAX_REQUEST_BYTES:
+        return None
+    stated = (body.get(name) for name in _LIMITS)
+    limits = [float(limit) for limit in stated if isinstance(limit, int | float)]
+    return Again(
+        body=written.decode(),
+        headers={name: value for name, value in call.headers.items() if name in KEPT_HEADERS},
+        most_output_tokens=None if not limits else max(min(limits), 0.0),
+    )
+
+
+def _only_proposes(tools: object) -> bool:
+    if not isinstance(tools, list):
+        return not tools
+    return all(isinstance(tool, dict) and tool.get("type") in _PROPOSED for tool in tools)

@@ -1,0 +1,152 @@
+"""Which queries are probed, and with which arms: by the judge's own coin, so that what was served is scored beside.
+
+A probe's coin falls where the judge's does, and more seldom. So of each probed query the judge scores the answer that
+was served, too, and what it says of arms that are seldom drawn is not compared with what others say of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from banditd.core.judging import JudgeRule
+from banditd.core.probing import WAITS_S, ProbeRequest, ProbeRule
+from banditd.core.types import MICROSECONDS_PER_SECOND, Decision
+from banditd.deciding.probing import probed_arms
+from banditd.obs.metrics import Metrics
+from banditd.ports import Clock
+from banditd.ports.probing import ProbeStore
+from banditd.services.gateway.call import GatewayCall
+from banditd.services.gateway.heard import Answered, Listener
+from banditd.services.judging.asking_again import again, may_be_repeated
+from banditd.services.judging.holding import Holding
+from banditd.services.judging.sampling import Coin
+from banditd.services.policy import PolicyRuntime
+
+VERDICT_TOKENS: Final = (300, 60)
+"""Input beside question and answer, and output, that a verdict is expected to take."""
+
+
+class ProbeSampling:
+    """``gateway.heard.Listener`` for the probes of these judges."""
+
+    def __init__(
+        self,
+        judges: Sequence[JudgeRule],
+        coin: Coin,
+        store: ProbeStore,
+        runtimes: Mapping[str, PolicyRuntime],
+        clock: Clock,
+        metrics: Metrics,
+        wake: Callable[[], None],
+    ) -> None:
+        self._judges = tuple(judge for judge in judges if judge.probes is not None)
+        self._coin = coin
+        self._store = store
+        self._runtimes = runtimes
+        self._clock = clock
+        self._metrics = metrics
+        self._wake = wake
+        self._holding = Holding("probing", read=self._read, store=self._put, lost=self._drop)
+
+    def chosen(self, decision: Decision) -> list[tuple[JudgeRule, ProbeRule]]:
+        """The judges for which other arms answer this decision's query. Not without its context: nothing to learn."""
+        if decision.degraded is not None:
+            return []
+        return [
+            (judge, judge.probes)
+            for judge in self._judges
+            if judge.probes is not None
+            and judge.judges(decision.policy)
+            and self._coin.falls(judge.name, decision.decision_id) < judge.probes.share
+        ]
+
+    def wants(self, decision: Decision, call: GatewayCall) -> bool:
+        """Whether some other arm is to answer it."""
+        return bool(self.chosen(decision)) and may_be_repeated(call)
+
+    def hear(self, answered: Answered) -> None:
+        """Take a query that was answered."""
+        if not self._holding.take(answered):
+            self._count("dropped", [judge.name for judge, _ in self.chosen(answered.decision)])
+
+    async def close(self) -> None:
+        """Store what is held."""
+        await self._holding.close()
+
+    async def _put(self, requests: list[ProbeRequest]) -> None:
+        caps_usd = {judge.name: judge.probes.usd_per_day for judge in self._judges if judge.probes is not None}
+        dropped = await self._store.draw(requests, caps_usd)
+        self._count("drawn", [one.judge for one in requests])
+        self._drop(dropped)
+        if len(dropped) < len(requests):
+            self._wake()
+
+    def _drop(self, requests: Sequence[ProbeRequest]) -> None:
+        self._count("dropped", [one.judge for one in requests])
+
+    def _count(self, outcome: str, judges: Sequence[str]) -> None:
+        for judge in judges:
+            self._metrics.judging.probes.labels(judge, outcome).inc()
+
+    def _read(self, held: Sequence[Answered]) -> list[ProbeRequest]:
+        """In a thread."""
+        return [request for one in held for request in self._requests(one)]
+
+    def _requests(self, one: Answered) -> list[ProbeRequest]:
+        repeat = again(one.call)
+        if repeat is None:
+            return []
+        decision, now_us = one.decision, self._clock.now_us()
+        found = []
+        for judge, rule in self.chosen(decision):
+            arms = probed_arms(
+                self._runtimes[decision.policy].view,
+                decision,
+                without={decision.arm, one.arm},
+                most=rule.arms,
+                judge_usd=_verdict_usd(judge, decision),
+                most_output_tokens=repeat.most_output_tokens,
+                uniform=self._coin.falls(f"{judge.name} arms", decision.decision_id),
+            )
+            found += [
+                ProbeRequest(
+                    decision_id=decision.decision_id,
+                    judge=judge.name,
+                    policy=decision.policy,
+                    arm=arm.arm,
+                    probability=rule.share * arm.probability,
+                    reserve_usd=arm.reserve_usd,
+                    surface=one.call.surface,
+                    body=repeat.body,
+                    headers=repeat.headers,
+                    input_tokens=decision.input_tokens,
+                    created_at_us=now_us,
+                    expires_at_us=now_us + round(WAITS_S * MICROSECONDS_PER_SECOND),
+                )
+                for arm in arms
+            ]
+        return found
+
+
+def _verdict_usd(judge: JudgeRule, decision: Decision) -> float:
+    """What the verdict on one answer is expected to cost."""
+    more, output = VERDICT_TOKENS
+    return judge.price.cost_usd(decision.input_tokens + more, output)
+
+
+class Listeners:
+    """``gateway.heard.Listener``: several of them, each of which hears what it wants."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = tuple(listeners)
+
+    def wants(self, decision: Decision, call: GatewayCall) -> bool:
+        """Whether one of them wants it."""
+        return any(listener.wants(decision, call) for listener in self._listeners)
+
+    def hear(self, answered: Answered) -> None:
+        """Give it to those that want it."""
+        for listener in self._listeners:
+            if listener.wants(answered.decision, answered.call):
+                listener.hear(answered)

@@ -1,0 +1,62 @@
+"""How a judge's probes stand, for whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from banditd.core.judging import JudgeRule
+from banditd.core.probing import ProbeAccount
+from banditd.ports.probing import ProbeStore
+
+DAY_US: Final = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStates:
+    """By judge: sums of its whole life, of the last day, and what waits."""
+
+    life: Mapping[str, ProbeAccount]
+    day: Mapping[str, ProbeAccount]
+    waiting: Mapping[str, int]
+
+    @classmethod
+    async def read(cls, store: ProbeStore, now_us: int) -> Self:
+        """As they are now."""
+        return cls(await store.accounts(), await store.accounts(now_us - DAY_US), await store.waiting())
+
+    def of(self, judge: JudgeRule) -> Mapping[str, object] | None:
+        """What ``GET /v1/judges`` says of a judge's probes; None where it has none."""
+        rule = judge.probes
+        if rule is None:
+            return None
+        account = self.life.get(judge.name, ProbeAccount())
+        day_usd = self.day.get(judge.name, ProbeAccount()).cost_usd
+        return {
+            "share": rule.share,
+            "arms": rule.arms,
+            "drawn": account.drawn,
+            "waiting": self.waiting.get(judge.name, 0),
+            "answered": account.answered,
+            "dropped": account.dropped,
+            "failed": account.failed,
+            "lost": account.lost,
+            "calls": account.calls,
+            "input_tokens": account.input_tokens,
+            "output_tokens": account.output_tokens,
+            "spend_usd": account.cost_usd,
+            "spend_day_usd": day_usd,
+            "usd_per_day": rule.usd_per_day,
+            "words": _words(judge.name, account, day_usd, rule.usd_per_day),
+        }
+
+
+def _words(judge: str, account: ProbeAccount, day_usd: float, cap_usd: float) -> str:
+    made = (
+        f"Probes for {judge}: other arms answered {account.answered:,} queries for ${account.cost_usd:,.2f}; "
+        f"${day_usd:,.2f} of at most ${cap_usd:,.2f} in the last 24 hours."
+    )
+    if account.dropped:
+        made += f" {account.dropped:,} were not made, for want of money, room or time."
+    return made

@@ -1,0 +1,105 @@
+"""Verdicts and refusals in SQL: what became of each verdict as a reward, and which judges do not count."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, select, tuple_, update
+
+from banditd.core.judging import LabelledVerdict, Refusal, RewardState, StoredJudgement
+from banditd.storage import dialect
+from banditd.storage.engine import Database
+from banditd.storage.judge_labels import labelled_verdicts
+from banditd.storage.schema import judge_refusal, judgement, probe_judgement
+
+STORED: Final = ("decision_id", "judge", "version", "policy", "score", "probability", "reward")
+
+
+class SqlVerdicts:
+    """Verdicts on the answers that were served, and on those of probes, over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._new_refusal = dialect.insert_into(database.engine, judge_refusal).on_conflict_do_nothing()
+
+    async def judgement_of_task(self, task_id: str) -> StoredJudgement | None:
+        def read(connection: Connection) -> StoredJudgement | None:
+            found = (_stored(connection, table, table.c.task_id == task_id) for table in (judgement, probe_judgement))
+            return next((one for some in found for one in some), None)
+
+        return await self._database.read(read)
+
+    async def with_reward(self, judge: str, state: RewardState, limit: int) -> list[StoredJudgement]:
+        return await self._judgements(limit, judge=judge, reward=state)
+
+    async def counted_of(self, judge: str, version: str, limit: int) -> list[StoredJudgement]:
+        return await self._judgements(limit, judge=judge, version=version, reward="counted")
+
+    async def _judgements(self, limit: int, **which: str) -> list[StoredJudgement]:
+        def read(connection: Connection) -> list[StoredJudgement]:
+            found: list[StoredJudgement] = []
+            for table in (judgement, probe_judgement):
+                wanted = [table.c[name] == value for name, value in which.items()]
+                found += _stored(connection, table, *wanted, limit=limit - len(found))
+            return found
+
+        return await self._database.read(read)
+
+    async def mark(self, judgements: Sequence[StoredJudgement], state: RewardState) -> None:
+        found: dict[tuple[Table, str, RewardState], list[tuple[str, ...]]] = {}
+        for one in judgements:
+            if one.probed_arm is None:
+                found.setdefault((judgement, one.judge, one.reward), []).append((one.decision_id,))
+            else:
+                key = (one.decision_id, one.probed_arm)
+                found.setdefault((probe_judgement, one.judge, one.reward), []).append(key)
+
+        def work(connection: Connection) -> None:
+            for (table, judge, before), keys in found.items():
+                c = table.c
+                of = (c.decision_id,) if table is judgement else (c.decision_id, c.arm)
+                which = and_(c.judge == judge, tuple_(*of).in_(keys))
+                if state != "counted":
+                    which = and_(which, c.reward == before)
+                ordered = select(*of).where(which).order_by(*of)
+                connection.execute(dialect.lock_exclusive(self._database.engine, ordered))
+                connection.execute(update(table).where(which).values(reward=state))
+
+        await self._database.write(work)
+
+    async def verdicts(self, judge: str, version: str, people: Collection[str], limit: int) -> list[LabelledVerdict]:
+        return await self._database.read(
+            lambda connection: labelled_verdicts(connection, judge, version, people, limit)
+        )
+
+    async def refuse(self, refusal: Refusal) -> bool:
+        row = {
+            "judge": refusal.judge, "version": refusal.version, "reason": refusal.reason,
+            "refused_at_us": refusal.at_us,
+        }  # fmt: skip
+
+        def work(connection: Connection) -> bool:
+            return connection.execute(self._new_refusal.values(row)).rowcount > 0
+
+        return await self._database.write(work)
+
+    async def refusals(self) -> Mapping[tuple[str, str], Refusal]:
+        rows = await self._database.read(lambda connection: connection.execute(select(judge_refusal)).all())
+        return {(row.judge, row.version): Refusal(
+            judge=row.judge, version=row.version, reason=row.reason, at_us=row.refused_at_us
+        ) for row in rows}  # fmt: skip
+
+
+def _stored(
+    connection: Connection, table: Table, *which: ColumnElement[bool], limit: int | None = None
+) -> list[StoredJudgement]:
+    c = table.c
+    query = select(*(c[name] for name in STORED), c.arm).where(*which).order_by(c.decision_id, c.arm).limit(limit)
+    return [stored(row, table) for row in connection.execute(query).mappings()]
+
+
+def stored(row: Mapping[Any, Any], table: Table) -> StoredJudgement:
+    """A row of ``judgement`` or ``probe_judgement``."""
+    arm = None if table is judgement else row["arm"]
+    return StoredJudgement(**{name: row[name] for name in STORED}, probed_arm=arm)
