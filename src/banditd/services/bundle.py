@@ -21,6 +21,7 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
+from banditd.services.releasing.offered import Releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class RewardInput:
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
     key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
     arm : whose answer it is about; None: of the one that served.
+    of_judge : one of the daemon's judges says it, not a client.
     """
 
     decision_id: str = ""
@@ -47,6 +49,7 @@ class RewardInput:
     key_name: str | None = None
     owner: str | None = None
     arm: str | None = None
+    of_judge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,3 +335,4 @@ class Services:
     judges: Judges | None = None
     candidates: Candidates | None = None
     evaluations: Evaluations | None = None
+    releases: Releases | None = None
