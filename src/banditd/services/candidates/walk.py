@@ -88,7 +88,7 @@ class LogWalk:
     async def run(self) -> AsyncIterator[int]:
         """Walk; gives how many of the rows are done, now and then. Others have the event loop in between."""
         pace, found = Pace(), self.found
-        chosen = self._chosen()
+        chosen = await self._chosen(pace)
         await pace.through(self._knowledge.beginning())
         found.restored = self._knowledge.restored
         evaluated, half = 0, len(chosen) // 2
@@ -114,11 +114,12 @@ class LogWalk:
 
     # -------------------------------------------------------------- which decisions
 
-    def _chosen(self) -> set[int]:
+    async def _chosen(self, pace: Pace) -> set[int]:
         """Indices of the rows that are evaluated; counts the others by why they are not."""
         latest_us = self._until_us - self._maturity_us()
         chosen = set()
         for index, row in enumerate(self._rows):
+            await pace.step()
             reason = self._why_not(row)
             if reason is None and row.created_at_us > latest_us:
                 reason = "young"
