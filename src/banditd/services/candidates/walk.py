@@ -52,7 +52,6 @@ class Walked:
     until_us: int | None = None
     restored: bool = True
     refused: int = 0
-    done: int = 0
 
 
 class LogWalk:
@@ -106,8 +105,7 @@ class LogWalk:
                 found.halves[evaluated >= half].add(terms)
                 evaluated += len(block)
                 block = []
-                found.done = index + 1
-                yield found.done
+                yield index + 1
         if evaluated:
             for shares, into in zip(self._shares / evaluated, (found.shares, found.other_shares), strict=True):
                 into.update(zip(self._names, shares.tolist(), strict=True))
