@@ -6,6 +6,7 @@ was served, too, and what it says of arms that are seldom drawn is not compared 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -23,6 +24,7 @@ from banditd.services.judging.holding import Holding
 from banditd.services.judging.sampling import Coin
 from banditd.services.policy import PolicyRuntime
 
+logger = logging.getLogger(__name__)
 VERDICT_TOKENS: Final = (300, 60)
 """Input beside question and answer, and output, that a verdict is expected to take."""
 
@@ -47,6 +49,7 @@ class ProbeSampling:
         self._clock = clock
         self._metrics = metrics
         self._wake = wake
+        self._short = False  # of money or room, the last time
         self._holding = Holding("probing", read=self._read, store=self._put, lost=self._drop)
 
     def chosen(self, decision: Decision) -> list[tuple[JudgeRule, ProbeRule]]:
@@ -79,6 +82,9 @@ class ProbeSampling:
         dropped = await self._store.draw(requests, caps_usd)
         self._count("drawn", [one.judge for one in requests])
         self._drop(dropped)
+        if dropped and not self._short:
+            logger.warning("probes.dropped", extra={"probes": len(dropped), "usd_per_day": caps_usd})
+        self._short = bool(dropped)
         if len(dropped) < len(requests):
             self._wake()
 
