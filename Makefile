@@ -87,8 +87,9 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
 
-bench-evidence: $(RUN_OK) ## do the statistics of judges hold what they say (ARGS="--runs 200", "--json")
+bench-evidence: $(RUN_OK) ## do the statistics of judges and evaluations hold what they say (ARGS="--runs 200", SEEDS=1)
 	$(BIN)/python -m bench.evidence $(ARGS)
+	$(BIN)/python -m bench.evidence.candidates --seeds $(or $(SEEDS),4)
 
 bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
 	$(BIN)/python -m bench.cascades $(ARGS)

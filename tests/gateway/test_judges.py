@@ -309,6 +309,15 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
         await until(counted)
         [reward] = await rewards_of(served, decision_id)
         assert (reward["source"], reward["value"]) == ("judge:mine", 0.5)
+        # Nobody else speaks as a judge, whatever the key; only this verdict itself may be taken back.
+        claim = {"decision_id": decision_id, "source": "judge:mine"}
+        for body in ({**claim, "value": 0.0}, {**claim, "thumb": "up", "metric": "f1"}, {**claim, "retract": True}):
+            for headers in ({}, {"Idempotency-Key": "mine"}):
+                async with session.post("v1/rewards", json=body, headers=headers) as answer:
+                    assert (answer.status, (await answer.json())["code"]) == (403, "SOURCE_OF_JUDGE")
+        assert [one["value"] for one in await rewards_of(served, decision_id)] == [0.5]
+        async with session.delete(f"v1/rewards/{reward['reward_id']}") as answer:
+            assert answer.status == 200, await answer.text()
         assert (await served.daemon.storage.judging.accounts())["mine"].cost.cost_usd == 0.25
         async with session.get("metrics") as answer:
             metrics = await answer.text()

@@ -11,7 +11,7 @@ from tests.walks.conftest import make_settings
 
 from banditd.daemon.open import open_services
 from banditd.web.app import WebSettings, create_app
-from banditd.web.schemas.candidates import CandidateAnswer, CandidatesAnswer
+from banditd.web.schemas.candidates import CandidateAnswer, CandidatesAnswer, EvaluationAnswer
 
 PLACE = "/v1/policies/default/candidates"
 
@@ -102,3 +102,48 @@ async def test_the_configuration_would_refuse_it_and_so_does_this(client: Any) -
         status, problem = await ask(client, "POST", PLACE, {"name": "x", "settings": settings, "arms": arms})
         assert (status, [one["pointer"] for one in problem["errors"]]) == (422, [where]), (settings, arms, problem)
     assert (await ask(client, "GET", PLACE))[1]["candidates"] == []
+
+
+async def test_cases_with_known_scores_are_decided_at_once_and_not_kept(client: Any) -> None:
+    def cases(n: int, **scores: float) -> list[dict[str, object]]:
+        return [{"input": f"question {i}", "scores": {"small": 0.2 + 0.01 * (i % 7), **scores}} for i in range(n)]
+
+    await ask(client, "PATCH", "/v1/policies/default", {"promise": None})
+    for name, settings in (("same", {}), ("free", {"kind": "fixed", "options": {"arm": "small"}})):
+        assert (await ask(client, "POST", PLACE, {"name": name, "settings": settings}))[0] == 201
+    body = {"candidate": "same", "method": "cases", "cases": cases(20, large=0.9)}
+    status, found = await ask(client, "POST", "/v1/evaluations", body)
+    EvaluationAnswer.model_validate(found)
+    assert (status, found["phase"], found["interval"], found["rated"]) == (202, "passed", [0.0, 0.0], 20)
+    status, found = await ask(client, "POST", "/v1/evaluations", {**body, "candidate": "free", "against": "large"})
+    assert found["phase"] == "failed"
+    assert found["estimate"] == pytest.approx(-0.67, abs=0.01)
+    assert (found["reward"], found["other_reward"]) == (pytest.approx(0.23, abs=0.01), pytest.approx(0.9))
+    assert found["cost_usd"] < found["other_cost_usd"]
+    # Few cases that differ much show little.
+    mixed = [
+        {**one, "scores": {"small": float(i % 2), "large": float(i % 3 == 0)}} for i, one in enumerate(cases(21))
+    ]
+    status, found = await ask(client, "POST", "/v1/evaluations", {**body, "candidate": "free", "cases": mixed})
+    assert found["phase"] == "inconclusive"
+    assert found["half_width"] > 0.05
+    assert "21 cases cannot show a drop of less than" in found["reason"]
+    shown = (await ask(client, "GET", f"/v1/evaluations/{found['evaluation_id']}"))[1]
+    assert shown == found
+    listed = (await ask(client, "GET", "/v1/evaluations?policy=default&candidate=free&limit=5"))[1]["evaluations"]
+    assert [one["method"] for one in listed] == ["cases", "cases"]
+    for wrong, where in (
+        ({"cases": cases(19, large=0.9)}, "/cases"),
+        ({"cases": [{"input": "x", "scores": {"nobody": 1.0}}] * 20}, "/cases/0/scores"),
+        ({"cases": cases(20), "against": "large"}, "/cases/0/scores"),
+        ({"cases": [{"input": "x", "scores": {"small": 1.5}}] * 20}, "/cases/0/scores/small"),
+        ({"cases": None}, ""),
+        ({"since": "2026-01-01T00:00:00Z"}, ""),
+        ({"against": "nobody"}, "/against"),
+        ({"margin": 0}, "/margin"),
+    ):
+        status, problem = await ask(client, "POST", "/v1/evaluations", {**body, **wrong})
+        assert (status, problem["errors"][0]["pointer"]) == (422, where), (wrong, problem)
+    for path in ("/v1/evaluations/x", "/v1/evaluations/00000000-0000-7000-8000-00000000dead"):
+        assert (await ask(client, "GET", path))[0] == 404
+    assert (await ask(client, "POST", "/v1/evaluations", {"candidate": "nobody"}))[0] == 404

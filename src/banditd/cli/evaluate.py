@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import quoteattr
@@ -56,6 +58,10 @@ class _ExitsWithThree(click.Command):
     "--interval", type=click.Choice(("fixed", "anytime")), default="fixed", show_default=True,
     help="fixed holds at one look, anytime at all looks together.",
 )  # fmt: skip
+@click.option(
+    "--cases", type=click.Path(exists=True, path_type=Path), metavar="FILE",
+    help="Decide these instead of the log: CSV or a folder as for replay, or JSON lines of input and scores by arm.",
+)  # fmt: skip
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit file for CI.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=900.0, show_default=True,
@@ -63,10 +69,10 @@ class _ExitsWithThree(click.Command):
 )  # fmt: skip
 @json_option
 def evaluate(
-    name: str, url: str, api_key: str | None, policy: str, junit: Path | None, timeout: float, as_json: bool,
-    **given: Any,
+    name: str, url: str, api_key: str | None, policy: str, cases: Path | None, junit: Path | None, timeout: float,
+    as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
-    """Evaluate the candidate NAME from the daemon's log. Needs the scope admin.
+    """Evaluate the candidate NAME from the daemon's log, or on cases with known scores. Needs the scope admin.
 
     Exit code 0: passed, 1: failed, 2: inconclusive, 3: an error.
 
@@ -75,8 +81,12 @@ def evaluate(
       banditd evaluate thriftier
       banditd evaluate thriftier --margin 0.02 --junit evaluation.xml
       banditd evaluate small-only --against large --json
+      banditd evaluate thriftier --cases scores.csv
     """
     body = {"policy": policy, "candidate": name} | {key: value for key, value in given.items() if value is not None}
+    if cases is not None:
+        body |= {"method": "cases", "cases": read_cases(cases)}
+        del body["interval"]
     try:
         with progress_bar() as bar:
             task = bar.add_task("evaluating", total=None)
@@ -114,13 +124,42 @@ async def _evaluated(
     return found
 
 
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """The cases of a file, as POST /v1/evaluations takes them. Raises UsageError, InvalidInputError."""
+    if path.suffix != ".jsonl":
+        from banditd.replay.dataset import load_dataset
+
+        data = load_dataset(path)
+        return [
+            {
+                "input": prompt,
+                "scores": {arm: one for arm, one in zip(data.arms, scores, strict=True) if isfinite(one)},
+            }
+            for prompt, scores in zip(data.prompts, data.score.tolist(), strict=True)
+        ]
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                case = json.loads(line)
+                found.append({"input": case.get("input") or case["prompt"], "scores": case["scores"]})
+            except (AttributeError, KeyError, TypeError, ValueError):
+                raise _WrongUsage(
+                    f'line {number} of {path} is no case; one is {{"input": "...", "scores": {{"small": 0.5, ...}}}}'
+                ) from None
+    return found
+
+
 def _print(found: Mapping[str, Any]) -> None:
     """What was found, for people."""
     other = "policy as it stands" if found["against"] == "incumbent" else f"always {found['against']}"
-    rows = [
-        ("decisions", f"{found['rated']:,} rated, {_time(found['since'])} to {_time(found['until'])}"),
-        ("left out", ", ".join(f"{count:,} {name}" for name, count in found["left_out"].items()) or "none"),
-    ]
+    if found["method"] == "cases":
+        rows = [("cases", f"{found['rated']:,}")]
+    else:
+        rows = [
+            ("decisions", f"{found['rated']:,} rated, {_time(found['since'])} to {_time(found['until'])}"),
+            ("left out", ", ".join(f"{count:,} {name}" for name, count in found["left_out"].items()) or "none"),
+        ]
     if found["interval"] is not None:
         low, high = found["interval"]
         rows += [
@@ -128,6 +167,7 @@ def _print(found: Mapping[str, Any]) -> None:
             ("difference", f"{found['estimate']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"),
             ("cost", f"${found['cost_usd']:.6f} a decision, {other}: ${found['other_cost_usd']:.6f}"),
             ("answers otherwise", f"{found['differs']:.1%} of the decisions"),
+            ("smallest drop seen", f"{found['half_width']:.4f}"),
             ("worth", f"{found['worth']:,.0f} answers of its own"),
         ]
     print_table(None, ("", ""), rows)

@@ -10,6 +10,7 @@ from banditd.core.candidate import Candidate
 
 Phase = Literal["running", "passed", "failed", "inconclusive", "error"]
 IntervalKind = Literal["fixed", "anytime"]
+Method = Literal["log", "cases"]
 INCUMBENT: Final = "incumbent"
 DEFAULT_MARGIN: Final = 0.01
 
@@ -20,7 +21,8 @@ class Question:
 
     candidate : a copy; it may be deleted meanwhile. against : ``incumbent``, the policy as it stands, or the name of
     an arm. since_us, until_us : decisions of that time; None: no end. margin : of mean reward, that the candidate may
-    be worse. interval : ``fixed`` holds at one look, ``anytime`` at all looks together.
+    be worse. interval : ``fixed`` holds at one look, ``anytime`` at all looks together. method : ``log``, or
+    ``cases`` that came with the question and are not kept.
     """
 
     candidate: Candidate
@@ -29,6 +31,7 @@ class Question:
     until_us: int | None = None
     margin: float = DEFAULT_MARGIN
     interval: IntervalKind = "fixed"
+    method: Method = "log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ class RewardSubmission:
     scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
     owner : the API key that may reward its own decisions only; None: any decision.
     arm : whose answer it is about; None: of the one that served.
+    of_judge : one of the daemon's judges says it, not a client.
     """
 
     decision_id: str
@@ -39,6 +40,7 @@ class RewardSubmission:
     scope: str | None = None
     owner: str | None = None
     arm: str | None = None
+    of_judge: bool = False
 
     def about(self, decision_id: str) -> RewardSubmission:
         """The same for the decision that its reference was found to mean."""

@@ -14,8 +14,10 @@ from banditd.daemon.workbench import Workbench
 from banditd.jobs.scheduler import Job
 from banditd.services.arm_differences import nested, plain_fields
 from banditd.services.candidates.applying import SettingsCheck
+from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
+from banditd.services.promising.book import PromiseBook
 from banditd.settings import PolicySettingsSection, Settings
 
 _OURS = "Value error, "
@@ -42,7 +44,7 @@ class Candidating:
         return Job(name="evaluations", run=self.evaluations.run, interval_s=EVALUATIONS_S, everywhere=True)
 
 
-def make_candidates(settings: Settings, bench: Workbench) -> Candidating:
+def make_candidates(settings: Settings, bench: Workbench, books: Mapping[str, PromiseBook]) -> Candidating:
     """Those of every configured policy."""
     storage = bench.storage
     candidates = CandidateService(
@@ -55,6 +57,7 @@ def make_candidates(settings: Settings, bench: Workbench) -> Candidating:
         log=storage.evaluation_log,
         learning=bench.learning,
         clock=bench.clock,
+        play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule),
     )
     return Candidating(candidates=candidates, evaluations=evaluations)
 
@@ -64,6 +67,10 @@ def settings_check(settings: Settings) -> SettingsCheck:
 
     def check(policy: str, stated: Mapping[str, object], arms: Sequence[Arm]) -> list[tuple[str, str]]:
         section = settings.policies[policy].model_dump(by_alias=True)
+        if stated["promise"] is None:
+            # As where it is switched off: a query with such a profile is refused then, with the reason.
+            for profile in section["profiles"].values():
+                profile["keep"] = None
         listed = [{"arm": arm.arm, **nested(plain_fields(dataclasses.asdict(arm)))} for arm in arms]
         try:
             PolicySettingsSection.model_validate(section | dict(stated) | {"arms": listed})

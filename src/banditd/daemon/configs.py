@@ -30,7 +30,7 @@ def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:
 def with_judges(config: PolicyConfig, judges: Mapping[str, JudgeSettings]) -> PolicyConfig:
     """The policy with its judges among the sources of its rewards, but for those that the operator has named."""
     sources = {
-        SOURCE_PREFIX + name: SourceRule(noise_variance=judge.noise_variance)
+        SOURCE_PREFIX + name: SourceRule(noise_variance=judge.noise_variance, of_judge=True)
         for name, judge in judges.items()
         if not judge.policies or config.name in judge.policies
     }

@@ -91,7 +91,7 @@ async def open_services(
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
         made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
-        candidating = make_candidates(settings, bench)
+        candidating = make_candidates(settings, bench, promising.books)
         jobs = _scheduler(bench, [*made, candidating.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)

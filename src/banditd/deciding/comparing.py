@@ -26,7 +26,8 @@ _FENCED: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _MARKED: Final = re.compile(r"(?:####|\\boxed\{|answer\W{0,4}(?:is|=)?|[\"']answer[\"']\s*:)\s*", re.IGNORECASE)
 _LETTER_ALONE: Final = re.compile(r"\W*([A-Za-z])\W*")
 _LETTER_FIRST: Final = re.compile(r"[\s*_(\[]*([A-Za-z])(?:[).:\]*]|\s*$)", re.MULTILINE)
-_LETTER_MARKED: Final = re.compile(r"[\W_]*(?:option|choice)?[\W_]*?(?:([A-Z])(?![\w'])|[(\[]([a-z])[)\]])")
+# Possessive where a part could give back what the next would take: signs alone would be divided in every way.
+_LETTER_MARKED: Final = re.compile(r"[\W_]*+(?:(?:option|choice)[\W_]*+)?(?:([A-Z])(?![\w'])|(?<=[(\[])([a-z])[)\]])")
 _NUMBER: Final = re.compile(
     r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+(?![\d.]))?|[-+−]?\.\d+"
 )

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from banditd.core.recipes import Recipe
-from banditd.deciding.comparing import reduced
+from banditd.deciding.comparing import LONGEST, reduced
 
 # What is so short is an answer and no text about one: a letter or a number behind "answer" is all that it says.
 CLOSED_CHARS: Final = 80
-_NUMBER_ALONE: Final = re.compile(r"[^\w.+-]*[-+−]?[\d,]*\.?\d+(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+)?[^\w.]*\.?")
+# Possessive: ten thousand digits of something would otherwise be divided in every way before it is no number.
+_NUMBER_ALONE: Final = re.compile(
+    r"[^\w.+-]*+[-+−]?(?:\d++|,++(?=\.?\d))*(?:\.\d++|(?<=\d))(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+)?[^\w.]*\.?"
+)
 _NUMBER_MARKED: Final = re.compile(r"####|\\boxed\{")
 _ANSWER: Final = re.compile(r"\banswer\b", re.IGNORECASE)
 _WHOLE_JSON: Final = re.compile(r"\s*(?:```[\w+-]*[ \t]*\r?\n\s*)?[\[{].*[\]}]\s*(?:```\s*)?", re.DOTALL)
@@ -66,6 +69,8 @@ def _kinds(text: str) -> Sequence[str]:
     """As what else than a text an answer may be read. A word too few is better than one too many: what is taken for
     a number by mistake agrees with another text that has the same number in it.
     """
+    if len(text) > LONGEST:
+        return ()
     if _WHOLE_JSON.fullmatch(text):
         return ("json",)
     short = len(text) <= CLOSED_CHARS

@@ -13,7 +13,7 @@ the mean over the drawn answers, each weighing |d_c| / p_c, with two pseudo-resi
 
 Where p_a is 0 the log says nothing of the arm: its reward may be anything in [0, 1], and both ends of the interval
 say so. And since rewards lie in [0, 1], nothing can differ by more than the share of decisions that would be answered
-otherwise, sum_a |d_a| / 2.
+otherwise.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def difference_terms(one: Compared) -> FloatArray:
         (covered * one.mean).sum(1) + weight * residual,
         (covered * covered / safe).sum(1),
         weight * weight * residual * residual,
-        0.5 * (np.abs(d).sum(1)),
+        differing_share(d),
         heavy,
         heavy * heavy,
         heavy * residual * residual,
@@ -96,6 +96,16 @@ def difference_terms(one: Compared) -> FloatArray:
         0.5 * np.abs(one.other - one.logged).sum(1),
     )
     return np.stack(columns, axis=1)
+
+
+def differing_share(difference: FloatArray) -> FloatArray:
+    """How much of each decision is answered otherwise, in [0, 1]: float64 (n,).
+
+    difference : float64 (n, K), q - b; its rows sum to 0, or to -1 where the candidate answers nothing.
+    """
+    more, less = np.maximum(difference, 0.0).sum(1), np.maximum(-difference, 0.0).sum(1)
+    share: FloatArray = np.maximum(more, less)
+    return share
 
 
 @dataclass(frozen=True, slots=True)

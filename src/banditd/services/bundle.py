@@ -32,6 +32,7 @@ class RewardInput:
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
     key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
     arm : whose answer it is about; None: of the one that served.
+    of_judge : one of the daemon's judges says it, not a client.
     """
 
     decision_id: str = ""
@@ -47,6 +48,7 @@ class RewardInput:
     key_name: str | None = None
     owner: str | None = None
     arm: str | None = None
+    of_judge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

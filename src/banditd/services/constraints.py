@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,10 @@ from banditd.core.pace import Pace
 from banditd.core.types import FloatArray
 from banditd.deciding.constraints import Constraint
 from banditd.ports import Encoder
+
+AT_ONCE_CHARS: Final = 512
+"""Longer texts are searched apart: for some patterns a text can be written in which a search takes a second."""
+_THREADS: Final = ThreadPoolExecutor(2, "constraints")  # a search keeps nobody else from running Python
 
 
 class Example(NamedTuple):
@@ -36,11 +42,15 @@ async def holding(
     constraints: Sequence[Constraint], text: str | None, tags: Mapping[str, str], embedding: FloatArray | None
 ) -> tuple[ArmConstraint, ...]:
     """What the constraints that hold for a query say, in their order. embedding : of its text, (d,), or None."""
+    if text is not None and len(text) > AT_ONCE_CHARS and any(one.when.found for one in constraints):
+        return await asyncio.get_running_loop().run_in_executor(
+            _THREADS, lambda: tuple(one.arms for one in constraints if one.when.hold(text, tags, embedding))
+        )
     found, pace = [], Pace()
     for one in constraints:
         if one.when.hold(text, tags, embedding):
             found.append(one.arms)
-        await pace.step()  # a text may have a million characters
+        await pace.step()
     return tuple(found)
 
 

@@ -27,12 +27,16 @@ from banditd.services.template_names import TemplateNames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRule:
-    """Scale and noise of one reward source: ``minimum`` means 0, ``maximum`` means 1."""
+    """Scale and noise of one reward source: ``minimum`` means 0, ``maximum`` means 1.
+
+    of_judge : the source of a judge of the daemon: no client may send it.
+    """
 
     minimum: float = 0.0
     maximum: float = 1.0
     noise_variance: float = 0.0
     learn: bool = True
+    of_judge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -68,15 +69,24 @@ def finder(patterns: Sequence[str]) -> Callable[[str], bool]:
         raise ValueError("patterns need RE2: pip install 'banditd[re2]'") from None
     options = re2.Options()
     options.log_errors = False
-    for pattern in patterns:
+    options.never_capture = True
+
+    def compiled(pattern: str) -> Any:
         try:
-            re2.compile(pattern, options)
+            return re2.compile(pattern.encode(), options)
         except re2.error as error:
             raise ValueError(f"{pattern!r} is no regular expression of RE2: {error.args[0].decode()}") from None
-    options.never_capture = True
-    every = re2.compile("|".join(f"(?:{pattern})" for pattern in patterns).encode(), options)
-    # A text may have half a character, which no UTF-8 has.
-    return lambda text: every.search(text.encode("utf-8", "replace")) is not None
+
+    single = [compiled(pattern) for pattern in patterns]
+    if not any(r"\Q" in pattern for pattern in patterns):  # which may leave a quotation open, over all that follow
+        with suppress(ValueError):  # together they may be too large
+            single = [compiled("|".join(f"(?:{pattern})" for pattern in patterns))]
+
+    def found(text: str) -> bool:
+        encoded = text.encode("utf-8", "replace")  # a text may have half a character, which no UTF-8 has
+        return any(one.search(encoded) is not None for one in single)
+
+    return found
 
 
 def check_constraints(constraints: Sequence[ConstraintSettings], arms: Sequence[ArmSettings]) -> None:

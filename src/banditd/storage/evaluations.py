@@ -29,8 +29,10 @@ class SqlEvaluationStore:
         policy = question.candidate.policy
         row = {
             "evaluation_id": evaluation.evaluation_id, "policy": policy, "candidate": question.candidate.name,
-            "question": json.dumps(asdict(question)), "phase": _RUNNING, "created_at_us": evaluation.created_at_us,
-            "key_name": evaluation.key_name, "leased_until_us": 0,
+            "question": json.dumps(asdict(question)), "phase": evaluation.phase,
+            "created_at_us": evaluation.created_at_us, "key_name": evaluation.key_name, "leased_until_us": 0,
+            "finished_at_us": evaluation.finished_at_us,
+            "finding": None if evaluation.finding is None else json.dumps(asdict(evaluation.finding)),
         }  # fmt: skip
         running = select(func.count()).select_from(table).where(c.policy == policy, c.phase == _RUNNING)
         oldest_kept = (
@@ -38,7 +40,7 @@ class SqlEvaluationStore:
         ).limit(1)
 
         def work(connection: Connection) -> bool:
-            if connection.execute(running).scalar_one() >= most_running:
+            if evaluation.finding is None and connection.execute(running).scalar_one() >= most_running:
                 return False
             connection.execute(insert(table), row)
             kept = connection.execute(oldest_kept).scalar()

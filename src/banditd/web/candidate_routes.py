@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from banditd.web.api import Route
+from banditd.web.api import BATCH_BODY, Route
 from banditd.web.handlers import candidates
 from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
 from banditd.web.schemas import candidates as schemas
@@ -44,8 +44,9 @@ CANDIDATE_ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="POST", path="/v1/evaluations", handler=candidates.evaluate, operation="evaluate",
-        summary="Ask the log what a candidate would have earned", tag="candidates", scope="admin",
-        body=schemas.EvaluationRequest, answers={202: schemas.EvaluationAnswer}, problems=_BODY,
+        summary="Ask the log, or cases with known scores, what a candidate would earn", tag="candidates",
+        scope="admin", body=schemas.EvaluationRequest, takes=BATCH_BODY,
+        answers={202: schemas.EvaluationAnswer}, problems=_BODY,
     ),
     Route(
         method="GET", path="/v1/evaluations", handler=candidates.evaluations, operation="listEvaluations",

@@ -67,3 +67,32 @@ def test_calls_of_tools_are_compared_by_what_they_call() -> None:
     assert key_of(called(a=1, b=2)) == key_of(called(b=2, a=1.0)) != key_of(called(a=2, b=2))
     assert key_of(ModelAnswer("look")) != key_of(called())
     assert key_of(ModelAnswer("No.", refused=True)) is None
+
+
+@pytest.mark.parametrize("answers", ["auto", "choice", "number", "json", "tool_calls", "text"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 90_000 + "...", "," * 90_000, "1," * 45_000 + "x", "The answer is " + "." * 90_000 + "x",
+        "answer" + "-_" * 45_000, "1" + " " * 90_000 + "x", "{" + "} " * 45_000 + "x",
+        "(" * 45_000 + "1" + ")" * 45_000,
+        "```\n" * 20_000 + "x", "9" * 5_000_000 + "x",
+    ],
+    ids=["digits", "commas", "groups", "dots", "lines", "blanks", "braces", "brackets", "fences", "longest"],
+)  # fmt: skip
+def test_an_answer_that_is_nearly_a_number_is_read_in_one_go(text: str, answers: str) -> None:
+    """Tried in every division of its characters it would take minutes, and everybody would wait."""
+    found = key_of(ModelAnswer(text), answers)
+    assert found == key_of(ModelAnswer(text), answers)
+    assert found is None or found[0] in {"text", "number", "choice"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,234.5", "2469/2"), ("$1,200.", "1200"), ("(.5)", "1/2"), ("**-3**", "-3"), ("1,.", "1"), ("2e3", "2000"),
+        ("1 / 4", "1/4"), ("12,,", "12"), (", -7 %", "-7"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_all_there_is(text: str, value: str) -> None:
+    assert key_of(ModelAnswer(text)) == ("number", value)

@@ -107,3 +107,9 @@ def test_sums_add_up_and_say_how_many_more_are_needed() -> None:
     assert answers_missing(100.0, 0.01, 0.02) == 0
     assert answers_missing(100.0, math.inf, 0.02) is None
     assert answers_missing(100.0, 0.1, 0.0) is None
+
+
+def test_where_the_candidate_answers_nothing_all_may_be_lost() -> None:
+    sums = sums_of(40, np.array([0, 1, 2]), wanted=np.zeros(3))
+    assert sums.mean("differing") == pytest.approx(1.0)
+    assert sums.interval("fixed").low < -0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import re2
 from pydantic import ValidationError
 
 from banditd.settings import PolicySettingsSection
@@ -39,3 +40,22 @@ def test_a_pattern_is_found_wherever_it_stands_whatever_else_does() -> None:
     texts = ["my PASSWORD : x", "a\ud83d 123-45", "\0ÜÜ", "x" * 100_000 + "password="]
     assert [found(text) for text in texts] == [True] * len(texts)
     assert not any(found(text) for text in ("", "passwords", "12-345", "ü"))
+
+
+def test_a_quotation_that_is_left_open_ends_with_its_pattern() -> None:
+    found = finder([r"\Qa(b", r"x\Q(\Ey", "end"])
+    assert all(found(text) for text in ("a(b", "x(y", "end", "a(b)|(?:x", "(?:end)"))
+    assert not any(found(text) for text in ("ab", "xy", ")|(?:x"))
+
+
+def test_patterns_that_are_too_large_together_are_searched_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cramped(re2.Options):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.max_mem = 1 << 17
+
+    monkeypatch.setattr(re2, "Options", Cramped)
+    with pytest.raises(ValueError, match="too large"):
+        finder([r"\pL{9}a"])
+    found = finder([rf"{letter}\pL{{3}}" for letter in "abcd"])
+    assert [found(text) for text in ("aééé", "-ééé", "dééé")] == [True, False, True]

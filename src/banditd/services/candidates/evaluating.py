@@ -7,19 +7,20 @@ begins anew: what is found is a function of the log. Who has lost the claim keep
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
+from banditd.core.cases import ScoredCase
 from banditd.core.errors import BanditdError, ConflictError, InvalidInputError, NotFoundError
 from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Question
 from banditd.core.ids import new_id
 from banditd.ports import Clock, LearningStore
 from banditd.ports.evaluations import EvaluationLog, EvaluationStore, LoggedDecision
 from banditd.services.candidates.applying import Applied
+from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
@@ -46,8 +47,19 @@ PROMISE: Final = (
 CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
 
 
-def _beyond_the_log(runtime: PolicyRuntime, applied: Applied) -> str | None:
-    """Why nothing can be found out of the log; None where something can."""
+def _check_other(runtime: PolicyRuntime, against: str) -> None:
+    """Refuse what nothing can be compared with. Raises InvalidInputError."""
+    arms = [arm.arm for arm in runtime.arms]
+    if against != INCUMBENT and against not in arms:
+        raise InvalidInputError(
+            f"policy {runtime.name} has no arm {against}; write {INCUMBENT}, or one of {', '.join(arms)}",
+            code="ARM_UNKNOWN",
+            field="/against",
+        )
+
+
+def _not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> str | None:
+    """Why it cannot be decided again what was decided; None where it can."""
     if applied.config.switches.promise != runtime.switches.promise:
         return PROMISE
     caps = {arm.arm: arm.max_share for arm in runtime.arms}
@@ -92,6 +104,7 @@ class EvaluationService:
         log: EvaluationLog,
         learning: LearningStore,
         clock: Clock,
+        play: Callable[[PolicyRuntime, Rule], CasePlay],
     ) -> None:
         self._runtimes = runtimes
         self._candidates = candidates
@@ -99,6 +112,8 @@ class EvaluationService:
         self._log = log
         self._learning = learning
         self._clock = clock
+        self._play = play
+        self._wanted = False
         self._stopping = asyncio.Event()
         self._busy = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -115,19 +130,17 @@ class EvaluationService:
         until_us: int | None,
         margin: float,
         interval: IntervalKind,
+        cases: Sequence[ScoredCase] | None = None,
         key_name: str | None = None,
     ) -> Mapping[str, object]:
-        """Begin an evaluation. Raises NotFoundError, InvalidInputError, ConflictError."""
+        """Begin an evaluation from the log, or do one of cases.
+
+        Raises NotFoundError, InvalidInputError, ConflictError.
+        """
         found = await self._candidates.load(policy, candidate)
-        self._candidates.applied(found)
+        applied = self._candidates.applied(found)
         runtime = runtime_of(self._runtimes, policy)
-        if against != INCUMBENT and against not in {arm.arm for arm in runtime.arms}:
-            raise InvalidInputError(
-                f"policy {policy} has no arm {against}; write {INCUMBENT}, or one of "
-                f"{', '.join(arm.arm for arm in runtime.arms)}",
-                code="ARM_UNKNOWN",
-                field="/against",
-            )
+        _check_other(runtime, against)
         if since_us is not None and until_us is not None and since_us >= until_us:
             raise InvalidInputError("since is not before until", field="/since")
         now_us = self._clock.now_us()
@@ -135,17 +148,21 @@ class EvaluationService:
             evaluation_id=new_id(now_us),
             question=Question(
                 candidate=found, against=against, since_us=since_us, until_us=until_us, margin=margin,
-                interval=interval,
+                interval=interval, method="log" if cases is None else "cases",
             ),
             created_at_us=now_us,
             key_name=key_name,
         )  # fmt: skip
+        if cases is not None:
+            finding = await self._found_of_cases(runtime, applied, evaluation.question, cases)
+            evaluation = replace(evaluation, finding=finding, finished_at_us=self._clock.now_us())
         if not await self._store.add(evaluation, most_running=MOST_RUNNING, most_kept=MOST_KEPT):
             raise ConflictError(
                 f"{MOST_RUNNING} evaluations of policy {policy} are running; wait for one to end",
                 code="EVALUATIONS_TOO_MANY",
             )
-        self._begin()
+        if cases is None:
+            self._begin()
         return shown_evaluation(evaluation)
 
     async def list(self, policy: str | None, candidate: str | None, limit: int) -> Mapping[str, object]:
@@ -164,16 +181,28 @@ class EvaluationService:
 
     # -------------------------------------------------------------- the work
 
+    async def _found_of_cases(
+        self, runtime: PolicyRuntime, applied: Applied, question: Question, cases: Sequence[ScoredCase]
+    ) -> Finding:
+        beyond = _not_to_be_replayed(runtime, applied)
+        if beyond is not None:
+            return Finding(phase="inconclusive", reason=beyond, settles=RELEASE)
+        play = self._play(runtime, Rule(config=applied.config, arms=applied.arms))
+        return await play.find(question, cases)
+
     def _begin(self) -> None:
+        self._wanted = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="evaluations")
 
     async def _work(self) -> None:
-        try:
-            await self.run()
-        except BanditdError as error:
-            # It waits in the database: the job comes again.
-            logger.warning("evaluation.postponed", extra={"error": error.message, "code": error.code})
+        while self._wanted:  # also where one was begun while the last look was under way
+            self._wanted = False
+            try:
+                await self.run()
+            except BanditdError as error:
+                # It waits in the database: the job comes again.
+                logger.warning("evaluation.postponed", extra={"error": error.message, "code": error.code})
 
     async def run(self) -> None:
         """Work on whatever waits, here, until nothing does."""
@@ -190,8 +219,7 @@ class EvaluationService:
         """End between two pieces; what is not finished is somebody else's."""
         self._stopping.set()
         if self._task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
         async with self._busy:
             return
 
@@ -231,6 +259,7 @@ class EvaluationService:
         policy = question.candidate.policy
         runtime = runtime_of(self._runtimes, policy)
         applied = self._candidates.applied(question.candidate)
+        _check_other(runtime, question.against)
         coverage = await self._log.coverage(policy, since_us=question.since_us, until_us=question.until_us)
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}
         evidence = Evidence(
@@ -238,7 +267,7 @@ class EvaluationService:
             disabled=frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled),
             coverage=coverage,
         )
-        beyond = _beyond_the_log(runtime, applied)
+        beyond = _not_to_be_replayed(runtime, applied)
         if beyond is not None:
             return replace(finding_of(Walked(), evidence), reason=beyond, settles=RELEASE)
         rows = await self._rows(policy, runtime, question, claim)

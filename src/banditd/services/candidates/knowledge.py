@@ -84,7 +84,8 @@ class Knowledge:
     def snapshots(self) -> tuple[Snapshot, Snapshot]:
         """What is known now, as either of the two rules sees it."""
         first = self._states[0].snapshot()
-        other = rebound(self._states[0], self._other) if self._shared else self._states[1].snapshot()
+        state = self._states[0]
+        other = rebound(first, state, self._other) if self._shared else self._states[1].snapshot()
         return first, other
 
     def _state(self, stored: StoredLearning) -> PolicyState:

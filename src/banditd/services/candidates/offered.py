@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from banditd.core.cases import ScoredCase
 from banditd.core.evaluation import IntervalKind
 
 
@@ -41,9 +42,13 @@ class Evaluations(Protocol):
         until_us: int | None,
         margin: float,
         interval: IntervalKind,
+        cases: Sequence[ScoredCase] | None = None,
         key_name: str | None = None,
     ) -> Mapping[str, object]:
-        """Begin an evaluation. Raises NotFoundError, InvalidInputError, ConflictError."""
+        """Begin an evaluation from the log, or do one of cases.
+
+        Raises NotFoundError, InvalidInputError, ConflictError.
+        """
 
     async def list(self, policy: str | None, candidate: str | None, limit: int) -> Mapping[str, object]:
         """Newest first. Raises NotFoundError (policy)."""

@@ -18,9 +18,11 @@ def shares_posterior(settings: PolicySettings, other: PolicySettings) -> bool:
     return policy_factory(settings).pooled == wanted.pooled and not wanted.needs_clusters
 
 
-def rebound(state: PolicyState, settings: PolicySettings) -> Snapshot:
-    """The state's snapshot, deciding by other settings that share its posterior: costs next to nothing."""
-    snapshot = state.snapshot()
+def rebound(snapshot: Snapshot, state: PolicyState, settings: PolicySettings) -> Snapshot:
+    """A snapshot of the state, deciding by other settings that share its posterior: costs next to nothing.
+
+    snapshot : the one that is published, where the state is a learner's: to make another would be to commit.
+    """
     learned = tuple(arm.learned_as for arm in state.arms)
     watching = state.settings.change_detection and state.arm_changes.changed
     curious = state.arm_changes.curiosity(learned, state.folded) if watching else None

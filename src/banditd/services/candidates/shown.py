@@ -8,10 +8,10 @@ from banditd.core.evaluation import Evaluation
 
 # Where nothing was found yet.
 NOTHING: Final[dict[str, object]] = {
-    "rated": 0, "left_out": {}, "since_us": None, "until_us": None, "estimate": None, "interval": None, "worth": 0.0,
-    "behind": 0.0, "differs": None, "uncovered": None, "refused": 0, "reward": None, "other_reward": None,
-    "cost_usd": None, "other_cost_usd": None, "rated_share": None, "other_rated_share": None, "later_half": None,
-    "arms": [], "knowledge": None, "replay_differs": None,
+    "rated": 0, "left_out": {}, "since_us": None, "until_us": None, "estimate": None, "interval": None,
+    "half_width": None, "worth": 0.0, "behind": 0.0, "differs": None, "uncovered": None, "refused": 0,
+    "reward": None, "other_reward": None, "cost_usd": None, "other_cost_usd": None, "rated_share": None,
+    "other_rated_share": None, "later_half": None, "arms": [], "knowledge": None, "replay_differs": None,
 }  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def shown_evaluation(evaluation: Evaluation) -> dict[str, object]:
         "candidate": question.candidate.name,
         "candidate_id": question.candidate.candidate_id,
         "against": question.against,
-        "method": "log",
+        "method": question.method,
         "margin": question.margin,
         "interval_kind": question.interval,
         "phase": evaluation.phase,

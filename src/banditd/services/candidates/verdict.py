@@ -13,7 +13,8 @@ from banditd.ports.evaluations import Coverage
 from banditd.services.candidates.walk import Walked, main_arm
 
 RATED_ALIKE: Final = 0.05  # shares of rated answers that differ by more are no like for like
-RELEASE: Final = "a release in small steps, or cases with known scores (banditd evaluate --cases)"
+RELEASE: Final = "a release in small steps"
+RELEASE_OR_CASES: Final = f"{RELEASE}, or cases with known scores (banditd evaluate --cases)"
 DAY_US: Final = 86_400_000_000
 _LEFT_OUT: Final[Mapping[str, str]] = {
     "young": "too young: most rewards of their time are still to come",
@@ -56,53 +57,58 @@ def _judged(walked: Walked, evidence: Evidence, interval: Interval) -> tuple[Pha
     sums, question = walked.sums, evidence.question
     margin = question.margin
     differs = sums.mean("differing")
-    than = "the policy as it stands" if question.against == INCUMBENT else f"always {question.against}"
+    than = than_words(question)
     if differs <= margin:
-        return "passed", f"it answers otherwise than {than} in {_percent(differs)}, so it cannot lose more", None
+        return "passed", f"it answers otherwise than {than} in {percent(differs)}, so it cannot lose more", None
     main = main_arm(walked.other_shares)
     if question.against == INCUMBENT and main in evidence.disabled:
-        share = _percent(walked.other_shares[main])
+        share = percent(walked.other_shares[main])
         return (
             "inconclusive",
             f"it takes out {main}, which answers {share}: the log says too little of what others would do there",
-            RELEASE,
+            RELEASE_OR_CASES,
         )
     ours, theirs = _rated_shares(walked, evidence.coverage)
     if abs(ours - theirs) > RATED_ALIKE:
         return (
             "inconclusive",
-            f"answers are rated unequally: {_percent(ours)} of what it would choose, else {_percent(theirs)}",
+            f"answers are rated unequally: {percent(ours)} of what it would choose, else {percent(theirs)}",
             "rewards for the same share of every arm's answers, by a judge for example",
         )
-    words = f"{_compared(interval)} than {than}"
+    words = f"{compared_words(interval)} than {than}"
     if interval.low < -margin <= interval.high:
         return "inconclusive", f"{words}{_why_wide(walked, question)}", _settles(walked, question, interval)
     late, whole = walked.halves[1].interval(question.interval), interval.estimate
     if not late.low <= whole <= late.high:
         return (
             "inconclusive",
-            f"it changes: the difference is {_points(late.estimate)} over the later half, {_points(whole)} over all",
+            f"it changes: the difference is {points(late.estimate)} over the later half, {points(whole)} over all",
             "a shorter time (since) in which nothing changes",
         )
     if interval.low >= -margin:
-        return "passed", f"{words}; {_points(margin)} worse are allowed", None
-    return "failed", f"{words}; no more than {_points(margin)} worse are allowed", None
+        return "passed", f"{words}; {points(margin)} worse are allowed", None
+    return "failed", f"{words}; no more than {points(margin)} worse are allowed", None
 
 
-def _compared(interval: Interval) -> str:
+def than_words(question: Question) -> str:
+    """What the candidate is compared with."""
+    return "the policy as it stands" if question.against == INCUMBENT else f"always {question.against}"
+
+
+def compared_words(interval: Interval) -> str:
     """The interval in words."""
     if interval.low >= 0.0:
-        return f"between {_points(interval.low)} and {_points(interval.high)} better"
+        return f"between {points(interval.low)} and {points(interval.high)} better"
     if interval.high <= 0.0:
-        return f"between {_points(-interval.high)} and {_points(-interval.low)} worse"
-    return f"between {_points(-interval.low)} worse and {_points(interval.high)} better"
+        return f"between {points(-interval.high)} and {points(-interval.low)} worse"
+    return f"between {points(-interval.low)} worse and {points(interval.high)} better"
 
 
 def _why_wide(walked: Walked, question: Question) -> str:
     sums = walked.sums
     if sums.uncovered > question.margin / 2.0:
         return (
-            f": in {_percent(sums.uncovered)} of the decisions it wants arms that could not have been drawn, so the "
+            f": in {percent(sums.uncovered)} of the decisions it wants arms that could not have been drawn, so the "
             "log says nothing of them"
         )
     if question.interval == "anytime" and sums.rated < FEWEST_ANYTIME:
@@ -113,7 +119,7 @@ def _why_wide(walked: Walked, question: Question) -> str:
 def _settles(walked: Walked, question: Question, interval: Interval) -> str:
     sums = walked.sums
     if sums.uncovered > question.margin / 2.0:
-        return RELEASE
+        return RELEASE_OR_CASES
     if question.interval == "anytime" and sums.rated < FEWEST_ANYTIME:
         missing: int | None = FEWEST_ANYTIME - sums.rated
     else:
@@ -121,10 +127,12 @@ def _settles(walked: Walked, question: Question, interval: Interval) -> str:
             sums.rated, sums.half_width(question.interval), abs(interval.estimate + question.margin)
         )
     if missing is None:
-        return f"answers of the arms that it prefers: a larger exploration_floor, or {RELEASE}"
+        return f"answers of the arms that it prefers: a larger exploration_floor, or {RELEASE_OR_CASES}"
     if missing > 1000 * sums.rated:
-        return f"hardly more decisions: it is too near the margin. {RELEASE[0].upper()}{RELEASE[1:]}"
-    return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {RELEASE}"
+        return (
+            f"hardly more decisions: it is too near the margin. {RELEASE_OR_CASES[0].upper()}{RELEASE_OR_CASES[1:]}"
+        )
+    return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {RELEASE_OR_CASES}"
 
 
 def _in_days(walked: Walked, missing: int) -> str:
@@ -161,6 +169,7 @@ def _figures(walked: Walked, evidence: Evidence) -> dict[str, object]:
         "until_us": walked.until_us,
         "estimate": interval.estimate if known else None,
         "interval": [interval.low, interval.high] if known else None,
+        "half_width": (interval.high - interval.low) / 2.0 if known else None,
         "worth": sums.worth,
         "behind": sums.behind,
         "differs": sums.mean("differing"),
@@ -191,9 +200,11 @@ def _unit(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """In hundredths of a reward."""
     return f"{100.0 * value:.2g} points" if math.isfinite(value) else "anything"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """In two digits."""
     return f"{100.0 * share:.2g} %"

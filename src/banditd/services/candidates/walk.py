@@ -100,7 +100,7 @@ class LogWalk:
                 block.append(row)
             self._knowledge.passed(index)
             if len(block) == BLOCK or (block and (index + 1 == len(self._rows) or evaluated + len(block) == half)):
-                terms = self._compared(block)
+                terms = difference_terms(self._compared(block))
                 await pace.step()
                 found.sums.add(terms)
                 found.halves[evaluated >= half].add(terms)
@@ -154,8 +154,8 @@ class LogWalk:
 
     # -------------------------------------------------------------- one block
 
-    def _compared(self, block: Sequence[LoggedDecision]) -> FloatArray:
-        """The terms of the difference: float64 (n, len(FIELDS))."""
+    def _compared(self, block: Sequence[LoggedDecision]) -> Compared:
+        """What was logged of these decisions, and what both rules would draw from."""
         logged, mean, drawn, predicted = self._logged(block)
         snapshot, other_snapshot = self._knowledge.snapshots()
         wanted, cost_usd = self._vectors(self._candidate, other_snapshot, block)
@@ -167,11 +167,9 @@ class LogWalk:
             other[:, self._index[self._against]] = 1.0
         self._shares += wanted.sum(0), other.sum(0)
         reward = np.array([row.contribution.reward for row in block if row.contribution is not None])
-        return difference_terms(
-            Compared(
-                logged=logged, wanted=wanted, other=other, mean=mean, drawn=drawn, reward=reward,
-                predicted=predicted, cost_usd=cost_usd,
-            )
+        return Compared(
+            logged=logged, wanted=wanted, other=other, mean=mean, drawn=drawn, reward=reward, predicted=predicted,
+            cost_usd=cost_usd,
         )  # fmt: skip
 
     def _logged(self, block: Sequence[LoggedDecision]) -> tuple[FloatArray, FloatArray, IntArray, FloatArray]:

@@ -180,17 +180,17 @@ def comparison_state(rule: JudgeRule, compared: Sequence[Compared], waiting: int
 
 
 def _words(policy: str, baseline: str, test: PreferenceTest, inconsistent: int) -> str:
-    said = (
+    words = (
         f"{policy}: {baseline}'s answer is preferred to the one that was served in {test.preferred:,} of "
         f"{test.compared:,} comparisons, both ways round"
     )
     if inconsistent:
-        said += f"; {inconsistent:,} turned with the order and count as equal"
+        words += f"; {inconsistent:,} turned with the order and count as equal"
     if test.side == "rarely":
-        return f"{said}. That is rare (nearer 10 % than 20 %), known after {test.after:,}: no more are bought."
+        return f"{words}. That is rare (nearer 10 % than 20 %), known after {test.after:,}: no more are bought."
     if test.side == "often":
         return (
-            f"{said}. That is often (nearer 20 % than 10 %), known after {test.after:,}: promise more of its "
+            f"{words}. That is often (nearer 20 % than 10 %), known after {test.after:,}: promise more of its "
             "quality, or give it more of the traffic. No more are bought."
         )
-    return f"{said}. Not known yet whether that is rare (10 %) or often (20 %)."
+    return f"{words}. Not known yet whether that is rare (10 %) or often (20 %)."

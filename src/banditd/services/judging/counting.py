@@ -67,6 +67,7 @@ def _reward(one: StoredJudgement, *, retract: bool) -> RewardInput:
         metric=METRIC,
         source=SOURCE_PREFIX + one.judge,
         retract=retract,
+        of_judge=True,
         arm=one.probed_arm,
         metadata={"judge_version": one.version, "probability": one.probability},
         body_hash=f"judge:{one.version}:{'retract' if retract else repr(one.score)}",

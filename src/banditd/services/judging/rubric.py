@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast, get_args
@@ -12,7 +11,7 @@ from banditd.core.comparing import Better
 
 MAX_REASON: Final = 400
 _BETTER: Final = get_args(Better)
-_FENCE: Final = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_FENCE: Final = "```"
 _INSTRUCTIONS: Final = """\
 You score one answer that an assistant gave. Use this scale, and any number between its points:
 
@@ -116,14 +115,21 @@ def read_verdict(text: str) -> Verdict:
 
 
 def _object_in(text: str) -> Mapping[str, Any]:
-    fenced = _FENCE.match(text)
     try:
-        value: Any = json.loads(fenced[1] if fenced else text, parse_constant=_no_constant)
+        value: Any = json.loads(_unfenced(text), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise VerdictError("the reply is not one JSON object") from None
     if not isinstance(value, Mapping):
         raise VerdictError("the reply is not one JSON object")
     return value
+
+
+def _unfenced(text: str) -> str:
+    """What stands in the one code fence that a reply is; any other as it is. In a time that grows with its length."""
+    stripped = text.strip()
+    head, _, fenced = stripped.partition("\n")
+    inside = head.removeprefix(_FENCE).strip() in {"", "json"} and head != stripped
+    return fenced.removesuffix(_FENCE) if inside and head.startswith(_FENCE) and fenced.endswith(_FENCE) else text
 
 
 def _no_constant(name: str) -> None:

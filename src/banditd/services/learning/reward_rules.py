@@ -41,7 +41,7 @@ def judge_reward(
     rules_by_policy : the operator's rules.
     """
     if facts is not None:
-        refused = _judge_owner(submission, facts)
+        refused = _judge_owner(submission, facts) or _judge_source(submission, rules_by_policy.get(facts.policy))
         if refused is not None:
             return refused
     if stored is not None:
@@ -84,6 +84,21 @@ def _judge_owner(submission: RewardSubmission, facts: DecisionFacts) -> Verdict 
             "reward:own; the scope reward is for every decision",
             code="DECISION_OF_ANOTHER_KEY",
             field="/decision_id",
+        )
+    )
+
+
+def _judge_source(submission: RewardSubmission, rules: RewardRules | None) -> Verdict | None:
+    """A client that speaks as one of the daemon's judges: their verdicts come once, with their probability."""
+    source = None if rules is None else rules.sources.get(submission.source)
+    if source is None or not source.of_judge or submission.of_judge:
+        return None
+    return _refuse(
+        ForbiddenError(
+            f"source {submission.source} is a judge of this daemon, and its verdicts are rewards by themselves: hand "
+            "them in with POST /v1/judge-tasks/{id}/result, or give this reward another source",
+            code="SOURCE_OF_JUDGE",
+            field="/source",
         )
     )
 

@@ -117,6 +117,7 @@ class RewardService:
             metadata={},
             received_at_us=self._clock.now_us(),
             owner=owner,
+            of_judge=True,  # whoever names a verdict by its id means that one, and may take it back
         )
         [outcome] = await self._rewards.record([submission], partial(judge_reward, rules_by_policy=self.rules))
         if isinstance(outcome, BanditdError):
@@ -256,4 +257,5 @@ def _submission(reward: RewardInput, now_us: int) -> RewardSubmission:
         scope=None if reward.idempotency_key is None else reward.key_name or "",
         owner=reward.owner,
         arm=reward.arm,
+        of_judge=reward.of_judge,
     )

@@ -8,15 +8,16 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from banditd.core.cases import ScoredCase
 from banditd.core.errors import NotFoundError
 from banditd.services.candidates.offered import Candidates, Evaluations
 from banditd.web.api import Api
-from banditd.web.body import check_limit, read_model, read_parameters, time_of
+from banditd.web.body import check_limit, read_body, read_model, read_parameters, read_with_items, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.handlers.rewards import path_id
 from banditd.web.json import iso_time, json_answer
 from banditd.web.keys import KEY_NAME
-from banditd.web.schemas.candidates import CandidateRequest, EvaluationParameters, EvaluationRequest
+from banditd.web.schemas.candidates import CandidateRequest, CaseRequest, EvaluationParameters, EvaluationRequest
 
 
 async def create(api: Api, request: web.Request) -> web.Response:
@@ -51,7 +52,11 @@ async def delete(api: Api, request: web.Request) -> web.Response:
 
 async def evaluate(api: Api, request: web.Request) -> web.Response:
     """Begin an evaluation."""
-    requested = await read_model(request, EvaluationRequest)
+    body = await read_body(request)
+    requested = await read_with_items(body, EvaluationRequest, "cases", CaseRequest)
+    cases = None
+    if requested.cases is not None:
+        cases = [ScoredCase(text=one.input, scores=one.scores, tags=one.tags) for one in requested.cases]
     found = await _evaluations(api).ask(
         requested.policy,
         requested.candidate,
@@ -60,6 +65,7 @@ async def evaluate(api: Api, request: web.Request) -> web.Response:
         until_us=time_of("/until", requested.until),
         margin=requested.margin,
         interval=requested.interval,
+        cases=cases,
         key_name=request.get(KEY_NAME),
     )
     place = f"/v1/evaluations/{found['evaluation_id']}"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from banditd.web.schemas.base import (
+    MAX_TAGS,
     AnswerModel,
     IntegerParameter,
     Name,
+    OptionalLabel,
     ParameterModel,
     RequestModel,
+    Text,
     Time,
     TimeParameter,
+    UnitInterval,
 )
+
+MAX_CASES: Final = 2000
 
 _Fields = Annotated[dict[Name, JsonValue], Field(max_length=64)]
 
@@ -67,6 +73,15 @@ class CandidatesAnswer(AnswerModel):
     candidates: list[CandidateAnswer]
 
 
+class CaseRequest(RequestModel):
+    """A prompt that arms have answered, with the score of each."""
+
+    input: Text
+    scores: Annotated[dict[Name, UnitInterval], Field(min_length=1, max_length=256)]
+    """By arm. An arm without a score is not offered."""
+    tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
+
+
 class EvaluationRequest(RequestModel):
     """What is to be found out of a candidate."""
 
@@ -76,14 +91,24 @@ class EvaluationRequest(RequestModel):
     candidate: Name
     against: Name = "incumbent"
     """``incumbent``: the policy as it stands; or an arm's name: that arm always."""
-    method: Literal["log"] = "log"
-    """The stored decisions are made again. Case files: ``banditd evaluate --cases``."""
+    method: Literal["log", "cases"] = "log"
+    """``log``: the stored decisions are made again. ``cases``: those that are given are decided; none is stored."""
+    cases: Annotated[list[CaseRequest], Field(max_length=MAX_CASES)] | None = None
+    """For ``cases``, at least 20."""
     since: TimeParameter | None = None
     until: TimeParameter | None = None
     margin: Annotated[float, Field(gt=0.0, le=0.5)] = 0.01
     """Of mean reward: that much worse is allowed."""
     interval: Literal["fixed", "anytime"] = "fixed"
     """``fixed`` holds in 95 of 100 cases at one look, ``anytime`` at all looks together: ask as often as you like."""
+
+    @model_validator(mode="after")
+    def _cases_fit(self) -> Self:
+        if (self.cases is not None) != (self.method == "cases"):
+            raise ValueError("cases are given with method: cases, and only then")
+        if self.cases is not None and (self.since is not None or self.until is not None):
+            raise ValueError("since and until are times of the log; leave them out with cases")
+        return self
 
 
 class EvaluationParameters(ParameterModel):
@@ -143,6 +168,8 @@ class EvaluationAnswer(AnswerModel):
     """Mean reward of the candidate beyond the other's, on these decisions."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     """Of 95 %, see ``interval_kind``."""
+    half_width: float | None
+    """Half of the interval: a smaller drop cannot be seen."""
     worth: float
     """Answers drawn by the candidate itself that the log is worth."""
     behind: float

@@ -25,7 +25,8 @@ def test_a_verdict_is_one_object_alone_or_in_a_fence(text: str, score: float) ->
         "", "0.5", "[0.5]", "null", '{"score": "0.5"}', '{"score": true}', '{"score": null}', '{"reason": "none"}',
         '{"score": 1.01}', '{"score": -0.1}', '{"score": NaN}', '{"score": Infinity}', '{"score": 1e999}',
         'I think {"score": 0.5}', '{"score": 0.5} because', '{"score": 0.5}{"score": 0.6}',
-        '```json\n{"score": 0.5}\n``` and more', "[" * 100_000,
+        '```json\n{"score": 0.5}\n``` and more', "[" * 100_000, '```{"score": 0.5}```', '```\n{"score": 0.5}',
+        "```" + "\n" * 1_000_000 + "x", "```json" + "\n \n" * 300_000 + "```x", "```\n" * 200_000,
     ],
 )  # fmt: skip
 def test_everything_else_is_none(text: str) -> None:

@@ -1,0 +1,157 @@
+"""What a candidate would answer of cases whose scores are all known, by what the policy knows now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.snapshot import Snapshot
+from banditd.core.cases import ScoredCase
+from banditd.core.errors import InvalidInputError
+from banditd.core.evaluation import INCUMBENT, Finding, Phase, Question
+from banditd.core.pace import Pace
+from banditd.core.types import FloatArray, Query
+from banditd.deciding.decide import Case, Situation, decide
+from banditd.ope.difference import differing_share
+from banditd.ope.paired import FEWEST_CASES, Paired, paired
+from banditd.ports import Encoder
+from banditd.services.candidates.rebinding import rebound, restated, shares_posterior
+from banditd.services.candidates.verdict import RELEASE, compared_words, percent, points, than_words
+from banditd.services.candidates.walk import Rule
+from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.book import PromiseBook
+
+_BLOCK: Final = 8
+
+
+class CasePlay:
+    """Both rules over cases. Nothing is stored of them."""
+
+    def __init__(self, runtime: PolicyRuntime, book: PromiseBook, encoder: Encoder, candidate: Rule) -> None:
+        self._runtime = runtime
+        self._book = book
+        self._encoder = encoder
+        self._candidate = candidate
+        self._incumbent = Rule(config=runtime.config, arms=runtime.arms)
+        self._names = tuple(arm.arm for arm in runtime.arms)
+
+    async def find(self, question: Question, cases: Sequence[ScoredCase]) -> Finding:
+        """The finding. Raises InvalidInputError for cases that say too little."""
+        score = self._scores(question, cases)
+        pace, snapshots = Pace(), self._snapshots()
+        vectors = []
+        for start in range(0, len(cases), _BLOCK):
+            some = cases[start : start + _BLOCK]
+            prepared = [await self._prepared(one) for one in some]
+            vectors.append(self._decided(question, snapshots, prepared))
+            await pace.step()
+        wanted, other, cost_usd = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
+        known = np.where(np.isnan(score), 0.0, score)  # of arms without a score nothing was drawn
+        differing = differing_share(wanted - other)
+        found = paired(((wanted - other) * known).sum(1), differing)
+        phase, reason, settles = _judged(question, found, len(cases), float(differing.mean()))
+        figures = {"differs": float(differing.mean()), **self._figures(found, wanted, other, known, cost_usd)}
+        return Finding(phase=phase, reason=reason, settles=settles, figures=figures)
+
+    def _scores(self, question: Question, cases: Sequence[ScoredCase]) -> FloatArray:
+        """float64 (n, K), NaN where there is none."""
+        if len(cases) < FEWEST_CASES:
+            raise InvalidInputError(f"{len(cases)} cases show nothing; give at least {FEWEST_CASES}", field="/cases")
+        score = np.array([[one.scores.get(arm, math.nan) for arm in self._names] for one in cases])
+        enabled = [arm.enabled for arm in self._runtime.arms]
+        for row, known in enumerate(~np.isnan(score)):
+            if not (known & enabled).any():
+                raise InvalidInputError(
+                    f"case {row} has a score of none of the policy's arms; they are {', '.join(self._names)}",
+                    field=f"/cases/{row}/scores",
+                )
+            if question.against != INCUMBENT and not known[self._names.index(question.against)]:
+                raise InvalidInputError(
+                    f"case {row} has no score of {question.against}, which every case is compared with",
+                    field=f"/cases/{row}/scores",
+                )
+        return score
+
+    def _snapshots(self) -> tuple[Snapshot, Snapshot]:
+        """What is known now, as the policy and as the candidate see it."""
+        state, settings, now = self._runtime.learned, self._candidate.config.settings, self._runtime.view.snapshot
+        shared = shares_posterior(self._runtime.config.settings, settings)
+        return now, rebound(now, state, settings) if shared else restated(state, settings).snapshot()
+
+    async def _prepared(self, one: ScoredCase) -> Case:
+        offered = tuple(arm for arm in self._names if arm in one.scores)
+        query = Query(policy=self._runtime.name, text=one.text, tags=one.tags, candidates=offered, dry_run=True)
+        described = self._runtime.described(query, await self._encoder.encode(one.text))
+        [context] = self._runtime.builder.contexts([described])
+        return Case(query=query, context=context, input_tokens=float(self._encoder.count_tokens(one.text)))
+
+    def _decided(
+        self, question: Question, snapshots: tuple[Snapshot, Snapshot], cases: list[Case]
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What both rules would draw from, and what every arm would cost: float64 (n, K) each."""
+        for case in cases:
+            case.pledge = self._book.asking([case], self._runtime.view)[0].pledge
+        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], cases)
+        if question.against == INCUMBENT:
+            other, _ = self._vectors(self._incumbent, snapshots[0], cases)
+        else:
+            other = np.zeros(wanted.shape)
+            other[:, self._names.index(question.against)] = 1.0
+        return wanted, other, cost_usd
+
+    def _vectors(self, rule: Rule, snapshot: Snapshot, cases: Sequence[Case]) -> tuple[FloatArray, FloatArray]:
+        config = rule.config
+        situation = Situation(
+            view=self._runtime.view_of(snapshot, rule.arms), now_us=0, exploration_floor=config.settings.floor,
+            cost_weight=config.cost_weight, resources=config.resources,
+        )  # fmt: skip
+        decided = decide(situation, cases, np.zeros(len(cases)))
+        probability = np.zeros((len(cases), len(self._names)))
+        cost_usd = np.zeros(probability.shape)
+        probability[decided.rows], cost_usd[decided.rows] = decided.draw.probability, decided.priced.cost_usd
+        return probability, cost_usd
+
+    def _figures(
+        self, found: Paired, wanted: FloatArray, other: FloatArray, score: FloatArray, cost_usd: FloatArray
+    ) -> Mapping[str, object]:
+        n = wanted.shape[0]
+        return {
+            "rated": n,
+            "estimate": found.interval.estimate,
+            "interval": [found.interval.low, found.interval.high],
+            "half_width": found.half_width,
+            "worth": float(n),
+            "behind": float(n),
+            "uncovered": 0.0,
+            "refused": int((wanted.sum(1) == 0.0).sum()),
+            "reward": float((wanted * score).sum(1).mean()),
+            "other_reward": float((other * score).sum(1).mean()),
+            "cost_usd": float((wanted * cost_usd).sum(1).mean()),
+            "other_cost_usd": float((other * cost_usd).sum(1).mean()),
+            "arms": [
+                {"arm": arm, "share": float(ours), "other_share": float(theirs)}
+                for arm, ours, theirs in zip(self._names, wanted.mean(0), other.mean(0), strict=True)
+            ],
+        }
+
+
+def _judged(question: Question, found: Paired, n: int, differs: float) -> tuple[Phase, str, str | None]:
+    """(phase, reason, what would settle it)."""
+    margin, interval = question.margin, found.interval
+    than = than_words(question)
+    if differs <= margin:
+        return "passed", f"it answers otherwise than {than} in {percent(differs)}, so it cannot lose more", None
+    words = f"{compared_words(interval)} than {than}"
+    if interval.low >= -margin:
+        return "passed", f"{words}; {points(margin)} worse are allowed", None
+    if interval.high < -margin:
+        return "failed", f"{words}; no more than {points(margin)} worse are allowed", None
+    needed = math.ceil(n * (found.half_width / margin) ** 2)
+    return (
+        "inconclusive",
+        f"{words}: {n} cases cannot show a drop of less than {points(found.half_width)}",
+        f"about {needed:,} such cases for a margin of {points(margin)}, or {RELEASE}",
+    )
