@@ -1,6 +1,6 @@
 """Comparisons: pairs of answers that a judge compares, the served one and the baseline's.
 
-Revision 0027, after 0026. Safe before the code: an older replica makes no pairs, and leaves those that wait alone.
+Revision 0028, after 0027. Safe before the code: an older replica makes no pairs, and leaves those that wait alone.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027"
-down_revision = "0026"
+revision = "0028"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
