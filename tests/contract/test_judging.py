@@ -397,6 +397,7 @@ async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_ti
         maintenance=storage.maintenance,
         judging=storage.judging,
         probing=storage.probing,
+        comparing=storage.comparing,
         clock=clock,
         retention_days=0,
         idempotency_s=60.0,
