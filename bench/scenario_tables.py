@@ -68,7 +68,6 @@ WRITTEN: Mapping[str, Sequence[str]] = {
     ),
     "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
     "new-dear-arm": ("onboarding cost/budget", "final share"),
-    "covariate-shift": ("headroom", "headroom, last third", "alarms"),
 }  # fmt: skip
 
 

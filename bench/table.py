@@ -70,7 +70,7 @@ def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     for section in dict.fromkeys(row.section for row in rows):
         lines = [section, "", header, "", "| | measured | target | met | |", "|---|---|---|---|---|"]
         for row in rows:
-            if row.section == section and not (row.detail and row.met):
+            if row.section == section and not (row.detail and row.met is not False):
                 cells = (row.name, _value(row), _bound(row, row.target), _met(row), row.note)
                 lines.append("| " + " | ".join(cells) + " |")
         sections[section] = "\n".join(lines)

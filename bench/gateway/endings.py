@@ -93,8 +93,8 @@ def _as_said(fault: str, ending: str) -> bool:
 
 
 def worst(found: Endings) -> Endings:
-    """The faults that somewhere end as half an answer that looks whole, or never."""
-    bad = {fault for seen in found.values() for (fault, _), ending in seen.items() if ending in {SILENT, "hangs"}}
+    """The faults that somewhere end as half an answer that looks whole."""
+    bad = {fault for seen in found.values() for (fault, _), ending in seen.items() if ending == SILENT}
     return {name: {key: ending for key, ending in seen.items() if key[0] in bad} for name, seen in found.items()}
 
 

@@ -110,6 +110,7 @@ def _chunk_rows(subjects: list[Subject], rounds: int) -> list[Row]:
                 value=us,
                 unit="us",
                 note=f"one word every 50 ms; {idle_ms} ms a second of idling left out",
+                detail=True,
             )
         )
         if one.name == "banditd":

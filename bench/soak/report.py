@@ -17,16 +17,17 @@ _SAME_PERCENT: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """limit_percent : what it may grow over the second half."""
+    """limit : what it may grow over the second half in per cent, or, of memory, in MB in a million decisions."""
 
     name: str
     unit: str
-    limit_percent: float
+    limit: float
     of: Callable[[Sample], float]
+    of_a_million: bool = False
 
 
 _MEASURES: Final = (
-    _Measure("memory", "MB", 2.0, lambda one: one.resident_mb),
+    _Measure("memory", "MB", 20.0, lambda one: one.resident_mb, of_a_million=True),
     _Measure("threads", "", 5.0, lambda one: float(one.threads)),
     _Measure("open files", "", 5.0, lambda one: float(one.files)),
     _Measure("processor time of a request", "ms", 10.0, lambda one: one.processor_ms),
@@ -77,14 +78,21 @@ def _grown(section: str, name: str, measure: _Measure, samples: Sequence[Sample]
     half = samples[len(samples) // 2 :]
     found: Trend = trend([measure.of(one) for one in half])
     span = half[-1].decisions - half[0].decisions
-    per_million = 1e6 / max(span, 1)
+    note = (
+        f"mean {found.mean:,.4g}; in {span:,} decisions {_rounded(found.growth):+.3g} ± {_rounded(found.error):.2g}"
+    )
+    scale = 1e6 / max(span, 1) if measure.of_a_million else found.share(1.0)
     row = Row(
-        section=section, name=f"{name}, growth at most", value=found.share(found.growth + found.error), unit="%",
-        target=measure.limit_percent,
-        note=f"mean {found.mean:,.4g} {measure.unit}".strip()
-        + f"; slope {found.growth * per_million:+.3g} ± {found.error * per_million:.2g} a million decisions",
+        section=section, name=f"{name}, growth at most", value=_rounded(scale * (found.growth + found.error)),
+        unit="MB a million" if measure.of_a_million else "%", target=measure.limit,
+        note=f"{note} {measure.unit}".strip(),
     )  # fmt: skip
-    return row, found.share(found.growth - found.error) > measure.limit_percent
+    return row, scale * (found.growth - found.error) > measure.limit
+
+
+def _rounded(value: float) -> float:
+    """Without what is left of sums of floating numbers, and without a minus before 0."""
+    return round(value, 6) + 0.0
 
 
 def _stored(soak: Soak) -> tuple[list[Row], list[str]]:

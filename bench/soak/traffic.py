@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from banditd.simulate.families import Prompt, draw
 from banditd.simulate.world import SimulatedArm, outcome
 
-PROMPTS: Final = 4000
 REWARD_AFTER: Final = 20
 """A connection rewards the decision that it made so many decisions ago."""
 MOST_FAILURES: Final = 500
@@ -59,8 +58,6 @@ class Traffic:
         on_decision: Callable[[], None],
     ) -> None:
         self.urls, self._arms, self._on_decision = urls, arms, on_decision
-        rng = random.Random("soak")
-        self._prompts = [draw(rng) for _ in range(PROMPTS)]
         self._next = 0
         self._clients = [_Client(self, number) for number in range(connections)]
         self.failures: Counter[str] = Counter()
@@ -76,9 +73,9 @@ class Traffic:
             client.close()
 
     def query(self, index: int) -> tuple[Prompt, dict[str, Any], str | None]:
-        """The query of that number: (prompt, body, key). No two have the same text."""
-        prompt = self._prompts[index % PROMPTS]
-        body: dict[str, Any] = {"input": f"{prompt.text} ({index})", "tags": {"team": f"team-{index % TEAMS}"}}
+        """The query of that number: (prompt, body, key). Hardly two have the same text, but none has a new word."""
+        prompt = draw(random.Random(f"soak/{index}"))
+        body: dict[str, Any] = {"input": prompt.text, "tags": {"team": f"team-{index % TEAMS}"}}
         if index % 4 == 0:
             body["session_id"] = f"session-{index // (4 * TURNS)}"
         return prompt, body, f"soak-{index}" if index % 4 == 1 else None

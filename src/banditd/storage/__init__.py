@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.candidates import SqlCandidateStore
+from banditd.storage.comparing import SqlComparisonStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
@@ -27,6 +28,7 @@ from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.probing import SqlProbeStore
+from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
@@ -59,9 +61,11 @@ class Storage:
     context_values: SqlContextValues
     judging: SqlJudgingStore
     probing: SqlProbeStore
+    comparing: SqlComparisonStore
     candidates: SqlCandidateStore
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
+    releases: SqlReleaseStore
 
 
 @asynccontextmanager
@@ -103,7 +107,9 @@ async def open_storage(
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
             probing=SqlProbeStore(database),
+            comparing=SqlComparisonStore(database),
             candidates=SqlCandidateStore(database),
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
+            releases=SqlReleaseStore(database),
         )

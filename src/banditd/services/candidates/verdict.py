@@ -113,7 +113,9 @@ def _why_wide(walked: Walked, question: Question) -> str:
         )
     if question.interval == "anytime" and sums.rated < FEWEST_ANYTIME:
         return f": an interval that may be watched begins at {FEWEST_ANYTIME} rated decisions, here are {sums.rated}"
-    return f": {sums.behind:.0f} drawn answers are behind the difference"
+    if sums.behind < 2.0:
+        return f": it answers otherwise in {percent(sums.mean('differing'))}, and hardly any such answer was drawn"
+    return f": {sums.behind:.0f} drawn answers are behind it"
 
 
 def _settles(walked: Walked, question: Question, interval: Interval) -> str:
@@ -129,9 +131,7 @@ def _settles(walked: Walked, question: Question, interval: Interval) -> str:
     if missing is None:
         return f"answers of the arms that it prefers: a larger exploration_floor, or {RELEASE_OR_CASES}"
     if missing > 1000 * sums.rated:
-        return (
-            f"hardly more decisions: it is too near the margin. {RELEASE_OR_CASES[0].upper()}{RELEASE_OR_CASES[1:]}"
-        )
+        return f"hardly more decisions, since it is too near the margin: {RELEASE_OR_CASES}"
     return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {RELEASE_OR_CASES}"
 
 

@@ -20,6 +20,7 @@ from banditd.storage.schema.arms import (
 )
 from banditd.storage.schema.candidates import candidate, evaluation
 from banditd.storage.schema.columns import metadata
+from banditd.storage.schema.comparing import comparison, comparison_task
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
     judge_account,
@@ -64,6 +65,7 @@ from banditd.storage.schema.log import (
     usage_revision,
 )
 from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
+from banditd.storage.schema.releases import policy_promotion, policy_release, release_event, release_unit
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -99,6 +101,8 @@ __all__ = [
     "candidate",
     "cluster_name",
     "cluster_stat",
+    "comparison",
+    "comparison_task",
     "context_value",
     "contribution",
     "decision",
@@ -115,11 +119,15 @@ __all__ = [
     "lease",
     "metadata",
     "policy",
+    "policy_promotion",
+    "policy_release",
     "policy_switch",
     "probe",
     "probe_account",
     "probe_answer",
     "probe_judgement",
+    "release_event",
+    "release_unit",
     "reward_event",
     "rollup",
     "row_count",
