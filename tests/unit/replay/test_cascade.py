@@ -14,6 +14,7 @@ from tests.unit.replay.conftest import WriteFolder
 from banditd.cli import commands
 from banditd.core.errors import InvalidInputError
 from banditd.deciding.chains import guard
+from banditd.deciding.chains.learner import Move
 from banditd.replay import ReplayOptions, make_plan, report_table, run
 from banditd.replay.cascade import ChainDecider
 from banditd.replay.chain_references import FullInformation, chain_references, oracle_cascade, ranked
@@ -85,14 +86,15 @@ def _played(exam: Path) -> tuple[ChainDecider, InProcessDecider, object]:
 
 
 @pytest.mark.usefixtures("soon")
-def test_rewards_of_later_calls_never_train_the_first_stages_own_model_of_an_arm(exam: Path) -> None:
+def test_rewards_of_later_calls_never_train_the_first_stages_own_model_of_an_arm(
+    exam: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Move, "drawn", lambda move, _uniform: move.actions[-1])  # on and on
     _chains, inner, record = _played(exam)
     first, called = record.first, record.called  # type: ignore[attr-defined]
-    assert (called.sum(axis=1) > 1).any()  # or nothing is tested
+    assert called.all(axis=1).sum() > ROWS // 2  # or nothing is tested
     for arm, name in enumerate(("small", "large")):
-        assert inner.state.sums(name).n == (first == arm).sum()  # large's later answers are none of its
-    kept_small = (first == 0) & ~called[:, 1]
-    assert inner.state.sums("small").wr < kept_small.sum() + 0.7 * ((first == 0) & called[:, 1]).sum()
+        assert inner.state.sums(name).n == (first == arm).sum()
 
 
 @pytest.mark.usefixtures("soon")
