@@ -87,7 +87,7 @@ bench-promise: $(TOOLS_OK) ## promises kept on real pools, each bound met or mis
 bench-verdicts: $(TOOLS_OK) ## do the intervals of "always X" hold, and what a reference arm buys (ARGS="--seeds 8", "--json")
 	$(BIN)/python -m bench.verdicts $(ARGS)
 
-bench-evidence: $(RUN_OK) ## do the statistics of judges and evaluations hold what they say (ARGS="--runs 200", SEEDS=1)
+bench-evidence: $(RUN_OK) ## do the statistics of judges, releases and evaluations hold what they say (ARGS="--runs 200", SEEDS=1)
 	$(BIN)/python -m bench.evidence $(ARGS)
 	$(BIN)/python -m bench.evidence.candidates --seeds $(or $(SEEDS),4)
 

@@ -1,1 +1,1 @@
-"""``make bench-evidence``: do the statistics of judges hold what they say? Simulated, so the truth is known."""
+"""``make bench-evidence``: do the statistics of judges and releases hold what they say? Simulated, truth known."""

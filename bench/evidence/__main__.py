@@ -1,4 +1,4 @@
-"""Runs the simulations of judges, and says which bound is met."""
+"""Runs the simulations of judges and releases, and says which bound is met."""
 
 from __future__ import annotations
 
@@ -20,12 +20,30 @@ from bench.evidence.judges import (  # noqa: E402 - after the threads are limite
     coverage,
     refusals,
 )
+from bench.evidence.releases import (  # noqa: E402
+    RELEASE_CASES,
+    WINDOW_CASES,
+    Alarms,
+    WindowAlarms,
+    alarms,
+    unit_by_unit,
+    window_alarms,
+)
 
 COVERS: Final = 0.93
 JUDGE_COVERS: Final = 0.0
 REFUSED: Final = 0.95
 COVERAGE_TIMES: Final = 2  # intervals are cheap to simulate
 HONEST_REFUSED: Final = 0.05
+FALSE_ALARMS: Final = 0.01
+MOST_UNITS: Final = {
+    "worse by .10": 300,
+    "worse by .10, scores": 180,
+    "worse by .05, differs on 30 %": 250,
+}
+UNIT_BY_UNIT: Final = "worse by .10"
+UNIT_BY_UNIT_RUNS: Final = 20  # times fewer: each takes a second in a hundred
+MONTHS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +75,32 @@ def bounds(covered: list[Coverage], refused: list[Refusals]) -> list[Bound]:
     return found
 
 
+def release_bounds(released: list[Alarms]) -> list[Bound]:
+    """What must hold of the releases."""
+    found = []
+    for one in released:
+        if one.case in MOST_UNITS:
+            most, median = MOST_UNITS[one.case], one.median_units
+            value = float("inf") if median is None else float(median)
+            found.append(Bound(f"units, {one.case}", value, f"<= {most}", value <= most))
+        elif not one.case.startswith("worse"):
+            met = one.alarms <= FALSE_ALARMS
+            found.append(Bound(f"taken back, {one.case}", one.alarms, f"<= {FALSE_ALARMS}", met))
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables. 1 where a bound is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000, help="of each judge; intervals get twice as many (1000)")
+    parser.add_argument("--runs", type=int, default=1000, help="of each case; intervals get twice as many (1000)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     if options.runs < 1:
         parser.error("--runs must be at least 1")
     looks = COVERAGE_TIMES * options.runs
-    total = looks * len(COVERAGE_CASES) + options.runs * len(FAVOUR_CASES)
+    few = max(options.runs // UNIT_BY_UNIT_RUNS, 1)
+    total = looks * len(COVERAGE_CASES) + options.runs * (len(FAVOUR_CASES) + len(RELEASE_CASES))
+    total += few + MONTHS * len(WINDOW_CASES)
     done = 0
 
     def progress(step: int) -> None:
@@ -79,16 +113,26 @@ def main(arguments: list[str] | None = None) -> int:
 
     covered = [coverage(case, looks, progress) for case in COVERAGE_CASES]
     refused = [refusals(case, options.runs, progress) for case in FAVOUR_CASES]
-    checked = bounds(covered, refused)
+    released = [alarms(case, options.runs, progress) for case in RELEASE_CASES]
+    one_by_one = next(case for case in RELEASE_CASES if case.name == UNIT_BY_UNIT)
+    released.append(unit_by_unit(one_by_one, few, progress))
+    windowed = [window_alarms(case, MONTHS, progress) for case in WINDOW_CASES]
+    checked = bounds(covered, refused) + release_bounds(released)
     if options.json:
-        tables = {"coverage": covered, "refusals": refused, "bounds": checked}
+        tables = {
+            "coverage": covered, "refusals": refused, "releases": released, "windows": windowed, "bounds": checked,
+        }  # fmt: skip
         print(json.dumps({name: [asdict(one) for one in rows] for name, rows in tables.items()}, indent=2))
     else:
-        _print(covered, refused, checked)
+        _print(covered, refused)
+        _print_releases(released, windowed)
+        print()
+        for bound in checked:
+            print(f"{'met   ' if bound.met else 'MISSED'}  {bound.name}: {bound.value:.3f} (wanted {bound.bound})")
     return 0 if all(one.met for one in checked) else 1
 
 
-def _print(covered: list[Coverage], refused: list[Refusals], checked: list[Bound]) -> None:
+def _print(covered: list[Coverage], refused: list[Refusals]) -> None:
     print("What people would say of all answers: 95 % intervals that hold it (and their half-width)\n")
     print("| case | labels | PPI++ | labels alone | judge alone |\n|---|---|---|---|---|")
     for one in covered:
@@ -102,9 +146,20 @@ def _print(covered: list[Coverage], refused: list[Refusals], checked: list[Bound
         median = "" if case.median_labels is None else f"{case.median_labels:,}"
         right = "" if case.right_arm is None else f"{case.right_arm:.2f}"
         print(f"| {case.case} | {case.labels:,} | {case.refused:.3f} | {median} | {right} |")
-    print()
-    for bound in checked:
-        print(f"{'met   ' if bound.met else 'MISSED'}  {bound.name}: {bound.value:.3f} (wanted {bound.bound})")
+
+
+def _print_releases(released: list[Alarms], windowed: list[WindowAlarms]) -> None:
+    print("\nReleases (90 % pass, 10 % of the traffic, .02 tolerated) that are taken back within 4,000 rated units\n")
+    print("| candidate | taken back | median units |\n|---|---|---|")
+    for one in released:
+        median = "" if one.median_units is None else f"{one.median_units:,}"
+        print(f"| {one.case} | {one.alarms:.3f} | {median} |")
+    print("\nThe 15-minute rule: false alarms in 30 days with an equal candidate, by what is taken for noise\n")
+    print("| rated answers | in a window | deviation | 95 % | 95 % at its own count |\n|---|---|---|---|---|")
+    for case in windowed:
+        print(
+            f"| {case.case} | {case.answers:g} | {case.deviation:,.0f} | {case.interval:,.0f} | {case.scaled:,.0f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -163,8 +163,8 @@ def test_every_metric_of_the_daemon_is_watched_or_known_not_to_be() -> None:
         "banditd_usage_reports_total", "banditd_wal_bytes",
         "banditd_promise_held", "banditd_promise_price_per_usd", "banditd_promise_ratio",
         "banditd_promise_ratio_high", "banditd_promise_ratio_low", "banditd_promise_share",
-        "banditd_promise_state", "banditd_quality_ratio", "banditd_rollout_share", "banditd_savings_ratio",
-        "banditd_savings_usd",
+        "banditd_promise_state", "banditd_quality_ratio", "banditd_release_evidence", "banditd_release_share",
+        "banditd_rollout_share", "banditd_savings_ratio", "banditd_savings_usd",
     }  # fmt: skip
 
 

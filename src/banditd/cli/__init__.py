@@ -28,6 +28,7 @@ from banditd.cli.known_models import models
 from banditd.cli.look import decision, stats
 from banditd.cli.mcp import mcp
 from banditd.cli.own_models import init
+from banditd.cli.release import release
 from banditd.cli.replay import replay
 from banditd.cli.serve import serve
 from banditd.cli.simulate import simulate
@@ -53,7 +54,7 @@ def commands() -> None:
 for command in (
     init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
     fit_prior, encoder, rebuild, apply, candidate, evaluate, correct_budget, backup, restore, copy_database, export,
-    import_scores, keys, mcp, completion,
+    import_scores, keys, mcp, completion, release,
 ):  # fmt: skip
     commands.add_command(command)
 

@@ -167,7 +167,7 @@ def _print(found: Mapping[str, Any]) -> None:
             ("difference", f"{found['estimate']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"),
             ("cost", f"${found['cost_usd']:.6f} a decision, {other}: ${found['other_cost_usd']:.6f}"),
             ("answers otherwise", f"{found['differs']:.1%} of the decisions"),
-            ("smallest drop seen", f"{found['half_width']:.4f}"),
+            ("smallest drop it shows", f"{found['half_width']:.4f}"),
             ("worth", f"{found['worth']:,.0f} answers of its own"),
         ]
     print_table(None, ("", ""), rows)

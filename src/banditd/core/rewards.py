@@ -108,6 +108,7 @@ class RewardEvent:
     noise_variance: float
     kind: str
     created_at_us: int
+    metric: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,6 +286,7 @@ class Decision(NamedTuple):
     mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
     keep : the promise in force, None outside any. baseline : its arm, or the rollout's. promise : how both stood.
     own_probability : the policy's own vector, where the baseline was blended into ``probability``.
+    release : its side of a release with both vectors (``deciding.release.Parted.facts``); None outside any.
     key_name : of the API key that asked, None without API keys. reference : what its client calls it by, under that.
     generations : of the policy's arms that have had more than one.
     session_key : under which the session's arm is kept, where that is not ``session_id``.
@@ -337,6 +338,7 @@ class Decision(NamedTuple):
     baseline: str | None = None
     promise: Mapping[str, float | str] | None = None
     own_probability: FloatArray | None = None
+    release: Mapping[str, object] | None = None
 
     @property
     def chosen_index(self) -> int:

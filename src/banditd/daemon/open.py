@@ -6,7 +6,7 @@ The only place that knows all of them. Commands that work on the database withou
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
+from banditd.daemon.releasing import make_releasing
 from banditd.daemon.reports import make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
@@ -26,12 +27,13 @@ from banditd.jobs.scheduler import Job, JobScheduler
 from banditd.obs.metrics import Metrics
 from banditd.obs.tracing import Tracing
 from banditd.services.arms import ArmService
+from banditd.services.books import PolicyBooks
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
-from banditd.services.eligibility import SoftExclusions, TrafficCaps
 from banditd.services.feedback import FeedbackService
+from banditd.services.gateway.gateway import Gateway
 from banditd.services.input_hash import InputHash, InputRecord
 from banditd.services.learning.learner import Learner, Pacing
 from banditd.services.learning.lease import LearnerLease
@@ -41,6 +43,7 @@ from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.keeping import PromiseService
 from banditd.services.promising.reports import PromiseReports
+from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
 from banditd.services.reports.health import HealthService
@@ -66,6 +69,7 @@ class Daemon:
     storage: Storage
     runtimes: Mapping[str, PolicyRuntime]
     promises: PromiseService
+    releases: ReleaseKeeping
 
 
 @asynccontextmanager
@@ -84,42 +88,38 @@ async def open_services(
         learner = _make_learner(settings, bench, metrics)
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
-        services = _make_services(settings, replace(bench, tracing=tracing), learner, budgets, promising, metrics)
+        candidating = make_candidates(settings, bench, promising.books)
+        releasing = make_releasing(bench, learner, candidating.candidates, metrics)
+        books = releasing.with_books(bench.runtimes, budgets, promising.books)
+        services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
         made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
-        candidating = make_candidates(settings, bench, promising.books)
         jobs = _scheduler(bench, [*made, candidating.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
         await promising.keeping.start()
         stack.push_async_callback(promising.keeping.stop)
+        await stack.enter_async_context(releasing.running())
         stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
         stack.push_async_callback(candidating.evaluations.stop)
         offered = _offered(services, bench, tracing)
-        gateway = await stack.enter_async_context(
-            open_gateway(
-                settings,
-                route=offered.routing.route,
-                rewards=services.rewards,
-                runtimes=bench.runtimes,
-                breakers=services.breakers,
-                clock=bench.clock,
-                metrics=metrics,
-            )
-        )
+        calls = _gateway(settings, bench, services, offered, metrics)
+        gateway = await stack.enter_async_context(calls)
         judges = await stack.enter_async_context(
             open_judging(settings, bench, gateway, services.rewards, services.breakers, metrics)
         )
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, judges=judges, **candidating.offered),
+            services=replace(
+                offered, gateway=gateway, judges=judges, releases=releasing.service, **candidating.offered
+            ),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -127,6 +127,7 @@ async def open_services(
             storage=bench.storage,
             runtimes=bench.runtimes,
             promises=promising.keeping,
+            releases=releasing.keeping,
         )
 
 
@@ -183,6 +184,20 @@ def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services
     )
 
 
+def _gateway(
+    settings: Settings, bench: Workbench, made: _Made, offered: Services, metrics: Metrics
+) -> AbstractAsyncContextManager[Gateway | None]:
+    return open_gateway(
+        settings,
+        route=offered.routing.route,
+        rewards=made.rewards,
+        runtimes=bench.runtimes,
+        breakers=made.breakers,
+        clock=bench.clock,
+        metrics=metrics,
+    )
+
+
 def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
     section = settings.learner
     return Learner(
@@ -200,23 +215,22 @@ def _make_services(
     settings: Settings,
     bench: Workbench,
     learner: Learner,
-    budgets: Mapping[str, BudgetBook],
+    books: Mapping[str, PolicyBooks],
     promising: Promising,
     metrics: Metrics,
 ) -> _Made:
     runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    breakers = {
-        name: Breakers(errors=r.config.breaker_errors, open_s=r.config.breaker_s) for name, r in runtimes.items()
-    }
+    breakers = {name: book.guard.breakers for name, book in books.items()}
+    budgets = {name: book.budget for name, book in books.items()}
     reports = make_reports(bench.storage, runtimes, promising.reports, clock)
     return _Made(
         breakers=breakers,
         promises=promising.reports,
         routing=RoutingService(
             runtimes=runtimes,
-            decider=_make_decider(settings, bench, budgets, promising, breakers, metrics),
-            budgets=budgets,
+            decider=_make_decider(settings, bench, books, metrics),
+            books=books,
             encoder=encoder,
             decisions=decisions,
             clock=clock,
@@ -255,18 +269,11 @@ def _make_services(
 
 
 def _make_decider(
-    settings: Settings,
-    bench: Workbench,
-    budgets: Mapping[str, BudgetBook],
-    promising: Promising,
-    breakers: Mapping[str, Breakers],
-    metrics: Metrics,
+    settings: Settings, bench: Workbench, books: Mapping[str, PolicyBooks], metrics: Metrics
 ) -> TurnDecider:
     return TurnDecider(
         runtimes=bench.runtimes,
-        guards={name: SoftExclusions(breakers[name], TrafficCaps()) for name in bench.runtimes},
-        budgets=budgets,
-        promises=promising.books,
+        books=books,
         clock=bench.clock,
         rng=np.random.default_rng(),
         metrics=metrics,

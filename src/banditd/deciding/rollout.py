@@ -1,12 +1,14 @@
-"""Part of the traffic for the policy, the rest for the baseline: sides that stick, and exact propensities.
+"""Traffic between two vectors: sides that stick, and exact propensities. The only place where two become one.
 
-A unit (a session, or a decision without one) is on the policy's side when a hash of it is below the share, so that
-it stays there on every replica, and a larger share only moves units one way. What is logged is the marginal over the
-hash,
+A rollout gives a part of the traffic to the policy and the rest to the baseline; a release (``release.py``) gives a
+part to a candidate and the rest to the incumbent. A unit (a session, or a decision without one) is on a side when a
+hash of it is below the share, so that it stays there on every replica, and a larger share only moves units one way.
+What is logged is the marginal over the hash,
 
-    p = r own + (1 - r) onehot(baseline)
+    p = share own + (1 - share) other
 
-and the uniform number is moved to where the inverse CDF of p gives the arm that the side has drawn. Pure.
+and the uniform number is moved to where the inverse CDF of p gives the arm that the side has drawn. Both sides draw
+by the maximal coupling of their vectors: as often as any two can agree, a number gives both the same arm. Pure.
 """
 
 from __future__ import annotations
@@ -38,10 +40,28 @@ class Rollout:
     side: Side
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixed:
+    """What became of two vectors.
+
+    probability : the marginal that is logged, float64 (n_arms,). uniform : at which its inverse CDF gives the arm.
+    differ : whether the sides drew from what they do not have in common.
+    """
+
+    probability: FloatArray
+    uniform: float
+    differ: bool
+
+
 def side_of(policy: str, unit: str, share: float) -> Side:
     """The side of a unit of traffic, always the same one. share : of the policy, in [0, 1]."""
-    hashed = int.from_bytes(sha256(f"{policy}\0{unit}".encode("utf-8", "backslashreplace")).digest()[:8]) * _UNIT
-    return "policy" if hashed < share else "baseline"
+    return "policy" if place_of(policy, unit) < share else "baseline"
+
+
+def place_of(salt: str, unit: str) -> float:
+    """Where a unit of traffic stands among all, in [0, 1): uniform over units."""
+    hashed = sha256(f"{salt}\0{unit}".encode("utf-8", "backslashreplace")).digest()[:8]
+    return min(int.from_bytes(hashed) * _UNIT, math.nextafter(1.0, 0.0))
 
 
 def rolled_out(own: FloatArray, rollout: Rollout, uniform: float) -> tuple[FloatArray, float]:
@@ -51,16 +71,48 @@ def rolled_out(own: FloatArray, rollout: Rollout, uniform: float) -> tuple[Float
     ----------
     own : float64 (n_arms,), what the policy's side draws from; sums to 1. uniform : in [0, 1), of that draw.
     """
-    p = rollout.share * own
-    p[rollout.baseline] += 1.0 - rollout.share
-    if rollout.side == "policy":
-        index = int(draw(own[None, :], np.array([uniform]))[0])
-        below = float(own[:index].sum())
-        within = rollout.share * (uniform * float(own.sum()) - below)
-    else:
-        index = rollout.baseline
-        within = rollout.share * float(own[index]) + (1.0 - rollout.share) * uniform
-    return p, _uniform_at(p, index, within)
+    baseline = np.zeros(own.shape[0])
+    baseline[rollout.baseline] = 1.0
+    found = mixed(own, baseline, rollout.share, uniform, on_own=rollout.side == "policy")
+    return found.probability, found.uniform
+
+
+def common(own: FloatArray, other: FloatArray) -> float:
+    """How often two vectors can agree at most: 1 less their distance in total variation, in [0, 1]."""
+    return min(float(np.minimum(own, other).sum()), 1.0)
+
+
+def mixed(own: FloatArray, other: FloatArray, share: float, uniform: float, *, on_own: bool) -> Mixed:
+    """Draw for one side of the traffic, and log for both.
+
+    Parameters
+    ----------
+    own, other : float64 (n_arms,), each sums to 1. share : of the traffic that is decided by ``own``, in [0, 1].
+    uniform : in [0, 1). on_own : which side this query is on.
+    """
+    p = share * own + (1.0 - share) * other
+    alike = np.minimum(own, other)
+    # By its own side, what a number gives is as it would be without the other; where in the arm's stretch it lies
+    # says whether the other side has it too.
+    total = float(own.sum())
+    index = int(draw(own[None, :], np.array([uniform]))[0])
+    within = max(uniform * total - float(own[:index].sum()), 0.0)
+    beyond = within - float(alike[index])
+    differ = beyond >= 0.0
+    if on_own:
+        return Mixed(p, _uniform_at(p, index, within - (1.0 - share) * max(beyond, 0.0)), differ)
+    if differ:
+        rest = other - alike
+        place = float((own - alike)[:index].sum()) + beyond
+        index = _place_in(rest, place) if rest.any() else int(other.argmax())
+        within = float(alike[index]) + (1.0 - share) * (place - float(rest[:index].sum()))
+    return Mixed(p, _uniform_at(p, index, within), differ)
+
+
+def _place_in(vector: FloatArray, place: float) -> int:
+    """The arm at ``place`` of the vector's CDF, which sums to what it sums to; never one of probability 0."""
+    uniform = min(max(place / float(vector.sum()), 0.0), math.nextafter(1.0, 0.0))
+    return int(draw(vector[None, :], np.array([uniform]))[0])
 
 
 def _uniform_at(p: FloatArray, index: int, within: float) -> float:

@@ -21,6 +21,7 @@ from banditd.core.usage import Settled
 from banditd.obs.genai import GenAiMetrics
 from banditd.obs.judging import JudgingMetrics
 from banditd.obs.logs import dropped_lines
+from banditd.obs.releases import ReleaseMetrics
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
 _FAST_S: Final = (
@@ -58,7 +59,7 @@ class Metrics:
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Any] = {}
-        self.judging = JudgingMetrics(self.registry)
+        self.judging, self.releases = JudgingMetrics(self.registry), ReleaseMetrics(self.registry)
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()

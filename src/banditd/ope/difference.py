@@ -27,7 +27,7 @@ from scipy.special import stdtrit
 
 from banditd.core.types import FloatArray, IntArray
 
-FEWEST: Final = 2.0  # answers' worth below which there is no interval
+LEAST_FREEDOM: Final = 4.0  # degrees: of hardly any answer s2 is the pseudo-residuals', which is as large as it gets
 ALPHA: Final = 0.05
 FEWEST_ANYTIME: Final = 500  # decisions before which the interval that may be watched does not begin
 _TUNED_FOR: Final = 1000.0  # decisions at which that interval is narrowest
@@ -159,7 +159,7 @@ class DifferenceSums:
         return self.mean("uncovered_more") - self.mean("uncovered_less")
 
     def half_width(self, kind: Literal["fixed", "anytime"]) -> float:
-        """Of the 95 % interval of what the log covers; infinite where no data are behind one."""
+        """Of the 95 % interval of what the log covers; infinite where one that may be watched has not begun."""
         n = self["rated"]
         if n == 0.0 or self["differing"] == 0.0:
             return 0.0
@@ -168,8 +168,7 @@ class DifferenceSums:
             return 0.0
         if kind == "anytime":
             return error * _anytime_quantile(n) if n >= FEWEST_ANYTIME else math.inf
-        behind = self.behind
-        return error * float(stdtrit(behind - 1.0, 1.0 - ALPHA / 2.0)) if behind >= FEWEST else math.inf
+        return error * float(stdtrit(max(self.behind - 1.0, LEAST_FREEDOM), 1.0 - ALPHA / 2.0))
 
     def interval(self, kind: Literal["fixed", "anytime"]) -> Interval:
         """What the candidate earns more, per decision, with everything that is not known in its ends."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from banditd.core.release import UnitOutcome
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 
 
@@ -23,6 +24,7 @@ class FoldItem:
     inherited : made under a schema that the present one extends, and widened to that: its clusters do not move.
     others : active events of arms that did not serve it, by arm. other_contributions : what it has put into the
         statistics of such arms until now.
+    release : its side of a release, as ``Decision`` has it; None outside any.
     damage : why the decision's row cannot be learned from; then it is of the schema ``damaged``, without ``x``.
     """
 
@@ -48,6 +50,7 @@ class FoldItem:
     tags: tuple[tuple[str, str], ...] = ()  # of the query, by name
     others: Mapping[str, tuple[RewardEvent, ...]] = field(default_factory=dict)
     other_contributions: Mapping[str, Contribution] = field(default_factory=dict)
+    release: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,7 @@ class FoldCommit:
     replaces: bool = False  # all that is stored of the policy under the schema goes first; base_version is 0
     recounts: bool = False  # then ``deltas`` and ``estimates`` are the whole statistics, not differences
     dropped_snapshots: Sequence[int] = ()  # versions that go as well
+    released: Sequence[UnitOutcome] = ()  # what open releases are to count
     at_us: int = 0
 
 

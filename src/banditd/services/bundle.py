@@ -21,6 +21,7 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
+from banditd.services.releasing.offered import Releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,3 +335,4 @@ class Services:
     judges: Judges | None = None
     candidates: Candidates | None = None
     evaluations: Evaluations | None = None
+    releases: Releases | None = None

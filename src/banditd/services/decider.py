@@ -19,15 +19,15 @@ from banditd.core.pace import Pace
 from banditd.core.types import Blend, Context, Decision, FloatArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
+from banditd.deciding.release import Parted, decide_between
 from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
+from banditd.services.books import PolicyBooks
 from banditd.services.columns import Columns, decisions_of, drawn_columns, query_columns
-from banditd.services.eligibility import SoftExclusions
 from banditd.services.input_hash import InputRecord
-from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
-from banditd.services.promising.book import PromiseBook, promise_of
+from banditd.services.promising.book import promise_of
 from banditd.services.waves import next_wave
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
@@ -85,18 +85,14 @@ class TurnDecider:
         self,
         *,
         runtimes: Mapping[str, PolicyRuntime],
-        guards: Mapping[str, SoftExclusions],
-        budgets: Mapping[str, BudgetBook],
-        promises: Mapping[str, PromiseBook],
+        books: Mapping[str, PolicyBooks],
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
         input_record: InputRecord,
     ) -> None:
         self._runtimes = runtimes
-        self._guards = guards
-        self._budgets = budgets
-        self._promises = promises
+        self._books = books
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -140,7 +136,7 @@ class TurnDecider:
         now_us = self._clock.now_us()
         runtimes = {prepared[i].runtime.name: prepared[i].runtime for i in rest}
         # A cap, or a breaker that probes: each decision of the policy may take an arm from the next.
-        counting = {name for name, runtime in runtimes.items() if self._guards[name].counts(runtime.view, now_us)}
+        counting = {name for name, one in runtimes.items() if self._books[name].guard.counts(one.view, now_us)}
 
         def touches(i: int) -> Sequence[Hashable]:
             policy = prepared[i].runtime.name
@@ -151,8 +147,8 @@ class TurnDecider:
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
         for made in decisions:
-            self._budgets[made.policy].release(made.charges)
-            self._guards[made.policy].take_back(self._runtimes[made.policy].view, made.arm)
+            self._books[made.policy].budget.release(made.charges)
+            self._books[made.policy].guard.take_back(self._runtimes[made.policy].view, made.arm)
 
     def _decide_batch(
         self,
@@ -167,20 +163,32 @@ class TurnDecider:
         contexts = runtime.builder.contexts([one.described for one in prepared])
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
         situation = self._situation(runtime)
-        cases = self._promises[runtime.name].asking(cases, situation.view)
-        decided = decide(situation, cases, uniforms)
+        cases = self._books[runtime.name].promise.asking(cases, situation.view)
+        decided, parted = self._decide(situation, cases, uniforms)
         for budget, done in decided.stopped:
             self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
         for i, error in decided.refused.items():
             made[at[i]] = error
         rows = decided.rows.tolist()
         if rows:
-            decisions = self._decisions(situation, decided, [prepared[i] for i in rows], [cases[i] for i in rows])
+            taken, theirs = [prepared[i] for i in rows], [cases[i] for i in rows]
+            decisions = self._decisions(situation, decided, parted, taken, theirs)
             made.update(zip([at[i] for i in rows], decisions, strict=True))
+
+    def _decide(
+        self, situation: Situation, cases: Sequence[Case], uniforms: FloatArray
+    ) -> tuple[Decided, Sequence[Parted | None]]:
+        """What is decided, and of each row of it what it has to do with a release; nothing without one."""
+        book = self._books[cases[0].query.policy].release
+        parts = None if book.idle else book.parts(cases)
+        candidate = None if parts is None else book.situation(situation)
+        if parts is None or candidate is None:
+            return decide(situation, cases, uniforms), ()
+        return decide_between(situation, candidate, cases, parts, uniforms)
 
     def _situation(self, runtime: PolicyRuntime) -> Situation:
         view, config, now_us = runtime.view, runtime.config, self._clock.now_us()
-        book = self._budgets[runtime.name]
+        book = self._books[runtime.name].budget
         if book.rules:
             book.follow_prices(view)
         return Situation(
@@ -189,11 +197,16 @@ class TurnDecider:
             exploration_floor=config.settings.floor,
             cost_weight=config.cost_weight,
             resources=config.resources,
-            soft=self._guards[runtime.name].exclusions(view, now_us),
+            soft=self._books[runtime.name].guard.exclusions(view, now_us),
         )
 
     def _decisions(
-        self, situation: Situation, decided: Decided, taken: Sequence[Prepared], cases: Sequence[Case]
+        self,
+        situation: Situation,
+        decided: Decided,
+        parted: Sequence[Parted | None],
+        taken: Sequence[Prepared],
+        cases: Sequence[Case],
     ) -> Iterator[Decision]:
         """The decisions of a batch, column by column: a call for each column costs less than one for each decision.
 
@@ -202,7 +215,7 @@ class TurnDecider:
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
         drawn, durable = drawn_columns(situation, decided), [not query.dry_run for query in queries]
-        self._guards[runtime.name].drawn(view, compress(drawn["arm"], durable), now_us)
+        self._books[runtime.name].guard.drawn(view, compress(drawn["arm"], durable), now_us)
         inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
         same = {
             "policy": runtime.name,
@@ -221,6 +234,7 @@ class TurnDecider:
             **drawn,
             **self._charged(situation, decided, cases, durable),
             **self._promised(situation, decided, cases, durable),
+            "release": _released(decided, parted),
             "context": [case.context for case in cases],
             "degraded": [one.degraded for one in taken],
             "input_tokens": [one.input_tokens for one in taken],
@@ -234,7 +248,7 @@ class TurnDecider:
     ) -> Columns:
         """What the budgets hold of each decision, and log beside it."""
         view = situation.view
-        book = self._budgets[cases[0].query.policy]
+        book = self._books[cases[0].query.policy].budget
         if not book.rules:
             return _NO_BUDGETS
         charges, mixture, unaffordable_usd = [], [], []
@@ -251,7 +265,7 @@ class TurnDecider:
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
     ) -> Columns:
         """What each decision logs of its promise, which notes it."""
-        book = self._promises[cases[0].query.policy]
+        book = self._books[cases[0].query.policy].promise
         if book.idle:
             return _NO_PROMISE
         for row in compress(range(len(cases)), durable):
@@ -265,9 +279,16 @@ class TurnDecider:
             return None
         view, listed = situation.view, decided.draw.arms[row]
         arms = np.flatnonzero(listed)
-        book = self._budgets[case.query.policy]
+        book = self._books[case.query.policy].budget
         fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
+
+
+def _released(decided: Decided, parted: Sequence[Parted | None]) -> Iterable[Mapping[str, object] | None]:
+    """What each decision logs of a release."""
+    if not parted:
+        return repeat(None)
+    return [None if one is None else one.facts(decided.draw.arms[row]) for row, one in enumerate(parted)]
 
 
 def turn_size(prepared: Sequence[Prepared]) -> int:

@@ -116,6 +116,7 @@ class PolicyRuntime:
         self._view: RouteView | None = None
         self.published_at_us = 0
         self.published: Callable[[], None] | None = None  # called with every snapshot
+        self.rebind: Callable[[], None] | None = None  # called before that, while ``state`` is the snapshot's
         self.template_names: TemplateNames | None = None
         self.constraints = config.constraints
 
@@ -170,6 +171,8 @@ class PolicyRuntime:
         """Swap in a new snapshot."""
         self._view = self._built(snapshot)
         self.published_at_us = now_us
+        if self.rebind is not None:
+            self.rebind()
         if self.published is not None:
             self.published()
 
@@ -191,6 +194,10 @@ class PolicyRuntime:
         """Adopt newer models of output tokens and latency."""
         self._amounts = amounts
         self._rebuild()
+
+    def other_view(self, snapshot: Snapshot, arms: Sequence[Arm]) -> RouteView:
+        """The view that the policy would have with this snapshot and these arms, at what is known of amounts."""
+        return build_view(snapshot, arms, self.usage, self._amounts, self._rates)
 
     def _rebuild(self) -> None:
         if self._view is not None:

@@ -20,10 +20,10 @@ from banditd.deciding.objectives import check_keep, with_profile
 from banditd.deciding.view import handed_out
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Committed, DecisionLog, Encoder
+from banditd.services.books import PolicyBooks
 from banditd.services.constraints import holding
 from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
 from banditd.services.idempotency import answered, key_of, repeat_or_route
-from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.turns import Turns
 
@@ -44,7 +44,7 @@ class RoutingService:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         decider: TurnDecider,
-        budgets: Mapping[str, BudgetBook],
+        books: Mapping[str, PolicyBooks],
         encoder: Encoder,
         decisions: DecisionLog,
         clock: Clock,
@@ -53,7 +53,7 @@ class RoutingService:
     ) -> None:
         self._runtimes = runtimes
         self._decider = decider
-        self._budgets = budgets
+        self._books = books
         self._encoder = encoder
         self._decisions = decisions
         self._clock = clock
@@ -159,7 +159,7 @@ class RoutingService:
             degraded=degraded,
             input_hash=await self._decider.input_record.hashed(query.text),
         )
-        if self._budgets[runtime.name].rules or prepared.session is not None or prepared.cache is not None:
+        if self._books[runtime.name].budget.rules or prepared.session is not None or prepared.cache is not None:
             await self._find_newest(prepared)
         return prepared
 
@@ -167,12 +167,20 @@ class RoutingService:
         """Note the session's arm and the accounts, as they are now."""
         # Looked up every time: another replica, or an earlier query, may have drawn the session's arm afresh since.
         session, cache, query = prepared.session, prepared.cache, prepared.query
-        prepared.session_arm = None if session is None else await self._decisions.session_arm(*session)
+        prepared.session_arm = None if session is None else await self._session_arm(prepared, session)
         if cache is not None:
             await self._find_cache(prepared, cache)
-        budgets = self._budgets[prepared.runtime.name]
+        budgets = self._books[prepared.runtime.name].budget
         if budgets.rules:
             prepared.accounts = await budgets.accounts(query, self._clock.now_us())
+
+    async def _session_arm(self, prepared: Prepared, session: tuple[str, str]) -> str | None:
+        """The session's arm; not one that a candidate gave it that was taken back since."""
+        release = self._books[prepared.runtime.name].release
+        if not release.ended or prepared.query.turn is not None:
+            return await self._decisions.session_arm(*session)
+        found = await self._decisions.session(*session)
+        return None if found is None or release.gave(session[1], found.updated_at_us) else found.arm
 
     async def _find_cache(self, prepared: Prepared, cache: tuple[str, str]) -> None:
         """Note the arm that may have the beginning of the query in its prompt cache."""
@@ -193,7 +201,7 @@ class RoutingService:
                 if decision.decision_id not in committed.refused:
                     return await self._settle(prepared, decision, committed)
                 full = committed.refused[decision.decision_id]
-            account = self._budgets[prepared.runtime.name].known(full)
+            account = self._books[prepared.runtime.name].budget.known(full)
             if account is not None:  # else its window has ended meanwhile
                 raise exhausted(account, self._clock.now_us())
 
@@ -225,9 +233,9 @@ class RoutingService:
             decisions = [made for made in decisions if made.decision_id not in not_made]
         for made in decisions:
             if made.charges:
-                self._budgets[made.policy].release(made.charges)
+                self._books[made.policy].budget.release(made.charges)
         for policy in policies:
-            self._budgets[policy].adopt(committed.accounts)
+            self._books[policy].budget.adopt(committed.accounts)
         metrics = self._metrics
         for (policy, arm, explored), times in Counter(map(_SELECTED, decisions)).items():
             metrics.count(metrics.selections, policy, arm, "true" if explored else "false", by=times)

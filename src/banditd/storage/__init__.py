@@ -27,6 +27,7 @@ from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.probing import SqlProbeStore
+from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
@@ -62,6 +63,7 @@ class Storage:
     candidates: SqlCandidateStore
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
+    releases: SqlReleaseStore
 
 
 @asynccontextmanager
@@ -106,4 +108,5 @@ async def open_storage(
             candidates=SqlCandidateStore(database),
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
+            releases=SqlReleaseStore(database),
         )

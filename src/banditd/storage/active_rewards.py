@@ -80,4 +80,4 @@ def _order(row: Any) -> tuple[int, str]:
 
 
 def _event(row: Any) -> RewardEvent:
-    return RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us)
+    return RewardEvent(row.reward, row.noise_variance, row.kind, row.received_at_us, row.metric)

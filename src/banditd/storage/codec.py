@@ -65,6 +65,15 @@ def readable_tags(text: str) -> tuple[tuple[str, str], ...]:
         return ()
 
 
+def readable_release(text: str | None) -> dict[str, Any] | None:
+    """What a decision keeps of a release; None without one, or where the text is damaged."""
+    try:
+        found = None if text is None else unpack_mapping(text)
+    except (TypeError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def pack_facts(facts: Mapping[str, float]) -> str:
     """``pack_mapping`` for numbers under few distinct sets of names, at half the price."""
     return _facts_form(tuple(facts)) % tuple(map(float, facts.values())) if facts else EMPTY_OBJECT

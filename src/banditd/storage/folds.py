@@ -23,7 +23,14 @@ from banditd.ports.tags import REST
 from banditd.storage.active_rewards import Active, active_rewards
 from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
-from banditd.storage.codec import readable_tags, unpack_context, unpack_mapping, unpack_names, unpack_vector
+from banditd.storage.codec import (
+    readable_release,
+    readable_tags,
+    unpack_context,
+    unpack_mapping,
+    unpack_names,
+    unpack_vector,
+)
 from banditd.storage.schema import (
     arm_contribution,
     arm_fold_queue,
@@ -122,6 +129,7 @@ def _query() -> Any:
         usage_report.c.served_arm,
         d.generations,
         d.tags,
+        d.release,
         contribution.c.arm.label("put_arm"),
         contribution.c.epoch.label("put_epoch"),
         contribution.c.weight.label("put_weight"),
@@ -184,6 +192,7 @@ def _item(row: Row[Any], active: Active, queue_ids: tuple[str, ...]) -> FoldItem
         generations=generations,
         tags=readable_tags(row.tags),
         others=others,
+        release=readable_release(row.release),
     )
 
 

@@ -19,6 +19,7 @@ from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
 from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids, with_places
+from banditd.storage.release_rows import count_outcomes
 from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
     FIXED_ARM_COUNTS,
@@ -149,6 +150,8 @@ class SqlLearningStore:
         self._count(connection, fold)
         self._write_snapshot(connection, fold)
         queues.take_off(connection, fold)
+        if fold.released:
+            count_outcomes(connection, self._database.engine, fold.released, fold.at_us)
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:

@@ -6,7 +6,6 @@ from operator import attrgetter
 from typing import Final
 
 from banditd.web.api import BATCH_BODY, BodyRule, Route
-from banditd.web.candidate_routes import CANDIDATE_ROUTES
 from banditd.web.handlers import (
     arms,
     chat,
@@ -22,7 +21,6 @@ from banditd.web.handlers import (
     rewards,
     routing,
 )
-from banditd.web.judging_routes import JUDGING_ROUTES
 from banditd.web.problems import (
     BUDGET,
     CONFLICT,
@@ -35,6 +33,7 @@ from banditd.web.problems import (
     TOO_LARGE,
     UNAVAILABLE,
 )
+from banditd.web.proving_routes import PROVING_ROUTES
 from banditd.web.schemas import arms as arm_schemas
 from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import dashboard as dashboard_schemas
@@ -309,8 +308,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path_parameters=_POLICY, parameters=report_schemas.SnapshotParameters,
         answers={200: report_schemas.SnapshotsAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    *JUDGING_ROUTES,
-    *CANDIDATE_ROUTES,
+    *PROVING_ROUTES,
     _look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,

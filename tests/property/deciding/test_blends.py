@@ -27,8 +27,8 @@ def test_the_vector_is_both_blends_and_the_number_gives_the_arm_of_the_side(
     np.testing.assert_allclose(pledged, share * own + (1.0 - share) * point, atol=1e-12)
     sides: tuple[Side, ...] = ("policy", "baseline")
     for side in sides:
-        if rollout <= 0.0 and side == "policy":
-            continue
+        if (rollout <= 0.0 and side == "policy") or (rollout >= 1.0 and side == "baseline"):
+            continue  # nobody is on that side
         marginal, at = rolled_out(pledged, Rollout(baseline, rollout, side), uniform)
         np.testing.assert_allclose(marginal, rollout * pledged + (1.0 - rollout) * point, atol=1e-12)
         assert 0.0 <= at < 1.0

@@ -18,7 +18,7 @@ def test_one_simulation_of_each_gives_every_table(capsys: pytest.CaptureFixture[
     tables = json.loads(capsys.readouterr().out)
     assert {one["runs"] for one in tables["coverage"]} == {2}
     assert {one["runs"] for one in tables["refusals"]} == {1}
-    assert len(tables["bounds"]) == 11
+    assert len(tables["bounds"]) == 18
 
 
 def test_a_bound_that_is_missed_is_said_to_be() -> None:

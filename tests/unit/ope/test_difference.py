@@ -55,9 +55,9 @@ def test_the_same_rule_differs_in_nothing() -> None:
 @pytest.mark.parametrize("kind", ["fixed", "anytime"])
 def test_no_more_can_be_lost_than_is_answered_otherwise(kind: str) -> None:
     nearly = OTHER + np.array([-0.004, 0.0, 0.004])
-    sums = sums_of(20, np.array([0]), wanted=nearly)
+    sums = sums_of(5, np.array([0]), wanted=nearly)
     found = sums.interval(kind)  # type: ignore[arg-type]
-    assert sums.half_width(kind) == math.inf  # type: ignore[arg-type]
+    assert sums.half_width(kind) > 0.004  # type: ignore[arg-type]
     assert (found.low, found.high) == (pytest.approx(-0.004), pytest.approx(0.004))
 
 
@@ -88,7 +88,7 @@ def test_of_an_arm_that_could_not_be_drawn_every_reward_is_possible() -> None:
 def test_watching_costs_width_and_begins_late() -> None:
     few, many = sums_of(499, np.array([0, 1, 2])), sums_of(3000, np.array([0, 1, 2]))
     assert few.half_width("anytime") == math.inf
-    assert few.half_width("fixed") < math.inf
+    assert few.half_width("fixed") < 0.5
     assert 1.3 < many.half_width("anytime") / many.half_width("fixed") < 2.0
 
 
@@ -96,7 +96,8 @@ def test_an_arm_that_is_gone_is_no_arm_of_either_rule() -> None:
     sums = sums_of(10, np.array([-1]))
     assert sums["term"] == pytest.approx(10 * ((WANTED - OTHER) @ MEAN))
     assert sums.behind == 0.0
-    assert sums.half_width("fixed") == math.inf
+    found = sums.interval("fixed")
+    assert found.high - found.low > 0.5
 
 
 def test_sums_add_up_and_say_how_many_more_are_needed() -> None:

@@ -113,7 +113,9 @@ def _why_wide(walked: Walked, question: Question) -> str:
         )
     if question.interval == "anytime" and sums.rated < FEWEST_ANYTIME:
         return f": an interval that may be watched begins at {FEWEST_ANYTIME} rated decisions, here are {sums.rated}"
-    return f": {sums.behind:.0f} drawn answers are behind the difference"
+    if sums.behind < 2.0:
+        return f": it answers otherwise in {percent(sums.mean('differing'))}, and hardly any such answer was drawn"
+    return f": {sums.behind:.0f} drawn answers are behind it"
 
 
 def _settles(walked: Walked, question: Question, interval: Interval) -> str:

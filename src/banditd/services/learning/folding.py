@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from banditd.bandit.state import PolicyState
 from banditd.core.generations import learned_as
+from banditd.core.release import REWARD, UnitOutcome
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
@@ -152,14 +153,48 @@ def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None)
     )
 
 
+def released_outcomes(item: FoldItem, kept: Mapping[str, object]) -> list[UnitOutcome]:
+    """What a decision's rewards say of the release that it was made under: all together and by metric, no defaults.
+
+    Of one unit the first of each counts (the store marks it): what comes later belongs to the same unit.
+
+    kept : of the release, as its decision has it; where that is damaged, it says nothing.
+    """
+    events = [event for event in item.events if event.kind != "default"]
+    by_metric: dict[str, list[RewardEvent]] = {REWARD: events} if events else {}
+    for event in events:
+        by_metric.setdefault(f"{REWARD}:{event.metric}", []).append(event)
+    try:
+        return [
+            UnitOutcome(
+                release_id=str(kept["release"]),
+                decision_id=item.decision_id,
+                measure=name,
+                unit=str(kept["unit"]),
+                candidate=kept["side"] == "candidate",
+                share=float(kept["share"]),  # type: ignore[arg-type]  # a number, as it was stored
+                differ=bool(kept["differ"]),
+                values={name: merged[1]},
+            )
+            for name, of_metric in by_metric.items()
+            if (merged := merge_events(of_metric)) is not None
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
 @dataclass(slots=True)
 class Folded:
-    """What folding decisions has changed: contributions, and the differences of the statistics of the traffic."""
+    """What folding decisions has changed: contributions, and the differences of the statistics of the traffic.
+
+    released : what open releases are to count.
+    """
 
     contributions: dict[str, Contribution | None] = field(default_factory=dict)
     other_contributions: dict[tuple[str, str], Contribution | None] = field(default_factory=dict)
     deltas: list[StatDelta] = field(default_factory=list)
     estimates: list[EstimateDelta] = field(default_factory=list)
+    released: list[UnitOutcome] = field(default_factory=list)
 
     def fold(self, state: PolicyState, item: FoldItem) -> None:
         """Fold one decision. Where its served arm was not the one that is known now, both parts change."""
@@ -169,4 +204,6 @@ class Folded:
             self.contributions[item.decision_id] = new
             self.deltas += stat_deltas(item, new)
             self.estimates += estimate_deltas(item, new)
+        if item.release is not None:
+            self.released += released_outcomes(item, item.release)
         self.other_contributions |= apply_other_contributions(state, item, other_contributions_of(item))

@@ -32,6 +32,7 @@ from banditd.ports import (
 )
 from banditd.services.learning.changes import tell_changes
 from banditd.services.learning.folding import Folded, is_first
+from banditd.services.learning.foreign import ForeignRewards
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
 from banditd.services.policy import PolicyRuntime
@@ -72,7 +73,7 @@ class Learner:
         self._stale: set[str] = set()
         self._refit_requested: set[str] = set()
         self._fits: dict[str, asyncio.Task[None]] = {}
-        self._foreign: set[tuple[str, str]] = set()
+        self._foreign = ForeignRewards()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -207,7 +208,7 @@ class Learner:
         try:
             for item in items:
                 if item.schema_hash != runtime.builder.schema.hash:
-                    self._tell_foreign(item)
+                    self._foreign.tell(item)
                     set_aside[item.schema_hash].extend(item.queue_ids)
                     continue
                 queue_ids.extend(item.queue_ids)
@@ -225,17 +226,6 @@ class Learner:
         await self._commit(name, state, folded, queue_ids, set_aside)
         tell_changes(self._metrics, state, name, news)
         self._metrics.child(self._metrics.folds, name).inc(len(folded.contributions))
-
-    def _tell_foreign(self, item: FoldItem) -> None:
-        """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
-        if item.damage:
-            logger.error("decision.damaged", extra={"decision_id": item.decision_id, "reason": item.damage})
-        elif (item.policy, item.schema_hash) not in self._foreign:
-            self._foreign.add((item.policy, item.schema_hash))
-            logger.warning(
-                "reward.schema_differs",
-                extra={"policy": item.policy, "decision_id": item.decision_id, "schema": item.schema_hash},
-            )
 
     def _tune(self, name: str) -> None:
         """Begin to refit prior scales and noise, off the event loop, when the data has grown enough."""
@@ -305,6 +295,7 @@ class Learner:
             deltas=folded.deltas,
             estimates=folded.estimates,
             queue_ids=queue_ids,
+            released=folded.released,
             set_aside=set_aside,
             at_us=self._clock.now_us(),
         )
@@ -352,6 +343,11 @@ class Learner:
             segments, version=stored.version, hyperparameters=stored.hyperparameters, learner=stored.learner
         )
         await Pace().through(pieces)
+
+    async def reload(self, policy: str) -> None:
+        """Read a policy's state again and publish it: its configuration has changed."""
+        async with self._busy:
+            await self._load(policy)
 
     async def refresh_arms(self) -> None:
         """Adopt changed arms at once (the arm service calls this after a write)."""

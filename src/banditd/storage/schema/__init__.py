@@ -64,6 +64,7 @@ from banditd.storage.schema.log import (
     usage_revision,
 )
 from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
+from banditd.storage.schema.releases import policy_promotion, policy_release, release_event, release_unit
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -115,11 +116,15 @@ __all__ = [
     "lease",
     "metadata",
     "policy",
+    "policy_promotion",
+    "policy_release",
     "policy_switch",
     "probe",
     "probe_account",
     "probe_answer",
     "probe_judgement",
+    "release_event",
+    "release_unit",
     "reward_event",
     "rollup",
     "row_count",

@@ -78,6 +78,7 @@ PROMISE: Final = Kind(Text, "json", _unless_null(pack_mapping), unpack_mapping, 
 OWN_VECTOR: Final = Kind(
     LargeBinary, "list<double>", _unless_null(pack_vector), unpack_vector, _unless_null(_to_array)
 )
+RELEASE: Final = Kind(Text, "json", _unless_null(pack_mapping), unpack_mapping, _unless_null(unpack_mapping))
 BLEND: Final = Kind(Text, "json", pack_blend, show_blend)
 
 
@@ -150,6 +151,7 @@ RECORD: Final = (
     Stored("baseline", TEXT, nullable=True),
     Stored("promise", PROMISE, nullable=True),
     Stored("own_probability", OWN_VECTOR, nullable=True),
+    Stored("release", RELEASE, nullable=True),
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 _VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)

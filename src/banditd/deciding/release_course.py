@@ -1,0 +1,202 @@
+"""The course of a release: what every verb and every outcome makes of it. Values in, values out. Pure.
+
+Open are ``running`` and ``paused``: a part of the traffic is the candidate's. A release ends ``promoted`` (the
+candidate is the incumbent), ``aborted`` (by hand), ``rolled_back`` (a test found it worse) or ``error`` (the
+comparison is no comparison); nothing but ``promoted`` leaves a trace in the policy's settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from banditd.core.candidate import Candidate
+from banditd.core.errors import ConflictError
+from banditd.core.release import OPEN, Phase, ReleaseTerms, UnitOutcome
+from banditd.deciding.release_tests import Alarm, ReleaseTests, needed
+
+ENDED_BY: Final[dict[str, Phase]] = {"worse": "rolled_back", "guardrail": "rolled_back", "split": "error"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A candidate on its way to be the incumbent.
+
+    step : index of the present one in ``terms.steps``. due : it has all that it takes, and the next one is proposed.
+    reason : why it ended, or was paused. step_at_us : when the step began. key_name : of the API key that began it.
+    """
+
+    release_id: str
+    policy: str
+    candidate: Candidate
+    terms: ReleaseTerms
+    tests: ReleaseTests
+    phase: Phase = "running"
+    step: int = 0
+    due: bool = False
+    reason: str | None = None
+    created_at_us: int = 0
+    step_at_us: int = 0
+    ended_at_us: int | None = None
+    key_name: str | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.phase in OPEN
+
+    @property
+    def share(self) -> float:
+        """Of the traffic that is the candidate's, in [0, 1]."""
+        return self.terms.steps[self.step] if self.open else float(self.phase == "promoted")
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """Against the candidate, by measure, in parts of what ends the release."""
+        tests = self.tests.tests.items()
+        return {name: math.exp(min(test.log_evidence - needed(self.terms, name), 0.0)) for name, test in tests}
+
+    @property
+    def last_step(self) -> bool:
+        return self.step == len(self.terms.steps) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseEvent:
+    """A line of a release's history. event : what was done; key_name : by whose API key, None by the daemon."""
+
+    event: str
+    at_us: int
+    step: int
+    share: float
+    reason: str | None = None
+    key_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who asks for a change, and why. key_name : None without API keys, or for the daemon itself."""
+
+    at_us: int
+    key_name: str | None = None
+    reason: str | None = None
+
+
+Step = tuple[Release, list[ReleaseEvent]]
+
+
+def _event(event: str, release: Release, by: Author, reason: str | None = None) -> ReleaseEvent:
+    return ReleaseEvent(
+        event=event, at_us=by.at_us, step=release.step, share=release.share, reason=reason or by.reason,
+        key_name=by.key_name,
+    )  # fmt: skip
+
+
+def started(release: Release, by: Author) -> Step:
+    """A new release at its first step."""
+    return release, [_event("started", release, by)]
+
+
+def observed(release: Release, outcomes: Iterable[UnitOutcome], at_us: int) -> Step:
+    """The release after these outcomes, each the first of its kind of a unit; its tests are changed."""
+    for outcome in outcomes:
+        release.tests.add(release.terms, outcome)
+        alarm = release.tests.alarm(release.terms)
+        if alarm is not None:
+            ended, events = finished(release, ENDED_BY[alarm.kind], Author(at_us, reason=alarm_words(release, alarm)))
+            return ended, events
+    return release, []
+
+
+def looked_at(release: Release, at_us: int) -> Step:
+    """Propose the next step, or take it, where the present one has all that it takes."""
+    if release.phase != "running" or (release.due and release.terms.promote == "manual"):
+        return release, []
+    if release.tests.missing(release.terms, release.step) or release.tests.suspected(release.terms):
+        return release, []
+    if release.terms.promote == "auto":
+        return promoted(replace(release, due=True), Author(at_us, reason="the step has what it takes"))
+    due = replace(release, due=True)
+    return due, [_event("step_due", due, Author(at_us))]
+
+
+def promoted(release: Release, by: Author, *, force: bool = False) -> Step:
+    """The next step, or after the last one the end: the candidate becomes the incumbent.
+
+    Raises ConflictError where the step is not over and ``force`` is not given, or the release has ended.
+    """
+    _must_be_open(release)
+    missing, suspected = release.tests.missing(release.terms, release.step), release.tests.suspected(release.terms)
+    if (missing or suspected) and not force:
+        wants = [f"{number} more rated units of the candidate ({name})" for name, number in missing.items()]
+        wants += [f"less evidence against its {name}" for name in suspected]
+        raise ConflictError(
+            f"the step of {release.share:.0%} is not over: it wants {' and '.join(wants)}; "
+            'wait, or send {"force": true}',
+            code="RELEASE_NOT_DUE",
+        )
+    if release.last_step:
+        return finished(release, "promoted", by)
+    release.tests.begin_step()
+    after = replace(release, step=release.step + 1, due=False, step_at_us=by.at_us)
+    return after, [_event("promoted", after, by)]
+
+
+def paused(release: Release, by: Author) -> Step:
+    """Stay at the step; its tests go on, and may end it. Pausing twice is pausing once."""
+    _must_be_open(release)
+    if release.phase == "paused":
+        return release, []
+    after = replace(release, phase="paused", reason=by.reason)
+    return after, [_event("paused", after, by)]
+
+
+def resumed(release: Release, by: Author) -> Step:
+    """Go on after a pause."""
+    _must_be_open(release)
+    if release.phase == "running":
+        return release, []
+    after = replace(release, phase="running", reason=None)
+    return after, [_event("resumed", after, by)]
+
+
+def aborted(release: Release, by: Author) -> Step:
+    """All traffic is the incumbent's again. Aborting twice is aborting once."""
+    if release.phase == "aborted":
+        return release, []
+    _must_be_open(release)
+    return finished(release, "aborted", by)
+
+
+def finished(release: Release, phase: Phase, by: Author) -> Step:
+    """The end in this phase."""
+    after = replace(release, phase=phase, due=False, reason=by.reason, ended_at_us=by.at_us)
+    return after, [_event("finished" if phase == "promoted" else phase, after, by)]
+
+
+def _must_be_open(release: Release) -> None:
+    if not release.open:
+        raise ConflictError(
+            f"release {release.release_id} has ended ({release.phase}); start another one", code="RELEASE_ENDED"
+        )
+
+
+def alarm_words(release: Release, alarm: Alarm) -> str:
+    """Why it ended, in a sentence."""
+    if alarm.kind == "split":
+        split = release.tests.splits[alarm.measure]
+        return (
+            f"of {split.units:,} units counted by {alarm.measure} {split.candidate:,} are the candidate's, and "
+            f"{split.expected:,.0f} should be: outcomes of one side are lost or come less often, so that nothing can "
+            "be compared"
+        )
+    interval = release.tests.tests[alarm.measure].interval()
+    between = "" if interval is None else f"; where the two differ, {difference_words(alarm.measure, interval)}"
+    return f"the candidate's {alarm.measure} is worse than tolerated (evidence {alarm.evidence:,.0f} to 1){between}"
+
+
+def difference_words(measure: str, interval: tuple[float, float]) -> str:
+    """An interval of candidate less incumbent. For guardrails, of the share without an error, refusal ..."""
+    low, high = interval
+    return f"candidate less incumbent lies between {low:+.3f} and {high:+.3f} ({measure}, more is better)"

@@ -1,0 +1,176 @@
+"""Keeps releases off the request path: follows what is stored, and as the learner's leader counts and takes steps.
+
+One task. What ends a release may happen on any replica, or in the learner's own commit: every replica sees it at its
+next look, within ``EVERY_S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final, Protocol
+
+from banditd.core.errors import BanditdError
+from banditd.deciding.release_course import Author, Release, Step, finished, looked_at
+from banditd.obs.releases import ReleaseMetrics
+from banditd.ports import Clock
+from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore
+from banditd.services.candidates.applying import apply_candidate
+from banditd.services.policy import PolicyRuntime
+from banditd.services.releasing.book import ReleaseBook
+
+logger = logging.getLogger(__name__)
+EVERY_S: Final = 1.0
+REMEMBERED_US: Final = 86_400_000_000  # releases that were taken back: sessions that had their arms of them
+MOVED: Final = 0.005  # by less the share on which the two differ is not written again
+
+
+class Leader(Protocol):
+    """The learner."""
+
+    @property
+    def leader(self) -> bool: ...
+
+    async def reload(self, policy: str) -> None: ...
+
+    async def refresh_arms(self) -> None: ...
+
+
+class ReleaseKeeping:
+    """Runs the books. ``start`` after every runtime has a snapshot. holder : of the learner's lease, here."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        books: Mapping[str, ReleaseBook],
+        store: ReleaseStore,
+        learner: Leader,
+        clock: Clock,
+        holder: str,
+        metrics: ReleaseMetrics,
+    ) -> None:
+        self._runtimes = runtimes
+        self._books = books
+        self._store = store
+        self._learner = learner
+        self._clock = clock
+        self._holder = holder
+        self._metrics = metrics
+        self._configured = {name: runtime.config for name, runtime in runtimes.items()}
+        self._promoted: dict[str, tuple[str, ...]] = {}
+        self._busy = asyncio.Lock()
+        self._stopped = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self, policy: str) -> Release | None:
+        """The release that this replica follows; None for none."""
+        return self._books[policy].release
+
+    async def start(self) -> None:
+        """Adopt what is stored, and begin."""
+        await self.refresh()
+        self._task = asyncio.create_task(self._run(), name="releases")
+
+    async def stop(self) -> None:
+        """End after the present look."""
+        self._stopped.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), EVERY_S)
+            if self._stopped.is_set():
+                return
+            try:
+                await self.step()
+            except BanditdError as error:
+                logger.warning("release.failed", extra={"error": error.message, "code": error.code})
+            except Exception:
+                # The loop must outlive a bug: the sides stay as they are, and the log shows it.
+                logger.exception("release.crashed")
+
+    async def step(self) -> None:
+        """Follow what is stored; as the leader, count and take the steps that are due."""
+        await self.refresh()
+        if not self._learner.leader:
+            return
+        counted = [await self._count(book) for book in self._books.values()]
+        if any(counted):
+            await self.refresh()
+
+    # ---------------------------------------------------------------- following
+
+    async def refresh(self) -> None:
+        """Adopt what is stored: settings that were promoted, and the open release of each policy."""
+        async with self._busy:
+            standing = await self._store.standing(self._clock.now_us() - REMEMBERED_US)
+            anew = False
+            for name, book in self._books.items():
+                await self._follow(name, standing.promoted.get(name, ()))
+                anew |= book.adopt(standing.releases.get(name))
+                book.ended = tuple(one for one in standing.ended if one.policy == name)
+            if anew:
+                await self._learner.refresh_arms()  # which publishes once more
+            self._metrics.show({name: book.release for name, book in self._books.items()})
+
+    async def _follow(self, name: str, promoted: Sequence[Promotion]) -> None:
+        """Decide by the configuration with every promoted candidate's settings in it."""
+        ids = tuple(one.release_id for one in promoted)
+        if ids == self._promoted.get(name, ()):
+            return
+        runtime = self._runtimes[name]
+        runtime.config = self._configured[name]
+        for one in promoted:
+            try:
+                applied = apply_candidate(runtime, replace(one.candidate, arms={}))
+            except BanditdError as error:
+                logger.warning(
+                    "release.promotion_unusable",
+                    extra={"policy": name, "candidate": one.candidate.name, "error": error.message},
+                )
+                continue
+            runtime.config = replace(applied.config, switches=self._configured[name].switches)
+        if ids:
+            logger.warning(
+                "policy.settings_promoted",
+                extra={"policy": name, "candidates": [one.candidate.name for one in promoted]},
+            )
+        if runtime.config.settings != runtime.learned.settings:
+            await self._learner.reload(name)
+        self._promoted[name] = ids
+
+    # ---------------------------------------------------------------- counting
+
+    async def _count(self, book: ReleaseBook) -> bool:
+        """Whether the release may stand otherwise than this replica has read it."""
+        release = book.release
+        if release is None:
+            return False
+        now_us = self._clock.now_us()
+        if book.problem is not None:
+            by = Author(now_us, reason=f"the candidate cannot be applied any more: {book.problem}")
+            await self._store.change(release.release_id, partial(_stopped, by=by))
+            return True
+        look = await self._store.look(release)
+        if not look.outcomes and not _moved(release, look) and not looked_at(release, now_us)[1]:
+            return False
+        await self._store.count(release.release_id, look, holder=self._holder, at_us=now_us)
+        return True
+
+
+def _stopped(release: Release, by: Author) -> Step:
+    return finished(release, "error", by) if release.open else (release, [])
+
+
+def _moved(release: Release, look: ReleaseLook) -> bool:
+    if look.differs is None:
+        return False
+    before = release.tests.differs
+    return before is None or abs(before - look.differs) > MOVED

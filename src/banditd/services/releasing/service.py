@@ -1,0 +1,174 @@
+"""Releases over HTTP: start, look, and the verbs. Every verb is one transaction, adopted here at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+
+from banditd.core.candidate import Candidate
+from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.ids import new_id
+from banditd.core.release import ReleaseTerms
+from banditd.deciding.release_course import Author, Release, aborted, paused, promoted, resumed
+from banditd.deciding.release_tests import ReleaseTests
+from banditd.ports import Clock
+from banditd.ports.releases import Change, ReleaseStore
+from banditd.services.candidates.rebinding import shares_posterior
+from banditd.services.candidates.service import CandidateService
+from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.releasing.offered import Verb
+from banditd.services.releasing.words import shown, shown_event
+
+SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight"})
+ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
+_WHY_NOT: Final = {
+    "promise": "a promise keeps books of its own; change it with PATCH /v1/promise",
+    "max_share": "a cap counts the traffic of both sides; change it with PATCH /v1/arms/{arm}",
+    "params": "an arm is called in one way; add an arm of its own with other params",
+    "rename_params": "an arm is called in one way; add an arm of its own with other names",
+    "upstream_model": "an arm is one model; add an arm of its own for another",
+}
+
+
+class ReleaseService:
+    """The desk. refresh : adopts what is stored."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: Mapping[str, PolicyRuntime],
+        candidates: CandidateService,
+        store: ReleaseStore,
+        clock: Clock,
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._runtimes = runtimes
+        self._candidates = candidates
+        self._store = store
+        self._clock = clock
+        self._refresh = refresh
+        candidates.users.append(self._needs)
+
+    async def _needs(self, candidate: Candidate) -> str | None:
+        standing = await self._store.standing(self._clock.now_us())
+        release = standing.releases.get(candidate.policy)
+        if release is None or release.candidate.candidate_id != candidate.candidate_id:
+            return None
+        return f"release {release.release_id} is open with candidate {candidate.name}; abort it first"
+
+    async def start(
+        self, policy: str, candidate: str, terms: ReleaseTerms, *, key_name: str | None = None
+    ) -> Mapping[str, object]:
+        """Begin at the first step. Raises NotFoundError, InvalidInputError, ConflictError."""
+        runtime = runtime_of(self._runtimes, policy)
+        found = await self._candidates.load(policy, candidate)
+        _check(runtime, found, terms)
+        applied = self._candidates.applied(found)
+        if not shares_posterior(runtime.config.settings, applied.config.settings):
+            raise _refused(
+                f"kind {applied.config.settings.kind} with these options sees the arms by another model than kind "
+                f"{runtime.config.settings.kind} (options.model, or clusters alone): a release cannot carry that",
+                "/candidate",
+            )
+        if not applied.difference:
+            raise _refused(
+                f"candidate {candidate} differs in nothing from policy {policy} as it stands", "/candidate"
+            )
+        now_us = self._clock.now_us()
+        release = Release(
+            release_id=new_id(now_us), policy=policy, candidate=found, terms=terms, tests=ReleaseTests.of(terms),
+            created_at_us=now_us, step_at_us=now_us, key_name=key_name,
+        )  # fmt: skip
+        begun = await self._store.start(release, Author(now_us, key_name))
+        await self._refresh()
+        return shown(begun)
+
+    async def page(self, policy: str | None, limit: int) -> Mapping[str, object]:
+        """Newest first. Raises NotFoundError for a policy that is not served."""
+        if policy is not None:
+            runtime_of(self._runtimes, policy)
+        return {"releases": [shown(one) for one in await self._store.page(policy, limit)]}
+
+    async def get(self, release_id: str) -> Mapping[str, object]:
+        """One release. Raises NotFoundError."""
+        return shown(await self._load(release_id))
+
+    async def events(self, release_id: str) -> Mapping[str, object]:
+        """Its history, oldest first. Raises NotFoundError."""
+        await self._load(release_id)
+        return {"events": [shown_event(one) for one in await self._store.events(release_id)]}
+
+    async def change(
+        self, release_id: str, verb: Verb, *, key_name: str | None, reason: str | None, force: bool = False
+    ) -> Mapping[str, object]:
+        """Apply a verb. Raises NotFoundError, ConflictError."""
+        by = Author(self._clock.now_us(), key_name, reason)
+        found = await self._load(release_id)
+        if verb == "promote" and found.open and found.last_step:
+            self._candidates.applied(found.candidate)  # it has to hold as the incumbent
+        works: dict[Verb, Change] = {
+            "promote": partial(promoted, by=by, force=force),
+            "pause": partial(paused, by=by),
+            "resume": partial(resumed, by=by),
+            "abort": partial(aborted, by=by),
+        }
+        changed = await self._store.change(release_id, works[verb])
+        await self._refresh()
+        return shown(changed)
+
+    async def roll_back(self, policy: str, *, key_name: str | None, reason: str | None) -> Mapping[str, object]:
+        """Abort the open release, else take the newest promotion back. Raises NotFoundError, ConflictError."""
+        runtime_of(self._runtimes, policy)
+        release, promotion = await self._store.roll_back(policy, Author(self._clock.now_us(), key_name, reason))
+        await self._refresh()
+        if release is not None:
+            name, id_ = release.candidate.name, release.release_id
+            words = f"The open release of {name} was aborted."
+            return {"policy": policy, "undone": "release", "release_id": id_, "candidate": name, "words": words}
+        if promotion is None:
+            raise RuntimeError("a rollback that undid nothing")
+        name = promotion.candidate.name
+        words = f"{name} is not the incumbent any more: settings and arms are as they were before it."
+        return {
+            "policy": policy, "undone": "promotion", "release_id": promotion.release_id, "candidate": name,
+            "words": words,
+        }  # fmt: skip
+
+    async def _load(self, release_id: str) -> Release:
+        found = await self._store.get(release_id)
+        if found is None:
+            raise NotFoundError(f"no such release: {release_id}", code="RELEASE_NOT_FOUND")
+        return found
+
+
+def _check(runtime: PolicyRuntime, candidate: Candidate, terms: ReleaseTerms) -> None:
+    """Refuse what a release cannot carry. Raises InvalidInputError."""
+    for name in candidate.settings:
+        if name not in SETTINGS:
+            raise _refused(_why_not(name), "/candidate")
+    for fields in candidate.arms.values():
+        for name in fields:
+            if name not in ARM_FIELDS:
+                raise _refused(_why_not(name), "/candidate")
+    switches = runtime.switches
+    if switches.rollout < 1.0 or switches.mode != "route":
+        raise _refused(
+            f"policy {runtime.name} has rollout {switches.rollout:g} and mode {switches.mode}: a part of the traffic "
+            "is the baseline's already. Set rollout: 1 and mode: route first",
+            "/policy",
+        )
+    for i, metric in enumerate(terms.metrics):
+        if metric.metric in runtime.config.rewards.log_only_metrics:
+            raise _refused(
+                f"metric {metric.metric} is logged and not learned (log_only_metrics), so no release can count it",
+                f"/metrics/{i}/metric",
+            )
+
+
+def _why_not(name: str) -> str:
+    return f"a release cannot carry another {name}: {_WHY_NOT.get(name, 'it is not part of deciding')}"
+
+
+def _refused(message: str, field: str) -> InvalidInputError:
+    return InvalidInputError(message, code="RELEASE_IMPOSSIBLE", field=field)

@@ -1,0 +1,131 @@
+"""How a release stands, in words first and then in figures. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from banditd.core.release import REPORTED, Guardrail, Metric
+from banditd.deciding.release_course import Release, ReleaseEvent
+from banditd.deciding.release_tests import needed
+
+
+def shown(release: Release) -> dict[str, Any]:
+    """A release as the API shows it, but for times."""
+    terms = release.terms
+    return {
+        "release_id": release.release_id,
+        "policy": release.policy,
+        "candidate": release.candidate.name,
+        "candidate_id": release.candidate.candidate_id,
+        "phase": release.phase,
+        "words": words(release),
+        "share": release.share,
+        "step": release.step + 1,
+        "steps": list(terms.steps),
+        "least_units": list(terms.least_units),
+        "unit": terms.unit,
+        "promote": terms.promote,
+        "due": release.due,
+        "missing_units": release.tests.missing(terms, release.step) if release.open else {},
+        "differs": release.tests.differs,
+        "metrics": [_measure(release, one) | {"metric": one.metric, "alpha": one.alpha} for one in terms.metrics],
+        "guardrails": [
+            _measure(release, one) | {"measure": one.measure, "limit": one.limit} for one in terms.guardrails
+        ],
+        "splits": [
+            {"of": name, "candidate": split.candidate, "expected": split.expected, "units": split.units}
+            for name, split in release.tests.splits.items()
+        ],
+        "reason": release.reason,
+        "key_name": release.key_name,
+        "created_at_us": release.created_at_us,
+        "step_at_us": release.step_at_us,
+        "ended_at_us": release.ended_at_us,
+    }
+
+
+def shown_event(event: ReleaseEvent) -> dict[str, Any]:
+    """A line of a release's history as the API shows it, but for times."""
+    return {
+        "event": event.event,
+        "at_us": event.at_us,
+        "step": event.step + 1,
+        "share": event.share,
+        "reason": event.reason,
+        "key_name": event.key_name,
+    }
+
+
+def _measure(release: Release, one: Metric | Guardrail) -> dict[str, Any]:
+    test = release.tests.tests[one.name]
+    split = release.tests.splits[one.name if isinstance(one, Metric) else REPORTED]
+    interval = test.interval()
+    return {
+        "worse_by": one.worse_by,
+        "evidence": math.exp(min(test.log_evidence, 700.0)),
+        "needed": math.exp(needed(release.terms, one.name)),
+        "units": {"candidate": split.candidate, "incumbent": split.units - split.candidate},
+        "differing_units": {"candidate": test.units[0], "incumbent": test.units[1]},
+        "difference": test.total / test.comparisons if test.comparisons else None,
+        "interval": None if interval is None else list(interval),
+    }
+
+
+def words(release: Release) -> str:
+    """What there is to say, most important first."""
+    name = release.candidate.name
+    if release.phase == "promoted":
+        return f"{name} passed every step and is the incumbent."
+    if not release.open:
+        ended = {"aborted": "was aborted", "rolled_back": "was taken back", "error": "was stopped"}[release.phase]
+        return f"The release of {name} {ended}{f': {release.reason}' if release.reason else ''}."
+    paused = " It is paused: no step is taken until it is resumed." if release.phase == "paused" else ""
+    step = f"step {release.step + 1} of {len(release.terms.steps)}"
+    sentences = [f"{name} decides {_percent(release.share)} of the traffic ({step})."]
+    sentences += [_metric_words(release, one) for one in release.terms.metrics]
+    sentences += [one for guardrail in release.terms.guardrails if (one := _guardrail_words(release, guardrail))]
+    return " ".join(sentences) + paused + " " + _next_words(release)
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.3g} %"
+
+
+def _metric_words(release: Release, metric: Metric) -> str:
+    test, split = release.tests.tests[metric.name], release.tests.splits[metric.name]
+    where = "" if release.tests.differs is None else f"; the two differ on {_percent(release.tests.differs)}"
+    rated = f"{split.candidate:,} rated units of the candidate, {split.units - split.candidate:,} of the incumbent"
+    interval = test.interval()
+    if interval is None:
+        return f"Nothing can be sentences of its {metric.name} yet ({rated}{where})."
+    low, high = interval
+    evidence = math.exp(min(test.log_evidence, 700.0))
+    wanted = math.exp(needed(release.terms, metric.name))
+    return (
+        f"Where the two differ, its {metric.name} lies between {low:+.3f} and {high:+.3f} of the incumbent's; "
+        f"evidence that it is worse than tolerated: {evidence:,.2g} of {wanted:,.0f} ({rated}{where})."
+    )
+
+
+def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
+    """Nothing, while nothing speaks against it."""
+    test = release.tests.tests[guardrail.name]
+    if test.log_evidence < 1.0:
+        return ""
+    evidence, wanted = math.exp(test.log_evidence), math.exp(needed(release.terms, guardrail.name))
+    return f"Its {guardrail.measure} rate may be too high: evidence {evidence:,.2g} of {wanted:,.0f}."
+
+
+def _next_words(release: Release) -> str:
+    terms = release.terms
+    after = "it becomes the incumbent"
+    if not release.last_step:
+        after = f"{_percent(terms.steps[release.step + 1])} come next"
+    missing, suspected = release.tests.missing(terms, release.step), release.tests.suspected(terms)
+    if missing:
+        wants = ", ".join(f"{number:,} more rated units ({name})" for name, number in missing.items())
+        return f"Before {after}, this step wants {wants}."
+    if suspected:
+        return f"Before {after}, less has to speak against its {', '.join(suspected)}."
+    return f"The step has what it takes: {after}{' on promote' if terms.promote == 'manual' else ''}."

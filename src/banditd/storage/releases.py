@@ -1,0 +1,281 @@
+"""Releases in SQL. One statement of one transaction ends each, and the poll of every replica follows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from banditd.core.candidate import Candidate
+from banditd.core.errors import BanditdError, ConflictError, NotFoundError
+from banditd.core.release import REPORTED, UnitOutcome
+from banditd.deciding.release_course import Author, Release, ReleaseEvent, aborted, looked_at, started
+from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases
+from banditd.storage import dialect
+from banditd.storage.arm_fields import change_fields
+from banditd.storage.codec import readable_release
+from banditd.storage.engine import Database
+from banditd.storage.release_rows import append_events, count_outcomes, locked, release_of, row_of, store
+from banditd.storage.schema import (
+    decision,
+    lease,
+    policy_promotion,
+    policy_release,
+    release_event,
+    release_unit,
+    usage_report,
+)
+
+logger = logging.getLogger(__name__)
+LEARNER_LEASE: Final = "learner"
+NEWEST_DECISIONS: Final = 500
+NEWEST_REPORTS: Final = 2000
+REFUSALS: Final = frozenset({"content_filter", "refusal"})
+
+
+class SqlReleaseStore:
+    """``ports.releases.ReleaseStore`` over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._engine = database.engine
+        self._first = dialect.insert_into(database.engine, policy_promotion).on_conflict_do_nothing()
+        self._promotions = dialect.replace_row(database.engine, policy_promotion, ("promoted", "updated_at_us"))
+
+    # ---------------------------------------------------------------- reading
+
+    async def standing(self, since_us: int) -> StandingReleases:
+        c = policy_release.c
+        ended = (c.ended_at_us >= since_us) & (c.phase != "promoted")
+        wanted = select(policy_release).where(c.open_policy.is_not(None) | ended)
+
+        def work(connection: Connection) -> StandingReleases:
+            rows = connection.execute(wanted).mappings().all()
+            promoted = connection.execute(select(policy_promotion)).mappings().all()
+            releases = [one for row in rows if (one := _readable(row)) is not None]
+            return StandingReleases(
+                releases={one.policy: one for one in releases if one.open},
+                ended=[one for one in releases if not one.open],
+                promoted={row["policy"]: _promotions_of(row["promoted"]) for row in promoted},
+            )
+
+        return await self._database.read(work)
+
+    async def get(self, release_id: str) -> Release | None:
+        query = select(policy_release).where(policy_release.c.release_id == release_id)
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return None if row is None else release_of(row)
+
+    async def page(self, policy: str | None, limit: int) -> Sequence[Release]:
+        query = select(policy_release).order_by(policy_release.c.release_id.desc()).limit(limit)
+        if policy is not None:
+            query = query.where(policy_release.c.policy == policy)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [one for row in rows if (one := _readable(row)) is not None]
+
+    async def events(self, release_id: str) -> Sequence[ReleaseEvent]:
+        c = release_event.c
+        columns = [c.event, c.at_us, c.step, c.share, c.reason, c.key_name]
+        query = select(*columns).where(c.release_id == release_id).order_by(c.number)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [ReleaseEvent(**row) for row in rows]
+
+    # ---------------------------------------------------------------- verbs
+
+    async def start(self, release: Release, by: Author) -> Release:
+        c = policy_release.c
+
+        def work(connection: Connection) -> Release | BanditdError:
+            first = dialect.insert_into(self._engine, policy_release).on_conflict_do_nothing(
+                index_elements=["open_policy"]
+            )
+            begun, events = started(release, by)
+            stored = connection.execute(first.values(**row_of(begun)).returning(c.release_id)).one_or_none()
+            if stored is None:
+                other = connection.execute(select(c.release_id).where(c.open_policy == release.policy)).scalar()
+                return ConflictError(
+                    f"policy {release.policy} has the open release {other}; promote or abort it first",
+                    code="RELEASE_OPEN",
+                )
+            append_events(connection, begun.release_id, events)
+            return begun
+
+        begun: Release = await self._database.write(work)
+        return begun
+
+    async def change(self, release_id: str, work: Change) -> Release:
+        def run(connection: Connection) -> Release | BanditdError:
+            release = locked(connection, self._engine, release_id)
+            if release is None:
+                return NotFoundError(f"no such release: {release_id}", code="RELEASE_NOT_FOUND")
+            try:
+                after, events = work(release)
+            except BanditdError as error:
+                return error
+            self._store(connection, after, events)
+            return after
+
+        changed: Release = await self._database.write(run)
+        return changed
+
+    def _store(self, connection: Connection, after: Release, events: Sequence[ReleaseEvent]) -> None:
+        """Write what became of a release; where it was promoted, the policy with it."""
+        if not events:
+            return
+        store(connection, after, events)
+        if after.phase == "promoted":
+            at_us = events[-1].at_us
+            before = change_fields(connection, self._engine, after.policy, after.candidate.arms, at_us)
+            new = Promotion(release_id=after.release_id, candidate=after.candidate, arms_before=before, at_us=at_us)
+            self._keep(connection, after.policy, [*self._promoted(connection, after.policy), new], at_us)
+
+    def _promoted(self, connection: Connection, policy: str) -> list[Promotion]:
+        """What was promoted, which this transaction alone may change."""
+        connection.execute(self._first, {"policy": policy, "promoted": "[]", "updated_at_us": 0})
+        query = select(policy_promotion.c.promoted).where(policy_promotion.c.policy == policy)
+        return _promotions_of(connection.execute(dialect.lock_exclusive(self._engine, query)).scalar_one())
+
+    def _keep(self, connection: Connection, policy: str, promoted: Sequence[Promotion], at_us: int) -> None:
+        text = json.dumps([asdict(one) for one in promoted], separators=(",", ":"), sort_keys=True)
+        connection.execute(self._promotions, {"policy": policy, "promoted": text, "updated_at_us": at_us})
+
+    async def roll_back(self, policy: str, by: Author) -> tuple[Release | None, Promotion | None]:
+        c = policy_release.c
+
+        def run(connection: Connection) -> tuple[Release | None, Promotion | None] | BanditdError:
+            release_id = connection.execute(select(c.release_id).where(c.open_policy == policy)).scalar()
+            release = None if release_id is None else locked(connection, self._engine, release_id)
+            if release is not None and release.open:
+                after, events = aborted(release, by)
+                self._store(connection, after, events)
+                return after, None
+            promoted = self._promoted(connection, policy)
+            if not promoted:
+                return ConflictError(
+                    f"policy {policy} has no open release, and nothing was promoted: there is nothing to take back",
+                    code="NOTHING_TO_ROLL_BACK",
+                )
+            last = promoted.pop()
+            change_fields(connection, self._engine, policy, last.arms_before, by.at_us)
+            self._keep(connection, policy, promoted, by.at_us)
+            event = ReleaseEvent(
+                event="taken_back", at_us=by.at_us, step=0, share=0.0, reason=by.reason, key_name=by.key_name
+            )
+            append_events(connection, last.release_id, [event])
+            return None, last
+
+        undone: tuple[Release | None, Promotion | None] = await self._database.write(run)
+        return undone
+
+    # ---------------------------------------------------------------- counting
+
+    async def look(self, release: Release) -> ReleaseLook:
+        return await self._database.read(lambda connection: _look(connection, release), report=True)
+
+    async def count(self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int) -> Release | None:
+        held = select(lease.c.holder).where(lease.c.name == LEARNER_LEASE)
+
+        def run(connection: Connection) -> Release | None:
+            if connection.execute(dialect.lock_exclusive(self._engine, held)).scalar() != holder:
+                return None
+            release = count_outcomes(connection, self._engine, look.outcomes, at_us).get(release_id)
+            release = release or locked(connection, self._engine, release_id)
+            if release is None or not release.open:
+                return release
+            if look.differs is not None:
+                release.tests.differs = look.differs
+            after, events = looked_at(release, at_us)
+            if events:
+                self._store(connection, after, events)
+            else:
+                store(connection, after, ())
+            return after
+
+        counted: Release | None = await self._database.write(run)
+        return counted
+
+
+def _readable(row: Mapping[Any, Any]) -> Release | None:
+    """None where the row is damaged: the incumbent decides then."""
+    try:
+        return release_of(row)
+    except (KeyError, TypeError, ValueError):
+        logger.exception("release.damaged", extra={"release_id": row["release_id"]})
+        return None
+
+
+def _promotions_of(text: str) -> list[Promotion]:
+    return [Promotion(**{**one, "candidate": Candidate.from_plain(one["candidate"])}) for one in json.loads(text)]
+
+
+def _look(connection: Connection, release: Release) -> ReleaseLook:
+    d = decision.c
+    newest = (
+        select(d.decision_id)
+        .where(d.policy == release.policy)
+        .order_by(d.decision_id.desc())
+        .limit(NEWEST_DECISIONS)
+        .subquery()
+    )
+    query = select(d.release).join(newest, newest.c.decision_id == d.decision_id).where(d.release.is_not(None))
+    kept = [readable_release(row.release) for row in connection.execute(query)]
+    distances = [float(one["distance"]) for one in kept if one and one.get("release") == release.release_id]
+    differs = sum(distances) / len(distances) if distances else None
+    return ReleaseLook(outcomes=_reported(connection, release), differs=differs)
+
+
+def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
+    """The newest usage reports that were not counted yet, oldest first."""
+    if not release.terms.guardrails:
+        return []
+    d, u, m = decision.c, usage_report.c, release_unit.c
+    newest = (
+        select(u.decision_id)
+        .where(u.policy == release.policy)
+        .order_by(u.decision_id.desc())
+        .limit(NEWEST_REPORTS)
+        .subquery()
+    )
+    counted = select(m.decision_id).where(m.release_id == release.release_id, m.measure == REPORTED)
+    query = (
+        select(d.decision_id, d.release, u.error, u.finish_reason, u.latency_ms, u.cost_usd)
+        .select_from(newest)
+        .join(usage_report, u.decision_id == newest.c.decision_id)
+        .join(decision, d.decision_id == newest.c.decision_id)
+        .where(d.release.is_not(None), u.estimated.is_(False), d.decision_id.not_in(counted))
+        .order_by(d.decision_id)
+    )
+    found = []
+    for row in connection.execute(query):
+        kept = readable_release(row.release)
+        if kept is not None and kept.get("release") == release.release_id:
+            found.append(_report(row, kept, release))
+    return found
+
+
+def _report(row: Any, kept: Mapping[str, Any], release: Release) -> UnitOutcome:
+    bad = {
+        "error": row.error is not None,
+        "refusal": row.finish_reason in REFUSALS,
+        "latency": None if row.latency_ms is None else row.latency_ms,
+        "cost": None if row.cost_usd is None else row.cost_usd,
+    }
+    values = {}
+    for guardrail in release.terms.guardrails:
+        seen = bad[guardrail.measure]
+        if seen is not None:
+            values[guardrail.name] = 1.0 - float(seen if guardrail.limit is None else seen > guardrail.limit)
+    return UnitOutcome(
+        release_id=release.release_id,
+        decision_id=row.decision_id,
+        measure=REPORTED,
+        unit=str(kept["unit"]),
+        candidate=kept["side"] == "candidate",
+        share=float(kept["share"]),
+        differ=bool(kept["differ"]),
+        values=values,
+    )

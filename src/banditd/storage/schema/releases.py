@@ -1,0 +1,64 @@
+"""Releases: how each stands, its history, which units were counted, and what was promoted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
+
+from banditd.storage.schema.columns import metadata, text_column, time_column
+
+policy_release: Final = Table(
+    "policy_release",
+    metadata,
+    text_column("release_id", primary_key=True),
+    text_column("policy"),
+    # The policy while the release is open, else null: so there is one open release of a policy at most.
+    text_column("open_policy", nullable=True),
+    text_column("candidate"),
+    text_column("terms"),
+    text_column("tests"),
+    text_column("phase"),
+    Column("step", Integer, nullable=False),
+    Column("due", Boolean, nullable=False, server_default=text("false")),
+    text_column("reason", nullable=True),
+    text_column("key_name", nullable=True),
+    time_column("created_at_us"),
+    time_column("step_at_us"),
+    time_column("ended_at_us", nullable=True),
+    UniqueConstraint("open_policy"),
+    Index(None, "policy", "release_id"),
+)
+
+release_event: Final = Table(
+    "release_event",
+    metadata,
+    text_column("release_id", primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    text_column("event"),
+    Column("step", Integer, nullable=False),
+    Column("share", Double, nullable=False),
+    text_column("reason", nullable=True),
+    text_column("key_name", nullable=True),
+    time_column("at_us"),
+)
+
+# Units that an open release has counted, by kind of outcome: the applied-mark of its tests.
+release_unit: Final = Table(
+    "release_unit",
+    metadata,
+    text_column("release_id", primary_key=True),
+    text_column("measure", primary_key=True),
+    text_column("unit", primary_key=True),
+    text_column("decision_id"),
+    Index(None, "release_id", "decision_id"),
+)
+
+# What was promoted, oldest first, each with what it replaced of the arms: the way back.
+policy_promotion: Final = Table(
+    "policy_promotion",
+    metadata,
+    text_column("policy", primary_key=True),
+    text_column("promoted"),
+    time_column("updated_at_us"),
+)

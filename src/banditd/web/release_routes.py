@@ -1,0 +1,70 @@
+"""The operations of releases."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from banditd.services.releasing.offered import Verb
+from banditd.web.api import Route
+from banditd.web.handlers import releases
+from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
+from banditd.web.schemas import releases as schemas
+from banditd.web.schemas.base import NAME_PATTERN, UUID_PATTERN
+
+_ID: Final[dict[str, tuple[dict[str, object], str]]] = {
+    "id": ({"type": "string", "pattern": UUID_PATTERN}, "The release's id.")
+}
+_POLICY: Final[dict[str, tuple[dict[str, object], str]]] = {
+    "policy": ({"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}, "Name of the policy.")
+}
+_BODY: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID)
+_WHAT: Final = {
+    "promote": "Take the next step of a release; after the last one the candidate becomes the incumbent",
+    "pause": "Stay at the step of a release; its tests go on",
+    "resume": "Go on with a paused release",
+    "abort": "End a release: all traffic is the incumbent's again",
+}
+
+
+def _verb(name: Verb) -> Route:
+    model = schemas.ReleasePromotion if name == "promote" else schemas.ReleaseVerb
+    return Route(
+        method="POST", path=f"/v1/releases/{{id}}/{name}", handler=releases.verb(name), operation=f"{name}Release",
+        summary=_WHAT[name], tag="releases", scope="admin", path_parameters=_ID, body=model, body_required=False,
+        answers={200: schemas.ReleaseAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    )  # fmt: skip
+
+
+RELEASE_ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST", path="/v1/releases", handler=releases.start, operation="startRelease",
+        summary="Give a candidate a growing part of the traffic", tag="releases", scope="admin",
+        body=schemas.ReleaseRequest, answers={201: schemas.ReleaseAnswer},
+        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+    Route(
+        method="GET", path="/v1/releases", handler=releases.page, operation="listReleases",
+        summary="Releases, newest first", tag="releases", scope="read", parameters=schemas.ReleaseParameters,
+        answers={200: schemas.ReleasesAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="GET", path="/v1/releases/{id}", handler=releases.get, operation="getRelease",
+        summary="How a release stands", tag="releases", scope="read", path_parameters=_ID,
+        answers={200: schemas.ReleaseAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="GET", path="/v1/releases/{id}/events", handler=releases.events, operation="listReleaseEvents",
+        summary="The history of a release", tag="releases", scope="read", path_parameters=_ID,
+        answers={200: schemas.ReleaseEventsAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    ),
+    _verb("promote"),
+    _verb("pause"),
+    _verb("resume"),
+    _verb("abort"),
+    Route(
+        method="POST", path="/v1/policies/{policy}/rollback", handler=releases.roll_back,
+        operation="rollBackPolicy", summary="Abort the open release, else take the newest promotion back",
+        tag="releases", scope="admin", path_parameters=_POLICY, body=schemas.ReleaseVerb, body_required=False,
+        answers={200: schemas.RollbackAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+    ),
+)  # fmt: skip

@@ -1,0 +1,96 @@
+"""Releases on both databases: one open at a time, whole or not at all, counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from banditd.core.candidate import Candidate
+from banditd.core.errors import ConflictError
+from banditd.core.release import REWARD, ReleaseTerms, UnitOutcome
+from banditd.deciding.release_course import Author, Release, aborted
+from banditd.deciding.release_tests import ReleaseTests
+from banditd.ports.releases import ReleaseLook
+from banditd.storage import open_storage
+
+HOLDER = "this test"
+TERMS = ReleaseTerms(steps=(0.5, 1.0), least_units=(2,))
+# Ends the release, and is killed after all of it but the history is written.
+KILLED = """
+import asyncio, os, signal, sys
+from functools import partial
+from banditd.deciding.release_course import Author, aborted
+from banditd.storage import open_storage, release_rows
+
+release_rows.append_events = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(url, release_id):
+    async with open_storage(url, writer_name="killed") as storage:
+        await storage.releases.change(release_id, partial(aborted, by=Author(9)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def release(release_id: str, policy: str = "default") -> Release:
+    candidate = Candidate(candidate_id="c", policy=policy, name="cheap")
+    tests = ReleaseTests.of(TERMS)
+    return Release(release_id=release_id, policy=policy, candidate=candidate, terms=TERMS, tests=tests)
+
+
+def outcome(unit: str, *, candidate: bool, release_id: str = "r1", value: float = 1.0) -> UnitOutcome:
+    return UnitOutcome(
+        release_id=release_id, decision_id=unit, measure=REWARD, unit=unit, candidate=candidate, share=0.5,
+        differ=True, values={REWARD: value},
+    )  # fmt: skip
+
+
+async def test_one_release_of_a_policy_is_open_and_what_is_counted_is_counted_once(database_url):
+    async with open_storage(database_url, writer_name="a") as storage:
+        store = storage.releases
+        await store.start(release("r1"), Author(1, "ops"))
+        await store.start(release("other", "drafts"), Author(1))
+        with pytest.raises(ConflictError, match="r1"):
+            await store.start(release("r2"), Author(2))
+        look = ReleaseLook(outcomes=[outcome("u1", candidate=True), outcome("u2", candidate=False)], differs=0.5)
+        assert await store.count("r1", look, holder=HOLDER, at_us=3) is None  # nobody's lease
+        assert await storage.leases.acquire("learner", HOLDER, ttl_s=60, now_us=1)
+        for _ in range(2):
+            counted = await store.count("r1", look, holder=HOLDER, at_us=3)
+        again = ReleaseLook(outcomes=[outcome("u1", candidate=True, value=0.0)], differs=None)
+        counted = await store.count("r1", again, holder=HOLDER, at_us=4)
+        assert counted is not None
+        assert counted == await store.get("r1")
+        assert (counted.tests.splits[REWARD].units, counted.tests.tests[REWARD].comparisons) == (2, 1)
+        assert counted.tests.differs == 0.5
+        due = ReleaseLook(outcomes=[outcome("u3", candidate=True)], differs=None)
+        counted = await store.count("r1", due, holder=HOLDER, at_us=5)
+        assert counted is not None
+        assert counted.due
+        standing = await store.standing(0)
+        assert {one.release_id for one in standing.releases.values()} == {"r1", "other"}
+        await store.change("r1", lambda one: aborted(one, Author(6, None, "enough")))
+        assert await store.count("r1", due, holder=HOLDER, at_us=7) == await store.get("r1")
+        standing = await store.standing(0)
+        assert ([*standing.releases], [one.release_id for one in standing.ended]) == (["drafts"], ["r1"])
+        assert (await store.standing(7)).ended == []
+        lines = [(one.event, one.key_name, one.reason) for one in await store.events("r1")]
+        assert lines == [("started", "ops", None), ("step_due", None, None), ("aborted", None, "enough")]
+        await store.start(release("r2"), Author(8))
+        assert [one.release_id for one in await store.page("default", 10)] == ["r2", "r1"]
+
+
+async def test_a_process_that_is_killed_while_it_ends_a_release_leaves_it_whole(database_url):
+    async with open_storage(database_url, writer_name="a") as storage:
+        begun = await storage.releases.start(release("r1"), Author(1))
+        command = [sys.executable, "-c", KILLED, database_url, "r1"]
+        killed = await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)
+        assert killed.returncode == -9, killed.stderr.decode()
+        assert await storage.releases.get("r1") == begun
+        assert (await storage.releases.standing(0)).releases == {"default": begun}
+        ended = await storage.releases.change("r1", lambda one: aborted(one, Author(9)))
+        assert [one.event for one in await storage.releases.events("r1")] == ["started", "aborted"]
+        assert ended.share == 0.0

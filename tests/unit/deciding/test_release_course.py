@@ -1,0 +1,161 @@
+"""The course of a release and its tests: pure, so that every way through it can be walked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from banditd.core.candidate import Candidate
+from banditd.core.errors import ConflictError
+from banditd.core.release import REPORTED, REWARD, Guardrail, Metric, ReleaseTerms, UnitOutcome
+from banditd.deciding.release_course import Author, Release, aborted, looked_at, observed, paused, promoted, resumed
+from banditd.deciding.release_tests import ReleaseTests
+from banditd.ope.betting import DropTest, growth, log_evidence
+from banditd.ope.split import SplitTest
+
+NOW = Author(7, "ops", "a reason")
+
+
+def make(**terms: Any) -> Release:
+    wanted = ReleaseTerms(**{"steps": (0.2, 0.5, 1.0), "least_units": (3,), **terms})
+    candidate = Candidate(candidate_id="c", policy="default", name="cheap")
+    return Release(release_id="r", policy="default", candidate=candidate, terms=wanted, tests=ReleaseTests.of(wanted))
+
+
+def outcomes(n: int, worth: dict[bool, float], *, measure: str = REWARD, seed: int = 0, **more: Any) -> Any:
+    rng = np.random.default_rng(seed)
+    for i in range(n):
+        candidate = bool(rng.random() < 0.2)
+        value = float(rng.random() < worth[candidate])
+        named = {measure: value} if measure == REWARD else {"error": value}
+        plain = {"candidate": candidate, "differ": True, "values": named}
+        yield UnitOutcome(
+            release_id="r", decision_id=str(i), measure=measure, unit=str(i), share=0.2, **(plain | more)
+        )
+
+
+def test_the_stakes_cannot_grow_in_the_mean_at_the_edge_of_what_is_tolerated() -> None:
+    """Exactly: over all that a comparison of one pass or fail on each side can give."""
+    for quality, worse_by in ((0.9, 0.02), (0.5, 0.1), (0.12, 0.12)):
+        p, q = quality - worse_by, quality
+        chances = {-1.0: (1 - p) * q, 0.0: p * q + (1 - p) * (1 - q), 1.0: p * (1 - q)}
+        factors = np.exp(growth(np.array(list(chances)), worse_by))
+        assert (np.array(list(chances.values())) @ factors <= 1.0 + 1e-12).all()
+        assert (factors > 0.0).all()
+
+
+def test_evidence_comes_from_a_drop_and_from_nothing_else() -> None:
+    def evidence(worth: dict[bool, float], **more: Any) -> float:
+        release = make(metrics=(Metric(alpha=1e-6),))
+        observed(release, outcomes(1500, worth, **more), 1)
+        return release.tests.tests[REWARD].log_evidence
+
+    assert evidence({True: 0.6, False: 0.9}) > np.log(300.0)
+    assert evidence({True: 0.9, False: 0.9}) < 0.0
+    assert evidence({True: 0.95, False: 0.6}) < 0.0
+    assert evidence({True: 0.6, False: 0.9}, differ=False) == 0.0
+
+
+def test_the_split_test_notices_what_is_lost_on_one_side_and_nothing_else() -> None:
+    rng = np.random.default_rng(1)
+    fair, lossy = SplitTest(), SplitTest()
+    for _ in range(4000):
+        candidate = bool(rng.random() < 0.1)
+        fair.add(candidate=candidate, share=0.1)
+        if not candidate or rng.random() < 0.6:
+            lossy.add(candidate=candidate, share=0.1)
+    assert fair.log_evidence < np.log(100.0)
+    assert lossy.log_evidence > np.log(1e4)
+    assert SplitTest.of_json(fair.as_json()) == fair
+
+
+@pytest.mark.parametrize(
+    ("more", "phase", "said"),
+    [
+        ({}, "rolled_back", "reward is worse"),
+        ({"measure": REPORTED}, "rolled_back", "error is worse"),
+        ({"candidate": True}, "error", "nothing can be compared"),
+    ],
+)
+def test_an_alarm_ends_the_release_and_says_why(more: dict[str, Any], phase: str, said: str) -> None:
+    ended, events = observed(make(), outcomes(2000, {True: 0.1, False: 0.95}, **more), 9)
+    assert (ended.phase, ended.share, ended.ended_at_us) == (phase, 0.0, 9)
+    assert [one.event for one in events] == [phase]
+    assert said in str(ended.reason)
+    assert ended.evidence.keys() == {REWARD, "error", "refusal"}
+
+
+def test_what_is_kept_of_the_tests_goes_on_where_it_stopped() -> None:
+    whole, kept = make(), make()
+    all_of_them = list(outcomes(300, {True: 0.8, False: 0.8}))
+    observed(whole, all_of_them, 1)
+    observed(kept, all_of_them[:150], 1)
+    again = ReleaseTests.of_json(kept.tests.as_json())
+    for one in all_of_them[150:]:
+        again.add(kept.terms, one)
+    assert again == whole.tests
+    broken = kept.tests.as_json()
+    broken["tests"][REWARD]["stakes"] = [0.0]
+    with pytest.raises(ValueError, match="stake"):
+        ReleaseTests.of_json(broken)
+    assert DropTest().interval() is None
+    low, high = again.tests[REWARD].interval() or (0.0, 0.0)
+    assert low < 0.0 < high
+
+
+def test_a_step_is_proposed_or_taken_when_it_has_what_it_takes() -> None:
+    release = make(guardrails=(Guardrail(measure="error"),))
+    assert looked_at(release, 1) == (release, [])
+    with pytest.raises(ConflictError, match="3 more rated units"):
+        promoted(release, NOW)
+    observed(release, outcomes(100, {True: 1.0, False: 1.0}), 1)
+    due, events = looked_at(release, 2)
+    assert (due.due, [one.event for one in events]) == (True, ["step_due"])
+    assert looked_at(due, 3)[1] == []
+    second, events = promoted(due, NOW)
+    assert (second.share, second.due, events[0].key_name, events[0].reason) == (0.5, False, "ops", "a reason")
+    with pytest.raises(ConflictError, match="3 more"):
+        promoted(second, NOW)
+    last, _ = promoted(second, NOW, force=True)
+    assert last.share == 1.0
+    end, events = promoted(last, NOW)
+    assert (end.phase, end.share, events[0].event) == ("promoted", 1.0, "finished")
+    auto = make(promote="auto")
+    observed(auto, outcomes(100, {True: 1.0, False: 1.0}), 1)
+    after, events = looked_at(auto, 2)
+    assert (after.step, [one.event for one in events]) == (1, ["promoted"])
+
+
+def test_no_step_is_taken_while_much_speaks_against_the_candidate() -> None:
+    release = make(metrics=(Metric(alpha=0.001),))
+    rows = iter(outcomes(3000, {True: 0.7, False: 0.95}))
+    while release.tests.tests[REWARD].log_evidence < np.log(1000.0) - 1.0:
+        observed(release, [next(rows)], 1)
+    assert release.phase == "running"
+    assert looked_at(release, 2)[1] == []
+    with pytest.raises(ConflictError, match="evidence against its reward"):
+        promoted(release, NOW)
+
+
+def test_verbs_done_twice_are_done_once_and_an_end_is_an_end() -> None:
+    release = make()
+    held, events = paused(release, NOW)
+    assert (held.phase, held.share, len(events)) == ("paused", 0.2, 1)
+    assert paused(held, NOW) == (held, [])
+    observed(held, outcomes(100, {True: 1.0, False: 1.0}), 1)
+    assert looked_at(held, 2)[1] == []
+    assert resumed(held, NOW)[0].phase == "running"
+    assert resumed(release, NOW) == (release, [])
+    over, events = aborted(held, NOW)
+    assert (over.phase, over.share, len(events)) == ("aborted", 0.0, 1)
+    assert aborted(over, NOW) == (over, [])
+    for verb in (promoted, paused, resumed):
+        with pytest.raises(ConflictError, match="ended"):
+            verb(over, NOW)
+
+
+def test_the_mean_over_the_bets_is_what_is_called_evidence() -> None:
+    stakes = np.log(np.array([[1.0, 3.0], [2.0, 2.0]]))
+    assert log_evidence(stakes) == pytest.approx([np.log(2.0)] * 2)
