@@ -12,6 +12,7 @@ from typing import Final
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+from banditd.ope.preference import HIGH, LOW  # noqa: E402
 from bench.evidence.judges import (  # noqa: E402 - after the threads are limited
     COVERAGE_CASES,
     FAVOUR_CASES,
@@ -20,6 +21,7 @@ from bench.evidence.judges import (  # noqa: E402 - after the threads are limite
     coverage,
     refusals,
 )
+from bench.evidence.preference import PREFERRED, Comparisons, comparisons  # noqa: E402
 from bench.evidence.releases import (  # noqa: E402
     RELEASE_CASES,
     WINDOW_CASES,
@@ -30,6 +32,8 @@ from bench.evidence.releases import (  # noqa: E402
     window_alarms,
 )
 
+WRONG_SIDE: Final = 0.05
+MEDIAN_PAIRS: Final = 90
 COVERS: Final = 0.93
 JUDGE_COVERS: Final = 0.0
 REFUSED: Final = 0.95
@@ -75,6 +79,19 @@ def bounds(covered: list[Coverage], refused: list[Refusals]) -> list[Bound]:
     return found
 
 
+def comparison_bounds(compared: list[Comparisons]) -> list[Bound]:
+    """What must hold of the sequential test between two answers."""
+    found = []
+    for one in compared:
+        if one.preferred in {LOW, HIGH}:
+            wrong = one.often if one.preferred == LOW else 1.0 - one.often
+            name = f"preferred in {one.preferred:.2f}"
+            found.append(Bound(f"{name}: wrong side", wrong, f"<= {WRONG_SIDE}", wrong <= WRONG_SIDE))
+            met = one.median <= MEDIAN_PAIRS
+            found.append(Bound(f"{name}: median", one.median, f"<= {MEDIAN_PAIRS}", met))
+    return found
+
+
 def release_bounds(released: list[Alarms]) -> list[Bound]:
     """What must hold of the releases."""
     found = []
@@ -99,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--runs must be at least 1")
     looks = COVERAGE_TIMES * options.runs
     few = max(options.runs // UNIT_BY_UNIT_RUNS, 1)
-    total = looks * len(COVERAGE_CASES) + options.runs * (len(FAVOUR_CASES) + len(RELEASE_CASES))
+    total = looks * len(COVERAGE_CASES) + options.runs * (len(FAVOUR_CASES) + len(RELEASE_CASES) + len(PREFERRED))
     total += few + MONTHS * len(WINDOW_CASES)
     done = 0
 
@@ -117,14 +134,17 @@ def main(arguments: list[str] | None = None) -> int:
     one_by_one = next(case for case in RELEASE_CASES if case.name == UNIT_BY_UNIT)
     released.append(unit_by_unit(one_by_one, few, progress))
     windowed = [window_alarms(case, MONTHS, progress) for case in WINDOW_CASES]
-    checked = bounds(covered, refused) + release_bounds(released)
+    compared = [comparisons(preferred, options.runs, progress) for preferred in PREFERRED]
+    checked = bounds(covered, refused) + comparison_bounds(compared) + release_bounds(released)
     if options.json:
         tables = {
-            "coverage": covered, "refusals": refused, "releases": released, "windows": windowed, "bounds": checked,
+            "coverage": covered, "refusals": refused, "comparisons": compared, "releases": released,
+            "windows": windowed, "bounds": checked,
         }  # fmt: skip
         print(json.dumps({name: [asdict(one) for one in rows] for name, rows in tables.items()}, indent=2))
     else:
         _print(covered, refused)
+        _print_comparisons(compared)
         _print_releases(released, windowed)
         print()
         for bound in checked:
@@ -146,6 +166,13 @@ def _print(covered: list[Coverage], refused: list[Refusals]) -> None:
         median = "" if case.median_labels is None else f"{case.median_labels:,}"
         right = "" if case.right_arm is None else f"{case.right_arm:.2f}"
         print(f"| {case.case} | {case.labels:,} | {case.refused:.3f} | {median} | {right} |")
+
+
+def _print_comparisons(compared: list[Comparisons]) -> None:
+    print("\nIs one answer preferred in 10 % or in 20 %? Looked at after every comparison\n")
+    print("| preferred in | often | median comparisons | 90 % |\n|---|---|---|---|")
+    for one in compared:
+        print(f"| {one.preferred:.2f} | {one.often:.3f} | {one.median} | {one.ninety} |")
 
 
 def _print_releases(released: list[Alarms], windowed: list[WindowAlarms]) -> None:

@@ -216,3 +216,16 @@ def test_budgets_and_choices_are_told_in_words(taught, open_page) -> None:
     assert steers[1] == "It steers now: a model that costs $0.0010 more must promise 0.013 more reward to be chosen."
     assert steers[2] == "Nothing was charged to it yet."
     assert steers[3] == "Used up: everything goes to the cheapest model."
+
+
+def test_how_a_release_stands_in_words_and_figures(taught, open_page, expect) -> None:
+    path = "/v1/policies/default/candidates"
+    taught.call("POST", path, {"name": "even", "settings": {"exploration_floor": 0.05}})
+    begun = taught.call("POST", "/v1/releases", {"candidate": "even", "steps": [0.05, 1.0]})
+    try:
+        card = open_page(taught).get_by_role("region", name="Release of even")
+        expect(card).to_contain_text("even decides 5 % of the traffic (step 1 of 2).")
+        expect(card.get_by_role("row")).to_have_count(4)  # a head, rewards, errors and refusals
+    finally:
+        taught.call("POST", f"/v1/releases/{begun['release_id']}/abort")
+    expect(card).to_contain_text("was aborted")

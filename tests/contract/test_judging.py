@@ -93,6 +93,30 @@ async def test_a_claim_that_ran_out_is_anybodys_and_a_verdict_exists_once(storag
     assert await storage.judging.spent_usd("other", None, None) == 0.0
 
 
+async def test_what_a_clock_far_ahead_has_written_waits_no_longer_than_the_rest(storage, make):
+    now_us = make.now_us
+    make.now_us += 366 * 24 * 60 * MINUTE_US  # until it was killed
+    await sampled(storage, make, 3)
+    make.now_us = now_us
+    [_] = await lease(storage, now_us + 366 * 24 * 60 * MINUTE_US, limit=1)
+    assert await lease(storage, now_us) == []
+    assert await storage.judging.drop(now_us, {}) == 0
+    assert len(await lease(storage, now_us)) == 3
+    assert await storage.judging.drop(now_us + 59 * MINUTE_US, {}) == 0
+    assert await storage.judging.drop(now_us + 60 * MINUTE_US, {}) == 3
+    assert await storage.judging.waiting() == {}
+
+
+async def test_a_claim_is_kept_while_its_time_can_be_true(storage, make):
+    await sampled(storage, make, 1)
+    [task] = await storage.judging.lease(
+        "quality", "v1", limit=1, until_us=make.now_us + 60 * MINUTE_US, now_us=make.now_us, max_attempts=5
+    )
+    assert await storage.judging.drop(make.now_us, {}) == 0
+    assert await lease(storage, make.now_us) == []
+    assert task.attempts == 1
+
+
 async def test_the_queue_is_bounded_and_says_what_found_no_room(storage, make):
     await sampled(storage, make, 30, most={"quality": 10})
     assert await storage.judging.waiting() == {"quality": 10}
@@ -373,6 +397,7 @@ async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_ti
         maintenance=storage.maintenance,
         judging=storage.judging,
         probing=storage.probing,
+        comparing=storage.comparing,
         clock=clock,
         retention_days=0,
         idempotency_s=60.0,

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from banditd.core.comparing import Compared, PairToCompare
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import ProbeRequest
 from banditd.services.judging.counting import VerdictRewards
 from banditd.services.upkeep.retention import Retention
 from banditd.storage import probing as probing_sql
-from banditd.storage.schema import arm_reward, judgement, probe, probe_answer, probe_judgement, reward_event
+from banditd.storage.schema import (
+    arm_reward,
+    comparison,
+    judgement,
+    probe,
+    probe_answer,
+    probe_judgement,
+    reward_event,
+)
 
 MINUTE_US = 60_000_000
 DAY_US = 1440 * MINUTE_US
@@ -225,7 +235,8 @@ async def test_what_retention_deletes_takes_its_probes_along(storage, make, monk
             return make.now_us + 60 * MINUTE_US
 
     retention = Retention(
-        maintenance=storage.maintenance, judging=storage.judging, probing=storage.probing, clock=Clock(),
+        maintenance=storage.maintenance, judging=storage.judging, probing=storage.probing,
+        comparing=storage.comparing, clock=Clock(),
         retention_days=0, idempotency_s=60.0,
     )  # fmt: skip
     await retention.run()  # of a judge that nobody configures any more: no text is left
@@ -243,3 +254,48 @@ async def test_spend_is_told_by_policy_and_hour(storage, make):
     assert await storage.probing.spent_usd("other", None, None) == 0.0
     assert await storage.probing.spent_usd("default", make.now_us + 60 * MINUTE_US, None) == 0.0
     assert (await storage.judging.accounts())["quality"].sampled == 2
+
+
+async def test_a_pair_is_compared_once_whoever_claims_it_and_its_texts_go(storage, open_replica, make):
+    decisions = [make.decision() for _ in range(2)]
+    await storage.decisions.append(decisions)
+    made = [replace(one, served_arm="cheap", served_answer="this\0") for one in requests(make, decisions, usd=0.1)]
+    assert await storage.probing.draw(made, RICH) == []
+    for task in await claim(storage, make.now_us):
+        assert task.request.served_answer == "this\ufffd"
+        answer = answer_to(make, task.request)
+        pair = PairToCompare(
+            decision_id=answer.decision_id, judge="quality", policy="default", arm=answer.arm, served_arm="cheap",
+            probability=answer.probability, question=answer.question, served_answer="this", answer=answer.answer,
+            created_at_us=make.now_us, expires_at_us=answer.expires_at_us,
+        )  # fmt: skip
+        ended = {"cost": COST, "answer": answer, "now_us": make.now_us, "pair": pair}
+        assert await storage.probing.answered(task.probe_id, task.lease, **ended)
+        assert not await storage.probing.answered(task.probe_id, task.lease, **ended)
+    assert {row["served_answer"] for row in await rows(storage, probe)} == {None}
+    assert await storage.probing.unjudged("quality") == 4  # two answers, two pairs
+    compare = {"until_us": make.now_us + MINUTE_US, "now_us": make.now_us, "max_attempts": 2}
+    [killed] = await storage.comparing.lease("quality", limit=1, **compare)
+    async with open_replica("second") as other:
+        [tried] = await other.comparing.lease("quality", limit=9, **compare)
+        back = {"due_at_us": make.now_us, "max_attempts": 2, "cost": COST, "now_us": make.now_us}
+        assert await other.comparing.give_back(tried.task_id, tried.lease, **back)
+        assert not await other.comparing.give_back(tried.task_id, tried.lease, **back)
+        later = {"until_us": make.now_us + 9 * MINUTE_US, "now_us": make.now_us + MINUTE_US, "max_attempts": 2}
+        again = await other.comparing.lease("quality", limit=9, **later)
+        assert {one.task_id for one in again} == {killed.task_id, tried.task_id}
+        done = {"version": "v1", "outcome": "baseline", "cost": COST, "now_us": make.now_us}
+        for one in again:
+            if one.task_id == killed.task_id:
+                assert await other.comparing.finish(one.task_id, one.lease, **done)
+            else:  # its last try
+                assert await other.comparing.give_back(one.task_id, one.lease, **back)
+    assert not await storage.comparing.finish(killed.task_id, killed.lease, **done)
+    assert await storage.comparing.compared("quality", "v1") == [
+        Compared(policy="default", arm="dear", outcome="baseline")
+    ]
+    assert await storage.comparing.compared("quality", "v2") == []
+    assert await storage.comparing.waiting() == {}
+    assert (await storage.judging.accounts())["quality"].cost.calls == 3
+    assert await storage.maintenance.prune(before_us=make.now_us + MINUTE_US, limit=100) == 2
+    assert await rows(storage, comparison) == []

@@ -17,6 +17,7 @@ from tests.gateway.conftest import Serve, Served
 from tests.gateway.test_judges import CHAT, PRICE, Judge, ask, client_of, judging, until
 
 from banditd.core.types import Context
+from banditd.ope import preference
 from banditd.replay.decider import InProcessDecider, Row
 from banditd.replay.prices import Tariff
 from banditd.services.judging import probe_worker, worker
@@ -29,14 +30,22 @@ TRUTH = {"a": 0.9, "b": 0.4, "c": 0.1}
 
 
 class Honest(Judge):
-    """Arms that say who they are, and a judge that knows what each is worth."""
+    """Arms that say who they are, and a judge that knows what each is worth; or that prefers what comes first."""
+
+    compares = "truly"
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.calls.append(body)
         said = f"Answer of {body['model']}."
-        if body["model"] == "judge-model":
-            case = body["messages"][1]["content"]
+        if body["model"] == "judge-model" and " second answer" in (case := body["messages"][1]["content"]):
+            better = {"first": "first"}.get(self.compares, "")
+            if not better:
+                first = min(TRUTH, key=lambda arm: case.find(f"Answer of {arm}.") % 10**6)
+                second = max(TRUTH, key=lambda arm: case.find(f"Answer of {arm}."))
+                better = "first" if truth(first, case) > truth(second, case) else "second"
+            said = json.dumps({"better": better, "reason": ""})
+        elif body["model"] == "judge-model":
             [arm] = [arm for arm in TRUTH if f"Answer of {arm}." in case]
             said = json.dumps({"score": truth(arm, case), "reason": ""})
         return web.json_response({
@@ -231,7 +240,7 @@ async def test_only_what_can_be_asked_again_is(serve: Serve, judge: Judge, fault
         }
 
 
-async def test_no_arm_is_called_for_a_judge_that_is_behind_or_refused_or_beyond_the_cap(
+async def test_no_arm_is_called_for_a_judge_that_is_behind_or_beyond_the_cap(
     serve: Serve, judge: Judge, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe_worker, "MOST_UNJUDGED", 1)
@@ -242,7 +251,8 @@ async def test_no_arm_is_called_for_a_judge_that_is_behind_or_refused_or_beyond_
             await sampled(served)
 
         async def behind() -> bool:
-            return any(one["state"] == "answered" for one in await states(served))
+            found = [one["state"] for one in await states(served)]
+            return "answered" in found and "calling" not in found
 
         await until(behind)
         called = faulty.models_called().count("ok@b")
@@ -297,6 +307,76 @@ async def test_an_arm_that_is_disabled_meanwhile_is_not_called(
         assert [row["state"] for row in await states(served)] == ["dropped"]
         assert faulty.models_called() == ["ok@a"]
         assert (await served.daemon.storage.probing.accounts())["quality"].cost_usd == 0.0
+
+
+async def test_the_baselines_answer_is_compared_in_both_orders_until_it_is_known_how_often_it_is_better(
+    serve: Serve, honest: Honest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preference, "BOUND", 1.0)  # known after two that are preferred
+    prices = {"a": PRICE, "b": {"usd_per_mtok_in": 2000.0, "usd_per_mtok_out": 20_000.0}, "c": PRICE}
+    arms = [
+        {"arm": name, "upstream": "judging", "upstream_model": name, "price": price} for name, price in prices.items()
+    ]
+    async with probing(serve, honest, *arms, probes={**PROBES, "compare": True}) as (served, session):
+        storage, version = served.daemon.storage, (await known(session))["version"]
+
+        async def compared(n: int) -> None:
+            async def there() -> bool:
+                return (
+                    len(await storage.comparing.compared("quality", version)) == n
+                    and not await storage.comparing.waiting()
+                )
+
+            await until(there)
+
+        await started(served)
+        honest.compares = "first"
+        await ask(session, messages=[{"role": "user", "content": "even"}])
+        await compared(1)
+        honest.compares = "truly"
+        for n, word in enumerate(("even", "odd", "odd"), 2):  # b is worse than a where it is even, better where odd
+            await ask(session, messages=[{"role": "user", "content": word}])
+            await compared(n)
+        [told] = (await known(session))["comparisons"]
+        words = told.pop("words")
+        assert told == {
+            "policy": "default", "baseline": "b", "compared": 4, "waiting": 0, "baseline_preferred": 2,
+            "served_preferred": 1, "same": 0, "inconsistent": 1, "preferred": "often", "known_after": 4,
+        }  # fmt: skip
+        assert words.startswith("default: b's answer is preferred to the one that was served in 2 of 4 comparisons")
+        assert "1 turned with the order" in words
+        # It knows: the next probe asks whom it tells most about, and no pair is bought.
+        await ask(session, messages=[{"role": "user", "content": "odd"}])
+        await sampled(served)
+        made = await states(served)
+        assert [row["served_arm"] for row in made] == ["a"] * 4 + [None]
+        assert [row["arm"] for row in made[:4]] == ["b"] * 4
+        assert {row["served_answer"] for row in made} == {None}
+
+        # The baseline's answers are probes like others: scored, and its rewards.
+        async def over() -> bool:
+            return await all_over(served, 5)
+
+        await until(over)
+        account = (await storage.judging.accounts())["quality"]
+        assert account.judged == 10
+        assert account.cost.calls == 10 + 2 * 4  # each answer once, each pair twice
+
+
+async def known(session: aiohttp.ClientSession) -> dict[str, Any]:
+    [judge] = (await (await session.get("v1/judges")).json())["judges"]
+    return dict(judge)
+
+
+async def started(served: Served) -> None:
+    """Until it is known what is still to be compared."""
+
+    async def looked() -> bool:
+        gateway = served.daemon.services.gateway
+        _, asking = gateway.listener._listeners  # type: ignore[union-attr, attr-defined]
+        return bool(asking._comparing.wants("quality", "default", "b"))
+
+    await until(looked)
 
 
 def test_a_probe_without_its_served_answer_beside_it_is_refused() -> None:

@@ -40,6 +40,8 @@ RULES = {
     "probe": WITH_ITS_DECISION,
     "probe_answer": "50, and what is under way; judging deletes it, keep_s or retention at the latest",
     "probe_judgement": WITH_ITS_DECISION,
+    "comparison": WITH_ITS_DECISION,
+    "comparison_task": "as probe_answer: judging deletes it, keep_s or retention at the latest",
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
     "policy_switch": "one a policy whose switches somebody has turned",

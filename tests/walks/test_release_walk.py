@@ -241,6 +241,22 @@ async def test_a_session_is_one_unit_and_stays_on_its_side(open_daemon: OpenDaem
         assert kept == {i for i, one in before.items() if one.arm == "large"}
 
 
+async def test_a_key_may_be_the_unit_and_steps_may_be_taken_without_being_called_for(open_daemon: OpenDaemon) -> None:
+    terms = ReleaseTerms(steps=(0.5, 1.0), least_units=(3,), unit="key", promote="auto", guardrails=())
+    async with open_daemon(**DEAR) as daemon:
+        release_id = await begin(daemon, terms)
+        by_key = [[await ask(daemon, key_name=f"key {i}") for _ in range(2)] for i in range(20)]
+        assert all(sides(two)[0] == sides(two)[1] for two in by_key)
+        assert len({two[0].arm for two in by_key}) == 2
+        await reward(daemon, [one for two in by_key for one in two], {"small": 1.0, "large": 1.0})
+        shown: Any = await look(daemon, release_id)
+        assert sum(shown["metrics"][0]["units"].values()) == len(by_key)
+        while daemon.releases.open("default") is not None:
+            await daemon.releases.step()
+        assert (await history(daemon, release_id))[-2:] == ["promoted", "finished"]
+        assert {(await ask(daemon)).arm for _ in range(5)} == {"small"}
+
+
 async def test_an_arm_that_goes_away_ends_the_release_of_a_candidate_that_needs_it(open_daemon: OpenDaemon) -> None:
     async with open_daemon(**DEAR) as daemon:
         release_id = await begin(daemon, settings={}, arms={"vision": {"enabled": False}})

@@ -161,6 +161,8 @@ def print_judges(judges: Sequence[Mapping[str, Any]]) -> None:
         click.echo(one["words"])
         if one["probes"] is not None:
             click.echo(one["probes"]["words"])
+        for compared in one["comparisons"]:
+            click.echo(compared["words"])
 
 
 def _print_savings(savings: Mapping[str, Any]) -> None:

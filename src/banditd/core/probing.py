@@ -20,12 +20,14 @@ MAX_ATTEMPTS: Final = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRule:
     """share : of the answers, in (0, 1]; usd_per_day : cap on what the calls cost in any 24 hours; arms : other arms
-    that answer one query at most.
+    that answer one query at most. compare : whether the baseline is one of them until it is known how often its
+    answer is better than what was served.
     """
 
     share: float
     usd_per_day: float
     arms: int = 1
+    compare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class ProbeRequest:
     """One call to be made: a query, sent to an arm that did not answer it.
 
     probability : of this arm being asked this query, in (0, 1]. reserve_usd : what is set aside for the call.
-    body : the client's JSON object, as text. headers : of the client's, those that the call needs.
+    body : the client's JSON object, as text. headers : of the client's, those that the call needs. served_arm,
+    served_answer : where the answer is to be compared with the one that was served.
     """
 
     decision_id: str
@@ -48,6 +51,8 @@ class ProbeRequest:
     input_tokens: int = 0
     created_at_us: int
     expires_at_us: int
+    served_arm: str | None = None
+    served_answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ def make_jobs(
         maintenance=storage.maintenance,
         judging=storage.judging,
         probing=storage.probing,
+        comparing=storage.comparing,
         clock=clock,
         retention_days=section.retention_days,
         idempotency_s=section.idempotency_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from banditd.core.errors import ConfigurationError
@@ -13,12 +13,14 @@ from banditd.daemon.workbench import Workbench
 from banditd.obs.metrics import Metrics
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.gateway import Gateway
+from banditd.services.judging.comparing import Comparing, ComparisonWorker
 from banditd.services.judging.counting import TakesRewards, VerdictRewards
 from banditd.services.judging.desk import JudgeDesk
-from banditd.services.judging.probe_sampling import Listeners, ProbeSampling
+from banditd.services.judging.probe_sampling import Listeners, ProbeSampling, WantedAnswers
 from banditd.services.judging.probe_worker import Probed, ProbeWorker
 from banditd.services.judging.sampling import AnswerSampling, Coin
 from banditd.services.judging.service import JudgingService
+from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import TrustGate
 from banditd.services.judging.worker import JudgeWorker
 from banditd.settings import Settings
@@ -37,18 +39,21 @@ async def open_judging(
     gateway: Gateway | None,
     rewards: TakesRewards,
     breakers: Mapping[str, Breakers],
+    baseline: Callable[[str], str | None],
     metrics: Metrics,
 ) -> AsyncIterator[JudgeDesk]:
-    """Judges at work, where there are any.
+    """Judges at work, where there are any. baseline : of a policy, by name.
 
     Raises
     ------
     ConfigurationError : a judge's upstream cannot answer a chat.
     """
-    judges, store, clock = judge_rules(settings), bench.storage.judging, bench.clock
+    judges, clock = judge_rules(settings), bench.clock
+    store, probing, pairs = bench.storage.judging, bench.storage.probing, bench.storage.comparing
+    stores = Stores(judging=store, probing=probing, comparing=pairs)
     gate = TrustGate(judges, store, clock)
     if not judges or gateway is None:
-        yield JudgeDesk((), (store, bench.storage.probing), gate, clock, metrics, lambda: None)
+        yield JudgeDesk((), stores, gate, clock, metrics, lambda: None)
         return
     unable = gateway.upstreams.unable("chat", {})
     called = [judge for judge in judges if judge.kind == "upstream"]
@@ -56,19 +61,25 @@ async def open_judging(
         if judge.upstream in unable:
             raise ConfigurationError(f"judges.{judge.name}: the upstream {judge.upstream} cannot answer a chat")
     workers = [JudgeWorker(judge, store, gateway.upstreams, clock, metrics) for judge in called]
-    probing, coin = bench.storage.probing, Coin(bench.secrets)
+    coin, comparing = Coin(bench.secrets), Comparing(judges, pairs)
     probed = Probed(runtimes=bench.runtimes, breakers=breakers, upstreams=gateway.upstreams)
-    probes = [
-        ProbeWorker(judge, probing, store, probed, clock, metrics) for judge in judges if judge.probes is not None
-    ]
-    settling = VerdictRewards(store, rewards)
-    service = JudgingService(judges, workers, probes, settling, gate, (store, probing), clock, metrics)
+    steps = {f"judge:{worker.rule.name}": worker.step for worker in workers}
+    for judge in judges:
+        if judge.probes is not None:
+            steps[f"probes:{judge.name}"] = ProbeWorker(judge, probing, store, probed, clock, metrics).step
+    for worker in workers:
+        if worker.rule.probes is not None and worker.rule.probes.compare:
+            comparer = ComparisonWorker(worker, pairs, comparing, gateway.upstreams, clock)
+            steps[f"comparisons:{worker.rule.name}"] = comparer.step
+    service = JudgingService(judges, steps, comparing, VerdictRewards(store, rewards), gate, stores, clock, metrics)
+    wanted = WantedAnswers(runtimes=bench.runtimes, baseline=baseline, comparing=comparing)
     sampling = AnswerSampling(judges, coin, store, clock, metrics, service.wake)
-    asking = ProbeSampling(judges, coin, probing, bench.runtimes, clock, metrics, service.wake)
-    gateway.listener = Listeners((sampling, asking)) if probes else sampling
+    asking = ProbeSampling(judges, coin, probing, wanted, clock, metrics, service.wake)
+    with_probes = any(judge.probes is not None for judge in judges)
+    gateway.listener = Listeners((sampling, asking)) if with_probes else sampling
     service.start()
     try:
-        yield JudgeDesk(judges, (store, probing), gate, clock, metrics, service.wake)
+        yield JudgeDesk(judges, stores, gate, clock, metrics, service.wake)
     finally:
         await sampling.close()
         await asking.close()

@@ -112,7 +112,9 @@ async def open_services(
         calls = _gateway(settings, bench, services, offered, metrics)
         gateway = await stack.enter_async_context(calls)
         judges = await stack.enter_async_context(
-            open_judging(settings, bench, gateway, services.rewards, services.breakers, metrics)
+            open_judging(
+                settings, bench, gateway, services.rewards, services.breakers, services.promises.baseline, metrics
+            )
         )
         if start_jobs:
             jobs.start()

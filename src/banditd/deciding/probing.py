@@ -45,13 +45,15 @@ def probed_arms(
     judge_usd: float,
     most_output_tokens: float | None,
     uniform: float,
+    first: str | None = None,
 ) -> list[ProbedArm]:
     """At most so many of the arms that the decision could have drawn, recipes apart.
 
     Parameters
     ----------
     view : as it is now. without : arms that are not asked: those that were called. judge_usd : what the verdict on
-    one answer costs. most_output_tokens : that the request allows. uniform : in [0, 1).
+    one answer costs. most_output_tokens : that the request allows. uniform : in [0, 1). first : an arm that is asked
+    before all others, where it may be.
     """
     names = [arm for arm in decision.arms if arm in view.index]
     among = np.array([view.index[arm] for arm in names], dtype=np.intp)
@@ -66,7 +68,10 @@ def probed_arms(
     price_usd = decision.cost_usd[logged] + judge_usd
     dearest_usd = float(np.max(price_usd[able]))
     price_usd = np.maximum(price_usd, CHEAP * dearest_usd) if dearest_usd > 0.0 else np.ones(len(names))
-    share = _shares(view, decision, among, logged, np.array(able, dtype=np.intp), price_usd, most)
+    rest = np.array([i for i in able if names[i] != first], dtype=np.intp)
+    left = most - (len(able) - rest.size)
+    share = np.ones(len(able))
+    share[np.isin(able, rest)] = _shares(view, decision, among, logged, rest, price_usd, left) if left > 0 else 0.0
     return [
         ProbedArm(names[able[i]], float(share[i]), float(reserve_usd[able[i]])) for i in systematic(share, uniform)
     ]

@@ -12,7 +12,7 @@ class JudgingMetrics:
         self.answers = Counter(
             "banditd_judge_answers",
             "Answers by judge and what became of them: sampled, dropped, judged, unreadable (a reply without a "
-            "verdict), or the class of the failure of a call.",
+            "verdict), or the class of the failure of a call; pairs of them: compared, not_compared.",
             ("judge", "outcome"),
             registry=registry,
         )

@@ -59,6 +59,8 @@ class JudgingStore(Protocol):
     async def drop(self, now_us: int, limits: Mapping[str, int]) -> int:
         """Delete some answers that waited too long, whoever's, or were tried ``limits`` (by judge) times.
 
+        Before that, times that a clock far ahead has written are set to now.
+
         Returns how many; 0 when there are no more.
         """
 

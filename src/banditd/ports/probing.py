@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from banditd.core.comparing import PairToCompare
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import ProbeAccount, ProbeRequest, ProbeTask
 
@@ -37,11 +38,18 @@ class ProbeStore(Protocol):
         """
 
     async def answered(
-        self, probe_id: str, lease: str, *, cost: JudgeCost, answer: AnswerToJudge | None, now_us: int
+        self,
+        probe_id: str,
+        lease: str,
+        *,
+        cost: JudgeCost,
+        answer: AnswerToJudge | None,
+        now_us: int,
+        pair: PairToCompare | None = None,
     ) -> bool:
         """Hand the answer to the judge, delete the request and settle the cost, if the claim still stands.
 
-        answer : None where it has no text.
+        answer : None where it has no text. pair : the same to be compared with what was served.
         """
 
     async def give_back(
@@ -59,7 +67,7 @@ class ProbeStore(Protocol):
         """
 
     async def unjudged(self, judge: str) -> int:
-        """Answers that wait for the judge."""
+        """Answers, and pairs of them, that wait for the judge."""
 
     async def waiting(self) -> Mapping[str, int]:
         """Calls that wait or are under way, by judge."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from banditd.core.constraint import ArmConstraint
-from banditd.core.pace import Pace
+from banditd.core.pace import SharedPace
 from banditd.core.types import FloatArray
 from banditd.deciding.constraints import Constraint
 from banditd.ports import Encoder
@@ -18,6 +19,7 @@ from banditd.ports import Encoder
 AT_ONCE_CHARS: Final = 512
 """Longer texts are searched apart: for some patterns a text can be written in which a search takes a second."""
 _THREADS: Final = ThreadPoolExecutor(2, "constraints")  # a search keeps nobody else from running Python
+_PACE: Final = SharedPace()  # of all queries: those of a batch come at once
 
 
 class Example(NamedTuple):
@@ -46,11 +48,13 @@ async def holding(
         return await asyncio.get_running_loop().run_in_executor(
             _THREADS, lambda: tuple(one.arms for one in constraints if one.when.hold(text, tags, embedding))
         )
-    found, pace = [], Pace()
+    found = []
     for one in constraints:
+        await _PACE.turn()
+        began_s = perf_counter()
         if one.when.hold(text, tags, embedding):
             found.append(one.arms)
-        await pace.step()
+        _PACE.spent(perf_counter() - began_s)
     return tuple(found)
 
 

@@ -29,6 +29,9 @@ class ProbeSettings(Section):
     )
     usd_per_day: float = Field(gt=0, description="cap on what the calls of arms cost in any 24 hours")
     arms: int = Field(1, ge=1, le=16, description="other arms that answer one query at most; those that tell most")
+    compare: bool = Field(
+        False, description="ask the baseline first, and which answer is better, until it is known how often its is"
+    )
 
 
 class JudgeSettings(Section):
@@ -78,6 +81,8 @@ class JudgeSettings(Section):
         unused = sorted(_OF_CALLS & self.model_fields_set) if self.kind == "client" else []
         if unused:
             raise ValueError(f"a judge of kind client is called by you: {', '.join(unused)} would do nothing")
+        if self.probes is not None and self.probes.compare and self.kind == "client":
+            raise ValueError("probes.compare needs a judge of kind upstream: tasks of clients are single answers")
         if self.probes is not None and self.probes.share > self.share:
             raise ValueError(
                 f"probes.share is {self.probes.share:g} and the judge's own share {self.share:g}: beside a probe it "

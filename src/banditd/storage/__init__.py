@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.candidates import SqlCandidateStore
+from banditd.storage.comparing import SqlComparisonStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
@@ -60,6 +61,7 @@ class Storage:
     context_values: SqlContextValues
     judging: SqlJudgingStore
     probing: SqlProbeStore
+    comparing: SqlComparisonStore
     candidates: SqlCandidateStore
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
@@ -105,6 +107,7 @@ async def open_storage(
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
             probing=SqlProbeStore(database),
+            comparing=SqlComparisonStore(database),
             candidates=SqlCandidateStore(database),
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),

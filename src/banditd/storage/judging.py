@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, case, delete, func, insert, or_, select, update
 
 from banditd.core.ids import new_id
 from banditd.core.judging import AnswerToJudge, JudgeAccount, JudgeCost, JudgeTask, StoredJudgement
@@ -38,6 +38,8 @@ _TASK: Final = (
     "expires_at_us",
 )  # fmt: skip
 _CHUNK: Final = 500
+LONGEST_CLAIM_US: Final = 7_200_000_000
+"""No claim and no pause is longer (an hour over HTTP): what is due later was written by a clock that was ahead."""
 
 
 class SqlJudgingStore(SqlVerdicts):
@@ -181,7 +183,22 @@ class SqlJudgingStore(SqlVerdicts):
     async def drop(self, now_us: int, limits: Mapping[str, int]) -> int:
         return sum([await self._drop(tasks, now_us, limits) for tasks, _ in QUEUES])
 
+    async def _wind_back(self, tasks: Table, now_us: int) -> None:
+        """Times that a clock wrote which was far ahead are as if of now: no text waits for years for its time."""
+        c, latest_us = tasks.c, now_us + LONGEST_CLAIM_US
+        made, due = c.created_at_us > latest_us, c.due_at_us > latest_us
+        query = select(c.task_id).where(or_(made, due)).limit(1)
+        if not await self._database.read(lambda connection: connection.execute(query).first()):
+            return
+        wound = update(tasks).where(or_(made, due)).values(
+            created_at_us=case((made, now_us), else_=c.created_at_us),
+            expires_at_us=case((made, c.expires_at_us - c.created_at_us + now_us), else_=c.expires_at_us),
+            due_at_us=case((due, now_us), else_=c.due_at_us),
+        )  # fmt: skip
+        await self._database.write(lambda connection: connection.execute(wound) and None)
+
     async def _drop(self, tasks: Table, now_us: int, limits: Mapping[str, int]) -> int:
+        await self._wind_back(tasks, now_us)
         c = tasks.c
         tried = [
             and_(c.judge == judge, c.attempts >= attempts, c.due_at_us <= now_us)

@@ -32,6 +32,8 @@ from banditd.storage.schema import (
     arm_total,
     attempt,
     cluster_stat,
+    comparison,
+    comparison_task,
     contribution,
     decision,
     fold_queue,
@@ -65,7 +67,8 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    judge_task, judgement, probe_answer, probe_judgement, probe, fold_queue, arm_fold_queue, contribution,
+    comparison_task, comparison, judge_task, judgement, probe_answer, probe_judgement, probe, fold_queue,
+    arm_fold_queue, contribution,
     arm_contribution, reward_event, arm_reward, usage_revision, attempt, usage_report, activation, abandonment,
     decision,
 )  # fmt: skip

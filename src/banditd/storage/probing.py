@@ -14,17 +14,20 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, tuple_, update
 
+from banditd.core.comparing import PairToCompare
 from banditd.core.ids import new_id
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import MOST_WAITING, ProbeAccount, ProbeRequest, ProbeState, ProbeTask
 from banditd.storage import dialect
 from banditd.storage.codec import clean_text
+from banditd.storage.comparing import pair_row
 from banditd.storage.engine import Database
 from banditd.storage.hourly_book import Booking, HourlyBook, booking
 from banditd.storage.judging import task_row
 from banditd.storage.schema import (
     JUDGE_SUMS,
     PROBE_SUMS,
+    comparison_task,
     decision,
     judge_account,
     probe,
@@ -36,9 +39,9 @@ DAY_US: Final = 86_400_000_000
 _CHUNK: Final = 500
 _COLUMNS: Final = (
     "decision_id", "judge", "policy", "arm", "probability", "reserve_usd", "surface", "body", "input_tokens",
-    "created_at_us", "expires_at_us",
+    "created_at_us", "expires_at_us", "served_arm", "served_answer",
 )  # fmt: skip
-_OVER: Final = {"body": None, "headers": None, "lease": None}
+_OVER: Final = {"body": None, "headers": None, "served_answer": None, "lease": None}
 
 
 class SqlProbeStore:
@@ -78,6 +81,7 @@ class SqlProbeStore:
                 continue
             queued[one.judge] = count + 1, reserved_usd + one.reserve_usd
             rows.append({name: getattr(one, name) for name in _COLUMNS} | {
+                "served_answer": None if one.served_answer is None else clean_text(one.served_answer),
                 "body": clean_text(one.body), "headers": json.dumps(dict(one.headers)), "state": "waiting",
                 "probe_id": new_id(now_us), "due_at_us": now_us, "attempts": 0, "cost_usd": 0.0,
             })  # fmt: skip
@@ -139,7 +143,14 @@ class SqlProbeStore:
     # ---------------------------------------------------------------- how a call ended
 
     async def answered(
-        self, probe_id: str, lease: str, *, cost: JudgeCost, answer: AnswerToJudge | None, now_us: int
+        self,
+        probe_id: str,
+        lease: str,
+        *,
+        cost: JudgeCost,
+        answer: AnswerToJudge | None,
+        now_us: int,
+        pair: PairToCompare | None = None,
     ) -> bool:
         def work(connection: Connection) -> bool:
             state: ProbeState = "failed" if answer is None else "answered"
@@ -150,6 +161,8 @@ class SqlProbeStore:
                 connection.execute(insert(probe_answer), task_row(answer))
                 sampled = booking(answer.judge, answer.policy, now_us, sampled=1)
                 self._judge_book.book(connection, [sampled])
+            if pair is not None:
+                connection.execute(insert(comparison_task), pair_row(pair))
             return True
 
         return await self._database.write(work)
@@ -223,8 +236,14 @@ class SqlProbeStore:
     # ---------------------------------------------------------------- what is known
 
     async def unjudged(self, judge: str) -> int:
-        query = select(func.count()).select_from(probe_answer).where(probe_answer.c.judge == judge)
-        return await self._database.read(lambda connection: int(connection.execute(query).scalar_one()))
+        def read(connection: Connection) -> int:
+            counts = [
+                select(func.count()).select_from(table).where(table.c.judge == judge)
+                for table in (probe_answer, comparison_task)
+            ]
+            return sum(int(connection.execute(query).scalar_one()) for query in counts)
+
+        return await self._database.read(read)
 
     async def waiting(self) -> Mapping[str, int]:
         c = probe.c

@@ -129,9 +129,10 @@ class SqlReleaseStore:
         store(connection, after, events)
         if after.phase == "promoted":
             at_us = events[-1].at_us
+            promoted = self._promoted(connection, after.policy)  # locked first, as by ``roll_back``
             before = change_fields(connection, self._engine, after.policy, after.candidate.arms, at_us)
             new = Promotion(release_id=after.release_id, candidate=after.candidate, arms_before=before, at_us=at_us)
-            self._keep(connection, after.policy, [*self._promoted(connection, after.policy), new], at_us)
+            self._keep(connection, after.policy, [*promoted, new], at_us)
 
     def _promoted(self, connection: Connection, policy: str) -> list[Promotion]:
         """What was promoted, which this transaction alone may change."""

@@ -101,6 +101,13 @@ def test_then_the_uncertain_are_asked_by_the_dollar_and_what_cannot_be_best_is_n
     assert found == {name: pytest.approx(1.0) for name in ("new", "newer", "close")}
 
 
+def test_who_is_to_come_first_does_and_the_others_share_what_is_left() -> None:
+    view = view_of({"a": (150, 0.9), "bad": (60, 0.1), "new": (3, 0.5)})
+    assert shares(view, first="bad") == {"bad": 1.0}
+    assert shares(view, first="bad", most=2) == {"bad": 1.0, "new": pytest.approx(1.0)}
+    assert shares(view, first="nobody") == {"new": pytest.approx(1.0)}
+
+
 def test_neither_who_was_called_nor_who_may_not_serve_nor_a_recipe_is_asked() -> None:
     seen = {"a": (50, 0.6), "b": (50, 0.6), "off": (0, 0.6), "recipe": (0, 0.6)}
     view = view_of(seen, disabled=("off",))

@@ -10,10 +10,10 @@ from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
-from banditd.ports.judging import JudgingStore
-from banditd.ports.probing import ProbeStore
+from banditd.services.judging.comparing import comparison_state
 from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.rubric import MAX_REASON
+from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate
 from banditd.services.reports.rows import iso_time
 
@@ -26,14 +26,15 @@ class JudgeDesk:
     def __init__(
         self,
         judges: Sequence[JudgeRule],
-        stores: tuple[JudgingStore, ProbeStore],
+        stores: Stores,
         gate: TrustGate,
         clock: Clock,
         metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
         self._judges = {judge.name: judge for judge in judges}
-        self._store, self._probing = stores
+        self._store = stores.judging
+        self._stores = stores
         self._gate = gate
         self._clock = clock
         self._metrics = metrics
@@ -43,14 +44,16 @@ class JudgeDesk:
         """Every configured judge: what it has done, what that cost, and whether its verdicts count."""
         accounts, waiting = await self._store.accounts(), await self._store.waiting()
         refusals = await self._store.refusals()
-        probes = await ProbeStates.read(self._probing, self._clock.now_us())
-        found = []
+        probes = await ProbeStates.read(self._stores.probing, self._clock.now_us())
+        pairs, found = await self._stores.comparing.waiting(), []
         for judge in self._judges.values():
             standing = await self._gate.standing(judge)
             refusal = refusals.get((judge.name, judge.version))
             account = accounts.get(judge.name, JudgeAccount())
-            state = probes.of(judge)
-            found.append(_fields(judge, account, waiting.get(judge.name, 0), standing, refusal) | {"probes": state})
+            compared = await self._stores.comparing.compared(judge.name, judge.version)
+            fields = _fields(judge, account, waiting.get(judge.name, 0), standing, refusal)
+            comparisons = comparison_state(judge, compared, pairs.get(judge.name, 0))
+            found.append(fields | {"probes": probes.of(judge), "comparisons": comparisons})
         return {"judges": found}
 
     async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:

@@ -6,7 +6,9 @@ was served, too, and what it says of arms that are seldom drawn is not compared 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from banditd.core.judging import JudgeRule
@@ -19,12 +21,24 @@ from banditd.ports.probing import ProbeStore
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.heard import Answered, Listener
 from banditd.services.judging.asking_again import again, may_be_repeated
+from banditd.services.judging.comparing import Comparing
 from banditd.services.judging.holding import Holding
 from banditd.services.judging.sampling import Coin
+from banditd.services.judging.texts import answer_text
 from banditd.services.policy import PolicyRuntime
 
+logger = logging.getLogger(__name__)
 VERDICT_TOKENS: Final = (300, 60)
 """Input beside question and answer, and output, that a verdict is expected to take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedAnswers:
+    """What probes are chosen by: the policies, their baselines by name, and what is still to be compared."""
+
+    runtimes: Mapping[str, PolicyRuntime]
+    baseline: Callable[[str], str | None]
+    comparing: Comparing
 
 
 class ProbeSampling:
@@ -35,7 +49,7 @@ class ProbeSampling:
         judges: Sequence[JudgeRule],
         coin: Coin,
         store: ProbeStore,
-        runtimes: Mapping[str, PolicyRuntime],
+        wanted: WantedAnswers,
         clock: Clock,
         metrics: Metrics,
         wake: Callable[[], None],
@@ -43,10 +57,11 @@ class ProbeSampling:
         self._judges = tuple(judge for judge in judges if judge.probes is not None)
         self._coin = coin
         self._store = store
-        self._runtimes = runtimes
+        self._runtimes, self._baseline, self._comparing = wanted.runtimes, wanted.baseline, wanted.comparing
         self._clock = clock
         self._metrics = metrics
         self._wake = wake
+        self._short = False  # of money or room, the last time
         self._holding = Holding("probing", read=self._read, store=self._put, lost=self._drop)
 
     def chosen(self, decision: Decision) -> list[tuple[JudgeRule, ProbeRule]]:
@@ -79,6 +94,9 @@ class ProbeSampling:
         dropped = await self._store.draw(requests, caps_usd)
         self._count("drawn", [one.judge for one in requests])
         self._drop(dropped)
+        if dropped and not self._short:
+            logger.warning("probes.dropped", extra={"probes": len(dropped), "usd_per_day": caps_usd})
+        self._short = bool(dropped)
         if len(dropped) < len(requests):
             self._wake()
 
@@ -100,6 +118,7 @@ class ProbeSampling:
         decision, now_us = one.decision, self._clock.now_us()
         found = []
         for judge, rule in self.chosen(decision):
+            served, baseline = self._to_compare(judge, rule, one)
             arms = probed_arms(
                 self._runtimes[decision.policy].view,
                 decision,
@@ -108,6 +127,7 @@ class ProbeSampling:
                 judge_usd=_verdict_usd(judge, decision),
                 most_output_tokens=repeat.most_output_tokens,
                 uniform=self._coin.falls(f"{judge.name} arms", decision.decision_id),
+                first=baseline,
             )
             found += [
                 ProbeRequest(
@@ -121,12 +141,24 @@ class ProbeSampling:
                     body=repeat.body,
                     headers=repeat.headers,
                     input_tokens=decision.input_tokens,
+                    served_arm=one.arm if arm.arm == baseline else None,
+                    served_answer=served if arm.arm == baseline else None,
                     created_at_us=now_us,
                     expires_at_us=now_us + round(WAITS_S * MICROSECONDS_PER_SECOND),
                 )
                 for arm in arms
             ]
         return found
+
+    def _to_compare(self, judge: JudgeRule, rule: ProbeRule, one: Answered) -> tuple[str, str | None]:
+        """(the text that was served, the baseline to compare it with; None where there is nothing to compare)."""
+        policy = one.decision.policy
+        baseline = self._baseline(policy) if rule.compare else None
+        if baseline is None or baseline == one.arm or not self._comparing.wants(judge.name, policy, baseline):
+            return "", None
+        call = one.call
+        text = answer_text(call.surface, one.body, stream=call.stream, most_chars=judge.max_chars, cut=one.cut)
+        return text, baseline if text.strip() else None
 
 
 def _verdict_usd(judge: JudgeRule, decision: Decision) -> float:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from banditd.core.attempts import ErrorClass
+from banditd.core.comparing import PairToCompare
 from banditd.core.errors import BanditdError
 from banditd.core.judging import AnswerToJudge, JudgeCost, JudgeRule
 from banditd.core.long_json import LARGE_BYTES
-from banditd.core.probing import MAX_ATTEMPTS, ProbeRule, ProbeTask
+from banditd.core.probing import MAX_ATTEMPTS, ProbeRequest, ProbeRule, ProbeTask
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
@@ -149,8 +150,11 @@ class ProbeWorker:
                 created_at_us=now_us,
                 expires_at_us=now_us + round(self.judge.keep_s * MICROSECONDS_PER_SECOND),
             )
+        pair = None if answer is None else _pair(request, answer)
         await patiently(
-            lambda: self._store.answered(task.probe_id, task.lease, cost=cost, answer=answer, now_us=now_us)
+            lambda: self._store.answered(
+                task.probe_id, task.lease, cost=cost, answer=answer, now_us=now_us, pair=pair
+            )
         )
         self._count("answered" if answer is not None else "without_text", cost.cost_usd)
 
@@ -184,6 +188,25 @@ class ProbeWorker:
     def _count(self, outcome: str, cost_usd: float) -> None:
         self._metrics.judging.probes.labels(self.judge.name, outcome).inc()
         self._metrics.judging.probe_spend.labels(self.judge.name).inc(cost_usd)
+
+
+def _pair(request: ProbeRequest, answer: AnswerToJudge) -> PairToCompare | None:
+    """The answer beside the one that was served, where they are to be compared."""
+    if request.served_arm is None or request.served_answer is None:
+        return None
+    return PairToCompare(
+        decision_id=request.decision_id,
+        judge=request.judge,
+        policy=request.policy,
+        arm=request.arm,
+        served_arm=request.served_arm,
+        probability=request.probability,
+        question=answer.question,
+        served_answer=request.served_answer,
+        answer=answer.answer,
+        created_at_us=answer.created_at_us,
+        expires_at_us=answer.expires_at_us,
+    )
 
 
 def _call(task: ProbeTask, arm: Arm, body: Mapping[str, Any]) -> UpstreamCall:

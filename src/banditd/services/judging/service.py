@@ -1,4 +1,4 @@
-"""The judges' own tasks: one for each that the daemon calls, one for each that has probes, and one for all of them.
+"""The judges' own tasks: the workers' (calls of judges, of probes, of comparisons), and one for all of them.
 
 The last hands verdicts in and looks after trust.
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Final
 
@@ -18,14 +18,14 @@ from banditd.core.errors import BanditdError
 from banditd.core.judging import JudgeRule
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
-from banditd.ports.judging import JudgingStore
-from banditd.ports.probing import ProbeStore
+from banditd.services.judging.comparing import Comparing
 from banditd.services.judging.counting import VerdictRewards
-from banditd.services.judging.probe_worker import ProbeWorker
+from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import TrustGate
-from banditd.services.judging.worker import JudgeWorker
 
 logger = logging.getLogger(__name__)
+Step = Callable[[], Awaitable[int]]
+"""Does what there is to do now; returns how much that was."""
 POLL_S: Final = 1.0
 LOOK_EVERY_S: Final = 30.0
 
@@ -36,20 +36,21 @@ class JudgingService:
     def __init__(
         self,
         judges: Sequence[JudgeRule],
-        workers: Sequence[JudgeWorker],
-        probes: Sequence[ProbeWorker],
+        workers: Mapping[str, Step],
+        comparing: Comparing,
         rewards: VerdictRewards,
         gate: TrustGate,
-        stores: tuple[JudgingStore, ProbeStore],
+        stores: Stores,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._judges = tuple(judges)
-        self._workers = tuple(workers)
-        self._probes = tuple(probes)
+        self._workers = dict(workers)
+        self._comparing = comparing
         self._rewards = rewards
         self._gate = gate
-        self._store, self._probing = stores
+        self._store = stores.judging
+        self._stores = stores
         self._clock = clock
         self._metrics = metrics
         self._wakes: list[asyncio.Event] = []
@@ -64,10 +65,8 @@ class JudgingService:
 
     def start(self) -> None:
         """Begin."""
-        for worker in self._workers:
-            self._begin(f"judge:{worker.rule.name}", worker.step)
-        for probe in self._probes:
-            self._begin(f"probes:{probe.judge.name}", probe.step)
+        for name, step in self._workers.items():
+            self._begin(name, step)
         self._begin("judging", self.tend)
 
     async def stop(self) -> None:
@@ -93,23 +92,27 @@ class JudgingService:
         limits = {judge.name: judge.max_attempts for judge in self._judges}
         while await self._store.drop(self._clock.now_us(), limits):
             pass
-        while await self._probing.drop(self._clock.now_us()):
+        while await self._stores.probing.drop(self._clock.now_us()):
             pass
+        while await self._stores.comparing.drop(self._clock.now_us()):
+            pass
+        await self._comparing.look()
         await self._gate.look()
         waiting, refused = await self._store.waiting(), await self._store.refusals()
         for judge in self._judges:
             self._metrics.judging.waiting.labels(judge.name).set(waiting.get(judge.name, 0))
             self._metrics.judging.trusted.labels(judge.name).set((judge.name, judge.version) not in refused)
-        probes = await self._probing.waiting() if self._probes else {}
-        for probe in self._probes:
-            self._metrics.judging.probes_waiting.labels(probe.judge.name).set(probes.get(probe.judge.name, 0))
+        with_probes = [judge.name for judge in self._judges if judge.probes is not None]
+        probes = await self._stores.probing.waiting() if with_probes else {}
+        for name in with_probes:
+            self._metrics.judging.probes_waiting.labels(name).set(probes.get(name, 0))
 
-    def _begin(self, name: str, step: Callable[[], Awaitable[int]]) -> None:
+    def _begin(self, name: str, step: Step) -> None:
         wake = asyncio.Event()
         self._wakes.append(wake)
         self._tasks.append(asyncio.create_task(self._run(name, wake, step), name=name))
 
-    async def _run(self, name: str, wake: asyncio.Event, step: Callable[[], Awaitable[int]]) -> None:
+    async def _run(self, name: str, wake: asyncio.Event, step: Step) -> None:
         while not self._stopping:  # a task may end just as it is cancelled, and not hear of it
             wake.clear()
             done = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from banditd.core.errors import BanditdError, UnavailableError
@@ -48,7 +48,7 @@ class JudgeWorker:
     async def step(self) -> int:
         """Judge one batch of what waits now. Returns how many answers were tried."""
         rule, now_us = self.rule, self._clock.now_us()
-        if await self._is_spent(now_us):
+        if await self.is_spent(now_us):
             return 0
         until_us = now_us + round(rule.lease_s * MICROSECONDS_PER_SECOND)
         tasks = await self._store.lease(
@@ -66,7 +66,8 @@ class JudgeWorker:
                     raise outcome
         return len(tasks)
 
-    async def _is_spent(self, now_us: int) -> bool:
+    async def is_spent(self, now_us: int) -> bool:
+        """Whether the last 24 hours have cost what they may."""
         if self.rule.usd_per_day is None:
             return False
         account = (await self._store.accounts(now_us - DAY_US)).get(self.rule.name)
@@ -134,33 +135,42 @@ class JudgeWorker:
             },
         )
 
+    def count(self, outcome: str, cost_usd: float) -> None:
+        """Tell the metrics how calls ended, and what they cost."""
+        self._metrics.judging.answers.labels(self.rule.name, outcome).inc()
+        self._metrics.judging.spend.labels(self.rule.name).inc(cost_usd)
+
     def _call(self, task: JudgeTask) -> UpstreamCall:
-        rule, answer = self.rule, task.answer
-        mark = f"=== {secrets.token_hex(8)}"
-        body: dict[str, object] = {
-            "model": rule.model,
-            "messages": prompt(rule.rubric, answer.question, answer.answer, mark),
-        }  # nothing that some models refuse (a temperature, a limit that thinking uses up): ``params`` says more
-        return UpstreamCall(
-            upstream=rule.upstream,
-            surface="chat",
-            model=rule.model,
-            body=body,
-            params=rule.params,
-            deadline_s=rule.deadline_s,
-        )
+        mark, answer = f"=== {secrets.token_hex(8)}", task.answer
+        return judge_call(self.rule, prompt(self.rule.rubric, answer.question, answer.answer, mark))
 
     def _cost(self, task: JudgeTask, usage: TokenUsage | None, characters: int) -> JudgeCost:
-        """As the upstream says, else counted by characters."""
-        if usage is None:
-            sent = len(self.rule.rubric) + len(task.answer.question) + len(task.answer.answer)
-            usage = TokenUsage(-(-sent // _CHARACTERS_PER_TOKEN), -(-characters // _CHARACTERS_PER_TOKEN))
-        cost_usd = usage.cost_usd
-        if cost_usd is None:
-            cost_usd = self.rule.price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
-        return JudgeCost(
-            calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=cost_usd
-        )
+        sent = len(self.rule.rubric) + len(task.answer.question) + len(task.answer.answer)
+        return cost_of(self.rule, sent, usage, characters)
+
+
+def judge_call(rule: JudgeRule, messages: Sequence[Mapping[str, str]]) -> UpstreamCall:
+    """A call of a judge's model: nothing that some models refuse (a temperature, a limit that thinking uses up);
+    ``params`` says more.
+    """
+    return UpstreamCall(
+        upstream=rule.upstream,
+        surface="chat",
+        model=rule.model,
+        body={"model": rule.model, "messages": messages},
+        params=rule.params,
+        deadline_s=rule.deadline_s,
+    )
+
+
+def cost_of(rule: JudgeRule, sent: int, usage: TokenUsage | None, characters: int) -> JudgeCost:
+    """Of one call: as the upstream says, else counted by characters, sent and come back."""
+    if usage is None:
+        usage = TokenUsage(-(-sent // _CHARACTERS_PER_TOKEN), -(-characters // _CHARACTERS_PER_TOKEN))
+    cost_usd = usage.cost_usd
+    if cost_usd is None:
+        cost_usd = rule.price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+    return JudgeCost(calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=cost_usd)
 
 
 def pause_us(attempts: int, wait_s: float) -> int:

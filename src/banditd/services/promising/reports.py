@@ -125,6 +125,10 @@ class PromiseReports:
         keeper = book.keepers.get((rule.keep, name))
         return name, rule.reference_share if keeper is None else keeper.reference_share, rule
 
+    def baseline(self, policy: str) -> str | None:
+        """The arm that routing is measured against. Raises NotFoundError."""
+        return self.reference(policy)[0]
+
     def observe(self, metrics: Metrics) -> None:
         """Bring the gauges up to date."""
         for policy, runtime in self._runtimes.items():

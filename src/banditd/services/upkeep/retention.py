@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from banditd.ports import Clock, Maintenance
+from banditd.ports.comparing import ComparisonStore
 from banditd.ports.judging import JudgingStore
 from banditd.ports.probing import ProbeStore
 from banditd.services.upkeep.batches import BATCH
@@ -15,7 +16,8 @@ _DAY_US: Final = 86_400 * 1_000_000
 class Retention:
     """Keeps decisions for ``retention_days`` (0: for ever) and request keys for ``idempotency_s`` seconds.
 
-    judging, probing : texts that waited too long for their judge go too, also where it is not configured any more.
+    judging, probing, comparing : texts that waited too long for their judge go too, also where it is not configured
+    any more.
     """
 
     def __init__(
@@ -24,6 +26,7 @@ class Retention:
         maintenance: Maintenance,
         judging: JudgingStore,
         probing: ProbeStore,
+        comparing: ComparisonStore,
         clock: Clock,
         retention_days: float,
         idempotency_s: float,
@@ -31,6 +34,7 @@ class Retention:
         self._maintenance = maintenance
         self._judging = judging
         self._probing = probing
+        self._comparing = comparing
         self._clock = clock
         self._retention_us = int(retention_days * _DAY_US)
         self._idempotency_us = int(idempotency_s * 1e6)
@@ -44,6 +48,8 @@ class Retention:
         while await self._judging.drop(self._clock.now_us(), {}):
             pass
         while await self._probing.drop(self._clock.now_us()):
+            pass
+        while await self._comparing.drop(self._clock.now_us()):
             pass
         kept_from_us = self._clock.now_us() - self._idempotency_us
         while await self._maintenance.forget_keys(before_us=kept_from_us, limit=BATCH) == BATCH:

@@ -20,6 +20,7 @@ from banditd.storage.schema.arms import (
 )
 from banditd.storage.schema.candidates import candidate, evaluation
 from banditd.storage.schema.columns import metadata
+from banditd.storage.schema.comparing import comparison, comparison_task
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
     judge_account,
@@ -100,6 +101,8 @@ __all__ = [
     "candidate",
     "cluster_name",
     "cluster_stat",
+    "comparison",
+    "comparison_task",
     "context_value",
     "contribution",
     "decision",

@@ -26,6 +26,8 @@ probe: Final = Table(
     text_column("surface"),
     text_column("body", nullable=True),
     text_column("headers", nullable=True),
+    text_column("served_arm", nullable=True),
+    text_column("served_answer", nullable=True),
     Column("input_tokens", BigInteger, nullable=False),
     Column("reserve_usd", Double, nullable=False),
     Column("cost_usd", Double, nullable=False, server_default=text("0")),

@@ -65,6 +65,27 @@ class JudgeProbes(AnswerModel):
     words: str
 
 
+class JudgeComparisons(AnswerModel):
+    """How often the baseline's answer is preferred to the one that was served, by this judge's present version."""
+
+    policy: str
+    baseline: str
+    compared: int
+    waiting: int
+    """Pairs in the judge's queue, of all its policies."""
+    baseline_preferred: int
+    """In both orders, as the served one's below."""
+    served_preferred: int
+    same: int
+    inconsistent: int
+    """Another answer in each order: neither is preferred."""
+    preferred: Literal["rarely", "often"] | None
+    """Nearer 10 % or nearer 20 % of the comparisons; null while that is not known."""
+    known_after: int | None
+    """Comparisons that it took. No more are bought."""
+    words: str
+
+
 class JudgeAnswer(AnswerModel):
     """One judge. Counts and spend are of its whole life; what is known of trust is of its present version."""
 
@@ -106,6 +127,8 @@ class JudgeAnswer(AnswerModel):
     words: str
     probes: JudgeProbes | None
     """Null where other arms are not asked."""
+    comparisons: list[JudgeComparisons]
+    """By policy and baseline; none without ``probes.compare``, and before the first."""
 
 
 class JudgesAnswer(AnswerModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,12 +11,14 @@ import pytest
 
 from banditd.core.errors import UnavailableError
 from banditd.core.judging import AnswerToJudge, JudgeCost, JudgeRule, JudgeTask
+from banditd.core.probing import ProbeRule
 from banditd.core.types import Decision, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports.upstreams import TokenUsage
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.heard import Answered
-from banditd.services.judging import holding, worker
+from banditd.services.judging import holding, probe_worker, worker
+from banditd.services.judging.probe_worker import Probed, ProbeWorker
 from banditd.services.judging.sampling import AnswerSampling, Coin
 from banditd.services.judging.worker import JudgeWorker
 
@@ -101,3 +104,37 @@ async def test_what_is_not_judged_is_counted(
         heard.hear(Answered(decision=decision, arm="a", call=call, body=body))
     await heard.close()
     assert (counted(metrics, "sampled"), counted(metrics, "dropped")) == (sampled, dropped)
+
+
+async def test_nothing_is_bought_for_a_judge_that_is_refused_or_does_not_keep_up() -> None:
+    rule = replace(RULE, probes=ProbeRule(share=1.0, usd_per_day=1.0))
+
+    class Waiting:
+        """A call waits, and so many answers do."""
+
+        def __init__(self, unjudged: int, *refused: tuple[str, str]) -> None:
+            self.claims, self._unjudged, self._refused = 0, unjudged, refused
+
+        async def due(self, judge: str, now_us: int) -> bool:
+            return True
+
+        async def unjudged(self, judge: str) -> int:
+            return self._unjudged
+
+        async def refusals(self) -> Any:
+            return dict.fromkeys(self._refused)
+
+        async def claim(self, judge: str, **_: Any) -> list[Any]:
+            self.claims += 1
+            return []
+
+    for store, claims in (
+        (Waiting(0), 1),
+        (Waiting(0, ("quality", "another version")), 1),
+        (Waiting(0, ("quality", rule.version)), 0),
+        (Waiting(probe_worker.MOST_UNJUDGED), 0),
+    ):
+        probed = Probed(runtimes={}, breakers={}, upstreams=cast("Any", None))
+        made = ProbeWorker(rule, cast("Any", store), cast("Any", store), probed, Clock(), Metrics(version="0"))
+        assert await made.step() == 0
+        assert store.claims == claims

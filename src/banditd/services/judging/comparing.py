@@ -1,0 +1,196 @@
+"""Compares what was served with the baseline's answer, in both orders, until it is known how often that is better.
+
+The baseline's answer is a probe's, so it is paid for under the probes' cap and scored like any; the judge's calls are
+in its own account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from banditd.core.comparing import Better, Compared, ComparisonTask, outcome_of
+from banditd.core.errors import BanditdError
+from banditd.core.judging import JudgeCost, JudgeRule
+from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ope.preference import PreferenceTest, preference_in
+from banditd.ports import Clock
+from banditd.ports.comparing import ComparisonStore
+from banditd.ports.upstreams import UpstreamError, Upstreams
+from banditd.services.judging.rubric import VerdictError, comparison_prompt, read_better
+from banditd.services.judging.worker import JudgeWorker, cost_of, judge_call, patiently, pause_us
+
+logger = logging.getLogger(__name__)
+CONCURRENCY: Final = 2
+
+
+def tests_of(compared: Sequence[Compared]) -> Mapping[tuple[str, str], PreferenceTest]:
+    """By (policy, baseline), of a judge's version."""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for one in compared:
+        found.setdefault((one.policy, one.arm), []).append(one.outcome == "baseline")
+    return {key: preference_in(outcomes) for key, outcomes in found.items()}
+
+
+class Comparing:
+    """Which comparisons are still wanted; every replica looks now and then."""
+
+    def __init__(self, judges: Sequence[JudgeRule], store: ComparisonStore) -> None:
+        self._judges = [judge for judge in judges if judge.probes is not None and judge.probes.compare]
+        self._store = store
+        self._tests: dict[str, Mapping[tuple[str, str], PreferenceTest]] = {}
+
+    def wants(self, judge: str, policy: str, baseline: str) -> bool:
+        """Whether it is not known yet how often the baseline is preferred there. Nothing before the first look."""
+        tests = self._tests.get(judge)
+        if tests is None:
+            return False
+        test = tests.get((policy, baseline))
+        return test is None or test.side is None
+
+    async def look(self) -> None:
+        """At what has been said so far."""
+        for judge in self._judges:
+            self._tests[judge.name] = tests_of(await self._store.compared(judge.name, judge.version))
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What the calls for one pair have taken so far."""
+
+    cost: JudgeCost = field(default_factory=JudgeCost)
+
+    def add(self, cost: JudgeCost) -> None:
+        self.cost = JudgeCost(
+            calls=self.cost.calls + cost.calls,
+            input_tokens=self.cost.input_tokens + cost.input_tokens,
+            output_tokens=self.cost.output_tokens + cost.output_tokens,
+            cost_usd=self.cost.cost_usd + cost.cost_usd,
+        )
+
+
+class ComparisonWorker:
+    """One judge's comparisons, on one replica. judge : whose money and endpoint it shares."""
+
+    def __init__(
+        self, judge: JudgeWorker, store: ComparisonStore, comparing: Comparing, upstreams: Upstreams, clock: Clock
+    ) -> None:
+        self.rule = judge.rule
+        self._judge = judge
+        self._store = store
+        self._comparing = comparing
+        self._upstreams = upstreams
+        self._clock = clock
+
+    async def step(self) -> int:
+        """Compare some of the pairs that wait now. Returns how many were tried."""
+        rule, now_us = self.rule, self._clock.now_us()
+        if await self._judge.is_spent(now_us):
+            return 0
+        tasks = await self._store.lease(
+            rule.name,
+            limit=CONCURRENCY,
+            until_us=now_us + round(2 * rule.lease_s * MICROSECONDS_PER_SECOND),
+            now_us=now_us,
+            max_attempts=rule.max_attempts,
+        )
+        outcomes = await asyncio.gather(*(self._compare(task) for task in tasks), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if tasks:
+            await self._comparing.look()
+        return len(tasks)
+
+    async def _compare(self, task: ComparisonTask) -> None:
+        spent, pair = _Spent(), task.pair
+        try:
+            served_first = await self._better(task, pair.served_answer, pair.answer, spent)
+            baseline_first = await self._better(task, pair.answer, pair.served_answer, spent)
+        except UpstreamError as error:
+            await self._failed(task, spent.cost, error.code, error.retry_after_s or 0.0)
+        except VerdictError as error:
+            await self._failed(task, spent.cost, str(error), 0.0)
+        except BanditdError as error:
+            await self._failed(task, spent.cost, error.code, 0.0)
+        else:
+            outcome = outcome_of(served_first, baseline_first)
+            now_us, version = self._clock.now_us(), self.rule.version
+            await patiently(
+                lambda: self._store.finish(
+                    task.task_id, task.lease, version=version, outcome=outcome, cost=spent.cost, now_us=now_us
+                )
+            )
+            self._judge.count("compared", spent.cost.cost_usd)
+
+    async def _better(self, task: ComparisonTask, first: str, second: str, spent: _Spent) -> Better:
+        """What the judge says of the pair in this order. Raises UpstreamError, VerdictError."""
+        rule = self.rule
+        mark = f"=== {secrets.token_hex(8)}"
+        messages = comparison_prompt(rule.rubric, task.pair.question, (first, second), mark)
+        sent = len(rule.rubric) + len(task.pair.question) + len(first) + len(second)
+        try:
+            reply = await self._upstreams.complete(judge_call(rule, messages))
+        except UpstreamError as error:
+            spent.add(JudgeCost(calls=1) if error.usage is None else cost_of(rule, sent, error.usage, 0))
+            raise
+        spent.add(cost_of(rule, sent, reply.usage, reply.characters))
+        return read_better(reply.body)
+
+    async def _failed(self, task: ComparisonTask, cost: JudgeCost, reason: str, wait_s: float) -> None:
+        now_us, most = self._clock.now_us(), self.rule.max_attempts
+        due_at_us = now_us + pause_us(task.attempts, wait_s)
+        await patiently(
+            lambda: self._store.give_back(
+                task.task_id, task.lease, due_at_us=due_at_us, max_attempts=most, cost=cost, now_us=now_us
+            )
+        )
+        self._judge.count("not_compared", cost.cost_usd)
+        extra = {"judge": self.rule.name, "decision_id": task.pair.decision_id, "reason": reason}
+        logger.info("judge.comparison_failed", extra=extra)
+
+
+def comparison_state(rule: JudgeRule, compared: Sequence[Compared], waiting: int) -> list[Mapping[str, object]]:
+    """What ``GET /v1/judges`` says of a judge's comparisons, by policy and baseline."""
+    if rule.probes is None or not rule.probes.compare:
+        return []
+    found: list[Mapping[str, object]] = []
+    for (policy, baseline), test in tests_of(compared).items():
+        outcomes = [one.outcome for one in compared if (one.policy, one.arm) == (policy, baseline)]
+        found.append(
+            {
+                "policy": policy,
+                "baseline": baseline,
+                "compared": test.compared,
+                "waiting": waiting,
+                "baseline_preferred": outcomes.count("baseline"),
+                "served_preferred": outcomes.count("served"),
+                "same": outcomes.count("same"),
+                "inconsistent": outcomes.count("inconsistent"),
+                "preferred": test.side,
+                "known_after": test.after,
+                "words": _words(policy, baseline, test, outcomes.count("inconsistent")),
+            }
+        )
+    return found
+
+
+def _words(policy: str, baseline: str, test: PreferenceTest, inconsistent: int) -> str:
+    words = (
+        f"{policy}: {baseline}'s answer is preferred to the one that was served in {test.preferred:,} of "
+        f"{test.compared:,} comparisons, both ways round"
+    )
+    if inconsistent:
+        words += f"; {inconsistent:,} turned with the order and count as equal"
+    if test.side == "rarely":
+        return f"{words}. That is rare (nearer 10 % than 20 %), known after {test.after:,}: no more are bought."
+    if test.side == "often":
+        return (
+            f"{words}. That is often (nearer 20 % than 10 %), known after {test.after:,}: promise more of its "
+            "quality, or give it more of the traffic. No more are bought."
+        )
+    return f"{words}. Not known yet whether that is rare (10 %) or often (20 %)."

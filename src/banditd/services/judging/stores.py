@@ -1,0 +1,18 @@
+"""The stores of judging, handed on together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from banditd.ports.comparing import ComparisonStore
+from banditd.ports.judging import JudgingStore
+from banditd.ports.probing import ProbeStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Of answers and verdicts, of probes, of comparisons."""
+
+    judging: JudgingStore
+    probing: ProbeStore
+    comparing: ComparisonStore

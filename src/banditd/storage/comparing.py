@@ -1,0 +1,127 @@
+"""Comparisons in SQL: pairs that are claimed until a time, as answers that wait to be judged are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, delete, func, select, update
+
+from banditd.core.comparing import Compared, ComparisonTask, Outcome, PairToCompare
+from banditd.core.ids import new_id
+from banditd.core.judging import JudgeCost
+from banditd.storage import dialect
+from banditd.storage.codec import clean_text
+from banditd.storage.engine import Database
+from banditd.storage.hourly_book import HourlyBook, booking
+from banditd.storage.schema import JUDGE_SUMS, comparison, comparison_task, judge_account
+
+_CHUNK: Final = 500
+_PAIR: Final = (
+    "decision_id", "judge", "policy", "arm", "served_arm", "probability", "question", "served_answer", "answer",
+    "created_at_us", "expires_at_us",
+)  # fmt: skip
+_TEXTS: Final = ("question", "served_answer", "answer")
+
+
+class SqlComparisonStore:
+    """``ports.ComparisonStore`` over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._new = dialect.insert_into(database.engine, comparison).on_conflict_do_nothing()
+        self._book = HourlyBook(database.engine, judge_account, JUDGE_SUMS)
+
+    async def lease(
+        self, judge: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
+    ) -> list[ComparisonTask]:
+        c = comparison_task.c
+        free = and_(c.judge == judge, c.due_at_us <= now_us, c.expires_at_us > now_us, c.attempts < max_attempts)
+        wanted = select(c.task_id).where(free).order_by(c.due_at_us, c.task_id).limit(limit)
+        if not await self._database.read(lambda connection: connection.execute(wanted).first()):
+            return []
+
+        def claim(connection: Connection) -> list[ComparisonTask]:
+            ids = connection.execute(dialect.lock_exclusive(self._database.engine, wanted)).scalars().all()
+            claimed = connection.execute(
+                update(comparison_task)
+                .where(c.task_id.in_(ids), free)
+                .values(due_at_us=until_us, attempts=c.attempts + 1, lease=new_id(now_us))
+                .returning(comparison_task)
+            )
+            return sorted((_task(row) for row in claimed.mappings()), key=lambda task: task.task_id)
+
+        return await self._database.write(claim)
+
+    async def finish(
+        self, task_id: str, lease: str, *, version: str, outcome: Outcome, cost: JudgeCost, now_us: int
+    ) -> bool:
+        c = comparison_task.c
+        taken = delete(comparison_task).where(c.task_id == task_id, c.lease == lease).returning(comparison_task)
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(taken).mappings().one_or_none()
+            if row is not None:
+                kept = {name: row[name] for name in _PAIR if name in comparison.c}
+                kept |= {"version": version, "outcome": outcome, "cost_usd": cost.cost_usd, "compared_at_us": now_us}
+                connection.execute(self._new, kept)
+                self._book.book(connection, [booking(row["judge"], row["policy"], now_us, **asdict(cost))])
+            return row is not None
+
+        return await self._database.write(work)
+
+    async def give_back(
+        self, task_id: str, lease: str, *, due_at_us: int, max_attempts: int, cost: JudgeCost, now_us: int
+    ) -> bool:
+        c = comparison_task.c
+        mine = and_(c.task_id == task_id, c.lease == lease)
+        back = update(comparison_task).where(mine).values(due_at_us=due_at_us, lease=None).returning(comparison_task)
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(back).one_or_none()
+            if row is not None:
+                if row.attempts >= max_attempts:
+                    connection.execute(delete(comparison_task).where(c.task_id == task_id))
+                self._book.book(connection, [booking(row.judge, row.policy, now_us, **asdict(cost))])
+            return row is not None
+
+        return await self._database.write(work)
+
+    async def drop(self, now_us: int) -> int:
+        c = comparison_task.c
+        found = select(c.task_id).where(c.expires_at_us <= now_us).order_by(c.task_id).limit(_CHUNK)
+        if not await self._database.read(lambda connection: connection.execute(found).first()):
+            return 0
+
+        def work(connection: Connection) -> int:
+            ids = list(connection.execute(dialect.lock_exclusive(self._database.engine, found)).scalars())
+            return connection.execute(delete(comparison_task).where(c.task_id.in_(ids))).rowcount
+
+        return await self._database.write(work)
+
+    async def compared(self, judge: str, version: str) -> list[Compared]:
+        c = comparison.c
+        which = and_(c.judge == judge, c.version == version)
+        query = select(c.policy, c.arm, c.outcome).where(which).order_by(c.compared_at_us, c.decision_id)
+        return await self._database.read(
+            lambda connection: [Compared(**row) for row in connection.execute(query).mappings()]
+        )
+
+    async def waiting(self) -> Mapping[str, int]:
+        c = comparison_task.c
+        query = select(c.judge, func.count()).group_by(c.judge)
+        return await self._database.read(
+            lambda connection: {judge: int(count) for judge, count in connection.execute(query)}
+        )
+
+
+def pair_row(pair: PairToCompare) -> dict[str, Any]:
+    """A new row of the queue."""
+    row = {name: getattr(pair, name) for name in _PAIR} | {name: clean_text(getattr(pair, name)) for name in _TEXTS}
+    return row | {"task_id": new_id(pair.created_at_us), "due_at_us": pair.created_at_us, "attempts": 0}
+
+
+def _task(row: Mapping[Any, Any]) -> ComparisonTask:
+    pair = PairToCompare(**{name: row[name] for name in _PAIR})
+    return ComparisonTask(task_id=row["task_id"], lease=row["lease"], attempts=row["attempts"], pair=pair)

@@ -1,0 +1,48 @@
+"""Comparisons: pairs of answers that wait for a judge, and what it has said of each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, Double, Index, Integer, Table, UniqueConstraint, text
+
+from banditd.storage.schema.columns import dependent_key, metadata, text_column, time_column
+
+comparison_task: Final = Table(
+    "comparison_task",
+    metadata,
+    text_column("task_id", primary_key=True),
+    dependent_key(primary_key=False),
+    text_column("judge"),
+    text_column("policy"),
+    text_column("arm"),
+    text_column("served_arm"),
+    Column("probability", Double, nullable=False),
+    text_column("question"),
+    text_column("served_answer"),
+    text_column("answer"),
+    time_column("created_at_us"),
+    time_column("expires_at_us"),
+    time_column("due_at_us"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    text_column("lease", nullable=True),
+    UniqueConstraint("decision_id", "judge", "arm"),
+    Index(None, "judge", "due_at_us"),
+)
+
+comparison: Final = Table(
+    "comparison",
+    metadata,
+    dependent_key(),
+    text_column("judge", primary_key=True),
+    text_column("arm", primary_key=True),
+    text_column("served_arm"),
+    text_column("version"),
+    text_column("policy"),
+    Column("probability", Double, nullable=False),
+    # baseline, served, same or inconsistent.
+    text_column("outcome"),
+    Column("cost_usd", Double, nullable=False),
+    time_column("compared_at_us"),
+    Index(None, "judge", "version", "compared_at_us"),
+)
