@@ -72,7 +72,7 @@ async def test_two_replicas_split_alike_log_both_vectors_and_follow_within_one_l
         await other.releases.step()
         first = [await ask(daemon, i) for i in range(40)]
         assert sides([await ask(other, i) for i in range(40)]) == sides(first)
-        assert 10 <= sides(first).count("candidate") <= 30
+        assert 5 <= sides(first).count("candidate") <= 35
         for one in first:
             kept = one.release
             assert kept is not None
@@ -103,12 +103,12 @@ async def test_a_worse_candidate_is_taken_back_in_the_learners_own_commit(open_d
     async with open_daemon(**DEAR) as daemon, open_daemon(**DEAR) as other:
         release_id = await begin(daemon)
         await other.releases.step()
-        made = [await ask(daemon) for _ in range(10)]
+        made = [await ask(daemon) for _ in range(24)]
         await reward(daemon, made, {"small": 1.0, "large": 1.0})
         await reward(daemon, made, {"small": 0.0, "large": 1.0})  # corrections: their units were counted
         shown: Any = await look(daemon, release_id)
         units = shown["metrics"][0]["units"]
-        assert units["candidate"] + units["incumbent"] == 10
+        assert units["candidate"] + units["incumbent"] == 24
         assert shown["metrics"][0]["evidence"] < 1.0
         while (await look(daemon, release_id))["phase"] == "running":
             await reward(daemon, [await ask(daemon) for _ in range(20)], {"small": 0.0, "large": 1.0})
@@ -145,7 +145,9 @@ async def test_a_good_candidate_goes_step_by_step_and_becomes_the_incumbent_unti
         await daemon.releases.step()
         assert (await do(daemon, release_id, "pause"))["phase"] == "paused"
         assert (await do(daemon, release_id, "resume"))["phase"] == "running"
-        assert {one.arm for one in [await ask(daemon) for _ in range(30)]} == {"small", "large"}  # its least share
+        last = await ask(daemon)
+        drawn_from = dict(zip(last.arms, last.probability, strict=True))
+        assert drawn_from == pytest.approx({"small": 0.9, "large": 0.1, "vision": 0.0})
         assert (await do(daemon, release_id, "promote"))["phase"] == "promoted"
         await other.releases.step()
         for one in (daemon, other):

@@ -60,8 +60,8 @@ class EvaluationLog(Protocol):
         go on from, None at the end). Rows that are damaged are left out.
         """
 
-    async def coverage(self, policy: str, *, since_us: int | None, until_us: int | None) -> Coverage:
-        """Of the decisions that were drawn, by arm."""
+    async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
+        """Of the decisions of that time that were drawn, by arm."""
 
 
 class EvaluationStore(Protocol):

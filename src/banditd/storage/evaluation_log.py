@@ -60,13 +60,16 @@ class SqlEvaluationLog:
 
         return await self._database.read(work, report=True)
 
-    async def coverage(self, policy: str, *, since_us: int | None, until_us: int | None) -> Coverage:
+    async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
         d, c = decision.c, contribution.c
-        which = [d.policy == policy, d.reason == DRAWN]
-        if since_us is not None:
-            which += [d.created_at_us >= since_us, d.decision_id >= lowest_id(since_us - _ID_SLACK_US)]
-        if until_us is not None:
-            which += [d.created_at_us < until_us, d.decision_id < lowest_id(until_us + _ID_SLACK_US)]
+        which = [
+            d.policy == policy,
+            d.reason == DRAWN,
+            d.created_at_us >= since_us,
+            d.created_at_us < until_us,
+            d.decision_id >= lowest_id(since_us - _ID_SLACK_US),
+            d.decision_id < lowest_id(until_us + _ID_SLACK_US),
+        ]
         query = (
             select(d.arm, func.count(), func.count(c.decision_id))
             .select_from(decision.outerjoin(contribution, c.decision_id == d.decision_id))
@@ -110,6 +113,8 @@ def _logged(row: Mapping[Any, Any], rated_at_us: int, others: Mapping[str, Contr
             unpack_mapping(row[name]) for name in ("exclusions", "facts", "generations")
         )
     except (TypeError, ValueError):
+        return None
+    if not np.isfinite(x).all():
         return None
     if {len(arms)} != {one.size for one in (probability, mean, cost_usd, penalty)} or row["arm"] not in arms:
         return None

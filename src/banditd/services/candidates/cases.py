@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
 from banditd.core.cases import ScoredCase
 from banditd.core.errors import InvalidInputError
 from banditd.core.evaluation import INCUMBENT, Finding, Phase, Question
@@ -18,7 +19,7 @@ from banditd.deciding.decide import Case, Situation, decide
 from banditd.ope.difference import differing_share
 from banditd.ope.paired import FEWEST_CASES, Paired, paired
 from banditd.ports import Encoder
-from banditd.services.candidates.rebinding import rebound, restated, shares_posterior
+from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
 from banditd.services.candidates.verdict import RELEASE, compared_words, percent, points, than_words
 from banditd.services.candidates.walk import Rule
 from banditd.services.policy import PolicyRuntime
@@ -41,7 +42,8 @@ class CasePlay:
     async def find(self, question: Question, cases: Sequence[ScoredCase]) -> Finding:
         """The finding. Raises InvalidInputError for cases that say too little."""
         score = self._scores(question, cases)
-        pace, snapshots = Pace(), self._snapshots()
+        pace = Pace()
+        snapshots = await self._snapshots(pace)
         vectors = []
         for start in range(0, len(cases), _BLOCK):
             some = cases[start : start + _BLOCK]
@@ -75,11 +77,14 @@ class CasePlay:
                 )
         return score
 
-    def _snapshots(self) -> tuple[Snapshot, Snapshot]:
+    async def _snapshots(self, pace: Pace) -> tuple[Snapshot, Snapshot]:
         """What is known now, as the policy and as the candidate see it."""
         state, settings, now = self._runtime.learned, self._candidate.config.settings, self._runtime.view.snapshot
-        shared = shares_posterior(self._runtime.config.settings, settings)
-        return now, rebound(now, state, settings) if shared else restated(state, settings).snapshot()
+        if shares_posterior(self._runtime.config.settings, settings):
+            return now, rebound(now, state, settings)
+        other: list[PolicyState] = []
+        await pace.through(_collected(restating(state, settings), other))
+        return now, other[0].snapshot()
 
     async def _prepared(self, one: ScoredCase) -> Case:
         offered = tuple(arm for arm in self._names if arm in one.scores)
@@ -136,6 +141,11 @@ class CasePlay:
                 for arm, ours, theirs in zip(self._names, wanted.mean(0), other.mean(0), strict=True)
             ],
         }
+
+
+def _collected(pieces: Generator[None, None, PolicyState], into: list[PolicyState]) -> Iterator[None]:
+    """The pieces; what they make goes into a list."""
+    into.append((yield from pieces))
 
 
 def _judged(question: Question, found: Paired, n: int, differs: float) -> tuple[Phase, str, str | None]:

@@ -18,14 +18,14 @@ from banditd.core.errors import BanditdError, ConflictError, InvalidInputError, 
 from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Question
 from banditd.core.ids import new_id
 from banditd.ports import Clock, LearningStore
-from banditd.ports.evaluations import EvaluationLog, EvaluationStore, LoggedDecision
+from banditd.ports.evaluations import Coverage, EvaluationLog, EvaluationStore, LoggedDecision
 from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
 from banditd.services.candidates.verdict import RELEASE, Evidence, finding_of
-from banditd.services.candidates.walk import LogWalk, Rule, Walked
+from banditd.services.candidates.walk import LogWalk, Rule
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
@@ -260,16 +260,10 @@ class EvaluationService:
         runtime = runtime_of(self._runtimes, policy)
         applied = self._candidates.applied(question.candidate)
         _check_other(runtime, question.against)
-        coverage = await self._log.coverage(policy, since_us=question.since_us, until_us=question.until_us)
-        enabled = {arm.arm for arm in runtime.arms if arm.enabled}
-        evidence = Evidence(
-            question=question,
-            disabled=frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled),
-            coverage=coverage,
-        )
         beyond = _not_to_be_replayed(runtime, applied)
         if beyond is not None:
-            return replace(finding_of(Walked(), evidence), reason=beyond, settles=RELEASE)
+            return Finding(phase="inconclusive", reason=beyond, settles=RELEASE)
+        enabled = {arm.arm for arm in runtime.arms if arm.enabled}
         rows = await self._rows(policy, runtime, question, claim)
         # Read after the decisions: it must hold whatever they have taught.
         stored = await self._learning.load(policy, runtime.builder.schema.hash)
@@ -291,7 +285,11 @@ class EvaluationService:
         )
         async for done in walk.run():
             await claim.step(done, len(rows))
-        return finding_of(walk.found, evidence)
+        found, coverage = walk.found, Coverage()
+        if found.since_us is not None and found.until_us is not None:
+            coverage = await self._log.coverage(policy, since_us=found.since_us, until_us=found.until_us + 1)
+        disabled = frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled)
+        return finding_of(found, Evidence(question=question, disabled=disabled, coverage=coverage))
 
     async def _rows(
         self, policy: str, runtime: PolicyRuntime, question: Question, claim: _Claim

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from banditd.core.generations import learned_as
 from banditd.core.types import Contribution, FeatureSchema
 from banditd.ports import StoredLearning
 from banditd.ports.evaluations import LoggedDecision
-from banditd.services.candidates.rebinding import rebound, restated, shares_posterior
+from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
 
 
 class Knowledge:
@@ -53,7 +53,7 @@ class Knowledge:
 
     def beginning(self) -> Iterator[None]:
         """Go back to the beginning, in pieces. Call it to its end before anything else."""
-        state = self._state(self._stored)
+        state = yield from self._restoring(self._stored)
         for row in self._rows:
             self._fold([state], row, -1.0)
             yield
@@ -64,9 +64,11 @@ class Knowledge:
             empty = StoredLearning(
                 version=1, epoch=0, hyperparameters=self._stored.hyperparameters, learner=None, segments=()
             )
-            state = self._state(empty)
-        self._states = [state] if self._shared else [state, restated(state, self._other)]
-        yield
+            state = yield from self._restoring(empty)
+        self._states = [state]
+        if not self._shared:
+            other = yield from restating(state, self._other)
+            self._states.append(other)
 
     def until(self, at_us: int) -> Iterator[None]:
         """Learn what had come before that time, in pieces."""
@@ -88,21 +90,20 @@ class Knowledge:
         other = rebound(first, state, self._other) if self._shared else self._states[1].snapshot()
         return first, other
 
-    def _state(self, stored: StoredLearning) -> PolicyState:
+    def _restoring(self, stored: StoredLearning) -> Generator[None, None, PolicyState]:
         learner = stored.learner
         if learner is not None and self._rows:
             # Evidence is as old as it was then.
             counters = json.loads(learner)
             learner = json.dumps(counters | {"epoch": min(int(counters["epoch"]), self._rows[0].epoch)})
-        return PolicyState.restore(
-            schema=self._schema,
-            settings=self._settings,
-            arms=self._arms,
+        state = PolicyState(schema=self._schema, settings=self._settings, arms=self._arms)
+        yield from state.applying(
+            [(one.arm, one.epoch, one.sums) for one in stored.segments],
             version=max(stored.version, 1),
             hyperparameters=stored.hyperparameters,
             learner=learner,
-            segments=[(one.arm, one.epoch, one.sums) for one in stored.segments],
         )
+        return state
 
     def _fold(self, states: Sequence[PolicyState], row: LoggedDecision, sign: float) -> None:
         x = row.x.astype(np.float64)

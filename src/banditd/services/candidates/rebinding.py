@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from banditd.bandit.policies.base import PolicySettings
 from banditd.bandit.policies.registry import policy_factory
 from banditd.bandit.policies.view import PolicyView
@@ -37,14 +39,13 @@ def rebound(snapshot: Snapshot, state: PolicyState, settings: PolicySettings) ->
     )
 
 
-def restated(state: PolicyState, settings: PolicySettings) -> PolicyState:
-    """A state of the same sums whose posterior is that of other settings: a factorisation for every arm."""
-    return PolicyState.restore(
-        schema=state.schema,
-        settings=settings,
-        arms=state.arms,
+def restating(state: PolicyState, settings: PolicySettings) -> Generator[None, None, PolicyState]:
+    """A state of the same sums with the posterior of other settings, in pieces: a factorisation for every arm."""
+    other = PolicyState(schema=state.schema, settings=settings, arms=state.arms)
+    yield from other.applying(
+        state.segments(),
         version=max(state.version, 1),
         hyperparameters=state.hyperparameters_json(),
         learner=state.learner_json(),
-        segments=state.segments(),
     )
+    return other

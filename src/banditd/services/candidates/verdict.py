@@ -131,9 +131,7 @@ def _settles(walked: Walked, question: Question, interval: Interval) -> str:
     if missing is None:
         return f"answers of the arms that it prefers: a larger exploration_floor, or {RELEASE_OR_CASES}"
     if missing > 1000 * sums.rated:
-        return (
-            f"hardly more decisions: it is too near the margin. {RELEASE_OR_CASES[0].upper()}{RELEASE_OR_CASES[1:]}"
-        )
+        return f"hardly more decisions, since it is too near the margin: {RELEASE_OR_CASES}"
     return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {RELEASE_OR_CASES}"
 
 

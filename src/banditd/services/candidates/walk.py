@@ -52,7 +52,6 @@ class Walked:
     until_us: int | None = None
     restored: bool = True
     refused: int = 0
-    done: int = 0
 
 
 class LogWalk:
@@ -88,7 +87,7 @@ class LogWalk:
     async def run(self) -> AsyncIterator[int]:
         """Walk; gives how many of the rows are done, now and then. Others have the event loop in between."""
         pace, found = Pace(), self.found
-        chosen = self._chosen()
+        chosen = await self._chosen(pace)
         await pace.through(self._knowledge.beginning())
         found.restored = self._knowledge.restored
         evaluated, half = 0, len(chosen) // 2
@@ -106,19 +105,19 @@ class LogWalk:
                 found.halves[evaluated >= half].add(terms)
                 evaluated += len(block)
                 block = []
-                found.done = index + 1
-                yield found.done
+                yield index + 1
         if evaluated:
             for shares, into in zip(self._shares / evaluated, (found.shares, found.other_shares), strict=True):
                 into.update(zip(self._names, shares.tolist(), strict=True))
 
     # -------------------------------------------------------------- which decisions
 
-    def _chosen(self) -> set[int]:
+    async def _chosen(self, pace: Pace) -> set[int]:
         """Indices of the rows that are evaluated; counts the others by why they are not."""
         latest_us = self._until_us - self._maturity_us()
         chosen = set()
         for index, row in enumerate(self._rows):
+            await pace.step()
             reason = self._why_not(row)
             if reason is None and row.created_at_us > latest_us:
                 reason = "young"
