@@ -71,7 +71,8 @@ def main() -> None:
         Path(given.json).write_text(json.dumps(as_json(rows), indent=2), encoding="utf-8")
     if given.write:
         today = time.strftime("%Y-%m-%d")
-        header = f"`make replicas` of {today}, {os.cpu_count()} cores, {CLIENTS} clients, load {load:.1f}."
+        made = f'`make replicas ARGS="--decisions {given.decisions}"` of {today}'
+        header = f"{made}, {os.cpu_count()} cores, {CLIENTS} clients, load {load:.1f}."
         write_markdown(rows, DOCUMENT, header)
 
 

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -92,12 +91,8 @@ def _as_json(found: Soak, rows: list[Row]) -> dict[str, object]:
 
 
 def _header(given: argparse.Namespace, load: float) -> str:
-    options = f"--decisions {given.decisions}" + (" --sqlite" if given.sqlite else "")
-    machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
-    return (
-        f'`make soak ARGS="{options}"` of {time.strftime("%Y-%m-%d")}: {machine}, {given.connections} clients, load '
-        f"before the start {load:.1f}."
-    )
+    options = f"--decisions {given.decisions} --connections {given.connections}" + " --sqlite" * given.sqlite
+    return f'`make soak ARGS="{options}"` of {time.strftime("%Y-%m-%d")}, {os.cpu_count()} cores, load {load:.1f}.'
 
 
 if __name__ == "__main__":

@@ -120,4 +120,5 @@ def _stored(soak: Soak) -> tuple[list[Row], list[str]]:
 
 def _of_half(soak: Soak, name: str, second: float, first: float, unit: str, *, target: float | None = None) -> Row:
     note = f"first half {first:.4g} {unit}".strip()
-    return Row(section=soak.name, name=name, value=second, unit=unit, target=target, note=note)
+    detail = target is not None and not name.endswith("all tables")
+    return Row(section=soak.name, name=name, value=second, unit=unit, target=target, note=note, detail=detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from banditd.client import DaemonClient
+from banditd.encoders.wordpiece import MAX_REMEMBERED
 from banditd.simulate.world import SimulatedArm, simulated_arms
 from bench.chaos.daemons import Replica
 from bench.http import CONFIG
@@ -23,6 +25,7 @@ _WINDOW: Final = 50
 """Samples of a run, at most; and decisions of each replica between two of them, at least."""
 FEWEST_DECISIONS: Final = 2 * FEWEST * _WINDOW
 """Of each replica: what the trend over the second half needs."""
+_WORDS_A_TEXT: Final = 250  # of six digits: fewer characters than the encoder reads of a text
 
 
 async def soak(*, folder: Path, database: str, replicas: int, decisions: int, connections: int, name: str) -> Soak:
@@ -48,6 +51,7 @@ async def soak(*, folder: Path, database: str, replicas: int, decisions: int, co
 async def _measured(
     daemons: Sequence[Replica], counter: RowCounter, *, decisions: int, connections: int, name: str
 ) -> Soak:
+    await asyncio.gather(*(_fill_the_encoder(daemon.url) for daemon in daemons))
     watch = _Watch(daemons, decisions)
     traffic = Traffic(
         [daemon.url for daemon in daemons],
@@ -71,6 +75,14 @@ async def _measured(
         stored=stored,
         failures=dict(traffic.failures.most_common(20)),
     )
+
+
+async def _fill_the_encoder(url: str) -> None:
+    """Let it meet as many words as it remembers: else its memory would grow for hours, and then no more."""
+    words = map(str, itertools.count(100_000))
+    async with DaemonClient(url) as client:
+        for _ in range(1 + MAX_REMEMBERED // _WORDS_A_TEXT):
+            await client.route({"input": " ".join(itertools.islice(words, _WORDS_A_TEXT)), "dry_run": True})
 
 
 async def arms_of(url: str) -> dict[str, SimulatedArm]:

@@ -73,7 +73,7 @@ class Traffic:
             client.close()
 
     def query(self, index: int) -> tuple[Prompt, dict[str, Any], str | None]:
-        """The query of that number: (prompt, body, key). Hardly two have the same text, but none has a new word."""
+        """The query of that number: (prompt, body, key). Hardly two have the same text."""
         prompt = draw(random.Random(f"soak/{index}"))
         body: dict[str, Any] = {"input": prompt.text, "tags": {"team": f"team-{index % TEAMS}"}}
         if index % 4 == 0:

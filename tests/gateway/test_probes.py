@@ -374,7 +374,7 @@ async def started(served: Served) -> None:
     async def looked() -> bool:
         gateway = served.daemon.services.gateway
         _, asking = gateway.listener._listeners  # type: ignore[union-attr, attr-defined]
-        return bool(asking._comparing.wants("quality", "default", "b"))
+        return bool(asking._comparing.wanted("quality", "default") == "b")
 
     await until(looked)
 

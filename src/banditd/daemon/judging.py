@@ -61,7 +61,7 @@ async def open_judging(
         if judge.upstream in unable:
             raise ConfigurationError(f"judges.{judge.name}: the upstream {judge.upstream} cannot answer a chat")
     workers = [JudgeWorker(judge, store, gateway.upstreams, clock, metrics) for judge in called]
-    coin, comparing = Coin(bench.secrets), Comparing(judges, pairs)
+    coin, comparing = Coin(bench.secrets), Comparing(judges, pairs, bench.runtimes, baseline)
     probed = Probed(runtimes=bench.runtimes, breakers=breakers, upstreams=gateway.upstreams)
     steps = {f"judge:{worker.rule.name}": worker.step for worker in workers}
     for judge in judges:
@@ -72,7 +72,7 @@ async def open_judging(
             comparer = ComparisonWorker(worker, pairs, comparing, gateway.upstreams, clock)
             steps[f"comparisons:{worker.rule.name}"] = comparer.step
     service = JudgingService(judges, steps, comparing, VerdictRewards(store, rewards), gate, stores, clock, metrics)
-    wanted = WantedAnswers(runtimes=bench.runtimes, baseline=baseline, comparing=comparing)
+    wanted = WantedAnswers(runtimes=bench.runtimes, comparing=comparing)
     sampling = AnswerSampling(judges, coin, store, clock, metrics, service.wake)
     asking = ProbeSampling(judges, coin, probing, wanted, clock, metrics, service.wake)
     with_probes = any(judge.probes is not None for judge in judges)

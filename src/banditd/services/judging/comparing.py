@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,7 @@ from banditd.ports.comparing import ComparisonStore
 from banditd.ports.upstreams import UpstreamError, Upstreams
 from banditd.services.judging.rubric import VerdictError, comparison_prompt, read_better
 from banditd.services.judging.worker import JudgeWorker, cost_of, judge_call, patiently, pause_us
+from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 CONCURRENCY: Final = 2
@@ -37,23 +38,38 @@ def tests_of(compared: Sequence[Compared]) -> Mapping[tuple[str, str], Preferenc
 
 
 class Comparing:
-    """Which comparisons are still wanted; every replica looks now and then."""
+    """Which comparisons are still wanted; every replica looks now and then, in its event loop.
 
-    def __init__(self, judges: Sequence[JudgeRule], store: ComparisonStore) -> None:
+    baseline : of a policy, by name; asked for those of ``policies`` that are ready.
+    """
+
+    def __init__(
+        self,
+        judges: Sequence[JudgeRule],
+        store: ComparisonStore,
+        policies: Mapping[str, PolicyRuntime],
+        baseline: Callable[[str], str | None],
+    ) -> None:
         self._judges = [judge for judge in judges if judge.probes is not None and judge.probes.compare]
         self._store = store
+        self._policies = policies
+        self._baseline = baseline
+        self._baselines: Mapping[str, str | None] = {}
         self._tests: dict[str, Mapping[tuple[str, str], PreferenceTest]] = {}
 
-    def wants(self, judge: str, policy: str, baseline: str) -> bool:
-        """Whether it is not known yet how often the baseline is preferred there. Nothing before the first look."""
-        tests = self._tests.get(judge)
-        if tests is None:
-            return False
+    def wanted(self, judge: str, policy: str) -> str | None:
+        """The policy's baseline, while it is not known how often it is preferred. None before the first look."""
+        baseline, tests = self._baselines.get(policy), self._tests.get(judge)
+        if baseline is None or tests is None:
+            return None
         test = tests.get((policy, baseline))
-        return test is None or test.side is None
+        return baseline if test is None or test.side is None else None
 
     async def look(self) -> None:
         """At what has been said so far."""
+        if self._judges:
+            ready = [name for name, runtime in self._policies.items() if runtime.ready]
+            self._baselines = {name: self._baseline(name) for name in ready}
         for judge in self._judges:
             self._tests[judge.name] = tests_of(await self._store.compared(judge.name, judge.version))
 

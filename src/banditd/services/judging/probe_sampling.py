@@ -34,10 +34,9 @@ VERDICT_TOKENS: Final = (300, 60)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedAnswers:
-    """What probes are chosen by: the policies, their baselines by name, and what is still to be compared."""
+    """What probes are chosen by: the policies, and what is still to be compared."""
 
     runtimes: Mapping[str, PolicyRuntime]
-    baseline: Callable[[str], str | None]
     comparing: Comparing
 
 
@@ -57,7 +56,7 @@ class ProbeSampling:
         self._judges = tuple(judge for judge in judges if judge.probes is not None)
         self._coin = coin
         self._store = store
-        self._runtimes, self._baseline, self._comparing = wanted.runtimes, wanted.baseline, wanted.comparing
+        self._runtimes, self._comparing = wanted.runtimes, wanted.comparing
         self._clock = clock
         self._metrics = metrics
         self._wake = wake
@@ -152,9 +151,8 @@ class ProbeSampling:
 
     def _to_compare(self, judge: JudgeRule, rule: ProbeRule, one: Answered) -> tuple[str, str | None]:
         """(the text that was served, the baseline to compare it with; None where there is nothing to compare)."""
-        policy = one.decision.policy
-        baseline = self._baseline(policy) if rule.compare else None
-        if baseline is None or baseline == one.arm or not self._comparing.wants(judge.name, policy, baseline):
+        baseline = self._comparing.wanted(judge.name, one.decision.policy) if rule.compare else None
+        if baseline is None or baseline == one.arm:
             return "", None
         call = one.call
         text = answer_text(call.surface, one.body, stream=call.stream, most_chars=judge.max_chars, cut=one.cut)
