@@ -1,8 +1,9 @@
-"""``python -m bench.cascades``: what recipes bring beside banditd's own routing on the same shuffles.
+"""``python -m bench.cascades``: what recipes and chains bring beside banditd's own routing on the same shuffles.
 
-Each case is played twice from a cold start with the same seeds, once with the models of a pool alone and once with
-the recipes that their costs propose; in some there is nothing to be gained. Utility = score - L x cost / cost of the
-dearest model. Needs the replay data (``BANDITD_DATA``, default ``../shared/data``).
+Each case is played twice from a cold start with the same seeds: once with the models of a pool alone, and once with
+the recipes that their costs propose, or with chains, whose costly signals are paid for. In some there is nothing to
+be gained. Utility = score - L x cost / cost of the dearest model. Needs the replay data (``BANDITD_DATA``, default
+``../shared/data``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 import numpy as np  # noqa: E402 - after the threads are limited
 from rich.console import Console  # noqa: E402
-from rich.progress import Progress  # noqa: E402
+from rich.progress import Progress, TaskID  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from banditd.replay import ReplayOptions, run  # noqa: E402
@@ -54,6 +55,59 @@ CASES: Final = (
     Case("zeroeval_signals", "mixed6", 0.3, 6, -0.003),
     Case("rational9", "ladder3", 0.1, 1, -0.003),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCase:
+    """least : what ``part`` of the run must gain at least. off_by : decisions after which the guard must have gone
+    back to routing, in every seed; None where it need not.
+    """
+
+    data: str
+    pool: str
+    cost_weight: float
+    part: str
+    least: float
+    off_by: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.pool}, L = {self.cost_weight:g}"
+
+
+CHAINS: Final = (
+    ChainCase("rational9", "mixed4", 0.1, "last_third", 0.005),
+    ChainCase("rational9", "mixed4", 0.3, "all", -0.003),
+    ChainCase("rational9", "ladder3", 0.1, "all", -0.003, off_by=2000),
+    ChainCase("zeroeval_signals", "ladder4", 0.1, "all", -0.003),
+    ChainCase("zeroeval_signals", "mixed6", 0.3, "all", -0.003),
+)
+
+
+def measure_chains(
+    case: ChainCase, seeds: int, limit: int | None, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """A case with chains; the report has routing on the same shuffles beside it."""
+    options = ReplayOptions(
+        directory=DATA / case.data,
+        pool=case.pool,
+        cost_weight=case.cost_weight,
+        cascade=True,
+        seeds=seeds,
+        limit=limit,
+    )
+    content = run(options, progress).content
+    found: dict[str, Any] = content["cascade"]  # type: ignore[assignment]
+    late = [one["off_since"] is None or one["off_since"] > (case.off_by or 0) for one in found["guard"]]
+    return {
+        "case": case.name,
+        "with_chains": content["utility"],
+        **{name: found[name] for name in ("routing", "gain", "references", "calls", "guard")},
+        "part": case.part,
+        "least_gain": case.least,
+        "off_by": case.off_by,
+        "met": found["gain"][case.part]["mean"] >= case.least and (case.off_by is None or not any(late)),
+    }
 
 
 def measure(case: Case, seeds: int, limit: int | None, progress: Callable[[int, int], None]) -> dict[str, Any]:
@@ -109,34 +163,62 @@ def as_table(rows: list[dict[str, Any]], seeds: int) -> Table:
     return table
 
 
+def chain_table(rows: list[dict[str, Any]], seeds: int) -> Table:
+    table = Table(title=f"Chains beside routing without, {seeds} seeds on the same shuffles: whole run / last third")
+    for column in ("case", "routing", "with chains", "gain", "at least", "met", "calls", "guard", "in hindsight"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for row in rows:
+        gain, references, part = row["gain"], row["references"], row["part"]
+        off = [one["off_since"] or 0 for one in row["guard"] if one["state"] != "on"]
+        parts = ("all", "last_third")
+        table.add_row(
+            row["case"],
+            *(f"{row[name]['mean']:.4f} / {row[name]['last_third']:.4f}" for name in ("routing", "with_chains")),
+            " / ".join(f"{gain[name]['mean']:+.4f} ± {gain[name]['standard_error'] or 0.0:.4f}" for name in parts),
+            f"{row['least_gain']:+.3f}" + (" (last third)" if part == "last_third" else ""),
+            "yes" if row["met"] else "NO",
+            " / ".join(f"{row['calls']['mean'][name]:.2f}" for name in parts),
+            f"{len(off)} off" + (f" (since {max(off)})" if off else ""),
+            " > ".join(f"{references[name] or math.nan:.4f}" for name in ("routed", "stop", "joint", "oracle")),
+        )
+    table.caption = "guard: seeds that ended without chains; in hindsight: routed > stop > joint > oracle cascade"
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cascades", description=__doc__)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--only", action="append", default=[], metavar="POOL", help="may be repeated")
+    parser.add_argument("--kind", choices=("recipes", "chains"), help="only these")
     parser.add_argument("--limit", type=int, help="rows of each case, for a look")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"There is no replay data at {DATA}: set BANDITD_DATA to its folder.")
-    cases = [case for case in CASES if not given.only or case.pool in given.only]
+    kinds = ("recipes", "chains") if given.kind is None else (given.kind,)
+    every: list[Case | ChainCase] = [*(CASES if "recipes" in kinds else ()), *(CHAINS if "chains" in kinds else ())]
+    cases = [case for case in every if not given.only or case.pool in given.only]
     if not cases:
-        sys.exit(f"No such pool; pools: {', '.join(sorted({case.pool for case in CASES}))}.")
-    rows = []
+        sys.exit(f"No such pool; pools: {', '.join(sorted({case.pool for case in every}))}.")
+    rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     with Progress(console=Console(stderr=True)) as bar:
         for case in cases:
             task = bar.add_task(case.name, total=None)
-            rows.append(
-                measure(
-                    case,
-                    given.seeds,
-                    given.limit,
-                    lambda done, total, task=task: bar.update(task, completed=done, total=total),  # type: ignore[misc]
-                )
-            )
+
+            def show(done: int, total: int, task: TaskID = task) -> None:
+                bar.update(task, completed=done, total=total)
+
+            if isinstance(case, ChainCase):
+                rows["chains"].append(measure_chains(case, given.seeds, given.limit, show))
+            else:
+                rows["recipes"].append(measure(case, given.seeds, given.limit, show))
     if given.json:
         print(json.dumps(rows, indent=2))
         return
-    Console(width=None if Console().is_terminal else 180).print(as_table(rows, given.seeds))
+    console = Console(width=None if Console().is_terminal else 200)
+    for kind, table in (("recipes", as_table), ("chains", chain_table)):
+        if rows.get(kind):
+            console.print(table(rows[kind], given.seeds))
 
 
 if __name__ == "__main__":

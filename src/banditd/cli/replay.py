@@ -64,6 +64,13 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     help="How a recipe compares the texts of ARM|answer: text, choice, number, json, tool_calls, code, or prose:T "
     "with the similarity T that is enough. Default: the classes of ARM|signal_answer_id.",
 )  # fmt: skip
+@click.option(
+    "--cascade", is_flag=True,
+    help="After an answer its signals (ARM|signal_NAME) are seen, and it is kept or another arm is called.",
+)  # fmt: skip
+@click.option(
+    "--max-calls", type=click.IntRange(min=2, max=8), metavar="N", help="Of a --cascade; default: 3.",
+)  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds 0..S-1.")
 @click.option(
@@ -160,6 +167,7 @@ def replay(
       banditd replay ../shared/data/paretobandit4 --cost-weight 0.3 --json report.json --plot curves.png
       banditd replay ../shared/data/rational9 --keep 0.98 --baseline dearest
       banditd replay ../shared/data/zeroeval_signals --pool ladder4 --cost-weight 0.1 --recipes auto:2
+      banditd replay ../shared/data/rational9 --pool mixed4 --cost-weight 0.1 --cascade
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --context-tags category
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
@@ -206,6 +214,10 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
         raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
     if url is not None and given["recipes"]:
         raise click.UsageError("--recipes are played in process; a daemon at --url has no recipes")
+    if url is not None and given["cascade"]:
+        raise click.UsageError("--cascade is played in process; a daemon at --url sees no signals of a data set")
+    if given["max_calls"] is not None and not given["cascade"]:
+        raise click.UsageError("--max-calls is of a --cascade: give that too")
     if url is not None and given["tier_table"]:
         raise click.UsageError("a daemon at --url has a tier table of its own (policies.NAME.tier_table)")
     if url is not None and given["feedback"]:
@@ -244,6 +256,7 @@ def _options(
     step: str | None,
     answers: str | None,
     tier_table: str | None,
+    max_calls: int | None,
     **given: Any,
 ) -> ReplayOptions:
     from banditd.daemon.prior_file import read_prior
@@ -255,6 +268,8 @@ def _options(
     labels = tuple(label.strip() for label in context_tags.split(",")) if context_tags else ()
     if step is not None and step not in labels:
         labels = (*labels, step)
+    if max_calls is not None:
+        given["max_calls"] = max_calls
     return ReplayOptions(
         budget_usd=budget,
         prices=_prices(price),

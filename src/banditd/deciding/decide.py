@@ -50,7 +50,8 @@ class Case:
     """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
 
     rollout : where only a part of the traffic is the policy's. session_arm : that the query keeps. cached_arm : that
-    has ``cached_tokens`` of the input in its prompt cache.
+    has ``cached_tokens`` of the input in its prompt cache. prospects : float64 (n_arms,), what going on after an
+    arm's answer is expected to add to its utility; None where the first answer is the last.
     """
 
     query: Query
@@ -62,6 +63,7 @@ class Case:
     rollout: Rollout | None = None
     cached_arm: str | None = None
     cached_tokens: float = 0.0
+    prospects: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,6 +221,9 @@ def _price(
     penalty = view.penalty(
         spent_usd, tokens, output_tokens, weight=weight, price_per_usd=price, resources=situation.resources
     )
+    for row, case in enumerate(cases):
+        if case.prospects is not None:
+            penalty[row] -= case.prospects
     return Priced(output_tokens, cost_usd, weight, penalty, loss_usd)
 
 

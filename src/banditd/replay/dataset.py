@@ -4,7 +4,8 @@
 the category; ``split`` the split; ``features``, an object of numbers, what a caller would send along.
 ``outcomes.csv[.gz]`` : the same rows in the same order. A column without ``|`` (other than ``id``) is an arm's
 score in [0, 1], empty when missing; its cost is the first column ``<arm>|cost...``; ``<arm>|signal_<name>`` is what
-its answer shows and ``<arm>|answer`` the answer itself (``signals.py``). ``meta.json``, optional: list prices in
+its answer shows, ``<arm>|<prefix>_cost_usd`` what the signals with that prefix cost beside the answer, and
+``<arm>|answer`` the answer itself (``signals.py``). ``meta.json``, optional: list prices in
 ``arms`` and named ``pools``. A single CSV file with the prompts as a column does as well (``outcomes.py``).
 """
 
@@ -198,12 +199,18 @@ def _signals(
     index = {name: i for i, name in enumerate(header)}
     prefixes = [f"{arm}|signal_" for arm in arms]
     names = {name[len(prefix) :] for name in header for prefix in prefixes if name.startswith(prefix)}
-    values = {}
-    for name in sorted(names):
-        columns = [index.get(prefix + name) for prefix in prefixes]
-        nothing = np.full(len(table), np.nan)
-        values[name] = np.column_stack([nothing if i is None else table[:, i] for i in columns])
-    return Signals(values=values, texts={arm: texts[f"{arm}|answer"] for arm in arms if f"{arm}|answer" in texts})
+
+    def columns(wanted: Sequence[str]) -> FloatArray:
+        found = [index.get(name) for name in wanted]
+        return np.column_stack([np.full(len(table), np.nan) if i is None else table[:, i] for i in found])
+
+    stems = {name.split("_", 1)[0] for name in names}
+    costs = {stem: columns([f"{arm}|{stem}_cost_usd" for arm in arms]) for stem in sorted(stems)}
+    return Signals(
+        values={name: columns([prefix + name for prefix in prefixes]) for name in sorted(names)},
+        texts={arm: texts[f"{arm}|answer"] for arm in arms if f"{arm}|answer" in texts},
+        costs_usd={stem: usd for stem, usd in costs.items() if np.isfinite(usd).any()},
+    )
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -166,7 +166,8 @@ class InProcessDecider:
         self._arms[arm] = replace(self._arms[arm], **fields)  # type: ignore[arg-type]
         self._view = None
 
-    async def decide(self, row: Row) -> Served:
+    async def decide(self, row: Row, prospects: FloatArray | None = None) -> Served:
+        """Choose; ``prospects`` are those of ``Case``."""
         snapshot = self.state.snapshot()
         if row.warmup_arm is not None:
             return await self._serve(row, row.warmup_arm, snapshot)
@@ -180,6 +181,7 @@ class InProcessDecider:
             input_tokens=float(self._input_tokens[row.index]),
             accounts=accounts,
             pledge=None if self._promise is None else self._promise.pledge,
+            prospects=prospects,
         )
         situation = Situation(
             view=view, now_us=0, exploration_floor=self._settings.floor, cost_weight=self._cost_weight
@@ -191,6 +193,26 @@ class InProcessDecider:
         charged = None if self._spending is None else self._spending.charge(view, case, decided)
         promised = None if self._promise is None else self._promise.observe(case, decided, snapshot.posterior)
         return self._served(row, view, decided, charged, promised)
+
+    def context(self, row: Row) -> Context:
+        """What is known of a query before anybody answers."""
+        return self._contexts[row.index]
+
+    def expected(self, row: Row) -> tuple[FloatArray, FloatArray]:
+        """(expected reward, standard deviation) of every arm on a query, float64 (K,) each."""
+        mean, deviation = self.state.snapshot().predict(self._contexts[row.index].x[None])
+        return mean[0], deviation[0]
+
+    def vector(self, row: Row) -> FloatArray:
+        """What an arm would be drawn from now by plain routing, float64 (K,). Nothing is drawn or counted."""
+        view = self._newest(self.state.snapshot())
+        tokens = float(self._input_tokens[row.index])
+        case = Case(query=Query(policy=POLICY), context=self._contexts[row.index], input_tokens=tokens)
+        situation = Situation(
+            view=view, now_us=0, exploration_floor=self._settings.floor, cost_weight=self._cost_weight
+        )
+        found: FloatArray = decide(situation, [case], np.zeros(1)).draw.probability[0]
+        return found
 
     def _newest(self, snapshot: Snapshot) -> RouteView:
         """The view of the newest snapshot; built anew only where more than that has changed."""

@@ -19,6 +19,8 @@ import numpy as np
 from banditd.core.errors import InvariantError
 from banditd.core.types import Context, FeatureSchema, FloatArray
 from banditd.deciding.keeper import PromiseRule
+from banditd.replay.cascade import ChainDecider
+from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import Decider, InProcessDecider, Row, Served, Terms
 from banditd.replay.feedback import Feedback
@@ -41,6 +43,8 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
     """
     plan = make_plan(options)
     options.settings()
+    if options.cascade:
+        ChainSignals.of(plan)  # before much is encoded: are there any?
     schema, contexts = build_contexts(
         plan.data.prompts,
         with_facts=options.policy == "rules",
@@ -58,7 +62,8 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
             runs.append(play_seed(plan, schema, contexts, seed, _shifted(progress, done, plan)))
     else:
         runs = _in_processes(plan, schema, contexts, workers, progress)
-    x = None if options.keep is None and options.recipes is None else np.stack([context.x for context in contexts])
+    hindsight = options.keep is not None or options.recipes is not None or options.cascade
+    x = None if not hindsight else np.stack([context.x for context in contexts])
     return make_report(plan, runs, x)
 
 
@@ -184,8 +189,31 @@ def play_seed(
     progress: Callable[[int], None] = lambda _done: None,
 ) -> SeedRun:
     """One cold pass through the daemon's classes. contexts : of every row of the plan's data, of ``schema``."""
+    if plan.options.cascade:
+        return _play_chains(plan, schema, contexts, seed, progress)
+    decider = _decider(plan, schema, contexts, seed)
+    played = asyncio.run(play(plan, decider, seed, progress))
+    if seed == 0 and plan.options.keep_prior:
+        return replace(played, prior=decider.prior(_provenance(plan)))
+    return played
+
+
+def _play_chains(
+    plan: Plan, schema: FeatureSchema, contexts: list[Context], seed: int, progress: Callable[[int], None]
+) -> SeedRun:
+    """The same shuffle without chains and with them."""
+    each = plan.decisions // plan.options.seeds // 2
+    routing = asyncio.run(play(plan, _decider(plan, schema, contexts, seed), seed, progress))
+    inner = _decider(plan, schema, contexts, seed)
+    chains = ChainDecider(plan, inner, ChainSignals.of(plan), schema=schema, seed=seed)
+    played = asyncio.run(play(plan, chains, seed, lambda done: progress(each + done)))
+    prior = inner.prior(_provenance(plan)) if seed == 0 and plan.options.keep_prior else None
+    return replace(played, chains=chains.record(played.rows.size, routing), prior=prior)
+
+
+def _decider(plan: Plan, schema: FeatureSchema, contexts: list[Context], seed: int) -> InProcessDecider:
     budget = plan.options.budget_usd
-    decider = InProcessDecider(
+    return InProcessDecider(
         schema=schema,
         settings=plan.options.settings(),
         arms=plan.data.arms,
@@ -194,10 +222,6 @@ def play_seed(
         tariff=plan.tariff(),
         terms=Terms(cost_weight=plan.options.cost_weight or 0.0, budget_usd=budget, promise=_promise(plan, schema)),
     )
-    played = asyncio.run(play(plan, decider, seed, progress))
-    if seed == 0 and plan.options.keep_prior:
-        return replace(played, prior=decider.prior(_provenance(plan)))
-    return played
 
 
 def _promise(plan: Plan, schema: FeatureSchema) -> ReplayPromise | None:

@@ -18,6 +18,8 @@ from banditd.replay.signals import AnswerKind
 ORDERS: Final = ("shuffle", "source")
 BASELINES: Final = ("dearest", "best", "cheapest")  # or an arm's name
 WARMUP_POLICIES: Final = ("uniform", "same")
+MAX_CALLS: Final = 3  # of a chain
+MOST_CALLS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class ReplayOptions:
     context_tags : labels of the rows that the policy sees as the caller's tags.
     recipes : arms made of the pool's models, ``a+b>c,d|e`` or ``auto:N`` (``plan.with_recipes``).
         answers : how their texts are compared, None for the classes of the data set.
+    cascade : after an answer its signals are seen, and it is kept or another arm is called; at most ``max_calls``
+        calls. Every seed is played without chains as well.
     limit : keep so many scored rows, drawn once with seed 0. seeds : play with seeds 0 .. seeds - 1.
     order : ``shuffle`` by seed, or ``source``. reward_delay : queries until a reward is learned.
     reward_rate : probability that a decision has a reward at all. feedback : simulated sources instead of the
@@ -70,6 +74,8 @@ class ReplayOptions:
     context_tags: tuple[str, ...] = ()
     recipes: str | None = None
     answers: AnswerKind | None = None
+    cascade: bool = False
+    max_calls: int = MAX_CALLS
     limit: int | None = None
     seeds: int = 1
     order: str = "shuffle"
@@ -91,8 +97,11 @@ class ReplayOptions:
             raise InvalidInputError("seeds and limit start at 1, reward_delay at 0.")
         if len(set(self.context_tags)) != len(self.context_tags) or "" in self.context_tags:
             raise InvalidInputError("context_tags are labels, each named once.", field="/context_tags")
-        if self.answers is not None and self.recipes is None:
-            raise InvalidInputError("Answers are compared for recipes: give these too.", field="/answers")
+        self._check_cascade()
+        if self.answers is not None and self.recipes is None and not self.cascade:
+            raise InvalidInputError(
+                "Answers are compared for recipes and in a cascade: give one of them too.", field="/answers"
+            )
         if self.order not in ORDERS:
             raise InvalidInputError(f"order is one of {', '.join(ORDERS)}.", field="/order")
         if self.warmup_split is not None and self.warmup_split == self.split:
@@ -111,6 +120,24 @@ class ReplayOptions:
             raise InvalidInputError("warmup_rows is a share in [0, 1).", field="/warmup_rows")
         if self.warmup_policy not in WARMUP_POLICIES:
             raise InvalidInputError(f"warmup_policy is one of {', '.join(WARMUP_POLICIES)}.", field="/warmup_policy")
+
+    def _check_cascade(self) -> None:
+        if not self.cascade:
+            if self.max_calls != MAX_CALLS:
+                raise InvalidInputError("max_calls is of a cascade: give that too.", field="/max_calls")
+            return
+        if not 2 <= self.max_calls <= MOST_CALLS:
+            raise InvalidInputError(f"A chain has 2 to {MOST_CALLS} calls.", field="/max_calls")
+        for name, given in (
+            ("a budget", self.budget_usd is not None),
+            ("a promise (keep)", self.keep is not None),
+            ("recipes", self.recipes is not None),
+            ("probes", self.probes > 0.0),
+        ):
+            if given:
+                raise InvalidInputError(
+                    f"A cascade is played with a cost weight and models alone: leave {name} out.", field="/cascade"
+                )
 
     def _check_objective(self) -> None:
         if self.cost_weight is not None and self.budget_usd is not None:

@@ -10,7 +10,8 @@ import numpy as np
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.errors import ConfigurationError, InvalidInputError
 from banditd.core.recipes import Recipe
-from banditd.core.types import FloatArray, IntArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
+from banditd.deciding.chains.guard import GuardRecord
 from banditd.deciding.recipes import in_order, parse_recipe, propose
 from banditd.ope.reference import Verdict
 from banditd.replay.dataset import ReplayData, load_dataset
@@ -39,7 +40,8 @@ class Plan:
 
     @property
     def decisions(self) -> int:
-        return (self.warmup.size + self.scored.size) * self.options.seeds
+        """Of all passes: a cascade's seeds are played twice."""
+        return (self.warmup.size + self.scored.size) * self.options.seeds * (2 if self.options.cascade else 1)
 
     def order(self, seed: int) -> tuple[IntArray, IntArray]:
         """(warm-up rows, scored rows) in the order of a seed; ``warmup_rows`` end the warm-up."""
@@ -65,6 +67,22 @@ class Plan:
         if named == "best":
             return int(column_means(self.data.score[self.scored, :models]).argmax())
         return self.data.arms.index(named)
+
+    def earned(self, run: SeedRun) -> FloatArray:
+        """Utility of every decision of a run, all calls paid: float64 (n,), NaN where the score is missing."""
+        found: FloatArray = (self.data.score - self.penalty)[run.rows, run.chosen]
+        if run.chains is None:
+            return found
+        return found - run.chains.beside(run.chosen) @ self.penalty - self.price * run.chains.signals_usd
+
+    def spent_usd(self, run: SeedRun) -> FloatArray:
+        """What every decision of a run has cost, all calls and signals: float64 (n,)."""
+        cost_usd = self.data.cost_usd[run.rows]
+        if run.chains is None:
+            found: FloatArray = cost_usd[np.arange(run.rows.size), run.chosen]
+            return found
+        all_calls: FloatArray = np.where(run.chains.called, cost_usd, 0.0).sum(axis=1) + run.chains.signals_usd
+        return all_calls
 
     def tariff(self) -> Tariff:
         """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""
@@ -188,6 +206,29 @@ def _fewer(wanted: str, found: int) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ChainRun:
+    """What the chains of a pass were; arrays are aligned with its rows.
+
+    called : bool (n, K). first : the arm that began, intp (n,). may_go_on : whether it was a chain at all, or plain
+    routing, bool (n,). signals_usd : what was paid for signals, float64 (n,). guard : its record. routing : the same
+    shuffle without chains.
+    """
+
+    called: BoolArray
+    first: IntArray
+    may_go_on: BoolArray
+    signals_usd: FloatArray
+    guard: GuardRecord
+    routing: SeedRun
+
+    def beside(self, kept: IntArray) -> FloatArray:
+        """Calls of arms whose answer was not kept: float64 (n, K), 0 or 1."""
+        found = self.called.astype(np.float64)
+        found[np.arange(kept.size), kept] = 0.0
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SeedRun:
     """One pass.
 
@@ -196,6 +237,7 @@ class SeedRun:
     prior : what it knew at the end, where asked for.
     probability : the vectors that ``chosen`` was drawn from, float64 (n, K), or None when they are unknown.
     verdict : what the promise's own evidence says, None without a promise.
+    chains : of a cascade; ``chosen`` are the arms whose answers were kept.
     """
 
     seed: int
@@ -208,3 +250,4 @@ class SeedRun:
     prior: Prior | None = None
     probability: FloatArray | None = None
     verdict: Verdict | None = None
+    chains: ChainRun | None = None

@@ -17,6 +17,7 @@ import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.types import FloatArray, IntArray
+from banditd.replay.cascade_report import cascade_report
 from banditd.replay.off_policy import off_policy
 from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.promise import promise_report
@@ -56,7 +57,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
     data = plan.data
     utility = data.score - plan.penalty
     refs = _references_by_run(plan, utility, runs)
-    per_seed = [_seed_summary(plan, utility, ref, run) for ref, run in zip(refs, runs, strict=True)]
+    per_seed = [_seed_summary(plan, ref, run) for ref, run in zip(refs, runs, strict=True)]
     values = np.array([float(str(one["utility"])) for one in per_seed if one["utility"] is not None])
     spend = float(np.mean([float(str(one["cost"])) for one in per_seed]))
     budget = plan.options.budget_usd
@@ -86,12 +87,13 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
         },
         "off_policy": off_policy(data.score, data.arms, [(run.rows, run.chosen, run.probability) for run in runs]),
         "recipes": recipe_report(plan, utility, runs, x),
+        "cascade": cascade_report(plan, runs, x),
         "conditions": plan.options.conditions(),
         "probes": _probes(plan, runs),
         "per_seed": per_seed,
         "notes": [*data.notes, *_prior_notes(plan)],
     }
-    return ReplayReport(content=content, curve=_curve(utility, refs, runs), prior=runs[0].prior)
+    return ReplayReport(content=content, curve=_curve(plan, refs, runs), prior=runs[0].prior)
 
 
 def _probes(plan: Plan, runs: Sequence[SeedRun]) -> dict[str, object] | None:
@@ -163,10 +165,10 @@ def _headroom(plan: Plan, refs: References, got: FloatArray, rows: IntArray) -> 
     return budget_headroom(got, plan.data.score[rows], plan.data.cost_usd[rows], budget)
 
 
-def _seed_summary(plan: Plan, utility: FloatArray, refs: References, run: SeedRun) -> dict[str, object]:
-    got = utility[run.rows, run.chosen]
+def _seed_summary(plan: Plan, refs: References, run: SeedRun) -> dict[str, object]:
+    got = plan.earned(run)
     score = plan.data.score[run.rows, run.chosen]
-    cost = float(plan.data.cost_usd[run.rows, run.chosen].mean())
+    cost = float(plan.spent_usd(run).mean())
     parts = dict(phases(run.rows.size))
     return {
         "seed": run.seed,
@@ -205,10 +207,10 @@ def _on_all_rows(refs: References, rows: IntArray, n: int) -> References:
     )
 
 
-def _curve(utility: FloatArray, refs: Sequence[References], runs: Sequence[SeedRun]) -> Curve:
+def _curve(plan: Plan, refs: Sequence[References], runs: Sequence[SeedRun]) -> Curve:
     n = runs[0].rows.size
     at = np.unique(np.linspace(1, n, min(n, 300)).astype(np.intp))
-    policy = np.stack([_running_mean(utility[run.rows, run.chosen])[at - 1] for run in runs])
+    policy = np.stack([_running_mean(plan.earned(run))[at - 1] for run in runs])
     lines = {
         "uniform": [ref.uniform_rows for ref in refs],
         "best fixed arm": [ref.fixed_rows for ref in refs],

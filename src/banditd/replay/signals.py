@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,18 +20,21 @@ REFUSAL = "refusal"  # 1: the answer says that it gives none
 class Signals:
     """Side data of the arms, in their order.
 
-    values : by name of the signal float64 (n, K), NaN where missing. texts : by arm the answers, None where missing;
-    only of arms that have them.
+    values : by name of the signal float64 (n, K), NaN where missing. texts : by arm the answers, None
+    where missing; only of arms that have them. costs_usd : by prefix of the names of signals that are asked for
+    apart, what that costs, float64 (n, K), NaN where there is nothing to ask.
     """
 
     values: Mapping[str, FloatArray]
     texts: Mapping[str, Sequence[str | None]]
+    costs_usd: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def take(self, rows: IntArray) -> Signals:
         """Those of these rows, in that order."""
         return replace(
             self,
             values={name: values[rows] for name, values in self.values.items()},
+            costs_usd={name: values[rows] for name, values in self.costs_usd.items()},
             texts={arm: [texts[i] for i in rows] for arm, texts in self.texts.items()},
         )
 

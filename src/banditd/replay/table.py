@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -57,6 +57,8 @@ def report_table(report: ReplayReport) -> Table:
         _add_promise(table, content["promise"])
     if isinstance(content["recipes"], dict):
         _add_recipes(table, content["recipes"])
+    if isinstance(content["cascade"], dict):
+        _add_cascade(table, content["cascade"])
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
@@ -122,6 +124,44 @@ def _add_recipes(table: Table, recipes: Mapping[str, object]) -> None:
     for name, words in (("routed_models", "models"), ("routed", "models and recipes")):
         table.add_row(f"routed with full information, {words}", _number(references[name]))
     table.add_row("oracle, models", _number(references["oracle_models"]))
+
+
+def _add_cascade(table: Table, cascade: Mapping[str, Any]) -> None:
+    """Chains beside routing without them, and what they could have had in hindsight."""
+    routing, gain, calls = cascade["routing"], cascade["gain"], cascade["calls"]
+    columns = ("all", "first_500", "last_third")
+    table.add_section()
+    table.add_row(
+        "routed, without chains",
+        f"{_number(routing['mean'])} ± {_number(routing['sd'])}",
+        *(_number(routing[phase]) for phase in columns[1:]),
+    )
+    table.add_row(
+        "gain of chains (± standard error)",
+        *(f"{gain[p]['mean']:+.4f} ± {_number(gain[p]['standard_error'])}" for p in columns),
+    )
+    table.add_row("calls per decision", _number(calls["mean"]["all"], 2), "", _number(calls["mean"]["last_third"], 2))
+    table.add_row(
+        "first answer not kept", _number(calls["changed"]["all"], 3), "", _number(calls["changed"]["last_third"], 3)
+    )
+    states = [one["state"] for one in cascade["guard"]]
+    share = [_mean([one["share_of_chains"][phase] for one in cascade["guard"]]) for phase in ("all", "last_third")]
+    named = ", ".join(
+        f"{state} in {states.count(state)}" for state in ("learning", "trial", "on", "off") if state in states
+    )
+    table.add_row(f"share of chains (guard: {named})", _number(share[0], 2), "", _number(share[1], 2))
+    words = (
+        ("routed", "routed"),
+        ("stop", "keep or call"),
+        ("joint", "start, keep or call"),
+        ("oracle", "oracle cascade"),
+    )
+    for name, text in words:
+        table.add_row(f"with full information, {text}", _number(cascade["references"][name]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def recipe_table(report: ReplayReport) -> Table | None:
