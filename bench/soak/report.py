@@ -85,7 +85,7 @@ def _grown(section: str, name: str, measure: _Measure, samples: Sequence[Sample]
     row = Row(
         section=section, name=f"{name}, growth at most", value=_rounded(scale * (found.growth + found.error)),
         unit="MB a million" if measure.of_a_million else "%", target=measure.limit,
-        note=f"{note} {measure.unit}".strip(),
+        note=f"{note} {measure.unit}".strip(), detail=not measure.of_a_million,
     )  # fmt: skip
     return row, scale * (found.growth - found.error) > measure.limit
 

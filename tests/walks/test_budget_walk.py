@@ -181,7 +181,7 @@ async def test_a_rate_is_held_across_replicas(open_daemon: OpenDaemon) -> None:
     async with open_daemon(budget_usd_per_decision=usd) as again:
         before = await charged(again)
         await ask(again)
-        book = again.services.routing._budgets["default"]  # type: ignore[attr-defined]
+        book = again.services.routing._books["default"].budget  # type: ignore[attr-defined]
         [account] = book.of_all_decisions()
         assert account.totals.decisions == 401
         assert account.totals.charged_usd > before
@@ -191,7 +191,7 @@ async def test_several_budgets_hold_at_once(open_daemon: OpenDaemon) -> None:
     rules = [budget(0.02, at_stop="reject"), {"name": "mean", "usd": 0.0006}]
     async with open_daemon(budgets=rules) as daemon:
         routed = await spend_until_refused([daemon], 400)
-        mean = next(a for a in daemon.services.routing._budgets["default"].of_all_decisions() if a.rule.is_rate)  # type: ignore[attr-defined]
+        mean = next(a for a in daemon.services.routing._books["default"].budget.of_all_decisions() if a.rule.is_rate)  # type: ignore[attr-defined]
         assert mean.totals.decisions == routed
         assert mean.totals.charged_usd <= 0.0006 * (routed + 21)
         [newest] = await daemon.storage.decisions.page(DecisionFilter(limit=1))
@@ -203,7 +203,7 @@ async def test_a_dry_run_costs_nothing(open_daemon: OpenDaemon) -> None:
     async with open_daemon(budgets=[budget(0.05)]) as daemon:
         await ask(daemon, dry_run=True)
         assert await charged(daemon) == 0.0
-        book = daemon.services.routing._budgets["default"]  # type: ignore[attr-defined]
+        book = daemon.services.routing._books["default"].budget  # type: ignore[attr-defined]
         assert [account.pending_usd for account in book.of_all_decisions()] == [0.0]
 
 
@@ -370,7 +370,7 @@ async def test_a_price_that_falls_frees_its_money_at_the_next_decision(open_daem
     async with open_daemon(budget_usd_per_decision=0.0006) as daemon:
         for i in range(120):
             await ask(daemon, i)
-        book = daemon.services.routing._budgets["default"]  # type: ignore[attr-defined]
+        book = daemon.services.routing._books["default"].budget  # type: ignore[attr-defined]
         [account] = book.of_all_decisions()
         before = account.pacer.price_per_usd
         assert before > 0.0
@@ -384,7 +384,7 @@ async def test_a_price_that_falls_frees_its_money_at_the_next_decision(open_daem
 async def test_the_mixture_is_logged_beside_a_decision_and_never_drawn_from(open_daemon: OpenDaemon) -> None:
     async with open_daemon(budget_usd_per_decision=0.0006) as daemon:
         await ask(daemon)
-        guard = daemon.services.routing._budgets["default"].guard  # type: ignore[attr-defined]
+        guard = daemon.services.routing._books["default"].budget.guard  # type: ignore[attr-defined]
         guard._judged.weight, guard._judged._phi, guard._judged._square = 500.0, -50.0, 10.0
         guard._judged._weight_squares = 500.0
         assert guard.alarm

@@ -219,7 +219,7 @@ async def test_a_batch_given_up_half_way_frees_what_it_had_reserved(
         giving_up = asyncio.create_task(routing.route_batch(queries()))
         while len(waves) < SOME // 2:  # noqa: ASYNC110 - the turn of the loop is what is waited for
             await asyncio.sleep(0)
-        [account] = routing._budgets["default"].of_all_decisions()
+        [account] = routing._books["default"].budget.of_all_decisions()
         assert account.pending_usd > 0.0
         giving_up.cancel()
         with pytest.raises(asyncio.CancelledError):
