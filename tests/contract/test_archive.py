@@ -424,7 +424,7 @@ def test_a_damaged_database_is_not_backed_up_as_if_it_were_whole(sqlite_url: str
 def test_a_full_disk_is_said_and_the_former_backup_stays(database_url: str, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.system(f"mount -t tmpfs -o size=1m tmpfs {disk} 2>/dev/null"):  # noqa: S605 - a path of pytest
+    if os.system(f"mount -t tmpfs -o size=2m tmpfs {disk} 2>/dev/null"):  # noqa: S605 - a path of pytest
         pytest.skip("this machine mounts nothing")
     try:
         backup(database_url, disk / "backup.db", progress=quiet)
@@ -432,7 +432,7 @@ def test_a_full_disk_is_said_and_the_former_backup_stays(database_url: str, tmp_
         with connected(database_url) as connection:
             table = metadata.tables["session"]
             connection.execute(
-                insert(table), [_row(table, 1) | {"session_id": f"{n}" + "x" * 1000} for n in range(1500)]
+                insert(table), [_row(table, 1) | {"session_id": f"{n}" + "x" * 1000} for n in range(3000)]
             )
         with pytest.raises(StorageUnavailableError, match="MB are free"):
             backup(database_url, disk / "backup.db", overwrite=True, progress=quiet)

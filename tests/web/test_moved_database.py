@@ -47,8 +47,11 @@ def serving(url: str) -> TestClient[Any, Any]:
     return TestClient(TestServer(app))
 
 
-async def fill(client: Any) -> str:
-    """Decisions with texts, tags and sessions; rewards, a correction, a retraction, usage; changed arms."""
+async def fill(client: Any) -> dict[str, str]:
+    """Decisions with texts, tags and sessions; rewards, a correction, a retraction, usage; changed arms; candidates.
+
+    Returns an id by what it is of, as paths name it.
+    """
     ids = []
     for number in range(24):
         query: dict[str, Any] = {
@@ -72,27 +75,38 @@ async def fill(client: Any) -> str:
     assert (await client.patch("/v1/arms/small", json={"price": {"usd_per_mtok_in": 0.2}})).status == 200
     assert (await client.post("/v1/arms", json={"arm": "late"})).status == 201
     assert (await client.delete("/v1/arms/late")).status == 204
-    return str(ids[-1])
+    for policy in ("default", "even"):
+        candidate = {"name": "cheaper", "settings": {"cost_weight": 0.3}}
+        assert (await client.post(f"/v1/policies/{policy}/candidates", json=candidate)).status == 201
+    asked = {"policy": "default", "candidate": "cheaper"}
+    evaluation = await (await client.post("/v1/evaluations", json=asked)).json()
+    release = await (await client.post("/v1/releases", json=asked)).json()
+    return {
+        "decisions": ids[-1], "evaluations": evaluation["evaluation_id"], "releases": release["release_id"]
+    }  # fmt: skip
 
 
-async def until_learned(client: Any) -> None:
+async def until_learned(client: Any, evaluation_id: str) -> None:
     async with asyncio.timeout(60):
         while True:
             stats = [await (await client.get(f"/v1/stats?policy={name}")).json() for name in ("default", "even")]
-            if sum(one["rewards"] for one in stats) == 21:
+            evaluation = await (await client.get(f"/v1/evaluations/{evaluation_id}")).json()
+            if sum(one["rewards"] for one in stats) == 21 and evaluation["phase"] != "running":
                 return
             await asyncio.sleep(0.05)
 
 
-async def answers(client: Any, decision_id: str) -> dict[str, Any]:
+async def answers(client: Any, ids: dict[str, str]) -> dict[str, Any]:
     """What every GET of the API says, for both policies."""
-    places = {"id": decision_id, "arm": "vendor/large"}
+    places = {"arm": "vendor/large", "candidate": "cheaper"}
     found = {}
     for route in ROUTES:
         if route.method != "GET" or route.path in NOT_OF_THE_DATABASE:
             continue
         for policy in ("default", "even"):
-            path = route.path.format(**places, policy=policy) + f"?policy={policy}"
+            path = (
+                route.path.format(**places, policy=policy, id=ids.get(route.path.split("/")[2])) + f"?policy={policy}"
+            )
             answer = await client.get(
                 path if route.parameters and "{policy}" not in route.path else path.split("?")[0]
             )
@@ -149,13 +163,13 @@ async def test_every_endpoint_answers_as_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with serving(database_url) as client:
-        decision_id = await fill(client)
-        await until_learned(client)
+        ids = await fill(client)
+        await until_learned(client, ids["evaluations"])
     # Ages and windows of statistics are told by the clock.
     now_us = SystemClock().now_us()
     monkeypatch.setattr(SystemClock, "now_us", lambda _: now_us)
     async with serving(database_url) as client:
-        before = await answers(client, decision_id)
+        before = await answers(client, ids)
     to = str(request.getfixturevalue(f"empty_{target}_url"))
     if way == "copy":
         await asyncio.to_thread(copy_database, database_url, to, progress=quiet)
@@ -163,7 +177,7 @@ async def test_every_endpoint_answers_as_before(
         await asyncio.to_thread(backup, database_url, tmp_path / "file.db", progress=quiet)
         await asyncio.to_thread(restore, tmp_path / "file.db", to, progress=quiet)
     async with serving(to) as client:
-        after = await answers(client, decision_id)
+        after = await answers(client, ids)
         assert len(after) >= 20
         for path, answer in before.items():
             assert_alike(after[path], answer, path)

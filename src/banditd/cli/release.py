@@ -55,7 +55,13 @@ def start(
     api_key: str | None,
     as_json: bool,
 ) -> None:
-    """Begin at the first step."""
+    """Begin at the first step.
+
+    \b
+    Examples:
+      banditd release start cheaper
+      banditd release start cheaper --step 0.05 --step 0.5 --step 1 --guardrail latency=2000 --auto
+    """
     body: dict[str, Any] = {"policy": policy, "candidate": candidate}
     if steps:
         body["steps"] = list(steps)
@@ -83,7 +89,12 @@ def _guardrail(text: str) -> dict[str, object]:
 @daemon_options
 @json_option
 def status(release_id: str | None, policy: str, url: str, api_key: str | None, as_json: bool) -> None:
-    """Show how a release stands, in words first; without an id the newest of the policy."""
+    """Show how a release stands, in words first; without an id the newest of the policy.
+
+    \b
+    Example:
+      banditd release status
+    """
 
     async def ask(client: DaemonClient) -> dict[str, Any]:
         found = await _find(client, release_id, policy)
@@ -116,7 +127,7 @@ def _verb(name: str, words: str) -> Callable[..., None]:
 
     if name == "promote":
         run = click.option("--force", is_flag=True, help="Although the step is not over.")(run)
-    return release.command(name, help=words)(run)
+    return release.command(name, help=f"{words}\n\n\b\nExample:\n  banditd release {name} --reason 'looked at'")(run)
 
 
 promote = _verb("promote", "Take the next step; after the last one the candidate becomes the incumbent.")
@@ -131,7 +142,12 @@ abort = _verb("abort", "End it: all traffic is the incumbent's again.")
 @daemon_options
 @json_option
 def rollback(reason: str | None, policy: str, url: str, api_key: str | None, as_json: bool) -> None:
-    """Abort the open release of a policy, else take its newest promotion back."""
+    """Abort the open release of a policy, else take its newest promotion back.
+
+    \b
+    Example:
+      banditd release rollback --reason complaints
+    """
     body = {} if reason is None else {"reason": reason}
     path = f"/v1/policies/{quote(policy, safe='')}/rollback"
     answer = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
