@@ -46,7 +46,11 @@ def test_arms_are_added_changed_listed_and_deleted(daemon: Running) -> None:
     assert "newcomer" in run("arms", url=daemon.url)
     run("arms", "delete", "newcomer", url=daemon.url)
     assert "newcomer" not in run("arms", url=daemon.url)
-    assert "no arm newcomer" in run("arms", "delete", "newcomer", url=daemon.url, code=1)
+    refused = run("arms", "delete", "newcomer", url=daemon.url, code=1)
+    assert refused.count("no arm newcomer") == 1  # an error is said once, in one line
+    assert len(refused.strip().splitlines()) == 1
+    wrong = run("arms", "add", "newcomer", "--usd-per-mtok-out=-1", url=daemon.url, code=1)
+    assert (wrong.count("banditd:"), wrong.count("usd_per_mtok_out"), len(wrong.strip().splitlines())) == (1, 1, 1)
 
 
 def test_simulated_traffic_is_learned_from_and_the_log_agrees_with_the_state(daemon: Running, tmp_path: Path) -> None:
