@@ -94,7 +94,10 @@ async def test_the_log_says_what_it_can_and_no_more(open_daemon: OpenDaemon) -> 
         assert unseen["phase"] == "inconclusive"
         assert unseen["uncovered"] > 0.05
         assert "could not have been drawn" in unseen["reason"]
-        assert unseen["settles"]
+        assert "release" in unseen["settles"]
+        otherwise = await evaluate(daemon, {}, {main: {"params": {"temperature": 0.3}}})
+        assert otherwise["phase"] == "inconclusive"
+        assert "an arm of its own" in otherwise["settles"]
         better = await evaluate(daemon, {"exploration_floor": 0.0, "cost_weight": 0.0}, against="small")
         assert better["phase"] == "passed"
         assert better["interval"][0] > 0.1
@@ -127,6 +130,7 @@ async def test_a_promise_of_its_own_is_not_judged_from_another_ones_log(open_dae
         other = await evaluate(daemon, {"promise": {"keep": 0.95}})
         assert other["phase"] == "inconclusive"
         assert "promise" in other["reason"]
+        assert "PATCH /v1/promise" in other["settles"]  # a release would be refused
 
 
 async def test_what_cannot_be_asked_is_refused(open_daemon: OpenDaemon) -> None:

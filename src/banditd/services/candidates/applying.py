@@ -19,7 +19,7 @@ SettingsCheck = Callable[[str, Mapping[str, object], Sequence[Arm]], Sequence[tu
 """(policy, its settings by name, its arms): what the configuration would refuse, as (pointer, message)."""
 MOST_CHARS: Final = 256
 _ENABLED: Final = {True: "enabled", False: "disabled"}
-_NEW_ANSWERS: Final = frozenset({"params", "rename_params", "upstream_model"})
+NEW_ANSWERS: Final = frozenset({"params", "rename_params", "upstream_model"})
 _TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "kind": ((str,), "the name of a kind"),
     "options": ((dict,), "an object"),
@@ -180,7 +180,7 @@ def _arms(runtime: PolicyRuntime, given: Mapping[str, Mapping[str, Any]]) -> tup
         shares = {field: float(value) for field, value in fields.items() if field in {"min_share", "max_share"}}
         found[name] = replace(arm, **{**fields, **shares})
         new_answers |= (found[name].enabled and not arm.enabled) or any(
-            getattr(found[name], field) != getattr(arm, field) for field in _NEW_ANSWERS
+            getattr(found[name], field) != getattr(arm, field) for field in NEW_ANSWERS
         )
     if runtime.arms and not any(arm.enabled for arm in found.values()):
         raise InvalidInputError(

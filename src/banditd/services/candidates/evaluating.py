@@ -19,12 +19,12 @@ from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind
 from banditd.core.ids import new_id
 from banditd.ports import Clock, LearningStore
 from banditd.ports.evaluations import Coverage, EvaluationLog, EvaluationStore, LoggedDecision
-from banditd.services.candidates.applying import Applied
+from banditd.services.candidates.applying import NEW_ANSWERS, Applied
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
-from banditd.services.candidates.verdict import RELEASE, Evidence, finding_of
+from banditd.services.candidates.verdict import ARM_OF_ITS_OWN, CHANGE_ITSELF, Evidence, finding_of
 from banditd.services.candidates.walk import LogWalk, Rule
 from banditd.services.policy import PolicyRuntime, runtime_of
 
@@ -58,12 +58,18 @@ def _check_other(runtime: PolicyRuntime, against: str) -> None:
         )
 
 
-def _not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> str | None:
+def _not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
     """Why it cannot be decided again what was decided; None where it can."""
     if applied.config.switches.promise != runtime.switches.promise:
-        return PROMISE
-    caps = {arm.arm: arm.max_share for arm in runtime.arms}
-    return CAPS if any(arm.max_share != caps.get(arm.arm) for arm in applied.arms) else None
+        return Finding(phase="inconclusive", reason=PROMISE, settles=CHANGE_ITSELF)
+    pairs = list(zip(runtime.arms, applied.arms, strict=True))
+    changed = [now.arm for now, then in pairs if any(getattr(now, f) != getattr(then, f) for f in NEW_ANSWERS)]
+    if changed:
+        reason = f"{', '.join(changed)} would answer otherwise than in the log: its rewards say nothing of that"
+        return Finding(phase="inconclusive", reason=reason, settles=ARM_OF_ITS_OWN)
+    if any(now.max_share != then.max_share for now, then in pairs):
+        return Finding(phase="inconclusive", reason=CAPS, settles=CHANGE_ITSELF)
+    return None
 
 
 class _ClaimLostError(Exception):
@@ -186,7 +192,7 @@ class EvaluationService:
     ) -> Finding:
         beyond = _not_to_be_replayed(runtime, applied)
         if beyond is not None:
-            return Finding(phase="inconclusive", reason=beyond, settles=RELEASE)
+            return beyond
         play = self._play(runtime, Rule(config=applied.config, arms=applied.arms))
         return await play.find(question, cases)
 
@@ -262,7 +268,7 @@ class EvaluationService:
         _check_other(runtime, question.against)
         beyond = _not_to_be_replayed(runtime, applied)
         if beyond is not None:
-            return Finding(phase="inconclusive", reason=beyond, settles=RELEASE)
+            return beyond
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}
         rows = await self._rows(policy, runtime, question, claim)
         # Read after the decisions: it must hold whatever they have taught.
