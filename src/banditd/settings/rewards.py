@@ -46,7 +46,19 @@ class RewardSettings(Section):
         le=1,
         description="reward when none came in a window that closes from now on; null: unlabelled, not zero",
     )
+    regeneration_reward: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="reward, of source implicit, of an answer that is asked for again; null: it is only logged",
+    )
     sources: dict[str, SourceSettings] = Field(
         default_factory=default_sources, description="known sources; a reward from another one is refused"
     )
     log_only_metrics: tuple[str, ...] = Field((), description="metrics that are recorded but never learned")
+
+    @model_validator(mode="after")
+    def _has_source(self) -> RewardSettings:
+        if self.regeneration_reward is not None and "implicit" not in self.sources:
+            raise ValueError("regeneration_reward is of the source implicit: add it to sources")
+        return self

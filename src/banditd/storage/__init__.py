@@ -18,6 +18,7 @@ from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.evaluation_log import SqlEvaluationLog
 from banditd.storage.evaluations import SqlEvaluationStore
+from banditd.storage.follow_ups import SqlFollowUps
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -66,6 +67,7 @@ class Storage:
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
+    follow_ups: SqlFollowUps
 
 
 @asynccontextmanager
@@ -112,4 +114,5 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
+            follow_ups=SqlFollowUps(database),
         )

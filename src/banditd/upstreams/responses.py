@@ -44,6 +44,7 @@ class ResponsesDialect:
             _reason(answer),
             usage_of(answer.get("usage")),
             size_of(answer["output"]),
+            _declines(answer["output"]),
         )
 
 
@@ -94,6 +95,7 @@ class ResponsesReader:
         elif kind and not kind.endswith(_REPEATED):
             event.characters = size_of(stated.get("delta"))
             event.content = event.characters > 0
+            event.refusal = kind == "response.refusal.delta"
         return event
 
 
@@ -115,6 +117,15 @@ def usage_of(usage: object) -> TokenUsage | None:
     details = usage.get("input_tokens_details")
     cached = count_or_none(details.get("cached_tokens")) if isinstance(details, dict) else None
     return TokenUsage(taken or 0, given or 0, min(cached or 0, taken or 0))
+
+
+def _declines(output: list[Any]) -> bool:
+    parts = (part for item in output if isinstance(item, dict) for part in _list(item.get("content")))
+    return any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _reason(response: Mapping[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from banditd.web.schemas.base import (
     MAX_PAGE,
@@ -25,6 +25,8 @@ from banditd.web.schemas.money import Savings
 from banditd.web.schemas.promise import PromiseAnswer
 from banditd.web.schemas.tags import TagGroup, TagParameters, TagValueAnswer
 
+TRACE_PATTERN: Final = r"^[0-9a-f]{32}$"
+
 
 class DecisionParameters(ParameterModel):
     """Filters of the decision log."""
@@ -34,6 +36,10 @@ class DecisionParameters(ParameterModel):
     session_id: Label | None = None
     reference: Label | None = None
     """What their clients call them by, whichever API key they had."""
+    request_id: Label | None = None
+    """``x-request-id`` of the request."""
+    trace_id: Annotated[str, StringConstraints(pattern=TRACE_PATTERN)] | None = None
+    """Of its ``traceparent``, or of the daemon's own span."""
     cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
     """Index of the cluster; -1 for decisions without a context."""
     explored: BooleanParameter | None = None

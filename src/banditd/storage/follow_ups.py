@@ -1,0 +1,173 @@
+"""What has followed an answer: that it was asked for again, or that another took over."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, select
+
+from banditd.core.ids import lowest_id
+from banditd.core.release import FOLLOWED, FOLLOWED_AFTER_S, UnitOutcome
+from banditd.core.rewards import source_identity
+from banditd.core.types import MICROSECONDS_PER_SECOND, Decision
+from banditd.deciding.release_course import Release
+from banditd.ports.follow_ups import FollowUp
+from banditd.storage.codec import readable_release
+from banditd.storage.engine import Database
+from banditd.storage.schema import decision, release_unit, reward_event, usage_report
+from banditd.storage.schema.request_log import request_log
+
+NEWEST_ANSWERS: Final = 2000
+NEWEST_OF_SESSION: Final = 8
+"""Clients ask for titles and the like between an answer and the next."""
+REGENERATION: Final = ("regeneration", "implicit")
+"""Metric and source of the reward for being asked for again."""
+_ID_SLACK_US: Final = 60_000_000
+_CHUNK: Final = 500
+
+
+class SqlFollowUps:
+    """``ports.follow_ups.FollowUpReader`` over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def answered_before(self, made: Decision) -> str | None:
+        d, u = decision.c, usage_report.c
+        query = (
+            select(d.decision_id, d.input_hash, d.key_name, d.created_at_us, u.latency_ms, u.received_at_us)
+            .select_from(decision.outerjoin(usage_report, u.decision_id == d.decision_id))
+            .where(d.policy == made.policy, d.session_id == made.session_id, d.decision_id < made.decision_id)
+            .add_columns((u.error.is_(None) & u.estimated.is_(False)).label("answered"))
+            .order_by(d.decision_id.desc())
+            .limit(NEWEST_OF_SESSION)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return next((row.decision_id for row in rows if _is_same(row, made)), None)
+
+    async def follow_ups(self, policy: str, since_us: int) -> list[FollowUp]:
+        return await self._database.read(lambda connection: _follow_ups(connection, policy, since_us))
+
+
+def _is_same(row: Any, made: Decision) -> bool:
+    """Whether it was the same text, for the same API key, with a whole answer before ``made`` was asked for."""
+    if not row.answered or (row.input_hash, row.key_name) != (made.input_hash, made.key_name):
+        return False
+    took_us = None if row.latency_ms is None else round(row.latency_ms * 1e3)
+    ended_us = row.received_at_us if took_us is None else row.created_at_us + took_us
+    return bool(ended_us <= made.created_at_us)
+
+
+def _follow_ups(connection: Connection, policy: str, since_us: int) -> list[FollowUp]:
+    owners = _followed_since(connection, lowest_id(since_us))
+    found: list[FollowUp] = []
+    c = request_log.c
+    ids = sorted(owners)
+    for start in range(0, len(ids), _CHUNK):
+        some = ids[start : start + _CHUNK]
+        names = {source_identity(one, *REGENERATION): one for one in some}
+        identity = reward_event.c.identity
+        rewarded = set(connection.execute(select(identity).where(identity.in_(sorted(names)))).scalars())
+        query = select(c.decision_id, c.served_arm, c.key_name, c.regenerated, c.escalated).where(
+            c.decision_id.in_(some), c.policy == policy
+        )
+        found += [
+            FollowUp(
+                decision_id=row.decision_id,
+                arm=row.served_arm,
+                regenerated=bool(row.regenerated),
+                escalated=bool(row.escalated),
+                owned=row.key_name is None or row.key_name in owners[row.decision_id],
+                rewarded=source_identity(row.decision_id, *REGENERATION) in rewarded,
+            )
+            for row in connection.execute(query)
+        ]
+    return found
+
+
+def _followed_since(connection: Connection, lowest: str) -> dict[str, set[str | None]]:
+    """Decisions from ``lowest`` on that something has followed, and the API keys that asked for them again.
+
+    Each of the reads is of a small index: of the rows that name another decision.
+    """
+    d, u = decision.c, usage_report.c
+    reported = select(u.regenerated_from, d.key_name).join(decision, d.decision_id == u.decision_id)
+    found: dict[str, set[str | None]] = {}
+    for query in (
+        select(d.regenerated_from, d.key_name).where(d.regenerated_from >= lowest),
+        reported.where(u.regenerated_from >= lowest),
+    ):
+        for before, key_name in connection.execute(query):
+            found.setdefault(before, set()).add(key_name)
+    for escalated in (
+        select(d.escalated_from).where(d.escalated_from >= lowest),
+        select(u.decision_id).where(u.decision_id >= lowest, u.escalated_to.is_not(None)),
+    ):
+        for before in connection.execute(escalated).scalars():
+            found.setdefault(before, set())
+    return found
+
+
+def followed(connection: Connection, release: Release, now_us: int) -> list[UnitOutcome]:
+    """Of each unit that was not counted yet the first answer that is old enough, oldest first, with what followed it.
+
+    Only answers count: what has failed is asked for again for its own reason.
+    """
+    guardrails = [one for one in release.terms.guardrails if one.outcome == FOLLOWED]
+    if not guardrails:
+        return []
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    for row in reversed(connection.execute(_answers(release, now_us)).all()):
+        kept = readable_release(row.release)
+        if kept is not None and kept.get("release") == release.release_id:
+            first.setdefault(str(kept["unit"]), (row.decision_id, kept))
+    m = release_unit.c
+    counted = select(m.unit).where(
+        m.release_id == release.release_id, m.measure == FOLLOWED, m.unit.in_(sorted(first))
+    )
+    for unit in connection.execute(counted).scalars().all():
+        del first[unit]
+    seen = _seen(connection, [decision_id for decision_id, _ in first.values()])
+    return [
+        UnitOutcome(
+            release_id=release.release_id,
+            decision_id=decision_id,
+            measure=FOLLOWED,
+            unit=unit,
+            candidate=kept["side"] == "candidate",
+            share=float(kept["share"]),
+            differ=bool(kept["differ"]),
+            values={one.name: 1.0 - seen[decision_id][one.measure] for one in guardrails},
+        )
+        for unit, (decision_id, kept) in first.items()
+        if decision_id in seen
+    ]
+
+
+def _answers(release: Release, now_us: int) -> Select[Any]:
+    """The newest answers of the release's time that are old enough, newest first."""
+    d, u = decision.c, usage_report.c
+    until_us = now_us - FOLLOWED_AFTER_S * MICROSECONDS_PER_SECOND
+    return (
+        select(d.decision_id, d.release)
+        .join(usage_report, u.decision_id == d.decision_id)
+        .where(
+            d.policy == release.policy,
+            d.decision_id >= lowest_id(release.created_at_us - _ID_SLACK_US),
+            d.decision_id < lowest_id(until_us),
+            d.release.is_not(None),
+            u.estimated.is_(False),
+            u.error.is_(None),
+        )
+        .order_by(d.decision_id.desc())
+        .limit(NEWEST_ANSWERS)
+    )
+
+
+def _seen(connection: Connection, decision_ids: list[str]) -> dict[str, dict[str, float]]:
+    c = request_log.c
+    query = select(c.decision_id, c.regenerated, c.escalated).where(c.decision_id.in_(decision_ids))
+    return {
+        row.decision_id: {"regeneration": float(row.regenerated), "escalation": float(row.escalated)}
+        for row in connection.execute(query)
+    }
