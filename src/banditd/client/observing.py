@@ -74,7 +74,7 @@ class Tally:
         if isinstance(reason, str):
             self.fields["finish_reason"] = reason
 
-    def _declined(self, seen: bool) -> None:  # noqa: FBT001 - what was seen
+    def _declined(self, seen: bool) -> None:
         """Anthropic says it as the reason to stop."""
         if seen:
             self.fields["refusal"] = True

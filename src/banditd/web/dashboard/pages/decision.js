@@ -40,7 +40,7 @@ function Body({ d, clusters }) {
     ${d.promise && html`<${Promised} d=${d} />`}
     <${Scores} rows=${d.arms} chosen=${d.arm} exclusions=${d.exclusions} />
     ${still ? html`<p class="muted">No chance was involved: ${still}.</p>` : html`<${DrawLine} rows=${d.arms} uniform=${d.uniform} chosen=${d.arm} />`}
-    <h3>Calls and cost</h3><${Usage} d=${d} /><${Request} r=${d.request} />${d.attempts?.length > 0 && html`<${Attempts} d=${d} />`}
+    <h3>Calls and cost</h3><${Usage} d=${d} />${d.request && html`<${Request} r=${d.request} />`}${d.attempts?.length > 0 && html`<${Attempts} d=${d} />`}
     <h3>Rewards</h3><${Rewards} d=${d} />
     <h3>About the query</h3><${Facts} d=${d} cluster=${cluster} />`;
 }
