@@ -1,4 +1,4 @@
-"""What follows an answer, over HTTP and by the job: found by its ids, counted once, rewarded once where it shall be."""
+"""What follows an answer, over HTTP and by the job: found by its ids, counted once, and rewarded once if at all."""
 
 from __future__ import annotations
 
