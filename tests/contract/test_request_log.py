@@ -143,7 +143,7 @@ async def test_what_follows_is_looked_at_ten_minutes_after_the_first_answer_of_a
     for one in made[:3]:
         await report(storage, one.decision_id, latency_ms=1.0)
     await report(storage, made[2].decision_id, escalated_to="human")
-    await report(storage, made[3].decision_id, error="timeout")  # no answer, so nothing follows it
+    await report(storage, made[3].decision_id, error="timeout")  # no answer: it counts for the split alone
     wait_us = FOLLOWED_AFTER_S * 1_000_000
 
     def seen(outcomes: Any) -> dict[str, Any]:
@@ -154,6 +154,7 @@ async def test_what_follows_is_looked_at_ten_minutes_after_the_first_answer_of_a
     assert seen(look.outcomes) == {
         "u1": (True, {"regeneration": 0.0, "escalation": 1.0}),
         "u2": (False, {"regeneration": 1.0, "escalation": 0.0}),
+        "u3": (True, {}),
     }
     only = replace(opened, terms=replace(opened.terms, guardrails=(Guardrail(measure="error"),)))
     assert seen((await storage.releases.look(only, make.now_us + wait_us + 10_000)).outcomes) == {}

@@ -109,47 +109,48 @@ def _followed_since(connection: Connection, lowest: str) -> dict[str, set[str | 
 
 
 def followed(connection: Connection, release: Release, now_us: int) -> list[UnitOutcome]:
-    """Of each unit that was not counted yet the first answer that is old enough, oldest first, with what followed it.
+    """Of each unit that was not counted yet the first reported decision that is old enough, with what followed it.
 
-    Only answers count: what has failed is asked for again for its own reason.
+    What has failed counts for the split alone: it is asked for again for its own reason.
     """
     guardrails = [one for one in release.terms.guardrails if one.outcome == FOLLOWED]
     if not guardrails:
         return []
-    first: dict[str, tuple[str, dict[str, Any]]] = {}
-    for row in reversed(connection.execute(_answers(release, now_us)).all()):
+    first: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for row in reversed(connection.execute(_reported(release, now_us)).all()):
         kept = readable_release(row.release)
         if kept is not None and kept.get("release") == release.release_id:
-            first.setdefault(str(kept["unit"]), (row.decision_id, kept))
+            first.setdefault(str(kept["unit"]), (row, kept))
     m = release_unit.c
     counted = select(m.unit).where(
         m.release_id == release.release_id, m.measure == FOLLOWED, m.unit.in_(sorted(first))
     )
     for unit in connection.execute(counted).scalars().all():
         del first[unit]
-    seen = _seen(connection, [decision_id for decision_id, _ in first.values()])
+    seen = _seen(connection, [row.decision_id for row, _ in first.values() if row.error is None])
     return [
         UnitOutcome(
             release_id=release.release_id,
-            decision_id=decision_id,
+            decision_id=row.decision_id,
             measure=FOLLOWED,
             unit=unit,
             candidate=kept["side"] == "candidate",
             share=float(kept["share"]),
             differ=bool(kept["differ"]),
-            values={one.name: 1.0 - seen[decision_id][one.measure] for one in guardrails},
+            values={
+                one.name: 1.0 - seen[row.decision_id][one.measure] for one in guardrails if row.decision_id in seen
+            },
         )
-        for unit, (decision_id, kept) in first.items()
-        if decision_id in seen
+        for unit, (row, kept) in first.items()
     ]
 
 
-def _answers(release: Release, now_us: int) -> Select[Any]:
-    """The newest answers of the release's time that are old enough, newest first."""
+def _reported(release: Release, now_us: int) -> Select[Any]:
+    """The newest reported decisions of the release's time that are old enough, newest first."""
     d, u = decision.c, usage_report.c
     until_us = now_us - FOLLOWED_AFTER_S * MICROSECONDS_PER_SECOND
     return (
-        select(d.decision_id, d.release)
+        select(d.decision_id, d.release, u.error)
         .join(usage_report, u.decision_id == d.decision_id)
         .where(
             d.policy == release.policy,
@@ -157,7 +158,6 @@ def _answers(release: Release, now_us: int) -> Select[Any]:
             d.decision_id < lowest_id(until_us),
             d.release.is_not(None),
             u.estimated.is_(False),
-            u.error.is_(None),
         )
         .order_by(d.decision_id.desc())
         .limit(NEWEST_ANSWERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -85,8 +85,36 @@ class DecisionPage(AnswerModel):
     """Give it as ``before_id`` for the next page; null at the end."""
 
 
+class DecisionRequest(AnswerModel):
+    """What belongs to the request, as the view ``request_log`` joins it. Null is "not known"."""
+
+    request_id: str | None
+    trace_id: str | None
+    served_arm: str
+    release_side: Literal["candidate", "incumbent"] | None
+    output_tokens: int | None
+    output_chars: int | None
+    error: str | None
+    finish_reason: str | None
+    refusal: bool | None
+    """The model declined: as stated, else by the finish reason."""
+    regenerated_from: str | None
+    """The decision in place of whose answer this one was asked for."""
+    regenerated: bool
+    """A later decision was asked for in place of this one's answer."""
+    escalated_from: str | None
+    """The decision whose answer was not enough."""
+    escalated_to: str | None
+    """Who took over: a decision, or a word."""
+    escalated: bool
+    judged_score: float | None
+    """Mean of the judges' scores."""
+
+
 class DecisionWhole(DecisionSummary):
     """One decision with its probability vector, rewards (all revisions) and usage."""
+
+    request: DecisionRequest
 
 
 class StatsParameters(TagParameters):
