@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from banditd.core.types import Decision
+
+REGENERATION: Final = ("regeneration", "implicit")
+"""Metric and source of the reward for being asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
     """An answer that something has followed.
 
-    arm : that gave it. owned : who asked again has the API key of who asked first. rewarded : it has the implicit
-    reward of being asked for again, or had it.
+    arm : that gave it. rewardable : it was asked for again under the API key that had asked first, it was an answer,
+    and it never had the reward for that.
     """
 
     decision_id: str
     arm: str
     regenerated: bool
     escalated: bool
-    owned: bool
-    rewarded: bool
+    rewardable: bool
 
 
 class FollowUpReader(Protocol):
@@ -31,5 +33,5 @@ class FollowUpReader(Protocol):
         for; None for none among the session's newest.
         """
 
-    async def follow_ups(self, policy: str, since_us: int) -> Sequence[FollowUp]:
-        """Of answers that were given since then."""
+    async def follow_ups(self, policy: str, since_us: int, until_us: int) -> Sequence[FollowUp]:
+        """Of decisions that were made in that time."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Column, Connection, Select, select
 
 from banditd.core.ids import lowest_id
 from banditd.core.release import FOLLOWED, FOLLOWED_AFTER_S, UnitOutcome
 from banditd.core.rewards import source_identity
 from banditd.core.types import MICROSECONDS_PER_SECOND, Decision
 from banditd.deciding.release_course import Release
-from banditd.ports.follow_ups import FollowUp
+from banditd.ports.follow_ups import REGENERATION, FollowUp
 from banditd.storage.codec import readable_release
 from banditd.storage.engine import Database
 from banditd.storage.schema import decision, release_unit, reward_event, usage_report
@@ -20,8 +20,6 @@ from banditd.storage.schema.request_log import request_log
 NEWEST_ANSWERS: Final = 2000
 NEWEST_OF_SESSION: Final = 8
 """Clients ask for titles and the like between an answer and the next."""
-REGENERATION: Final = ("regeneration", "implicit")
-"""Metric and source of the reward for being asked for again."""
 _ID_SLACK_US: Final = 60_000_000
 _CHUNK: Final = 500
 
@@ -45,8 +43,9 @@ class SqlFollowUps:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return next((row.decision_id for row in rows if _is_same(row, made)), None)
 
-    async def follow_ups(self, policy: str, since_us: int) -> list[FollowUp]:
-        return await self._database.read(lambda connection: _follow_ups(connection, policy, since_us))
+    async def follow_ups(self, policy: str, since_us: int, until_us: int) -> list[FollowUp]:
+        ids = lowest_id(since_us), lowest_id(until_us)
+        return await self._database.read(lambda connection: _follow_ups(connection, policy, ids))
 
 
 def _is_same(row: Any, made: Decision) -> bool:
@@ -58,50 +57,40 @@ def _is_same(row: Any, made: Decision) -> bool:
     return bool(ended_us <= made.created_at_us)
 
 
-def _follow_ups(connection: Connection, policy: str, since_us: int) -> list[FollowUp]:
-    owners = _followed_since(connection, lowest_id(since_us))
+def _follow_ups(connection: Connection, policy: str, ids: tuple[str, str]) -> list[FollowUp]:
+    owners = _followed(connection, *ids)
     found: list[FollowUp] = []
-    c = request_log.c
-    ids = sorted(owners)
-    for start in range(0, len(ids), _CHUNK):
-        some = ids[start : start + _CHUNK]
-        names = {source_identity(one, *REGENERATION): one for one in some}
-        identity = reward_event.c.identity
-        rewarded = set(connection.execute(select(identity).where(identity.in_(sorted(names)))).scalars())
-        query = select(c.decision_id, c.served_arm, c.key_name, c.regenerated, c.escalated).where(
-            c.decision_id.in_(some), c.policy == policy
-        )
-        found += [
-            FollowUp(
-                decision_id=row.decision_id,
-                arm=row.served_arm,
-                regenerated=bool(row.regenerated),
-                escalated=bool(row.escalated),
-                owned=row.key_name is None or row.key_name in owners[row.decision_id],
-                rewarded=source_identity(row.decision_id, *REGENERATION) in rewarded,
-            )
-            for row in connection.execute(query)
-        ]
+    c, identity = request_log.c, reward_event.c.identity
+    columns = (c.decision_id, c.served_arm, c.key_name, c.regenerated, c.escalated, c.error)
+    before = sorted(owners)
+    for some in [before[i : i + _CHUNK] for i in range(0, len(before), _CHUNK)]:
+        names = {one: source_identity(one, *REGENERATION) for one in some}
+        rewarded = set(connection.execute(select(identity).where(identity.in_(names.values()))).scalars())
+        for row in connection.execute(select(*columns).where(c.decision_id.in_(some), c.policy == policy)):
+            one = row.decision_id
+            owned = bool(owners[one]) if row.key_name is None else row.key_name in owners[one]
+            rewardable = row.regenerated and owned and row.error is None and names[one] not in rewarded
+            found.append(FollowUp(one, row.served_arm, bool(row.regenerated), bool(row.escalated), bool(rewardable)))
     return found
 
 
-def _followed_since(connection: Connection, lowest: str) -> dict[str, set[str | None]]:
-    """Decisions from ``lowest`` on that something has followed, and the API keys that asked for them again.
+def _followed(connection: Connection, lowest: str, below: str) -> dict[str, set[str | None]]:
+    """Decisions with ids in ``[lowest, below)`` that something has followed, and the API keys that asked again.
 
     Each of the reads is of a small index: of the rows that name another decision.
     """
     d, u = decision.c, usage_report.c
-    reported = select(u.regenerated_from, d.key_name).join(decision, d.decision_id == u.decision_id)
+    by_report = select(u.regenerated_from, d.key_name).join(decision, d.decision_id == u.decision_id)
     found: dict[str, set[str | None]] = {}
-    for query in (
-        select(d.regenerated_from, d.key_name).where(d.regenerated_from >= lowest),
-        reported.where(u.regenerated_from >= lowest),
+    for again in (
+        select(d.regenerated_from, d.key_name).where(d.regenerated_from >= lowest, d.regenerated_from < below),
+        by_report.where(u.regenerated_from >= lowest, u.regenerated_from < below),
     ):
-        for before, key_name in connection.execute(query):
+        for before, key_name in connection.execute(again):
             found.setdefault(before, set()).add(key_name)
     for escalated in (
-        select(d.escalated_from).where(d.escalated_from >= lowest),
-        select(u.decision_id).where(u.decision_id >= lowest, u.escalated_to.is_not(None)),
+        select(d.escalated_from).where(d.escalated_from >= lowest, d.escalated_from < below),
+        select(u.decision_id).where(u.decision_id >= lowest, u.decision_id < below, u.escalated_to.is_not(None)),
     ):
         for before in connection.execute(escalated).scalars():
             found.setdefault(before, set())
@@ -122,10 +111,7 @@ def followed(connection: Connection, release: Release, now_us: int) -> list[Unit
         if kept is not None and kept.get("release") == release.release_id:
             first.setdefault(str(kept["unit"]), (row, kept))
     m = release_unit.c
-    counted = select(m.unit).where(
-        m.release_id == release.release_id, m.measure == FOLLOWED, m.unit.in_(sorted(first))
-    )
-    for unit in connection.execute(counted).scalars().all():
+    for unit in connection.execute(_counted(release, m.unit).where(m.unit.in_(sorted(first)))).scalars().all():
         del first[unit]
     seen = _seen(connection, [row.decision_id for row, _ in first.values() if row.error is None])
     return [
@@ -158,10 +144,16 @@ def _reported(release: Release, now_us: int) -> Select[Any]:
             d.decision_id < lowest_id(until_us),
             d.release.is_not(None),
             u.estimated.is_(False),
+            d.decision_id.not_in(_counted(release, release_unit.c.decision_id)),
         )
         .order_by(d.decision_id.desc())
         .limit(NEWEST_ANSWERS)
     )
+
+
+def _counted(release: Release, column: Column[Any]) -> Select[Any]:
+    m = release_unit.c
+    return select(column).where(m.release_id == release.release_id, m.measure == FOLLOWED)
 
 
 def _seen(connection: Connection, decision_ids: list[str]) -> dict[str, dict[str, float]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Final
 
 from banditd.core.errors import BanditdError
 from banditd.core.types import UsageReport
@@ -16,7 +15,6 @@ from banditd.ports.follow_ups import FollowUpReader
 from banditd.services.gateway.exchange import Exchange
 
 logger = logging.getLogger(__name__)
-UNREAD: Final = frozenset({"embeddings", "count_tokens"})
 
 
 class Regenerations:
@@ -29,7 +27,7 @@ class Regenerations:
         """The report, with the decision that it was asked for in place of, if one is recognised."""
         decision, query = exchange.decision, exchange.call.query
         turn, origin = query.turn, query.origin
-        if decision is None or turn is None or turn.open or exchange.call.surface in UNREAD:
+        if decision is None or turn is None or turn.open:
             return report
         if not origin.named_session or origin.regenerated_from is not None or decision.input_hash is None:
             return report
