@@ -140,11 +140,11 @@ async def test_an_answer_that_is_asked_for_again_gets_the_configured_reward_once
 
 
 async def test_a_candidate_whose_answers_are_asked_for_again_is_taken_back(
-    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("banditd.storage.follow_ups.FOLLOWED_AFTER_S", -1)
     watched = (Guardrail(measure="regeneration"), Guardrail(measure="output_length", limit=1000.0))
-    async with open_daemon(**DEAR) as daemon:
+    async with open_services(make_settings(sqlite_url, **DEAR), start_jobs=False) as daemon:
         release_id = await begin(daemon, ReleaseTerms(steps=(0.5, 1.0), guardrails=watched))
         while daemon.releases.open("default") is not None:
             for _ in range(40):
