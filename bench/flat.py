@@ -25,7 +25,7 @@ from bench.load import drive
 from bench.queries import text_bodies, texts
 from bench.table import Row
 
-SECTION = "Flat in the number of decisions (SQLite; one connection)"
+SECTION = "Processor time of a request at {:,} decisions over that at {:,} (SQLite)"
 MEMORY = "Memory of the daemon"
 TAG_VALUES = 1000
 ARMS = ("tiny-general", "small-general", "medium-general", "code-specialist", "large-reasoner")
@@ -61,7 +61,7 @@ def measure_flatness(folder: Path, *, largest: int, progress: Callable[[str], No
         )
         rows.append(
             Row(
-                section=SECTION, name=f"{name}: {sizes[-1]:,} against {sizes[0]:,}", value=cpu[-1] / cpu[0],
+                section=SECTION.format(sizes[-1], sizes[0]), name=name, value=cpu[-1] / cpu[0],
                 unit="x", target=FLAT, note=f"processor time in ms per request (median wall) at {shown}",
             )
         )  # fmt: skip

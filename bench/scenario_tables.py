@@ -107,17 +107,28 @@ def rich_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def markdown(results: Sequence[Result], header: str) -> str:
-    """The targets, and of every scenario the figures that are worth reading first."""
+    """The targets, and of every scenario the figures that are worth reading first, in the cases of the publication."""
     shown = {TITLES[scenario]: figures for scenario, figures in WRITTEN.items()}
     parts = [header]
-    for title, heads, found in _tables(results):
-        rows = found if title == TARGETS_TITLE else [row for row in found if row[0] in shown.get(title, ())]
+    for title, heads, found in _tables([result for result in results if result.scenario in WRITTEN]):
+        rows = found if title == TARGETS_TITLE else [row for row in found if row[0] in shown[title]]
         if not rows:
             continue
-        lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        text = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-        parts.append(_IN_ALL.sub("", text))
+        kept = _columns(title, heads)
+        lines = [f"### {title}", "", _line(heads, kept), "|" + "---|" * len(kept)]
+        parts.append(_IN_ALL.sub("", "\n".join([*lines, *(_line(row, kept) for row in rows)])))
     return "\n\n".join(parts)
+
+
+def _columns(title: str, heads: Sequence[str]) -> list[int]:
+    """Places of the columns that the document shows: of a scenario the names, and the cases that were published."""
+    scenario = next((name for name, known in TITLES.items() if known == title), "")
+    published = {case for figures in PUBLISHED.get(scenario, {}).values() for case in figures}
+    return [number for number, head in enumerate(heads) if not published or not head or head in published]
+
+
+def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
+    return "| " + " | ".join(cells[number] for number in kept) + " |"
 
 
 def as_json(results: Sequence[Result]) -> dict[str, object]:

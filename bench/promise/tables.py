@@ -25,6 +25,8 @@ _NOTE: Final = (
     "cost at that quality of one arm, of a coin toss between two, of an arm per task by hand, of a linear model with "
     "the best price."
 )
+# Places of the columns that the document leaves out: parts of the run beside the last third, and two references.
+_LEFT_OUT: Final = frozenset({2, 3, 5, 6, 8, 12})
 
 
 def promise_rows(found: Found, hindsight: Mapping[Case, Hindsight]) -> list[list[str]]:
@@ -105,9 +107,14 @@ def rich_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    text = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-    return f"{text}\n\n{_NOTE}" if heads is _HEADS else text
+    """Of the cases without the columns that the terminal and the JSON alone have."""
+    left_out = _LEFT_OUT if heads is _HEADS else frozenset()
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell for number, cell in enumerate(cells) if number not in left_out) + " |"
+
+    lines = [f"### {title}", "", line(heads), "|" + "---|" * (len(heads) - len(left_out))]
+    return "\n".join([*lines, *(line(row) for row in rows)])
 
 
 def write_between(path: Path, body: str) -> None:
