@@ -107,7 +107,7 @@ def rich_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def markdown(results: Sequence[Result], header: str) -> str:
-    """The targets, and of every scenario the figures that are worth reading first, in the cases of the publication."""
+    """The targets, and of some scenarios the figures to read first, in the cases that were published."""
     shown = {TITLES[scenario]: figures for scenario, figures in WRITTEN.items()}
     parts = [header]
     for title, heads, found in _tables([result for result in results if result.scenario in WRITTEN]):

@@ -74,7 +74,8 @@ def budget_cells(rows: Sequence[Mapping[str, object]]) -> tuple[list[str], list[
             )
         cells.append(
             [
-                f"{row['budget_usd']:.3e}{'' if row['met'] else ' NO'}", f"{row['reward']:.4f} ± {row['half_width']:.4f}",
+                f"{row['budget_usd']:.3e}{'' if row['met'] else ' NO'}",
+                f"{row['reward']:.4f} ± {row['half_width']:.4f}",
                 f"{row['over_budget']:.3f} ({row['worst_over_budget']:.3f})", f"{row['mixture_at_budget']:.4f}",
                 here, f"{published['reward']:.4f} @ {published['over_budget']:.2f}",
             ]

@@ -23,7 +23,8 @@ _OF_CASES: Final = ("case by case", "one by one", "fixed arms", "other pools")
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
     "Headroom: 0 is uniform play, 1 the best arm per task category, known in advance; means over cases, ± 95 % over "
-    "seeds (a shuffle, the same for every policy, and the policy's draws). All begin cold and are scored on every row."
+    "seeds (a shuffle, the same for every policy, and the policy's draws). All begin cold and are scored on every "
+    "row."
 )
 # What does not hold for every row of the table; told where such a row is in it.
 _PRIORS: Final = (
