@@ -49,7 +49,7 @@ def test_the_reference_names_every_setting_once_in_its_section() -> None:
     for title, model in known:
         for name in (field.alias or name for name, field in model.model_fields.items()):
             below = any(other.startswith(f"{title}.{name}") for other in parts)
-            assert parts[title].count(f"| `{name}` |") == 1 or below, f"{title}.{name}"
+            assert parts[title].count(f"* `{name}` (") == 1 or below, f"{title}.{name}"
     assert {"server.api_keys[]", "policies.NAME.reward.sources.NAME", "policies.NAME.arms[].price"} <= set(parts)
 
 
@@ -58,7 +58,7 @@ def test_every_variable_of_the_reference_is_one(monkeypatch: pytest.MonkeyPatch)
     rows = [
         (value, f"BANDITD_{title}__{name}".replace(".", "__").upper())
         for title, table in re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", reference(), re.MULTILINE | re.DOTALL)
-        for name, value in re.findall(r"^\| `(\w+)` \| `(.+?)`", table, re.MULTILINE)
+        for name, value in re.findall(r"^\* `(\w+)` \(`(.+?)`", table, re.MULTILINE)
         if not re.search(r"NAME|\[\]", title)
     ]
     assert len(rows) > 60

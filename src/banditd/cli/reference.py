@@ -35,7 +35,7 @@ def reference() -> str:
     parts = [INTRODUCTION]
     for title, model in sections(Settings):
         intro = (model.__doc__ or "").strip().splitlines()[0]
-        parts.append(f"\n## {title}\n\n{intro}\n\n{_table(model)}")
+        parts.append(f"\n## {title}\n\n{intro}\n\n{_list(model)}")
     return "".join(parts)
 
 
@@ -65,16 +65,13 @@ def _models(annotation: Any) -> Iterator[tuple[Model, str]]:
             yield model, mark + deeper
 
 
-def _table(model: Model) -> str:
-    rows = []
-    for name, field in model.model_fields.items():
-        if any(mark == "" for _, mark in _models(field.annotation)):
-            continue  # a section of its own
-        rows.append((f"`{field.alias or name}`", _values(field), _cell(field.description or "")))
-    if not rows:
-        return ""
-    lines = ["| setting | default | meaning |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "".join(f"{line}\n" for line in lines)
+def _list(model: Model) -> str:
+    """A line for each setting that is no section of its own."""
+    return "".join(
+        f"* `{field.alias or name}` ({_values(field)}): {_line(field.description or '')}\n"
+        for name, field in model.model_fields.items()
+        if all(mark for _, mark in _models(field.annotation))
+    )
 
 
 def _values(field: Field) -> str:
@@ -82,12 +79,14 @@ def _values(field: Field) -> str:
     default = _default(field)
     words = _words(field.annotation)
     if words:
-        more = "or " + ", ".join(f"`{word}`" for word in words if default != f'`"{word}"`')
+        others = ", ".join(f"`{word}`" for word in words if default != f'`"{word}"`')
+        more = f"or {others}" if default.startswith('`"') else f"of {others}"
     elif default in {"required", "`null`", "`[]`", "`{}`"} or default.startswith("`{"):
         more = _name(field.annotation)
     else:
         more = ""
-    return _cell(" ".join(part for part in (default, more if more != "anything" else "", _limits(field)) if part))
+    parts = (default, more if more != "anything" else "", _limits(field))
+    return _line(", ".join(part for part in parts if part))
 
 
 def _limits(field: Field) -> str:
@@ -119,7 +118,7 @@ def _name(annotation: Any) -> str:
     plain = {"str": "text", "bool": "boolean", "int": "integer", "float": "number", "Path": "path"}
     named = {"SecretStr": "text (secret)", "Any": "anything"}
     name = getattr(annotation, "__name__", str(annotation))
-    return plain.get(name) or named.get(name) or "(below)"
+    return plain.get(name) or named.get(name) or "below"
 
 
 def _default(field: Field) -> str:
@@ -129,9 +128,9 @@ def _default(field: Field) -> str:
     if hasattr(value, "get_secret_value"):
         value = value.get_secret_value()
     if isinstance(value, Mapping):
-        return _cell(f"`{{{', '.join(map(str, value))}}}`")
-    return _cell(f"`{json.dumps(list(value) if isinstance(value, tuple) else value, default=str)}`")
+        return _line(f"`{{{', '.join(map(str, value))}}}`")
+    return _line(f"`{json.dumps(list(value) if isinstance(value, tuple) else value, default=str)}`")
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _line(text: str) -> str:
+    return text.replace("\n", " ")
