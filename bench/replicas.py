@@ -113,6 +113,7 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
     stored = await asyncio.to_thread(counter.count, traffic.done)
     counter.close()
     traffic.close()
+    failed = traffic.failures.total()
     took_ms = sorted(one for replica in traffic.seen.routes_ms for one in replica)
     name = f"{len(daemons)} replica{'s' if len(daemons) > 1 else ''}"
 
@@ -121,7 +122,7 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
 
     shares = " + ".join(f"{1e3 * spent / decisions:.2f}" for spent in used_s)
     return [
-        row("throughput", decisions / seconds, "/s", f"failed {traffic.failures.total()}"),
+        row("throughput", decisions / seconds, "/s", f"failed {failed}" if failed else ""),
         row("processor time", 1e3 * sum(used_s) / decisions, "ms", f"learner first: {shares}"),
         row("processor time of PostgreSQL", 1e3 * database_s / decisions, "ms"),
         row(

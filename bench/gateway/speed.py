@@ -220,8 +220,8 @@ def _throughput_rows(subjects: list[Subject], seconds: float) -> list[Row]:
     rows = [
         Row(
             section=SECTION, name=f"{one.name}: throughput, 16 connections", value=best[one.name].per_s, unit="/s",
-            note=f"p99 {best[one.name].p99_ms:.1f} ms; processor time {cost[one.name]:,.0f} us; "
-            f"failed {best[one.name].bad + best[one.name].lost}",
+            note=f"p99 {best[one.name].p99_ms:.1f} ms; processor time {cost[one.name]:,.0f} us"
+            + (f"; failed {failed}" if (failed := best[one.name].bad + best[one.name].lost) else ""),
         )
         for one in subjects[1:]
     ]  # fmt: skip
