@@ -131,8 +131,9 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
         ),
         row(
             "age of the oldest unlearned reward, median", statistics.median(watched.lags_s), "s",
-            f"at most {max(watched.lags_s):.1f} s; all learned {stored.waited_s:.1f} s after the end",
+            f"at most {max(watched.lags_s):.1f} s",
         ),
+        row("all learned after the last request", stored.waited_s, "s", detail=True),
         row("connections to PostgreSQL", watched.connections, "", detail=True),
     ]  # fmt: skip
 
