@@ -67,7 +67,6 @@ WRITTEN: Mapping[str, Sequence[str]] = {
         "recovery ratio", "found after", "recovered after",
     ),
     "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
-    "new-dear-arm": ("onboarding cost/budget", "final share"),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from bench.learning.summary import Estimate, Results, Summary, figure
 START: Final = "<!-- learning:start -->"
 END: Final = "<!-- learning:end -->"
 # Beginnings of headings of columns that the document leaves out.
-WIDE: Final = ("whole run against", "utility against", "the same", "worst case", "us to choose")
+WIDE: Final = ("seeds", "whole run against", "utility against", "the same", "worst case", "us to choose")
 PLAIN: Final = ("first 500", "last third")  # headings of columns whose intervals the document leaves out
 # A setting at the end of a policy's name; of several settings the document shows the best.
 SETTING: Final = re.compile(r", [a-z]+ [\d.]+$")

@@ -47,8 +47,8 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
     assert text.startswith("Words before.")
     assert text.endswith("Words after.\n")
     assert "first" not in text
-    assert "| n2.0 | 2 ms (the disk) | <= 1: NO |" in text
-    assert "| n3.0 | 3 ms | <= 4 |" in text
+    assert "* n2.0: 2 ms (the disk); <= 1: NO\n" in text
+    assert "* n3.0: 3 ms; <= 4\n" in text
     assert "unread" not in text
 
 
