@@ -30,8 +30,10 @@ _READ: Final = (
 _PRIORS: Final = (
     "With priors: the first 10 % are played at random, or every arm's score is told, and they are not scored."
 )
-_SOURCE: Final = "One task after another: rows in the order of the source, so that the interval is over draws alone."
-_CEILINGS: Final = "Ceilings know what no router can, or are scored without their exploration."
+_SOURCE: Final = (
+    "One task after another: rows in the order of the source, so that the interval is over the policy's draws alone."
+)
+_CEILINGS: Final = "Ceilings are no routers: they know what none can, or are scored without their exploration."
 _UNPRICED: Final = "Arms without a known price count as free: {}."
 
 
