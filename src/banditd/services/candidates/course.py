@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
+from banditd.bandit.snapshot import Snapshot
 from banditd.core.types import Arm, BoolArray, FloatArray
 from banditd.deciding.keeper import Keeper, PromiseRule, baseline_index
 from banditd.deciding.pledge import Pledge
@@ -167,9 +168,14 @@ async def earlier_of(
     )
 
 
-def begin_courses(runtime: PolicyRuntime, applied: Applied, earlier: Earlier) -> tuple[Course | None, Course | None]:
-    """The courses of the candidate's promise and of the policy's; None of one that promises nothing."""
-    n_features, snapshot = runtime.builder.schema.n_features, runtime.view.snapshot
+def begin_courses(
+    runtime: PolicyRuntime, applied: Applied, earlier: Earlier, snapshot: Snapshot
+) -> tuple[Course | None, Course | None]:
+    """The courses of the candidate's promise and of the policy's; None of one that promises nothing.
+
+    snapshot : any of the policy's, for the order of its arms.
+    """
+    n_features = runtime.builder.schema.n_features
 
     def course(promise: PromiseRule | None, arms: Sequence[Arm]) -> Course | None:
         if promise is None:

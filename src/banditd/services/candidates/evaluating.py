@@ -288,7 +288,7 @@ class EvaluationService:
             window = Window(
                 until_us=until_us,
                 warming=warming_of(rows, question.since_us, truncated=len(rows) >= MOST_ROWS),
-                courses=begin_courses(runtime, applied, earlier),
+                courses=begin_courses(runtime, applied, earlier, runtime.view.snapshot),
             )
         walk = LogWalk(
             runtime,

@@ -149,8 +149,10 @@ class PromiseService:
         if self._judged_at.get(name) == at or not keepers:
             return
         outcomes = await self._recent.rated(name, OUTCOMES_USED)
-        judges = [await asyncio.to_thread(book.judges, outcomes) for book in books]
         rated_of = await self._rated_of(name, outcomes)
+        for keeper in [keeper for book in books for keeper in book.keepers.values()]:
+            keeper.rated_among(*rated_of)  # before they are judged: what may be owed depends on it
+        judges = [await asyncio.to_thread(book.judges, outcomes) for book in books]
         news = hash(tuple((one.decision_id, one.rated.reward) for one in outcomes))
         is_new = bool(outcomes) and self._news.get(name) != news
         self._news[name] = news

@@ -17,6 +17,7 @@ from banditd.ports.releases import Change, ReleaseStore
 from banditd.services.candidates.rebinding import shares_posterior
 from banditd.services.candidates.service import CandidateService
 from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.promising.reports import candidate_words, standings
 from banditd.services.releasing.book import switches_of
 from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.releasing.offered import Verb
@@ -83,17 +84,17 @@ class ReleaseService:
         )  # fmt: skip
         begun = await self._store.start(release, Author(now_us, key_name))
         await self._keeping.refresh()
-        return shown(begun)
+        return self._shown(begun)
 
     async def page(self, policy: str | None, limit: int) -> Mapping[str, object]:
         """Newest first. Raises NotFoundError for a policy that is not served."""
         if policy is not None:
             runtime_of(self._runtimes, policy)
-        return {"releases": [shown(one) for one in await self._store.page(policy, limit)]}
+        return {"releases": [self._shown(one) for one in await self._store.page(policy, limit)]}
 
     async def get(self, release_id: str) -> Mapping[str, object]:
         """One release. Raises NotFoundError."""
-        return shown(await self._load(release_id))
+        return self._shown(await self._load(release_id))
 
     async def events(self, release_id: str) -> Mapping[str, object]:
         """Its history, oldest first. Raises NotFoundError."""
@@ -118,7 +119,7 @@ class ReleaseService:
         }
         changed = await self._store.change(release_id, works[verb], switches=switches)
         await self._keeping.refresh()
-        return shown(changed)
+        return self._shown(changed)
 
     async def roll_back(self, policy: str, *, key_name: str | None, reason: str | None) -> Mapping[str, object]:
         """Abort the open release, else take the newest promotion back. Raises NotFoundError, ConflictError."""
@@ -137,6 +138,16 @@ class ReleaseService:
             "policy": policy, "undone": "promotion", "release_id": promotion.release_id, "candidate": name,
             "words": words,
         }  # fmt: skip
+
+    def _shown(self, release: Release) -> Mapping[str, object]:
+        """With what the candidate promises, as this replica keeps it."""
+        promises: list[dict[str, object]] = []
+        open_here = release.policy in self._runtimes and self._keeping.open(release.policy)
+        if open_here and open_here.release_id == release.release_id and release.open:
+            promises = standings(self._runtimes[release.policy], self._keeping.book(release.policy).promise)
+        told = shown(release)
+        told["words"] = " ".join([told["words"], *map(candidate_words, promises)])
+        return told | {"promises": promises}
 
     async def _load(self, release_id: str) -> Release:
         found = await self._store.get(release_id)
