@@ -150,8 +150,9 @@ class PromiseService:
             return
         outcomes = await self._recent.rated(name, OUTCOMES_USED)
         rated_of = await self._rated_of(name, outcomes)
-        for keeper in [keeper for book in books for keeper in book.keepers.values()]:
-            keeper.rated_among(*rated_of)  # before they are judged: what may be owed depends on it
+        for book in books:
+            for known in book.keepers.values():
+                known.rated_among(*rated_of)  # before they are judged: what may be owed depends on it
         judges = [await asyncio.to_thread(book.judges, outcomes) for book in books]
         news = hash(tuple((one.decision_id, one.rated.reward) for one in outcomes))
         is_new = bool(outcomes) and self._news.get(name) != news

@@ -145,9 +145,9 @@ class ReleaseService:
         open_here = release.policy in self._runtimes and self._keeping.open(release.policy)
         if open_here and open_here.release_id == release.release_id and release.open:
             promises = standings(self._runtimes[release.policy], self._keeping.book(release.policy).promise)
-        told = shown(release)
-        told["words"] = " ".join([told["words"], *map(candidate_words, promises)])
-        return told | {"promises": promises}
+        answer = shown(release)
+        words = " ".join([answer["words"], *map(candidate_words, promises)])
+        return answer | {"words": words, "promises": promises}
 
     async def _load(self, release_id: str) -> Release:
         found = await self._store.get(release_id)
