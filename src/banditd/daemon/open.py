@@ -15,6 +15,7 @@ from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.candidates import make_candidates
 from banditd.daemon.differences import compare_with_files
+from banditd.daemon.drifting import make_drifting
 from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
@@ -89,6 +90,7 @@ async def open_services(
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
         candidating = make_candidates(settings, bench, promising.books)
+        drifting = make_drifting(settings, bench, metrics)
         releasing = make_releasing(bench, learner, candidating.candidates, metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
@@ -98,7 +100,7 @@ async def open_services(
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
         made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
-        jobs = _scheduler(bench, [*made, candidating.job], metrics)
+        jobs = _scheduler(bench, [*made, candidating.job, drifting.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
@@ -113,14 +115,26 @@ async def open_services(
         gateway = await stack.enter_async_context(calls)
         judges = await stack.enter_async_context(
             open_judging(
-                settings, bench, gateway, services.rewards, services.breakers, services.promises.baseline, metrics
+                settings,
+                bench,
+                gateway,
+                services.rewards,
+                services.breakers,
+                services.promises.baseline,
+                metrics,
+                drifting,
             )
         )
         if start_jobs:
             jobs.start()
         yield Daemon(
             services=replace(
-                offered, gateway=gateway, judges=judges, releases=releasing.service, **candidating.offered
+                offered,
+                gateway=gateway,
+                judges=judges,
+                releases=releasing.service,
+                drift=drifting.reports,
+                **candidating.offered,
             ),
             metrics=metrics,
             learner=learner,
