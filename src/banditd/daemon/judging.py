@@ -77,8 +77,8 @@ async def open_judging(
     leased = Leased(leases=bench.storage.leases, holder=bench.holder, clock=clock)
     for policy, rule in drifting.golden.items():
         judge = next(one for one in judges if one.name == rule.judge)
-        worker = GoldenWorker(rule, judge, bench.storage.golden, probed, leased, drifting.metrics)
-        steps[f"golden:{policy}"] = worker.step
+        golden = GoldenWorker(rule, judge, bench.storage.golden, probed, leased, drifting.metrics)
+        steps[f"golden:{policy}"] = golden.step
     service = JudgingService(judges, steps, comparing, VerdictRewards(store, rewards), gate, stores, clock, metrics)
     wanted = WantedAnswers(runtimes=bench.runtimes, comparing=comparing)
     sampling = AnswerSampling(judges, coin, store, clock, metrics, service.wake)

@@ -41,9 +41,9 @@ def _none() -> list[float]:
 
 @dataclass(slots=True)
 class DropDetector:
-    """stakes : logarithm of R, by bet. rises : logarithm of the best run of comparisons that ends now, and ``since`` :
-    the day on which that run began, by bet. day : of the newest comparison, days since 1970; None before any. days :
-    on which something was compared.
+    """stakes : logarithm of R, by bet. rises, since : logarithm of the best run of comparisons that ends now, and the
+    day on which it began, by bet. day : of the newest comparison, days since 1970; None before any. days : on which
+    something was compared.
     """
 
     stakes: list[float] = field(default_factory=_none)
@@ -110,8 +110,8 @@ class AnchorTest(DropTest):
     def count(self, value: float, *, live: bool, differ: bool, share: float, day: int, worse_by: float) -> None:
         """One rated unit. Only those on which the two have drawn otherwise need to be compared.
 
-        value : in [0, 1], more is better. live : on whose side. differ : whether they have drawn otherwise. share : of
-        the traffic that is the anchor's, in (0, 1). worse_by : tolerated over all traffic, > 0.
+        value : in [0, 1], more is better. live : on whose side. differ : whether they have drawn otherwise.
+        share : of the traffic that is the anchor's, in (0, 1). worse_by : tolerated over all traffic, > 0.
         """
         before = float(differ) if self.differs is None else self.differs
         self.differs = before + (float(differ) - before) / MEMORY
@@ -120,8 +120,8 @@ class AnchorTest(DropTest):
             tolerated = worse_by / max(before, LEAST_DIFFERENCE)
             self.add(value, candidate=live, share=1.0 - share, worse_by=tolerated)
 
-    def _compare(self, difference: float, worse_by: float) -> None:
-        DropTest._compare(self, difference, worse_by)
+    def compare(self, difference: float, worse_by: float) -> None:
+        DropTest.compare(self, difference, worse_by)
         self.detector.take(self.today, np.array([difference]), worse_by)
 
     def as_json(self) -> dict[str, Any]:

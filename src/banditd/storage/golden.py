@@ -144,16 +144,18 @@ class SqlGoldenStore:
     async def drop(self, policy: str, day: int, now_us: int) -> int:
         c = golden_case.c
         late = and_(c.policy == policy, c.day < day, c.state.in_(list(_UNDER_WAY)))
-        lost = and_(c.policy == policy, c.state.in_(list(_BACK)), c.due_at_us <= now_us)
+        # No claim lasts two days: one that seems to was written by a clock that was ahead.
+        over = or_(c.due_at_us <= now_us, c.day < day - 1)
+        lost = and_(c.policy == policy, c.state.in_(list(_BACK)), over)
         found = select(c.day).where(or_(late, lost)).limit(1)
         if not await self._database.read(lambda connection: connection.execute(found).first()):
             return 0
 
         def work(connection: Connection) -> int:
-            over: dict[str, Any] = {"answer": None, "lease": None, "due_at_us": now_us}
-            gone = connection.execute(update(golden_case).where(late).values(over | {"state": "dropped"})).rowcount
+            ended: dict[str, Any] = {"answer": None, "lease": None, "due_at_us": now_us}
+            gone = connection.execute(update(golden_case).where(late).values(ended | {"state": "dropped"})).rowcount
             paid = {"state": "lost", "cost_usd": c.cost_usd + c.reserve_usd}
-            return int(gone + connection.execute(update(golden_case).where(lost).values(over | paid)).rowcount)
+            return int(gone + connection.execute(update(golden_case).where(lost).values(ended | paid)).rowcount)
 
         return await self._database.write(work)
 
@@ -179,16 +181,19 @@ class SqlGoldenStore:
                 if row["score"] is not None:
                     scores[row["prompt_id"]] = row["score"]
             found = {one.arm: one for one in _watches(connection, policy)}
-            changed = set()
-            for (of_day, arm, version), scores in days.items():
+            changed, before = set(), {arm: one.version for arm, one in found.items()}
+            # An arm that was changed at noon: its morning first.
+            for (of_day, arm, version), scores in sorted(
+                days.items(), key=lambda item: (*item[0][:2], before.get(item[0][1]) != item[0][2])
+            ):
                 if scores:
                     found[arm] = _after(_of_version(found.get(arm), arm, version), of_day, scores, rule)
                     changed.add(arm)
                 whole = and_(c.policy == policy, c.day == of_day, c.arm == arm, c.version == version)
                 connection.execute(update(golden_case).where(whole).values(counted=True))
             for arm in sorted(changed):
-                row = {"policy": policy, "updated_at_us": now_us, **asdict(found[arm])}
-                connection.execute(self._watch, row)
+                kept = {"policy": policy, "updated_at_us": now_us, **asdict(found[arm])}
+                connection.execute(self._watch, kept)
             connection.execute(delete(golden_case).where(old))
             return [found[arm] for arm in sorted(changed)]
 

@@ -14,7 +14,7 @@ class GoldenArm(AnswerModel):
 
     arm: Name
     alarm: bool
-    """That its answers score lower than in the baseline, by more than is tolerated; it stays until the arm changes."""
+    """Its answers score lower than in the baseline, by more than is tolerated. It stays until the arm changes."""
     evidence: float
     """In parts of an alarm: 1 is one."""
     alarmed_on: str | None
