@@ -71,6 +71,19 @@ async def scored(storage, day: int, score: float, **more: Any) -> None:
         assert await storage.golden.judged(case, cost=COST, score=score, now_us=at(day))
 
 
+async def written(storage, day: int, scores: dict[str, float]) -> None:
+    """A day that is over, by arm: rows as claims and verdicts leave them."""
+    values = [
+        {
+            "policy": one.policy, "day": day, "arm": one.arm, "prompt_id": one.prompt_id, "version": "v1",
+            "position": one.position, "state": "judged", "score": scores[one.arm], "reserve_usd": 0.1,
+            "due_at_us": at(day),
+        }
+        for one in cases(day, arms=tuple(scores))
+    ]  # fmt: skip
+    await storage.database.write(lambda connection: connection.execute(golden_case.insert(), values) and None)
+
+
 async def test_two_replicas_share_one_cap_and_no_call_is_claimed_twice(storage, open_replica):
     async with open_replica("second") as other:
         await asyncio.gather(*(one.golden.plan(cases(), at()) for one in (storage, other)))
@@ -153,7 +166,7 @@ async def test_arms_with_an_open_breaker_are_left_alone_and_answers_are_scored_f
 
 async def test_every_day_counts_once_whoever_counts(storage, open_replica):
     for day in range(3):
-        await scored(storage, DAY + day, 1.0)
+        await written(storage, DAY + day, {"a": 1.0, "b": 1.0})
     async with open_replica("second") as other:
         await asyncio.gather(*(one.golden.count(RULE, DAY + 3, at(DAY + 3)) for one in (storage, other)))
     assert await storage.golden.count(RULE, DAY + 3, at(DAY + 3)) == []
@@ -178,11 +191,12 @@ async def test_a_day_that_is_not_over_waits(storage):
 async def test_a_fall_is_an_alarm_of_its_arm_and_stays_one(storage, open_replica):
     """Days are counted by whichever replica comes; the last one after a restart."""
     async with open_replica("second") as other:
-        for day in range(BASELINE_DAYS + 8):
-            replica = other if day % 2 else storage
-            await scored(replica, DAY + day, 1.0 if day < BASELINE_DAYS else 0.7, arms=("a",))
-            await scored(replica, DAY + day, 1.0, arms=("b",))
-            await replica.golden.count(RULE, DAY + day, at(DAY + day))
+        for day in range(BASELINE_DAYS):
+            await written(storage, DAY + day, {"a": 1.0, "b": 1.0})
+        await storage.golden.count(RULE, DAY + BASELINE_DAYS, at(DAY + BASELINE_DAYS))
+        for day in range(BASELINE_DAYS, BASELINE_DAYS + 8):
+            await written(storage, DAY + day, {"a": 0.7, "b": 1.0})
+            await (other if day % 2 else storage).golden.count(RULE, DAY + day, at(DAY + day))
     fallen, steady = await storage.golden.watches("default")
     assert steady.alarm_day is None
     assert fallen.alarm_day is not None
@@ -195,7 +209,7 @@ async def test_a_fall_is_an_alarm_of_its_arm_and_stays_one(storage, open_replica
     assert min(days) >= DAY + BASELINE_DAYS + 8 - 1 - KEPT_DAYS
     # Another model under the arm's name, or another judge, begins anew.
     new = DAY + BASELINE_DAYS + 8
-    await scored(storage, new, 0.7, arms=("a",), version="v2")
+    await scored(storage, new, 0.7, arms=("a",), prompts=("p0",), version="v2")
     [watch] = await storage.golden.count(RULE, new, at(new))
     assert (watch.version, watch.alarm_day) == ("v2", None)
     assert GoldenTest.of_json(json.loads(watch.test)).detector.days == 0

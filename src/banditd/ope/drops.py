@@ -100,7 +100,7 @@ class AnchorTest(DropTest):
     """Live traffic (the candidate's side of ``DropTest``) against the anchor, since the anchor was taken.
 
     differs : share of the traffic on which the two draw otherwise, by the newest units; None before any. today : of
-    the unit that is being counted, days since 1970.
+    the newest unit, days since 1970.
     """
 
     detector: DropDetector = field(default_factory=DropDetector)
@@ -115,8 +115,8 @@ class AnchorTest(DropTest):
         """
         before = float(differ) if self.differs is None else self.differs
         self.differs = before + (float(differ) - before) / MEMORY
+        self.today = day
         if differ:
-            self.today = day
             tolerated = worse_by / max(before, LEAST_DIFFERENCE)
             self.add(value, candidate=live, share=1.0 - share, worse_by=tolerated)
 
@@ -126,7 +126,9 @@ class AnchorTest(DropTest):
 
     def as_json(self) -> dict[str, Any]:
         """What is kept of it."""
-        return DropTest.as_json(self) | {"detector": self.detector.as_json(), "differs": self.differs}
+        return DropTest.as_json(self) | {
+            "detector": self.detector.as_json(), "differs": self.differs, "today": self.today,
+        }  # fmt: skip
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> AnchorTest:
@@ -134,7 +136,7 @@ class AnchorTest(DropTest):
         plain = DropTest.of_json(kept)
         return cls(
             plain.stakes, plain.comparisons, plain.total, plain.power, plain.candidate, plain.incumbent, plain.units,
-            detector=DropDetector.of_json(kept["detector"]), differs=kept["differs"],
+            detector=DropDetector.of_json(kept["detector"]), differs=kept["differs"], today=int(kept["today"]),
         )  # fmt: skip
 
 

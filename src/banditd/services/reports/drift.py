@@ -163,7 +163,7 @@ def _arm(runtime: PolicyRuntime, watch: GoldenWatch) -> dict[str, Any]:
         for name in ("mean", "baseline", "flips")
     )
     alarmed = watch.alarm_day is not None
-    since = detector.since_day if alarmed or detector.log_evidence > 0.0 else None
+    since = detector.since_day if alarmed else None
     part = {
         "arm": watch.arm,
         "alarm": alarmed,
