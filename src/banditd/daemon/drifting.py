@@ -10,7 +10,6 @@ from banditd.core.golden import GoldenRule
 from banditd.daemon.golden import golden_rules
 from banditd.daemon.workbench import Workbench
 from banditd.jobs.scheduler import Job
-from banditd.obs.drift import DriftMetrics
 from banditd.obs.metrics import Metrics
 from banditd.services.reports.drift import DriftReports
 from banditd.settings import Settings
@@ -24,7 +23,6 @@ class Drifting:
 
     golden: Mapping[str, GoldenRule]
     reports: DriftReports
-    metrics: DriftMetrics
 
     @property
     def job(self) -> Job:
@@ -32,9 +30,8 @@ class Drifting:
         return Job(name="drift", run=self.reports.run, interval_s=DRIFT_S, everywhere=True)
 
 
-def make_drifting(settings: Settings, bench: Workbench, all_metrics: Metrics) -> Drifting:
+def make_drifting(settings: Settings, bench: Workbench, metrics: Metrics) -> Drifting:
     """The parts; nothing runs yet. Raises ConfigurationError for a golden set that cannot be read."""
-    metrics = DriftMetrics(all_metrics.registry)
     golden = golden_rules(settings, {name: runtime.config.drift for name, runtime in bench.runtimes.items()})
     reports = DriftReports(
         runtimes=bench.runtimes,
@@ -42,6 +39,6 @@ def make_drifting(settings: Settings, bench: Workbench, all_metrics: Metrics) ->
         golden=bench.storage.golden,
         reader=bench.storage.reports,
         clock=bench.clock,
-        metrics=metrics,
+        metrics=metrics.drift,
     )
-    return Drifting(golden=golden, reports=reports, metrics=metrics)
+    return Drifting(golden=golden, reports=reports)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.golden import GoldenRule
 from banditd.core.judging import DEFAULT_RUBRIC, JudgeRule
 from banditd.core.probing import ProbeRule
 from banditd.core.types import Price
-from banditd.daemon.drifting import Drifting
 from banditd.daemon.workbench import Workbench
 from banditd.obs.metrics import Metrics
 from banditd.services.breakers import Breakers
@@ -43,9 +43,9 @@ async def open_judging(
     breakers: Mapping[str, Breakers],
     baseline: Callable[[str], str | None],
     metrics: Metrics,
-    drifting: Drifting,
+    golden: Mapping[str, GoldenRule],
 ) -> AsyncIterator[JudgeDesk]:
-    """Judges at work, where there are any. baseline : of a policy, by name. drifting : with the golden sets.
+    """Judges at work, where there are any. baseline : of a policy, by name. golden : sets for them, by policy.
 
     Raises
     ------
@@ -75,10 +75,10 @@ async def open_judging(
             comparer = ComparisonWorker(worker, pairs, comparing, gateway.upstreams, clock)
             steps[f"comparisons:{worker.rule.name}"] = comparer.step
     leased = Leased(leases=bench.storage.leases, holder=bench.holder, clock=clock)
-    for policy, rule in drifting.golden.items():
+    for policy, rule in golden.items():
         judge = next(one for one in judges if one.name == rule.judge)
-        golden = GoldenWorker(rule, judge, bench.storage.golden, probed, leased, drifting.metrics)
-        steps[f"golden:{policy}"] = golden.step
+        of_set = GoldenWorker(rule, judge, bench.storage.golden, probed, leased, metrics.drift)
+        steps[f"golden:{policy}"] = of_set.step
     service = JudgingService(judges, steps, comparing, VerdictRewards(store, rewards), gate, stores, clock, metrics)
     wanted = WantedAnswers(runtimes=bench.runtimes, comparing=comparing)
     sampling = AnswerSampling(judges, coin, store, clock, metrics, service.wake)

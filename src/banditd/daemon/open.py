@@ -15,7 +15,7 @@ from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.candidates import make_candidates
 from banditd.daemon.differences import compare_with_files
-from banditd.daemon.drifting import make_drifting
+from banditd.daemon.drifting import Drifting, make_drifting
 from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
@@ -36,6 +36,7 @@ from banditd.services.decider import TurnDecider
 from banditd.services.feedback import FeedbackService
 from banditd.services.gateway.gateway import Gateway
 from banditd.services.input_hash import InputHash, InputRecord
+from banditd.services.judging.desk import JudgeDesk
 from banditd.services.learning.learner import Learner, Pacing
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.rewards import RewardService
@@ -113,29 +114,12 @@ async def open_services(
         offered = _offered(services, bench, tracing)
         calls = _gateway(settings, bench, services, offered, metrics)
         gateway = await stack.enter_async_context(calls)
-        judges = await stack.enter_async_context(
-            open_judging(
-                settings,
-                bench,
-                gateway,
-                services.rewards,
-                services.breakers,
-                services.promises.baseline,
-                metrics,
-                drifting,
-            )
-        )
+        judges = await stack.enter_async_context(_judging(settings, bench, services, gateway, drifting, metrics))
+        proving = {"releases": releasing.service, "drift": drifting.reports, **candidating.offered}
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(
-                offered,
-                gateway=gateway,
-                judges=judges,
-                releases=releasing.service,
-                drift=drifting.reports,
-                **candidating.offered,
-            ),
+            services=replace(offered, gateway=gateway, judges=judges, **proving),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -211,6 +195,14 @@ def _gateway(
         breakers=made.breakers,
         clock=bench.clock,
         metrics=metrics,
+    )
+
+
+def _judging(
+    settings: Settings, bench: Workbench, made: _Made, gateway: Gateway | None, drifting: Drifting, metrics: Metrics
+) -> AbstractAsyncContextManager[JudgeDesk]:
+    return open_judging(
+        settings, bench, gateway, made.rewards, made.breakers, made.promises.baseline, metrics, drifting.golden
     )
 
 
