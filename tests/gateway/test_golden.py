@@ -97,16 +97,21 @@ async def test_no_call_is_made_that_the_cap_does_not_allow(serve: Serve, honest:
 
 
 async def fallen(served: Served) -> None:
-    """The arm b has answered worse for some days."""
+    """The arm b has answered worse for some days; today has been counted already."""
+    golden = served.daemon.storage.golden
+
+    async def counted() -> bool:
+        return len(await golden.watches("default")) == 2
+
+    await steps_of(served)["golden:default"]()
+    await until(counted)
     test, today = GoldenTest(), 0
     for day in range(BASELINE_DAYS + 20):
         today = 20_000 + day
         test.add_day(today, {f"p{i}": 1.0 if day < BASELINE_DAYS or i else 0.0 for i in range(5)}, 0.01)
-    row = {
-        "policy": "default", "arm": "b", "version": "v", "test": json.dumps(test.as_json()),
-        "alarm_day": today, "updated_at_us": today * DAY_US,
-    }  # fmt: skip
-    await served.daemon.storage.database.write(lambda connection: connection.execute(golden_watch.insert(), row))
+    new = {"test": json.dumps(test.as_json()), "alarm_day": today, "updated_at_us": today * DAY_US}
+    of_b = golden_watch.update().where(golden_watch.c.arm == "b").values(new)
+    await served.daemon.storage.database.write(lambda connection: connection.execute(of_b) and None)
 
 
 async def test_an_alarm_names_the_arm_since_when_how_sure_and_what_to_do(

@@ -52,7 +52,8 @@ class DriftReports:
         """Show what speaks for a loss in the metrics."""
         for name in self._runtimes:
             found: Any = await self.drift(name)
-            arms = [(one["arm"], one["evidence"]) for one in found["provider"]["arms"]]
+            # An alarm stays one, though what speaks for it may grow less.
+            arms = [(one["arm"], max(one["evidence"], float(one["alarm"]))) for one in found["provider"]["arms"]]
             self._metrics.show(name, "provider", arms)
             level = found["level"]
             self._metrics.show(name, "level", [] if level is None else [("", level["evidence"])])
