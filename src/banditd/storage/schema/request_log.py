@@ -1,6 +1,6 @@
 """The view ``request_log``: one row per decision with everything that belongs to its request, joined.
 
-Made by migration 0029. It is an interface for readers outside, too: its columns stay, and further ones come behind.
+Made by migration 0030. It is an interface for readers outside, too: its columns stay, and further ones come behind.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What belongs to a request, joined: its ids, refusal, regeneration, escalation, length; the view ``request_log``.
 
-Revision 0029, after 0028. Safe before the code: an older replica names its columns, and leaves the new ones null. The
+Revision 0030, after 0029. Safe before the code: an older replica names its columns, and leaves the new ones null. The
 view's columns are an interface: later ones may be added behind them.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
