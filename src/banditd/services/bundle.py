@@ -20,6 +20,7 @@ from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.judging.offered import Comparisons
 from banditd.services.money.corrections import CorrectionInput
 from banditd.services.releasing.offered import Releases
 
@@ -278,6 +279,10 @@ class Gateway(Protocol):
 
 
 class Judges(Protocol):
+    @property
+    def comparisons(self) -> Comparisons:
+        """Pairs of answers, and what was said of them."""
+
     async def judges(self) -> Mapping[str, object]:
         """Every configured judge and how it stands."""
 

@@ -11,6 +11,7 @@ import { Tasks } from "./pages/tasks.js";
 import { Decisions } from "./pages/decisions.js";
 import { Playground } from "./pages/playground.js";
 import { Internals } from "./pages/internals.js";
+import { Releases } from "./pages/releases.js";
 
 const PAGES = [
   ["overview", "Overview", Overview],
@@ -18,6 +19,7 @@ const PAGES = [
   ["tasks", "Good at what", Tasks],
   ["decisions", "Decisions", Decisions],
   ["playground", "Try it", Playground],
+  ["releases", "Releases", Releases],
   ["internals", "Internals", Internals],
 ];
 // What pages were called before: bookmarks go on.
