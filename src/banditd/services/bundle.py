@@ -16,11 +16,11 @@ from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardRece
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
 from banditd.services.candidates.offered import Candidates, Evaluations
+from banditd.services.comparisons import Comparisons
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
-from banditd.services.judging.offered import Comparisons
 from banditd.services.money.corrections import CorrectionInput
 from banditd.services.releasing.offered import Releases
 

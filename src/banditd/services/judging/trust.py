@@ -127,7 +127,7 @@ def trust_words(standing: Standing, refused: str | None) -> str:
     if refused is not None:
         return f"Not trusted, its scores do not teach: {refused}."
     if not standing.labels:
-        return "Its scores teach. No answer that it scored is labelled by people: whether it favours an arm is not known."
+        return "Its scores teach. People have labelled none of the answers: whether it favours an arm is not known."
     if standing.labels < FEWEST_LABELS:
         return f"Its scores teach. {standing.labels} of {FEWEST_LABELS} labels that a test of favour needs."
     return f"Trusted, its scores teach: in {standing.labels:,} labelled answers nothing shows that it favours an arm."
