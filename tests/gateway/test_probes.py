@@ -338,10 +338,14 @@ async def test_the_baselines_answer_is_compared_in_both_orders_until_it_is_known
             await ask(session, messages=[{"role": "user", "content": word}])
             await compared(n)
         [told] = (await known(session))["comparisons"]
-        words = told.pop("words")
+        words, way, equal = told.pop("words"), told.pop("way"), told.pop("equal_length")
+        assert ([n for n, _ in way], equal) == ([1, 2, 3, 4], None)
+        assert told["log_odds"] == pytest.approx(way[-1][1])
+        assert told.pop("log_odds") >= told.pop("bound") == 1.0
         assert told == {
             "policy": "default", "baseline": "b", "compared": 4, "waiting": 0, "baseline_preferred": 2,
             "served_preferred": 1, "same": 0, "inconsistent": 1, "preferred": "often", "known_after": 4,
+            "win_rate": (2 + 0.5) / 4,
         }  # fmt: skip
         assert words.startswith("default: b's answer is preferred to the one that was served in 2 of 4 comparisons")
         assert "1 turned with the order" in words

@@ -59,7 +59,7 @@ class JudgeDesk:
             refusal = refusals.get((judge.name, judge.version))
             account = accounts.get(judge.name, JudgeAccount())
             compared = await self._stores.comparing.compared(judge.name, judge.version)
-            fields = _fields(judge, account, standing, refusal) | {
+            fields = judge_fields(judge, account, standing, refusal) | {
                 "waiting": waiting.get(judge.name, 0),
                 "leased": leased.get(judge.name, 0),
                 "spend_day_usd": day.get(judge.name, JudgeAccount()).cost.cost_usd,
@@ -162,9 +162,10 @@ class JudgeDesk:
         )
 
 
-def _fields(
+def judge_fields(
     judge: JudgeRule, account: JudgeAccount, standing: Standing, refusal: Refusal | None
 ) -> dict[str, object]:
+    """What is said of a judge but for its queue, its day, its probes and comparisons."""
     people = standing.people
     return {
         "judge": judge.name,
