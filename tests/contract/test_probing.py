@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from banditd.core.comparing import Compared, ComparisonFilter, Orders, PairToCompare
 from banditd.core.judging import AnswerToJudge, JudgeCost

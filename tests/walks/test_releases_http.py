@@ -77,9 +77,8 @@ async def test_a_release_from_its_start_to_its_end(client: Any) -> None:
     ReleasePointsAnswer.model_validate(way)
     assert [one["share"] for one in way["points"]] == [0.01, 0.05, 0.05, 0.0]
     assert way["points"][0]["measures"]["reward"]["evidence"] == 1.0
-    assert (await ask(client, "GET", f"/v1/releases/{begun['candidate_id']}/points"))[1][
-        "code"
-    ] == "RELEASE_NOT_FOUND"
+    nothing = await ask(client, "GET", f"/v1/releases/{begun['candidate_id']}/points")
+    assert (nothing[0], nothing[1]["code"]) == (404, "RELEASE_NOT_FOUND")
     status, listed = await ask(client, "GET", "/v1/releases?policy=default&limit=5")
     ReleasesAnswer.model_validate(listed)
     assert [one["release_id"] for one in listed["releases"]] == [begun["release_id"]]
