@@ -35,6 +35,7 @@ from banditd.web.schemas.releases import ReleaseEventsAnswer, ReleasePointsAnswe
 
 ID = "01900000-0000-7000-8000-000000000001"
 MINUTE_US = 60_000_000
+MINUTES = 150
 ARMS = ("small-fast", "medium-general", "large-reasoner")
 
 
@@ -84,9 +85,12 @@ def judges() -> dict[str, Any]:
 def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Pages of releases, of points and of events, of one whose candidate is worse by ``drop``."""
     generator = np.random.default_rng(3)
-    terms = ReleaseTerms(guardrails=(Guardrail(measure="error"), Guardrail(measure="latency", limit=8000.0)))
+    terms = ReleaseTerms(
+        steps=(0.05, 0.2, 0.5, 1.0),
+        guardrails=(Guardrail(measure="error"), Guardrail(measure="latency", limit=8000.0)),
+    )
     candidate = Candidate(candidate_id=ID, policy="default", name="thriftier", settings={"cost_weight": 0.2})
-    begun_us = now_us - 600 * MINUTE_US
+    begun_us = now_us - MINUTES * MINUTE_US
     at = Release(
         release_id=ID, policy="default", candidate=candidate, terms=terms, tests=ReleaseTests.of(terms),
         created_at_us=begun_us, step_at_us=begun_us, key_name="ops",
@@ -94,24 +98,24 @@ def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any]
     at, events = started(at, Author(begun_us, "ops"))
     at.tests.differs = 0.22
     points = [point_of(at, begun_us)]
-    for minute in range(1, 600):
+    for minute in range(1, MINUTES):
         now = begun_us + minute * MINUTE_US
         outcomes = [
-            _unit(generator, minute, i, at.share, drop, kind) for i in range(40) for kind in (REWARD, REPORTED)
+            _unit(generator, minute, i, at.share, drop, kind) for i in range(20) for kind in (REWARD, REPORTED)
         ]
         at, more = observed(at, outcomes, now)
         events += more
         if not at.open:
             break
-        if minute in {200, 230}:
-            at, more = (paused if minute == 200 else resumed)(at, Author(now, "ops", "lunch"))
+        if minute in {50, 55}:
+            at, more = (paused if minute == 50 else resumed)(at, Author(now, "ops", "lunch"))
             events += more
         at, more = looked_at(at, now)
         events += more
-        if at.due and minute % 60 == 0 and not at.last_step:
+        if at.due and minute % 30 == 0 and not at.last_step:
             at, more = promoted(at, Author(now, "ops", "looked at it"))
             events += more
-        if minute % 5 == 0 or more:
+        if minute % 2 == 0 or more:
             points.append(point_of(at, now))
     points.append(point_of(at, now_us))
     found = (
