@@ -36,7 +36,7 @@ from banditd.web.schemas.releases import ReleaseEventsAnswer, ReleasePointsAnswe
 ID = "01900000-0000-7000-8000-000000000001"
 MINUTE_US = 60_000_000
 MINUTES = 150
-ARMS = ("small-fast", "medium-general", "large-reasoner")
+ARMS = ("small-general", "medium-general", "large-reasoner")
 
 
 def judges() -> dict[str, Any]:
