@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ ID = "01900000-0000-7000-8000-000000000001"
 MINUTE_US = 60_000_000
 MINUTES = 150
 ARMS = ("small-general", "medium-general", "large-reasoner")
+
+
+def answering(body: Mapping[str, Any]) -> Callable[[Any], None]:
+    """What a page's route is answered with, as ``body`` is at that time."""
+    return lambda route: route.fulfill(json=body)
 
 
 def judges() -> dict[str, Any]:
@@ -112,7 +117,7 @@ def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any]
             events += more
         at, more = looked_at(at, now)
         events += more
-        if at.due and minute % 30 == 0 and not at.last_step:
+        if at.due and minute % 50 == 0 and not at.last_step:
             at, more = promoted(at, Author(now, "ops", "looked at it"))
             events += more
         if minute % 2 == 0 or more:

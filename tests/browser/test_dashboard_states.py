@@ -137,7 +137,7 @@ def answer_for_judges_and_releases(page: Any) -> None:
         ("**/v1/judges", answers.judges()), ("**/v1/releases?**", releases), ("**/points", points),
         ("**/events", events),
     ):  # fmt: skip
-        page.route(path, lambda route, body=body: route.fulfill(json=body))
+        page.route(path, answers.answering(body))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -267,7 +267,7 @@ def test_how_a_judge_stands_in_words_and_figures(taught, open_page, expect, shot
     page = open_page(taught, "judges")
     page.get_by_role("heading", name="No judge scores answers here").wait_for()
     found = answers.judges()
-    page.route("**/v1/judges", lambda route: route.fulfill(json=found))
+    page.route("**/v1/judges", answers.answering(found))
     page.reload()
     judge = page.get_by_role("region", name="Judge quality")
     expect(judge.locator(".badge").first).to_have_text("trusted")

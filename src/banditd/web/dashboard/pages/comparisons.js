@@ -38,10 +38,10 @@ function Evidence({ one }) {
 
 function Wins({ one }) {
   const equal = one.equal_length;
-  return html`<table class="compact"><thead><tr><th scope="col"><${Arm} name=${one.baseline} mark /></th><th scope="col" class="right">Wins</th><th scope="col">From 0 to 1</th></tr></thead><tbody>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`How often ${one.baseline} wins`}><table class="compact"><thead><tr><th scope="col"><${Arm} name=${one.baseline} mark /></th><th scope="col" class="right">Wins</th><th scope="col">From 0 to 1</th></tr></thead><tbody>
     <tr><th scope="row">as it is</th><td class="num right">${percent(one.win_rate, 0)}</td><td class="graph"><${Interval} mean=${one.win_rate} hue=${hueOf(one.baseline)} mark=${0.5} /></td></tr>
     ${equal
       ? html`<tr><th scope="row">at equal length</th><td class="num right">${percent(equal.win_rate, 0)}</td><td class="graph"><${Interval} mean=${equal.win_rate} pair=${equal.interval} hue=${hueOf(one.baseline)} mark=${0.5} /></td></tr>`
-      : null}</tbody></table>
+      : null}</tbody></table></div>
     <p class="keys">${equal ? `its answers are ${equal.typical_ratio.toFixed(1)} times as long, in ${count(equal.pairs)} pairs` : "at equal length: not known before 20 pairs of known lengths"}</p>`;
 }

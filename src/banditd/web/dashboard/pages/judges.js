@@ -54,14 +54,14 @@ const partOf = ({ evidence, needed }) => Math.min(Math.max(Math.log(Math.max(evi
 function Trust({ judge }) {
   const share = partOf(judge.favour);
   return html`<div><h3>Does it teach?</h3><p>${judge.trust}</p>
-    ${judge.counts && html`<${ShareBar} share=${share} hue=${share > 0.5 ? "bad" : "accent"} label=${`evidence that it favours an arm: ${judge.favour.evidence.toPrecision(2)} of ${count(judge.favour.needed)}`} />`}</div>`;
+    ${judge.counts && html`<${ShareBar} share=${share} hue=${share > 0.5 ? "bad" : "accent"} label=${`${judge.favour.evidence.toPrecision(2)} of ${count(judge.favour.needed)}`} /><p class="keys">evidence that it favours a model; at the end it is looked at closely</p>`}</div>`;
 }
 
 function People({ judge }) {
   const agrees = judge.agreement === null ? "People have labelled none of these answers yet." : `It agrees with people on ${percent(judge.agreement, 0)} of ${plural(judge.labels, "labelled answer")}.`;
   if (!judge.people) return html`<div><h3>What people would say</h3><p>${agrees} ${judge.labels > 0 ? "Ten labels give an interval." : ""}</p></div>`;
   const { mean, interval, worth } = judge.people;
-  return html`<div><h3>What people would say</h3><p>${agrees} Of all answers they would say <b class="num">${number(mean)}</b>, surely between ${number(interval[0])} and ${number(interval[1])}: worth ${count(worth)} labels without the judge.</p>
+  return html`<div><h3>What people would say</h3><p>${agrees} Of all answers they would say <b class="num">${number(mean)}</b>, between ${number(interval[0])} and ${number(interval[1])} (95 %), worth ${count(worth)} labels without the judge.</p>
     <${Interval} mean=${mean} pair=${interval} hue="accent" mark=${judge.mean_score} /><p class="keys">from 0 to 1; the mark is the judge's own mean</p></div>`;
 }
 

@@ -1,13 +1,18 @@
 // What releases look like wherever they are shown: the newest one on the overview, measures as rows.
 import { html } from "../vendor/preact.js";
 import { usePoll } from "../api.js";
-import { count, moment, percent, query } from "../format.js";
+import { count, moment, ms, percent, query, usd } from "../format.js";
 import { Card, Interval, ShareBar } from "../ui.js";
 
 const REACH = 0.5;
 
-/** How a measure is called: `reward`, `reward: quality`, `no error`. */
-export const nameOf = (one) => (one.measure ? `no ${one.measure}` : one.metric ? `reward: ${one.metric}` : "reward");
+const LIMITS = { latency: ms, cost: usd };
+
+/** How a measure is called: `reward`, `reward: quality`, `no error`, `latency up to 8.0 s`. */
+export function nameOf(one) {
+  if (!one.measure) return one.metric ? `reward: ${one.metric}` : "reward";
+  return one.limit === null ? `no ${one.measure}` : `${one.measure} up to ${(LIMITS[one.measure] || count)(one.limit)}`;
+}
 
 /** The name of the same measure in points. */
 export const keyOf = (one) => one.measure || (one.metric ? `reward:${one.metric}` : "reward");
