@@ -75,7 +75,7 @@ async def test_a_release_from_its_start_to_its_end(client: Any) -> None:
     assert (await ask(client, "POST", f"{place}/resume"))[1]["code"] == "RELEASE_ENDED"
     status, way = await ask(client, "GET", f"{place}/points")
     ReleasePointsAnswer.model_validate(way)
-    assert [one["share"] for one in way["points"]] == [0.01, 0.05, 0.05, 0.0]
+    assert [one["share"] for one in way["points"]] == [0.01, 0.05, 0.0]
     assert way["points"][0]["measures"]["reward"]["evidence"] == 1.0
     nothing = await ask(client, "GET", f"/v1/releases/{begun['candidate_id']}/points")
     assert (nothing[0], nothing[1]["code"]) == (404, "RELEASE_NOT_FOUND")

@@ -13,14 +13,15 @@ from banditd.deciding.release_points import MeasurePoint, ReleasePoint, given_up
 from banditd.storage.schema import release_point
 
 
-def keep_point(connection: Connection, release: Release, at_us: int, *, turn: bool) -> None:
-    """Keep how the release stands, where it is time to, or at a turn: a step, a pause, its end."""
+def keep_point(connection: Connection, release: Release, at_us: int) -> None:
+    """Keep how the release stands, where it is time to, or its share has changed."""
     c = release_point.c
     of_release = c.release_id == release.release_id
     last = connection.execute(
-        select(c.number, c.at_us).where(of_release).order_by(c.number.desc()).limit(1)
+        select(c.number, c.at_us, c.step, c.share).where(of_release).order_by(c.number.desc()).limit(1)
     ).one_or_none()
-    if not turn and not worth_keeping(release, None if last is None else last.at_us, at_us):
+    turned = last is not None and (last.step, last.share) != (release.step, release.share)
+    if not turned and not worth_keeping(release, None if last is None else last.at_us, at_us):
         return
     point = point_of(release, at_us if last is None else max(at_us, last.at_us))  # clocks of replicas differ
     number = 1 if last is None else last.number + 1

@@ -78,7 +78,7 @@ def store(connection: Connection, release: Release, events: Sequence[ReleaseEven
     c = policy_release.c
     connection.execute(update(policy_release).where(c.release_id == release.release_id).values(**row_of(release)))
     append_events(connection, release.release_id, events)
-    keep_point(connection, release, at_us, turn=bool(events))
+    keep_point(connection, release, at_us)
     if not release.open:
         connection.execute(delete(release_unit).where(release_unit.c.release_id == release.release_id))
 

@@ -107,7 +107,7 @@ class SqlReleaseStore:
                     code="RELEASE_OPEN",
                 )
             append_events(connection, begun.release_id, events)
-            keep_point(connection, begun, by.at_us, turn=True)
+            keep_point(connection, begun, by.at_us)
             return begun
 
         begun: Release = await self._database.write(work)

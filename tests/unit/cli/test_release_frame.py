@@ -77,7 +77,7 @@ class Daemon:
 
 
 def trouble() -> TroubleError:
-    return TroubleError(503, {"code": "STORAGE_UNAVAILABLE", "detail": "locked", "title": "t", "type": "/x"})
+    return TroubleError(status=503, problem={"detail": "locked"})
 
 
 def test_it_looks_again_until_the_release_has_ended_and_waits_for_a_daemon(capsys: Any) -> None:
