@@ -341,7 +341,7 @@ async def test_the_baselines_answer_is_compared_in_both_orders_until_it_is_known
         words, way, equal = told.pop("words"), told.pop("way"), told.pop("equal_length")
         assert ([n for n, _ in way], equal) == ([1, 2, 3, 4], None)
         assert told["log_odds"] == pytest.approx(way[-1][1])
-        assert told.pop("log_odds") >= told.pop("bound") == 1.0
+        assert told.pop("bound") > told.pop("log_odds") > 1.0  # the bound of the test is lower here
         assert told == {
             "policy": "default", "baseline": "b", "compared": 4, "waiting": 0, "baseline_preferred": 2,
             "served_preferred": 1, "same": 0, "inconsistent": 1, "preferred": "often", "known_after": 4,

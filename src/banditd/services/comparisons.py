@@ -16,7 +16,7 @@ class Comparisons(Protocol):
         """Claim pairs of a judge that clients call themselves. Raises NotFoundError, ConflictError."""
 
     async def result(
-        self, task_id: str, lease: str, said: tuple[Better, Better] | None, *, cost_usd: float
+        self, task_id: str, lease: str, verdicts: tuple[Better, Better] | None, *, cost_usd: float
     ) -> Mapping[str, object]:
         """Take what was said of a pair as it was given, and of it in the other order; once, or the pair back (None).
 

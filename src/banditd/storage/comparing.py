@@ -162,9 +162,9 @@ def pair_row(pair: PairToCompare) -> dict[str, Any]:
 
 
 def _stored(row: Mapping[Any, Any]) -> StoredComparison:
-    said = row["served_first"], row["baseline_first"]
+    both = row["served_first"], row["baseline_first"]
     columns = [one.name for one in fields(StoredComparison) if one.name != "orders"]
-    orders = None if None in said else Orders(*said)
+    orders = None if None in both else Orders(*both)
     return StoredComparison(**{name: row[name] for name in columns}, orders=orders)
 
 

@@ -65,12 +65,12 @@ class ComparisonDesk:
         return {"judge": judge, "rubric": rule.rubric, "pairs": pairs}
 
     async def result(
-        self, task_id: str, lease: str, said: tuple[Better, Better] | None, *, cost_usd: float
+        self, task_id: str, lease: str, verdicts: tuple[Better, Better] | None, *, cost_usd: float
     ) -> Mapping[str, object]:
         """Take what was said of a pair, once; or the pair back. Raises NotFoundError, ConflictError."""
         judge, now_us = await self._store.judge_of(task_id), self._clock.now_us()
-        cost = JudgeCost(calls=1 if said is None else 2, cost_usd=cost_usd)
-        if said is None:  # whether it was its last try is for whoever leases the pair next
+        cost = JudgeCost(calls=1 if verdicts is None else 2, cost_usd=cost_usd)
+        if verdicts is None:  # whether it was its last try is for whoever leases the pair next
             back = judge is not None and await self._store.give_back(
                 task_id, lease, due_at_us=now_us, max_attempts=MANY, cost=cost, now_us=now_us
             )
@@ -78,7 +78,7 @@ class ComparisonDesk:
                 raise self._lost(task_id, judge)
             self._count(judge, "not_compared", cost_usd)
             return {"task_id": task_id, "decision_id": None, "outcome": None, "duplicate": False}
-        orders = Orders(*said) if shows_served_first(task_id) else Orders(said[1], said[0])
+        orders = Orders(*verdicts) if shows_served_first(task_id) else Orders(verdicts[1], verdicts[0])
         rule = self._judges.get(judge or "")
         kept = None
         if rule is not None:

@@ -57,7 +57,7 @@ async def compare(api: Api, request: web.Request) -> web.Response:
     requested = await read_model(request, ComparisonRequest)
     return json_answer(
         await _judges(api).comparisons.result(
-            requested.task_id, requested.lease, requested.said(), cost_usd=requested.cost_usd
+            requested.task_id, requested.lease, requested.verdicts(), cost_usd=requested.cost_usd
         )
     )
 

@@ -106,7 +106,7 @@ class ComparisonRequest(RequestModel):
             raise ValueError("give better and better_swapped, or failed: true")
         return self
 
-    def said(self) -> tuple[Better, Better] | None:
+    def verdicts(self) -> tuple[Better, Better] | None:
         """In the order in which the pair was given, and in the other one; None where it was given back."""
         if self.better is None or self.better_swapped is None:
             return None
