@@ -236,7 +236,7 @@ def test_how_a_release_stands_in_words_and_figures(taught, open_page, expect) ->
 def test_a_release_is_watched_and_aborted_with_a_reason(taught, open_page, expect, shot) -> None:
     path = "/v1/policies/default/candidates"
     taught.call("POST", path, {"name": "curious", "settings": {"exploration_floor": 0.04}})
-    page = open_page(taught, "releases")
+    page = open_page(taught, "releases", calm=False)  # the browser notes that a step was refused
     page.get_by_role("region", name="Candidates").get_by_role("button", name="Release curious").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("It decides 1 % of the traffic")
