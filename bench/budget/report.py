@@ -16,6 +16,7 @@ from bench.budget.setting import AIMS, ARMS, BUDGETS, DRIFT_BUDGETS, DRIFT_PUBLI
 
 START, END = "<!-- budget:start -->", "<!-- budget:end -->"
 Passes = Mapping[tuple[str, int | str], Sequence[Mapping[str, float]]]
+AS_PUBLISHED: Final = "ParetoBandit, published"
 MOST_BELOW: Final = 0.002  # of reward, that a policy may be below the mixture
 
 
@@ -101,7 +102,7 @@ def drift_cells(passes: Passes) -> tuple[list[str], list[list[str]]]:
                 )  # fmt: skip
         costs, rewards = DRIFT_PUBLISHED[name]
         published = [" / ".join(f"{v:.2f}" for v in costs), "-", " / ".join(f"{v:.4f}" for v in rewards)]
-        cells.append([name, "ParetoBandit, published", *published])
+        cells.append([name, AS_PUBLISHED, *published])
     return heads, cells
 
 
@@ -120,8 +121,14 @@ def rich_table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]])
 
 
 def markdown(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
+    """Without the columns and rows that the terminal alone has."""
+    kept = [number for number, head in enumerate(heads) if head != "worst seed"]
+    lines = [f"### {title}", "", _line(heads, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
+    return "\n".join([*lines, *(_line(row, kept) for row in cells if AS_PUBLISHED not in row)])
+
+
+def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
+    return "| " + " | ".join(cells[number] for number in kept) + " |"
 
 
 def write_between(path: Path, body: str) -> None:

@@ -218,7 +218,7 @@ def _words_of(identifier: str) -> list[str]:
 
 def test_every_word_of_the_glossary_is_a_name_in_the_code() -> None:
     table = read("concepts.md").split("## Words", 1)[1].split("\n## ", 1)[0]
-    terms = re.findall(r"^\| \*([\w ]+)\*", table, re.MULTILINE)
+    terms = re.findall(r"^\* \*([\w ]+)\*: ", table, re.MULTILINE)
     assert len(terms) > 30
     assert len(terms) == len(set(terms))
     used = {word for name in _identifiers() if not name.startswith("_") for word in _words_of(name)}

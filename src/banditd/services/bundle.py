@@ -278,6 +278,11 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
+class Drift(Protocol):
+    async def drift(self, policy: str) -> Mapping[str, object]:
+        """Whether quality is slowly lost, and by which cause. Raises NotFoundError."""
+
+
 class Judges(Protocol):
     @property
     def comparisons(self) -> Comparisons:
@@ -341,3 +346,4 @@ class Services:
     candidates: Candidates | None = None
     evaluations: Evaluations | None = None
     releases: Releases | None = None
+    drift: Drift | None = None

@@ -1,6 +1,6 @@
 """Of comparisons what was said in each order, how long the answers were, and the task that they were.
 
-Revision 0030, after 0029. Safe before the code: an older replica leaves the new columns empty.
+Revision 0031, after 0030. Safe before the code: an older replica leaves the new columns empty.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
