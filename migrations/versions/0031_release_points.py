@@ -1,6 +1,6 @@
 """How releases stood, now and then.
 
-Revision 0030, after 0029. Safe before the code: an older replica writes no points, which leaves gaps.
+Revision 0031, after 0030. Safe before the code: an older replica writes no points, which leaves gaps.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Of comparisons what was said in each order, how long the answers were, and the task that they were.
 
-Revision 0031, after 0030. Safe before the code: an older replica leaves the new columns empty.
+Revision 0032, after 0031. Safe before the code: an older replica leaves the new columns empty.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0031"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
