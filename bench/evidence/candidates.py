@@ -36,9 +36,10 @@ from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402
 from banditd.replay.decider import InProcessDecider, Row, Terms  # noqa: E402
 from banditd.replay.prices import OUTPUT_TOKENS, Tariff  # noqa: E402
 from banditd.services.candidates.applying import apply_candidate  # noqa: E402
+from banditd.services.candidates.decided_again import Rule  # noqa: E402
 from banditd.services.candidates.knowledge import Knowledge  # noqa: E402
 from banditd.services.candidates.verdict import Evidence, finding_of  # noqa: E402
-from banditd.services.candidates.walk import LogWalk, Rule  # noqa: E402
+from banditd.services.candidates.walk import LogWalk  # noqa: E402
 from banditd.services.policy import PolicyConfig, PolicyRuntime  # noqa: E402
 
 ROOT: Final = Path(__file__).resolve().parents[2]

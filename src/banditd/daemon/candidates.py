@@ -17,6 +17,8 @@ from banditd.services.candidates.applying import SettingsCheck
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
+from banditd.services.candidates.shadowing import Shadowing
+from banditd.services.candidates.shadows import ShadowDesk
 from banditd.services.promising.book import PromiseBook
 from banditd.settings import PolicySettingsSection, Settings
 
@@ -44,11 +46,23 @@ class Candidating:
         return Job(name="evaluations", run=self.evaluations.run, interval_s=EVALUATIONS_S, everywhere=True)
 
 
-def make_candidates(settings: Settings, bench: Workbench, books: Mapping[str, PromiseBook]) -> Candidating:
+def make_shadowing(bench: Workbench) -> Shadowing:
+    """What the learner counts of shadowed candidates."""
+    return Shadowing(store=bench.storage.shadows, log=bench.storage.evaluation_log, clock=bench.clock)
+
+
+def make_candidates(
+    settings: Settings, bench: Workbench, books: Mapping[str, PromiseBook], counting: Shadowing
+) -> Candidating:
     """Those of every configured policy."""
     storage = bench.storage
+    shadows = ShadowDesk(store=storage.shadows, log=storage.evaluation_log, counting=counting, clock=bench.clock)
     candidates = CandidateService(
-        runtimes=bench.runtimes, store=storage.candidates, check=settings_check(settings), clock=bench.clock
+        runtimes=bench.runtimes,
+        store=storage.candidates,
+        check=settings_check(settings),
+        clock=bench.clock,
+        shadows=shadows,
     )
     evaluations = EvaluationService(
         runtimes=bench.runtimes,
@@ -58,6 +72,7 @@ def make_candidates(settings: Settings, bench: Workbench, books: Mapping[str, Pr
         learning=bench.learning,
         clock=bench.clock,
         play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule),
+        shadows=shadows,
     )
     return Candidating(candidates=candidates, evaluations=evaluations)
 

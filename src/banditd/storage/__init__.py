@@ -32,6 +32,7 @@ from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.shadows import SqlShadowStore
 from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
@@ -66,6 +67,7 @@ class Storage:
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
+    shadows: SqlShadowStore
 
 
 @asynccontextmanager
@@ -112,4 +114,5 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
+            shadows=SqlShadowStore(database),
         )

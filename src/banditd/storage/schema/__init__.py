@@ -18,7 +18,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
-from banditd.storage.schema.candidates import candidate, evaluation
+from banditd.storage.schema.candidates import candidate, candidate_shadow, evaluation, shadow_decision, shadow_sum
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.comparing import comparison, comparison_task
 from banditd.storage.schema.judging import (
@@ -99,6 +99,7 @@ __all__ = [
     "budget_correction",
     "budget_state",
     "candidate",
+    "candidate_shadow",
     "cluster_name",
     "cluster_stat",
     "comparison",
@@ -135,6 +136,8 @@ __all__ = [
     "segment",
     "session",
     "settling",
+    "shadow_decision",
+    "shadow_sum",
     "snapshot",
     "sum_entry",
     "tag_cluster",
