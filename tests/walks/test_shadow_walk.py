@@ -12,8 +12,8 @@ from tests.walks.conftest import OpenDaemon, make_settings
 from tests.walks.test_evaluation_walk import POLICY, evaluate, live
 from tests.walks.test_reward_walk import refolded
 
-from banditd.core.errors import ConflictError, InvalidInputError, LeaseLostError
-from banditd.core.shadow import MOST_TAG_PARTS
+from banditd.core.errors import ConflictError, InvalidInputError, LeaseLostError, StorageUnavailableError
+from banditd.core.shadow import Shadow
 from banditd.core.types import Query
 from banditd.daemon.candidates import make_shadowing
 from banditd.daemon.open import Daemon
@@ -21,6 +21,7 @@ from banditd.daemon.workbench import open_workbench
 from banditd.ope.difference import DifferenceSums
 from banditd.services.bundle import RewardInput
 from banditd.services.candidates.shadow_batch import _terms
+from banditd.services.candidates.shadow_words import walked_of
 from banditd.services.learning.rebuild import rebuild
 from banditd.storage.schema import contribution, reward_event, shadow_decision
 
@@ -83,11 +84,11 @@ async def check_sums(daemon: Daemon) -> int:
     return len(rows)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_it_is_what_the_log_says_and_no_decision_is_made_by_its_own_reward(open_daemon: OpenDaemon) -> None:
     async with open_daemon(**POLICY) as daemon:
         await shadow(daemon, "same", {})
         await shadow(daemon, "bold", {"kind": "linucb", "exploration_floor": 0.05})
-        await shadow(daemon, "plain", {"kind": "squarecb"})
         await live(daemon, 80, tags={"team": "legal"})
         await live(daemon, 20, cost_weight=0.7)
         assert await check_sums(daemon) == 80
@@ -96,68 +97,77 @@ async def test_it_is_what_the_log_says_and_no_decision_is_made_by_its_own_reward
         # Every twenty were decided and counted by the same snapshot: the one before their rewards.
         assert same["replay_differs"] == pytest.approx(0.0, abs=1e-9)
         assert same["left_out"] == {"own_objective": 20}
-        bold, log = (
-            await verdict(daemon, "bold"),
-            await evaluate(daemon, {"kind": "linucb", "exploration_floor": 0.05}),
-        )
-        assert bold["interval_kind"] == "anytime"
-        assert bold["phase"] == "inconclusive"
+        bold = await verdict(daemon, "bold")
+        assert (bold["interval_kind"], bold["phase"], bold["method"]) == ("anytime", "inconclusive", "shadow")
         assert "500" in bold["reason"]
-        assert bold["rated"] == log["rated"] + log["left_out"].get("young", 0)
-        for name in ("estimate", "differs", "cost_usd", "other_cost_usd", "reward", "other_reward"):
-            assert bold[name] == pytest.approx(log[name], abs=0.02), name
-        assert {one["arm"] for one in bold["arms"]} == {"small", "large", "vision"}
+        log = await evaluate(daemon, {"kind": "linucb", "exploration_floor": 0.05})
+        # The log's scales are today's all along, and it leaves the young ones out.
+        for name in ("estimate", "differs", "reward", "other_reward"):
+            assert bold[name] == pytest.approx(log[name], abs=0.1), name
         assert sum(one["share"] for one in bold["arms"]) == pytest.approx(1.0)
         shown = await look(daemon, "bold")
         assert (shown["running"], shown["rated"], shown["differs"]) == (True, 80, bold["differs"])
         [tag] = [one for one in shown["slices"] if one["slice"].startswith("tag:")]
-        assert (tag["slice"], tag["rated"], tag["estimate"]) == ("tag:team=legal", 80, shown["estimate"])
+        assert (tag["slice"], tag["rated"]) == ("tag:team=legal", 80)
+        assert tag["estimate"] == pytest.approx(shown["estimate"])
         assert "answers otherwise" in shown["words"]
 
 
-async def test_a_reward_that_changes_moves_the_sums_by_the_difference(open_daemon: OpenDaemon) -> None:
-    async with open_daemon(**POLICY) as daemon:
-        early = await live(daemon, 20)
-        await shadow(daemon, "bold", {"kind": "linucb"})
-        made = await live(daemon, 20)
-        [(_, standing)] = await daemon.storage.shadows.of_policy("default")
-        before = await daemon.storage.shadows.sums([standing.shadow_id])
-        given = [RewardInput(decision_id=one.decision_id, value=0.1, source="judge") for one in made[:10] + early[:5]]
-        receipts: Any = await daemon.services.rewards.submit(given)
-        await daemon.learner.drained()
-        assert await check_sums(daemon) == 20  # what was rated before it began is not in it
-        for receipt in receipts:
-            await daemon.services.rewards.retract(receipt.reward_id)
-        await daemon.learner.drained()
-        [after] = (await daemon.storage.shadows.sums(list(before))).values()
-        for part, sums in before[next(iter(before))].items():
-            assert after[part] == pytest.approx(sums, abs=1e-9), part
-        assert (await look(daemon, "bold"))["rated"] == 20
-
-
-async def test_what_was_not_committed_is_not_counted_and_comes_again(
+async def test_each_reward_is_counted_once_and_moves_the_sums_when_it_changes(
     open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_daemon(**POLICY) as daemon:
+        early = await live(daemon, 20)
         await shadow(daemon, "bold", {"kind": "linucb"})
-        store = daemon.storage.learning
-        commit, failed = store._commit, []
+        commit, calls = daemon.storage.learning._commit, []
 
-        def fails(connection: Any, fold: Any, holder: str) -> Any:
+        def unreliable(connection: Any, fold: Any, holder: str) -> Any:
+            """The first commit is not made; the second is, and its answer is lost."""
             outcome = commit(connection, fold, holder)
-            if fold.contributions and len(failed) < 3:
-                failed.append(fold)
-                return LeaseLostError("another one")
-            return outcome
+            calls.append(fold)
+            if len(calls) == 1:
+                raise StorageUnavailableError("away")
+            return LeaseLostError("another one") if len(calls) == 2 else outcome
 
-        monkeypatch.setattr(store, "_commit", fails)
-        await live(daemon, 40)
-        assert len(failed) == 3
-        assert await check_sums(daemon) == 40
-        assert (await look(daemon, "bold"))["rated"] == 40
+        monkeypatch.setattr(daemon.storage.learning, "_commit", unreliable)
+        made = await live(daemon, 20)
+        assert len(calls) >= 2
+        assert await check_sums(daemon) == 20  # what was rated before it began is not in it
+        [(_, standing)] = await daemon.storage.shadows.of_policy("default")
+        before = (await daemon.storage.shadows.sums([standing.shadow_id]))[standing.shadow_id]
+        given = [RewardInput(decision_id=one.decision_id, value=0.1, source="judge") for one in made[:10] + early[:5]]
+        receipts: Any = await daemon.services.rewards.submit(given)
+        await daemon.learner.drained()
+        assert await check_sums(daemon) == 20
+        for receipt in receipts:
+            await daemon.services.rewards.retract(receipt.reward_id)
+        await daemon.learner.drained()
+        [after] = (await daemon.storage.shadows.sums([standing.shadow_id])).values()
+        for part, sums in before.items():
+            assert after[part] == pytest.approx(sums, abs=1e-9), part
         assert (await refolded(daemon)).agrees
+        # It stops, and goes on from there.
+        assert not (await shadow(daemon, "bold", running=False))["running"]
+        await live(daemon, 20)
+        assert (await verdict(daemon, "bold"))["rated"] == 20
+        await shadow(daemon, "bold")
+        await live(daemon, 20)
+        assert (await look(daemon, "bold"))["rated"] == 40
+        # Another policy is another comparison.
+        await daemon.services.arms.patch("default", "vision", {"enabled": False})
+        await live(daemon, 20)
+        assert (await look(daemon, "bold"))["rated"] == 20
+        # With its candidate it goes; what it kept of decisions follows.
+        assert daemon.services.candidates is not None
+        await daemon.services.candidates.delete("default", "bold")
+        assert await daemon.storage.shadows.of_policy("default") == []
+        assert await daemon.storage.shadows.forget_rows(10) == 10
+        while await daemon.storage.shadows.forget_rows(1000):
+            pass
+        assert await check_sums(daemon) == 0
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_rebuild_that_changes_contributions_changes_the_sums(
     open_daemon: OpenDaemon, database_url: str
 ) -> None:
@@ -177,40 +187,24 @@ async def test_a_rebuild_that_changes_contributions_changes_the_sums(
         assert report.contributions_differ == 1
     async with open_daemon(**POLICY) as daemon:
         assert await check_sums(daemon) == 20
-
-
-async def test_a_shadow_stops_goes_on_and_begins_anew_where_the_policy_changes(open_daemon: OpenDaemon) -> None:
-    async with open_daemon(**POLICY) as daemon:
-        await shadow(daemon, "bold", {"kind": "linucb"})
-        await live(daemon, 20)
-        assert not (await shadow(daemon, "bold", running=False))["running"]
-        await live(daemon, 20)
+        # What was counted stays when the log goes.
+        future_us = daemon.learner._clock.now_us() + 10**15
+        assert await daemon.storage.maintenance.prune(before_us=future_us, limit=100) == 20
         assert (await look(daemon, "bold"))["rated"] == 20
         assert (await verdict(daemon, "bold"))["rated"] == 20
-        await shadow(daemon, "bold")
-        await live(daemon, 20)
-        assert (await look(daemon, "bold"))["rated"] == 40
-        assert await check_sums(daemon) == 40
-        await daemon.services.arms.patch("default", "vision", {"enabled": False})
-        await live(daemon, 20)
-        assert (await look(daemon, "bold"))["rated"] == 20
-        assert daemon.services.candidates is not None
-        await daemon.services.candidates.delete("default", "bold")
-        await live(daemon, 20)
-        assert await daemon.storage.shadows.of_policy("default") == []
-        assert await daemon.storage.shadows.forget_rows(10) == 10
-        while await daemon.storage.shadows.forget_rows(1000):
-            pass
-        assert await check_sums(daemon) == 0
 
 
-async def test_only_eight_and_none_that_cannot_be_decided_again(open_daemon: OpenDaemon) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_only_eight_and_none_that_cannot_be_decided_again(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banditd.services.candidates.shadow_batch.MOST_TAG_PARTS", 3)
     async with open_daemon(**POLICY) as daemon:
         candidates = daemon.services.candidates
         assert candidates is not None
         for number in range(8):
             await shadow(daemon, f"c{number}", {"exploration_floor": 0.01 * number})
-            await shadow(daemon, f"c{number}")  # once more changes nothing
+        await shadow(daemon, "c0")  # once more changes nothing
         with pytest.raises(ConflictError, match=r"c0, c1, .* --stop"):
             await shadow(daemon, "ninth", {})
         await shadow(daemon, "c0", running=False)
@@ -222,28 +216,18 @@ async def test_only_eight_and_none_that_cannot_be_decided_again(open_daemon: Ope
             await verdict(daemon, "called")
         with pytest.raises(InvalidInputError, match="against"):
             await verdict(daemon, "c1", against="large")
-        await live(daemon, 20)
-        assert await check_sums(daemon) == 20
-        assert (await look(daemon, "ninth"))["rated"] == 20
-
-
-async def test_tags_with_many_values_share_what_is_left(open_daemon: OpenDaemon) -> None:
-    async with open_daemon(**POLICY) as daemon:
-        await shadow(daemon, "bold", {"kind": "linucb"})
-        for number in range(MOST_TAG_PARTS + 4):
+        for number in range(5):
             decision = await daemon.services.routing.route(Query(text="x", tags={"user": f"u{number}"}))
             await daemon.services.rewards.submit([RewardInput(decision_id=decision.decision_id, value=0.5)])
         await daemon.learner.drained()
-        slices = {one["slice"]: one["rated"] for one in (await look(daemon, "bold"))["slices"]}
+        assert await check_sums(daemon) == 5
+        slices = {one["slice"]: one["rated"] for one in (await look(daemon, "ninth"))["slices"]}
         tags = {name: rated for name, rated in slices.items() if name.startswith("tag:")}
-        assert len(tags) == MOST_TAG_PARTS + 1
-        assert tags["tag:(others)"] == 4
+        assert len(tags) == 4
+        assert tags["tag:(others)"] == 2
 
 
 def test_the_later_half_is_the_newest_octaves() -> None:
-    from banditd.core.shadow import Shadow
-    from banditd.services.candidates.shadow_words import walked_of
-
     one = Shadow(shadow_id="s", candidate_id="c", policy="p", started_at_us=0)
     for n in (1, 2, 3, 7, 8, 12, 100, 1000):
         parts: dict[str, Any] = {}

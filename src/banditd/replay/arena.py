@@ -46,7 +46,7 @@ def arena_score(accuracy: float, cost_usd_per_1000: float) -> float:
     cost = min(max(cost_usd_per_1000, CHEAPEST_USD), DEAREST_USD)
     cheap = math.log2(DEAREST_USD / cost) / math.log2(DEAREST_USD / CHEAPEST_USD)
     divisor = BETA * accuracy + cheap
-    return (1.0 + BETA) * accuracy * cheap / divisor if divisor > 0.0 else 0.0
+    return (1.0 + BETA) * accuracy * cheap / divisor if divisor else 0.0
 
 
 def optimality(

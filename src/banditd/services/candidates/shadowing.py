@@ -38,7 +38,9 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 LOOK_S: Final = 1.0  # between two looks at which candidates are shadowed
-RESTATED_S: Final = 10.0  # how old a posterior may be that one candidate alone needs: it takes long to make
+# A posterior that one candidate alone needs takes long to make: it is made anew when there are so many commits more,
+RESTATED_GROWTH: Final = 1.05
+RESTATED_S: Final = 10.0  # or when it is so old.
 BLOCK: Final = 8  # decisions that are decided at once, so that nobody waits long for the event loop
 
 
@@ -70,6 +72,7 @@ class _Restated:
     """The posterior of a candidate that does not share the policy's."""
 
     made_at_s: float
+    version: int
     snapshot: Snapshot
 
 
@@ -190,13 +193,14 @@ class Shadowing:
             return rebound(published, runtime.learned, settings)
         now_s = asyncio.get_running_loop().time()
         made = self._restated.get(shadow.shadow_id)
-        if made is None or now_s - made.made_at_s >= RESTATED_S:
+        version = published.version
+        if made is None or _is_old(made, version, now_s):
             pieces, pace = restating(runtime.learned, settings), Pace()
             while True:
                 try:
                     next(pieces)
                 except StopIteration as end:
-                    made = _Restated(made_at_s=now_s, snapshot=end.value.snapshot())
+                    made = _Restated(made_at_s=now_s, version=version, snapshot=end.value.snapshot())
                     break
                 await pace.step()
             self._restated[shadow.shadow_id] = made
@@ -256,6 +260,11 @@ class Shadowing:
         if policy in self._known:
             looked_s, shadows = self._known[policy]
             self._known[policy] = looked_s, [(candidate, _after(shadow, found)) for candidate, shadow in shadows]
+
+
+def _is_old(made: _Restated, version: int, now_s: float) -> bool:
+    grown = version >= RESTATED_GROWTH * made.version or now_s - made.made_at_s >= RESTATED_S
+    return version != made.version and grown
 
 
 def _after(shadow: Shadow, found: Shadowed) -> Shadow:
