@@ -37,7 +37,7 @@ def measure(subjects: list[Subject], *, quick: bool, progress: Callable[[str], N
 
 async def _endings(subject: Subject, names: list[str]) -> dict[tuple[str, bool], str]:
     models = {**subject.models, **{name: f"banditd/faults/arm/{name}" for name in names if subject.name == "banditd"}}
-    limit = asyncio.Semaphore(8)
+    limit = asyncio.Semaphore(32)
     async with openai.AsyncOpenAI(base_url=subject.base, api_key="none", max_retries=0, timeout=WAIT_S) as ai:
 
         async def one(name: str, stream: bool) -> tuple[tuple[str, bool], str]:
