@@ -70,18 +70,10 @@ async def _named(
     settings: Settings, policy: str, prompts: Sequence[ArenaPrompt], choose: str, seed: int
 ) -> tuple[list[str], list[str]]:
     """(the policy's models, the one for each prompt)."""
-    import numpy as np
-
     from banditd.daemon.frozen import load_frozen
     from banditd.daemon.workbench import open_workbench
 
     async with open_workbench(settings) as bench:
         frozen = await load_frozen(bench, policy)
-        probability = await frozen.probabilities([one.text for one in prompts])
-    if choose == "draw":
-        uniform = np.random.default_rng(seed).random((len(prompts), 1))
-        places = (probability.cumsum(axis=1) <= uniform).sum(axis=1).clip(max=probability.shape[1] - 1)
-    else:
-        places = probability.argmax(axis=1)
-    models = [arm.upstream_model for arm in frozen.arms]
-    return list(dict.fromkeys(models)), [models[place] for place in places]
+        named = await frozen.models([one.text for one in prompts], seed=seed if choose == "draw" else None)
+    return list(dict.fromkeys(arm.upstream_model for arm in frozen.arms)), named

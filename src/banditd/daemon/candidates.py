@@ -19,6 +19,7 @@ from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shadowing import Shadowing
 from banditd.services.candidates.shadows import ShadowDesk
+from banditd.services.learning.folding import contribution_of
 from banditd.services.promising.book import PromiseBook
 from banditd.settings import PolicySettingsSection, Settings
 
@@ -48,7 +49,10 @@ class Candidating:
 
 def make_shadowing(bench: Workbench) -> Shadowing:
     """What the learner counts of shadowed candidates."""
-    return Shadowing(store=bench.storage.shadows, log=bench.storage.evaluation_log, clock=bench.clock)
+    storage = bench.storage
+    return Shadowing(
+        store=storage.shadows, log=storage.evaluation_log, clock=bench.clock, contribution_of=contribution_of
+    )
 
 
 def make_candidates(

@@ -40,6 +40,19 @@ class FrozenPolicy:
         found = [await self._block(texts[start : start + _BLOCK], start) for start in range(0, len(texts), _BLOCK)]
         return np.concatenate(found) if found else np.zeros((0, len(self.arms)))
 
+    async def models(self, texts: Sequence[str], *, seed: int | None = None) -> list[str]:
+        """The model for each text: the most probable one, or with a seed as the policy draws.
+
+        Raises InvalidInputError for a text that the policy would refuse.
+        """
+        probability = await self.probabilities(texts)
+        if seed is None:
+            places = probability.argmax(axis=1)
+        else:
+            uniform = np.random.default_rng(seed).random((len(texts), 1))
+            places = (probability.cumsum(axis=1) <= uniform).sum(axis=1).clip(max=probability.shape[1] - 1)
+        return [self.arms[place].upstream_model for place in places]
+
     async def _block(self, texts: Sequence[str], first: int) -> FloatArray:
         runtime, encoder, offered = self._runtime, self._bench.encoder, tuple(arm.arm for arm in self.arms)
         cases = []
@@ -54,8 +67,8 @@ class FrozenPolicy:
             resources=config.resources,
         )  # fmt: skip
         # Its own choice, also while the baseline answers a part of the traffic, or all.
-        asked = [replace(case, rollout=None) for case in self._book.asking(cases, view)]
-        decided = decide(situation, asked, np.zeros(len(cases)))
+        pledged = [replace(case, rollout=None) for case in self._book.asking(cases, view)]
+        decided = decide(situation, pledged, np.zeros(len(cases)))
         if len(decided.rows) < len(cases):
             refused = first + min(set(range(len(cases))) - set(decided.rows))
             raise InvalidInputError(f"policy {runtime.name} has no arm that may answer prompt {refused}")

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,7 +33,6 @@ from banditd.services.candidates.decided_again import DecidedAgain, Rule
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
 from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.shadow_batch import ShadowBatch
-from banditd.services.learning.folding import contribution_of
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -77,12 +76,23 @@ class _Restated:
 
 
 class Shadowing:
-    """One for all policies. What it finds is committed by the learner."""
+    """One for all policies. What it finds is committed by the learner.
 
-    def __init__(self, *, store: ShadowStore, log: EvaluationLog, clock: Clock) -> None:
+    contribution_of : what a decision is about to have put into the statistics.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ShadowStore,
+        log: EvaluationLog,
+        clock: Clock,
+        contribution_of: Callable[[FoldItem], Contribution | None],
+    ) -> None:
         self._store = store
         self._log = log
         self._clock = clock
+        self._contribution_of = contribution_of
         self._known: dict[str, tuple[float, list[tuple[Candidate, Shadow]]]] = {}
         self._restated: dict[str, _Restated] = {}
 
@@ -119,7 +129,7 @@ class Shadowing:
         self, runtime: PolicyRuntime, items: Sequence[FoldItem], shadows: list[tuple[Candidate, Shadow]]
     ) -> Shadowed | None:
         mine = runtime.builder.schema.hash
-        put = {one.decision_id: contribution_of(one) for one in items if one.schema_hash == mine}
+        put = {one.decision_id: self._contribution_of(one) for one in items if one.schema_hash == mine}
         changed = {
             one.decision_id: one
             for one in items

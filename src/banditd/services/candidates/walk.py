@@ -56,14 +56,14 @@ class LogWalk:
         against: str,
         until_us: int,
     ) -> None:
-        self._again = DecidedAgain(runtime)
+        self._decided = DecidedAgain(runtime)
         self._candidate = candidate
         self._rows = rows
         self._knowledge = knowledge
         self._against = against
         self._until_us = until_us
         self.found = Walked()
-        self._shares = np.zeros((2, len(self._again.names)))
+        self._shares = np.zeros((2, len(self._decided.names)))
 
     async def run(self) -> AsyncIterator[int]:
         """Walk; gives how many of the rows are done, now and then. Others have the event loop in between."""
@@ -89,7 +89,7 @@ class LogWalk:
                 yield index + 1
         if evaluated:
             for shares, into in zip(self._shares / evaluated, (found.shares, found.other_shares), strict=True):
-                into.update(zip(self._again.names, shares.tolist(), strict=True))
+                into.update(zip(self._decided.names, shares.tolist(), strict=True))
 
     # -------------------------------------------------------------- which decisions
 
@@ -117,21 +117,21 @@ class LogWalk:
         return max(int(np.quantile(delays, 0.9)), 0) if delays else 0
 
     def _why_not(self, row: LoggedDecision) -> str | None:
-        return "later" if row.created_at_us >= self._until_us else self._again.why_not(row)
+        return "later" if row.created_at_us >= self._until_us else self._decided.why_not(row)
 
     # -------------------------------------------------------------- one block
 
     def _compared(self, block: Sequence[LoggedDecision]) -> Compared:
         """What was logged of these decisions, and what both rules would draw from."""
-        logged, mean, drawn, predicted = self._again.logged(block)
+        logged, mean, drawn, predicted = self._decided.logged(block)
         snapshot, other_snapshot = self._knowledge.snapshots()
-        wanted, cost_usd = self._again.vectors(self._candidate, other_snapshot, block)
+        wanted, cost_usd = self._decided.vectors(self._candidate, other_snapshot, block)
         self.found.refused += int((wanted.sum(1) == 0.0).sum())
         if self._against == INCUMBENT:
-            other, _ = self._again.vectors(self._again.incumbent, snapshot, block)
+            other, _ = self._decided.vectors(self._decided.incumbent, snapshot, block)
         else:
             other = np.zeros(wanted.shape)
-            other[:, self._again.index[self._against]] = 1.0
+            other[:, self._decided.index[self._against]] = 1.0
         self._shares += wanted.sum(0), other.sum(0)
         reward = np.array([row.contribution.reward for row in block if row.contribution is not None])
         return Compared(
