@@ -63,6 +63,9 @@ async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> Non
     assert (status, found["phase"], found["interval_kind"]) == (202, "inconclusive", "anytime")
     status, shadowed = await ask(client, "PATCH", f"{PLACE}/plain", {"shadow": False})
     assert (status, shadowed["shadow"]["running"]) == (200, False)
+    status, problem = await ask(client, "PATCH", f"{PLACE}/bold", {"shadow": True})
+    assert (status, problem["code"]) == (422, "CANDIDATE_NOT_SHADOWED")  # its promise is another one
+    assert "ask the log" in problem["detail"]
     for wrong in ({}, {"shadow": 1}, {"shadow": True, "settings": {}}, {"shadow": None}):
         assert (await ask(client, "PATCH", f"{PLACE}/plain", wrong))[0] == 422, wrong
     assert (await ask(client, "DELETE", f"{PLACE}/plain"))[0] == 204

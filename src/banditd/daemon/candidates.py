@@ -74,8 +74,9 @@ def make_candidates(
         store=storage.evaluations,
         log=storage.evaluation_log,
         learning=bench.learning,
+        recent=storage.recent,
         clock=bench.clock,
-        play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule),
+        play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule, storage.recent),
         shadows=shadows,
     )
     return Candidating(candidates=candidates, evaluations=evaluations)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.constraint import ArmConstraint
+from banditd.core.drift import DriftRule
 from banditd.core.judging import SOURCE_PREFIX
 from banditd.core.money import BudgetRule
 from banditd.deciding.constraints import Conditions, Constraint
@@ -65,6 +66,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(arm.value(name) for arm in section.arms),
         constraints=tuple(constraint_of(one) for one in section.constraints),
+        drift=DriftRule(worse_by=section.drift.worse_by, days_per_false_alarm=section.drift.days_per_false_alarm),
     )
 
 

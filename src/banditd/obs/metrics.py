@@ -19,9 +19,8 @@ from prometheus_client.registry import Collector
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled
 from banditd.obs.genai import GenAiMetrics
-from banditd.obs.judging import JudgingMetrics
 from banditd.obs.logs import dropped_lines
-from banditd.obs.releases import ReleaseMetrics
+from banditd.obs.proving import ProvingMetrics
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
 _FAST_S: Final = (
@@ -47,7 +46,7 @@ class _LogCollector(Collector):
 Labelled = Counter | Gauge | Histogram | TallyCounter | TallyHistogram
 
 
-class Metrics:
+class Metrics(ProvingMetrics):
     """All metrics of one process.
 
     The ``*_total`` counters and histograms for requests are fed by ``web/``, the others by the services and
@@ -59,7 +58,7 @@ class Metrics:
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Any] = {}
-        self.judging, self.releases = JudgingMetrics(self.registry), ReleaseMetrics(self.registry)
+        super().__init__(self.registry)
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()

@@ -9,6 +9,7 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
+from banditd.core.drift import DriftRule
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
 from banditd.core.recipes import Stage
@@ -93,6 +94,7 @@ class PolicyConfig:
     tier_table: TierTable | None = None
     seed_arms: tuple[Arm, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    drift: DriftRule = field(default_factory=DriftRule)
 
 
 class PolicyRuntime:

@@ -29,7 +29,7 @@ class PromiseSettings(Section):
     )
     keep: Keep = Field(0.95, description="share of the baseline's mean reward that is kept")
     reference_share: float = Field(
-        0.05, ge=0, le=0.5, description="that the baseline answers until the difference is known"
+        0.05, ge=0, le=0.5, description="share that the baseline answers until the difference is known"
     )
     precision: float = Field(
         0.02, gt=0, le=0.5, description="half-width of that knowledge; then a tenth of the share"

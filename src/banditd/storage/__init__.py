@@ -18,6 +18,7 @@ from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.evaluation_log import SqlEvaluationLog
 from banditd.storage.evaluations import SqlEvaluationStore
+from banditd.storage.golden import SqlGoldenStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -68,6 +69,7 @@ class Storage:
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
     shadows: SqlShadowStore
+    golden: SqlGoldenStore
 
 
 @asynccontextmanager
@@ -115,4 +117,5 @@ async def open_storage(
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
             shadows=SqlShadowStore(database),
+            golden=SqlGoldenStore(database),
         )

@@ -11,10 +11,11 @@ import numpy as np
 
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.types import Arm, Context, FloatArray, IntArray, Query
-from banditd.deciding.decide import Case, Situation, decide
+from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.pledge import DEARER, Pledge
 from banditd.deciding.view import RouteView
 from banditd.ports.evaluations import LoggedDecision
+from banditd.services.candidates.course import Course, Made
 from banditd.services.policy import PolicyConfig, PolicyRuntime
 
 # Excluded then for what a candidate, or the policy of today, may see otherwise.
@@ -78,9 +79,17 @@ class DecidedAgain:
         return self.index.get(arm, -1)
 
     def vectors(
-        self, rule: Rule, snapshot: Snapshot, block: Sequence[LoggedDecision]
+        self,
+        rule: Rule,
+        snapshot: Snapshot,
+        block: Sequence[LoggedDecision],
+        log: tuple[FloatArray, IntArray],
+        course: Course | None = None,
     ) -> tuple[FloatArray, FloatArray]:
-        """(what the rule would draw from, 0 where it would refuse; what every arm would cost): float64 (n, K)."""
+        """(what the rule would draw from, 0 where it would refuse; what every arm would cost): float64 (n, K).
+
+        course : of its promise, which notes what it makes. log : probabilities and drawn arms, as logged.
+        """
         view, config = self._runtime.view_of(snapshot, rule.arms), rule.config
         probability = np.zeros((len(block), len(self.names)))
         cost_usd = np.zeros(probability.shape)
@@ -89,17 +98,23 @@ class DecidedAgain:
                 view=view, now_us=0, exploration_floor=config.settings.floor, cost_weight=config.cost_weight,
                 price_per_usd=price, resources=config.resources,
             )  # fmt: skip
-            cases = [self._case(rule, view, block[i]) for i in rows]
+            cases = [self._case(rule, view, block[i], course) for i in rows]
             decided = decide(situation, cases, np.zeros(len(rows)))
             places = np.array(rows, dtype=np.intp)[decided.rows]
             probability[places] = decided.draw.probability
             cost_usd[places] = decided.priced.cost_usd
+            for at, i in enumerate(places.tolist()):
+                pledge = cases[decided.rows[at]].pledge
+                if course is not None and pledge is not None:
+                    course.note(block[i], _made(decided, at, pledge.keep, log[0][i], int(log[1][i])))
         return probability, cost_usd
 
-    def _case(self, rule: Rule, view: RouteView, row: LoggedDecision) -> Case:
+    def _case(self, rule: Rule, view: RouteView, row: LoggedDecision, course: Course | None) -> Case:
         offered = tuple(arm for arm in self.names if self._is_offered(row, arm))
         pledge = None
-        if rule.config.switches.promise is not None and row.baseline is not None:
+        if course is not None:
+            pledge = course.pledge(course.keep_of(row))
+        elif rule.config.switches.promise is not None and row.baseline is not None:
             pledge = Pledge(
                 view.index[row.baseline],
                 price_per_usd=float(row.promise.get("price_per_usd", 0.0)),
@@ -117,6 +132,19 @@ class DecidedAgain:
         return arm in row.arms or row.exclusions.get(arm, "disabled") in _REVISABLE
 
 
+def _made(decided: Decided, at: int, keep: float, logged: FloatArray, drawn: int) -> Made:
+    return Made(
+        keep=keep,
+        vector=decided.draw.probability[at],
+        own=decided.scores.probability[at],
+        eligible=decided.admissions[at].arms,
+        cost_usd=decided.priced.cost_usd[at],
+        mean=decided.scores.mean[at],
+        logged=logged,
+        drawn=drawn,
+    )
+
+
 def _by_price(
     block: Sequence[LoggedDecision], view: RouteView, cost_weight: float
 ) -> Iterator[tuple[float, list[int]]]:
@@ -125,8 +153,10 @@ def _by_price(
     own = cost_weight / scale if scale > 0.0 else 0.0
 
     def price(i: int) -> float:
-        logged = block[i].price_per_usd
-        return 0.0 if logged is None else max(logged - own, 0.0)
+        logged, promised = block[i].price_per_usd, block[i].promise.get("price_per_usd")
+        if logged is None or (isinstance(promised, float) and logged <= promised * (1.0 + 1e-9)):
+            return 0.0  # no budget, or one that asked for less than the promise did
+        return max(logged - own, 0.0)
 
     for found, rows in groupby(range(len(block)), price):
         yield found, list(rows)

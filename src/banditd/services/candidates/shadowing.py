@@ -31,7 +31,7 @@ from banditd.ports.shadows import ShadowStore
 from banditd.services.candidates.applying import Applied, apply_candidate
 from banditd.services.candidates.decided_again import DecidedAgain, Rule
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
-from banditd.services.candidates.replayable import not_to_be_replayed
+from banditd.services.candidates.replayable import not_to_be_shadowed
 from banditd.services.candidates.shadow_batch import ShadowBatch
 from banditd.services.policy import PolicyRuntime
 
@@ -172,7 +172,7 @@ class Shadowing:
                 applied = apply_candidate(runtime, candidate)
             except BanditdError:
                 continue  # an arm is gone, say; whoever looks at the candidate sees why
-            if not_to_be_replayed(runtime, applied) is not None:
+            if not_to_be_shadowed(runtime, applied) is not None:
                 continue
             current = await self._current(shadow, rule_of(runtime, applied))
             if current is not None:
@@ -242,11 +242,11 @@ class Shadowing:
             block = chosen[start : start + BLOCK]
             await pace.step()
             logged, mean, drawn, predicted = again.logged(block)
-            other, cost_usd = again.vectors(again.incumbent, runtime.view.snapshot, block)
+            other, cost_usd = again.vectors(again.incumbent, runtime.view.snapshot, block, (logged, drawn))
             wanted = []
             for side in sides:
                 await pace.step()
-                vectors, cost = again.vectors(side.rule, side.snapshot, block)
+                vectors, cost = again.vectors(side.rule, side.snapshot, block, (logged, drawn))
                 wanted.append(vectors)
                 cost_usd = np.maximum(cost_usd, cost)  # 0 where a side would refuse the query
             await pace.step()

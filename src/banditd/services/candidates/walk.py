@@ -13,6 +13,7 @@ from banditd.core.evaluation import INCUMBENT
 from banditd.core.pace import Pace
 from banditd.ope.difference import Compared, DifferenceSums, difference_terms
 from banditd.ports.evaluations import LoggedDecision
+from banditd.services.candidates.course import Course
 from banditd.services.candidates.decided_again import DecidedAgain, Rule
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.policy import PolicyRuntime
@@ -39,11 +40,24 @@ class Walked:
     refused: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Which decisions are looked at: none of ``until_us`` or later, and the first ``warming`` ones only to find the
+    course of the promises again.
+
+    courses : where the two do not promise the same of the same arms, whose promises have to be kept anew: of the
+    candidate, of the policy; None for one that promises nothing. Elsewhere what was logged holds for both.
+    """
+
+    until_us: int
+    warming: int = 0
+    courses: tuple[Course | None, Course | None] | None = None
+
+
 class LogWalk:
     """Plays the candidate against the policy as it stands, or against one arm.
 
     rows : what has taught something, oldest first, up to now. against : ``incumbent``, or an arm's name.
-    until_us : no decision of that time or later is looked at.
     """
 
     def __init__(
@@ -54,14 +68,14 @@ class LogWalk:
         knowledge: Knowledge,
         *,
         against: str,
-        until_us: int,
+        window: Window,
     ) -> None:
         self._decided = DecidedAgain(runtime)
         self._candidate = candidate
         self._rows = rows
         self._knowledge = knowledge
         self._against = against
-        self._until_us = until_us
+        self._window = window
         self.found = Walked()
         self._shares = np.zeros((2, len(self._decided.names)))
 
@@ -71,31 +85,48 @@ class LogWalk:
         chosen = await self._chosen(pace)
         await pace.through(self._knowledge.beginning())
         found.restored = self._knowledge.restored
-        evaluated, half = 0, len(chosen) // 2
+        warming = self._window.warming
+        evaluated, half = 0, sum(index >= warming for index in chosen) // 2
         block: list[LoggedDecision] = []
         for index, row in enumerate(self._rows):
             if index in chosen:
                 if not block:
                     await pace.through(self._knowledge.until(row.created_at_us))
+                    await self._promising(row.created_at_us)
                 block.append(row)
             self._knowledge.passed(index)
-            if len(block) == BLOCK or (block and (index + 1 == len(self._rows) or evaluated + len(block) == half)):
-                terms = difference_terms(self._compared(block))
+            full = len(block) == BLOCK or index + 1 in {len(self._rows), warming}
+            if block and (full or (index >= warming and evaluated + len(block) == half)):
+                compared = self._compared(block)
                 await pace.step()
-                found.sums.add(terms)
-                found.halves[evaluated >= half].add(terms)
-                evaluated += len(block)
+                if index >= warming:
+                    self._count(compared, evaluated >= half)
+                    evaluated += len(block)
                 block = []
                 yield index + 1
         if evaluated:
             for shares, into in zip(self._shares / evaluated, (found.shares, found.other_shares), strict=True):
                 into.update(zip(self._decided.names, shares.tolist(), strict=True))
 
+    def _count(self, compared: Compared, late: bool) -> None:
+        terms, found = difference_terms(compared), self.found
+        found.sums.add(terms)
+        found.halves[late].add(terms)
+        found.refused += int((compared.wanted.sum(1) == 0.0).sum())
+        self._shares += compared.wanted.sum(0), compared.other.sum(0)
+
+    async def _promising(self, at_us: int) -> None:
+        """Let the promises know what was known then."""
+        snapshots = self._knowledge.snapshots()[::-1] if self._window.courses else ()
+        for course, snapshot in zip(self._window.courses or (), snapshots, strict=True):
+            if course is not None:
+                await course.until(at_us, snapshot.posterior)
+
     # -------------------------------------------------------------- which decisions
 
     async def _chosen(self, pace: Pace) -> set[int]:
         """Indices of the rows that are evaluated; counts the others by why they are not."""
-        latest_us = self._until_us - self._maturity_us()
+        latest_us = self._window.until_us - self._maturity_us()
         chosen = set()
         for index, row in enumerate(self._rows):
             await pace.step()
@@ -104,10 +135,12 @@ class LogWalk:
                 reason = "young"
             if reason is None:
                 chosen.add(index)
-            else:
+                reason = "warming" if index < self._window.warming else None
+            if reason is not None:
                 self.found.left_out[reason] += 1
-        if chosen:
-            times = [self._rows[min(chosen)].created_at_us, self._rows[max(chosen)].created_at_us]
+        compared = [index for index in chosen if index >= self._window.warming]
+        if compared:
+            times = [self._rows[min(compared)].created_at_us, self._rows[max(compared)].created_at_us]
             self.found.since_us, self.found.until_us = times
         return chosen
 
@@ -117,7 +150,17 @@ class LogWalk:
         return max(int(np.quantile(delays, 0.9)), 0) if delays else 0
 
     def _why_not(self, row: LoggedDecision) -> str | None:
-        return "later" if row.created_at_us >= self._until_us else self._decided.why_not(row)
+        if row.created_at_us >= self._window.until_us:
+            return "later"
+        return self._decided.why_not(row) or self._other_promise(row)
+
+    def _other_promise(self, row: LoggedDecision) -> str | None:
+        """Whether it was made under another promise than the policy's of today, where that has to be known."""
+        course = self._window.courses and self._window.courses[1]
+        if not course:
+            return None
+        present = row.keep == course.keep_of(row) and row.baseline == course.baseline_name
+        return None if present else "own_objective"
 
     # -------------------------------------------------------------- one block
 
@@ -125,14 +168,13 @@ class LogWalk:
         """What was logged of these decisions, and what both rules would draw from."""
         logged, mean, drawn, predicted = self._decided.logged(block)
         snapshot, other_snapshot = self._knowledge.snapshots()
-        wanted, cost_usd = self._decided.vectors(self._candidate, other_snapshot, block)
-        self.found.refused += int((wanted.sum(1) == 0.0).sum())
+        courses = self._window.courses or (None, None)
+        wanted, cost_usd = self._decided.vectors(self._candidate, other_snapshot, block, (logged, drawn), courses[0])
         if self._against == INCUMBENT:
-            other, _ = self._decided.vectors(self._decided.incumbent, snapshot, block)
+            other, _ = self._decided.vectors(self._decided.incumbent, snapshot, block, (logged, drawn), courses[1])
         else:
             other = np.zeros(wanted.shape)
             other[:, self._decided.index[self._against]] = 1.0
-        self._shares += wanted.sum(0), other.sum(0)
         reward = np.array([row.contribution.reward for row in block if row.contribution is not None])
         return Compared(
             logged=logged, wanted=wanted, other=other, mean=mean, drawn=drawn, reward=reward, predicted=predicted,
