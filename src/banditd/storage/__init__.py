@@ -18,6 +18,7 @@ from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.evaluation_log import SqlEvaluationLog
 from banditd.storage.evaluations import SqlEvaluationStore
+from banditd.storage.follow_ups import SqlFollowUps
 from banditd.storage.golden import SqlGoldenStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
@@ -69,6 +70,7 @@ class Storage:
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
     shadows: SqlShadowStore
+    follow_ups: SqlFollowUps
     golden: SqlGoldenStore
 
 
@@ -117,5 +119,6 @@ async def open_storage(
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
             shadows=SqlShadowStore(database),
+            follow_ups=SqlFollowUps(database),
             golden=SqlGoldenStore(database),
         )
