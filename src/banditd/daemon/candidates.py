@@ -77,7 +77,6 @@ def make_candidates(
         recent=storage.recent,
         clock=bench.clock,
         play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule, storage.recent),
-        shadows=shadows,
     )
     return Candidating(candidates=candidates, evaluations=evaluations)
 

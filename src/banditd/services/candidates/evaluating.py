@@ -27,7 +27,6 @@ from banditd.services.candidates.decided_again import Rule
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.service import CandidateService
-from banditd.services.candidates.shadows import ShadowDesk
 from banditd.services.candidates.shown import shown_evaluation
 from banditd.services.candidates.verdict import Evidence, finding_of
 from banditd.services.candidates.walk import LogWalk, Window
@@ -99,7 +98,6 @@ class EvaluationService:
         recent: RecentOutcomes,
         clock: Clock,
         play: Callable[[PolicyRuntime, Rule], CasePlay],
-        shadows: ShadowDesk,
     ) -> None:
         self._runtimes = runtimes
         self._candidates = candidates
@@ -109,7 +107,6 @@ class EvaluationService:
         self._recent = recent
         self._clock = clock
         self._play = play
-        self._shadows = shadows
         self._wanted = False
         self._stopping = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -161,7 +158,7 @@ class EvaluationService:
         if cases is not None:
             finding = await self._found_of_cases(runtime, applied, evaluation.question, cases)
         elif method == "shadow":
-            finding = await self._shadows.found(runtime, applied, evaluation.question)
+            finding = await self._candidates.shadows.found(runtime, applied, evaluation.question)
         if finding is not None:
             evaluation = replace(evaluation, finding=finding, finished_at_us=self._clock.now_us())
         if not await self._store.add(evaluation, most_running=MOST_RUNNING, most_kept=MOST_KEPT):

@@ -34,7 +34,7 @@ class CandidateService:
         self._store = store
         self._check = check
         self._clock = clock
-        self._shadows = shadows
+        self.shadows = shadows
         self.users: list[Callable[[Candidate], Awaitable[str | None]]] = []
 
     async def create(
@@ -74,7 +74,7 @@ class CandidateService:
         """Every candidate of a policy. Raises NotFoundError."""
         runtime_of(self._runtimes, policy)
         found = await self._store.list(policy)
-        shadows = await self._shadows.shown(found)
+        shadows = await self.shadows.shown(found)
         return {
             "policy": policy,
             "candidates": [self._shown(one) | {"shadow": shadows.get(one.candidate_id)} for one in found],
@@ -88,9 +88,9 @@ class CandidateService:
         """Shadow a candidate, or stop. Raises NotFoundError, InvalidInputError, ConflictError."""
         candidate = await self.load(policy, name)
         if running:
-            await self._shadows.start(self._runtimes[policy], candidate, self.applied(candidate))
+            await self.shadows.start(self._runtimes[policy], candidate, self.applied(candidate))
         else:
-            await self._shadows.stop(candidate)
+            await self.shadows.stop(candidate)
         return await self._shown_with_shadow(candidate)
 
     async def load(self, policy: str, name: str) -> Candidate:
@@ -118,7 +118,7 @@ class CandidateService:
         return apply_candidate(runtime_of(self._runtimes, candidate.policy), candidate, self._check)
 
     async def _shown_with_shadow(self, candidate: Candidate) -> dict[str, object]:
-        shadows = await self._shadows.shown([candidate])
+        shadows = await self.shadows.shown([candidate])
         return self._shown(candidate) | {"shadow": shadows.get(candidate.candidate_id)}
 
     def _shown(self, candidate: Candidate) -> dict[str, object]:
