@@ -1,6 +1,6 @@
 """Shadows of candidates: which candidates are shadowed, their sums, and what they would have drawn of each decision.
 
-Revision 0031, after 0030. Safe before the code: an older replica counts nothing, and its log takes its rows along.
+Revision 0033, after 0032. Safe before the code: an older replica counts nothing, and its log takes its rows along.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0031"
-down_revision = "0030"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 
