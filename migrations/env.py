@@ -10,12 +10,17 @@ from alembic import context
 from sqlalchemy import Connection
 
 from banditd.storage import dialect
+from banditd.storage.partitions.layout import alembic_filter
 from banditd.storage.schema import metadata
 
 
 def run(connection: Connection) -> None:
     context.configure(
-        connection=connection, target_metadata=metadata, render_as_batch=True, compare_server_default=True
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        compare_server_default=True,
+        include_object=alembic_filter(connection),
     )
     with context.begin_transaction():
         context.run_migrations()

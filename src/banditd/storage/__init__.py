@@ -27,6 +27,7 @@ from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
+from banditd.storage.partitions.upkeep import SqlPartitions
 from banditd.storage.probing import SqlProbeStore
 from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
@@ -52,6 +53,7 @@ class Storage:
     jobs: SqlJobStore
     budgets: SqlBudgetStore
     maintenance: SqlMaintenance
+    partitions: SqlPartitions
     recent: SqlRecentOutcomes
     reports: SqlReportReader
     dashboard: SqlDashboardReader
@@ -98,6 +100,7 @@ async def open_storage(
             jobs=SqlJobStore(database),
             budgets=SqlBudgetStore(database),
             maintenance=SqlMaintenance(database, writer_name=writer_name),
+            partitions=SqlPartitions(database, writer_name=writer_name),
             recent=SqlRecentOutcomes(database),
             reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
