@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert, inspect, select, text
 
+from banditd.core.errors import ConfigurationError, ConflictError
 from banditd.core.ids import lowest_id, new_id
 from banditd.core.references import Reference
 from banditd.core.types import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR, DecisionFilter
 from banditd.storage import dialect, open_storage
-from banditd.storage.archive import backup, copy_database
+from banditd.storage.archive import backup, copy_database, partition_log
 from banditd.storage.partitions.layout import (
     AHEAD,
     CHILDREN,
@@ -296,3 +299,106 @@ async def test_spans_are_found_without_reading_the_log(storage, make):
     await storage.decisions.append([*made, odd])
     assert run(storage, lambda c: occupied_spans(c, span_start_us(2900))) == [2600, 2700]
     assert run(storage, lambda c: occupied_spans(c, span_start_us(2650))) == [2600]
+
+
+# ---------------------------------------------------------------- moving an existing log
+
+
+class _KilledError(BaseException):
+    """As by kill -9: nobody catches it."""
+
+
+def killing(at):
+    """A progress that ends the process at the n-th report."""
+    reports = itertools.count(1)
+
+    def progress(_what, _done, _total):
+        if next(reports) == at:
+            raise _KilledError
+
+    return progress
+
+
+def logged(url):
+    """The log in order, as it is stored."""
+    engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
+    with dialect.reading(engine).begin() as connection:
+        rows = [tuple(row) for row in connection.execute(select(decision).order_by(decision.c.decision_id))]
+    engine.dispose()
+    return rows
+
+
+@pytest.fixture
+async def old_log(postgres_url, make):
+    """A database of an older release whose log has decisions of two weeks, and one of no time."""
+    unpartition(postgres_url)
+    async with open_storage(postgres_url, writer_name="first") as storage:
+        for week in range(2):
+            await filled(storage, make, make.now_us + week * SPAN_US, 25)
+        await storage.decisions.append([make.decision(decision_id="zz-no-uuid")])
+        with storage.database.engine.begin() as connection:
+            connection.execute(text("GRANT SELECT ON decision TO PUBLIC"))
+    return postgres_url
+
+
+async def test_an_existing_log_is_moved_into_partitions_whenever_it_is_killed(old_log, make, monkeypatch):
+    monkeypatch.setattr("banditd.storage.archive.partitioning.CHUNK", 10)
+    before = logged(old_log)
+    for at in (3, 7, 9, 12):  # between pieces, before and between indexes, before the last step
+        with pytest.raises(_KilledError):
+            partition_log(old_log, progress=killing(at))
+        # Whenever that was, the log is there as it was, and a daemon that starts can serve.
+        assert logged(old_log) == before
+        async with open_storage(old_log, writer_name="first") as storage:
+            assert not run(storage, is_partitioned)
+            await storage.decisions.append([make.decision(make.now_us + 3000 + at)])
+            gone = before[at][0]
+            run(storage, lambda c, gone=gone: [c.execute(t.delete().where(t.c.decision_id == gone)) for t in ALL])
+        before = logged(old_log)
+    found = partition_log(old_log, progress=killing(0))
+    assert (found.already, found.decisions, found.moved_now < 30) == (False, len(before), True)
+    assert logged(old_log) == before
+    assert partition_log(old_log, progress=killing(0)).already
+    async with open_storage(old_log, writer_name="first") as storage:
+        assert run(storage, is_partitioned)
+        assert sorted(held_by(storage).values()) == [1, 25, len(before) - 26]
+        assert run(storage, lambda c: inspect(c).has_table("decision_moving")) is False
+        await storage.partitions.drop(before_us=make.now_us + 4 * SPAN_US)
+        assert count(storage, "decision") == 1
+
+
+ALL = (*CHILDREN, decision)
+
+
+async def test_a_moved_log_is_what_a_new_one_is(old_log, postgres_server_url, postgres_template):
+    partition_log(old_log, progress=killing(0))
+    shapes = []
+    for url in (old_log, dialect.normalise_url(postgres_server_url).set(database=postgres_template)):
+        engine = dialect.make_engine(dialect.normalise_url(str(url)), pool_size=1, busy_timeout_s=5)
+        with dialect.reading(engine).begin() as connection:
+            inspector = inspect(connection)
+            shapes.append(
+                (
+                    sorted(one["name"] for one in inspector.get_indexes("decision")),
+                    inspector.get_pk_constraint("decision")["name"],
+                    [(one["name"], str(one["type"]), one["default"]) for one in inspector.get_columns("decision")],
+                    {table.name: len(inspector.get_foreign_keys(table.name)) for table in CHILDREN},
+                )
+            )
+            readers = connection.execute(text("SELECT has_table_privilege('public', 'decision', 'SELECT')")).scalar()
+            assert readers is (url == old_log)
+        engine.dispose()
+    assert shapes[0] == shapes[1]
+
+
+async def test_a_log_is_not_moved_while_a_daemon_runs(old_log):
+    async with open_storage(old_log, writer_name="w") as storage:
+        await storage.leases.acquire("learner", "me", ttl_s=10, now_us=time.time_ns() // 1000)
+        with pytest.raises(ConflictError, match="stop it first"):
+            partition_log(old_log, progress=killing(0))
+        assert not run(storage, is_partitioned)
+
+
+def test_sqlite_has_no_partitions(sqlite_url):
+    with pytest.raises(ConfigurationError, match="PostgreSQL"):
+        partition_log(sqlite_url, progress=killing(0))
