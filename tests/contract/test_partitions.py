@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from bench.partitions import unpartition
 from sqlalchemy import event, insert, inspect, select, text
 
 from banditd.core.errors import ConfigurationError, ConflictError
@@ -254,30 +255,6 @@ async def test_a_log_without_partitions_is_pruned_row_by_row(database_url, make)
         assert await storage.partitions.make_ahead(make.now_us) == 0
         assert await storage.partitions.drop(before_us=make.now_us + DAY_US) == make.now_us + DAY_US
         assert len(await storage.decisions.page(DecisionFilter())) == 1
-
-
-def unpartition(url):
-    """Make of an empty database one of a release without partitions."""
-    engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
-    with dialect.writing(engine).begin() as connection:
-        connection.execute(text("ALTER TABLE decision RENAME TO decision_parts"))
-        connection.execute(text("CREATE TABLE decision (LIKE decision_parts INCLUDING DEFAULTS)"))
-        connection.execute(text("DROP TABLE decision_parts"))
-        connection.execute(text("ALTER TABLE decision ADD CONSTRAINT pk_decision PRIMARY KEY (decision_id)"))
-        for index in decision.indexes:
-            index.create(connection)
-        for table in CHILDREN:
-            for key in table.foreign_key_constraints:
-                if key.referred_table is decision:
-                    ending = " ON DELETE CASCADE" if key.ondelete else ""
-                    connection.execute(
-                        text(
-                            f"ALTER TABLE {table.name} ADD CONSTRAINT fk_{table.name}_decision_id_decision "
-                            f"FOREIGN KEY (decision_id) REFERENCES decision (decision_id){ending}"
-                        )
-                    )
-        assert not is_partitioned(connection)
-    engine.dispose()
 
 
 async def test_a_copy_has_partitions_for_every_week_of_its_source(storage, sqlite_url, postgres_url, make, tmp_path):
