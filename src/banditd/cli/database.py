@@ -230,7 +230,7 @@ async def _export_log(bench: Workbench, file: Path, policy: str | None) -> dict[
     with progress_bar() as bar:
         task = bar.add_task("exporting", total=None if policy else totals.get("decision"))
         count = await export_log(
-            bench.storage.decisions,
+            bench.storage.whole_log,
             file,
             policy=policy,
             progress=lambda n: bar.update(task, completed=n),

@@ -54,7 +54,7 @@ def make_candidates(settings: Settings, bench: Workbench, books: Mapping[str, Pr
         runtimes=bench.runtimes,
         candidates=candidates,
         store=storage.evaluations,
-        log=storage.evaluation_log,
+        log=storage.whole_log,
         learning=bench.learning,
         clock=bench.clock,
         play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule),

@@ -20,7 +20,7 @@ from banditd.core.nearest import nearest_names
 from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.constraints import ConstraintSettings, check_constraints
-from banditd.settings.database import DatabaseSettings
+from banditd.settings.database import DatabaseSettings, check_archive
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
 from banditd.settings.judges import JudgeSettings, check_judges
@@ -146,6 +146,9 @@ class JobSettings(Section):
     integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
+    )
+    archive_url: str | None = Field(
+        None, description="where decisions go that are older than retention_days: file:///folder, s3://bucket/folder"
     )
     idempotency_s: float = Field(
         86_400.0, ge=60, description="a request sent again under its Idempotency-Key is recognised for this long"
@@ -311,6 +314,7 @@ def check_safe(settings: Settings) -> None:
 
 def check_retention(settings: Settings) -> None:
     """Refuse to delete decisions whose rewards, the default among them, are still to come. Raises ValueError."""
+    check_archive(settings.jobs.archive_url, settings.jobs.retention_days)
     kept_s = settings.jobs.retention_days * 86_400
     for name, policy in settings.policies.items():
         window_s = policy.reward.window_s

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal_column, select, text
 
-from banditd.core.errors import StorageUnavailableError
+from banditd.core.errors import ConfigurationError, StorageUnavailableError
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
 from banditd.storage.engine import Database
@@ -40,11 +40,22 @@ _SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's tim
 _COUNTED: Final = frozenset({"reward_event", "usage_report"})
 
 
-class SqlPartitions:
-    """``ports.LogPartitions`` over one database."""
+class Archive(Protocol):
+    """Where decisions go before their partition does."""
 
-    def __init__(self, database: Database, *, writer_name: str) -> None:
+    async def keep(self, below_id: str) -> int | None:
+        """Archive all below that id; since when (us) nothing came for them, None where that does not end."""
+
+    def has_news(self, connection: Connection, below_id: str, since_us: int) -> bool:
+        """Whether something came for them since then."""
+
+
+class SqlPartitions:
+    """``ports.LogPartitions`` over one database. archive : None where what is old is deleted for good."""
+
+    def __init__(self, database: Database, *, writer_name: str, archive: Archive | None = None) -> None:
         self._database = database
+        self._archive = archive
         self._rows = RowCounter(database.engine, writer_name)
 
     async def make_ahead(self, now_us: int) -> int:
@@ -56,27 +67,45 @@ class SqlPartitions:
     async def drop(self, *, before_us: int) -> int:
         floor = await self._database.read(_oldest)
         if floor is None:
+            self._refuse_archive()
             return before_us
         for part in await self._database.read(partitions):
-            if time_of_id_us(part.to_id) + _SLACK_US > before_us or not await self._drop(part):
+            if time_of_id_us(part.to_id) + _SLACK_US > before_us or not await self._archive_and_drop(part):
                 break
         floor = await self._database.read(_oldest) or floor
         await self._sweep(floor.from_id)
         return min(before_us, time_of_id_us(floor.from_id))
 
-    async def _drop(self, part: Partition) -> bool:
+    def _refuse_archive(self) -> None:
+        """Nothing is deleted that should have been archived before."""
+        if self._archive is not None:
+            raise ConfigurationError(
+                "jobs.archive_url archives partitions, and this log has none: on PostgreSQL stop every daemon and run "
+                "'banditd migrate --partition', or take jobs.archive_url out to have old decisions deleted"
+            )
+
+    async def _archive_and_drop(self, part: Partition) -> bool:
         """Whether it is gone; not while the learner has something to do in it, nor while somebody reads the log."""
-        held = await self._database.read(lambda connection: _count(connection, part), report=True)
+        if await self._database.read(lambda connection: _is_queued(connection, part)):
+            return False
+        kept_at_us = 0
+        if self._archive is not None:
+            kept = await self._archive.keep(part.to_id)
+            if kept is None:
+                return False
+            kept_at_us = kept
+        low_id = part.from_id if self._archive is None else ""
+        held = await self._database.read(lambda connection: _count(connection, low_id, part.to_id), report=True)
         for _ in range(_TRIES):
             try:
-                return await self._transact(lambda connection: self._drop_now(connection, part, held))
+                return await self._transact(lambda connection: self._drop_now(connection, part, held, kept_at_us))
             except StorageUnavailableError as error:
                 reason = error
                 await asyncio.sleep(_PAUSE_S)
         logger.warning("retention.partition_in_use", extra={"partition": part.name, "error": reason.message})
         return False
 
-    def _drop_now(self, connection: Connection, part: Partition, held: int) -> bool:
+    def _drop_now(self, connection: Connection, part: Partition, held: int, kept_at_us: int) -> bool:
         _wait_briefly(connection)
         # The whole log first, as everybody else does: who held the partition alone would be waited for in a circle.
         connection.execute(text(f'LOCK TABLE ONLY "{decision.name}" IN ACCESS EXCLUSIVE MODE'))
@@ -84,9 +113,14 @@ class SqlPartitions:
             return True
         if _is_queued(connection, part):
             return False
+        if self._archive is not None:
+            if self._archive.has_news(connection, part.to_id, kept_at_us):
+                return False
+            # What the default partition had taken of that time is archived with it.
+            connection.execute(delete(decision).where(decision.c.decision_id < part.from_id))
         connection.execute(text(f'DROP TABLE "{part.name}"'))
         self._rows.add(connection, decision.name, -held)
-        if held:
+        if held and self._archive is None:
             statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
             connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": time_of_id_us(part.to_id)})
         return True
@@ -140,9 +174,9 @@ def _oldest(connection: Connection) -> Partition | None:
     return next(iter(partitions(connection)), None) if is_partitioned(connection) else None
 
 
-def _count(connection: Connection, part: Partition) -> int:
+def _count(connection: Connection, low_id: str, high_id: str) -> int:
     c = decision.c.decision_id
-    query = select(func.count()).select_from(decision).where(c >= part.from_id, c < part.to_id)
+    query = select(func.count()).select_from(decision).where(c >= low_id, c < high_id)
     return int(connection.execute(query).scalar_one())
 
 
