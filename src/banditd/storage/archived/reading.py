@@ -1,16 +1,16 @@
 """The whole log: what is archived, then what is in the database; each decision once.
 
-For a while a decision is in both, between being archived and its partition being dropped: the archive's is taken
-then, and what the database has beside it is not passed over.
+For a while a decision is in both, between being archived and its partition being dropped: then the database's counts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.pool import NullPool
 
-from banditd.core.errors import ConfigurationError, InvalidInputError
+from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUnavailableError
 from banditd.core.ids import lowest_id
 from banditd.ports import FoldCommit, FoldItem
 from banditd.ports.evaluations import Coverage, LoggedDecision
@@ -30,12 +30,13 @@ from banditd.storage.folds import fold_items, rewarded_ids, with_places
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.log_reader import OUTCOME_TYPES, read_stream
 from banditd.storage.queues import QUEUES
-from banditd.storage.schema import decision, metadata
+from banditd.storage.schema import archived_part, decision, metadata
 from banditd.storage.schema.record import ARROW_TYPES
 
 T = TypeVar("T")
 R = TypeVar("R")
 _IN_ARCHIVE: Final = "archived:"
+_BEHIND: Final = "~"  # greater than what ids are made of: an id with it is just behind that id
 _CHUNK: Final = 500
 _PAGE: Final = 2_000
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
@@ -78,27 +79,29 @@ class WholeLog:
         self, policy: str, schema_hash: str, *, since_us: int | None, before_id: str | None, limit: int
     ) -> tuple[list[LoggedDecision], str | None]:
         """As ``EvaluationLog.taught``: of the database what is newer than the archive, then part by part."""
-        parts = await self._database.read(parts_of)
+        parts = await self._database.read(_dropped)
         edge = parts[-1].last_id if parts else ""
         if before_id is None or not before_id.startswith(_IN_ARCHIVE):
             page, following = await self._database.read(
                 lambda connection: taught(connection, policy, schema_hash, since_us, before_id, limit, edge),
                 report=True,
             )
-            return page, following if following is not None else _up_to(edge, since_us)
-        position = before_id.removeprefix(_IN_ARCHIVE)
-        part = next((one for one in reversed(parts) if one.after_id < position), None)
+            below_id = min(f"{edge}{_BEHIND}", before_id or _BEHIND)
+            return page, following if following is not None else _up_to(edge, below_id, since_us)
+        below_id = before_id.removeprefix(_IN_ARCHIVE)
+        holding = (one for one in reversed(parts) if not one.after_id or f"{one.after_id}{_BEHIND}" < below_id)
+        part = next(holding, None)
         if part is None:
             return [], None
         async with self._opened(part) as engine:
             page = await asyncio.to_thread(
-                _on, engine, lambda c: _all_taught(c, policy, schema_hash, since_us, position)
+                _on, engine, lambda c: _all_taught(c, policy, schema_hash, since_us, below_id)
             )
-        return page, _up_to(part.after_id, since_us)
+        return page, _up_to(part.after_id, f"{part.after_id}{_BEHIND}", since_us)
 
     async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
         """As ``EvaluationLog.coverage``."""
-        parts = await self._database.read(parts_of)
+        parts = await self._database.read(_dropped)
         edge = parts[-1].last_id if parts else ""
         found = await self._database.read(
             lambda connection: coverage(connection, policy, since_us, until_us, edge), report=True
@@ -130,40 +133,40 @@ class WholeLog:
     async def _all(
         self, read: Callable[[Connection, str], list[R]], id_of: Callable[[R], str], batch_rows: int
     ) -> AsyncIterator[list[R]]:
-        """Batches of all that ``read`` finds behind an id: of each part, with what the database has beside it, then
-        of the database.
-        """
-        edge = ""
-        for part in await self._database.read(parts_of):
+        """All that ``read`` finds batch by batch behind an id, in the database and in the archive, in order."""
+        parts = await self._database.read(parts_of)
+        here = self._behind(lambda work: self._database.read(work, report=True), read, id_of, batch_rows, "")
+        if not parts:
+            async for batch in _batched(here, batch_rows):
+                yield batch
+            return
+        async for batch in _batched(_merged(here, self._archived(parts, read, id_of, batch_rows), id_of), batch_rows):
+            yield batch
+        if parts != await self._database.read(parts_of):
+            raise StorageUnavailableError("Part of the log was archived while it was read. Try again.")
+
+    async def _archived(
+        self, parts: Sequence[Part], read: Callable[[Connection, str], list[R]], id_of: Callable[[R], str], rows: int
+    ) -> AsyncIterator[R]:
+        for part in parts:
             async with self._opened(part) as engine:
-                seen: set[str] = set()
-                after = edge
-                while True:
-                    rows = await asyncio.to_thread(_on, engine, lambda c, after=after: read(c, after))
-                    if rows:
-                        yield rows
-                    seen |= {id_of(row) for row in rows}
-                    if len(rows) < batch_rows:
-                        break
-                    after = id_of(rows[-1])
-            async for rows in self._behind(read, id_of, batch_rows, edge):
-                beside = [row for row in rows if id_of(row) <= part.last_id and id_of(row) not in seen]
-                if beside:
-                    yield beside
-                if not rows or id_of(rows[-1]) > part.last_id:
-                    break
-            edge = part.last_id
-        async for rows in self._behind(read, id_of, batch_rows, edge):
-            if rows:
-                yield rows
+                there = self._behind(lambda work, e=engine: asyncio.to_thread(_on, e, work), read, id_of, rows, "")  # type: ignore[misc]
+                async for row in there:
+                    yield row
 
     async def _behind(
-        self, read: Callable[[Connection, str], list[R]], id_of: Callable[[R], str], batch_rows: int, after: str
-    ) -> AsyncIterator[list[R]]:
-        """What the database has behind an id."""
+        self,
+        run: Callable[[Callable[[Connection], list[R]]], Awaitable[list[R]]],
+        read: Callable[[Connection, str], list[R]],
+        id_of: Callable[[R], str],
+        batch_rows: int,
+        after: str,
+    ) -> AsyncIterator[R]:
+        """What one database has behind an id."""
         while True:
-            rows = await self._database.read(lambda connection, after=after: read(connection, after), report=True)  # type: ignore[misc]
-            yield rows
+            rows = await run(lambda connection, after=after: read(connection, after))  # type: ignore[misc]
+            for row in rows:
+                yield row
             if len(rows) < batch_rows:
                 return
             after = id_of(rows[-1])
@@ -208,18 +211,52 @@ class WholeLearningStore(SqlLearningStore):
         await super().commit(fold, holder=holder)
 
 
-def _up_to(last_id: str, since_us: int | None) -> str | None:
-    """The cursor of archived decisions up to that one, None where they are older than what is asked for."""
+async def _merged(first: AsyncIterator[R], second: AsyncIterator[R], id_of: Callable[[R], str]) -> AsyncIterator[R]:
+    """Two streams in the order of ids as one; of two rows of one id the first stream's."""
+    one, other = await anext(first, None), await anext(second, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and id_of(one) <= id_of(other)):
+            if one is None:
+                raise AssertionError("unreachable")
+            if other is not None and id_of(one) == id_of(other):
+                other = await anext(second, None)
+            yield one
+            one = await anext(first, None)
+        else:
+            yield other
+            other = await anext(second, None)
+
+
+async def _batched(rows: AsyncIterator[R], size: int) -> AsyncIterator[list[R]]:
+    batch: list[R] = []
+    async for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _dropped(connection: Connection) -> list[Part]:
+    """The parts whose decisions are in the archive alone: all before the first that still are in the database."""
+    c, last = archived_part.c, decision.c.decision_id
+    here = set(connection.execute(select(c.last_id).join(decision, last == c.last_id)).scalars())
+    return list(itertools.takewhile(lambda part: part.last_id not in here, parts_of(connection)))
+
+
+def _up_to(last_id: str, below_id: str, since_us: int | None) -> str | None:
+    """The cursor of archived decisions below an id, None where the last, ``last_id``, is older than is asked for."""
     if not last_id or (since_us is not None and last_id < lowest_id(since_us - _ID_SLACK_US)):
         return None
-    return f"{_IN_ARCHIVE}{last_id}~"
+    return f"{_IN_ARCHIVE}{below_id}"
 
 
 def _all_taught(
-    connection: Connection, policy: str, schema_hash: str, since_us: int | None, position: str
+    connection: Connection, policy: str, schema_hash: str, since_us: int | None, below_id: str
 ) -> list[LoggedDecision]:
     found: list[LoggedDecision] = []
-    following: str | None = position
+    following: str | None = below_id
     while following is not None:
         page, following = taught(connection, policy, schema_hash, since_us, following, _PAGE)
         found += page
@@ -232,10 +269,12 @@ def _on(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _load(engine: Engine, folder: ArchiveFolder, part: Part, here: Path) -> None:
-    metadata.create_all(engine, tables=[*_TABLES])
     local = here / "table.parquet"
-    with engine.begin() as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    with engine.connect() as connection:
+        for pragma in ("synchronous", "journal_mode", "foreign_keys"):  # it need not outlive this process
+            connection.exec_driver_sql(f"PRAGMA {pragma} = OFF")
+        connection.commit()
+        metadata.create_all(connection, tables=[*_TABLES])
         for table in ARCHIVED:
             wanted = part.tables.get(table.name, 0)
             if not wanted:
@@ -245,3 +284,4 @@ def _load(engine: Engine, folder: ArchiveFolder, part: Part, here: Path) -> None
             found = read_rows(connection, table, local)
             if found != wanted:
                 raise InvalidInputError(f"{name} of the archived log has {found} rows instead of {wanted}")
+        connection.commit()

@@ -80,8 +80,8 @@ class SqlPartitions:
         """Nothing is deleted that should have been archived before."""
         if self._archive is not None:
             raise ConfigurationError(
-                "jobs.archive_url archives partitions, and this log has none: on PostgreSQL stop every daemon and run "
-                "'banditd migrate --partition', or take jobs.archive_url out to have old decisions deleted"
+                "jobs.archive_url archives partitions, and this log has none: on PostgreSQL stop every daemon and "
+                "run 'banditd migrate --partition', or take jobs.archive_url out to have old decisions deleted"
             )
 
     async def _archive_and_drop(self, part: Partition) -> bool:
@@ -165,6 +165,8 @@ def _wait_briefly(connection: Connection) -> None:
 
 def _add(connection: Connection, span: int, now_us: int) -> None:
     _wait_briefly(connection)
+    # Who attaches a partition takes this lock in any case: reads and writes go on beside it.
+    connection.execute(text(f'LOCK TABLE ONLY "{decision.name}" IN SHARE UPDATE EXCLUSIVE MODE'))
     if span in missing_spans(connection, now_us):  # else another replica was faster
         add_partition(connection, span)
 
