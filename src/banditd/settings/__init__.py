@@ -142,7 +142,7 @@ class JobSettings(Section):
         0.0, ge=0, description="older decisions are deleted; at least every reward.window_s; 0 keeps all"
     )
     archive_url: str | None = Field(
-        None, description="where older decisions go instead: file:///folder, s3://bucket/folder; see docs/operations.md"
+        None, description="where older decisions go instead, as file:///folder or s3://bucket/folder"
     )
     idempotency_s: float = Field(86_400.0, ge=60, description="how long an Idempotency-Key is known")
     usage_window_s: float = Field(

@@ -112,15 +112,15 @@ def _gap(connection: Connection, below_id: str) -> tuple[str, str] | None:
     ends = [(part.after_id, part.last_id) for part in parts_of(connection)]
     after_id = ""
     for begin, end in ends:
-        found = _stretch(connection, after_id, c <= begin)
+        found = _end_of_next(connection, after_id, c <= begin)
         if found is not None:
             return after_id, min(found, begin)
         after_id = end
-    found = _stretch(connection, after_id, c < below_id)
+    found = _end_of_next(connection, after_id, c < below_id)
     return None if found is None else (after_id, found)
 
 
-def _stretch(connection: Connection, after_id: str, *which: object) -> str | None:
+def _end_of_next(connection: Connection, after_id: str, *which: object) -> str | None:
     """The last of the next ``PART_DECISIONS`` decisions behind an id."""
     c = decision.c.decision_id
     among = select(c).where(c > after_id, *which).order_by(c).limit(PART_DECISIONS).subquery()  # type: ignore[arg-type]
