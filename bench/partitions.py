@@ -30,6 +30,7 @@ from banditd.storage.partitions.layout import (
     add_missing,
     partitions,
     span_of,
+    take_views,
 )
 from banditd.storage.schema import decision
 from bench.chaos.daemons import own_postgres
@@ -214,12 +215,15 @@ def unpartition(url: str) -> None:
     """Make of an empty database one of a release without partitions."""
     engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
     with dialect.writing(engine).begin() as connection:
+        views = take_views(connection)
         connection.execute(text("ALTER TABLE decision RENAME TO decision_parts"))
         connection.execute(text("CREATE TABLE decision (LIKE decision_parts INCLUDING DEFAULTS)"))
         connection.execute(text("DROP TABLE decision_parts"))
         connection.execute(text("ALTER TABLE decision ADD CONSTRAINT pk_decision PRIMARY KEY (decision_id)"))
         for index in decision.indexes:
             index.create(connection)
+        for statement in views:
+            connection.execute(text(statement))
         for table in CHILDREN:
             for key in table.foreign_key_constraints:
                 if key.referred_table is decision:

@@ -77,7 +77,7 @@ class ReleaseStore(Protocol):
         Raises ConflictError where there is neither.
         """
 
-    async def look(self, release: Release) -> ReleaseLook:
+    async def look(self, release: Release, now_us: int) -> ReleaseLook:
         """Bounded reads of the newest decisions and usage reports that were not counted yet."""
 
     async def count(

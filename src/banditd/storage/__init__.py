@@ -20,6 +20,8 @@ from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.evaluations import SqlEvaluationStore
+from banditd.storage.follow_ups import SqlFollowUps
+from banditd.storage.golden import SqlGoldenStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -69,6 +71,8 @@ class Storage:
     evaluations: SqlEvaluationStore
     whole_log: WholeLog
     releases: SqlReleaseStore
+    follow_ups: SqlFollowUps
+    golden: SqlGoldenStore
 
 
 @asynccontextmanager
@@ -125,4 +129,6 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             whole_log=whole_log,
             releases=SqlReleaseStore(database),
+            follow_ups=SqlFollowUps(database),
+            golden=SqlGoldenStore(database),
         )

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from banditd.core.candidate import Candidate
-from banditd.core.release import REPORTED, ReleaseTerms, UnitOutcome
+from banditd.core.release import ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Release, ReleaseEvent, observed
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.storage import dialect
@@ -126,7 +126,7 @@ def _first(
     connection: Connection, engine: Engine, release: Release, outcomes: Sequence[UnitOutcome]
 ) -> list[UnitOutcome]:
     """Those that no unit was counted by before, which are marked."""
-    wanted = {*release.tests.splits, REPORTED}
+    wanted = set(release.tests.splits)
     offered: dict[tuple[str, str], UnitOutcome] = {}
     for one in outcomes:
         if one.measure in wanted:

@@ -23,6 +23,7 @@ from banditd.storage.partitions.layout import (
     AHEAD,
     SPAN_US,
     add_missing,
+    grants_on,
     is_partitioned,
     make_parent,
     occupied_spans,
@@ -30,6 +31,7 @@ from banditd.storage.partitions.layout import (
     primary_key_of,
     release_children,
     spans_ahead,
+    take_views,
 )
 from banditd.storage.schema import decision
 
@@ -154,14 +156,15 @@ def _take_place(connection: Connection, indexes: list[str]) -> int:
     kept, here = _count(connection, _LOG), _count(connection, _NEW)
     if kept != here:
         raise InvariantError(f"{kept} decisions are in the log, {here} have arrived: nothing was changed")
-    grants = _grants(connection)
+    oid = connection.execute(text("SELECT to_regclass(:name)::oid").bindparams(name=_LOG)).scalar_one()
+    statements = [*take_views(connection), *grants_on(connection, oid)]
     release_children(connection)
     connection.execute(text(f'DROP TABLE "{_LOG}"'))
     connection.execute(text(f'ALTER TABLE "{_NEW}" RENAME TO "{_LOG}"'))
     connection.execute(text(f'ALTER INDEX "pk_{_LOG}{_SUFFIX}" RENAME TO "pk_{_LOG}"'))
     for name in indexes:
         connection.execute(text(f'ALTER INDEX "{name}{_SUFFIX}" RENAME TO "{name}"'))
-    for statement in grants:
+    for statement in statements:
         connection.execute(text(statement))
     return late
 
@@ -202,16 +205,6 @@ def _indexes(connection: Connection) -> list[tuple[str, str]]:
         new = f'INDEX IF NOT EXISTS "{name}{_SUFFIX}" ON {found["schema"] or ""}"{_NEW}" USING '
         made.append((name, definition[: found.start()] + new + definition[found.end() :]))
     return made
-
-
-def _grants(connection: Connection) -> list[str]:
-    """The statements that allow to others what they were allowed on the log."""
-    query = text(
-        "SELECT format('GRANT %s ON %I TO %s', privilege_type, relname, "
-        "CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) "
-        "FROM pg_class, aclexplode(relacl) WHERE oid = to_regclass(:name) AND grantee <> relowner"
-    )
-    return list(connection.execute(query, {"name": _LOG}).scalars())
 
 
 def _count(connection: Connection, table: str) -> int:

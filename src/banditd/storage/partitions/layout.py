@@ -134,6 +134,7 @@ def partition_new(connection: Connection, now_us: int) -> None:
     """Give a log without rows its partitions. All of it is one transaction, that of the migration."""
     connection.execute(text(f'LOCK TABLE "{decision.name}" IN ACCESS EXCLUSIVE MODE'))
     release_children(connection)
+    views = take_views(connection)
     former = f"{decision.name}_former"
     connection.execute(text(f'ALTER TABLE "{decision.name}" RENAME TO "{former}"'))
     make_parent(connection, decision.name, like=former)
@@ -141,6 +142,8 @@ def partition_new(connection: Connection, now_us: int) -> None:
     connection.execute(text(primary_key_of(decision.name, f"pk_{decision.name}")))
     for index in sorted(decision.indexes, key=lambda one: str(one.name)):
         index.create(connection)
+    for statement in views:
+        connection.execute(text(statement))
     add_missing(connection, spans_ahead(now_us))
 
 
@@ -155,6 +158,33 @@ def release_children(connection: Connection) -> None:
     ).all()
     for table, key in found:
         connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {key}"))
+
+
+def take_views(connection: Connection) -> list[str]:
+    """Drop the views of the log; returns the statements that make them again, of whatever is called so then."""
+    found = connection.execute(
+        text(
+            "SELECT DISTINCT v.oid, quote_ident(v.relname), pg_get_viewdef(v.oid) FROM pg_depend d "
+            "JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class "
+            "WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = to_regclass(:name) AND v.relkind = 'v'"
+        ).bindparams(name=decision.name)
+    ).all()
+    statements = []
+    for oid, name, definition in found:
+        statements.append(f"CREATE VIEW {name} AS {definition}".replace(":", "\\:"))
+        statements += grants_on(connection, oid)
+        connection.execute(text(f"DROP VIEW {name}"))
+    return statements
+
+
+def grants_on(connection: Connection, oid: int) -> list[str]:
+    """The statements that allow to others what they are allowed on a table or view."""
+    query = text(
+        "SELECT format('GRANT %s ON %I TO %s', privilege_type, relname, "
+        "CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) "
+        "FROM pg_class, aclexplode(relacl) WHERE oid = :oid AND grantee <> relowner"
+    )
+    return list(connection.execute(query, {"oid": oid}).scalars())
 
 
 def make_parent(connection: Connection, name: str, *, like: str) -> None:
