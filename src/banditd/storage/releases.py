@@ -15,12 +15,14 @@ from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.release import REPORTED, UnitOutcome
 from banditd.core.usage import REFUSAL_REASONS
 from banditd.deciding.release_course import Author, Release, ReleaseEvent, aborted, looked_at, started
+from banditd.deciding.release_points import ReleasePoint
 from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases
 from banditd.storage import dialect
 from banditd.storage.arm_fields import change_fields
 from banditd.storage.codec import readable_release
 from banditd.storage.engine import Database
 from banditd.storage.follow_ups import followed
+from banditd.storage.release_points import keep_point, points_of
 from banditd.storage.release_rows import append_events, count_outcomes, locked, release_of, row_of, store
 from banditd.storage.schema import (
     decision,
@@ -86,6 +88,9 @@ class SqlReleaseStore:
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [ReleaseEvent(**row) for row in rows]
 
+    async def points(self, release_id: str) -> Sequence[ReleasePoint]:
+        return await self._database.read(lambda connection: points_of(connection, release_id))
+
     # ---------------------------------------------------------------- verbs
 
     async def start(self, release: Release, by: Author) -> Release:
@@ -104,6 +109,7 @@ class SqlReleaseStore:
                     code="RELEASE_OPEN",
                 )
             append_events(connection, begun.release_id, events)
+            keep_point(connection, begun, by.at_us)
             return begun
 
         begun: Release = await self._database.write(work)
@@ -134,7 +140,7 @@ class SqlReleaseStore:
         """Write what became of a release; where it was promoted, the policy with it."""
         if not events:
             return
-        store(connection, after, events)
+        store(connection, after, events, events[-1].at_us)
         if after.phase == "promoted":
             at_us = events[-1].at_us
             promoted = self._promoted(connection, after.policy)  # locked first, as by ``roll_back``
@@ -235,7 +241,7 @@ class SqlReleaseStore:
             if events:
                 self._store(connection, after, events, switches)
             else:
-                store(connection, after, ())
+                store(connection, after, (), at_us)
             return after
 
         counted: Release | None = await self._database.write(run)
