@@ -1,6 +1,6 @@
 """Parts of the log that are in an archive.
 
-Revision 0031, after 0030. Safe before the code: an older replica archives nothing, and reads what is in the database.
+Revision 0033, after 0032. Safe before the code: an older replica archives nothing, and reads what is in the database.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0031"
-down_revision = "0030"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 
