@@ -41,6 +41,7 @@ RULES = {
     "probe_answer": "50, and what is under way; judging deletes it, keep_s or retention at the latest",
     "probe_judgement": WITH_ITS_DECISION,
     "comparison": WITH_ITS_DECISION,
+    "shadow_decision": WITH_ITS_DECISION,
     "comparison_task": "as probe_answer: judging deletes it, keep_s or retention at the latest",
     # Bounded by what an operator has made, whatever the traffic.
     "policy": "one a policy",
@@ -55,6 +56,8 @@ RULES = {
     "judge_refusal": "one a judge and version",
     "candidate": "one a difference that somebody has named",
     "evaluation": "one a question about a candidate",
+    "candidate_shadow": "one a candidate that somebody shadows",
+    "shadow_sum": "a hundred a shadow",
     "golden_case": "7 days of prompts and arms; the golden set deletes those before",
     "golden_watch": "one an arm that answers a golden set",
     "policy_release": "one a release that somebody has started",

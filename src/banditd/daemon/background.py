@@ -57,10 +57,10 @@ def make_jobs(
         judging=storage.judging,
         probing=storage.probing,
         comparing=storage.comparing,
+        shadows=storage.shadows,
         clock=clock,
         retention_days=section.retention_days,
         idempotency_s=section.idempotency_s,
-        partitions=storage.partitions,
     )
     integrity = Integrity(runtimes=runtimes, learning=bench.learning, sample=section.integrity_sample)
     amounts = AmountModels(runtimes=runtimes, recent=storage.recent, arms=storage.arms)

@@ -36,6 +36,7 @@ from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.shadows import SqlShadowStore
 from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
@@ -71,6 +72,7 @@ class Storage:
     evaluations: SqlEvaluationStore
     whole_log: WholeLog
     releases: SqlReleaseStore
+    shadows: SqlShadowStore
     follow_ups: SqlFollowUps
     golden: SqlGoldenStore
 
@@ -104,6 +106,7 @@ async def open_storage(
         folder = None if archive_url is None else ArchiveFolder(archive_url)
         whole_log = WholeLog(database, folder)
         archive = None if folder is None else ArchiveWriter(database, folder)
+        partitions = SqlPartitions(database, writer_name=writer_name, archive=archive)
         yield Storage(
             database=database,
             decisions=SqlDecisionLog(database, journal, writer_name=writer_name),
@@ -113,8 +116,8 @@ async def open_storage(
             leases=SqlLeaseStore(database),
             jobs=SqlJobStore(database),
             budgets=SqlBudgetStore(database),
-            maintenance=SqlMaintenance(database, writer_name=writer_name),
-            partitions=SqlPartitions(database, writer_name=writer_name, archive=archive),
+            maintenance=SqlMaintenance(database, partitions, writer_name=writer_name),
+            partitions=partitions,
             recent=SqlRecentOutcomes(database),
             reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
@@ -129,6 +132,7 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             whole_log=whole_log,
             releases=SqlReleaseStore(database),
+            shadows=SqlShadowStore(database),
             follow_ups=SqlFollowUps(database),
             golden=SqlGoldenStore(database),
         )

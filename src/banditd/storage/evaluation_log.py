@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ _COLUMNS: Final = (
     *TEXTS, *NUMBERS, *BLOBS, COLUMN, "exclusions", "cost_weight", "input_tokens", "keep", "baseline", "promise",
     "generations", "mixture", "tags",
 )  # fmt: skip
+_CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 
 
@@ -56,6 +57,18 @@ def taught(
     ).mappings()  # fmt: skip
     found = [_logged(row, rated[row["decision_id"]], others.get(row["decision_id"], {})) for row in rows]
     return [one for one in found if one is not None], ids[-1] if len(ids) == limit else None
+
+
+def logged(connection: Connection, decision_ids: Sequence[str]) -> list[LoggedDecision]:
+    """What ``EvaluationLog.logged`` gives of the rows that this connection reaches."""
+    d = decision.c
+    query = select(*(d[name] for name in _COLUMNS)).order_by(d.decision_id)
+    found = []
+    for start in range(0, len(decision_ids), _CHUNK):
+        some = query.where(d.decision_id.in_(decision_ids[start : start + _CHUNK]))
+        rows = connection.execute(some).mappings()
+        found += [_logged({**row, "put_arm": None}, 0, {}) for row in rows]
+    return [one for one in found if one is not None]
 
 
 def coverage(connection: Connection, policy: str, since_us: int, until_us: int, after_id: str = "") -> Coverage:

@@ -25,7 +25,7 @@ from banditd.ports.evaluations import Coverage, LoggedDecision
 from banditd.storage.archived.files import ARCHIVED, ArchiveFolder, file_of, read_rows
 from banditd.storage.archived.writing import Part, parts_of
 from banditd.storage.engine import Database
-from banditd.storage.evaluation_log import coverage, taught
+from banditd.storage.evaluation_log import coverage, logged, taught
 from banditd.storage.folds import fold_items, rewarded_ids, with_places
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.log_reader import OUTCOME_TYPES, read_stream
@@ -98,6 +98,10 @@ class WholeLog:
                 _on, engine, lambda c: _all_taught(c, policy, schema_hash, since_us, below_id)
             )
         return page, _up_to(part.after_id, f"{part.after_id}{_BEHIND}", since_us)
+
+    async def logged(self, decision_ids: Sequence[str]) -> list[LoggedDecision]:
+        """As ``EvaluationLog.logged``: of decisions that were made lately, which no archive has."""
+        return await self._database.read(lambda connection: logged(connection, decision_ids))
 
     async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
         """As ``EvaluationLog.coverage``."""

@@ -51,7 +51,7 @@ class Archive(Protocol):
 
 
 class SqlPartitions:
-    """``ports.LogPartitions`` over one database. archive : None where what is old is deleted for good."""
+    """The partitions of one database's log. archive : None where what is old is deleted for good."""
 
     def __init__(self, database: Database, *, writer_name: str, archive: Archive | None = None) -> None:
         self._database = database
@@ -59,12 +59,14 @@ class SqlPartitions:
         self._rows = RowCounter(database.engine, writer_name)
 
     async def make_ahead(self, now_us: int) -> int:
+        """As ``Maintenance.make_partitions``."""
         missing = await self._database.read(lambda connection: missing_spans(connection, now_us))
         for span in missing:
             await self._transact(lambda connection, span=span: _add(connection, span, now_us))  # type: ignore[misc]
         return len(missing)
 
     async def drop(self, *, before_us: int) -> int:
+        """As ``Maintenance.drop_partitions``."""
         floor = await self._database.read(_oldest)
         if floor is None:
             self._refuse_archive()

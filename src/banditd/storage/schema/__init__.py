@@ -19,7 +19,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
-from banditd.storage.schema.candidates import candidate, evaluation
+from banditd.storage.schema.candidates import candidate, candidate_shadow, evaluation, shadow_decision, shadow_sum
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.comparing import comparison, comparison_task
 from banditd.storage.schema.golden import golden_case, golden_watch
@@ -108,6 +108,7 @@ __all__ = [
     "budget_correction",
     "budget_state",
     "candidate",
+    "candidate_shadow",
     "cluster_name",
     "cluster_stat",
     "comparison",
@@ -147,6 +148,8 @@ __all__ = [
     "segment",
     "session",
     "settling",
+    "shadow_decision",
+    "shadow_sum",
     "snapshot",
     "sum_entry",
     "tag_cluster",

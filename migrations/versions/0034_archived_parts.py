@@ -1,6 +1,6 @@
 """Parts of the log that are in an archive.
 
-Revision 0033, after 0032. Safe before the code: an older replica archives nothing, and reads what is in the database.
+Revision 0034, after 0033. Safe before the code: an older replica archives nothing, and reads what is in the database.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0033"
-down_revision = "0032"
+revision = "0034"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 
