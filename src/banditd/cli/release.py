@@ -40,6 +40,8 @@ def release() -> None:
 @click.option("--guardrail", "guardrails", multiple=True, metavar="MEASURE[=LIMIT]",
               help="error, refusal, latency=MS or cost=USD; repeatable; default: error and refusal.")  # fmt: skip
 @click.option("--auto", is_flag=True, help="Take each step that is due, without being asked.")
+@click.option("--windowed", is_flag=True, help="Also end it after two bad windows of 15 minutes in a row.")
+@click.option("--again", is_flag=True, help="Although it was taken back within the last hour.")
 @policy_option
 @daemon_options
 @json_option
@@ -50,6 +52,8 @@ def start(
     metrics: tuple[str, ...],
     guardrails: tuple[str, ...],
     auto: bool,
+    windowed: bool,
+    again: bool,
     policy: str,
     url: str,
     api_key: str | None,
@@ -72,6 +76,7 @@ def start(
         body["guardrails"] = [_guardrail(text) for text in guardrails]
     if auto:
         body["promote"] = "auto"
+    body |= {name: True for name, given in (("windowed", windowed), ("again", again)) if given}
     _show(with_daemon(url, api_key, lambda client: client.call("POST", "/v1/releases", body=body)), as_json)
 
 
