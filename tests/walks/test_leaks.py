@@ -55,6 +55,8 @@ RULES = {
     "judge_refusal": "one a judge and version",
     "candidate": "one a difference that somebody has named",
     "evaluation": "one a question about a candidate",
+    "golden_case": "7 days of prompts and arms; the golden set deletes those before",
+    "golden_watch": "one an arm that answers a golden set",
     "policy_release": "one a release that somebody has started",
     "release_event": "a few a release, of its steps and verbs",
     "release_unit": "one a counted unit of an open release; they go when it ends",

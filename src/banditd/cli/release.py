@@ -38,7 +38,8 @@ def release() -> None:
 @click.option("--worse-by", type=float, help="How much lower its rewards may be; default .02.")
 @click.option("--metric", "metrics", multiple=True, help="Compare rewards of this metric; repeatable; default: all.")
 @click.option("--guardrail", "guardrails", multiple=True, metavar="MEASURE[=LIMIT]",
-              help="error, refusal, latency=MS or cost=USD; repeatable; default: error and refusal.")  # fmt: skip
+              help="error, refusal, regeneration, escalation, latency=MS, cost=USD, output_length=TOKENS; "
+              "repeatable; default: error and refusal.")  # fmt: skip
 @click.option("--auto", is_flag=True, help="Take each step that is due, without being asked.")
 @click.option("--windowed", is_flag=True, help="Also end it after two bad windows of 15 minutes in a row.")
 @click.option("--again", is_flag=True, help="Although it was taken back within the last hour.")

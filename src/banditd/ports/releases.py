@@ -84,7 +84,7 @@ class ReleaseStore(Protocol):
         Raises ConflictError where there is neither.
         """
 
-    async def look(self, release: Release, at_us: int) -> ReleaseLook:
+    async def look(self, release: Release, now_us: int) -> ReleaseLook:
         """Bounded reads of the newest decisions and usage reports that were not counted yet."""
 
     async def count(

@@ -277,6 +277,11 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
+class Drift(Protocol):
+    async def drift(self, policy: str) -> Mapping[str, object]:
+        """Whether quality is slowly lost, and by which cause. Raises NotFoundError."""
+
+
 class Judges(Protocol):
     async def judges(self) -> Mapping[str, object]:
         """Every configured judge and how it stands."""
@@ -336,3 +341,4 @@ class Services:
     candidates: Candidates | None = None
     evaluations: Evaluations | None = None
     releases: Releases | None = None
+    drift: Drift | None = None

@@ -9,16 +9,17 @@ from sqlalchemy import Connection, select
 
 from banditd.core.ids import lowest_id
 from banditd.core.release import REPORTED, RatedSides, UnitOutcome
+from banditd.core.usage import REFUSAL_REASONS
 from banditd.deciding.release import DRAWN
 from banditd.deciding.release_course import Release
 from banditd.ports.releases import ReleaseLook
 from banditd.storage.codec import readable_release
 from banditd.storage.delays import BOUNDS_S
+from banditd.storage.follow_ups import followed
 from banditd.storage.schema import contribution, decision, delay_count, release_unit, usage_report
 
 NEWEST_DECISIONS: Final = 500
 NEWEST_REPORTS: Final = 2000
-REFUSALS: Final = frozenset({"content_filter", "refusal"})
 QUANTILE: Final = 0.9  # of the rewards' delays, that has to pass before a decision counts ...
 NO_MATTER_US: Final = 10_000_000  # ... where that is longer than this ...
 MOST_US: Final = 3_600_000_000  # ... and no longer than this: a drop has to be found some day
@@ -45,7 +46,7 @@ def look_at(connection: Connection, release: Release, at_us: int) -> ReleaseLook
     old = m.decided_at_us <= at_us - matures_us
     waiting = select(m.unit).where(m.release_id == release.release_id, m.held.is_not(None), old).limit(1)
     return ReleaseLook(
-        outcomes=_reported(connection, release),
+        outcomes=[*_reported(connection, release), *followed(connection, release, at_us)],
         differs=differs,
         matures_us=matures_us,
         waiting=connection.execute(waiting).first() is not None,
@@ -99,7 +100,7 @@ def _rated(connection: Connection, release: Release, until_us: int) -> RatedSide
 
 def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
     """The newest usage reports that were not counted yet, oldest first."""
-    if not release.terms.guardrails:
+    if not any(one.outcome == REPORTED for one in release.terms.guardrails):
         return []
     d, u, m = decision.c, usage_report.c, release_unit.c
     newest = (
@@ -111,7 +112,9 @@ def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
     )
     counted = select(m.decision_id).where(m.release_id == release.release_id, m.measure == REPORTED)
     query = (
-        select(d.decision_id, d.release, u.error, u.finish_reason, u.latency_ms, u.cost_usd)
+        select(
+            d.decision_id, d.release, u.error, u.finish_reason, u.refusal, u.latency_ms, u.cost_usd, u.output_tokens
+        )
         .select_from(newest)
         .join(usage_report, u.decision_id == newest.c.decision_id)
         .join(decision, d.decision_id == newest.c.decision_id)
@@ -129,13 +132,14 @@ def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
 def _report(row: Any, kept: Mapping[str, Any], release: Release) -> UnitOutcome:
     bad = {
         "error": row.error is not None,
-        "refusal": row.finish_reason in REFUSALS,
-        "latency": None if row.latency_ms is None else row.latency_ms,
-        "cost": None if row.cost_usd is None else row.cost_usd,
+        "refusal": row.finish_reason in REFUSAL_REASONS if row.refusal is None else row.refusal,
+        "latency": row.latency_ms,
+        "cost": row.cost_usd,
+        "output_length": row.output_tokens,
     }
     values = {}
     for guardrail in release.terms.guardrails:
-        seen = bad[guardrail.measure]
+        seen = bad.get(guardrail.measure)
         if seen is not None:
             values[guardrail.name] = 1.0 - float(seen if guardrail.limit is None else seen > guardrail.limit)
     return UnitOutcome(

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from banditd.core.candidate import Candidate
-from banditd.core.release import REPORTED, ReleaseTerms, UnitOutcome
+from banditd.core.release import REWARD, ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Release, ReleaseEvent, observed
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.storage import dialect
@@ -142,14 +142,14 @@ def held_outcomes(connection: Connection, release: Release, at_us: int) -> list[
 
 def _waits(outcome: UnitOutcome, release: Release, at_us: int) -> bool:
     """Whether its decision is too young to be counted: of the young only the hasty are rated, on either side."""
-    return outcome.measure != REPORTED and outcome.decided_at_us > at_us - release.tests.matures_us
+    return outcome.measure.startswith(REWARD) and outcome.decided_at_us > at_us - release.tests.matures_us
 
 
 def first_outcomes(
     connection: Connection, engine: Engine, release: Release, outcomes: Sequence[UnitOutcome], at_us: int
 ) -> list[UnitOutcome]:
     """Those that no unit was counted by before, which are marked, less those that wait."""
-    wanted = {*release.tests.splits, REPORTED}
+    wanted = set(release.tests.splits)
     offered: dict[tuple[str, str], UnitOutcome] = {}
     for one in outcomes:
         if one.measure in wanted:

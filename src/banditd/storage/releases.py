@@ -222,8 +222,8 @@ class SqlReleaseStore:
 
     # ---------------------------------------------------------------- counting
 
-    async def look(self, release: Release, at_us: int) -> ReleaseLook:
-        return await self._database.read(lambda connection: look_at(connection, release, at_us), report=True)
+    async def look(self, release: Release, now_us: int) -> ReleaseLook:
+        return await self._database.read(lambda connection: look_at(connection, release, now_us), report=True)
 
     async def count(
         self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int,

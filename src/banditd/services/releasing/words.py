@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
-from banditd.core.release import REPORTED, Guardrail, Metric
+from banditd.core.release import Guardrail, Metric
 from banditd.deciding.release_course import Release, ReleaseEvent, wants
 from banditd.deciding.release_tests import needed
 from banditd.deciding.release_windows import false_alarms_per_month
@@ -64,7 +64,7 @@ def shown_event(event: ReleaseEvent) -> dict[str, Any]:
 
 def _measure(release: Release, one: Metric | Guardrail) -> dict[str, Any]:
     test = release.tests.tests[one.name]
-    split = release.tests.splits[one.name if isinstance(one, Metric) else REPORTED]
+    split = release.tests.splits[one.name if isinstance(one, Metric) else one.outcome]
     interval = test.interval()
     return {
         "worse_by": one.worse_by,
@@ -114,13 +114,21 @@ def _metric_words(release: Release, metric: Metric) -> str:
     )
 
 
+_WORDS: Final = {
+    "output_length": "share of long answers",
+    "regeneration": "share of answers that are asked for again",
+    "escalation": "share of answers that are escalated",
+}
+
+
 def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
     """Nothing, while nothing speaks against it."""
     test = release.tests.tests[guardrail.name]
     if test.log_evidence < 1.0:
         return ""
     evidence, wanted = math.exp(test.log_evidence), math.exp(needed(release.terms, guardrail.name))
-    return f"Its {guardrail.measure} rate may be too high: evidence {evidence:,.2g} of {wanted:,.0f}."
+    what = _WORDS.get(guardrail.measure, f"{guardrail.measure} rate")
+    return f"Its {what} may be too high: evidence {evidence:,.2g} of {wanted:,.0f}."
 
 
 def _window_words(release: Release) -> list[str]:

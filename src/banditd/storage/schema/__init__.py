@@ -21,6 +21,7 @@ from banditd.storage.schema.arms import (
 from banditd.storage.schema.candidates import candidate, evaluation
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.comparing import comparison, comparison_task
+from banditd.storage.schema.golden import golden_case, golden_watch
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
     judge_account,
@@ -109,6 +110,8 @@ __all__ = [
     "delay_count",
     "evaluation",
     "fold_queue",
+    "golden_case",
+    "golden_watch",
     "idempotency_key",
     "job_run",
     "judge_account",

@@ -1,6 +1,6 @@
 """Outcomes of a release that wait until their decision is old enough to be counted.
 
-Revision 0029, after 0028. Safe before the code: an older replica writes neither column and counts at once.
+Revision 0031, after 0030. Safe before the code: an older replica writes neither column and counts at once.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
