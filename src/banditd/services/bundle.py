@@ -16,6 +16,7 @@ from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardRece
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
 from banditd.services.candidates.offered import Candidates, Evaluations
+from banditd.services.comparisons import Comparisons
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -283,6 +284,10 @@ class Drift(Protocol):
 
 
 class Judges(Protocol):
+    @property
+    def comparisons(self) -> Comparisons:
+        """Pairs of answers, and what was said of them."""
+
     async def judges(self) -> Mapping[str, object]:
         """Every configured judge and how it stands."""
 

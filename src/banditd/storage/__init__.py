@@ -34,6 +34,7 @@ from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.shadows import SqlShadowStore
 from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
@@ -68,6 +69,7 @@ class Storage:
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
+    shadows: SqlShadowStore
     follow_ups: SqlFollowUps
     golden: SqlGoldenStore
 
@@ -116,6 +118,7 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
+            shadows=SqlShadowStore(database),
             follow_ups=SqlFollowUps(database),
             golden=SqlGoldenStore(database),
         )

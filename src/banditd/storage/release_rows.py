@@ -18,6 +18,7 @@ from banditd.core.release import REWARD, ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Release, ReleaseEvent, observed
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.storage import dialect
+from banditd.storage.release_points import keep_point
 from banditd.storage.schema import policy_release, release_event, release_unit
 
 _CHUNK: Final = 200
@@ -74,11 +75,12 @@ def locked(connection: Connection, engine: Engine, release_id: str) -> Release |
     return None if row is None else release_of(row)
 
 
-def store(connection: Connection, release: Release, events: Sequence[ReleaseEvent]) -> None:
+def store(connection: Connection, release: Release, events: Sequence[ReleaseEvent], at_us: int) -> None:
     """Write a release that is locked, and its history on. What marks its units have left goes with its end."""
     c = policy_release.c
     connection.execute(update(policy_release).where(c.release_id == release.release_id).values(**row_of(release)))
     append_events(connection, release.release_id, events)
+    keep_point(connection, release, at_us)
     if not release.open:
         connection.execute(delete(release_unit).where(release_unit.c.release_id == release.release_id))
 
@@ -119,7 +121,7 @@ def count_outcomes(
         counted = first_outcomes(connection, engine, release, by_release[release_id], at_us)
         if counted:
             release, events = observed(release, counted, at_us)
-            store(connection, release, events)
+            store(connection, release, events, at_us)
         found[release_id] = release
     return found
 

@@ -22,11 +22,13 @@ from banditd.deciding.release_course import (
     observed,
     started,
 )
+from banditd.deciding.release_points import ReleasePoint
 from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases
 from banditd.storage import dialect
 from banditd.storage.arm_fields import change_fields
 from banditd.storage.engine import Database
 from banditd.storage.release_look import look_at
+from banditd.storage.release_points import keep_point, points_of
 from banditd.storage.release_rows import (
     append_events,
     first_outcomes,
@@ -95,6 +97,9 @@ class SqlReleaseStore:
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [ReleaseEvent(**row) for row in rows]
 
+    async def points(self, release_id: str) -> Sequence[ReleasePoint]:
+        return await self._database.read(lambda connection: points_of(connection, release_id))
+
     # ---------------------------------------------------------------- verbs
 
     async def start(self, release: Release, by: Author) -> Release:
@@ -113,6 +118,7 @@ class SqlReleaseStore:
                     code="RELEASE_OPEN",
                 )
             append_events(connection, begun.release_id, events)
+            keep_point(connection, begun, by.at_us)
             return begun
 
         begun: Release = await self._database.write(work)
@@ -143,7 +149,7 @@ class SqlReleaseStore:
         """Write what became of a release; where it was promoted, the policy with it."""
         if not events:
             return
-        store(connection, after, events)
+        store(connection, after, events, events[-1].at_us)
         if after.phase == "promoted":
             at_us = events[-1].at_us
             promoted = self._promoted(connection, after.policy)  # locked first, as by ``roll_back``
@@ -247,7 +253,7 @@ class SqlReleaseStore:
             if events:
                 self._store(connection, after, events, switches)
             else:
-                store(connection, after, ())
+                store(connection, after, (), at_us)
             return after
 
         counted: Release | None = await self._database.write(run)

@@ -252,6 +252,32 @@ class ReleaseEventsAnswer(AnswerModel):
     events: list[ReleaseEventAnswer]
 
 
+class ReleaseMeasurePoint(AnswerModel):
+    """One measure at one moment."""
+
+    evidence: float
+    difference: float | None
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    units: ReleaseUnits
+
+
+class ReleasePoint(AnswerModel):
+    """How a release stood at one moment."""
+
+    at: Time
+    step: int
+    share: float
+    differs: float | None
+    measures: dict[str, ReleaseMeasurePoint]
+    """By ``reward``, ``reward:metric``, or the guardrail's measure."""
+
+
+class ReleasePointsAnswer(AnswerModel):
+    """The way of a release, oldest first: some 100 to 200 moments, every turn among the newest of them, and now."""
+
+    points: list[ReleasePoint]
+
+
 class RollbackAnswer(AnswerModel):
     """What was undone."""
 
