@@ -80,8 +80,8 @@ def make_releasing(
         holder=bench.holder,
         metrics=metrics.releases,
         switching=promising.switching,
-        measures=partial(_measures, bench.runtimes, judges),
     )
+    keeping.measures = partial(_measures, bench.runtimes, judges)
     service = ReleaseService(
         runtimes=bench.runtimes,
         candidates=candidates,
