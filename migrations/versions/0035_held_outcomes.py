@@ -1,6 +1,6 @@
 """Outcomes of a release that wait until their decision is old enough to be counted.
 
-Revision 0034, after 0033. Safe before the code: an older replica writes neither column and counts at once.
+Revision 0035, after 0034. Safe before the code: an older replica writes neither column and counts at once.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0034"
-down_revision = "0033"
+revision = "0035"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 
