@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +40,7 @@ def _same(value: Any) -> Any:
 class Kind:
     """How values of a kind are kept.
 
-    sql : type. arrow : type in an export (``json``: text of it). pack : to the stored form; numpy's become plain.
+    sql : type. arrow : type in an export (``json``: text of it). pack : to the stored form, where that is another.
     show : from the stored form to what readers get, of JSON alone. load : from it to the field of ``Decision``.
     """
 
@@ -61,10 +61,10 @@ def _unless_null(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 TEXT: Final = Kind(Text, "string")
 PROMPT: Final = Kind(Text, "string", clean_text)
-NUMBER: Final = Kind(Double, "double", float)
-WHOLE: Final = Kind(BigInteger, "int64", int)
-SMALL: Final = Kind(Integer, "int64", int)
-FLAG: Final = Kind(Boolean, "bool", bool)
+NUMBER: Final = Kind(Double, "double")
+WHOLE: Final = Kind(BigInteger, "int64")
+SMALL: Final = Kind(Integer, "int64")
+FLAG: Final = Kind(Boolean, "bool")
 NAMES: Final = Kind(Text, "list<string>", pack_names, lambda stored: list(unpack_names(stored)), unpack_names)
 VECTOR: Final = Kind(LargeBinary, "list<double>", pack_vector, unpack_vector, _to_array)
 FEATURES: Final = Kind(
@@ -157,7 +157,13 @@ HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 _VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)
 ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
 
-_columns: Final = tuple((attrgetter(one.field or one.name), one.kind.pack) for one in RECORD)
+_plain: Final = tuple(one for one in RECORD if one.kind.pack is _same)
+_packed: Final = tuple(one for one in RECORD if one.kind.pack is not _same)
+ROW_COLUMNS: Final = tuple(one.name for one in (*_plain, *_packed))
+"""The order of the values in a row to be inserted: those first that are stored as they are, which are read at once."""
+
+_plain_fields: Final = attrgetter(*(one.field or one.name for one in _plain))
+_packed_fields: Final = tuple((attrgetter(one.field or one.name), one.kind.pack) for one in _packed)
 _shown: Final = {one.name: one.kind.show for one in RECORD if one.kind.show is not _same}
 # Charges and the mixture are of the moment of the decision; who is answered again needs neither.
 _loaded: Final = {
@@ -168,11 +174,9 @@ _loaded: Final = {
 
 
 def rows_of(decisions: Sequence[Decision]) -> list[tuple[Any, ...]]:
-    """Each decision's values in the order of ``RECORD``; made column by column, which costs a third."""
-    columns = (
-        map(field, decisions) if pack is _same else map(pack, map(field, decisions)) for field, pack in _columns
-    )
-    return list(zip(*columns, strict=True))
+    """Each decision's values in the order of ``ROW_COLUMNS``; packed column by column, which costs a third."""
+    packed = zip(*(map(pack, map(field, decisions)) for field, pack in _packed_fields), strict=True)
+    return list(map(add, map(_plain_fields, decisions), packed))
 
 
 def shown(row: Mapping[Any, Any]) -> dict[str, object]:
