@@ -31,7 +31,8 @@ from bench.http import CONFIG, teach
 from bench.queries import text_bodies
 
 _CLIENT = {__file__, asyncio.streams.__file__}  # of the client, which runs here too
-WARM, COUNTED = 20, 6  # rounds: one request of every connection each
+BODIES = 64
+COUNTED = 6  # rounds: one request of every connection each; before them every body was sent once
 
 
 class Counting:
@@ -82,18 +83,18 @@ async def serving(folder: Path) -> AsyncIterator[str]:
 
 async def count(connections: int, counting: Counting) -> int:
     """Send the same requests over so many connections, round by round; how many were counted."""
-    bodies = text_bodies(64)
+    bodies, warm = text_bodies(BODIES), max(4, BODIES // connections)
     with tempfile.TemporaryDirectory(prefix="banditd-bytecodes-") as folder:
         async with serving(Path(folder)) as url:
             await teach(url, 50)
             host, port = url.removeprefix("http://").split(":")
             opened = [await asyncio.open_connection(host, int(port)) for _ in range(connections)]
-            for at in range(WARM + COUNTED):
+            for at in range(warm + COUNTED):
                 for k, (_, writer) in enumerate(opened):
                     body = bodies[(at * connections + k) % len(bodies)]
                     head = "POST /v1/route HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-                counting.on = at >= WARM
+                counting.on = at >= warm
                 answered = [asyncio.create_task(reader.readuntil(b"\r\n\r\n")) for reader, _ in opened]
                 await asyncio.wait(answered)
                 counting.on = False

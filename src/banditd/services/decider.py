@@ -229,7 +229,7 @@ class TurnDecider:
             "duplicate": False,
         }
         columns = {
-            **{name: repeat(value) for name, value in same.items()},
+            **dict(zip(same, map(repeat, same.values()), strict=True)),
             **query_columns(queries),
             **drawn,
             **self._charged(situation, decided, cases, durable),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, column, delete, exists, insert, literal_column, or_, select, table, update
 
 from banditd.core.errors import BanditdError, NotFoundError, StorageUnavailableError
 from banditd.core.ids import new_id
@@ -39,7 +39,8 @@ from banditd.storage.sums import RowCounter
 
 _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
-_INSERT: Final = insert(decision)
+# Columns in the order of the rows, which is not the table's.
+_INSERT: Final = insert(table("decision", *(column(name, decision.c[name].type) for name in COLUMNS)))
 _PACKED_AT_ONCE: Final = 64  # decisions; the event loop packs them
 
 

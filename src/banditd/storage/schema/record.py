@@ -160,10 +160,11 @@ ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
 _plain: Final = tuple(one for one in RECORD if one.kind.pack is _same)
 _packed: Final = tuple(one for one in RECORD if one.kind.pack is not _same)
 ROW_COLUMNS: Final = tuple(one.name for one in (*_plain, *_packed))
-"""The order of the values in a row to be inserted: those first that are stored as they are, which are read at once."""
+"""The order of the values in a row to be inserted: first what is stored as it is, which is read at once."""
 
 _plain_fields: Final = attrgetter(*(one.field or one.name for one in _plain))
-_packed_fields: Final = tuple((attrgetter(one.field or one.name), one.kind.pack) for one in _packed)
+_packed_fields: Final = attrgetter(*(one.field or one.name for one in _packed))
+_packs: Final = tuple(one.kind.pack for one in _packed)
 _shown: Final = {one.name: one.kind.show for one in RECORD if one.kind.show is not _same}
 # Charges and the mixture are of the moment of the decision; who is answered again needs neither.
 _loaded: Final = {
@@ -175,7 +176,8 @@ _loaded: Final = {
 
 def rows_of(decisions: Sequence[Decision]) -> list[tuple[Any, ...]]:
     """Each decision's values in the order of ``ROW_COLUMNS``; packed column by column, which costs a third."""
-    packed = zip(*(map(pack, map(field, decisions)) for field, pack in _packed_fields), strict=True)
+    fields = zip(*map(_packed_fields, decisions), strict=True)  # of each column all values
+    packed = zip(*map(map, _packs, fields), strict=True)
     return list(map(add, map(_plain_fields, decisions), packed))
 
 
