@@ -107,34 +107,35 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         maths += len(_MATHS_SIGNS.findall(part))
     count = part.count
     size = n_chars or 1
-    return [
-        float(len(text)),
-        float(words),
-        count("\n") + 1.0 if n_chars else 0.0,
-        float(len(raw.translate(_TO_NUMBERS).split())) if digits else 0.0,
-        float(count("?") + count("？")),
+    numbers = (
+        len(text),
+        words,
+        count("\n") + 1 if n_chars else 0,
+        len(raw.translate(_TO_NUMBERS).split()) if digits else 0,
+        count("?") + count("？"),
         _options(part),
-        float(_calls(part)) if "(" in part else 0.0,
-        float(sum(map(count, _CODE_SIGNS))) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0.0,
-        float(maths),
-        float(sum(map(count, _JSON_SIGNS))) if '"' in part else 0.0,
-        float(count("__")),
-        float(count('"') + count("“")),
-        float(max(turns, 0)),
-        float(max(tools, 0)) + count('"parameters"'),
-        n_chars / words if words else 0.0,
+        _calls(part) if "(" in part else 0,
+        sum(map(count, _CODE_SIGNS)) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0,
+        maths,
+        sum(map(count, _JSON_SIGNS)) if '"' in part else 0,
+        count("__"),
+        count('"') + count("“"),
+        max(turns, 0),
+        max(tools, 0) + count('"parameters"'),
+        n_chars / words if words else 0,
         digits / size,
         (n_bytes - len(raw.translate(None, _UPPER))) / size,
         (n_bytes - len(raw.translate(None, _PUNCTUATION))) / size,
         non_ascii / size,
-    ]
+    )
+    return list(map(float, numbers))
 
 
-def _options(part: str) -> float:
+def _options(part: str) -> int:
     """Answers to choose from: the better of lines like "B) ..." and marks like "(B)"."""
     inline = len(_OPTION_INLINE.findall(part)) if "(" in part else 0
     lines = len(_OPTION_LINE.findall(part)) if "\n" in part else int(_OPTION_LINE.match(part) is not None)
-    return float(max(inline, lines))
+    return max(inline, lines)
 
 
 def _calls(part: str) -> int:

@@ -7,8 +7,10 @@ JSON text. No SQL here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import methodcaller
 from typing import Any, Final, cast
 
 import numpy as np
@@ -23,8 +25,10 @@ EMPTY_OBJECT: Final = "{}"
 NO_CHARGES: Final = "[]"
 
 
-def pack_vector(vector: FloatArray) -> bytes:
-    return np.asarray(vector, dtype=_FLOAT64).tobytes()
+pack_vector: Final[Callable[[FloatArray], bytes]] = (
+    methodcaller("tobytes") if sys.byteorder == "little" else lambda vector: vector.astype(_FLOAT64).tobytes()
+)
+"""A vector of float64."""
 
 
 def unpack_vector(blob: bytes) -> list[float]:

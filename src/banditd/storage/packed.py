@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log
+from operator import mul
 from typing import Any, Final, NamedTuple, cast
 
 from banditd.core.generations import learned_as
@@ -93,7 +94,8 @@ class _Alike:
             sums[2] += 1
         if made.degraded is not None:
             sums[4] += 1
-        sums[6] -= sum([p * log(p) for p in made.probability.tolist() if p > 0.0])
+        positive = list(filter(None, made.probability.tolist()))
+        sums[6] -= sum(map(mul, positive, map(log, positive)))
         sums[7] += made.predicted_cost_usd
         policy, bucket_at_us = self._key
         self._increments.cluster(policy, made.schema_hash, made.context.cluster, self._arms[drawn])[0] += 1
