@@ -40,15 +40,17 @@ class Counting:
 
     def __init__(self) -> None:
         self.on = False
-        self.calls: dict[str, Counter[CodeType]] = {"loop": Counter(), "others": Counter()}
-        self.bytecodes: dict[str, Counter[CodeType]] = {"loop": Counter(), "others": Counter()}
+        self.calls: dict[str, Counter[CodeType]] = {"loop": Counter(), "writer": Counter()}
+        self.bytecodes: dict[str, Counter[CodeType]] = {"loop": Counter(), "writer": Counter()}
         self._loop = threading.get_ident()
 
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         """For ``sys.settrace``; frames that are entered while nothing is counted are left alone."""
         if not self.on or frame.f_code.co_filename in _CLIENT:
             return None
-        where = "loop" if threading.get_ident() == self._loop else "others"
+        where = "loop" if threading.get_ident() == self._loop else "writer"
+        if where == "writer" and threading.current_thread().name != "banditd-write":
+            return None  # background work, as much as the clock says
         if event == "call":
             self.calls[where][frame.f_code] += 1
             frame.f_trace_opcodes, frame.f_trace_lines = True, False

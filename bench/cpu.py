@@ -107,7 +107,7 @@ def _counted(name: str, tree: Path | None) -> list[Row]:
         found = json.loads(done.stdout)
         at = f"{connections} connection{'s' if connections > 1 else ''}{'' if name == 'daemon' else ', other tree'}"
         for what in ("calls", "bytecodes"):
-            split = f"event loop {found[what]['loop']:.0f}, other threads {found[what]['others']:.0f}"
+            split = f"event loop {found[what]['loop']:.0f}, writer {found[what]['writer']:.0f}"
             rows.append(
                 Row(
                     section=SECTION, name=f"{at}: Python {what} a request", value=sum(found[what].values()), unit="",

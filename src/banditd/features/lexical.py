@@ -48,34 +48,27 @@ _OPERATORS: Final = b"=+*^<>\\$%/|~"
 _HIGH: Final = bytes(range(128, 256))
 # Everything but digits, points and commas becomes a blank, so that splitting yields the numbers.
 _TO_NUMBERS: Final = bytes(b if 48 <= b <= 57 else (0x2E if b in b".," else 32) for b in range(256))
+_BLANK_OR_NOT: Final = bytes(32 if b < 128 and chr(b).isspace() else ord("x") for b in range(256))
 _OPTION_LINE: Final = re.compile(r"^[ \t]*\(?(?:[A-Ja-j]|[1-9])[).:\]][ \t]", re.MULTILINE)
 _OPTION_INLINE: Final = re.compile(r"\([A-Ja-j]\)")
 _CALL_OPENS: Final = re.compile(r"[A-Za-z0-9_]\(")
 _CALL_CHARS: Final = 200  # between its brackets, on one line
-# Prose without any of these characters holds no code worth counting.
-_CODE_HINTS: Final = b"{}();=<>`#"
 _MATHS_SIGNS: Final = re.compile("[\u00b1\u00b2\u00b3\u00d7\u00f7\u03b1-\u03c9\u2070-\u209f\u2190-\u22ff]")
+# Signs of code, by a character that each holds: most prompts have few of these characters.
+_CODE_HINTS: Final = b"{}();=<>`#"
 _CODE_SIGNS: Final = (
-    "```",
-    "def ",
-    "return",
-    "import ",
-    "class ",
-    "();",
-    "};",
-    "{\n",
-    ";\n",
-    "==",
-    "!=",
-    "->",
-    "=>",
-    "</",
-    "::",
-    "    ",
-    "#include",
-    "SELECT ",
-    "//",
-    "self.",
+    ("=", ("==", "!=", "=>")),
+    (">", ("->",)),
+    ("<", ("</",)),
+    (";", ("();", "};", ";\n")),
+    ("{", ("{\n",)),
+    ("`", ("```",)),
+    ("#", ("#include",)),
+    (":", ("::",)),
+    ("/", ("//",)),
+    (" ", ("def ", "import ", "class ", "SELECT ", "    ")),
+    ("r", ("return",)),
+    (".", ("self.",)),
 )
 _JSON_SIGNS: Final = ('":', '"type"', '"parameters"', '{"', "},")
 
@@ -101,7 +94,7 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
     n_chars = len(part)
     digits = n_bytes - len(raw.translate(None, _DIGITS))
     non_ascii = 0 if n_bytes == n_chars else n_chars - len(raw.translate(None, _HIGH))
-    words = len(part.split())
+    words = _words(raw) if n_bytes == n_chars else len(part.split())
     maths = n_bytes - len(raw.translate(None, _OPERATORS))
     if non_ascii:
         maths += len(_MATHS_SIGNS.findall(part))
@@ -115,7 +108,7 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         count("?") + count("？"),
         _options(part),
         _calls(part) if "(" in part else 0,
-        sum(map(count, _CODE_SIGNS)) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0,
+        _code(part) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0,
         maths,
         sum(map(count, _JSON_SIGNS)) if '"' in part else 0,
         count("__"),
@@ -129,6 +122,17 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         non_ascii / size,
     )
     return list(map(float, numbers))
+
+
+def _words(raw: bytes) -> int:
+    """Words of a text in ASCII, as ``str.split`` cuts it, without making them."""
+    marked = raw.translate(_BLANK_OR_NOT)
+    return marked.count(b" x") + marked.startswith(b"x")
+
+
+def _code(part: str) -> int:
+    """Signs of code; prose without a character of ``_CODE_HINTS`` holds none worth counting."""
+    return sum([sum(map(part.count, signs)) for character, signs in _CODE_SIGNS if character in part])
 
 
 def _options(part: str) -> int:

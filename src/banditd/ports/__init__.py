@@ -80,6 +80,10 @@ class Encoder(Protocol):
     encoder_id: str
     dimension: int
 
+    @property
+    def encode_now(self) -> Callable[[str], FloatArray] | None:
+        """``encode`` without waiting and without errors, where that takes some ten microseconds; else None."""
+
     async def encode(self, text: str) -> FloatArray:
         """Unit-norm float64, shape (dimension,)."""
 

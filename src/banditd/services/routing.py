@@ -147,7 +147,9 @@ class RoutingService:
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
         text = query.text
-        embedding, degraded = await self._embed(query)
+        embedding, degraded = query.embedding, None
+        if embedding is None and (text is None or self._encoder.encode_now is None or runtime.constraints):
+            embedding, degraded = await self._embed(query)
         if runtime.constraints:
             found = await holding(runtime.constraints, query.text, query.tags, embedding)
             for one in found:
@@ -156,8 +158,7 @@ class RoutingService:
         prepared = Prepared(
             runtime=runtime,
             query=query,
-            described=runtime.described(query, embedding),
-            input_tokens=self._encoder.count_tokens(text) if text is not None else 0,
+            embedding=embedding,
             degraded=degraded,
             input_hash=await self._decider.input_record.hashed(text) if text is not None and is_long(text) else None,
         )
@@ -189,9 +190,9 @@ class RoutingService:
         turn = prepared.query.turn
         found = await self._decisions.session(*cache)
         if turn is None or found is None or self._clock.now_us() - found.updated_at_us > turn.cache_s * 1e6:
-            prepared.cached_arm, prepared.cached_tokens = None, 0.0
+            prepared.cached_arm, prepared.cached_share = None, 0.0
         else:
-            prepared.cached_arm, prepared.cached_tokens = found.arm, prepared.input_tokens * turn.sent_share
+            prepared.cached_arm, prepared.cached_share = found.arm, turn.sent_share
 
     async def _decide_anew(self, prepared: Prepared, full: AccountKey) -> Decision:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
@@ -208,9 +209,7 @@ class RoutingService:
                 raise exhausted(account, self._clock.now_us())
 
     async def _embed(self, query: Query) -> tuple[FloatArray | None, str | None]:
-        """The embedding, or the reason why there is none."""
-        if query.embedding is not None:
-            return query.embedding, None
+        """The embedding of the text, or the reason why there is none."""
         reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
         if query.text is not None:
             try:

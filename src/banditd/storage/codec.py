@@ -7,13 +7,12 @@ JSON text. No SQL here.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from operator import methodcaller
 from typing import Any, Final, cast
 
 import numpy as np
+from pydantic_core import to_json
 
 from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Blend, FloatArray
@@ -25,10 +24,8 @@ EMPTY_OBJECT: Final = "{}"
 NO_CHARGES: Final = "[]"
 
 
-pack_vector: Final[Callable[[FloatArray], bytes]] = (
-    methodcaller("tobytes") if sys.byteorder == "little" else lambda vector: vector.astype(_FLOAT64).tobytes()
-)
-"""A vector of float64."""
+def pack_vector(vector: FloatArray) -> bytes:
+    return np.asarray(vector, dtype=_FLOAT64).tobytes()
 
 
 def unpack_vector(blob: bytes) -> list[float]:
@@ -79,13 +76,8 @@ def readable_release(text: str | None) -> dict[str, Any] | None:
 
 
 def pack_facts(facts: Mapping[str, float]) -> str:
-    """``pack_mapping`` for numbers under few distinct sets of names, at half the price."""
-    return _facts_form(tuple(facts)) % tuple(map(float, facts.values())) if facts else EMPTY_OBJECT
-
-
-@lru_cache(maxsize=256)
-def _facts_form(names: tuple[str, ...]) -> str:
-    return "{" + ",".join(_encode(name).replace("%", "%%") + ":%r" for name in names) + "}"
+    """``pack_mapping`` for finite numbers, at a quarter of the price."""
+    return to_json(dict(facts), fallback=float).decode() if facts else EMPTY_OBJECT
 
 
 @lru_cache(maxsize=1024)

@@ -40,7 +40,7 @@ def _same(value: Any) -> Any:
 class Kind:
     """How values of a kind are kept.
 
-    sql : type. arrow : type in an export (``json``: text of it). pack : to the stored form, where that is another.
+    sql : type. arrow : type in an export (``json``: text of it). pack : to the stored form; numpy's become plain.
     show : from the stored form to what readers get, of JSON alone. load : from it to the field of ``Decision``.
     """
 
@@ -61,10 +61,10 @@ def _unless_null(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 TEXT: Final = Kind(Text, "string")
 PROMPT: Final = Kind(Text, "string", clean_text)
-NUMBER: Final = Kind(Double, "double")
-WHOLE: Final = Kind(BigInteger, "int64")
-SMALL: Final = Kind(Integer, "int64")
-FLAG: Final = Kind(Boolean, "bool")
+NUMBER: Final = Kind(Double, "double", float)
+WHOLE: Final = Kind(BigInteger, "int64", int)
+SMALL: Final = Kind(Integer, "int64", int)
+FLAG: Final = Kind(Boolean, "bool", bool)
 NAMES: Final = Kind(Text, "list<string>", pack_names, lambda stored: list(unpack_names(stored)), unpack_names)
 VECTOR: Final = Kind(LargeBinary, "list<double>", pack_vector, unpack_vector, _to_array)
 FEATURES: Final = Kind(
