@@ -70,7 +70,7 @@ def _measure(part: str, folder: Path, *, quick: bool, against: Path | None) -> l
 
 def _header(*, quick: bool, load: float) -> str:
     size = " (quick)" if quick else ""
-    return f"`make bench`{size} of {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, by {tool()}, load {load:.1f}."
+    return f"{time.strftime('%Y-%m-%d')}{size}, {os.cpu_count()} cores, {tool()}, load {load:.1f}."
 
 
 def _tell(text: str) -> None:

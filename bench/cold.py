@@ -42,7 +42,14 @@ def measure(folder: Path, *, rounds: int = 3) -> list[Row]:
             unit="s",
             target=3.0,
         ),
-        Row(section=SECTION, name="import banditd: torch modules loaded", value=_torch_modules(), unit="", target=0),
+        Row(
+            section=SECTION,
+            name="import banditd: torch modules loaded",
+            value=_torch_modules(),
+            unit="",
+            target=0,
+            detail=True,
+        ),
     ]
 
 

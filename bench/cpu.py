@@ -66,8 +66,8 @@ def _rows(seen: _Rounds, connections: int) -> list[Row]:
         over = [mine / yours for mine, yours in zip(total[name], total["bare"], strict=True)]
         parts = ", ".join(f"{part} {_median(seen[name], part):.0f}" for part in PARTS)
         note = (
-            f"{statistics.median(total[name]):.0f} us a request ({parts}), bare {statistics.median(total['bare']):.0f} "
-            f"us; least {min(total[name]):.0f} and {min(total['bare']):.0f}; p50 {_median(seen[name], 'p50_ms'):.2f} "
+            f"{statistics.median(total[name]):.0f} us a request ({parts}), bare "
+            f"{statistics.median(total['bare']):.0f} us; least {min(total[name]):.0f} and {min(total['bare']):.0f}; p50 {_median(seen[name], 'p50_ms'):.2f} "
             f"and {_median(seen['bare'], 'p50_ms'):.2f} ms; rounds {_spread(over)}"
         )
         target = 4.5 if connections == 16 and name == "daemon" else None

@@ -25,7 +25,7 @@ from bench.load import drive
 from bench.queries import text_bodies, texts
 from bench.table import Row
 
-SECTION = "Flat in the number of decisions (SQLite; one connection)"
+SECTION = "Processor time of a request at {:,} decisions over that at {:,} (SQLite): what grows most"
 MEMORY = "Memory of the daemon"
 TAG_VALUES = 1000
 ARMS = ("tiny-general", "small-general", "medium-general", "code-specialist", "large-reasoner")
@@ -53,16 +53,17 @@ def measure_flatness(folder: Path, *, largest: int, progress: Callable[[str], No
         finally:
             stop_daemon(process)
     rows = []
-    for name in times[sizes[0]]:
-        cpu = [times[size][name].cpu_ms for size in sizes]
+    growth = {name: times[sizes[-1]][name].cpu_ms / first.cpu_ms for name, first in times[sizes[0]].items()}
+    for name, ratio in growth.items():
         shown = ", ".join(
             f"{size:,}: {times[size][name].cpu_ms:.2f} ({times[size][name].wall_ms:.2f})"
             for size in (sizes[0], sizes[-1])
         )
         rows.append(
             Row(
-                section=SECTION, name=f"{name}: {sizes[-1]:,} against {sizes[0]:,}", value=cpu[-1] / cpu[0],
-                unit="x", target=FLAT, note=f"processor time in ms per request (median wall) at {shown}",
+                section=SECTION.format(sizes[-1], sizes[0]), name=name, value=ratio, unit="x", target=FLAT,
+                note=f"processor time in ms per request (median wall) at {shown}",
+                detail=ratio < max(growth.values()),
             )
         )  # fmt: skip
     return rows

@@ -16,7 +16,7 @@ from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
 from banditd.client import DaemonClient
 from banditd.simulate.families import draw
 from banditd.simulate.world import outcome, simulated_arms
-from bench.load import Load, drive, tool
+from bench.load import Load, drive
 from bench.queries import embedding_bodies, text_bodies
 from bench.table import Row
 
@@ -135,16 +135,13 @@ def _rows(kind: str, connections: int, pairs: list[tuple[Round, Round]]) -> list
     ratios = sorted(mine.load.per_s / yours.load.per_s for yours, mine in pairs)
     share = 100 * ratios[len(ratios) // 2]
     at = f"{kind}, {connections} connection{'s' if connections > 1 else ''}"
-    against = (
-        f"bare handler {base.per_s:,.0f}/s, p50 {base.p50_ms:.3f} ms, p99 {base.p99_ms:.2f} ms ({tool()}); processor "
-        f"time per request {measured.cpu_us:.0f} us, bare handler {yardstick.cpu_us:.0f} us"
-    )
+    against = f"bare {base.per_s:,.0f} /s; processor time {measured.cpu_us:,.0f} us, bare {yardstick.cpu_us:.0f} us"
     rows = [
         Row(section=SECTION, name=f"{at}: throughput", value=ours.per_s, unit="/s", note=against),
         Row(
             section=SECTION, name=f"{at}: share of the bare handler", value=share, unit="%", most=False,
             target=(12.0 if static else 20.0) if connections == 16 else None,
-            aim=20.0 if static and connections == 16 else None,
+            aim=20.0 if static and connections == 16 else None, detail=connections == 1,
         ),
     ]  # fmt: skip
     if connections == 1:
@@ -152,14 +149,14 @@ def _rows(kind: str, connections: int, pairs: list[tuple[Round, Round]]) -> list
         rows.append(
             Row(
                 section=SECTION, name=f"{at}: median above it", value=above, unit="ms",
-                target=1.0 if static else None, aim=0.6 if static else None,
+                target=1.0 if static else None, aim=0.6 if static else None, detail=not static,
             )
         )  # fmt: skip
     else:
         rows.append(
             Row(
                 section=SECTION, name=f"{at}: p99", value=ours.p99_ms, unit="ms",
-                target=10.0 if static else None, aim=5.0 if static else None,
+                target=10.0 if static else None, aim=5.0 if static else None, detail=not static,
             )
         )  # fmt: skip
     wrong = sum(mine.load.bad + mine.load.lost for _, mine in pairs)

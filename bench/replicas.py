@@ -113,26 +113,28 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
     stored = await asyncio.to_thread(counter.count, traffic.done)
     counter.close()
     traffic.close()
+    failed = traffic.failures.total()
     took_ms = sorted(one for replica in traffic.seen.routes_ms for one in replica)
     name = f"{len(daemons)} replica{'s' if len(daemons) > 1 else ''}"
 
-    def row(what: str, value: float, unit: str, note: str = "", target: float | None = None) -> Row:
-        return Row(section=SECTION, name=f"{name}: {what}", value=value, unit=unit, note=note, target=target)
+    def row(what: str, value: float, unit: str, note: str = "", *, detail: bool = False) -> Row:
+        return Row(section=SECTION, name=f"{name}: {what}", value=value, unit=unit, note=note, detail=detail)
 
     shares = " + ".join(f"{1e3 * spent / decisions:.2f}" for spent in used_s)
     return [
-        row("decisions with their rewards", decisions / seconds, "/s", f"failed {traffic.failures.total()}"),
-        row("processor time of replicas for each", 1e3 * sum(used_s) / decisions, "ms", f"learner first: {shares}"),
-        row("processor time of PostgreSQL for each", 1e3 * database_s / decisions, "ms"),
+        row("throughput", decisions / seconds, "/s", f"failed {failed}" if failed else ""),
+        row("processor time", 1e3 * sum(used_s) / decisions, "ms", f"learner first: {shares}"),
+        row("processor time of PostgreSQL", 1e3 * database_s / decisions, "ms"),
         row(
             "POST /v1/route, median", statistics.median(took_ms), "ms",
-            f"p99 {took_ms[int(0.99 * len(took_ms))]:.1f} ms",
+            f"p99 {took_ms[int(0.99 * len(took_ms))]:.1f} ms", detail=True,
         ),
         row(
-            "oldest reward not yet learned, median", statistics.median(watched.lags_s), "s",
-            f"at most {max(watched.lags_s):.1f} s; all was learned {stored.waited_s:.1f} s after the last request",
+            "age of the oldest unlearned reward, median", statistics.median(watched.lags_s), "s",
+            f"at most {max(watched.lags_s):.1f} s",
         ),
-        row("connections to PostgreSQL", watched.connections, ""),
+        row("all learned after the last request", stored.waited_s, "s", detail=True),
+        row("connections to PostgreSQL", watched.connections, "", detail=True),
     ]  # fmt: skip
 
 

@@ -67,7 +67,6 @@ WRITTEN: Mapping[str, Sequence[str]] = {
         "recovery ratio", "found after", "recovered after",
     ),
     "new-good-arm": ("onboarding reward", "onboarding full information", "final share", "adopted after (published)"),
-    "new-dear-arm": ("onboarding cost/budget", "final share"),
 }  # fmt: skip
 
 
@@ -107,17 +106,44 @@ def rich_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def markdown(results: Sequence[Result], header: str) -> str:
-    """The targets, and of every scenario the figures that are worth reading first."""
+    """The targets, and of some scenarios the figures to read first, in the cases that were published."""
     shown = {TITLES[scenario]: figures for scenario, figures in WRITTEN.items()}
-    parts = [header]
-    for title, heads, found in _tables(results):
-        rows = found if title == TARGETS_TITLE else [row for row in found if row[0] in shown.get(title, ())]
+    written = [result for result in results if result.scenario in WRITTEN]
+    targets = _target_lines(judge(written))
+    parts = [header, *([f"### {TARGETS_TITLE}", targets] if targets else [])]
+    for title, heads, found in _tables(written):
+        rows = [row for row in found if row[0] in shown.get(title, ())]
         if not rows:
             continue
-        lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        text = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-        parts.append(_IN_ALL.sub("", text))
+        kept = _columns(title, heads)
+        lines = [f"### {title}", "", _line(heads, kept), "|" + "---|" * len(kept)]
+        parts.append(_IN_ALL.sub("", "\n".join([*lines, *(_line(row, kept) for row in rows)])))
     return "\n\n".join(parts)
+
+
+def _target_lines(verdicts: Sequence[Verdict]) -> str:
+    """A line per target: in how many cases it is met, and every one in which it is not."""
+    lines = []
+    for text in dict.fromkeys(verdict.target.text for verdict in verdicts):
+        judged = [verdict for verdict in verdicts if verdict.target.text == text and verdict.met is not None]
+        missed = [
+            f"{one.case}: {figure_text(one.target.figure, one.figure)}, NO" for one in judged if one.met is False
+        ]
+        lines.append(
+            f"* {text}: {'; '.join([f'met in {len(judged) - len(missed)} of {len(judged)} cases', *missed])}"
+        )
+    return "\n".join(lines)
+
+
+def _columns(title: str, heads: Sequence[str]) -> list[int]:
+    """Places of the columns that the document shows: of a scenario the names, and the cases that were published."""
+    scenario = next((name for name, known in TITLES.items() if known == title), "")
+    published = {case for figures in PUBLISHED.get(scenario, {}).values() for case in figures}
+    return [number for number, head in enumerate(heads) if not published or not head or head in published]
+
+
+def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
+    return "| " + " | ".join(cells[number] for number in kept) + " |"
 
 
 def as_json(results: Sequence[Result]) -> dict[str, object]:

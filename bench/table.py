@@ -1,4 +1,4 @@
-"""Rows of the report: a figure, its target, and whether it is met; printed, as JSON, or as Markdown."""
+"""Rows of the report: a figure, its target, and whether it is met; printed, as JSON, or as a list in Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Row:
     """One figure.
 
     target, aim : None for a figure that is only shown. most : the value must be at most the target (else at least).
-    note : what holds a missed figure, or what it was compared with.
+    note : what holds a missed figure, or what it was compared with; of a met one not in the document.
     detail : printed and in the JSON; in the document only where its target is missed.
     """
 
@@ -68,11 +68,11 @@ def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     inside, after = rest.split(END, 1)
     sections = {part.split("\n", 1)[0]: part.rstrip() for part in inside.split("### ")[1:]}
     for section in dict.fromkeys(row.section for row in rows):
-        lines = [section, "", header, "", "| | measured | target | met | |", "|---|---|---|---|---|"]
+        lines = [section, "", header, ""]
         for row in rows:
             if row.section == section and not (row.detail and row.met is not False):
-                cells = (row.name, _value(row), _bound(row, row.target), _met(row), row.note)
-                lines.append("| " + " | ".join(cells) + " |")
+                noted = f" ({row.note})" if row.note and not row.met else ""
+                lines.append(f"* {row.name}: {_value(row)}{noted}{_wanted(row)}")
         sections[section] = "\n".join(lines)
     body = "\n\n".join(f"### {part}" for part in sections.values())
     path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
@@ -92,6 +92,11 @@ def _value(row: Row) -> str:
 
 def _bound(row: Row, bound: float | None) -> str:
     return "" if bound is None else f"{'<=' if row.most else '>='} {number(bound)}"
+
+
+def _wanted(row: Row) -> str:
+    """The target as the document shows it, with NO where it was missed; nothing without one."""
+    return "" if row.met is None else f"; {_bound(row, row.target)}{'' if row.met else ': NO'}"
 
 
 def _met(row: Row) -> str:

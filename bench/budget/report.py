@@ -16,6 +16,7 @@ from bench.budget.setting import AIMS, ARMS, BUDGETS, DRIFT_BUDGETS, DRIFT_PUBLI
 
 START, END = "<!-- budget:start -->", "<!-- budget:end -->"
 Passes = Mapping[tuple[str, int | str], Sequence[Mapping[str, float]]]
+AS_PUBLISHED: Final = "ParetoBandit, published"
 MOST_BELOW: Final = 0.002  # of reward, that a policy may be below the mixture
 
 
@@ -62,26 +63,22 @@ def met(row: Mapping[str, object]) -> bool:
 
 
 def budget_cells(rows: Sequence[Mapping[str, object]]) -> tuple[list[str], list[list[str]]]:
-    heads = [
-        "budget $", "reward", "cost/budget", "worst seed", "mixture", "minus mixture", "ParetoBandit here",
-        "its cost/budget", "published", "met",
-    ]  # fmt: skip
+    heads = ["budget $", "reward", "cost/budget (worst)", "mixture", "ParetoBandit here", "published"]
     cells = []
     for row in rows:
         peer, published = row.get("peer"), row["published"]
         assert isinstance(published, dict)
-        here = ["-", "-"]
+        here = "-"
         if isinstance(peer, dict):
-            here = [
-                f"{peer['reward']:.4f} ± {peer['half_width']:.4f}",
-                f"{peer['over_budget']:.2f} (worst {peer['worst']:.2f})",
-            ]
+            here = (
+                f"{peer['reward']:.4f} ± {peer['half_width']:.4f} @ {peer['over_budget']:.2f} ({peer['worst']:.2f})"
+            )
         cells.append(
             [
-                f"{row['budget_usd']:.3e}", f"{row['reward']:.4f} ± {row['half_width']:.4f}",
-                f"{row['over_budget']:.3f}", f"{row['worst_over_budget']:.3f}", f"{row['mixture_at_budget']:.4f}",
-                f"{row['minus_mixture']:+.4f}",
-                *here, f"{published['reward']:.4f} @ {published['over_budget']:.2f}", "yes" if row["met"] else "no",
+                f"{row['budget_usd']:.3e}{'' if row['met'] else ' NO'}",
+                f"{row['reward']:.4f} ± {row['half_width']:.4f}",
+                f"{row['over_budget']:.3f} ({row['worst_over_budget']:.3f})", f"{row['mixture_at_budget']:.4f}",
+                here, f"{published['reward']:.4f} @ {published['over_budget']:.2f}",
             ]
         )  # fmt: skip
     return heads, cells
@@ -89,7 +86,7 @@ def budget_cells(rows: Sequence[Mapping[str, object]]) -> tuple[list[str], list[
 
 def drift_cells(passes: Passes) -> tuple[list[str], list[list[str]]]:
     """Phases of the drift scenario, one row per budget and player."""
-    heads = ["budget", "policy", "cost/budget 1 / 2 / 3", "worst seed", "phase 2 after 200", "reward 1 / 2 / 3"]
+    heads = ["budget", "policy", "cost/budget 1 / 2 / 3", "worst seed", "reward 1 / 2 / 3"]
     cells = []
     for name in DRIFT_BUDGETS:
         for player in PLAYERS:
@@ -99,13 +96,13 @@ def drift_cells(passes: Passes) -> tuple[list[str], list[list[str]]]:
                 cells.append(
                     [
                         name, player, " / ".join(f"{mean[f'cost {n}']:.2f}" for n in (1, 2, 3)),
-                        " / ".join(f"{value:.2f}" for value in worst), f"{mean['cost after']:.2f}",
+                        " / ".join(f"{value:.2f}" for value in worst),
                         " / ".join(f"{mean[f'reward {n}']:.4f}" for n in (1, 2, 3)),
                     ]
                 )  # fmt: skip
         costs, rewards = DRIFT_PUBLISHED[name]
-        published = [" / ".join(f"{v:.2f}" for v in costs), "-", "-", " / ".join(f"{v:.4f}" for v in rewards)]
-        cells.append([name, "ParetoBandit, published", *published])
+        published = [" / ".join(f"{v:.2f}" for v in costs), "-", " / ".join(f"{v:.4f}" for v in rewards)]
+        cells.append([name, AS_PUBLISHED, *published])
     return heads, cells
 
 
@@ -124,8 +121,14 @@ def rich_table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]])
 
 
 def markdown(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
+    """Without the columns and rows that the terminal alone has."""
+    kept = [number for number, head in enumerate(heads) if head != "worst seed"]
+    lines = [f"### {title}", "", _line(heads, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
+    return "\n".join([*lines, *(_line(row, kept) for row in cells if AS_PUBLISHED not in row)])
+
+
+def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
+    return "| " + " | ".join(cells[number] for number in kept) + " |"
 
 
 def write_between(path: Path, body: str) -> None:

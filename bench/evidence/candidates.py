@@ -1,8 +1,10 @@
 """Logs of banditd's own learner on sets whose every score is known, and what evaluations say of candidates there.
 
-Rows are drawn with replacement and played at cost weight .1 and a floor of 5 %; then each candidate is evaluated from
-the log alone, by the classes that the daemon runs, beginning with the sums of the log's end. The truth is the mean
-over the same decisions of what both rules would have drawn times the scores.
+Rows are drawn with replacement and played at cost weight .1 and a floor of 5 %, and once more under a promise of 95 %
+at the floor of config.yaml; then each candidate is evaluated from the log alone, by the classes that the daemon runs,
+beginning with the sums of the log's end. The truth is the mean over the same decisions of what both rules would have
+drawn times the scores. Candidates that promise otherwise are also played for themselves on the same rows: what they
+earn and cost then, less what the log did, stands beside what was found of them.
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -24,34 +25,27 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 import numpy as np  # noqa: E402 - after the threads are limited
 
-from banditd.bandit.policies.base import PolicySettings  # noqa: E402
 from banditd.core.candidate import Candidate  # noqa: E402
 from banditd.core.evaluation import INCUMBENT, Question  # noqa: E402
-from banditd.core.types import Arm, Contribution, FloatArray  # noqa: E402
+from banditd.core.types import FloatArray  # noqa: E402
 from banditd.ope.difference import FEWEST_ANYTIME, Compared, DifferenceSums, difference_terms  # noqa: E402
-from banditd.ports import StoredLearning, StoredSegment  # noqa: E402
 from banditd.ports.evaluations import Coverage, LoggedDecision  # noqa: E402
-from banditd.replay.contexts import build_contexts  # noqa: E402
-from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402
-from banditd.replay.decider import InProcessDecider, Row, Terms  # noqa: E402
-from banditd.replay.prices import OUTPUT_TOKENS, Tariff  # noqa: E402
+from banditd.replay.dataset import load_dataset  # noqa: E402
 from banditd.services.candidates.applying import apply_candidate  # noqa: E402
+from banditd.services.candidates.course import Earlier, begin_courses, promises_otherwise  # noqa: E402
 from banditd.services.candidates.knowledge import Knowledge  # noqa: E402
 from banditd.services.candidates.verdict import Evidence, finding_of  # noqa: E402
-from banditd.services.candidates.walk import LogWalk, Rule  # noqa: E402
-from banditd.services.policy import PolicyConfig, PolicyRuntime  # noqa: E402
+from banditd.services.candidates.walk import LogWalk, Rule, Window  # noqa: E402
+from bench.evidence.candidate_logs import POLICY, SECOND_US, Log, contexts_of, played  # noqa: E402
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = Path(os.environ.get("BANDITD_DATA", ROOT / "../shared/data"))
 POOLS: Final = (("zeroeval3", "api9"), ("ulab_nim9", None), ("paretobandit4", None))
-POLICY: Final = "bench"
-COST_WEIGHT: Final = 0.1
-FLOOR: Final = 0.05
 DECISIONS: Final = 3000
 LOOKS: Final = 100
 MARGIN: Final = 0.01
 COVERS, MISSES, WRONG = 0.93, 0.05, 0.02
-SECOND_US: Final = 1_000_000
+KEEP: Final = 0.95
 CANDIDATES: Final[Mapping[str, Mapping[str, object]]] = {
     "the same": {},
     "cost weight 0": {"cost_weight": 0.0},
@@ -62,13 +56,29 @@ CANDIDATES: Final[Mapping[str, Mapping[str, object]]] = {
     "squarecb": {"kind": "squarecb"},
     "floor .005": {"exploration_floor": 0.005},
 }
+PROMISES: Final[Mapping[str, Mapping[str, object]]] = {
+    "keep .95, the same": {"promise": {"keep": 0.95}},
+    "keep .93": {"promise": {"keep": 0.93}},
+    "keep .90": {"promise": {"keep": 0.9}},
+    "keep .98": {"promise": {"keep": 0.98}},
+    "reference share .02": {"promise": {"reference_share": 0.02}},
+    "no promise, cost weight .1": {"promise": None, "cost_weight": 0.1},
+    "keep .95, floor .02": {"exploration_floor": 0.02},
+}
+"""Of a log under a promise of ``KEEP``."""
+PLAYED: Final = {"keep .93": 0.93, "keep .90": 0.9, "keep .98": 0.98}
+SAME: Final = frozenset({"the same", "keep .95, the same"})
 WITHOUT_MAIN: Final = "without its main arm"
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateCase:
-    """One candidate on one log. covers, half_width : at the last look. missed : at some look of ``anytime``."""
+    """One candidate on one log. covers, half_width : at the last look. missed : at some look of ``anytime``.
+
+    replay_differs : mean distance of what the policy is found to draw from what was logged. found : what the
+    candidate is found to earn and cost more, in reward and as a share of the policy's cost; played : what it does.
+    """
 
     data: str
     seed: int
@@ -81,6 +91,9 @@ class CandidateCase:
     missed: bool
     anytime_width: float
     phase: str
+    replay_differs: float = 0.0
+    found: tuple[float, float] | None = None
+    played: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)
@@ -107,25 +120,14 @@ class _KnownWalk(LogWalk):
         return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Log:
-    """What a learner has left. scores : of the decisions, in order."""
-
-    runtime: PolicyRuntime
-    decider: InProcessDecider
-    rows: Sequence[LoggedDecision]
-    scores: FloatArray
-    stored: StoredLearning
-
-
 def cases(seeds: int, progress: Progress, *, decisions: int = DECISIONS, folder: Path = DATA) -> list[CandidateCase]:
     """Every candidate on every log of every set."""
     found = []
     for name, pool in POOLS:
         data = load_dataset(folder / name, pool)
-        built = build_contexts(data.prompts, with_facts=False)
+        built = contexts_of(data)
         for seed in range(seeds):
-            log = asyncio.run(_played(data, built, seed, decisions))
+            log = asyncio.run(played(data, built, seed, decisions))
             for candidate, settings in CANDIDATES.items():
                 found.append(asyncio.run(_evaluated(log, data.name, seed, candidate, settings, None)))
                 progress(1)
@@ -133,60 +135,24 @@ def cases(seeds: int, progress: Progress, *, decisions: int = DECISIONS, folder:
             main = log.runtime.arms[int(shares.argmax())].arm
             found.append(asyncio.run(_evaluated(log, data.name, seed, WITHOUT_MAIN, {}, main)))
             progress(1)
+            log = asyncio.run(played(data, built, seed, decisions, KEEP))
+            for candidate, settings in PROMISES.items():
+                one = asyncio.run(_evaluated(log, data.name, seed, candidate, settings, None))
+                if candidate in PLAYED:
+                    other = asyncio.run(played(data, built, seed, decisions, PLAYED[candidate]))
+                    one = replace(one, played=_more(other.earned, log.earned))
+                found.append(one)
+                progress(1)
     return found
 
 
 def number_of_cases(seeds: int) -> int:
     """How many ``cases`` makes."""
-    return len(POOLS) * seeds * (len(CANDIDATES) + 1)
-
-
-async def _played(data: ReplayData, built: Any, seed: int, n: int) -> _Log:
-    schema, contexts = built
-    order = np.random.default_rng([seed, 16]).integers(data.n_rows, size=n)
-    settings = PolicySettings(floor=FLOOR)
-    tariff = Tariff.of_means(data.cost_usd.mean(axis=0), data.n_rows)
-    decider = InProcessDecider(
-        schema=schema, settings=settings, arms=data.arms, contexts=contexts, seed=seed,
-        tariff=tariff, terms=Terms(cost_weight=COST_WEIGHT),
-    )  # fmt: skip
-    rows: list[LoggedDecision] = []
-    for number, row in enumerate(order.tolist()):
-        epoch = decider.state.epoch
-        served = await decider.decide(Row(row, data.prompts[row]))
-        context, at_us = contexts[row], number * SECOND_US
-        mean, _ = decider.state.snapshot().predict(context.x[None, :])
-        reward = float(data.score[row, served.arm])
-        assert served.probability is not None
-        rows.append(LoggedDecision(
-            decision_id=str(number), created_at_us=at_us, arm=data.arms[served.arm], reason="policy", arms=data.arms,
-            probability=served.probability, mean=mean[0], price_per_usd=None, exclusions={},
-            x=context.x.astype(np.float32), cluster=context.cluster, facts=context.facts, cost_weight=COST_WEIGHT,
-            input_tokens=0, keep=None, baseline=None, promise={}, epoch=epoch, generations={},
-            contribution=Contribution(data.arms[served.arm], epoch, 1.0, reward), rated_at_us=at_us + 1,
-        ))  # fmt: skip
-        await decider.reward(served, reward=reward, cost_usd=float(data.cost_usd[row, served.arm]))
-    state = decider.state
-    arms = tuple(
-        Arm(policy=POLICY, arm=arm, upstream_model=arm, price=price, expected_output_tokens=OUTPUT_TOKENS)
-        for arm, price in zip(data.arms, tariff.prices, strict=True)
-    )
-    stored = StoredLearning(
-        version=1, epoch=state.epoch, hyperparameters=state.hyperparameters_json(), learner=state.learner_json(),
-        segments=tuple(StoredSegment(arm=a, epoch=e, sums=s, version=1) for a, e, s in state.segments()),
-    )  # fmt: skip
-    return _Log(_runtime(settings, arms, schema), decider, rows, data.score[order], stored)
-
-
-def _runtime(settings: PolicySettings, arms: tuple[Arm, ...], schema: Any) -> PolicyRuntime:
-    config = PolicyConfig(name=POLICY, settings=settings, cost_weight=COST_WEIGHT)
-    runtime = PolicyRuntime(config, SimpleNamespace(schema=schema))  # type: ignore[arg-type]  # no text is read
-    runtime.arms = arms
-    return runtime
+    return len(POOLS) * seeds * (len(CANDIDATES) + 1 + len(PROMISES))
 
 
 async def _evaluated(
-    log: _Log, data: str, seed: int, name: str, settings: Mapping[str, object], without: str | None
+    log: Log, data: str, seed: int, name: str, settings: Mapping[str, object], without: str | None
 ) -> CandidateCase:
     arms = {} if without is None else {without: {"enabled": False}}
     candidate = Candidate(candidate_id="0", policy=POLICY, name=name, settings=settings, arms=arms)
@@ -195,9 +161,14 @@ async def _evaluated(
         schema=log.runtime.builder.schema, settings=log.runtime.config.settings, other=applied.config.settings,
         arms=log.decider.state.arms, stored=log.stored, rows=log.rows,
     )  # fmt: skip
+    window = Window(until_us=len(log.rows) * SECOND_US)
+    if promises_otherwise(log.runtime, applied):
+        all_rated = Earlier(rated=len(log.rows), decisions=len(log.rows))
+        courses = begin_courses(log.runtime, applied, all_rated, log.decider.state.snapshot())
+        window = replace(window, courses=courses)
     walk = _KnownWalk(
         log.runtime, Rule(config=applied.config, arms=applied.arms), log.rows, knowledge, against=INCUMBENT,
-        until_us=len(log.rows) * SECOND_US, scores=log.scores,
+        window=window, scores=log.scores,
     )  # fmt: skip
     async for _ in walk.run():
         pass
@@ -215,7 +186,14 @@ async def _evaluated(
         covers=_holds(last, float(truth.mean())), half_width=(last.high - last.low) / 2.0,
         worth_share=sums.worth / max(sums.rated, 1), missed=_missed(terms, truth),
         anytime_width=sums.half_width("anytime"), phase=finding_of(walk.found, evidence).phase,
+        replay_differs=sums.mean("distance"),
+        found=_more(*((sums.mean(f"{side}value"), sums.mean(f"{side}cost_usd")) for side in ("", "other_"))),
     )  # fmt: skip
+
+
+def _more(candidate: tuple[float, float], policy: tuple[float, float]) -> tuple[float, float]:
+    """What a candidate earns more, and costs more as a share of the policy's cost."""
+    return candidate[0] - policy[0], candidate[1] / policy[1] - 1.0
 
 
 def _missed(terms: FloatArray, truth: FloatArray) -> bool:
@@ -272,7 +250,7 @@ def table(found: Sequence[CandidateCase]) -> list[CandidateRow]:
 
 def pooled(found: Sequence[CandidateCase]) -> tuple[float, float, float]:
     """(covers, ever missed, wrong verdicts) of the candidates that differ in settings alone."""
-    mine = [case for case in found if case.candidate not in {"the same", WITHOUT_MAIN}]
+    mine = [case for case in found if case.candidate not in {*SAME, WITHOUT_MAIN}]
     wrong = [
         (case.phase == "passed" and case.truth < -MARGIN) or (case.phase == "failed" and case.truth > -MARGIN)
         for case in mine
@@ -323,7 +301,7 @@ class Bound:
 def checked(found: Sequence[CandidateCase]) -> list[Bound]:
     """What must hold of the candidates."""
     covers, missed, wrong = pooled(found)
-    same = [case.phase == "passed" and case.half_width <= MARGIN for case in found if case.candidate == "the same"]
+    same = [case.phase == "passed" and case.half_width <= MARGIN for case in found if case.candidate in SAME]
     without = [case.phase == "inconclusive" for case in found if case.candidate == WITHOUT_MAIN]
     return [
         Bound("intervals of settings' candidates hold the truth", covers, ">= 0.93", covers >= COVERS),

@@ -84,8 +84,8 @@ def _write_table(table: str) -> None:
 def _header(*, quick: bool, load: float) -> str:
     size = " (quick)" if quick else ""
     return (
-        f"`make bench-gateway`{size} of {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, by {tool()}, "
-        f"load {load:.1f}, LiteLLM {servers.litellm_version()}."
+        f"{time.strftime('%Y-%m-%d')}{size}, {os.cpu_count()} cores, {tool()}, load {load:.1f}, "
+        f"LiteLLM {servers.litellm_version()}."
     )
 
 

@@ -101,8 +101,7 @@ def _audit(database: Path, seen: set[str], called: list[str], kills: int, open_s
     missing = len(seen - {str(key) for key in costs}) + max(0, len(called) - len(costs))
     return [
         Row(section=SECTION, name="kills", value=kills, unit="",
-            note=f"{open_streams} streams were open when their daemon was killed; {len(costs)} decisions, of which "
-            f"{settled} settled by their usage, the others at their estimate"),
+            note=f"{open_streams} streams were open; {len(costs)} decisions, {settled} settled by their usage"),
         Row(section=SECTION, name="started calls that are not in the log", value=missing, unit="", target=0,
             note=f"{len(called)} calls reached the upstream, {len(seen)} streams reached a client"),
         Row(section=SECTION, name="decisions charged not at all, or twice", value=abs(len(costs) - counted), unit="",

@@ -22,22 +22,18 @@ from bench.learning.tables import Sheet, as_markdown, as_rich, case_sheet, fixed
 _OF_CASES: Final = ("case by case", "one by one", "fixed arms", "other pools")
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
-    "Headroom score: 0 is uniform play, 1 the best arm per task category known in advance. Means over cases, ± 95 % "
-    "interval over seeds. A seed is a shuffle of the rows, the same for every policy, and the policy's draws; all "
-    "begin cold and are scored on every row unless said otherwise."
+    "Headroom: 0 is uniform play, 1 the best arm per task category, known in advance; means over cases, ± 95 % over "
+    "seeds (a shuffle, the same for every policy, and the policy's draws). All begin cold and are scored on every "
+    "row."
 )
 # What does not hold for every row of the table; told where such a row is in it.
 _PRIORS: Final = (
-    "With priors: the first 10 % of the shuffle are played at random, or evaluated (every arm's score told), and not "
-    "scored, so that its figures, references included, are over the other 90 %."
+    "With priors: the first 10 % are played at random, or every arm's score is told, and they are not scored."
 )
 _SOURCE: Final = (
-    "One task after another: the rows in the order of the source, the same for every seed, so that the interval is "
-    "over the policy's draws alone."
+    "One task after another: rows in the order of the source, so that the interval is over the policy's draws alone."
 )
-_CEILINGS: Final = (
-    "Ceilings are no routers: they are told what none can know, or are scored without their exploration."
-)
+_CEILINGS: Final = "Ceilings are no routers: they know what none can, or are scored without their exploration."
 _UNPRICED: Final = "Arms without a known price count as free: {}."
 
 
@@ -61,7 +57,7 @@ class Report:
         for number, (name, cases, policies) in enumerate(self.curves):
             plot_curves(document.parent / "img" / name, self.results, cases, policies)
             title = "Learning curves" if number == 0 else "Learning curves, other pools"
-            sections.append(f"### {title}\n\n{self.header}\n\n![{title}](img/{name})")
+            sections.append(f"### {title}\n\n![{title}](img/{name})")
         write_sections(document, sections)
 
 

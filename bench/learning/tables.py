@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,11 @@ from bench.learning.summary import Estimate, Results, Summary, figure
 
 START: Final = "<!-- learning:start -->"
 END: Final = "<!-- learning:end -->"
-WIDE: Final = ("whole run against", "us to choose")  # beginnings of headings of columns that the document leaves out
+# Beginnings of headings of columns that the document leaves out.
+WIDE: Final = ("seeds", "whole run against", "utility against", "the same", "worst case", "us to choose")
+PLAIN: Final = ("first 500", "last third")  # headings of columns whose intervals the document leaves out
+# A setting at the end of a policy's name; of several settings the document shows the best.
+SETTING: Final = re.compile(r", [a-z]+ [\d.]+$")
 MOST_ARMS: Final = 6  # in the table of fixed arms
 
 
@@ -134,15 +139,24 @@ def as_rich(sheet: Sheet) -> Table:
 
 
 def as_markdown(sheet: Sheet) -> str:
-    """Without the columns that the terminal and the JSON alone have."""
+    """Without the columns that the terminal and the JSON alone have, and a policy in its best setting alone."""
     kept = [number for number, heading in enumerate(sheet.headings) if not heading.startswith(WIDE)]
     lines = [f"### {sheet.title}", "", sheet.note, ""]
     lines += [_line(sheet.headings, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
-    return "\n".join([*lines, *(_line(row, kept) for row in sheet.rows)])
+    best: dict[str, list[str]] = {}
+    for row in sheet.rows:
+        best.setdefault(SETTING.sub("", row[0]), _without_intervals(row, sheet.headings))
+    return "\n".join([*lines, *(_line(row, kept) for row in best.values())])
 
 
 def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
     return "| " + " | ".join(cells[number] for number in kept) + " |"
+
+
+def _without_intervals(row: Sequence[str], headings: Sequence[str]) -> list[str]:
+    return [
+        cell.partition(" ± ")[0] if heading in PLAIN else cell for cell, heading in zip(row, headings, strict=True)
+    ]
 
 
 def write_sections(path: Path, sections: Sequence[str]) -> None:

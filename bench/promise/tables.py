@@ -14,6 +14,7 @@ from bench.promise.musts import Found, Must
 from bench.promise.play import Figures, Hindsight
 
 START, END = "<!-- promise:start -->", "<!-- promise:end -->"
+MUSTS: Final = "What it must reach"
 MIXLLM: Final = (0.9725, 0.2418)  # share of GPT-4's quality, at this share of its cost: arXiv 2502.18482, offline
 _HEADS: Final = (
     "pool, baseline, keep, rewards", "quality", "first 500", "last third", "cost", "100", "500", "last third",
@@ -25,6 +26,8 @@ _NOTE: Final = (
     "cost at that quality of one arm, of a coin toss between two, of an arm per task by hand, of a linear model with "
     "the best price."
 )
+# Places of the columns that the document leaves out: parts of the run beside the last third, and two references.
+_LEFT_OUT: Final = frozenset({2, 3, 5, 6, 8, 12})
 
 
 def promise_rows(found: Found, hindsight: Mapping[Case, Hindsight]) -> list[list[str]]:
@@ -72,7 +75,7 @@ def sheets(
     return [
         ("Promises", _HEADS, promise_rows(found, hindsight)),
         (title, ("pool", "one arm", "coin", "by task", "weight"), line),
-        ("What it must reach", ("", "measured", "must", "aim", ""), must_rows(musts)),
+        (MUSTS, ("", "measured", "must", "aim", ""), must_rows(musts)),
     ]
 
 
@@ -105,9 +108,14 @@ def rich_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"### {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    text = "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-    return f"{text}\n\n{_NOTE}" if heads is _HEADS else text
+    """Without the columns that the terminal and the JSON alone have."""
+    left_out = _LEFT_OUT if heads is _HEADS else frozenset({3, 4}) if title == MUSTS else frozenset()
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell for number, cell in enumerate(cells) if number not in left_out) + " |"
+
+    lines = [f"### {title}", "", line(heads), "|" + "---|" * (len(heads) - len(left_out))]
+    return "\n".join([*lines, *(line(row) for row in rows)])
 
 
 def write_between(path: Path, body: str) -> None:

@@ -78,9 +78,7 @@ def _grown(section: str, name: str, measure: _Measure, samples: Sequence[Sample]
     half = samples[len(samples) // 2 :]
     found: Trend = trend([measure.of(one) for one in half])
     span = half[-1].decisions - half[0].decisions
-    note = (
-        f"mean {found.mean:,.4g}; in {span:,} decisions {_rounded(found.growth):+.3g} ± {_rounded(found.error):.2g}"
-    )
+    note = f"{_rounded(found.growth):+.3g} ± {_rounded(found.error):.2g} of {found.mean:,.4g}"
     scale = 1e6 / max(span, 1) if measure.of_a_million else found.share(1.0)
     row = Row(
         section=section, name=f"{name}, growth at most", value=_rounded(scale * (found.growth + found.error)),

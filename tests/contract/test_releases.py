@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError
 from banditd.core.release import REWARD, ReleaseTerms, UnitOutcome
-from banditd.deciding.release_course import Author, Release, aborted
+from banditd.deciding.release_course import Author, Release, aborted, promoted
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports.releases import ReleaseLook
 from banditd.storage import open_storage
@@ -30,6 +32,23 @@ release_rows.append_events = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 async def main(url, release_id):
     async with open_storage(url, writer_name="killed") as storage:
         await storage.releases.change(release_id, partial(aborted, by=Author(9)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+# Promotes a candidate with another promise, and is killed after all of it but the promotion itself is written.
+KILLED_LATE = """
+import asyncio, os, signal, sys
+from functools import partial
+from banditd.deciding.release_course import Author, promoted
+from banditd.storage import open_storage, releases
+
+releases.SqlReleaseStore._keep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(url, release_id):
+    async with open_storage(url, writer_name="killed") as storage:
+        work = partial(promoted, by=Author(9), force=True)
+        await storage.releases.change(release_id, work, switches={"promise": {"keep": 0.9}})
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -94,3 +113,26 @@ async def test_a_process_that_is_killed_while_it_ends_a_release_leaves_it_whole(
         ended = await storage.releases.change("r1", lambda one: aborted(one, Author(9)))
         assert [one.event for one in await storage.releases.events("r1")] == ["started", "aborted"]
         assert ended.share == 0.0
+
+
+async def test_a_promotion_turns_the_promise_and_its_rollback_turns_it_back_each_at_once(database_url):
+    async with open_storage(database_url, writer_name="a") as storage:
+        await storage.switches.change("default", lambda _: {"rollout": 1.0, "promise": {"keep": 0.95}}, 5)
+        before = await storage.switches.load()
+        candidate = Candidate(candidate_id="c", policy="default", name="less", settings={"promise": {"keep": 0.9}})
+        last = replace(release("r1"), candidate=candidate, step=1)
+        await storage.releases.start(last, Author(1))
+        command = [sys.executable, "-c", KILLED_LATE, database_url, "r1"]
+        killed = await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)
+        assert killed.returncode == -9, killed.stderr.decode()
+        assert await storage.switches.load() == before
+        assert (await storage.releases.standing(0)).promoted.get("default", []) == []
+        work = partial(promoted, by=Author(9), force=True)
+        await storage.releases.change("r1", work, switches={"promise": {"keep": 0.9}})
+        turned = (await storage.switches.load())["default"]
+        assert turned.changes == {"rollout": 1.0, "promise": {"keep": 0.9}}
+        assert turned.updated_at_us > before["default"].updated_at_us
+        await storage.releases.roll_back("default", Author(10))
+        back = (await storage.switches.load())["default"]
+        assert back.changes == before["default"].changes
+        assert back.updated_at_us > turned.updated_at_us

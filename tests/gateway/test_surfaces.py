@@ -17,7 +17,7 @@ from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
 from tests.gateway.conftest import KEY, SHORT, Serve, Served, arm
-from tests.gateway.test_faults import STATUS, hung_up, settled
+from tests.gateway.test_faults import STATUS, each, hung_up, settled
 
 ASKED: Any = [{"role": "user", "content": "Say hello."}]
 # Chats alone may end without a goodbye.
@@ -80,19 +80,20 @@ async def test_a_lone_arm_that_fails_is_always_an_error(
     up = {"kind": kind}
     async with serve(*arms, timeouts=SHORT, upstream=up, policy={"breaker_errors": 0}) as served:
         async with surface(served) as read:
-            for name in BROKEN:
-                for stream in (True, False):
-                    if name == "ok-no-done" and not stream:
-                        continue
-                    with pytest.raises(ERRORS) as raised:
-                        await read(f"banditd/arm/{name}", stream=stream)
-                    status = getattr(raised.value, "status_code", 200)
-                    if status != 200:
-                        assert status == STATUS.get(name, status), name
-                        headers = raised.value.response.headers  # type: ignore[attr-defined]
-                        assert headers["x-should-retry"] in {"true", "false"}, name
-                    else:
-                        assert stream and name not in STATUS, name
+
+            async def fails(name: str, stream: bool) -> None:
+                with pytest.raises(ERRORS) as raised:
+                    await read(f"banditd/arm/{name}", stream=stream)
+                status = getattr(raised.value, "status_code", 200)
+                if status != 200:
+                    assert status == STATUS.get(name, status), name
+                    headers = raised.value.response.headers  # type: ignore[attr-defined]
+                    assert headers["x-should-retry"] in {"true", "false"}, name
+                else:
+                    assert stream and name not in STATUS, name
+
+            both = [(name, stream) for name in BROKEN for stream in (True, False)]
+            await each(fails, [one for one in both if one != ("ok-no-done", False)])
         await hung_up(faulty)
         rows = await settled(served)
     assert len(rows) == 2 * len(BROKEN) - 1

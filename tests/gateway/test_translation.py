@@ -16,7 +16,7 @@ from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
 from tests.gateway.conftest import SHORT, Serve, Served, arm
-from tests.gateway.test_faults import STATUS, hung_up, settled
+from tests.gateway.test_faults import STATUS, each, hung_up, settled
 from tests.gateway.test_faults import read as read_chat
 from tests.gateway.test_surfaces import ASKED, ERRORS, Read, messages
 
@@ -50,17 +50,18 @@ async def test_a_lone_arm_that_fails_is_always_an_error(
     up = {"kind": kind}
     async with serve(*arms, timeouts=SHORT, upstream=up, policy={"breaker_errors": 0}) as served:
         async with surface(served) as read:
-            for name in broken:
-                for stream in (True, False):
-                    if name == "ok-no-done" and not stream:
-                        continue
-                    with pytest.raises(ERRORS) as raised:
-                        await read(f"banditd/arm/{name}", stream=stream)
-                    status = getattr(raised.value, "status_code", 200)
-                    if status != 200:
-                        assert status == STATUS.get(name, status), name
-                    else:
-                        assert stream and name not in STATUS, name
+
+            async def fails(name: str, stream: bool) -> None:
+                with pytest.raises(ERRORS) as raised:
+                    await read(f"banditd/arm/{name}", stream=stream)
+                status = getattr(raised.value, "status_code", 200)
+                if status != 200:
+                    assert status == STATUS.get(name, status), name
+                else:
+                    assert stream and name not in STATUS, name
+
+            both = [(name, stream) for name in broken for stream in (True, False)]
+            await each(fails, [one for one in both if one != ("ok-no-done", False)])
         await hung_up(faulty)
         rows = await settled(served)
     assert all(row["usage"]["error"] for row in rows)

@@ -120,17 +120,36 @@ async def test_what_was_not_drawn_by_the_policy_is_left_out_and_counted(open_dae
         assert "no decision of the log can be used" in early["reason"]
 
 
-async def test_a_promise_of_its_own_is_not_judged_from_another_ones_log(open_daemon: OpenDaemon) -> None:
+async def test_another_promise_is_kept_anew_over_the_log(open_daemon: OpenDaemon) -> None:
     async with open_daemon(exploration_floor=0.2, promise={"keep": 0.9}) as daemon:
-        await live(daemon, 60)
+        made = await live(daemon, 160)
         same = await evaluate(daemon, {"kind": "thompson"})
         assert same["phase"] == "passed"
         assert same["rated"] > 40
         assert same["replay_differs"] < 0.1  # terms are solved anew while rewards come
-        other = await evaluate(daemon, {"promise": {"keep": 0.95}})
-        assert other["phase"] == "inconclusive"
-        assert "promise" in other["reason"]
-        assert "PATCH /v1/promise" in other["settles"]  # a release would be refused
+        named = await evaluate(daemon, {"promise": {"keep": 0.9, "baseline": "large"}})
+        assert (named["differs"], named["phase"]) == (0.0, "passed")
+        assert named["replay_differs"] < 0.1  # the promise is kept anew, and asks what it did
+        less = await evaluate(daemon, {"promise": {"keep": 0.6}})
+        more = await evaluate(daemon, {"promise": {"keep": 0.99}})
+        assert less["cost_usd"] < less["other_cost_usd"] < more["cost_usd"]
+        assert less["reward"] < more["reward"]
+        late = await evaluate(daemon, {"promise": {"keep": 0.6}}, since_us=made[80].created_at_us)
+        assert late["left_out"]["warming"] == 80
+        assert late["rated"] <= 80
+        none = await evaluate(daemon, {"promise": None, "cost_weight": 50.0})
+        assert none["cost_usd"] < less["cost_usd"]
+        without = await evaluate(daemon, {}, {"small": {"enabled": False}})
+        assert without["rated"] > 40
+
+
+async def test_a_promise_in_place_of_a_weight_is_kept_from_the_first_decision_on(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(**POLICY) as daemon:
+        await live(daemon, 100)
+        found = await evaluate(daemon, {"promise": {"keep": 0.95}, "cost_weight": 0.0})
+        assert found["rated"] > 60
+        shares = {one["arm"]: one["share"] for one in found["arms"]}
+        assert shares["large"] > 0.5  # at first the baseline answers nearly all
 
 
 async def test_what_cannot_be_asked_is_refused(open_daemon: OpenDaemon) -> None:

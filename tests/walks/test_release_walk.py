@@ -194,7 +194,6 @@ async def test_what_a_release_cannot_carry_is_refused_with_the_reason(open_daemo
         releases = daemon.services.releases
         assert releases is not None
         for name, settings, arms, why in (
-            ("promising", {"kind": "thompson", "options": {}, "promise": {"keep": 0.9}}, {}, "PATCH /v1/promise"),
             ("capped", {}, {"large": {"max_share": 0.5}}, "counts the traffic of both sides"),
             ("other-model", {}, {"large": {"upstream_model": "larger"}}, "add an arm of its own"),
             ("same", {}, {}, "differs in nothing"),

@@ -15,12 +15,12 @@ Field: TypeAlias = Any
 INTRODUCTION = """\
 # Configuration reference
 
-Made from the settings models by `make docs` (`banditd check-config --reference`); do not edit it by hand. A commented
-file with every setting is [config.yaml](../config.yaml).
+Printed by `banditd check-config --reference` (`make docs`). [config.yaml](../config.yaml) has all with comments.
 
-* **Order**: command line, then environment, then file, then the defaults below. Read once, at start.
-* **File**: `--config FILE` or `BANDITD_CONFIG`; `config.yaml` in the working directory when neither is given.
-* **Environment**: every setting of a table that names a variable; a list or a mapping is written as JSON.
+* **Order**: command line, environment, file (`--config FILE`, `BANDITD_CONFIG`, else `config.yaml` in the working
+  directory), default. Read once, at start.
+* **Environment**: `server.port` is `BANDITD_SERVER__PORT`; so in every section without NAME or []. Lists and mappings
+  are JSON.
 * **Mistakes** stop the start with a sentence and exit code 2: unknown keys or `BANDITD_*` variables, a missing file.
 * `banditd check-config` prints what holds, secrets hidden.
 """
@@ -30,31 +30,27 @@ LIMITS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 def reference() -> str:
     """The whole document as Markdown."""
-    from banditd.settings import ENVIRONMENT_PREFIX, Settings
+    from banditd.settings import Settings
 
     parts = [INTRODUCTION]
-    for title, model, path in sections(Settings):
+    for title, model in sections(Settings):
         intro = (model.__doc__ or "").strip().splitlines()[0]
-        parts.append(f"\n## {title}\n\n{intro}\n\n{_table(model, path, ENVIRONMENT_PREFIX)}")
+        parts.append(f"\n## {title}\n\n{intro}\n\n{_list(model)}")
     return "".join(parts)
 
 
-def sections(root: Model) -> Iterator[tuple[str, Model, str | None]]:
-    """(heading, model, path in the environment or None) of every part of the tree, parents first.
-
-    What lies in a list or under a name of the operator's has no variable of its own.
-    """
-    waiting: list[tuple[str, Model, str | None]] = [("", root, "")]
+def sections(root: Model) -> Iterator[tuple[str, Model]]:
+    """(heading, model) of every part of the tree, parents first."""
+    waiting: list[tuple[str, Model]] = [("", root)]
     while waiting:
-        title, model, path = waiting.pop(0)
+        title, model = waiting.pop(0)
         if title:
-            yield title, model, path
-        below = []
-        for name, field in model.model_fields.items():
-            for inner, mark in _models(field.annotation):
-                alone = mark == "" and path is not None
-                below.append((f"{title}.{name}{mark}".lstrip("."), inner, f"{path}{name}__" if alone else None))
-        waiting[:0] = below
+            yield title, model
+        waiting[:0] = [
+            (f"{title}.{name}{mark}".lstrip("."), inner)
+            for name, field in model.model_fields.items()
+            for inner, mark in _models(field.annotation)
+        ]
 
 
 def _models(annotation: Any) -> Iterator[tuple[Model, str]]:
@@ -69,29 +65,43 @@ def _models(annotation: Any) -> Iterator[tuple[Model, str]]:
             yield model, mark + deeper
 
 
-def _table(model: Model, path: str | None, prefix: str) -> str:
-    rows = []
-    for name, field in model.model_fields.items():
-        if any(mark == "" for _, mark in _models(field.annotation)):
-            continue  # a section of its own
-        variable = "" if path is None else f"`{prefix}{(path + name).upper()}`"
-        written, meant = f"`{field.alias or name}`", _cell(field.description or "")
-        rows.append((written, _type(field), _default(field), meant, variable))
-    if not rows:
-        return ""
-    heads = ["setting", "type", "default", "what it does"] + ([] if path is None else ["variable"])
-    lines = [heads, ["---"] * len(heads), *[list(row[: len(heads)]) for row in rows]]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _list(model: Model) -> str:
+    """A line for each setting that is no section of its own."""
+    return "".join(
+        f"* `{field.alias or name}` ({_values(field)}): {_line(field.description or '')}\n"
+        for name, field in model.model_fields.items()
+        if all(mark for _, mark in _models(field.annotation))
+    )
 
 
-def _type(field: Field) -> str:
-    limits = [
-        f"{sign}{getattr(rule, name):.12g}"
-        for rule in field.metadata
-        for name, sign in LIMITS
-        if getattr(rule, name, None) is not None
-    ]
-    return _cell(" ".join([_name(field.annotation), *limits]))
+def _values(field: Field) -> str:
+    """The default, with what else is allowed: other words, the type where the default does not show it, limits."""
+    default = _default(field)
+    words = _words(field.annotation)
+    if words:
+        others = ", ".join(f"`{word}`" for word in words if default != f'`"{word}"`')
+        more = f"or {others}" if default.startswith('`"') else f"of {others}"
+    elif default in {"required", "`null`", "`[]`", "`{}`"} or default.startswith("`{"):
+        more = _name(field.annotation)
+    else:
+        more = ""
+    parts = (default, more if more != "anything" else "", _limits(field))
+    return _line(", ".join(part for part in parts if part))
+
+
+def _limits(field: Field) -> str:
+    found = {name: getattr(rule, name) for rule in field.metadata for name, _ in LIMITS if hasattr(rule, name)}
+    found = {name: f"{limit:.12g}" for name, limit in found.items() if limit is not None}
+    if {"ge", "le"} <= found.keys():
+        return f"{found['ge']}–{found['le']}"
+    return " ".join(f"{sign}{found[name]}" for name, sign in LIMITS if name in found)
+
+
+def _words(annotation: Any) -> tuple[str, ...]:
+    """The words that a setting may be, or (). Of a list those of its items."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return tuple(map(str, typing.get_args(annotation)))
+    return next((found for one in typing.get_args(annotation) if (found := _words(one))), ())
 
 
 def _name(annotation: Any) -> str:
@@ -99,20 +109,16 @@ def _name(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _name(arguments[0])
-    if origin is typing.Literal:
-        return ", ".join(f"`{value}`" for value in arguments)
     if origin in {typing.Union, types.UnionType}:
-        return " or ".join(_name(one) for one in arguments if one is not types.NoneType) + (
-            " or null" if types.NoneType in arguments else ""
-        )
+        return " or ".join(_name(one) for one in arguments if one is not types.NoneType)
     if origin in {tuple, list}:
-        return f"list of {_name(arguments[0])}"
+        return _name(arguments[0])
     if origin in {dict, Mapping}:
-        return f"mapping of {_name(arguments[1])}"
+        return _name(arguments[1])
     plain = {"str": "text", "bool": "boolean", "int": "integer", "float": "number", "Path": "path"}
     named = {"SecretStr": "text (secret)", "Any": "anything"}
     name = getattr(annotation, "__name__", str(annotation))
-    return plain.get(name) or named.get(name) or "sections (below)"
+    return plain.get(name) or named.get(name) or "below"
 
 
 def _default(field: Field) -> str:
@@ -122,9 +128,9 @@ def _default(field: Field) -> str:
     if hasattr(value, "get_secret_value"):
         value = value.get_secret_value()
     if isinstance(value, Mapping):
-        return _cell(f"`{{{', '.join(map(str, value))}}}`")
-    return _cell(f"`{json.dumps(list(value) if isinstance(value, tuple) else value, default=str)}`")
+        return _line(f"`{{{', '.join(map(str, value))}}}`")
+    return _line(f"`{json.dumps(list(value) if isinstance(value, tuple) else value, default=str)}`")
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _line(text: str) -> str:
+    return text.replace("\n", " ")

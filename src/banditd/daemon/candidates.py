@@ -56,8 +56,9 @@ def make_candidates(settings: Settings, bench: Workbench, books: Mapping[str, Pr
         store=storage.evaluations,
         log=storage.evaluation_log,
         learning=bench.learning,
+        recent=storage.recent,
         clock=bench.clock,
-        play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule),
+        play=lambda runtime, rule: CasePlay(runtime, books[runtime.name], bench.encoder, rule, storage.recent),
     )
     return Candidating(candidates=candidates, evaluations=evaluations)
 

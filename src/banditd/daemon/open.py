@@ -89,7 +89,7 @@ async def open_services(
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
         candidating = make_candidates(settings, bench, promising.books)
-        releasing = make_releasing(bench, learner, candidating.candidates, metrics)
+        releasing = make_releasing(bench, learner, candidating.candidates, promising, metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
         for name, runtime in bench.runtimes.items():

@@ -22,6 +22,7 @@ class Promising:
     books: Mapping[str, PromiseBook]
     keeping: PromiseService
     reports: PromiseReports
+    switching: Switching
 
 
 def make_promising(
@@ -37,4 +38,4 @@ def make_promising(
     keeping = PromiseService(runtimes=runtimes, books=books, recent=recent, switching=switching)
     reports = PromiseReports(runtimes=runtimes, books=books, switching=switching, keeping=keeping)
     keeping.observed = partial(reports.observe, metrics)
-    return Promising(books=books, keeping=keeping, reports=reports)
+    return Promising(books=books, keeping=keeping, reports=reports, switching=switching)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from banditd.daemon.promising import Promising
 from banditd.daemon.workbench import Workbench
 from banditd.obs.metrics import Metrics
 from banditd.services.books import PolicyBooks
@@ -16,6 +17,7 @@ from banditd.services.learning.learner import Learner
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
+from banditd.services.promising.candidate import CandidatePromise
 from banditd.services.releasing.book import ReleaseBook
 from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.releasing.service import ReleaseService
@@ -55,9 +57,13 @@ class Releasing:
         return found
 
 
-def make_releasing(bench: Workbench, learner: Learner, candidates: CandidateService, metrics: Metrics) -> Releasing:
-    """The parts; nothing runs yet."""
-    books = {name: ReleaseBook(runtime) for name, runtime in bench.runtimes.items()}
+def make_releasing(
+    bench: Workbench, learner: Learner, candidates: CandidateService, promising: Promising, metrics: Metrics
+) -> Releasing:
+    """The parts; nothing runs yet. The promises of candidates are kept by whoever keeps the policies'."""
+    promises = {name: CandidatePromise(one, promising.books[name]) for name, one in bench.runtimes.items()}
+    promising.keeping.candidates = promises
+    books = {name: ReleaseBook(runtime, promises[name]) for name, runtime in bench.runtimes.items()}
     keeping = ReleaseKeeping(
         runtimes=bench.runtimes,
         books=books,
@@ -66,12 +72,13 @@ def make_releasing(bench: Workbench, learner: Learner, candidates: CandidateServ
         clock=bench.clock,
         holder=bench.holder,
         metrics=metrics.releases,
+        switching=promising.switching,
     )
     service = ReleaseService(
         runtimes=bench.runtimes,
         candidates=candidates,
         store=bench.storage.releases,
         clock=bench.clock,
-        refresh=keeping.refresh,
+        keeping=keeping,
     )
     return Releasing(books=books, keeping=keeping, service=service)

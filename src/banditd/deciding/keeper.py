@@ -171,9 +171,13 @@ class Keeper:
         self.misses, self.evidence, self._precise = judged.misses, judged.evidence, judged._precise
         self.reserve = judged.reserve
         if rated_of is not None:
-            self._rated, self._decisions = rated_of
+            self.rated_among(*rated_of)
         if news:
             self._silence = 0
+
+    def rated_among(self, rated: int, decisions: int) -> None:
+        """So many of so many newest decisions are rated, by the log."""
+        self._rated, self._decisions = rated, decisions
 
     def frozen(self) -> Keeper:
         """A copy to solve on in another thread while this one goes on observing."""

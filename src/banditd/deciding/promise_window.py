@@ -38,6 +38,18 @@ class Window:
         self._eligible = np.where(known, self._eligible[:, columns], False)
         self._own = np.where(known, self._own[:, columns], 0.0)
 
+    def offer(self, able: BoolArray, new: BoolArray, cost_usd: FloatArray) -> None:
+        """Other arms may answer now: those of ``able`` alone, float64 and bool (K,).
+
+        new : of them, that could not before: they could on every row, for at least ``cost_usd``.
+        """
+        self._own *= able
+        total = self._own.sum(axis=1, keepdims=True)
+        self._own /= np.where(total > 0.0, total, 1.0)
+        self._eligible &= able
+        self._eligible |= new
+        self._cost = np.where(new, np.maximum(self._cost, cost_usd), self._cost)
+
     @property
     def x(self) -> FloatArray:
         return self._x[: self.size]

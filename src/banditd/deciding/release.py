@@ -1,8 +1,8 @@
 """Decisions of a policy while a candidate is released: both decide, and one vector is drawn from and logged.
 
-``decide`` is called twice, for the incumbent and for the candidate; ``rollout.mixed`` makes one vector of the two.
-What off-policy estimates read beside it (means, deviations, penalties) is the incumbent's on both sides: it must
-not depend on the side. Pure.
+``decide`` is called twice, for the incumbent and for the candidate, each under its own promise; ``rollout.mixed``
+makes one vector of the two. What off-policy estimates read beside it (means, deviations, penalties, the promise) is
+the incumbent's on both sides: it must not depend on the side. Pure.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 
 from banditd.bandit.policies.exploration import draw as draw_at
 from banditd.core.release import ReleasePart
-from banditd.core.types import FloatArray
+from banditd.core.types import BoolArray, FloatArray
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.draw import TIE, Draw
+from banditd.deciding.pledge import Pledge
 from banditd.deciding.rollout import common, mixed
 
 DRAWN: Final = frozenset({"policy", "quality_floor"})
@@ -29,33 +30,72 @@ class Parted:
     """What a decision under a release keeps of it.
 
     differ : whether its side drew from what the two do not have in common. distance : how often they do so, in
-    [0, 1]. candidate, incumbent : both vectors, float64 (n_arms,).
+    [0, 1]. candidate, incumbent : how either has decided.
     """
 
     part: ReleasePart
     differ: bool
     distance: float
-    candidate: FloatArray
-    incumbent: FloatArray
+    candidate: Side
+    incumbent: Side
 
-    def facts(self, arms: np.ndarray) -> Mapping[str, object]:
-        """As a decision logs it. arms : bool (n_arms,), those that its vector is over."""
-        return {
+    def facts(self, arms: BoolArray, names: Sequence[str]) -> Mapping[str, object]:
+        """As a decision logs it. arms : bool (n_arms,), those that its vector is over. names : of all arms."""
+        facts: dict[str, object] = {
             "release": self.part.release_id,
             "side": "candidate" if self.part.candidate else "incumbent",
             "share": self.part.share,
             "unit": self.part.unit,
             "differ": self.differ,
             "distance": self.distance,
-            "candidate": self.candidate[arms].tolist(),
-            "incumbent": self.incumbent[arms].tolist(),
+            "candidate": self.candidate.vector[arms].tolist(),
+            "incumbent": self.incumbent.vector[arms].tolist(),
         }
+        pledge = self.candidate.case.pledge
+        if pledge is not None or self.incumbent.case.pledge is not None:
+            facts["promise"] = None if pledge is None else self._promised(pledge, names[pledge.baseline])
+            facts["own"] = {
+                name: side.own(arms) for name, side in (("candidate", self.candidate), ("incumbent", self.incumbent))
+            }
+        return facts
+
+    def _promised(self, pledge: Pledge, baseline: str) -> Mapping[str, object]:
+        """How the candidate's promise stood."""
+        side = self.candidate
+        return {
+            "keep": pledge.keep,
+            "baseline": baseline,
+            "share": float(side.decided.own_share[side.row]),
+            "price_per_usd": pledge.price_per_usd,
+            "state": pledge.state,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """How one side has decided a query: ``row`` of what it has decided of a batch."""
+
+    case: Case
+    decided: Decided
+    row: int
+
+    @property
+    def vector(self) -> FloatArray:
+        """What it draws from: float64 (n_arms,)."""
+        found: FloatArray = self.decided.draw.probability[self.row]
+        return found
+
+    def own(self, arms: BoolArray) -> list[float | None]:
+        """The policy's own vector before any promise, over these arms; None of one that could not answer."""
+        own, able = self.decided.scores.probability[self.row], self.decided.draw.arms[self.row]
+        return [float(own[i]) if able[i] else None for i in np.flatnonzero(arms)]
 
 
 def decide_between(
     situation: Situation,
     candidate: Situation,
     cases: Sequence[Case],
+    theirs: Sequence[Case],
     parts: Sequence[ReleasePart | None],
     uniforms: FloatArray,
 ) -> tuple[Decided, list[Parted | None]]:
@@ -65,8 +105,9 @@ def decide_between(
 
     Parameters
     ----------
-    situation : the incumbent's. candidate : over the same arms, in the same order. parts : of each query; None for
-    one that is no part of the release. uniforms : float64 (len(cases),).
+    situation, cases : the incumbent's. candidate, theirs : the candidate's of the same queries, over the same arms in
+    the same order. parts : of each query; None for one that is no part of the release. uniforms : float64
+    (len(cases),).
 
     Returns
     -------
@@ -78,23 +119,24 @@ def decide_between(
     taking = [i for i, row in rows.items() if parts[i] is not None and decided.draw.reason[row] in DRAWN]
     if not taking:
         return decided, found
-    theirs = decide(candidate, [cases[i] for i in taking], uniforms[taking])
+    other = decide(candidate, [theirs[i] for i in taking], uniforms[taking])
     draw = _copied(decided.draw)
-    for at, j in enumerate(theirs.rows.tolist()):
+    for at, j in enumerate(other.rows.tolist()):
         i, part = taking[j], parts[taking[j]]
-        if part is None or theirs.draw.reason[at] not in DRAWN:
+        if part is None or other.draw.reason[at] not in DRAWN:
             continue
         row = rows[i]
-        q, p = theirs.draw.probability[at].copy(), decided.draw.probability[row].copy()
+        candidate_side, incumbent_side = Side(theirs[i], other, at), Side(cases[i], decided, row)
+        q, p = candidate_side.vector, incumbent_side.vector
         one = mixed(q, p, part.share, float(uniforms[i]), on_own=part.candidate)
         index = _index_at(one.probability, one.uniform)
-        draw.arms[row] |= theirs.draw.arms[at]
+        draw.arms[row] |= other.draw.arms[at]
         draw.probability[row], draw.uniform[row], draw.index[row] = one.probability, one.uniform, index
         draw.propensity[row] = one.probability[index]
-        side, where = (theirs, at) if part.candidate else (decided, row)
-        draw.reason[row] = side.draw.reason[where]
-        draw.explored[row] = _explored(side, where, index, cases[i])
-        found[row] = Parted(part, one.differ, 1.0 - common(q, p), q, p)
+        side = candidate_side if part.candidate else incumbent_side
+        draw.reason[row] = side.decided.draw.reason[side.row]
+        draw.explored[row] = _explored(side, index)
+        found[row] = Parted(part, one.differ, 1.0 - common(q, p), candidate_side, incumbent_side)
     names = situation.view.snapshot.arms
     exclusions = [
         one if found[row] is None else {arm: why for arm, why in one.items() if not draw.arms[row, names.index(arm)]}
@@ -119,11 +161,12 @@ def _index_at(probability: FloatArray, uniform: float) -> int:
     return int(draw_at(probability[None, :], np.array([uniform]))[0])
 
 
-def _explored(side: Decided, row: int, index: int, case: Case) -> bool:
+def _explored(side: Side, index: int) -> bool:
     """Whether the side would have had a better arm; an answer of a promise's baseline is no trial."""
-    if case.pledge is not None and side.own_share[row] < 1.0 and index == case.pledge.baseline:
+    pledge, decided, row = side.case.pledge, side.decided, side.row
+    if pledge is not None and decided.own_share[row] < 1.0 and index == pledge.baseline:
         return False
-    if side.draw.reason[row] == "quality_floor":
-        return bool(side.draw.probability[row, index] < side.draw.probability[row].max() - TIE)
-    utility = np.where(side.draw.arms[row], side.scores.mean[row] - side.priced.penalty[row], -np.inf)
+    if decided.draw.reason[row] == "quality_floor":
+        return bool(side.vector[index] < side.vector.max() - TIE)
+    utility = np.where(decided.draw.arms[row], decided.scores.mean[row] - decided.priced.penalty[row], -np.inf)
     return bool(utility[index] < utility.max() - TIE)

@@ -37,6 +37,7 @@ class LoggedDecision:
     keep: float | None
     baseline: str | None
     promise: Mapping[str, float | str]
+    tags: Mapping[str, str] = field(default_factory=dict)
     epoch: int
     generations: Mapping[str, int]
     contribution: Contribution | None

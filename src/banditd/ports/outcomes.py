@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from banditd.core.types import Blend, FloatArray
+from banditd.core.types import Blend, BoolArray, FloatArray
 from banditd.ope.reference import RatedDecision
 
 
@@ -50,7 +50,10 @@ class RatedOutcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromisedOutcome:
-    """A decision under a promise as it was drawn; vectors over ``arms``, the eligible ones. x : (n_features,)."""
+    """A decision under a promise as it was drawn; vectors over ``arms``, the listed ones. x : (n_features,).
+
+    eligible : bool, those that could answer on the side of a release that is asked for.
+    """
 
     keep: float
     baseline: str
@@ -58,6 +61,7 @@ class PromisedOutcome:
     arms: tuple[str, ...]
     cost_usd: FloatArray
     own_probability: FloatArray
+    eligible: BoolArray
 
 
 class RecentOutcomes(Protocol):
@@ -70,11 +74,19 @@ class RecentOutcomes(Protocol):
     async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:
         """Among the ``limit`` newest rewarded decisions, those with a blend whose drawn arm served, oldest first."""
 
-    async def rated(self, policy: str, limit: int) -> Sequence[RatedOutcome]:
-        """Among the ``limit`` newest rewarded decisions, those drawn under a promise, oldest first."""
+    async def rated(self, policy: str, limit: int, *, before_id: str | None = None) -> Sequence[RatedOutcome]:
+        """Among the ``limit`` newest rewarded decisions, those drawn under a promise, oldest first.
 
-    async def promised(self, policy: str, schema_hash: str, limit: int) -> Sequence[PromisedOutcome]:
-        """Among the ``limit`` newest decisions, those under a promise with contexts of a schema, oldest first."""
+        before_id : of the decisions before that one.
+        """
+
+    async def promised(
+        self, policy: str, schema_hash: str, limit: int, *, release_id: str | None = None
+    ) -> Sequence[PromisedOutcome]:
+        """Among the ``limit`` newest decisions, those under a promise with contexts of a schema, oldest first.
+
+        release_id : those under the promise of this release's candidate, on whichever side they were.
+        """
 
     async def promised_since(self, policy: str, decision_id: str, limit: int) -> int:
         """How many decisions were drawn under a promise, from that one on; ``limit`` where there are more."""

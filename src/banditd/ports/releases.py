@@ -16,12 +16,17 @@ Change = Callable[[Release], tuple[Release, Sequence[ReleaseEvent]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """A candidate that became the incumbent. arms_before : what it replaced, arm to its fields."""
+    """A candidate that became the incumbent.
+
+    arms_before : what it replaced, arm to its fields. switches_before : what was stored of the switches that it
+    changed; None where it changed none.
+    """
 
     release_id: str
     candidate: Candidate
     arms_before: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     at_us: int = 0
+    switches_before: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +64,11 @@ class ReleaseStore(Protocol):
     async def events(self, release_id: str) -> Sequence[ReleaseEvent]:
         """Oldest first."""
 
-    async def change(self, release_id: str, work: Change) -> Release:
+    async def change(self, release_id: str, work: Change, *, switches: Mapping[str, object] | None = None) -> Release:
         """Replace a release by what ``work`` makes of it, with its events, in one transaction.
 
-        A release that ends ``promoted`` becomes the incumbent in it: its settings are stored, its arms changed.
-        Raises NotFoundError, and what ``work`` raises.
+        A release that ends ``promoted`` becomes the incumbent in it: its settings are stored, its arms and these
+        switches changed. Raises NotFoundError, and what ``work`` raises.
         """
 
     async def roll_back(self, policy: str, by: Author) -> tuple[Release | None, Promotion | None]:
@@ -75,8 +80,18 @@ class ReleaseStore(Protocol):
     async def look(self, release: Release) -> ReleaseLook:
         """Bounded reads of the newest decisions and usage reports that were not counted yet."""
 
-    async def count(self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int) -> Release | None:
+    async def count(
+        self,
+        release_id: str,
+        look: ReleaseLook,
+        *,
+        holder: str,
+        at_us: int,
+        switches: Mapping[str, object] | None = None,
+    ) -> Release | None:
         """Count what was seen, once, and take the step that is due, while ``holder`` has the learner's lease.
+
+        switches : as in ``change``.
 
         The release after that; None where another has the lease.
         """

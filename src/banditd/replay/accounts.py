@@ -56,10 +56,12 @@ class NoOutcomes:
     async def guarded(self, policy: str, limit: int) -> Sequence[GuardedOutcome]:
         return ()
 
-    async def rated(self, policy: str, limit: int) -> Sequence[RatedOutcome]:
+    async def rated(self, policy: str, limit: int, *, before_id: str | None = None) -> Sequence[RatedOutcome]:
         return ()
 
-    async def promised(self, policy: str, schema_hash: str, limit: int) -> Sequence[PromisedOutcome]:
+    async def promised(
+        self, policy: str, schema_hash: str, limit: int, *, release_id: str | None = None
+    ) -> Sequence[PromisedOutcome]:
         return ()
 
     async def promised_since(self, policy: str, decision_id: str, limit: int) -> int:

@@ -28,7 +28,7 @@ from banditd.services.books import PolicyBooks
 from banditd.services.columns import Columns, decisions_of, drawn_columns, query_columns
 from banditd.services.input_hash import InputRecord
 from banditd.services.policy import PolicyRuntime
-from banditd.services.promising.book import promise_of
+from banditd.services.promising.logged import promise_of
 from banditd.services.waves import next_wave
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
@@ -212,7 +212,7 @@ class TurnDecider:
             made.update(zip([at[i] for i in rows], decisions, strict=True))
 
     def _decide(
-        self, situation: Situation, cases: Sequence[Case], uniforms: FloatArray
+        self, situation: Situation, cases: list[Case], uniforms: FloatArray
     ) -> tuple[Decided, Sequence[Parted | None]]:
         """What is decided, and of each row of it what it has to do with a release; nothing without one."""
         book = self._books[cases[0].query.policy].release
@@ -220,7 +220,7 @@ class TurnDecider:
         candidate = None if parts is None else book.situation(situation)
         if parts is None or candidate is None:
             return decide(situation, cases, uniforms), ()
-        return decide_between(situation, candidate, cases, parts, uniforms)
+        return decide_between(situation, candidate, cases, book.asking(cases, candidate), parts, uniforms)
 
     def _situation(self, runtime: PolicyRuntime) -> Situation:
         view, config, now_us = runtime.view, runtime.config, self._clock.now_us()
@@ -270,7 +270,7 @@ class TurnDecider:
             **drawn,
             **self._charged(situation, decided, cases, durable),
             **self._promised(situation, decided, cases, durable),
-            "release": _released(decided, parted),
+            "release": self._released(situation, decided, parted, durable),
             "context": [case.context for case in cases],
             "degraded": [one.degraded for one in taken],
             "input_tokens": [one.input_tokens for one in taken],
@@ -309,6 +309,18 @@ class TurnDecider:
         logged = [promise_of(situation.view, case, decided, row) for row, case in enumerate(cases)]
         return dict(zip(_NO_PROMISE, zip(*logged, strict=True), strict=True))
 
+    def _released(
+        self, situation: Situation, decided: Decided, parted: Sequence[Parted | None], durable: Sequence[bool]
+    ) -> Iterable[Mapping[str, object] | None]:
+        """What each decision logs of a release, which notes it."""
+        if not parted:
+            return repeat(None)
+        for one in compress(parted, durable):
+            if one is not None:
+                self._books[one.candidate.case.query.policy].release.observe(one)
+        names = situation.view.snapshot.arms
+        return [None if one is None else one.facts(decided.draw.arms[i], names) for i, one in enumerate(parted)]
+
     def _mixture(self, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
         """The fixed-arm mixture to be logged beside the policy's own vector, with the minimum shares of both."""
         if not case.accounts or decided.draw.reason[row] != "policy":
@@ -318,13 +330,6 @@ class TurnDecider:
         book = self._books[case.query.policy].budget
         fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
-
-
-def _released(decided: Decided, parted: Sequence[Parted | None]) -> Iterable[Mapping[str, object] | None]:
-    """What each decision logs of a release."""
-    if not parted:
-        return repeat(None)
-    return [None if one is None else one.facts(decided.draw.arms[row]) for row, one in enumerate(parted)]
 
 
 def turn_size(runtimes: Iterable[PolicyRuntime]) -> int:

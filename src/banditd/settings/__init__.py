@@ -57,13 +57,11 @@ HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+
 
 
 class ApiKeySettings(Section):
-    """One API key. ``banditd keys create`` prints the key once and this entry."""
+    """One API key; ``banditd keys create`` prints it once, and this entry."""
 
-    name: str = Field(min_length=1, max_length=64, description="shown in logs and metrics instead of the key")
-    sha256: SecretStr = Field(description="hex SHA-256 of the key; the key itself is stored nowhere")
-    scopes: tuple[Scope, ...] = Field(
-        min_length=1, description="what the key may do: route, reward, reward:own, read, chat, judge, admin"
-    )
+    name: str = Field(min_length=1, max_length=64, description="shown in its place in logs and metrics")
+    sha256: SecretStr = Field(description="hex SHA-256 of the key, which is stored nowhere")
+    scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do")
 
 
 class ServerSettings(Section):
@@ -73,46 +71,44 @@ class ServerSettings(Section):
     port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
     api_keys: tuple[ApiKeySettings, ...] = Field((), description="accepted keys; none: open (localhost only)")
     allow_unauthenticated: bool = Field(
-        False, description="serve other addresses than localhost without keys; think twice, and set allowed_hosts"
+        False, description="serve others without keys; think twice, and set allowed_hosts"
     )
     allowed_hosts: tuple[HostName, ...] = Field(
-        (), max_length=64, description="names beside localhost that a daemon without keys answers to; '*': any name"
+        (), max_length=64, description="names that a daemon without keys answers to, beside localhost; '*': any"
     )
-    public_url: PublicUrl | None = Field(None, description="where people reach the daemon; feedback links begin so")
+    public_url: PublicUrl | None = Field(
+        None, description="where people reach the daemon: the beginning of feedback links"
+    )
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
     max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest text to /v1/route; 422 above")
-    max_batch: int = Field(256, ge=1, le=4096, description="most items in one batch of queries or rewards")
-    max_page: int = Field(500, ge=1, le=10_000, description="most rows on one page of a list")
-    rate_limit_per_s: float = Field(
-        0.0, ge=0, description="requests per second and key (or peer); 0 switches the limit off"
-    )
-    rate_limit_burst: int = Field(200, ge=1, description="requests that may come at once under the limit")
-    drain_s: float = Field(0.0, ge=0, description="after SIGTERM: answer on, not ready, this long, then close")
-    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests at the end")
-    keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above that of any proxy")
-    header_timeout_s: float = Field(10.0, gt=0, description="longest time from the first byte of a head to its last")
-    body_timeout_s: float = Field(30.0, gt=0, description="longest time for a body to arrive; 408 after it")
-    write_timeout_s: float = Field(
-        30.0, gt=0, description="longest time in which a client takes nothing of its answer"
-    )
+    max_batch: int = Field(256, ge=1, le=4096, description="most queries or rewards in a batch")
+    max_page: int = Field(500, ge=1, le=10_000, description="most rows on a page")
+    rate_limit_per_s: float = Field(0.0, ge=0, description="requests per second of a key (or peer); 0: no limit")
+    rate_limit_burst: int = Field(200, ge=1, description="requests at once under that limit")
+    drain_s: float = Field(0.0, ge=0, description="how long to answer on after SIGTERM, not ready")
+    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests after that")
+    keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above any proxy's")
+    header_timeout_s: float = Field(10.0, gt=0, description="longest time for a head to arrive")
+    body_timeout_s: float = Field(30.0, gt=0, description="longest time for a body to arrive; then 408")
+    write_timeout_s: float = Field(30.0, gt=0, description="longest time that a client takes nothing of its answer")
 
 
 class EncoderSettings(Section):
     """How a query becomes a vector."""
 
-    model: str = Field("static", description="static (shipped), or any sentence-transformers name or folder")
+    model: str = Field("static", description="static (shipped), or a sentence-transformers name or folder")
     feature_maps: Path | None = Field(
-        None, description="feature maps built by 'banditd encoder build'; needed for any model but static"
+        None, description="made by 'banditd encoder build'; needed for any model but static"
     )
-    threads: int = Field(2, ge=1, le=64, description="encoder threads of a sentence-transformers model")
+    threads: int = Field(2, ge=1, le=64, description="of a sentence-transformers model")
     queue_size: int = Field(64, ge=1, description="queries waiting for a thread; 503 above it")
-    deadline_ms: float = Field(500.0, gt=0, description="longest wait for a vector; then degraded mode")
+    deadline_ms: float = Field(500.0, gt=0, description="longest wait for a vector; then the decision is degraded")
 
 
 class PrivacySettings(Section):
     """What is kept of the queries."""
 
-    store_input: bool = Field(False, description="store the text of queries in the decision log")
+    store_input: bool = Field(False, description="store the text of queries")
 
 
 class LoggingSettings(Section):
@@ -120,38 +116,34 @@ class LoggingSettings(Section):
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level logged")
     format: Literal["json", "text"] = Field("json", description="json lines, or text for people")
-    access: bool = Field(
-        False, description="one line per request; without it only failures (the decision log holds every decision)"
-    )
+    access: bool = Field(False, description="a line per request, not only per failure")
 
 
 class LearnerSettings(Section):
     """The single writer of the policies' state."""
 
-    max_batch: int = Field(256, ge=1, le=10_000, description="rewards folded in one transaction at most")
-    pause_ms: float = Field(20.0, ge=0, description="rest between two micro-batches, so that they grow under load")
-    poll_s: float = Field(1.0, gt=0, description="how often replicas look for new rewards and snapshots")
+    max_batch: int = Field(256, ge=1, le=10_000, description="most rewards folded in one transaction")
+    pause_ms: float = Field(20.0, ge=0, description="rest between two batches")
+    poll_s: float = Field(1.0, gt=0, description="how often replicas look for rewards and snapshots")
     lease_s: float = Field(10.0, ge=1, description="a silent learner is replaced after this")
 
 
 class JobSettings(Section):
-    """Background work; each job runs on one replica at a time."""
+    """Background work, each job on one replica at a time."""
 
-    default_rewards_s: float = Field(30.0, gt=0, description="interval of the default-reward job")
-    usage_silence_s: float = Field(300.0, gt=0, description="interval of the job that settles silent usage")
-    rollup_s: float = Field(600.0, gt=0, description="interval of the roll-up compaction")
-    retention_s: float = Field(3600.0, gt=0, description="interval of the retention job")
-    refit_s: float = Field(900.0, gt=0, description="interval of the evidence refit when traffic is slow")
+    default_rewards_s: float = Field(30.0, gt=0, description="interval of default rewards")
+    usage_silence_s: float = Field(300.0, gt=0, description="interval of settling what nobody reported on")
+    rollup_s: float = Field(600.0, gt=0, description="interval of compacting statistics")
+    retention_s: float = Field(3600.0, gt=0, description="interval of retention")
+    refit_s: float = Field(900.0, gt=0, description="interval of refitting prior scales in slow traffic")
     integrity_s: float = Field(3600.0, gt=0, description="interval of the integrity check")
-    integrity_sample: int = Field(200, ge=1, description="decisions recomputed per integrity check")
+    integrity_sample: int = Field(200, ge=1, description="decisions that it recomputes")
     retention_days: float = Field(
-        0.0, ge=0, description="older decisions are deleted; not below a reward.window_s; 0 keeps all"
+        0.0, ge=0, description="older decisions are deleted; at least every reward.window_s; 0 keeps all"
     )
-    idempotency_s: float = Field(
-        86_400.0, ge=60, description="a request sent again under its Idempotency-Key is recognised for this long"
-    )
+    idempotency_s: float = Field(86_400.0, ge=60, description="how long an Idempotency-Key is known")
     usage_window_s: float = Field(
-        86_400.0, gt=0, description="a decision without usage is charged its estimate after this"
+        86_400.0, gt=0, description="then a decision without usage is settled at its estimate"
     )
 
 
@@ -162,62 +154,48 @@ class PolicySettingsSection(Section):
         "thompson",
         description="thompson, linucb, squarecb, epsilon_greedy, cluster_table, rules, fixed or uniform",
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="settings of that kind; see docs/learning.md")
+    options: dict[str, Any] = Field(default_factory=dict, description="of that kind; see docs/learning.md")
     exploration_floor: float = Field(
-        0.005, ge=0, le=0.5, description="share of traffic spread over all arms, less for dear ones"
+        0.005, ge=0, le=0.5, description="share spread over all arms, less for dear ones"
     )
     half_life_decisions: float | None = Field(
-        None, gt=0, description="evidence this many decisions old counts half; null: nothing is forgotten"
+        None, gt=0, description="evidence so many decisions old counts half; null: never"
     )
-    prior_file: Path | None = Field(
-        None, description="warm start: a file that fit-prior, replay --save-prior or export --prior wrote"
-    )
+    prior_file: Path | None = Field(None, description="file of fit-prior, replay --save-prior or export --prior")
     prior_worth_rewards: float | None = Field(
-        None, gt=0, description="how many rewards that file counts as, all arms together; null: see docs/learning.md"
+        None, gt=0, description="rewards that it counts as, all arms together; see docs/learning.md"
     )
     tier_table: str | None = Field(
-        None, min_length=1, description="guess arms' quality by their models' names: a YAML file, or shipped"
+        None, min_length=1, description="quality by models' names: a YAML file, or shipped"
     )
-    change_detection: bool = Field(
-        True, description="watch every arm for a change of its rewards; discount what it was when it has changed"
-    )
-    cost_weight: float = Field(
-        0.0, ge=0, description="utility lost per unit of cost, where 1 is the dearest arm's expected cost"
-    )
+    change_detection: bool = Field(True, description="discount an arm's evidence when its rewards change")
+    cost_weight: float = Field(0.0, ge=0, description="utility lost at the dearest arm's expected cost")
     promise: PromiseSettings | None = Field(
         None, description="keep a share of a baseline's quality at the least cost; null: none; see docs/promise.md"
     )
     rollout: float = Field(
-        1.0, ge=0, le=1, description="share of the traffic that the policy decides; the baseline answers the rest"
+        1.0, ge=0, le=1, description="share that the policy decides; the baseline answers the rest"
     )
-    mode: Literal["route", "shadow"] = Field(
-        "route", description="shadow: the policy decides and logs, the baseline answers"
-    )
-    budget_usd_per_decision: float | None = Field(
-        None, gt=0, description="mean spend per decision to hold: short for a budget per decision; null: none"
-    )
-    prices_file: Path | None = Field(
-        None, description="YAML that maps arms to prices; watched, applied whenever its content changes"
-    )
-    budgets: tuple[BudgetSettings, ...] = Field((), max_length=16, description="budgets; see docs/money.md")
+    mode: Literal["route", "shadow"] = Field("route", description="shadow: decides and logs, the baseline answers")
+    budget_usd_per_decision: float | None = Field(None, gt=0, description="short for a budget per decision")
+    prices_file: Path | None = Field(None, description="YAML of arms and prices, watched; see docs/money.md")
+    budgets: tuple[BudgetSettings, ...] = Field((), max_length=16, description="see docs/money.md")
     profiles: dict[str, ProfileSettings] = Field(
-        default_factory=default_profiles, max_length=64, description="named objectives that requests may ask for"
+        default_factory=default_profiles, max_length=64, description="objectives that requests may ask for"
     )
     resources: ResourceSettings = Field(
         default_factory=ResourceSettings, description="what energy and carbon are worth beside the price list"
     )
     session_sticky: bool = Field(True, description="a session_id keeps its arm")
     caller_features: tuple[str, ...] = Field(
-        (), max_length=32, description="names of numeric features that clients may send, best within [-1, 1]"
+        (), max_length=32, description="numeric features that clients send, best within [-1, 1]"
     )
     context_tags: tuple[ContextTag, ...] = Field(
-        (), max_length=4, description="tags whose values are features; prompt_template is found; see docs/learning.md"
+        (), max_length=4, description="tags that are features; see docs/learning.md"
     )
-    constraints: tuple[ConstraintSettings, ...] = Field(
-        (), max_length=64, description="arms that some queries must, must not or should have; see docs/constraints.md"
-    )
-    breaker_errors: int = Field(5, ge=0, description="upstream errors in a row that exclude an arm; 0: never")
-    breaker_s: float = Field(30.0, gt=0, description="how long, until a probe may try it")
+    constraints: tuple[ConstraintSettings, ...] = Field((), max_length=64, description="see docs/constraints.md")
+    breaker_errors: int = Field(5, ge=0, description="errors in a row that exclude an arm; 0: never")
+    breaker_s: float = Field(30.0, gt=0, description="how long, until one decision tries it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
     arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
 

@@ -22,21 +22,19 @@ class PriceSettings(Section):
     usd_per_mtok_out: float = Field(0.0, ge=0, description="per million output tokens")
     usd_per_request: float = Field(0.0, ge=0, description="per request")
     usd_per_mtok_cached_in: float | None = Field(
-        None, ge=0, description="per million input tokens that the provider had cached; null: like other input"
+        None, ge=0, description="per million cached input tokens; null: as other input"
     )
 
 
 class RecipeSettings(Section):
-    """What an arm is made of that is no model: a few models, and whose answer counts."""
+    """An arm made of a few models."""
 
-    kind: RecipeKind = Field(
-        description="agree (ask all; equal answers are done, else ask one more), best_of (what most say) or fallback"
-    )
-    members: tuple[str, ...] = Field(min_length=2, max_length=MOST_PARTS, description="the models that are asked")
-    otherwise: str | None = Field(None, alias="else", description="of agree: the arm asked where the members differ")
+    kind: RecipeKind = Field(description="see docs/recipe-arms.md")
+    members: tuple[str, ...] = Field(min_length=2, max_length=MOST_PARTS, description="models that are asked")
+    otherwise: str | None = Field(None, alias="else", description="of agree: asked where the members differ")
     answers: Comparison = Field(
         "auto",
-        description="how answers are compared: text, choice, number, json, tool_calls; auto: as what they are",
+        description="how answers are compared; auto: as what they are",
     )
 
     def named(self, arm: str) -> Recipe:
@@ -45,39 +43,35 @@ class RecipeSettings(Section):
 
 
 class ArmSettings(Section):
-    """An arm to create at the first start. Later changes: PATCH /v1/arms/{id}, or here and 'banditd apply'."""
+    """An arm, created at the first start; later by PATCH /v1/arms/{id}, or here and 'banditd apply'."""
 
-    arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="name of the arm")
-    upstream_model: str | None = Field(None, max_length=256, description="model behind it; default: the name")
-    upstream: str | None = Field(None, description="upstream that the gateway calls for it; null: only /v1/route")
-    provider: str = Field("", max_length=128, description="who serves it; for reading only")
+    arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="its name")
+    upstream_model: str | None = Field(None, max_length=256, description="its name at the upstream; null: arm")
+    upstream: str | None = Field(None, description="whom the gateway calls; null: /v1/route only")
+    provider: str = Field("", max_length=128, description="shown only")
     price: PriceSettings = Field(PriceSettings(), description="list price")
     params: dict[str, Any] = Field(
-        default_factory=dict, description="request parameters that win over the client's; null takes one out"
+        default_factory=dict, description="parameters that win over the client's; null takes one out"
     )
     rename_params: dict[str, str] = Field(
-        default_factory=dict, description="client's parameter to what this model calls it"
+        default_factory=dict, description="a client's parameter to this model's name for it"
     )
-    first_token_s: float | None = Field(
-        None, gt=0, description="longest wait for its first token; null: its upstream's"
-    )
-    recipe: RecipeSettings | None = Field(
-        None, description="what the arm is made of, instead of a model; see docs/recipe-arms.md"
-    )
-    enabled: bool = Field(True, description="whether it may be routed to")
-    capabilities: tuple[str, ...] = Field((), description="tags that requests may ask for, such as vision")
+    first_token_s: float | None = Field(None, gt=0, description="wait for its first token; null: its upstream's")
+    recipe: RecipeSettings | None = Field(None, description="what the arm is made of; see docs/recipe-arms.md")
+    enabled: bool = Field(True, description="may be routed to")
+    capabilities: tuple[str, ...] = Field((), description="what requests may ask for, such as vision")
     context_window_tokens: int | None = Field(None, ge=1, description="longer queries exclude the arm")
     quality_prior: float | None = Field(None, ge=0, le=1, description="expected reward before any data")
-    prior_worth: float = Field(10.0, gt=0, description="how many rewards that expectation is worth")
-    quality_tier: QualityTier | None = Field(None, description="economy, standard, premium or frontier: a guess")
+    prior_worth: float = Field(10.0, gt=0, description="rewards that this is worth")
+    quality_tier: QualityTier | None = Field(None, description="a guess in its place")
     expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage reports tell")
     expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage reports tell")
-    min_share: float = Field(0.0, ge=0, lt=1, description="least probability of the arm where it may answer")
-    max_share: float = Field(1.0, gt=0, le=1, description="cap on the arm's share of the traffic")
-    kwh_per_mtok_in: float = Field(0.0, ge=0, description="energy per million input tokens; see resources")
-    kwh_per_mtok_out: float = Field(0.0, ge=0, description="energy per million output tokens")
-    onboarding_decisions: int = Field(20, ge=0, description="decisions that a new arm is granted")
-    onboarding_usd: float = Field(1.0, ge=0, description="money after which the grant ends")
+    min_share: float = Field(0.0, ge=0, lt=1, description="least probability where it may answer")
+    max_share: float = Field(1.0, gt=0, le=1, description="cap on its share of the traffic")
+    kwh_per_mtok_in: float = Field(0.0, ge=0, description="see resources")
+    kwh_per_mtok_out: float = Field(0.0, ge=0, description="see resources")
+    onboarding_decisions: int = Field(20, ge=0, description="decisions granted to a new arm")
+    onboarding_usd: float = Field(1.0, ge=0, description="cost that ends the grant")
 
     @model_validator(mode="after")
     def _shares_agree(self) -> ArmSettings:

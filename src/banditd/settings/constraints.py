@@ -16,36 +16,34 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class ConstraintExample(Section):
-    """A query for which ``banditd check-config`` tries a constraint."""
+    """A query on which ``banditd check-config`` tries the constraint."""
 
     input: _Text = Field(description="its text")
     tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="its tags")
-    holds: bool = Field(description="whether the constraint must hold for it")
+    holds: bool = Field(description="whether the constraint must hold")
 
 
 class ConstraintSettings(Section):
     """One constraint: it holds for a query where all of its conditions do."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="shown as an exclusion's reason")
+    name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="the reason of an exclusion")
     action: Literal["force", "forbid", "prefer"] = Field(
-        description="force: only its arms; forbid: none of them; prefer: only they, where one of them may answer"
+        description="force: only its arms; forbid: none of them; prefer: only these where one may answer"
     )
     arms: tuple[_Name, ...] = Field(min_length=1, max_length=256, description="arms of the policy")
     patterns: tuple[_Text, ...] = Field(
         (),
         max_length=64,
-        description="RE2 expressions, one of which is found in the text; needs banditd[re2]",
+        description="RE2 expressions, one of which the text has; needs banditd[re2]",
     )
     utterances: tuple[_Text, ...] = Field(
         (),
         max_length=64,
-        description="texts, one of which the query resembles (by its embedding)",
+        description="texts, one of which the query resembles",
     )
-    similarity: float = Field(0.6, ge=-1, le=1, description="least cosine between the query and such a text")
-    tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="values that the query's tags have")
-    examples: tuple[ConstraintExample, ...] = Field(
-        (), max_length=64, description="tried by banditd check-config, which fails where one is not as it says"
-    )
+    similarity: float = Field(0.6, ge=-1, le=1, description="least cosine of their embeddings")
+    tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="values that its tags have")
+    examples: tuple[ConstraintExample, ...] = Field((), max_length=64, description="tried by banditd check-config")
 
     @model_validator(mode="after")
     def _conditions(self) -> ConstraintSettings:

@@ -14,18 +14,18 @@ class DatabaseSettings(Section):
         SecretStr("sqlite:///var/banditd.db"),
         description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
     )
-    readers: int = Field(2, ge=1, le=32, description="threads for reading, and as many for reports")
+    readers: int = Field(2, ge=1, le=32, description="threads that read, and as many for reports")
     transaction_s: float = Field(
-        10.0, ge=1, le=600, description="longest wait for one transaction, and in the queue before it; then 503"
+        10.0, ge=1, le=600, description="longest wait for a transaction and its turn; then 503"
     )
-    lock_s: float = Field(5.0, ge=0.1, le=600, description="longest wait for a lock of another process; then 503")
+    lock_s: float = Field(5.0, ge=0.1, le=600, description="longest wait for another process's lock; then 503")
     silence_s: float = Field(
         3.0,
         ge=0.5,
         le=600,
-        description="PostgreSQL ends the transaction of a replica that is silent this long",
+        description="PostgreSQL ends a silent replica's transaction after this",
     )
-    report_s: float = Field(60.0, ge=1, le=3600, description="longest wait for a report or a stretch of the log")
+    report_s: float = Field(60.0, ge=1, le=3600, description="longest wait for a report or a page of the log")
 
     @model_validator(mode="after")
     def _ordered(self) -> DatabaseSettings:

@@ -32,41 +32,39 @@ class TimeoutSettings(Section):
 
     connect_s: float = Field(5.0, gt=0, description="for a connection")
     headers_s: float = Field(30.0, gt=0, description="for the head of a stream")
-    first_token_s: float = Field(60.0, gt=0, description="for its first token; an arm may have its own")
-    idle_s: float = Field(60.0, gt=0, description="between two reads of a stream that has begun")
-    answer_s: float = Field(300.0, gt=0, description="for an answer that is not streamed")
+    first_token_s: float = Field(60.0, gt=0, description="for its first token, if the arm has no own")
+    idle_s: float = Field(60.0, gt=0, description="between two reads of a stream")
+    answer_s: float = Field(300.0, gt=0, description="for an unstreamed answer")
     total_s: float = Field(600.0, gt=0, description="for one call, to its last byte")
 
 
 class UpstreamSettings(Section):
-    """An endpoint that models stand behind. URLs and keys come from here only, never from a request."""
+    """An endpoint that models stand behind."""
 
     kind: Literal["openai", "anthropic", "litellm", "echo"] = Field(
         "openai",
-        description="openai: speaks OpenAI's forms; anthropic: Anthropic's messages; litellm: what LiteLLM knows, by "
-        "the extra banditd[litellm]; echo: answers with the question",
+        description="openai: OpenAI's forms; anthropic: Anthropic's messages; litellm: what LiteLLM knows (the extra "
+        "banditd[litellm]); echo: repeats the question",
     )
-    base_url: str = Field("", description="up to and including the version, such as https://api.openai.com/v1")
-    api_key_env: str | None = Field(None, min_length=1, description="environment variable that holds its key")
-    api_key_file: Path | None = Field(None, description="file that holds its key, instead")
+    base_url: str = Field("", description="with the version, such as https://api.openai.com/v1")
+    api_key_env: str | None = Field(None, min_length=1, description="variable that holds its key")
+    api_key_file: Path | None = Field(None, description="or file")
     api_key_header: str | None = Field(
         None,
-        description="header for the key; authorization sends it as Bearer; null: that, and x-api-key of an anthropic",
+        description="the key's; null: authorization (Bearer), x-api-key of an anthropic",
     )
     surfaces: tuple[Literal["chat", "messages", "count_tokens", "responses", "embeddings"], ...] = Field(
-        (), description="what the endpoint itself speaks, such as [chat]; empty: all that its kind can"
+        (), description="what it speaks; empty: all that its kind can"
     )
-    headers: dict[str, SecretStr] = Field(
-        default_factory=dict, description="sent with every call; values are shown nowhere"
-    )
-    forward_headers: tuple[str, ...] = Field((), description="headers of clients that it gets beyond the usual ones")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call, shown nowhere")
+    forward_headers: tuple[str, ...] = Field((), description="clients' headers that it gets beyond the usual")
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="how long to wait")
-    max_concurrent: int = Field(1000, ge=1, description="calls at once; above it other arms are asked")
-    keepalive_s: float = Field(4.0, ge=0, description="idle time of a connection; below the upstream's own")
+    max_concurrent: int = Field(1000, ge=1, description="calls at once; beyond, other arms are asked")
+    keepalive_s: float = Field(4.0, ge=0, description="idle time of a connection; below its own")
     max_event_bytes: int = Field(1_048_576, ge=1024, description="largest event of a stream")
-    max_answer_bytes: int = Field(67_108_864, ge=1024, description="largest answer that is not streamed")
-    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's; PEM")
-    insecure: bool = Field(False, description="send the key over plain http to another host; think twice")
+    max_answer_bytes: int = Field(67_108_864, ge=1024, description="largest unstreamed answer")
+    ca_file: Path | None = Field(None, description="PEM of certificates to trust, not the system's")
+    insecure: bool = Field(False, description="send the key over http to another host; think twice")
 
     @model_validator(mode="after")
     def _reachable(self) -> UpstreamSettings:
@@ -95,27 +93,21 @@ class UpstreamSettings(Section):
 
 
 class GatewaySettings(Section):
-    """The gateway: calls the chosen arm itself, in the providers' own forms."""
+    """Calls the chosen arm itself, in the providers' own forms."""
 
     enabled: bool | None = Field(None, description="null: on when there are upstreams")
-    aliases: dict[str, str] = Field(
-        default_factory=dict, description="names for models, such as {gpt-4o: banditd/auto}"
-    )
-    max_body_bytes: int = Field(33_554_432, ge=1024, description="largest request body of the gateway; 413 above it")
+    aliases: dict[str, str] = Field(default_factory=dict, description="such as {gpt-4o: banditd/auto}")
+    max_body_bytes: int = Field(33_554_432, ge=1024, description="largest request body; 413 above it")
     deadline_s: float = Field(600.0, gt=0, description="for one request with all its attempts")
-    max_attempts: int = Field(3, ge=1, le=16, description="arms that are called for one request at most")
-    keepalive_s: float = Field(15.0, gt=0, description="a stream that says nothing for so long gets a comment")
-    max_streams_per_key: int = Field(1000, ge=1, description="requests at once of one key (or peer); 429 above it")
-    fallback_on_policy: bool = Field(False, description="ask another arm where one refuses for its content policy")
-    prompt_cache_s: float = Field(
-        300.0, ge=0, description="how long a model's prompt cache of a conversation is counted on; 0: never"
-    )
-    embeddings: str | None = Field(
-        None, description="the arm of /v1/embeddings where a request names none, such as banditd/arm/embed-small"
-    )
+    max_attempts: int = Field(3, ge=1, le=16, description="most calls for one request")
+    keepalive_s: float = Field(15.0, gt=0, description="silence after which a stream gets a comment")
+    max_streams_per_key: int = Field(1000, ge=1, description="requests at once of a key (or peer); 429 above it")
+    fallback_on_policy: bool = Field(False, description="ask another arm after a content filter")
+    prompt_cache_s: float = Field(300.0, ge=0, description="how long a prompt cache is counted on; 0: never")
+    embeddings: str | None = Field(None, description="arm of /v1/embeddings where a request names none")
     response_id: Literal["upstream", "decision"] = Field(
         "upstream",
-        description="id of an answer: the upstream's own, or made of the decision's (chatcmpl-, msg_, resp_)",
+        description="id of an answer: the upstream's, or chatcmpl-, msg_, resp_ and the decision's",
     )
 
     @model_validator(mode="after")

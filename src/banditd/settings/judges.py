@@ -19,56 +19,46 @@ _OF_CALLS: Final = frozenset({"price", "params", "usd_per_day", "concurrency", "
 
 
 class ProbeSettings(Section):
-    """Other arms answer a share of the queries too, for the judge: nobody waits for them, and no client gets them."""
+    """Other arms answer a share of the queries too, for the judge alone."""
 
     share: float = Field(
         0.01,
         gt=0,
         le=1,
-        description="of the answers, by the judge's coin: at most its own share, which it scores too",
+        description="of the answers, at most the judge's own share",
     )
-    usd_per_day: float = Field(gt=0, description="cap on what the calls of arms cost in any 24 hours")
-    arms: int = Field(1, ge=1, le=16, description="other arms that answer one query at most; those that tell most")
-    compare: bool = Field(
-        False, description="ask the baseline first, and which answer is better, until it is known how often its is"
-    )
+    usd_per_day: float = Field(gt=0, description="cap on what these calls cost in any 24 hours")
+    arms: int = Field(1, ge=1, le=16, description="most other arms for one query; those that tell most")
+    compare: bool = Field(False, description="learn how often the baseline's answer is better")
 
 
 class JudgeSettings(Section):
-    """One judge. Texts of the answers that it is to score are stored until it has."""
+    """One judge. Answers that it is to score are stored until it has."""
 
     kind: Literal["upstream", "client"] = Field(
-        "upstream", description="upstream: the daemon calls the model; client: you lease tasks, see docs/judges.md"
+        "upstream", description="upstream: the daemon calls the model; client: you lease tasks"
     )
-    upstream: str | None = Field(None, description="of kind upstream: the endpoint that it stands behind")
+    upstream: str | None = Field(None, description="where the model is")
     model: str | None = Field(None, min_length=1, max_length=256, description="its name there")
     price: PriceSettings = Field(default_factory=PriceSettings, description="what it costs; not an arm's")
-    params: dict[str, Any] = Field(
-        default_factory=dict, description="fields of its calls, such as {temperature: 0, max_tokens: 200}"
-    )
-    share: float = Field(0.05, gt=0, le=1, description="of the answers that it scores, drawn by a keyed coin")
-    policies: tuple[str, ...] = Field((), description="whose answers; empty: of every policy")
+    params: dict[str, Any] = Field(default_factory=dict, description="such as {temperature: 0, max_tokens: 200}")
+    share: float = Field(0.05, gt=0, le=1, description="of the answers, drawn by a keyed coin")
+    policies: tuple[str, ...] = Field((), description="whose answers; empty: all")
     rubric: str | None = Field(
-        None, min_length=1, max_length=8000, description="what 0 and 1 mean; null: that of docs/judges.md"
+        None, min_length=1, max_length=8000, description="what 0 and 1 mean; see docs/judges.md"
     )
-    noise_variance: float = Field(
-        0.1, ge=0, description="variance of its error in reward units: how much less its word weighs"
-    )
+    noise_variance: float = Field(0.1, ge=0, description="variance of its error in reward units")
     people: tuple[str, ...] = Field(
         ("human",),
         min_length=1,
-        description="sources of rewards that are people's, who may contradict it",
+        description="sources of people, who may contradict it",
     )
-    usd_per_day: float | None = Field(
-        None, gt=0, description="no call is made while the last 24 hours have cost this; null: no limit"
-    )
-    probes: ProbeSettings | None = Field(
-        None, description="arms that did not answer are asked too, and scored; null: none; see docs/judges.md"
-    )
-    max_waiting: int = Field(1000, ge=1, le=100_000, description="answers that wait at once; more are not judged")
-    keep_s: float = Field(86_400.0, ge=1, description="an answer that was not judged by then is deleted")
+    usd_per_day: float | None = Field(None, gt=0, description="cap on what its calls cost in any 24 hours")
+    probes: ProbeSettings | None = Field(None, description="see docs/judges.md")
+    max_waiting: int = Field(1000, ge=1, le=100_000, description="most answers that wait; more are not judged")
+    keep_s: float = Field(86_400.0, ge=1, description="an answer not judged by then is deleted")
     max_attempts: int = Field(5, ge=1, le=20, description="tries for one answer")
-    max_chars: int = Field(24_000, ge=200, description="of the question and of the answer each; longer ones are cut")
+    max_chars: int = Field(24_000, ge=200, description="of question and answer each; more is cut")
     concurrency: int = Field(4, ge=1, le=64, description="calls at once on each replica")
     deadline_s: float = Field(60.0, ge=1, description="for one call")
 

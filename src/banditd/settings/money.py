@@ -13,22 +13,22 @@ from banditd.settings.base import NAME_PATTERN, Section
 
 
 class BudgetSettings(Section):
-    """One budget. A policy may have several; each decision keeps all that apply to it."""
+    """One of a policy's budgets; all that apply to a decision hold."""
 
     name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="shown in answers and metrics")
-    usd: float = Field(gt=0, le=1e12, description="dollars per decision on average, or per calendar window in UTC")
+    usd: float = Field(gt=0, le=1e12, description="mean per decision, or sum per calendar window in UTC")
     per: Literal["decision", "hour", "day", "month"] = Field("decision", description="what the dollars are for")
     of: str = Field(
         ALL,
         pattern=r"^(all|key|tag:.{1,128})$",
-        description="all: one budget; key: every API key its own; tag:NAME: every value of that tag its own",
+        description="all; key or tag:NAME: every API key or value of that tag its own",
     )
     at_stop: str = Field(
         CHEAPEST,
         min_length=1,
         max_length=128,
         pattern=NAME_PATTERN,
-        description="when a window's money is used up: cheapest (arm), reject (429 until it ends), or an arm's name",
+        description="when the money is used up: cheapest (arm), reject (429), or an arm",
     )
 
     @model_validator(mode="after")
@@ -42,22 +42,20 @@ class BudgetSettings(Section):
 
 
 class ProfileSettings(Section):
-    """A named objective that requests may ask for. What is left out is as the policy has it."""
+    """A named objective; what is left out is as the policy has it."""
 
-    cost_weight: float | None = Field(None, ge=0, description="utility lost per unit of cost, as the policy's own")
-    keep: float | None = Field(
-        None, ge=0.5, le=1, description="share of the baseline's quality to be kept, in place of the promise's own"
-    )
+    cost_weight: float | None = Field(None, ge=0, description="as the policy's")
+    keep: float | None = Field(None, ge=0.5, le=1, description="in place of the promise's")
     max_cost_usd: float | None = Field(None, gt=0, description="dearer arms are excluded")
     max_latency_ms: float | None = Field(None, gt=0, description="slower arms are excluded")
     quality_floor: float | None = Field(
-        None, ge=0, le=1, description="the least cost whose predicted reward is at least this"
+        None, ge=0, le=1, description="cheapest arm with at least this predicted reward"
     )
-    quality_confidence: float | None = Field(None, ge=0.5, lt=1, description="... with this confidence; null: 0.9")
+    quality_confidence: float | None = Field(None, ge=0.5, lt=1, description="with this confidence; null: 0.9")
 
 
 class ResourceSettings(Section):
-    """What energy is worth beside the providers' prices; it counts for cost weights, not for budgets."""
+    """What energy is worth beside prices; for cost weights, not for budgets."""
 
     usd_per_kwh: float = Field(0.0, ge=0, description="of energy that no provider bills")
     kg_co2_per_kwh: float = Field(0.0, ge=0, description="carbon intensity of the electricity")

@@ -25,19 +25,19 @@ class PromiseSettings(Section):
         min_length=1,
         max_length=128,
         pattern=NAME_PATTERN,
-        description="the model you would use without a router: dearest (of the enabled arms), or an arm's name",
+        description="the arm you would use without a router: dearest (enabled), or its name",
     )
     keep: Keep = Field(0.95, description="share of the baseline's mean reward that is kept")
     reference_share: float = Field(
-        0.05, ge=0, le=0.5, description="of the traffic the baseline answers, until the difference is known"
+        0.05, ge=0, le=0.5, description="share that the baseline answers until the difference is known"
     )
     precision: float = Field(
-        0.02, gt=0, le=0.5, description="half-width of that knowledge; reference_share tapers to a tenth then"
+        0.02, gt=0, le=0.5, description="half-width of that knowledge; then a tenth of the share"
     )
     keep_by_tag: dict[str, dict[str, Keep]] = Field(
         default_factory=dict,
         max_length=32,
-        description="tag to value to its own keep; of several that apply the highest holds",
+        description="tag to value to its keep; the highest holds",
     )
 
 

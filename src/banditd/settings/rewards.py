@@ -14,9 +14,7 @@ class SourceSettings(Section):
 
     minimum: float = Field(0.0, description="value that means reward 0")
     maximum: float = Field(1.0, description="value that means reward 1")
-    noise_variance: float = Field(
-        0.0, ge=0, description="variance of the source's error in reward units, beyond the model's own noise"
-    )
+    noise_variance: float = Field(0.0, ge=0, description="variance of its error in reward units")
     learn: bool = Field(True, description="false: recorded, never learned")
 
     @model_validator(mode="after")
@@ -38,15 +36,13 @@ def default_sources() -> dict[str, SourceSettings]:
 class RewardSettings(Section):
     """The life of a reward."""
 
-    window_s: float = Field(604_800.0, gt=0, description="time after the decision in which rewards count")
-    late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what happens after the window")
+    window_s: float = Field(604_800.0, gt=0, description="how long after the decision rewards count")
+    late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what becomes of later ones")
     default_reward: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="reward when none came in a window that closes from now on; null: unlabelled, not zero",
+        description="where none came in the window; null: unlabelled, not zero",
     )
-    sources: dict[str, SourceSettings] = Field(
-        default_factory=default_sources, description="known sources; a reward from another one is refused"
-    )
-    log_only_metrics: tuple[str, ...] = Field((), description="metrics that are recorded but never learned")
+    sources: dict[str, SourceSettings] = Field(default_factory=default_sources, description="who may reward")
+    log_only_metrics: tuple[str, ...] = Field((), description="metrics recorded, never learned")

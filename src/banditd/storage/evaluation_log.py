@@ -20,7 +20,7 @@ from banditd.storage.schema import arm_reward, contribution, decision, reward_ev
 DRAWN: Final = "policy"  # the reason of decisions that were drawn from their logged vector
 _COLUMNS: Final = (
     *TEXTS, *NUMBERS, *BLOBS, COLUMN, "exclusions", "cost_weight", "input_tokens", "keep", "baseline", "promise",
-    "generations", "mixture",
+    "generations", "mixture", "tags",
 )  # fmt: skip
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 
@@ -109,8 +109,8 @@ def _logged(row: Mapping[Any, Any], rated_at_us: int, others: Mapping[str, Contr
         )
         x = np.frombuffer(row["x"], dtype="<f4")
         promise = {} if row["promise"] is None else unpack_mapping(row["promise"])
-        exclusions, facts, generations = (
-            unpack_mapping(row[name]) for name in ("exclusions", "facts", "generations")
+        exclusions, facts, generations, tags = (
+            unpack_mapping(row[name]) for name in ("exclusions", "facts", "generations", "tags")
         )
     except (TypeError, ValueError):
         return None
@@ -128,6 +128,6 @@ def _logged(row: Mapping[Any, Any], rated_at_us: int, others: Mapping[str, Contr
         decision_id=row["decision_id"], created_at_us=row["created_at_us"], arm=row["arm"], reason=row["reason"],
         arms=arms, probability=probability, mean=mean, price_per_usd=price, exclusions=exclusions, x=x,
         cluster=row["cluster"], facts=facts, cost_weight=row["cost_weight"], input_tokens=row["input_tokens"],
-        keep=row["keep"], baseline=row["baseline"], promise=promise, epoch=row["epoch"], generations=generations,
-        contribution=put, rated_at_us=rated_at_us, others=tuple(others.values()),
+        keep=row["keep"], baseline=row["baseline"], promise=promise, tags=tags, epoch=row["epoch"],
+        generations=generations, contribution=put, rated_at_us=rated_at_us, others=tuple(others.values()),
     )  # fmt: skip

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-from sqlalchemy import Connection, FromClause, Row, Select, func, select, union_all
+from sqlalchemy import Connection, FromClause, Row, Select, func, or_, select, union_all
 
 from banditd.core.generations import learned_as, shown_as
-from banditd.ope.reference import RatedDecision
 from banditd.ports import GuardedOutcome, PromisedOutcome, RatedOutcome, UsageOutcome
 from banditd.storage.arms import present_generations
 from banditd.storage.codec import readable_context, unpack_blend, unpack_mapping, unpack_names, unpack_vector
 from banditd.storage.engine import Database
+from banditd.storage.promised_rows import promised_of, rated_of
 from banditd.storage.schema import arm as arm_table
 from banditd.storage.schema import attempt, contribution, decision, usage_report
 
 _DECISIONS_PER_REPORT: Final = 10  # of an arm that are looked at for each older report wanted: not all are reported
 _ARMS_AT_ONCE: Final = 100  # in one statement
 DRAWN: Final = "policy"  # the reason of decisions that were drawn from their logged vector
-_NUMBER: Final = struct.Struct("<d")
+_PROMISED: Final = or_(decision.c.keep.is_not(None), decision.c.release.is_not(None))
 
 
 class SqlRecentOutcomes:
@@ -64,48 +62,53 @@ class SqlRecentOutcomes:
 
         return await self._database.read(work, report=True)
 
-    async def rated(self, policy: str, limit: int) -> list[RatedOutcome]:
+    async def rated(self, policy: str, limit: int, *, before_id: str | None = None) -> list[RatedOutcome]:
         d, c = decision.c, contribution.c
+        which = [c.policy == policy, *([] if before_id is None else [c.decision_id < before_id])]
         # The newest first, then those under a promise: where nothing is promised that is no search of the log.
         newest = (
             select(c.decision_id, c.arm, c.reward)
-            .where(c.policy == policy)
+            .where(*which)
             .order_by(c.decision_id.desc())
             .limit(limit)
             .subquery()
         )
         query = (
-            select(d.decision_id, d.keep, d.baseline, d.arms, d.arm, d.mean, d.probability, newest.c.reward)
+            select(
+                d.decision_id, d.keep, d.baseline, d.arms, d.arm, d.mean, d.probability, d.release, newest.c.reward
+            )
             .select_from(newest.join(decision, d.decision_id == newest.c.decision_id))
-            .where(d.keep.is_not(None), d.reason == DRAWN, newest.c.arm == d.arm)
+            .where(_PROMISED, d.reason == DRAWN, newest.c.arm == d.arm)
             .order_by(d.decision_id)
         )
 
         def work(connection: Connection) -> list[RatedOutcome]:
-            return [one for row in connection.execute(query) if (one := _rated(row)) is not None]
+            return [one for row in connection.execute(query) if (one := rated_of(row)) is not None]
 
         return await self._database.read(work, report=True)
 
-    async def promised(self, policy: str, schema_hash: str, limit: int) -> list[PromisedOutcome]:
+    async def promised(
+        self, policy: str, schema_hash: str, limit: int, *, release_id: str | None = None
+    ) -> list[PromisedOutcome]:
         d = decision.c
         ids = select(d.decision_id).where(d.policy == policy).order_by(d.decision_id.desc()).limit(limit).subquery()
         query = (
-            select(d.keep, d.baseline, d.x, d.arms, d.cost_usd, d.probability, d.own_probability)
+            select(d.keep, d.baseline, d.x, d.arms, d.cost_usd, d.probability, d.own_probability, d.release)
             .select_from(decision.join(ids, d.decision_id == ids.c.decision_id))
-            .where(d.keep.is_not(None), d.schema_hash == schema_hash)
+            .where(_PROMISED, d.schema_hash == schema_hash)
             .order_by(d.decision_id)
         )
 
         def work(connection: Connection) -> list[PromisedOutcome]:
-            return [one for row in connection.execute(query) if (one := _promised(row)) is not None]
+            return [one for row in connection.execute(query) if (one := promised_of(row, release_id)) is not None]
 
         return await self._database.read(work, report=True)
 
     async def promised_since(self, policy: str, decision_id: str, limit: int) -> int:
         d = decision.c
         since = (
-            select(d.keep)
-            .where(d.policy == policy, d.decision_id >= decision_id, d.keep.is_not(None), d.reason == DRAWN)
+            select(d.decision_id)
+            .where(d.policy == policy, d.decision_id >= decision_id, _PROMISED, d.reason == DRAWN)
             .limit(limit)
             .subquery()
         )
@@ -219,34 +222,3 @@ def _guarded(row: Any) -> GuardedOutcome | None:
         return GuardedOutcome(arms.index(row.arm), row.reward, blend, *vectors)
     except (TypeError, ValueError):
         return None
-
-
-def _rated(row: Any) -> RatedOutcome | None:
-    """None where the row is damaged, or its baseline could not answer."""
-    try:
-        arms = unpack_names(row.arms)
-        if row.baseline not in arms:
-            return None
-        drawn, baseline = arms.index(row.arm), arms.index(row.baseline)
-        (predicted,), (expected,) = (
-            _NUMBER.unpack_from(row.mean, 8 * drawn),
-            _NUMBER.unpack_from(row.mean, 8 * baseline),
-        )
-        (probability,) = _NUMBER.unpack_from(row.probability, 8 * baseline)
-        rated = RatedDecision(row.reward, predicted, expected, probability, drawn == baseline)
-        return RatedOutcome(row.decision_id, row.keep, row.baseline, rated)
-    except (TypeError, ValueError, struct.error):
-        return None
-
-
-def _promised(row: Any) -> PromisedOutcome | None:
-    """None where the row is damaged, or its baseline could not answer."""
-    try:
-        arms, x = unpack_names(row.arms), readable_context(row.x)
-        own = row.probability if row.own_probability is None else row.own_probability
-        vectors = [np.array(unpack_vector(blob)) for blob in (row.cost_usd, own)]
-    except (TypeError, ValueError):
-        return None
-    if x is None or row.baseline not in arms or {len(arms)} != {vector.size for vector in vectors}:
-        return None
-    return PromisedOutcome(row.keep, row.baseline, x, arms, *vectors)

@@ -29,6 +29,7 @@ from banditd.storage.schema import (
     release_unit,
     usage_report,
 )
+from banditd.storage.switches import change_switches
 
 logger = logging.getLogger(__name__)
 LEARNER_LEASE: Final = "learner"
@@ -107,7 +108,7 @@ class SqlReleaseStore:
         begun: Release = await self._database.write(work)
         return begun
 
-    async def change(self, release_id: str, work: Change) -> Release:
+    async def change(self, release_id: str, work: Change, *, switches: Mapping[str, object] | None = None) -> Release:
         def run(connection: Connection) -> Release | BanditdError:
             release = locked(connection, self._engine, release_id)
             if release is None:
@@ -116,13 +117,19 @@ class SqlReleaseStore:
                 after, events = work(release)
             except BanditdError as error:
                 return error
-            self._store(connection, after, events)
+            self._store(connection, after, events, switches)
             return after
 
         changed: Release = await self._database.write(run)
         return changed
 
-    def _store(self, connection: Connection, after: Release, events: Sequence[ReleaseEvent]) -> None:
+    def _store(
+        self,
+        connection: Connection,
+        after: Release,
+        events: Sequence[ReleaseEvent],
+        switches: Mapping[str, object] | None = None,
+    ) -> None:
         """Write what became of a release; where it was promoted, the policy with it."""
         if not events:
             return
@@ -131,8 +138,37 @@ class SqlReleaseStore:
             at_us = events[-1].at_us
             promoted = self._promoted(connection, after.policy)  # locked first, as by ``roll_back``
             before = change_fields(connection, self._engine, after.policy, after.candidate.arms, at_us)
-            new = Promotion(release_id=after.release_id, candidate=after.candidate, arms_before=before, at_us=at_us)
+            turned = self._turned(connection, after.policy, switches, at_us) if switches else None
+            new = Promotion(
+                release_id=after.release_id, candidate=after.candidate, arms_before=before, at_us=at_us,
+                switches_before=turned,
+            )  # fmt: skip
             self._keep(connection, after.policy, [*promoted, new], at_us)
+
+    def _turned(
+        self, connection: Connection, policy: str, switches: Mapping[str, object], at_us: int
+    ) -> dict[str, object]:
+        """Turn these switches; what was stored of them before."""
+        before: dict[str, object] = {}
+
+        def work(stored: Mapping[str, object]) -> Mapping[str, object]:
+            before.update({name: stored[name] for name in switches if name in stored})
+            return {**stored, **switches}
+
+        change_switches(connection, self._engine, policy, work, at_us)
+        return before
+
+    def _turned_back(self, connection: Connection, policy: str, promotion: Promotion, at_us: int) -> None:
+        """Let the switches that a promotion has turned stand as they did before it."""
+        before = promotion.switches_before
+        if before is None:
+            return
+
+        def work(stored: Mapping[str, object]) -> Mapping[str, object]:
+            kept = {name: value for name, value in stored.items() if name not in promotion.candidate.settings}
+            return {**kept, **before}
+
+        change_switches(connection, self._engine, policy, work, at_us)
 
     def _promoted(self, connection: Connection, policy: str) -> list[Promotion]:
         """What was promoted, which this transaction alone may change."""
@@ -141,7 +177,8 @@ class SqlReleaseStore:
         return _promotions_of(connection.execute(dialect.lock_exclusive(self._engine, query)).scalar_one())
 
     def _keep(self, connection: Connection, policy: str, promoted: Sequence[Promotion], at_us: int) -> None:
-        text = json.dumps([asdict(one) for one in promoted], separators=(",", ":"), sort_keys=True)
+        plain = [{name: value for name, value in asdict(one).items() if value is not None} for one in promoted]
+        text = json.dumps(plain, separators=(",", ":"), sort_keys=True)
         connection.execute(self._promotions, {"policy": policy, "promoted": text, "updated_at_us": at_us})
 
     async def roll_back(self, policy: str, by: Author) -> tuple[Release | None, Promotion | None]:
@@ -162,6 +199,7 @@ class SqlReleaseStore:
                 )
             last = promoted.pop()
             change_fields(connection, self._engine, policy, last.arms_before, by.at_us)
+            self._turned_back(connection, policy, last, by.at_us)
             self._keep(connection, policy, promoted, by.at_us)
             event = ReleaseEvent(
                 event="taken_back", at_us=by.at_us, step=0, share=0.0, reason=by.reason, key_name=by.key_name
@@ -177,7 +215,10 @@ class SqlReleaseStore:
     async def look(self, release: Release) -> ReleaseLook:
         return await self._database.read(lambda connection: _look(connection, release), report=True)
 
-    async def count(self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int) -> Release | None:
+    async def count(
+        self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int,
+        switches: Mapping[str, object] | None = None,
+    ) -> Release | None:  # fmt: skip
         held = select(lease.c.holder).where(lease.c.name == LEARNER_LEASE)
 
         def run(connection: Connection) -> Release | None:
@@ -191,7 +232,7 @@ class SqlReleaseStore:
                 release.tests.differs = look.differs
             after, events = looked_at(release, at_us)
             if events:
-                self._store(connection, after, events)
+                self._store(connection, after, events, switches)
             else:
                 store(connection, after, ())
             return after

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from banditd.core.errors import BanditdError
 from banditd.ports import StoredSwitches
@@ -20,8 +20,6 @@ class SqlSwitchStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._replace = dialect.replace_row(database.engine, policy_switch, ("changes", "updated_at_us"))
-        self._first = dialect.insert_into(database.engine, policy_switch).on_conflict_do_nothing()
 
     async def load(self) -> Mapping[str, StoredSwitches]:
         rows = await self._database.read(lambda connection: connection.execute(select(policy_switch)).all())
@@ -30,28 +28,35 @@ class SqlSwitchStore:
     async def change(
         self, policy: str, work: Callable[[Mapping[str, object]], Mapping[str, object]], at_us: int
     ) -> StoredSwitches:
-        query = select(policy_switch).where(policy_switch.c.policy == policy)
-
         def run(connection: Connection) -> StoredSwitches | BanditdError:
-            # One writer at a time on SQLite; elsewhere the row must be there to be locked.
-            connection.execute(self._first, {"policy": policy, "changes": "{}", "updated_at_us": 0})
-            found = connection.execute(dialect.lock_exclusive(self._database.engine, query)).one()
-            before = _stored(found)
             try:
-                after = work(before.changes)
+                return change_switches(connection, self._database.engine, policy, work, at_us)
             except BanditdError as error:
                 return error
-            # Later than before, whatever the clock says: replicas look for a change of it.
-            stored = StoredSwitches(after, max(at_us, before.updated_at_us + 1))
-            self._put(connection, policy, after, stored.updated_at_us)
-            return stored
 
         stored: StoredSwitches = await self._database.write(run)
         return stored
 
-    def _put(self, connection: Connection, policy: str, changes: Mapping[str, object], at_us: int) -> None:
-        text = json.dumps(changes, separators=(",", ":"), sort_keys=True)
-        connection.execute(self._replace, {"policy": policy, "changes": text, "updated_at_us": at_us})
+
+def change_switches(
+    connection: Connection,
+    engine: Engine,
+    policy: str,
+    work: Callable[[Mapping[str, object]], Mapping[str, object]],
+    at_us: int,
+) -> StoredSwitches:
+    """What is stored after ``work``, in this transaction. Raises what ``work`` raises; nothing is changed then."""
+    first = dialect.insert_into(engine, policy_switch).on_conflict_do_nothing()
+    replace = dialect.replace_row(engine, policy_switch, ("changes", "updated_at_us"))
+    # One writer at a time on SQLite; elsewhere the row must be there to be locked.
+    connection.execute(first, {"policy": policy, "changes": "{}", "updated_at_us": 0})
+    query = select(policy_switch).where(policy_switch.c.policy == policy)
+    before = _stored(connection.execute(dialect.lock_exclusive(engine, query)).one())
+    # Later than before, whatever the clock says: replicas look for a change of it.
+    stored = StoredSwitches(work(before.changes), max(at_us, before.updated_at_us + 1))
+    text = json.dumps(stored.changes, separators=(",", ":"), sort_keys=True)
+    connection.execute(replace, {"policy": policy, "changes": text, "updated_at_us": stored.updated_at_us})
+    return stored
 
 
 def _stored(row: Any) -> StoredSwitches:

@@ -42,12 +42,14 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
     file = tmp_path / "b.md"
     write_markdown([_row(1.0)], file, "first")
     file.write_text("Words before.\n" + file.read_text(encoding="utf-8") + "Words after.\n", encoding="utf-8")
-    write_markdown([_row(2.0, target=1.0)], file, "second")
+    write_markdown([_row(2.0, target=1.0, note="the disk"), _row(3.0, target=4.0, note="unread")], file, "second")
     text = file.read_text(encoding="utf-8")
     assert text.startswith("Words before.")
     assert text.endswith("Words after.\n")
     assert "first" not in text
-    assert "| n2.0 | 2 ms | <= 1 | NO |  |" in text
+    assert "* n2.0: 2 ms (the disk); <= 1: NO\n" in text
+    assert "* n3.0: 3 ms; <= 4\n" in text
+    assert "unread" not in text
 
 
 def test_load_counts_per_second() -> None:

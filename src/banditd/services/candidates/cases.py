@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -18,24 +20,36 @@ from banditd.core.types import FloatArray, Query
 from banditd.deciding.decide import Case, Situation, decide
 from banditd.ope.difference import differing_share
 from banditd.ope.paired import FEWEST_CASES, Paired, paired
-from banditd.ports import Encoder
+from banditd.ports import Encoder, RecentOutcomes
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
 from banditd.services.candidates.verdict import RELEASE, compared_words, percent, points, than_words
 from banditd.services.candidates.walk import Rule
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
+from banditd.services.promising.candidate import CandidatePromise
+from banditd.services.promising.keeping import OUTCOMES_USED
 
 _BLOCK: Final = 8
+_NO_RELEASE: Final = ""
 
 
 class CasePlay:
     """Both rules over cases. Nothing is stored of them."""
 
-    def __init__(self, runtime: PolicyRuntime, book: PromiseBook, encoder: Encoder, candidate: Rule) -> None:
+    def __init__(
+        self,
+        runtime: PolicyRuntime,
+        book: PromiseBook,
+        encoder: Encoder,
+        candidate: Rule,
+        recent: RecentOutcomes,
+    ) -> None:
         self._runtime = runtime
         self._book = book
         self._encoder = encoder
         self._candidate = candidate
+        self._recent = recent
+        self._promise = CandidatePromise(runtime, book)
         self._incumbent = Rule(config=runtime.config, arms=runtime.arms)
         self._names = tuple(arm.arm for arm in runtime.arms)
 
@@ -44,6 +58,7 @@ class CasePlay:
         score = self._scores(question, cases)
         pace = Pace()
         snapshots = await self._snapshots(pace)
+        await self._promising(snapshots[1], cases)
         vectors = []
         for start in range(0, len(cases), _BLOCK):
             some = cases[start : start + _BLOCK]
@@ -86,6 +101,27 @@ class CasePlay:
         await pace.through(_collected(restating(state, settings), other))
         return now, other[0].snapshot()
 
+    async def _promising(self, snapshot: Snapshot, cases: Sequence[ScoredCase]) -> None:
+        """Solve for what the candidate promises of these cases, by what is known now."""
+        promise, view = self._promise, self._runtime.view_of(snapshot, self._candidate.arms)
+        switches = self._candidate.config.switches
+        only_promise = self._candidate.arms == self._runtime.arms and self._candidate.config == replace(
+            self._runtime.config, switches=switches
+        )
+        promise.look = lambda: view
+        promise.follow(_NO_RELEASE, switches, only_promise=only_promise)
+        promise.restore(view, ())
+        baseline = promise.baseline(view)
+        if switches.promise is None or baseline is None:
+            return
+        for keep in {switches.promise.keep_of(one.tags) for one in cases}:
+            promise.keeper(keep, view, baseline)
+        outcomes = await self._recent.rated(self._runtime.name, OUTCOMES_USED)
+        for standing, judge in (await asyncio.to_thread(promise.judges, outcomes)).items():
+            keeper = promise.keepers[standing]
+            keeper.adopt(judge, news=True)
+            keeper.promise.terms = await asyncio.to_thread(keeper.frozen().solve, snapshot.posterior)
+
     async def _prepared(self, one: ScoredCase) -> Case:
         offered = tuple(arm for arm in self._names if arm in one.scores)
         query = Query(policy=self._runtime.name, text=one.text, tags=one.tags, candidates=offered, dry_run=True)
@@ -97,10 +133,12 @@ class CasePlay:
         self, question: Question, snapshots: tuple[Snapshot, Snapshot], cases: list[Case]
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What both rules would draw from, and what every arm would cost: float64 (n, K) each."""
-        for case in cases:
-            case.pledge = self._book.asking([case], self._runtime.view)[0].pledge
-        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], cases)
+        view = self._promise.view
+        theirs = [replace(case, pledge=self._promise.asking([case], view)[0].pledge) for case in cases]
+        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], theirs)
         if question.against == INCUMBENT:
+            for case in cases:
+                case.pledge = self._book.asking([case], self._runtime.view)[0].pledge
             other, _ = self._vectors(self._incumbent, snapshots[0], cases)
         else:
             other = np.zeros(wanted.shape)

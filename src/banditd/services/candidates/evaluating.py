@@ -17,15 +17,17 @@ from banditd.core.cases import ScoredCase
 from banditd.core.errors import BanditdError, ConflictError, InvalidInputError, NotFoundError
 from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Question
 from banditd.core.ids import new_id
-from banditd.ports import Clock, LearningStore
+from banditd.deciding.promise_window import WINDOW
+from banditd.ports import Clock, LearningStore, RecentOutcomes
 from banditd.ports.evaluations import Coverage, EvaluationLog, EvaluationStore, LoggedDecision
 from banditd.services.candidates.applying import NEW_ANSWERS, Applied
 from banditd.services.candidates.cases import CasePlay
+from banditd.services.candidates.course import begin_courses, earlier_of, promises_otherwise, warming_of
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
 from banditd.services.candidates.verdict import ARM_OF_ITS_OWN, CHANGE_ITSELF, Evidence, finding_of
-from banditd.services.candidates.walk import LogWalk, Rule
+from banditd.services.candidates.walk import LogWalk, Rule, Window
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
@@ -41,9 +43,6 @@ RESTS: Final = 1.0  # times as long as it worked ...
 LONGEST_REST_S: Final = 0.1  # ... and no longer
 ENDED: Final = "the daemon ended each time that it worked on it; its log says why"
 FAILED: Final = "the evaluation failed, which is a bug; the daemon's log has it"
-PROMISE: Final = (
-    "its promise is another one, and what a promise asks follows from its own course, which is in no log of another"
-)
 CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
 
 
@@ -60,8 +59,6 @@ def _check_other(runtime: PolicyRuntime, against: str) -> None:
 
 def _not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
     """Why it cannot be decided again what was decided; None where it can."""
-    if applied.config.switches.promise != runtime.switches.promise:
-        return Finding(phase="inconclusive", reason=PROMISE, settles=CHANGE_ITSELF)
     pairs = list(zip(runtime.arms, applied.arms, strict=True))
     changed = [now.arm for now, then in pairs if any(getattr(now, f) != getattr(then, f) for f in NEW_ANSWERS)]
     if changed:
@@ -109,6 +106,7 @@ class EvaluationService:
         store: EvaluationStore,
         log: EvaluationLog,
         learning: LearningStore,
+        recent: RecentOutcomes,
         clock: Clock,
         play: Callable[[PolicyRuntime, Rule], CasePlay],
     ) -> None:
@@ -117,6 +115,7 @@ class EvaluationService:
         self._store = store
         self._log = log
         self._learning = learning
+        self._recent = recent
         self._clock = clock
         self._play = play
         self._wanted = False
@@ -270,7 +269,8 @@ class EvaluationService:
         if beyond is not None:
             return beyond
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}
-        rows = await self._rows(policy, runtime, question, claim)
+        promising = promises_otherwise(runtime, applied)
+        rows = await self._rows(policy, runtime, question, claim, earlier=WINDOW if promising else 0)
         # Read after the decisions: it must hold whatever they have taught.
         stored = await self._learning.load(policy, runtime.builder.schema.hash)
         knowledge = Knowledge(
@@ -281,13 +281,22 @@ class EvaluationService:
             stored=stored,
             rows=rows,
         )
+        until_us = evaluation.created_at_us if question.until_us is None else question.until_us
+        window = Window(until_us=until_us)
+        if promising:
+            earlier = await earlier_of(policy, rows, self._log, self._recent)
+            window = Window(
+                until_us=until_us,
+                warming=warming_of(rows, question.since_us, truncated=len(rows) >= MOST_ROWS),
+                courses=begin_courses(runtime, applied, earlier, runtime.view.snapshot),
+            )
         walk = LogWalk(
             runtime,
             Rule(config=applied.config, arms=applied.arms),
             rows,
             knowledge,
             against=question.against,
-            until_us=evaluation.created_at_us if question.until_us is None else question.until_us,
+            window=window,
         )
         async for done in walk.run():
             await claim.step(done, len(rows))
@@ -298,17 +307,21 @@ class EvaluationService:
         return finding_of(found, Evidence(question=question, disabled=disabled, coverage=coverage))
 
     async def _rows(
-        self, policy: str, runtime: PolicyRuntime, question: Question, claim: _Claim
+        self, policy: str, runtime: PolicyRuntime, question: Question, claim: _Claim, *, earlier: int
     ) -> Sequence[LoggedDecision]:
-        """What has taught something since the beginning of the window, oldest first."""
+        """What has taught something since the beginning of the window and ``earlier`` before, oldest first."""
         rows: list[LoggedDecision] = []
         before: str | None = None
+        since_us = question.since_us
         for _ in range(MOST_PAGES):
             page, before = await self._log.taught(
-                policy, runtime.builder.schema.hash, since_us=question.since_us, before_id=before, limit=PAGE
-            )
+                policy, runtime.builder.schema.hash, since_us=None if earlier else since_us, before_id=before,
+                limit=PAGE,
+            )  # fmt: skip
             rows += page
             if before is None or len(rows) >= MOST_ROWS:
+                break
+            if earlier and since_us is not None and sum(row.created_at_us < since_us for row in rows) >= earlier:
                 break
             await claim.step(0, len(rows))
         rows.reverse()

@@ -16,8 +16,8 @@ RATED_ALIKE: Final = 0.05  # shares of rated answers that differ by more are no 
 RELEASE: Final = "a release in small steps"
 RELEASE_OR_CASES: Final = f"{RELEASE}, or cases with known scores (banditd evaluate --cases)"
 CHANGE_ITSELF: Final = (
-    "no release carries it: the change itself (PATCH /v1/promise, PATCH /v1/arms/ARM), taken back the same way; or "
-    "scores of your own, by banditd replay"
+    "no release carries it: the change itself (PATCH /v1/arms/ARM), taken back the same way; or scores of your own, "
+    "by banditd replay"
 )
 ARM_OF_ITS_OWN: Final = "no release carries it: an arm of its own (POST /v1/arms), which the policy tries by itself"
 DAY_US: Final = 86_400_000_000
@@ -28,6 +28,7 @@ _LEFT_OUT: Final[Mapping[str, str]] = {
     "served_by_another": "answered by another arm than was drawn",
     "unrated": "without a reward of the arm that served",
     "later": "after the time that was wanted",
+    "warming": "before the time that was wanted, or too early: the promises only begin with them",
 }
 
 

@@ -18,12 +18,11 @@ from banditd.core.ids import new_id
 from banditd.core.types import Arm, BoolArray, FloatArray, IntArray, Query
 from banditd.deciding.decide import Case, Decided
 from banditd.deciding.keeper import Keeper, baseline_index
-from banditd.deciding.money import price_per_usd
-from banditd.deciding.pledge import Pledge
 from banditd.deciding.rollout import Rollout, side_of
 from banditd.deciding.view import RouteView
 from banditd.ports import PromisedOutcome, RatedOutcome
 from banditd.services.policy import PolicyRuntime, PolicySwitches
+from banditd.services.promising.logged import overruled_by
 
 # Requests may ask for any keep: of so many the newest are kept, and each to so many places.
 MOST_KEEPERS: Final = 16
@@ -31,14 +30,16 @@ PLACES: Final = 3
 # The dearest arm gives way to another only where that is so much dearer: their order is no matter of rounding.
 DEARER_BY: Final = 1.05
 OVERRULED_MEMORY: Final = 50.0  # decisions
-DRAWN_FOR: Final = frozenset({"policy", "quality_floor", "shadow"})  # reasons beside which a promise is logged
 
 Standing = tuple[float, str]
 """A promise in force: keep, and the baseline's name."""
 
 
 class PromiseBook:
-    """Every promise of a policy. wake : called where new terms are due."""
+    """Every promise of a policy. wake : called where new terms are due.
+
+    switches, view : whose promises these are, and the arms that they are kept with.
+    """
 
     def __init__(self, runtime: PolicyRuntime) -> None:
         self._runtime = runtime
@@ -46,6 +47,7 @@ class PromiseBook:
         self.keepers: OrderedDict[Standing, Keeper] = OrderedDict()
         self.outside = 0  # decisions of this process that had an objective of their own
         self.due = False
+        self.solved = False  # whether every keeper has had its terms once
         self._view: RouteView | None = None
         self._arms: tuple[Arm, ...] = ()
         self._baseline: int | None = None
@@ -54,9 +56,22 @@ class PromiseBook:
         self._overruled: dict[Standing, dict[str, float]] = {}
 
     @property
+    def switches(self) -> PolicySwitches:
+        return self._runtime.switches
+
+    @property
+    def view(self) -> RouteView:
+        return self._runtime.view
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is asked of any query."""
-        return self._runtime.switches.idle
+        return self.switches.idle
+
+    @property
+    def in_force(self) -> bool:
+        """Whether something is promised."""
+        return not self.idle and self.switches.promise is not None
 
     # -------------------------------------------------------------- a query
 
@@ -65,7 +80,7 @@ class PromiseBook:
         return cases if self.idle else [self._asking(case, view) for case in cases]
 
     def _asking(self, case: Case, view: RouteView) -> Case:
-        query, switches = case.query, self._runtime.switches
+        query, switches = case.query, self.switches
         if query.pinned:
             return case
         baseline = self.baseline(view)
@@ -80,14 +95,14 @@ class PromiseBook:
 
     def keep_of(self, query: Query) -> float | None:
         """What is to be kept on a query; None where it has an objective of its own, or nothing is promised."""
-        promise = self._runtime.switches.promise
+        promise = self.switches.promise
         if promise is None or query.cost_weight is not None or query.quality_floor is not None:
             return None
         return promise.keep_of(query.tags) if query.keep is None else round(query.keep, PLACES)
 
     def baseline(self, view: RouteView) -> int | None:
         """Index of the baseline among the arms of the view; None where there is no such arm."""
-        if view is not self._view or self._switches is not self._runtime.switches:
+        if view is not self._view or self._switches is not self.switches:
             self._follow(view)
         return self._baseline
 
@@ -98,7 +113,7 @@ class PromiseBook:
         if found is not None:
             self.keepers.move_to_end(standing)
             return found
-        promise = self._runtime.switches.promise
+        promise = self.switches.promise
         if promise is None:
             raise RuntimeError(f"policy {self._runtime.name} promises nothing")
         found = Keeper(
@@ -107,9 +122,7 @@ class PromiseBook:
             n_features=self._runtime.builder.schema.n_features,
             baseline=baseline,
         )
-        sibling = next(reversed(self.keepers.items()), None)
-        if sibling is not None:
-            found.begin_with(sibling[1], misses=sibling[0][1] == standing[1])
+        self._begin(found, standing)
         self.keepers[standing] = found
         self.due = True
         self.wake()
@@ -117,6 +130,11 @@ class PromiseBook:
             dropped, _ = self.keepers.popitem(last=False)
             self._overruled.pop(dropped, None)
         return found
+
+    def _begin(self, found: Keeper, standing: Standing) -> None:
+        sibling = next(reversed(self.keepers.items()), None)
+        if sibling is not None:
+            found.begin_with(sibling[1], misses=sibling[0][1] == standing[1])
 
     def observe(self, view: RouteView, case: Case, decided: Decided, row: int) -> None:
         """Note a decision that was drawn, and will be stored."""
@@ -160,12 +178,12 @@ class PromiseBook:
 
     def _follow(self, view: RouteView) -> None:
         """Put what was seen at the arms, the prices and the baseline of today."""
-        before, self._view, self._switches = self._view, view, self._runtime.switches
+        before, self._view, self._switches = self._view, view, self.switches
         if before is not None and view.arms is not self._arms:
             self._realign(before, view)
         self._arms = view.arms
         self._baseline = self._find_baseline(view)
-        promise = self._runtime.switches.promise
+        promise = self.switches.promise
         if promise is None:
             self.keepers.clear()
             return
@@ -173,8 +191,8 @@ class PromiseBook:
             keeper.rule = replace(promise, keep=keep)
 
     def _find_baseline(self, view: RouteView) -> int | None:
-        rule = self._runtime.switches.promise
-        named = self._runtime.switches.baseline
+        rule = self.switches.promise
+        named = self.switches.baseline
         if named != "dearest" and rule is not None:
             return baseline_index(rule, view.snapshot.arms, typical_usd(view), view.serves & view.models)
         able = view.serves & view.models
@@ -209,7 +227,7 @@ class PromiseBook:
         """Begin with decisions of the log, oldest first."""
         if seen and self._dearest is None:
             self._dearest = seen[-1].baseline
-        promise = self._runtime.switches.promise
+        promise = self.switches.promise
         if promise is None:
             return
         for one in seen:
@@ -222,7 +240,7 @@ class PromiseBook:
                 _spread(vector, places, known, len(view.arms)) for vector in (one.cost_usd, one.own_probability)
             )
             eligible: BoolArray = np.zeros(len(view.arms), dtype=bool)
-            eligible[places[known]] = True
+            eligible[places[known]] = one.eligible[known]
             keeper.observe(one.x, cost_usd=cost, eligible=eligible, own=own)
         self.due = True
 
@@ -242,53 +260,6 @@ def _nobody() -> None:
 def typical_usd(view: RouteView) -> FloatArray:
     """Expected cost of every arm on a typical query: float64 (n_arms,)."""
     return view.cost_usd(view.typical_input_tokens, np.asarray(view.output_tokens))
-
-
-def overruled_by(case: Case, decided: Decided, row: int) -> str | None:
-    """The budget that made the promise give way in a decision; None where none did."""
-    pledge = case.pledge
-    if pledge is None or not case.accounts:
-        return None
-    by_stop = decided.admissions[row].excluded.get(pledge.baseline)
-    if by_stop is not None:
-        return by_stop
-    if decided.own_share[row] < 1.0 or price_per_usd(case.accounts) <= pledge.price_per_usd:
-        return None
-    return max(case.accounts, key=lambda account: account.pacer.price_per_usd).rule.name
-
-
-Logged = tuple[float | None, str | None, dict[str, float | str] | None, FloatArray | None]
-_OUTSIDE: Final[Logged] = (None, None, None, None)
-
-
-def promise_of(view: RouteView, case: Case, decided: Decided, row: int) -> Logged:
-    """What a decision keeps of its promise and its side: ``keep``, ``baseline``, ``promise``, ``own_probability``."""
-    about, reason = case.pledge or case.rollout, decided.draw.reason[row]
-    if about is None or reason not in DRAWN_FOR:
-        return _OUTSIDE
-    own = None if reason == "quality_floor" else decided.scores.probability[row][decided.draw.arms[row]]
-    keep = None if case.pledge is None else case.pledge.keep
-    return keep, view.arms[about.baseline].arm, _facts(case, decided, row), own
-
-
-def _facts(case: Case, decided: Decided, row: int) -> dict[str, float | str]:
-    """How the promise and the rollout stood."""
-    facts: dict[str, float | str] = {}
-    pledge, rollout = case.pledge, case.rollout
-    if pledge is not None:
-        facts["share"] = float(decided.own_share[row])
-        facts["price_per_usd"] = pledge.price_per_usd
-        facts["state"] = _state(pledge, case, decided, row)
-    if rollout is not None and decided.draw.arms[row, rollout.baseline]:
-        facts["rollout"] = rollout.share
-        facts["side"] = rollout.side
-    return facts
-
-
-def _state(pledge: Pledge, case: Case, decided: Decided, row: int) -> str:
-    if overruled_by(case, decided, row) is not None:
-        return "budget_rules"
-    return pledge.state if decided.eligible[row, pledge.baseline] else "baseline_away"
 
 
 def _rollout(switches: PolicySwitches, policy: str, query: Query, baseline: int) -> Rollout | None:

@@ -19,6 +19,7 @@ from banditd.deciding.promise_window import WINDOW
 from banditd.ports import RatedOutcome, RecentOutcomes
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
+from banditd.services.promising.candidate import CandidatePromise
 from banditd.services.promising.switching import Switching, differences
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class PromiseService:
         self._recent = recent
         self._switching = switching
         self.observed: Callable[[], None] = _nobody  # called now and then, for gauges
+        self.candidates: Mapping[str, CandidatePromise] = {}  # of releases, by policy
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -66,9 +68,11 @@ class PromiseService:
             if differing["switches"]:
                 logger.warning("policy.switches_differ_from_configuration", extra=differing)
             book.wake = self._wake.set
-            self._runtimes[name].published = partial(self._published, book)
+            self._runtimes[name].published = partial(self._published, name)
             if not book.idle:
                 await self._restore(name, book)
+        for candidate in self.candidates.values():
+            candidate.wake = self._wake.set
         await self.step()
         self._task = asyncio.create_task(self._run(), name="promises")
 
@@ -110,35 +114,56 @@ class PromiseService:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), min(RESTS * worked_s, LONGEST_REST_S))
 
-    def _published(self, book: PromiseBook) -> None:
-        if not book.idle:
+    def _published(self, name: str) -> None:
+        candidate = self.candidates.get(name)
+        if not self._books[name].idle or (candidate is not None and not candidate.idle):
             self._wake.set()
 
     async def step(self) -> None:
         """Judge and solve what there is news for, now."""
         async with self._busy:
-            for name, book in self._books.items():
-                if not book.idle and self._runtimes[name].switches.promise is not None:
-                    await self._judge(name, book)
-                    await self._solve(name, book)
+            for name in self._books:
+                books = await self._in_force(name)
+                if books:
+                    await self._judge(name, books)
+                for book in books:
+                    await self._solve(book)
 
-    async def _judge(self, name: str, book: PromiseBook) -> None:
+    async def _in_force(self, name: str) -> list[PromiseBook]:
+        """The books of a policy in which something is promised, a candidate's among them."""
+        candidate = self.candidates.get(name)
+        if candidate is None or not candidate.in_force:
+            return [book for book in (self._books[name],) if book.in_force]
+        if not candidate.restored:
+            release_id, schema = candidate.release_id, self._runtimes[name].builder.schema
+            seen = await self._recent.promised(name, schema.hash, WINDOW, release_id=release_id)
+            if not candidate.in_force or candidate.release_id != release_id:
+                return [book for book in (self._books[name],) if book.in_force]  # it has ended meanwhile
+            candidate.restore(candidate.view, seen)
+        return [book for book in (self._books[name], candidate) if book.in_force]
+
+    async def _judge(self, name: str, books: Sequence[PromiseBook]) -> None:
         """Read the newest outcomes where rewards were folded since."""
-        at = self._runtimes[name].view.snapshot.version, len(book.keepers)
-        if self._judged_at.get(name) == at or not book.keepers:
+        keepers = sum(len(book.keepers) for book in books)
+        at = self._runtimes[name].view.snapshot.version, keepers
+        if self._judged_at.get(name) == at or not keepers:
             return
         outcomes = await self._recent.rated(name, OUTCOMES_USED)
-        judges = await asyncio.to_thread(book.judges, outcomes)
         rated_of = await self._rated_of(name, outcomes)
+        for book in books:
+            for known in book.keepers.values():
+                known.rated_among(*rated_of)  # before they are judged: what may be owed depends on it
+        judges = [await asyncio.to_thread(book.judges, outcomes) for book in books]
         news = hash(tuple((one.decision_id, one.rated.reward) for one in outcomes))
         is_new = bool(outcomes) and self._news.get(name) != news
         self._news[name] = news
-        for standing, judge in judges.items():
-            keeper = book.keepers.get(standing)
-            if keeper is not None:
-                keeper.adopt(judge, news=is_new, rated_of=rated_of)
+        for book, judged in zip(books, judges, strict=True):
+            for standing, judge in judged.items():
+                keeper = book.keepers.get(standing)
+                if keeper is not None:
+                    keeper.adopt(judge, news=is_new, rated_of=rated_of)
+            book.due = True
         self._judged_at[name] = at
-        book.due = True
 
     async def _rated_of(self, name: str, outcomes: Sequence[RatedOutcome]) -> tuple[int, int]:
         """(rated, all) of the newest decisions under a promise."""
@@ -148,16 +173,17 @@ class PromiseService:
         decisions = await self._recent.promised_since(name, newest[0].decision_id, RAREST * RATED_USED)
         return len(newest), max(decisions, len(newest))
 
-    async def _solve(self, name: str, book: PromiseBook) -> None:
+    async def _solve(self, book: PromiseBook) -> None:
         if not book.due:
             return
         book.due = False
-        view = self._runtimes[name].view
+        view = book.view
         book.baseline(view)  # at the arms and prices of this view
         for keeper in list(book.keepers.values()):
             still = keeper.frozen()
             terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
             keeper.promise.terms = terms
-            if self._runtimes[name].view.snapshot.arms != view.snapshot.arms:
+            if book.view.snapshot.arms != view.snapshot.arms:
                 book.due = True  # the others have other arms by now
                 return
+        book.solved = True

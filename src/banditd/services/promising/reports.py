@@ -87,32 +87,16 @@ class PromiseReports:
             answer |= _nothing(state) | {"promises": []}
         else:
             book.keeper(rule.keep, runtime.view, index)
-            answer |= self._standing(runtime, book, (rule.keep, name))
-            answer["promises"] = [
-                self._standing(runtime, book, standing) | {"keep": standing[0], "baseline": standing[1]}
-                for standing in sorted(book.keepers)
-            ]
+            answer |= _standing(runtime, book, (rule.keep, name))
+            answer["promises"] = standings(runtime, book)
+        answer["of_candidate"] = self.of_candidate(policy)
         answer["words"] = _words(answer)
         return answer
 
-    def _standing(self, runtime: PolicyRuntime, book: PromiseBook, standing: Standing) -> dict[str, object]:
-        keep, name = standing
-        keeper = book.keepers[standing]
-        budget = book.overruling(standing)
-        verdict = keeper.verdict()
-        return {
-            "state": _state(runtime, keeper, name, budget),
-            "budget": budget,
-            "share": keeper.pledge().share,
-            "price_per_usd": keeper.terms.price_per_usd,
-            "reference_share": keeper.reference_share,
-            "saves_usd_per_decision": max(keeper.terms.saves_usd, 0.0),
-            "quality": _quality(verdict),
-            "lost": _lost(verdict),
-            "held": verdict.held(keep),
-            "settled_by": settled_by(verdict, keep),
-            "decisions": keeper.promise.decisions,
-        }
+    def of_candidate(self, policy: str) -> list[dict[str, object]]:
+        """How those of an open release's candidate stand on its side, where they are not the policy's."""
+        candidate = self._keeping.candidates.get(policy)
+        return [] if candidate is None or candidate.idle else standings(self._runtimes[policy], candidate)
 
     def reference(self, policy: str) -> tuple[str | None, float, PromiseRule | None]:
         """(arm that routing is measured against, its least share, the promise about it). Raises NotFoundError."""
@@ -142,13 +126,42 @@ class PromiseReports:
             metrics.set_promises(policy, seen)
 
 
+def standings(runtime: PolicyRuntime, book: PromiseBook) -> list[dict[str, object]]:
+    """Every promise in force of a book."""
+    return [
+        _standing(runtime, book, standing) | {"keep": standing[0], "baseline": standing[1]}
+        for standing in sorted(book.keepers)
+    ]
+
+
+def _standing(runtime: PolicyRuntime, book: PromiseBook, standing: Standing) -> dict[str, object]:
+    keep = standing[0]
+    keeper = book.keepers[standing]
+    budget = book.overruling(standing)
+    verdict = keeper.verdict()
+    return {
+        "state": _state(runtime, book, keeper, budget),
+        "budget": budget,
+        "share": keeper.pledge().share,
+        "price_per_usd": keeper.terms.price_per_usd,
+        "reference_share": keeper.reference_share,
+        "saves_usd_per_decision": max(keeper.terms.saves_usd, 0.0),
+        "quality": _quality(verdict),
+        "lost": _lost(verdict),
+        "held": verdict.held(keep),
+        "settled_by": settled_by(verdict, keep),
+        "decisions": keeper.promise.decisions,
+    }
+
+
 def _listed(value: object) -> list[dict[str, object]]:
     return value if isinstance(value, list) else []
 
 
-def _state(runtime: PolicyRuntime, keeper: Keeper, name: str, budget: str | None) -> str:
+def _state(runtime: PolicyRuntime, book: PromiseBook, keeper: Keeper, budget: str | None) -> str:
     """The terms' own state, unless something outside of them is the matter."""
-    view, state = runtime.view, keeper.terms.state
+    view, state = book.view, keeper.terms.state
+    name = view.arms[keeper.baseline].arm
     if not view.serves[keeper.baseline]:
         return "baseline_away"
     if budget is not None:
@@ -228,6 +241,17 @@ def _words(answer: Mapping[str, object]) -> str:
         state = "control"
     keep = answer["keep"]
     kept = float(keep) if isinstance(keep, int | float) else 1.0
-    return _WORDS[state].format(
+    beside = " ".join(candidate_words(one) for one in _listed(answer["of_candidate"]))
+    words = _WORDS[state].format(
         baseline=answer["baseline"], keep=100.0 * kept, least=100.0 * (1.0 - kept), budget=answer["budget"]
     )
+    return f"{words} {beside}".rstrip()
+
+
+def candidate_words(standing: Mapping[str, object]) -> str:
+    """What a candidate promises on its side, in a sentence."""
+    known = {"yes": "; it does", "no": "; it does not"}
+    held = known.get(str(standing["held"]), "; whether it does is not known yet")
+    keep = standing["keep"]
+    percent = 100.0 * keep if isinstance(keep, float) else 100.0
+    return f"On its side the candidate keeps at least {percent:.4g} % of {standing['baseline']}'s quality{held}."

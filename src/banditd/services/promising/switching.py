@@ -32,13 +32,18 @@ class Switching:
 
     async def refresh(self) -> None:
         """Adopt what is stored."""
-        stored = await self._store.load()
-        for name, runtime in self._runtimes.items():
-            self._adopt(runtime, stored.get(name, StoredSwitches()))
+        stored = await self.stored()
+        for name in self._runtimes:
+            self.adopt(name, stored.get(name, StoredSwitches()))
 
-    def _adopt(self, runtime: PolicyRuntime, stored: StoredSwitches) -> None:
-        before = self._seen.get(runtime.name)
-        if before is not None and before.updated_at_us >= stored.updated_at_us:
+    async def stored(self) -> Mapping[str, StoredSwitches]:
+        """What is stored, by policy."""
+        return await self._store.load()
+
+    def adopt(self, policy: str, stored: StoredSwitches, *, anew: bool = False) -> None:
+        """Let it hold. anew : although it was seen before, since the policy's other settings have changed."""
+        runtime, before = self._runtimes[policy], self._seen.get(policy)
+        if before is not None and (before.updated_at_us, not anew) >= (stored.updated_at_us, True):
             return  # or an answer that was under way while it was changed here
         self._seen[runtime.name] = stored
         try:
@@ -69,7 +74,7 @@ class Switching:
             check_switches(runtime, wanted)
             return _beside(configured, wanted)
 
-        self._adopt(runtime, await self._store.change(policy, work, self._clock.now_us()))
+        self.adopt(policy, await self._store.change(policy, work, self._clock.now_us()))
 
 
 def differences(runtime: PolicyRuntime) -> dict[str, dict[str, object]]:

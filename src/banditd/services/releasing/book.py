@@ -1,14 +1,15 @@
 """The open release of one policy in this process: whose side a query is on, and how the candidate would decide.
 
 The candidate decides from the very state that the incumbent does: its snapshot is made anew with every one that is
-published, and is of the same version. Where it is not there yet, the incumbent decides.
+published, and is of the same version. Where it is not there yet, the incumbent decides. So it does until the
+candidate's own promise has terms.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from banditd.bandit.snapshot import Snapshot
@@ -17,12 +18,14 @@ from banditd.core.ids import new_id
 from banditd.core.release import ReleasePart
 from banditd.core.types import Query
 from banditd.deciding.decide import Case, Situation
+from banditd.deciding.release import Parted
 from banditd.deciding.release_course import Release
 from banditd.deciding.rollout import place_of
 from banditd.deciding.view import RouteView
 from banditd.services.candidates.applying import Applied, apply_candidate
 from banditd.services.candidates.rebinding import rebound
-from banditd.services.policy import PolicyRuntime
+from banditd.services.policy import PolicyRuntime, PolicySwitches
+from banditd.services.promising.candidate import CandidatePromise
 
 logger = logging.getLogger(__name__)
 _PLACES: Final = 2.0**64
@@ -32,15 +35,18 @@ LATE_US: Final = 2_000_000
 
 class ReleaseBook:
     """release : the open one, as it was read last; None for none. ended : those that were taken back lately.
-    problem : why the open one's candidate cannot be applied.
+    problem : why the open one's candidate cannot be applied. promise : the candidate's.
     """
 
-    def __init__(self, runtime: PolicyRuntime) -> None:
+    def __init__(self, runtime: PolicyRuntime, promise: CandidatePromise) -> None:
         self._runtime = runtime
+        self.promise = promise
+        promise.look = self.view
         self.release: Release | None = None
         self.ended: tuple[Release, ...] = ()
         self.problem: str | None = None
         self._applied: Applied | None = None
+        self._switches: PolicySwitches | None = None
         self._snapshot: Snapshot | None = None
         self._beside: RouteView | None = None
         self._view: RouteView | None = None
@@ -57,27 +63,46 @@ class ReleaseBook:
         if release is None:
             self._runtime.rebind = None
             self.problem = self._applied = self._snapshot = self._beside = self._view = None
+            self.promise.end()
             return False
         self._runtime.rebind = self.rebind
         return before is None or before.release_id != release.release_id
 
     def rebind(self) -> None:
         """Make the candidate's snapshot of the state that is being published."""
+        self._snapshot = None
+        applied = self._apply()
+        if applied is not None:
+            self._snapshot = rebound(self._runtime.view.snapshot, self._runtime.learned, applied.config.settings)
+
+    def _apply(self) -> Applied | None:
+        """The candidate's difference to the policy as it stands now; None where it cannot be applied."""
         release, runtime = self.release, self._runtime
+        self._applied, self._switches, self._view = None, runtime.switches, None
         if release is None:
-            return
+            return None
         try:
-            self._applied = apply_candidate(runtime, release.candidate)
-            self._snapshot = rebound(runtime.view.snapshot, runtime.learned, self._applied.config.settings)
+            applied = apply_candidate(runtime, release.candidate)
         except BanditdError as error:
-            self._applied = self._snapshot = None
             if self.problem != error.message:
                 logger.warning(
                     "release.not_applicable", extra={"release_id": release.release_id, "error": error.message}
                 )
             self.problem = error.message
-        else:
-            self.problem = None
+            return None
+        self._applied, self.problem = applied, None
+        config = replace(runtime.config, switches=applied.config.switches)
+        only_promise = config == applied.config and applied.arms == runtime.arms
+        self.promise.follow(release.release_id, applied.config.switches, only_promise=only_promise)
+        return applied
+
+    @property
+    def promoting(self) -> dict[str, object]:
+        """What becomes of the policy's switches where the candidate is promoted."""
+        release, applied = self.release, self._applied
+        if release is None or applied is None or "promise" not in release.candidate.settings:
+            return {}
+        return switches_of(applied)
 
     # ---------------------------------------------------------------- a query
 
@@ -104,18 +129,42 @@ class ReleaseBook:
         return ReleasePart(release.release_id, f"{int(place * _PLACES):016x}", release.share, place < release.share)
 
     def situation(self, situation: Situation) -> Situation | None:
-        """The candidate's, beside the incumbent's; None while its snapshot is another version's."""
-        applied, snapshot = self._applied, self._snapshot
-        if applied is None or snapshot is None:
+        """The candidate's, beside the incumbent's; None while it has no snapshot or no terms of its own."""
+        if self._switches is not self._runtime.switches:
+            self._apply()  # another promise was patched meanwhile
+        applied, view = self._applied, self.view(situation.view)
+        if applied is None or view is None or not self.promise.ready:
             return None
-        now = situation.view.snapshot
-        if (snapshot.version, snapshot.arms) != (now.version, now.arms):
-            return None
-        if self._view is None or situation.view is not self._beside:
-            self._view, self._beside = self._runtime.other_view(snapshot, applied.arms), situation.view
         return replace(
             situation,
-            view=self._view,
+            view=view,
             exploration_floor=applied.config.settings.floor,
             cost_weight=applied.config.cost_weight,
         )
+
+    def view(self, beside: RouteView | None = None) -> RouteView | None:
+        """The candidate's view beside the incumbent's; None while its snapshot is another version's."""
+        applied, snapshot = self._applied, self._snapshot
+        beside = beside or (self._runtime.view if self._runtime.ready else None)
+        if applied is None or snapshot is None or beside is None:
+            return None
+        if (snapshot.version, snapshot.arms) != (beside.snapshot.version, beside.snapshot.arms):
+            return None
+        if self._view is None or beside is not self._beside:
+            self._view, self._beside = self._runtime.other_view(snapshot, applied.arms), beside
+        return self._view
+
+    def asking(self, cases: list[Case], candidate: Situation) -> list[Case]:
+        """The cases with what the candidate promises in place of what the policy does."""
+        return self.promise.asking(cases, candidate.view)
+
+    def observe(self, one: Parted) -> None:
+        """Note how the candidate has decided a query that will be stored, on whichever side it is."""
+        side = one.candidate
+        self.promise.observe(self.promise.view, side.case, side.decided, side.row)
+
+
+def switches_of(applied: Applied) -> dict[str, object]:
+    """The promise of a policy with a candidate's difference, as switches are stored."""
+    promise = applied.config.switches.promise
+    return {"promise": None if promise is None else asdict(promise)}

@@ -17,10 +17,11 @@ from typing import Final, Protocol
 from banditd.core.errors import BanditdError
 from banditd.deciding.release_course import Author, Release, Step, finished, looked_at
 from banditd.obs.releases import ReleaseMetrics
-from banditd.ports import Clock
-from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore
+from banditd.ports import Clock, StoredSwitches
+from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore, StandingReleases
 from banditd.services.candidates.applying import apply_candidate
 from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.switching import Switching
 from banditd.services.releasing.book import ReleaseBook
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class ReleaseKeeping:
         clock: Clock,
         holder: str,
         metrics: ReleaseMetrics,
+        switching: Switching,
     ) -> None:
         self._runtimes = runtimes
         self._books = books
@@ -61,6 +63,7 @@ class ReleaseKeeping:
         self._clock = clock
         self._holder = holder
         self._metrics = metrics
+        self._switching = switching
         self._configured = {name: runtime.config for name, runtime in runtimes.items()}
         self._promoted: dict[str, tuple[str, ...]] = {}
         self._busy = asyncio.Lock()
@@ -70,6 +73,10 @@ class ReleaseKeeping:
     def open(self, policy: str) -> Release | None:
         """The release that this replica follows; None for none."""
         return self._books[policy].release
+
+    def book(self, policy: str) -> ReleaseBook:
+        """How this replica follows the releases of a policy."""
+        return self._books[policy]
 
     async def start(self) -> None:
         """Adopt what is stored, and begin."""
@@ -111,20 +118,21 @@ class ReleaseKeeping:
         """Adopt what is stored: settings that were promoted, and the open release of each policy."""
         async with self._busy:
             standing = await self._store.standing(self._clock.now_us() - REMEMBERED_US)
+            # Read after the promotions, whose transactions change them too: both hold from the same decision on.
+            changed = [name for name in self._books if _ids(standing, name) != self._promoted.get(name, ())]
+            switches = await self._switching.stored() if changed else {}
+            for name in changed:
+                await self._follow(name, standing.promoted.get(name, ()), switches.get(name, StoredSwitches()))
             anew = False
             for name, book in self._books.items():
-                await self._follow(name, standing.promoted.get(name, ()))
                 anew |= book.adopt(standing.releases.get(name))
                 book.ended = tuple(one for one in standing.ended if one.policy == name)
             if anew:
                 await self._learner.refresh_arms()  # which publishes once more
             self._metrics.show({name: book.release for name, book in self._books.items()})
 
-    async def _follow(self, name: str, promoted: Sequence[Promotion]) -> None:
-        """Decide by the configuration with every promoted candidate's settings in it."""
-        ids = tuple(one.release_id for one in promoted)
-        if ids == self._promoted.get(name, ()):
-            return
+    async def _follow(self, name: str, promoted: Sequence[Promotion], switches: StoredSwitches) -> None:
+        """Decide by the configuration with every promoted candidate's settings in it, and by the switches of now."""
         runtime = self._runtimes[name]
         runtime.config = self._configured[name]
         for one in promoted:
@@ -137,14 +145,15 @@ class ReleaseKeeping:
                 )
                 continue
             runtime.config = replace(applied.config, switches=self._configured[name].switches)
-        if ids:
+        self._switching.adopt(name, switches, anew=True)
+        if promoted:
             logger.warning(
                 "policy.settings_promoted",
                 extra={"policy": name, "candidates": [one.candidate.name for one in promoted]},
             )
         if runtime.config.settings != runtime.learned.settings:
             await self._learner.reload(name)
-        self._promoted[name] = ids
+        self._promoted[name] = tuple(one.release_id for one in promoted)
 
     # ---------------------------------------------------------------- counting
 
@@ -161,8 +170,12 @@ class ReleaseKeeping:
         look = await self._store.look(release)
         if not look.outcomes and not _moved(release, look) and not looked_at(release, now_us)[1]:
             return False
-        await self._store.count(release.release_id, look, holder=self._holder, at_us=now_us)
+        await self._store.count(release.release_id, look, holder=self._holder, at_us=now_us, switches=book.promoting)
         return True
+
+
+def _ids(standing: StandingReleases, policy: str) -> tuple[str, ...]:
+    return tuple(one.release_id for one in standing.promoted.get(policy, ()))
 
 
 def _stopped(release: Release, by: Author) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -17,13 +17,15 @@ from banditd.ports.releases import Change, ReleaseStore
 from banditd.services.candidates.rebinding import shares_posterior
 from banditd.services.candidates.service import CandidateService
 from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.promising.reports import candidate_words, standings
+from banditd.services.releasing.book import switches_of
+from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.releasing.offered import Verb
 from banditd.services.releasing.words import shown, shown_event
 
-SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight"})
+SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
 ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
 _WHY_NOT: Final = {
-    "promise": "a promise keeps books of its own; change it with PATCH /v1/promise",
     "max_share": "a cap counts the traffic of both sides; change it with PATCH /v1/arms/{arm}",
     "params": "an arm is called in one way; add an arm of its own with other params",
     "rename_params": "an arm is called in one way; add an arm of its own with other names",
@@ -32,7 +34,7 @@ _WHY_NOT: Final = {
 
 
 class ReleaseService:
-    """The desk. refresh : adopts what is stored."""
+    """The desk."""
 
     def __init__(
         self,
@@ -41,13 +43,13 @@ class ReleaseService:
         candidates: CandidateService,
         store: ReleaseStore,
         clock: Clock,
-        refresh: Callable[[], Awaitable[None]],
+        keeping: ReleaseKeeping,
     ) -> None:
         self._runtimes = runtimes
         self._candidates = candidates
         self._store = store
         self._clock = clock
-        self._refresh = refresh
+        self._keeping = keeping
         candidates.users.append(self._needs)
 
     async def _needs(self, candidate: Candidate) -> str | None:
@@ -81,18 +83,18 @@ class ReleaseService:
             created_at_us=now_us, step_at_us=now_us, key_name=key_name,
         )  # fmt: skip
         begun = await self._store.start(release, Author(now_us, key_name))
-        await self._refresh()
-        return shown(begun)
+        await self._keeping.refresh()
+        return self._shown(begun)
 
     async def page(self, policy: str | None, limit: int) -> Mapping[str, object]:
         """Newest first. Raises NotFoundError for a policy that is not served."""
         if policy is not None:
             runtime_of(self._runtimes, policy)
-        return {"releases": [shown(one) for one in await self._store.page(policy, limit)]}
+        return {"releases": [self._shown(one) for one in await self._store.page(policy, limit)]}
 
     async def get(self, release_id: str) -> Mapping[str, object]:
         """One release. Raises NotFoundError."""
-        return shown(await self._load(release_id))
+        return self._shown(await self._load(release_id))
 
     async def events(self, release_id: str) -> Mapping[str, object]:
         """Its history, oldest first. Raises NotFoundError."""
@@ -105,23 +107,25 @@ class ReleaseService:
         """Apply a verb. Raises NotFoundError, ConflictError."""
         by = Author(self._clock.now_us(), key_name, reason)
         found = await self._load(release_id)
+        switches: Mapping[str, object] = {}
         if verb == "promote" and found.open and found.last_step:
-            self._candidates.applied(found.candidate)  # it has to hold as the incumbent
+            applied = self._candidates.applied(found.candidate)  # it has to hold as the incumbent
+            switches = switches_of(applied) if "promise" in found.candidate.settings else {}
         works: dict[Verb, Change] = {
             "promote": partial(promoted, by=by, force=force),
             "pause": partial(paused, by=by),
             "resume": partial(resumed, by=by),
             "abort": partial(aborted, by=by),
         }
-        changed = await self._store.change(release_id, works[verb])
-        await self._refresh()
-        return shown(changed)
+        changed = await self._store.change(release_id, works[verb], switches=switches)
+        await self._keeping.refresh()
+        return self._shown(changed)
 
     async def roll_back(self, policy: str, *, key_name: str | None, reason: str | None) -> Mapping[str, object]:
         """Abort the open release, else take the newest promotion back. Raises NotFoundError, ConflictError."""
         runtime_of(self._runtimes, policy)
         release, promotion = await self._store.roll_back(policy, Author(self._clock.now_us(), key_name, reason))
-        await self._refresh()
+        await self._keeping.refresh()
         if release is not None:
             name, id_ = release.candidate.name, release.release_id
             words = f"The open release of {name} was aborted."
@@ -134,6 +138,16 @@ class ReleaseService:
             "policy": policy, "undone": "promotion", "release_id": promotion.release_id, "candidate": name,
             "words": words,
         }  # fmt: skip
+
+    def _shown(self, release: Release) -> Mapping[str, object]:
+        """With what the candidate promises, as this replica keeps it."""
+        promises: list[dict[str, object]] = []
+        open_here = release.policy in self._runtimes and self._keeping.open(release.policy)
+        if open_here and open_here.release_id == release.release_id and release.open:
+            promises = standings(self._runtimes[release.policy], self._keeping.book(release.policy).promise)
+        answer = shown(release)
+        words = " ".join([answer["words"], *map(candidate_words, promises)])
+        return answer | {"words": words, "promises": promises}
 
     async def _load(self, release_id: str) -> Release:
         found = await self._store.get(release_id)

@@ -156,6 +156,10 @@ class PromiseAnswer(_Standing):
     overrides: dict[str, dict[str, object]]
     """What was switched and the configuration says otherwise: ``configured`` and ``stored``."""
     promises: list[PromiseStanding]
+    of_candidate: list[PromiseStanding]
+    """What the candidate of an open release promises on its side, where that is not the policy's own keeper; all else
+    is then of the incumbent's side, or of both where they promise the same.
+    """
     words: str
     """The same in a sentence."""
 

@@ -18,6 +18,7 @@ from banditd.web.schemas.base import (
     Time,
     UnitInterval,
 )
+from banditd.web.schemas.promise import PromiseStanding
 
 Phase = Literal["running", "paused", "promoted", "aborted", "rolled_back", "error"]
 Tolerance = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -191,6 +192,8 @@ class ReleaseAnswer(AnswerModel):
     metrics: list[ReleaseMetricAnswer]
     guardrails: list[ReleaseGuardrailAnswer]
     splits: list[ReleaseSplit]
+    promises: list[PromiseStanding]
+    """What the candidate promises on its side, as this replica keeps it; empty where that is the policy's promise."""
     reason: str | None
     """Why it ended, or was paused."""
     key_name: str | None

@@ -1,0 +1,207 @@
+"""The course of a promise over a log, for a rule that did not make it: what its keepers would have asked then.
+
+They solve as the daemon's do (``deciding/keeper.py``), on the decisions as this rule would have made them, by what
+was known at each; what came before the log's window is read once. A rule sees rewards of its own draws alone. So each
+of its draws agrees with the logged one as often as two vectors can, by a coin that is a hash of the decision, and has
+its reward; where it does not agree, its reward is what was predicted of the arm that it draws. A rule that draws as
+the log did has the log's account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.posterior.posterior import Posterior
+from banditd.bandit.snapshot import Snapshot
+from banditd.core.types import Arm, BoolArray, FloatArray
+from banditd.deciding.keeper import Keeper, PromiseRule, baseline_index
+from banditd.deciding.pledge import Pledge
+from banditd.deciding.promise import RESOLVE_EVERY
+from banditd.deciding.promise_window import WINDOW
+from banditd.deciding.rollout import place_of
+from banditd.deciding.view import RouteView
+from banditd.ope.reference import RatedDecision
+from banditd.ports import RatedOutcome, RecentOutcomes
+from banditd.ports.evaluations import EvaluationLog, LoggedDecision
+from banditd.services.candidates.applying import Applied
+from banditd.services.policy import PolicyRuntime
+from banditd.services.promising.book import typical_usd
+from banditd.services.promising.keeping import OUTCOMES_USED
+
+_SALTS: Final = ("agrees", "instead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What was known when the window began: rated decisions before it, oldest first.
+
+    rated, decisions : of the window itself, how many are rated of how many.
+    """
+
+    outcomes: Sequence[RatedOutcome] = ()
+    rated: int = 0
+    decisions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Made:
+    """A decision as a rule would have made it, over K arms.
+
+    keep : that it promises. vector : float64 (K,), what it draws from. own : before its promise. eligible : bool.
+    cost_usd, mean : predicted. logged : float64 (K,), the probabilities of the log. drawn : the log's arm, -1 for
+    none of the K.
+    """
+
+    keep: float
+    vector: FloatArray
+    own: FloatArray
+    eligible: BoolArray
+    cost_usd: FloatArray
+    mean: FloatArray
+    logged: FloatArray
+    drawn: int
+
+
+class Course:
+    """One rule's promise. view : of its arms at today's prices."""
+
+    def __init__(self, rule: PromiseRule, view: RouteView, *, n_features: int, earlier: Earlier) -> None:
+        self._rule = rule
+        self._names = view.snapshot.arms
+        self._n_features = n_features
+        self._earlier = earlier
+        self.baseline = baseline_index(rule, self._names, typical_usd(view), view.serves & view.models)
+        self._keepers: dict[float, Keeper] = {}
+        self._waiting: list[tuple[int, int, float, RatedDecision]] = []  # by when its reward comes, a heap
+        self._made = self._solved_at = 0
+
+    @property
+    def baseline_name(self) -> str | None:
+        return None if self.baseline is None else self._names[self.baseline]
+
+    def keep_of(self, row: LoggedDecision) -> float:
+        """What the rule promises of a decision with these tags."""
+        return self._rule.keep_of(row.tags)
+
+    def pledge(self, keep: float) -> Pledge | None:
+        """What the promise asks of the next decision; None where nobody is there to be compared with."""
+        return None if self.baseline is None else self._keeper(keep, self.baseline).pledge()
+
+    async def until(self, at_us: int, posterior: Posterior) -> None:
+        """Learn what had come before that time, and solve anew where that is due."""
+        while self._waiting and self._waiting[0][0] < at_us:
+            _, _, keep, one = heapq.heappop(self._waiting)
+            for mine, keeper in self._keepers.items():
+                if mine == keep:
+                    keeper.learn(one)
+                else:
+                    keeper.misses.add(one)
+        if self._made - self._solved_at >= (RESOLVE_EVERY if self._made > RESOLVE_EVERY else 1):
+            self._solved_at = self._made
+            for keeper in self._keepers.values():
+                keeper.rated_among(self._earlier.rated, self._earlier.decisions)
+                keeper.promise.terms = await asyncio.to_thread(keeper.solve, posterior)
+
+    def note(self, row: LoggedDecision, made: Made) -> None:
+        """The decision was made; its reward comes when the log's did."""
+        baseline = self.baseline
+        if baseline is None:
+            return
+        self._made += 1
+        keeper = self._keeper(made.keep, baseline)
+        x = row.x.astype(np.float64)
+        keeper.observe(x, cost_usd=made.cost_usd, eligible=made.eligible, own=made.own)
+        if row.contribution is None or not made.eligible[baseline]:
+            return
+        arm, reward = made.drawn, row.contribution.reward
+        if not _agrees(row.decision_id, made):
+            arm = _instead(row.decision_id, made)
+            reward = float(np.clip(made.mean[arm], 0.0, 1.0))
+        rated = RatedDecision(
+            reward=reward,
+            predicted=float(made.mean[arm]),
+            baseline_predicted=float(made.mean[baseline]),
+            baseline_probability=float(made.vector[baseline]),
+            is_baseline=arm == baseline,
+        )
+        heapq.heappush(self._waiting, (row.rated_at_us, self._made, made.keep, rated))
+
+    def _keeper(self, keep: float, baseline: int) -> Keeper:
+        found = self._keepers.get(keep)
+        if found is None:
+            rule = PromiseRule(keep=keep, reference_share=self._rule.reference_share, precision=self._rule.precision)
+            found = Keeper(rule, n_arms=len(self._names), n_features=self._n_features, baseline=baseline)
+            found.rated_among(self._earlier.rated, self._earlier.decisions)
+            name = self._names[baseline]
+            known = [(one.rated, one.keep == keep) for one in self._earlier.outcomes if one.baseline == name]
+            found.adopt(found.judged_of(known), news=bool(known))
+            if self._keepers:
+                found.begin_with(next(reversed(self._keepers.values())), misses=False)
+            self._keepers[keep] = found
+        return found
+
+
+def promises_otherwise(runtime: PolicyRuntime, applied: Applied) -> bool:
+    """Whether the promises of the two have to be kept anew: what was logged of one does not hold for the other."""
+    promises = runtime.switches.promise, applied.config.switches.promise
+    return promises[0] != promises[1] or (promises[0] is not None and applied.arms != runtime.arms)
+
+
+async def earlier_of(
+    policy: str, rows: Sequence[LoggedDecision], log: EvaluationLog, recent: RecentOutcomes
+) -> Earlier:
+    """What was known when these decisions began, and how many are rated of all of their time."""
+    if not rows:
+        return Earlier()
+    first, last = rows[0], rows[-1]
+    counted = await log.coverage(policy, since_us=first.created_at_us, until_us=last.created_at_us + 1)
+    return Earlier(
+        outcomes=await recent.rated(policy, OUTCOMES_USED, before_id=first.decision_id),
+        rated=sum(counted.rated.values()),
+        decisions=sum(counted.decisions.values()),
+    )
+
+
+def begin_courses(
+    runtime: PolicyRuntime, applied: Applied, earlier: Earlier, snapshot: Snapshot
+) -> tuple[Course | None, Course | None]:
+    """The courses of the candidate's promise and of the policy's; None of one that promises nothing.
+
+    snapshot : any of the policy's, for the order of its arms.
+    """
+    n_features = runtime.builder.schema.n_features
+
+    def course(promise: PromiseRule | None, arms: Sequence[Arm]) -> Course | None:
+        if promise is None:
+            return None
+        return Course(promise, runtime.view_of(snapshot, arms), n_features=n_features, earlier=earlier)
+
+    return course(applied.config.switches.promise, applied.arms), course(runtime.switches.promise, runtime.arms)
+
+
+def warming_of(rows: Sequence[LoggedDecision], since_us: int | None, *, truncated: bool) -> int:
+    """With how many of the rows the promises only begin. truncated : there are older ones that were not read."""
+    if since_us is not None:
+        return sum(row.created_at_us < since_us for row in rows)
+    return WINDOW if truncated else 0
+
+
+def _agrees(decision_id: str, made: Made) -> bool:
+    """Whether the rule draws what the log has drawn, as often as two vectors can."""
+    if made.drawn < 0 or made.logged[made.drawn] <= 0.0:
+        return False
+    return bool(place_of(_SALTS[0], decision_id) * made.logged[made.drawn] < made.vector[made.drawn])
+
+
+def _instead(decision_id: str, made: Made) -> int:
+    """What it draws where it does not agree."""
+    rest = np.maximum(made.vector - made.logged, 0.0)
+    rest = rest if rest.any() else made.vector
+    place = place_of(_SALTS[1], decision_id) * float(rest.sum())
+    return int(min(np.searchsorted(rest.cumsum(), place, side="right"), np.flatnonzero(rest)[-1]))
