@@ -65,10 +65,11 @@ def _rows(seen: _Rounds, connections: int) -> list[Row]:
     for name in [name for name in seen if name != "bare"]:
         over = [mine / yours for mine, yours in zip(total[name], total["bare"], strict=True)]
         parts = ", ".join(f"{part} {_median(seen[name], part):.0f}" for part in PARTS)
+        bare, mine = total["bare"], total[name]
         note = (
-            f"{statistics.median(total[name]):.0f} us a request ({parts}), bare "
-            f"{statistics.median(total['bare']):.0f} us; least {min(total[name]):.0f} and {min(total['bare']):.0f}; p50 {_median(seen[name], 'p50_ms'):.2f} "
-            f"and {_median(seen['bare'], 'p50_ms'):.2f} ms; rounds {_spread(over)}"
+            f"{statistics.median(mine):.0f} us a request ({parts}), bare {statistics.median(bare):.0f} us; least "
+            f"{min(mine):.0f} and {min(bare):.0f}; p50 {_median(seen[name], 'p50_ms'):.2f} and "
+            f"{_median(seen['bare'], 'p50_ms'):.2f} ms; rounds {_spread(over)}"
         )
         target = 4.5 if connections == 16 and name == "daemon" else None
         called = f"{at}: processor time over the bare handler's{'' if name == 'daemon' else ', other tree'}"
