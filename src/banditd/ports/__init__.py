@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
@@ -134,6 +134,10 @@ class Committed:
             {**self.accounts, **other.accounts},
             {**self.failed, **other.failed},
         )
+
+
+ALL_COMMITTED: Final = Committed()
+"""Nothing to tell: all were."""
 
 
 class DecisionLog(Protocol):

@@ -19,7 +19,7 @@ from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
 from banditd.deciding.view import handed_out
 from banditd.obs.metrics import Metrics
-from banditd.ports import Clock, Committed, DecisionLog, Encoder
+from banditd.ports import ALL_COMMITTED, Clock, Committed, DecisionLog, Encoder
 from banditd.services.books import PolicyBooks
 from banditd.services.constraints import holding
 from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
@@ -111,7 +111,7 @@ class RoutingService:
             for one, query in zip(results, queries, strict=True)
             if isinstance(one, Decision) and not query.dry_run
         ]
-        committed = await self._commit(durable) if durable else Committed()
+        committed = await self._commit(durable) if durable else ALL_COMMITTED
         for index, (before, one) in enumerate(zip(prepared, results, strict=True)):
             if isinstance(before, Prepared) and isinstance(one, Decision):
                 try:
