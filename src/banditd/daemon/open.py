@@ -276,7 +276,6 @@ def _make_decider(
     return TurnDecider(
         runtimes=bench.runtimes,
         books=books,
-        encoder=bench.encoder,
         clock=bench.clock,
         rng=np.random.default_rng(),
         metrics=metrics,

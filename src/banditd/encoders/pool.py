@@ -59,7 +59,6 @@ class EncoderPool:
         self.encoder_id = encoder.encoder_id
         self.dimension = encoder.dimension
         self.count_tokens = encoder.count_tokens
-        self.encode_now = None
         self._encoder = encoder
         self._queue_size = queue_size
         self._deadline_s = deadline_s

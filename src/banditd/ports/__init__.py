@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
@@ -80,10 +80,6 @@ class Encoder(Protocol):
     encoder_id: str
     dimension: int
 
-    @property
-    def encode_now(self) -> Callable[[str], FloatArray] | None:
-        """``encode`` without waiting and without errors, where that takes some ten microseconds; else None."""
-
     async def encode(self, text: str) -> FloatArray:
         """Unit-norm float64, shape (dimension,)."""
 
@@ -134,10 +130,6 @@ class Committed:
             {**self.accounts, **other.accounts},
             {**self.failed, **other.failed},
         )
-
-
-ALL_COMMITTED: Final = Committed()
-"""Nothing to tell: all were."""
 
 
 class DecisionLog(Protocol):

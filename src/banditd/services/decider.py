@@ -23,7 +23,7 @@ from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.release import Parted, decide_between
 from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
-from banditd.ports import Clock, Encoder
+from banditd.ports import Clock
 from banditd.services.books import PolicyBooks
 from banditd.services.columns import Columns, decisions_of, drawn_columns, query_columns
 from banditd.services.input_hash import InputRecord
@@ -34,7 +34,6 @@ from banditd.services.waves import next_wave
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
 MOST_QUERIES: Final = 64
 MOST_CELLS: Final = 640
-_DESCRIBED_AT_ONCE: Final = 8
 
 _NO_BUDGETS: Final[Columns] = {
     "charges": repeat(()), "mixture": repeat(None), "unaffordable_usd": repeat(MappingProxyType({})),
@@ -47,22 +46,20 @@ _NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own
 class Prepared:
     """A query with all that had to be waited for; what may change meanwhile is noted anew.
 
-    degraded : why its embedding is missing, or None; where both are None its text is encoded with the turn's others.
-    input_hash : of a long text, see ``InputRecord``. cached_share : of the input, in the cache of ``cached_arm``.
-    described, input_tokens : what the turn makes of it. The others as in ``Case``.
+    degraded : why its embedding is missing, or None. input_hash : of a long text, see ``InputRecord``. The others as
+    in ``Case``.
     """
 
     runtime: PolicyRuntime
     query: Query
-    embedding: FloatArray | None
+    described: Described
+    input_tokens: int
     degraded: str | None
     input_hash: str | None = None
     session_arm: str | None = None
     accounts: tuple[Account, ...] = ()
     cached_arm: str | None = None
-    cached_share: float = 0.0
-    described: Described | None = None
-    input_tokens: int = 0
+    cached_tokens: float = 0.0
 
     @property
     def session(self) -> tuple[str, str] | None:
@@ -91,7 +88,6 @@ class TurnDecider:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         books: Mapping[str, PolicyBooks],
-        encoder: Encoder,
         clock: Clock,
         rng: np.random.Generator,
         metrics: Metrics,
@@ -99,7 +95,6 @@ class TurnDecider:
     ) -> None:
         self._runtimes = runtimes
         self._books = books
-        self._encoder = encoder
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -107,9 +102,6 @@ class TurnDecider:
 
     def decide_one(self, prepared: Prepared) -> Decision | BanditdError:
         """What becomes of a query, without waiting. What it draws is reserved and counted as in ``decide_all``."""
-        error = self._describe(prepared)
-        if error is not None:
-            return error
         made: dict[int, Decision | BanditdError] = {}
         self._decide_batch([prepared], {}, self._rng.random(1), [0], made)
         return made[0]
@@ -120,10 +112,10 @@ class TurnDecider:
         Between waves others may have the event loop: where all queries touch one account, a wave is one query.
         What is drawn is reserved with the budgets and counted for the caps: ``undo`` what is not committed.
         """
-        made, pace = await self._describe_all(prepared), Pace()
+        made: dict[int, Decision | BanditdError] = {}
         drawn: dict[tuple[str, str], str] = {}  # arms that sessions were given here, by (policy, session)
         uniforms, touched = self._rng.random(len(prepared)), [_touched(one) for one in prepared]
-        rest, ahead = [i for i in range(len(prepared)) if i not in made], turn_size(map(_runtime_of, prepared))
+        rest, pace, ahead = list(range(len(prepared))), Pace(), turn_size(map(_runtime_of, prepared))
         try:
             while rest:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
@@ -139,32 +131,6 @@ class TurnDecider:
             self.undo(one for one in reserved if isinstance(one, Decision))
             raise
         return list(map(made.__getitem__, range(len(prepared))))
-
-    async def _describe_all(self, prepared: Sequence[Prepared]) -> dict[int, Decision | BanditdError]:
-        """Look at the turn's queries together, one after another; the errors of those that cannot be described."""
-        found: dict[int, Decision | BanditdError] = {}
-        pace = Pace()
-        for i, one in enumerate(prepared):
-            error = self._describe(one)
-            if error is not None:
-                found[i] = error
-            if i % _DESCRIBED_AT_ONCE == 0:
-                await pace.step()
-        return found
-
-    def _describe(self, one: Prepared) -> BanditdError | None:
-        """Note what is known of a query by itself, or return why it cannot be used."""
-        if one.described is not None:
-            return None
-        text, embedding = one.query.text, one.embedding
-        if embedding is None and one.degraded is None and text is not None and self._encoder.encode_now is not None:
-            embedding = self._encoder.encode_now(text)
-        try:
-            one.described = one.runtime.described(one.query, embedding)
-        except BanditdError as error:
-            return error
-        one.input_tokens = 0 if text is None else self._encoder.count_tokens(text)
-        return None
 
     def _next_wave(
         self, prepared: Sequence[Prepared], rest: Sequence[int], touched: Sequence[Sequence[Hashable]]
@@ -196,7 +162,7 @@ class TurnDecider:
     ) -> None:
         """Queries of one policy that change nothing for each other: into ``made``, at their places."""
         runtime = prepared[0].runtime
-        contexts = runtime.builder.contexts([one.described for one in prepared if one.described is not None])
+        contexts = runtime.builder.contexts([one.described for one in prepared])
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
         situation = self._situation(runtime)
         cases = self._books[runtime.name].promise.asking(cases, situation.view)
@@ -381,5 +347,5 @@ def _case(one: Prepared, context: Context, drawn: Mapping[tuple[str, str], str])
         session_arm=one.session_arm if session is None else drawn.get(session, one.session_arm),
         accounts=one.accounts,
         cached_arm=one.cached_arm,
-        cached_tokens=one.input_tokens * one.cached_share,
+        cached_tokens=one.cached_tokens,
     )

@@ -19,7 +19,7 @@ from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
 from banditd.deciding.view import handed_out
 from banditd.obs.metrics import Metrics
-from banditd.ports import ALL_COMMITTED, Clock, Committed, DecisionLog, Encoder
+from banditd.ports import Clock, Committed, DecisionLog, Encoder
 from banditd.services.books import PolicyBooks
 from banditd.services.constraints import holding
 from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
@@ -111,7 +111,7 @@ class RoutingService:
             for one, query in zip(results, queries, strict=True)
             if isinstance(one, Decision) and not query.dry_run
         ]
-        committed = await self._commit(durable) if durable else ALL_COMMITTED
+        committed = await self._commit(durable) if durable else Committed()
         for index, (before, one) in enumerate(zip(prepared, results, strict=True)):
             if isinstance(before, Prepared) and isinstance(one, Decision):
                 try:
@@ -147,9 +147,7 @@ class RoutingService:
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
         text = query.text
-        embedding, degraded = query.embedding, None
-        if embedding is None and (text is None or self._encoder.encode_now is None or runtime.constraints):
-            embedding, degraded = await self._embed(query)
+        embedding, degraded = await self._embed(query)
         if runtime.constraints:
             found = await holding(runtime.constraints, query.text, query.tags, embedding)
             for one in found:
@@ -158,7 +156,8 @@ class RoutingService:
         prepared = Prepared(
             runtime=runtime,
             query=query,
-            embedding=embedding,
+            described=runtime.described(query, embedding),
+            input_tokens=self._encoder.count_tokens(text) if text is not None else 0,
             degraded=degraded,
             input_hash=await self._decider.input_record.hashed(text) if text is not None and is_long(text) else None,
         )
@@ -190,9 +189,9 @@ class RoutingService:
         turn = prepared.query.turn
         found = await self._decisions.session(*cache)
         if turn is None or found is None or self._clock.now_us() - found.updated_at_us > turn.cache_s * 1e6:
-            prepared.cached_arm, prepared.cached_share = None, 0.0
+            prepared.cached_arm, prepared.cached_tokens = None, 0.0
         else:
-            prepared.cached_arm, prepared.cached_share = found.arm, turn.sent_share
+            prepared.cached_arm, prepared.cached_tokens = found.arm, prepared.input_tokens * turn.sent_share
 
     async def _decide_anew(self, prepared: Prepared, full: AccountKey) -> Decision:
         """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
@@ -209,7 +208,9 @@ class RoutingService:
                 raise exhausted(account, self._clock.now_us())
 
     async def _embed(self, query: Query) -> tuple[FloatArray | None, str | None]:
-        """The embedding of the text, or the reason why there is none."""
+        """The embedding, or the reason why there is none."""
+        if query.embedding is not None:
+            return query.embedding, None
         reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
         if query.text is not None:
             try:

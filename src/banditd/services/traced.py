@@ -38,7 +38,6 @@ class TracedEncoder:
     def __init__(self, inner: Encoder, tracing: Tracing) -> None:
         self.encoder_id = inner.encoder_id
         self.dimension = inner.dimension
-        self.encode_now = None  # there would be no span around it
         self._inner = inner
         self._tracing = tracing
 

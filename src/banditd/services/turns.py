@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from banditd.core.errors import BanditdError
 from banditd.core.types import Decision
-from banditd.ports import ALL_COMMITTED, Committed
+from banditd.ports import Committed
 from banditd.services.decider import Prepared, turn_size
 
 Outcome = tuple[Decision, Committed]
@@ -87,7 +87,7 @@ class Turns:
     async def _finish(self, turn: Sequence[_Waiting]) -> None:
         made: Sequence[Decision | Exception | None] = [None] * len(turn)
         failure: BaseException | None = None
-        committed = ALL_COMMITTED
+        committed = Committed()
         try:
             made = await self._decided(turn)
             decisions = [one for one in made if isinstance(one, Decision)]

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
-from pydantic_core import to_json
 
 from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Blend, FloatArray
@@ -76,8 +75,13 @@ def readable_release(text: str | None) -> dict[str, Any] | None:
 
 
 def pack_facts(facts: Mapping[str, float]) -> str:
-    """``pack_mapping`` for finite numbers, at a quarter of the price."""
-    return to_json(dict(facts), fallback=float).decode() if facts else EMPTY_OBJECT
+    """``pack_mapping`` for numbers under few distinct sets of names, at half the price."""
+    return _facts_form(tuple(facts)) % tuple(map(float, facts.values())) if facts else EMPTY_OBJECT
+
+
+@lru_cache(maxsize=256)
+def _facts_form(names: tuple[str, ...]) -> str:
+    return "{" + ",".join(_encode(name).replace("%", "%%") + ":%r" for name in names) + "}"
 
 
 @lru_cache(maxsize=1024)

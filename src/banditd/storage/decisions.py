@@ -17,7 +17,7 @@ from banditd.core.pace import Pace
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
-from banditd.ports import ALL_COMMITTED, Committed, DecisionFilter, SessionArm
+from banditd.ports import Committed, DecisionFilter, SessionArm
 from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
@@ -74,7 +74,7 @@ class SqlDecisionLog:
 
     async def append(self, decisions: Sequence[Decision]) -> Committed:
         if not decisions:
-            return ALL_COMMITTED
+            return Committed()
         try:
             packs = await self._packed(decisions)
             committed: Committed = await self._database.write_batched(self._append, packs, at_once=True)
@@ -125,7 +125,7 @@ class SqlDecisionLog:
     ) -> tuple[Sequence[Sequence[Decision]], list[Committed]]:
         """Charge the budgets: what may be stored of each batch, and its answer."""
         if not any(made.charges for batch in batches for made in batch):
-            return batches, [ALL_COMMITTED] * len(batches)
+            return batches, [Committed()] * len(batches)
         flat = [(made.created_at_us, made.charges) for batch in batches for made in batch]
         refused, accounts = self._accounts.charge(connection, flat)
         verdicts = iter(refused)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, Select, delete, exists, insert, select
 
 from banditd.core.ids import new_id
@@ -87,10 +86,7 @@ class SumJournal:
         tried = [key + _of_tried(sums) for key, sums in total.buckets.items() if sums[first]]
         if tried:
             sums["tried"] = tried
-        text = to_json(sums, fallback=float).decode()
-        if "NaN" in text or "Infinity" in text:  # or an arm is called so
-            text = _encode(sums)
-        return Entry((new_id(at_us), text), self._sums.tag_rows(increments))
+        return Entry((new_id(at_us), _encode(sums)), self._sums.tag_rows(increments))
 
     def insert(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Write entries down, in the transaction that stores their decisions."""
