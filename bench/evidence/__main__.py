@@ -13,6 +13,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from banditd.ope.preference import HIGH, LOW  # noqa: E402
+from bench.evidence.drift import DriftFound, drift_cases, drift_found  # noqa: E402
 from bench.evidence.judges import (  # noqa: E402 - after the threads are limited
     COVERAGE_CASES,
     FAVOUR_CASES,
@@ -48,6 +49,9 @@ MOST_UNITS: Final = {
 UNIT_BY_UNIT: Final = "worse by .10"
 UNIT_BY_UNIT_RUNS: Final = 20  # times fewer: each takes a second in a hundred
 MONTHS: Final = 4
+MOST_DAYS: Final = {"anchor": (500, 30), "golden set, 50 prompts": (50, 22)}
+"""By watcher: at how many judged answers a day, and days until .3 points a day are found."""
+QUIET_QUARTERS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,20 @@ def release_bounds(released: list[Alarms]) -> list[Bound]:
     return found
 
 
+def drift_bounds(found: list[DriftFound]) -> list[Bound]:
+    """What must hold of a slow loss, and of a quiet quarter."""
+    checked = []
+    for one in found:
+        judged, most = MOST_DAYS.get(one.watcher, (0, 0))
+        if one.judged_a_day != judged:
+            continue
+        days = float("inf") if one.days is None else float(one.days)
+        checked.append(Bound(f"days, {one.watcher}, {judged} a day", days, f"<= {most}", days <= most))
+        met = one.false_alarms <= QUIET_QUARTERS
+        checked.append(Bound(f"quiet quarter, {one.watcher}", one.false_alarms, f"<= {QUIET_QUARTERS}", met))
+    return checked
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables. 1 where a bound is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence", description=__doc__)
@@ -117,7 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
     looks = COVERAGE_TIMES * options.runs
     few = max(options.runs // UNIT_BY_UNIT_RUNS, 1)
     total = looks * len(COVERAGE_CASES) + options.runs * (len(FAVOUR_CASES) + len(RELEASE_CASES) + len(PREFERRED))
-    total += few + MONTHS * len(WINDOW_CASES)
+    drifting = drift_cases(options.runs)
+    total += few + MONTHS * len(WINDOW_CASES) + sum(runs for *_, runs in drifting)
     done = 0
 
     def progress(step: int) -> None:
@@ -135,17 +154,20 @@ def main(arguments: list[str] | None = None) -> int:
     released.append(unit_by_unit(one_by_one, few, progress))
     windowed = [window_alarms(case, MONTHS, progress) for case in WINDOW_CASES]
     compared = [comparisons(preferred, options.runs, progress) for preferred in PREFERRED]
+    drifted = [drift_found(*case, progress) for case in drifting]
     checked = bounds(covered, refused) + comparison_bounds(compared) + release_bounds(released)
+    checked += drift_bounds(drifted)
     if options.json:
         tables = {
             "coverage": covered, "refusals": refused, "comparisons": compared, "releases": released,
-            "windows": windowed, "bounds": checked,
+            "windows": windowed, "drift": drifted, "bounds": checked,
         }  # fmt: skip
         print(json.dumps({name: [asdict(one) for one in rows] for name, rows in tables.items()}, indent=2))
     else:
         _print(covered, refused)
         _print_comparisons(compared)
         _print_releases(released, windowed)
+        _print_drift(drifted)
         print()
         for bound in checked:
             print(f"{'met   ' if bound.met else 'MISSED'}  {bound.name}: {bound.value:.3f} (wanted {bound.bound})")
@@ -187,6 +209,15 @@ def _print_releases(released: list[Alarms], windowed: list[WindowAlarms]) -> Non
         print(
             f"| {case.case} | {case.answers:g} | {case.deviation:,.0f} | {case.interval:,.0f} | {case.scaled:,.0f} |"
         )
+
+
+def _print_drift(found: list[DriftFound]) -> None:
+    print("\nA loss of .3 points a day from day 14 on, and quiet quarters; the traffic's mix moves days by .01\n")
+    print("| watched by | judged a day | days until found | found | quiet quarters with an alarm |")
+    print("|---|---|---|---|---|")
+    for one in found:
+        days = "" if one.days is None else f"{one.days}"
+        print(f"| {one.watcher} | {one.judged_a_day:,} | {days} | {one.found:.2f} | {one.false_alarms:.3f} |")
 
 
 if __name__ == "__main__":

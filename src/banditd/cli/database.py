@@ -109,6 +109,7 @@ def _tell(report: RebuildReport) -> None:
 
 
 async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> list[RebuildReport]:
+    from banditd.daemon.candidates import make_shadowing
     from banditd.daemon.workbench import open_workbench
     from banditd.services.learning.rebuild import rebuild as refold
 
@@ -134,6 +135,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                         write=write,
                         lease_s=settings.learner.lease_s,
                         progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                        shadows=make_shadowing(bench).corrected,
                     )
                 )
     return reports

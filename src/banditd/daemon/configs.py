@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from banditd.bandit.policies.base import PolicySettings
 from banditd.core.constraint import ArmConstraint
+from banditd.core.drift import DriftRule
 from banditd.core.judging import SOURCE_PREFIX
 from banditd.core.money import BudgetRule
 from banditd.deciding.constraints import Conditions, Constraint
@@ -65,6 +66,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(arm.value(name) for arm in section.arms),
         constraints=tuple(constraint_of(one) for one in section.constraints),
+        drift=DriftRule(worse_by=section.drift.worse_by, days_per_false_alarm=section.drift.days_per_false_alarm),
     )
 
 
@@ -90,6 +92,7 @@ def _reward_rules(reward: RewardSettings) -> RewardRules:
         window_s=reward.window_s,
         late_policy=reward.late_policy,
         default_reward=reward.default_reward,
+        regeneration_reward=reward.regeneration_reward,
         sources={
             name: SourceRule(
                 minimum=source.minimum,

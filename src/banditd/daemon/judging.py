@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.golden import GoldenRule
 from banditd.core.judging import DEFAULT_RUBRIC, JudgeRule
 from banditd.core.probing import ProbeRule
 from banditd.core.types import Price
@@ -16,6 +17,7 @@ from banditd.services.gateway.gateway import Gateway
 from banditd.services.judging.comparing import Comparing, ComparisonWorker
 from banditd.services.judging.counting import TakesRewards, VerdictRewards
 from banditd.services.judging.desk import JudgeDesk
+from banditd.services.judging.golden import GoldenWorker, Leased
 from banditd.services.judging.probe_sampling import Listeners, ProbeSampling, WantedAnswers
 from banditd.services.judging.probe_worker import Probed, ProbeWorker
 from banditd.services.judging.sampling import AnswerSampling, Coin
@@ -41,8 +43,9 @@ async def open_judging(
     breakers: Mapping[str, Breakers],
     baseline: Callable[[str], str | None],
     metrics: Metrics,
+    golden: Mapping[str, GoldenRule],
 ) -> AsyncIterator[JudgeDesk]:
-    """Judges at work, where there are any. baseline : of a policy, by name.
+    """Judges at work, where there are any. baseline : of a policy, by name. golden : sets for them, by policy.
 
     Raises
     ------
@@ -53,7 +56,8 @@ async def open_judging(
     stores = Stores(judging=store, probing=probing, comparing=pairs)
     gate = TrustGate(judges, store, clock)
     if not judges or gateway is None:
-        yield JudgeDesk((), stores, gate, clock, metrics, lambda: None)
+        nothing = Comparing((), pairs, {}, baseline)
+        yield JudgeDesk((), stores, gate, nothing, clock, metrics, lambda: None)
         return
     unable = gateway.upstreams.unable("chat", {})
     called = [judge for judge in judges if judge.kind == "upstream"]
@@ -71,6 +75,11 @@ async def open_judging(
         if worker.rule.probes is not None and worker.rule.probes.compare:
             comparer = ComparisonWorker(worker, pairs, comparing, gateway.upstreams, clock)
             steps[f"comparisons:{worker.rule.name}"] = comparer.step
+    leased = Leased(leases=bench.storage.leases, holder=bench.holder, clock=clock)
+    for policy, rule in golden.items():
+        judge = next(one for one in judges if one.name == rule.judge)
+        of_set = GoldenWorker(rule, judge, bench.storage.golden, probed, leased, metrics.drift)
+        steps[f"golden:{policy}"] = of_set.step
     service = JudgingService(judges, steps, comparing, VerdictRewards(store, rewards), gate, stores, clock, metrics)
     wanted = WantedAnswers(runtimes=bench.runtimes, comparing=comparing)
     sampling = AnswerSampling(judges, coin, store, clock, metrics, service.wake)
@@ -79,7 +88,7 @@ async def open_judging(
     gateway.listener = Listeners((sampling, asking)) if with_probes else sampling
     service.start()
     try:
-        yield JudgeDesk(judges, stores, gate, clock, metrics, service.wake)
+        yield JudgeDesk(judges, stores, gate, comparing, clock, metrics, service.wake)
     finally:
         await sampling.close()
         await asking.close()

@@ -13,8 +13,9 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
-from banditd.daemon.candidates import make_candidates
+from banditd.daemon.candidates import make_candidates, make_shadowing
 from banditd.daemon.differences import compare_with_files
+from banditd.daemon.drifting import Drifting, make_drifting
 from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import open_judging
 from banditd.daemon.names import deadlines_of
@@ -30,11 +31,13 @@ from banditd.services.arms import ArmService
 from banditd.services.books import PolicyBooks
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
+from banditd.services.candidates.shadowing import Shadowing
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.feedback import FeedbackService
 from banditd.services.gateway.gateway import Gateway
 from banditd.services.input_hash import InputHash, InputRecord
+from banditd.services.judging.desk import JudgeDesk
 from banditd.services.learning.learner import Learner, Pacing
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.rewards import RewardService
@@ -85,10 +88,12 @@ async def open_services(
     """
     metrics = Metrics(version=__version__)
     async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
-        learner = _make_learner(settings, bench, metrics)
+        counting = make_shadowing(bench)
+        learner = _make_learner(settings, bench, counting, metrics)
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
-        candidating = make_candidates(settings, bench, promising.books)
+        candidating = make_candidates(settings, bench, promising.books, counting)
+        drifting = make_drifting(settings, bench, metrics)
         releasing = make_releasing(bench, learner, candidating.candidates, promising, metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
@@ -97,8 +102,8 @@ async def open_services(
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
-        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
-        jobs = _scheduler(bench, [*made, candidating.job], metrics)
+        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges, metrics)
+        jobs = _scheduler(bench, [*made, candidating.job, drifting.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
         stack.push_async_callback(learner.stop)
@@ -111,17 +116,12 @@ async def open_services(
         offered = _offered(services, bench, tracing)
         calls = _gateway(settings, bench, services, offered, metrics)
         gateway = await stack.enter_async_context(calls)
-        judges = await stack.enter_async_context(
-            open_judging(
-                settings, bench, gateway, services.rewards, services.breakers, services.promises.baseline, metrics
-            )
-        )
+        judges = await stack.enter_async_context(_judging(settings, bench, services, gateway, drifting, metrics))
+        proving = {"releases": releasing.service, "drift": drifting.reports, **candidating.offered}
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(
-                offered, gateway=gateway, judges=judges, releases=releasing.service, **candidating.offered
-            ),
+            services=replace(offered, gateway=gateway, judges=judges, **proving),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -197,10 +197,19 @@ def _gateway(
         breakers=made.breakers,
         clock=bench.clock,
         metrics=metrics,
+        follow_ups=bench.storage.follow_ups,
     )
 
 
-def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
+def _judging(
+    settings: Settings, bench: Workbench, made: _Made, gateway: Gateway | None, drifting: Drifting, metrics: Metrics
+) -> AbstractAsyncContextManager[JudgeDesk]:
+    return open_judging(
+        settings, bench, gateway, made.rewards, made.breakers, made.promises.baseline, metrics, drifting.golden
+    )
+
+
+def _make_learner(settings: Settings, bench: Workbench, counting: Shadowing, metrics: Metrics) -> Learner:
     section = settings.learner
     return Learner(
         runtimes=bench.runtimes,
@@ -210,6 +219,7 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
         clock=bench.clock,
         metrics=metrics,
         pacing=Pacing(max_batch=section.max_batch, pause_s=section.pause_ms / 1e3, poll_s=section.poll_s),
+        shadows=counting.seen,
     )
 
 

@@ -17,11 +17,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
-from banditd.core.usage import Settled
+from banditd.core.usage import Settled, refused
+from banditd.obs.follow_ups import FollowUpMetrics
 from banditd.obs.genai import GenAiMetrics
-from banditd.obs.judging import JudgingMetrics
 from banditd.obs.logs import dropped_lines
-from banditd.obs.releases import ReleaseMetrics
+from banditd.obs.proving import ProvingMetrics
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
 _FAST_S: Final = (
@@ -47,7 +47,7 @@ class _LogCollector(Collector):
 Labelled = Counter | Gauge | Histogram | TallyCounter | TallyHistogram
 
 
-class Metrics:
+class Metrics(ProvingMetrics):
     """All metrics of one process.
 
     The ``*_total`` counters and histograms for requests are fed by ``web/``, the others by the services and
@@ -59,7 +59,8 @@ class Metrics:
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Any] = {}
-        self.judging, self.releases = JudgingMetrics(self.registry), ReleaseMetrics(self.registry)
+        super().__init__(self.registry)
+        self.follow_ups = FollowUpMetrics(self.registry)
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()
@@ -121,11 +122,7 @@ class Metrics:
             "banditd_gateway_attempts", "Calls of upstreams: ok, or how they failed.", "policy", "arm", "outcome"
         )
         self.gateway_first_token = self._histogram(
-            "banditd_gateway_first_token_seconds",
-            "Time from a call to its first token.",
-            _UPSTREAM_S,
-            "policy",
-            "arm",
+            "banditd_gateway_first_token_seconds", "From a call to its first token.", _UPSTREAM_S, "policy", "arm"
         )
         self.gateway_usage_estimated = self._counter(
             "banditd_gateway_usage_estimated", "Answers whose usage was counted here: their upstream did not say."
@@ -279,8 +276,9 @@ class Metrics:
             if tokens is not None:
                 self.count(self.tokens, policy, arm, direction, by=max(tokens - known, 0))
         if after.latency_ms is not None and (before is None or before.latency_ms is None):
-            child = self.child(self.upstream_seconds, policy, arm)
-            child.observe(after.latency_ms / 1e3)
+            self.observe(self.upstream_seconds, after.latency_ms / 1e3, policy, arm)
+        if refused(after) and not (before is not None and refused(before)):
+            self.count(self.follow_ups.answers, policy, arm, "refused")
         for one in news:
             if one.error is not None:
                 self.count(self.upstream_errors, policy, one.arm)

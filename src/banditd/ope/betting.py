@@ -95,9 +95,10 @@ class DropTest:
         while len(self.candidate) >= takes[0] and len(self.incumbent) >= takes[1]:
             own, other = self.candidate[: takes[0]], self.incumbent[: takes[1]]
             del self.candidate[: takes[0]], self.incumbent[: takes[1]]
-            self._compare(sum(own) / len(own) - sum(other) / len(other), worse_by)
+            self.compare(sum(own) / len(own) - sum(other) / len(other), worse_by)
 
-    def _compare(self, difference: float, worse_by: float) -> None:
+    def compare(self, difference: float, worse_by: float) -> None:
+        """One comparison: candidate less incumbent, in [-1, 1]."""
         self.stakes = (np.array(self.stakes) + growth(np.array([difference]), worse_by)[0]).tolist()
         self.comparisons += 1
         self.total += difference

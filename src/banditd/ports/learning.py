@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.core.release import UnitOutcome
+from banditd.core.shadow import Shadowed
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 
 
@@ -125,6 +126,7 @@ class FoldCommit:
     recounts: bool = False  # then ``deltas`` and ``estimates`` are the whole statistics, not differences
     dropped_snapshots: Sequence[int] = ()  # versions that go as well
     released: Sequence[UnitOutcome] = ()  # what open releases are to count
+    shadowed: Shadowed | None = None  # what it does to shadows of candidates
     at_us: int = 0
 
 

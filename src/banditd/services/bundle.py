@@ -16,6 +16,7 @@ from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardRece
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
 from banditd.services.candidates.offered import Candidates, Evaluations
+from banditd.services.comparisons import Comparisons
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -277,7 +278,16 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
+class Drift(Protocol):
+    async def drift(self, policy: str) -> Mapping[str, object]:
+        """Whether quality is slowly lost, and by which cause. Raises NotFoundError."""
+
+
 class Judges(Protocol):
+    @property
+    def comparisons(self) -> Comparisons:
+        """Pairs of answers, and what was said of them."""
+
     async def judges(self) -> Mapping[str, object]:
         """Every configured judge and how it stands."""
 
@@ -336,3 +346,4 @@ class Services:
     candidates: Candidates | None = None
     evaluations: Evaluations | None = None
     releases: Releases | None = None
+    drift: Drift | None = None

@@ -16,7 +16,7 @@ from banditd.deciding.decide import Decided, Situation
 Columns = Mapping[str, Iterable[Any]]
 """Fields of decisions by name, one value for each decision; endless where all have the same."""
 
-_AS_IN_QUERY: Final = ("session_id", "session_key", "tags", "key_name", "request_key", "reference")
+_AS_IN_QUERY: Final = ("session_id", "session_key", "tags", "key_name", "request_key", "reference", "origin")
 _KEPT: Final = (*_AS_IN_QUERY, "deferred")
 _of_query: Final = attrgetter(*_AS_IN_QUERY, "defer_activation")
 _in_order: Final = itemgetter(*Decision._fields)

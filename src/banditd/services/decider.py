@@ -314,12 +314,8 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
 def _touched(one: Prepared) -> Sequence[Hashable]:
     """What the decision of a query changes for others: its accounts and its session."""
     session_key = one.query.session_key
-    if session_key is None and not one.accounts:
-        return ()
     keys: list[Hashable] = [account.key for account in one.accounts]
-    if session_key is not None:
-        keys.append((one.runtime.name, session_key))
-    return keys
+    return keys if session_key is None else [*keys, (one.runtime.name, session_key)]
 
 
 def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:

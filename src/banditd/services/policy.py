@@ -9,6 +9,7 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
+from banditd.core.drift import DriftRule
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
 from banditd.core.recipes import Stage
@@ -46,6 +47,7 @@ class RewardRules:
     window_s: float = 604_800.0
     late_policy: str = "learn"
     default_reward: float | None = None
+    regeneration_reward: float | None = None
     sources: Mapping[str, SourceRule] = field(default_factory=dict)
     log_only_metrics: frozenset[str] = frozenset()
 
@@ -93,6 +95,7 @@ class PolicyConfig:
     tier_table: TierTable | None = None
     seed_arms: tuple[Arm, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    drift: DriftRule = field(default_factory=DriftRule)
 
 
 class PolicyRuntime:

@@ -21,6 +21,7 @@ from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings
+from banditd.settings.drift import DriftSettings, check_drift
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
 from banditd.settings.judges import JudgeSettings, check_judges
@@ -173,6 +174,7 @@ class PolicySettingsSection(Section):
     promise: PromiseSettings | None = Field(
         None, description="keep a share of a baseline's quality at the least cost; null: none; see docs/promise.md"
     )
+    drift: DriftSettings = Field(default_factory=DriftSettings, description="slow loss of quality; docs/drift.md")
     rollout: float = Field(
         1.0, ge=0, le=1, description="share that the policy decides; the baseline answers the rest"
     )
@@ -272,6 +274,7 @@ class Settings(BaseSettings):
         check_retention(self)
         check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
         check_judges(self.judges, self.upstreams, self.gateway, {n: p.reward for n, p in self.policies.items()})
+        check_drift({name: policy.drift for name, policy in self.policies.items()}, self.judges)
         return self
 
 

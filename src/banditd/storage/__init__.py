@@ -18,6 +18,8 @@ from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.evaluation_log import SqlEvaluationLog
 from banditd.storage.evaluations import SqlEvaluationStore
+from banditd.storage.follow_ups import SqlFollowUps
+from banditd.storage.golden import SqlGoldenStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
@@ -32,6 +34,7 @@ from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.shadows import SqlShadowStore
 from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
@@ -66,6 +69,9 @@ class Storage:
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
+    shadows: SqlShadowStore
+    follow_ups: SqlFollowUps
+    golden: SqlGoldenStore
 
 
 @asynccontextmanager
@@ -112,4 +118,7 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
+            shadows=SqlShadowStore(database),
+            follow_ups=SqlFollowUps(database),
+            golden=SqlGoldenStore(database),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +22,7 @@ _COLUMNS: Final = (
     *TEXTS, *NUMBERS, *BLOBS, COLUMN, "exclusions", "cost_weight", "input_tokens", "keep", "baseline", "promise",
     "generations", "mixture", "tags",
 )  # fmt: skip
+_CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 
 
@@ -59,6 +60,20 @@ class SqlEvaluationLog:
             return [one for one in found if one is not None], ids[-1] if len(ids) == limit else None
 
         return await self._database.read(work, report=True)
+
+    async def logged(self, decision_ids: Sequence[str]) -> list[LoggedDecision]:
+        d = decision.c
+        query = select(*(d[name] for name in _COLUMNS)).order_by(d.decision_id)
+
+        def work(connection: Connection) -> list[LoggedDecision]:
+            found = []
+            for start in range(0, len(decision_ids), _CHUNK):
+                some = query.where(d.decision_id.in_(decision_ids[start : start + _CHUNK]))
+                rows = connection.execute(some).mappings()
+                found += [_logged({**row, "put_arm": None}, 0, {}) for row in rows]
+            return [one for one in found if one is not None]
+
+        return await self._database.read(work)
 
     async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
         d, c = decision.c, contribution.c

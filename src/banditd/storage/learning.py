@@ -31,6 +31,7 @@ from banditd.storage.schema import (
     segment,
     snapshot,
 )
+from banditd.storage.shadows import add_shadowed
 from banditd.storage.sums import SumWriter, bucket_of
 
 LEARNER_LEASE: Final = "learner"
@@ -152,6 +153,8 @@ class SqlLearningStore:
         queues.take_off(connection, fold)
         if fold.released:
             count_outcomes(connection, self._database.engine, fold.released, fold.at_us)
+        if fold.shadowed is not None:
+            add_shadowed(connection, self._database.engine, fold.shadowed)
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:

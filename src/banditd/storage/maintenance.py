@@ -47,6 +47,7 @@ from banditd.storage.schema import (
     rollup,
     row_count,
     settling,
+    shadow_decision,
     usage_report,
     usage_revision,
 )
@@ -67,10 +68,9 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    comparison_task, comparison, judge_task, judgement, probe_answer, probe_judgement, probe, fold_queue,
-    arm_fold_queue, contribution,
-    arm_contribution, reward_event, arm_reward, usage_revision, attempt, usage_report, activation, abandonment,
-    decision,
+    shadow_decision, comparison_task, comparison, judge_task, judgement, probe_answer, probe_judgement, probe,
+    fold_queue, arm_fold_queue, contribution, arm_contribution, reward_event, arm_reward, usage_revision, attempt,
+    usage_report, activation, abandonment, decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
 

@@ -20,7 +20,8 @@ def test_one_simulation_of_each_gives_every_table(capsys: pytest.CaptureFixture[
     assert {one["runs"] for one in tables["coverage"]} == {2}
     assert {one["runs"] for one in tables["refusals"]} == {1}
     assert {one["runs"] for one in tables["comparisons"]} == {1}
-    assert len(tables["bounds"]) == 22
+    assert len(tables["bounds"]) == 26
+    assert {one["watcher"] for one in tables["drift"]} >= {"anchor", "golden set, 50 prompts", "anchor, unit by unit"}
 
 
 def test_a_bound_that_is_missed_is_said_to_be() -> None:

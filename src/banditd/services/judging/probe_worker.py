@@ -38,7 +38,8 @@ DEADLINE_S: Final = 300.0
 LEASE_S: Final = DEADLINE_S + 60.0
 MOST_UNJUDGED: Final = 50
 """Answers that wait for the judge; no call is made while there are so many: it may be out of money, or away."""
-_MAY_PASS: Final[frozenset[ErrorClass]] = frozenset({"transport", "timeout", "overload", "server"})
+MAY_PASS: Final[frozenset[ErrorClass]] = frozenset({"transport", "timeout", "overload", "server"})
+"""Failures after which another try may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ class ProbeWorker:
         except UpstreamError as error:
             cost = JudgeCost(calls=0 if error.local else 1)
             if error.usage is not None:
-                cost = _cost(arm, error.usage)
+                cost = arm_cost(arm, error.usage)
             await self._failed(task, cost, error.error_class, error.code, error.retry_after_s or 0.0)
         except BanditdError as error:
             await self._failed(task, JudgeCost(), "request", error.code, 0.0)
@@ -133,7 +134,7 @@ class ProbeWorker:
     async def _answered(self, task: ProbeTask, arm: Arm, body: Mapping[str, Any], reply: UpstreamReply) -> None:
         request, now_us = task.request, self._clock.now_us()
         usage = reply.usage or TokenUsage(request.input_tokens, round(reply.characters / CHARACTERS_PER_TOKEN))
-        cost = _cost(arm, usage)
+        cost = arm_cost(arm, usage)
         most = self.judge.max_chars
         text = answer_text(request.surface, reply.body, stream=False, most_chars=most)
         answer = None
@@ -161,7 +162,7 @@ class ProbeWorker:
     async def _failed(self, task: ProbeTask, cost: JudgeCost, failed: ErrorClass, code: str, wait_s: float) -> None:
         """Once more later where that may help, until there were enough tries."""
         now_us = self._clock.now_us()
-        last = task.attempts >= MAX_ATTEMPTS or failed not in _MAY_PASS
+        last = task.attempts >= MAX_ATTEMPTS or failed not in MAY_PASS
         await patiently(
             lambda: self._store.give_back(
                 task.probe_id,
@@ -225,7 +226,7 @@ def _call(task: ProbeTask, arm: Arm, body: Mapping[str, Any]) -> UpstreamCall:
     )
 
 
-def _cost(arm: Arm, usage: TokenUsage) -> JudgeCost:
+def arm_cost(arm: Arm, usage: TokenUsage) -> JudgeCost:
     """As the upstream says, else by the arm's price."""
     cost_usd = usage.cost_usd
     if cost_usd is None:

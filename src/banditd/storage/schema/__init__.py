@@ -18,9 +18,10 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
-from banditd.storage.schema.candidates import candidate, evaluation
+from banditd.storage.schema.candidates import candidate, candidate_shadow, evaluation, shadow_decision, shadow_sum
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.comparing import comparison, comparison_task
+from banditd.storage.schema.golden import golden_case, golden_watch
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
     judge_account,
@@ -65,7 +66,13 @@ from banditd.storage.schema.log import (
     usage_revision,
 )
 from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
-from banditd.storage.schema.releases import policy_promotion, policy_release, release_event, release_unit
+from banditd.storage.schema.releases import (
+    policy_promotion,
+    policy_release,
+    release_event,
+    release_point,
+    release_unit,
+)
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -99,6 +106,7 @@ __all__ = [
     "budget_correction",
     "budget_state",
     "candidate",
+    "candidate_shadow",
     "cluster_name",
     "cluster_stat",
     "comparison",
@@ -109,6 +117,8 @@ __all__ = [
     "delay_count",
     "evaluation",
     "fold_queue",
+    "golden_case",
+    "golden_watch",
     "idempotency_key",
     "job_run",
     "judge_account",
@@ -127,6 +137,7 @@ __all__ = [
     "probe_answer",
     "probe_judgement",
     "release_event",
+    "release_point",
     "release_unit",
     "reward_event",
     "rollup",
@@ -135,6 +146,8 @@ __all__ = [
     "segment",
     "session",
     "settling",
+    "shadow_decision",
+    "shadow_sum",
     "snapshot",
     "sum_entry",
     "tag_cluster",

@@ -1,0 +1,44 @@
+"""``banditd drift``: whether quality is slowly lost, and by which cause."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.show import echo_json
+
+
+@click.command()
+@policy_option
+@daemon_options
+@json_option
+def drift(policy: str, url: str, api_key: str | None, as_json: bool) -> None:
+    """Say whether quality is slowly lost: by a provider, or as the level alone.
+
+    \b
+    Examples:
+      banditd drift
+      banditd drift --policy support --json
+    """
+    path = f"/v1/policies/{quote(policy, safe='')}/drift"
+    found: dict[str, Any] = with_daemon(url, api_key, lambda client: client.call("GET", path))
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(found["words"])
+    for name in ("provider", "level", "traffic"):
+        part = found[name]
+        if part is not None and part["words"] != found["words"]:
+            click.echo(f"  {part['words']}")
+    for arm in found["provider"]["arms"]:
+        click.echo(f"  {arm['words']} Evidence {arm['evidence']:.2g} of an alarm.")
+    golden = found["provider"]["golden"]
+    if golden is not None:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(golden["today"].items())) or "nothing yet"
+        click.echo(
+            f"  golden set: {golden['prompts']} prompts, judge {golden['judge']}; today {states}; "
+            f"${golden['spend_day_usd']:,.2f} of ${golden['usd_per_day']:,.2f} a day"
+        )

@@ -1,0 +1,77 @@
+"""Drift in words: the cause, since when, how sure, what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from banditd.core.drift import DriftRule
+
+_DO: Final = {
+    "provider": "Disable the arm or name a dated version of its model, and learn anew.",
+    "judge": "Every arm scores lower at once: the judge may have changed, not all providers. Look at it first.",
+    "level": "Nothing shows whether it is the traffic, a provider or routing.",
+}
+
+
+def date_of(day: int) -> str:
+    """A day since 1970 as YYYY-MM-DD."""
+    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+
+
+def whole(parts: Mapping[str, Any], causes: Sequence[str]) -> str:
+    """The most telling alarm first; traffic alone is none."""
+    for name in ("provider", "level"):
+        if name in causes:
+            return str(parts[name]["words"])
+    watched = any(one["days"] for one in parts["provider"]["arms"])
+    calm = "Nothing speaks for a slow loss of quality"
+    return f"{calm}." if watched else f"{calm}, but little watches for it: see docs/drift.md."
+
+
+def arm(part: Mapping[str, Any]) -> str:
+    """One arm on its golden prompts."""
+    if not part["days"]:
+        return f"{part['arm']}: {part['baseline_days_left']} more days make its baseline."
+    text = (
+        f"{part['arm']}: {part['mean']:.3f} on its golden prompts over the last days, {part['baseline']:.3f} in the "
+        f"baseline; {part['flips']:.0%} have flipped"
+    )
+    return f"{text}, lower since about {part['since']}." if part["alarm"] else f"{text}."
+
+
+def provider(part: Mapping[str, Any], rule: DriftRule) -> str:
+    """Which arm's provider, where one."""
+    alarms = [one for one in part["arms"] if one["alarm"]]
+    watched = [one for one in part["arms"] if one["days"]]
+    if alarms:
+        found = " ".join(one["words"] for one in alarms)
+        sure = f"Of {rule.days_per_false_alarm:,.0f} days one at most brings such an alarm for nothing."
+        everywhere = len(alarms) == len(watched) > 1
+        return f"Provider: {found} {sure} {_DO['judge' if everywhere else 'provider']}"
+    if part["lower_rewards"]:
+        names = ", ".join(
+            f"{one['arm']} from {one['old_level']:.2f} to {one['new_level']:.2f}" for one in part["lower_rewards"]
+        )
+        return f"Provider: rewards fell at the same queries: {names}. {_DO['provider']}"
+    if part["golden"] is None:
+        return "No golden set: what a provider changes slowly is not seen."
+    return (
+        "No arm answers its golden prompts worse than it did." if watched else "The golden set has no baseline yet."
+    )
+
+
+def level(part: Mapping[str, Any]) -> str:
+    """The mean reward by days."""
+    now = f"mean reward {part['recent_mean']:.3f}, {part['mean']:.3f} before"
+    if part["alarm"]:
+        return f"Level, may be the traffic: {now}, lower since about {part['since']}. {_DO['level']}"
+    return f"Level: {now}; days differ by {part['deviation']:.3f}."
+
+
+def traffic(part: Mapping[str, Any]) -> str:
+    """The queries."""
+    if part["alarm"]:
+        return f"The recent queries are others than those before ({part['height']:.1f}; 1 by chance)."
+    return f"The queries are as they were ({part['height']:.1f}; 1 by chance, other queries from 4 on)."

@@ -1,0 +1,44 @@
+"""Slow loss of quality: what a policy is watched by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from banditd.settings.base import Section
+from banditd.settings.judges import JudgeSettings
+
+
+class GoldenSettings(Section):
+    """Prompts that every enabled arm with an upstream answers anew each day, for a judge to score."""
+
+    file: Path = Field(description='JSON Lines: {"prompt": "..."} or {"messages": [...]} on each line')
+    judge: str = Field(min_length=1, description="who scores the answers: a judge of kind upstream")
+    usd_per_day: float = Field(gt=0, description="cap on the calls of arms and judge in a day of UTC")
+    cases: int = Field(50, ge=1, le=500, description="prompts that are asked: the first so many of the file")
+
+
+class DriftSettings(Section):
+    """Who is watched for a slow loss of quality; see docs/drift.md."""
+
+    worse_by: float = Field(0.01, gt=0, le=0.5, description="how much lower the mean reward may become unnoticed")
+    days_per_false_alarm: float = Field(
+        1000.0, ge=30, le=100_000, description="of each alarm: one that is false in so many days, at most"
+    )
+    golden: GoldenSettings | None = Field(
+        None, description="find what providers change; null: off, nothing is called and nothing is spent"
+    )
+
+
+def check_drift(drifts: Mapping[str, DriftSettings], judges: Mapping[str, JudgeSettings]) -> None:
+    """Refuse a golden set that nobody could score. drifts : by policy. Raises ValueError."""
+    for policy, drift in drifts.items():
+        if drift.golden is None:
+            continue
+        name, place = drift.golden.judge, f"policies.{policy}.drift.golden.judge"
+        if name not in judges:
+            raise ValueError(f"{place} names {name}; judges has {', '.join(judges) or 'none'}")
+        if judges[name].kind != "upstream":
+            raise ValueError(f"{place} names {name}, which clients call: a golden set needs a judge of kind upstream")
