@@ -13,18 +13,29 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from bench import accounts, cold, cpu, flat, http, micro, pages, promised  # noqa: E402 - after the threads are limited
+from bench import (  # noqa: E402 - after the threads are limited
+    accounts,
+    cold,
+    cpu,
+    flat,
+    http,
+    micro,
+    pages,
+    partitions,
+    promised,
+)
 from bench.load import tool  # noqa: E402
 from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PARTS = ("micro", "promise", "accounts", "cold", "http", "cpu", "flat", "pages", "memory")
+PARTS = ("micro", "promise", "accounts", "cold", "http", "flat", "pages", "memory")
+ASKED_FOR = ("cpu", "partitions")  # the latter needs PostgreSQL
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute instead of many: shorter runs, a smaller log")
-    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--only", choices=PARTS + ASKED_FOR, action="append", help="may be repeated")
     parser.add_argument("--against", metavar="TREE", type=Path, help="another work tree beside this one, for cpu")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON; - prints them instead of the table")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
@@ -63,6 +74,8 @@ def _measure(part: str, folder: Path, *, quick: bool, against: Path | None) -> l
         return cpu.measure(folder, quick=quick, against=against)
     if part == "flat":
         return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
+    if part == "partitions":
+        return partitions.measure(quick=quick)
     if part == "pages":
         return pages.measure_pages(folder, decisions=10**4 if quick else 10**6, progress=_tell)
     return flat.measure_memory(folder, requests=10**4 if quick else 10**5, progress=_tell)
