@@ -67,6 +67,6 @@ def test_what_follows_an_answer_is_counted_by_its_own_units() -> None:
             release_id="r", decision_id=str(i), measure=measure, unit=str(i), candidate=True, share=0.5, differ=True,
             values={"regeneration" if measure == FOLLOWED else "error": 1.0},
         )  # fmt: skip
-        release.tests.add(terms, outcome)
+        release.tests.add(terms, outcome, 7)
     units = {name: one.units for name, one in point_of(release, 7).measures.items()}
     assert units == {REWARD: (0, 0), "error": (2, 0), "regeneration": (1, 0)}
