@@ -50,9 +50,7 @@ class Candidating:
 def make_shadowing(bench: Workbench) -> Shadowing:
     """What the learner counts of shadowed candidates."""
     storage = bench.storage
-    return Shadowing(
-        store=storage.shadows, log=storage.evaluation_log, clock=bench.clock, contribution_of=contribution_of
-    )
+    return Shadowing(store=storage.shadows, log=storage.whole_log, clock=bench.clock, contribution_of=contribution_of)
 
 
 def make_candidates(
@@ -60,7 +58,7 @@ def make_candidates(
 ) -> Candidating:
     """Those of every configured policy."""
     storage = bench.storage
-    shadows = ShadowDesk(store=storage.shadows, log=storage.evaluation_log, counting=counting, clock=bench.clock)
+    shadows = ShadowDesk(store=storage.shadows, log=storage.whole_log, counting=counting, clock=bench.clock)
     candidates = CandidateService(
         runtimes=bench.runtimes,
         store=storage.candidates,
@@ -72,7 +70,7 @@ def make_candidates(
         runtimes=bench.runtimes,
         candidates=candidates,
         store=storage.evaluations,
-        log=storage.evaluation_log,
+        log=storage.whole_log,
         learning=bench.learning,
         recent=storage.recent,
         clock=bench.clock,

@@ -20,6 +20,7 @@ from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
 from banditd.storage.keys import forget_keys
 from banditd.storage.migrate import current_revision
+from banditd.storage.partitions.upkeep import SqlPartitions
 from banditd.storage.queues import QUEUES
 from banditd.storage.schema import (
     CLUSTER_SUMS,
@@ -78,8 +79,9 @@ _OF_A_DECISION: Final = (
 class SqlMaintenance:
     """``ports.Maintenance`` over one database."""
 
-    def __init__(self, database: Database, *, writer_name: str) -> None:
+    def __init__(self, database: Database, partitions: SqlPartitions, *, writer_name: str) -> None:
         self._database = database
+        self._partitions = partitions
         self._rows = RowCounter(database.engine, writer_name)
 
     async def compact_rollups(self, now_us: int) -> int:
@@ -183,6 +185,12 @@ class SqlMaintenance:
             statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
             connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": before_us})
         return removed["decision"]
+
+    async def make_partitions(self, now_us: int) -> int:
+        return await self._partitions.make_ahead(now_us)
+
+    async def drop_partitions(self, *, before_us: int) -> int:
+        return await self._partitions.drop(before_us=before_us)
 
     async def forget_keys(self, *, before_us: int, limit: int) -> int:
         return await self._database.write(lambda connection: forget_keys(connection, before_us, limit))

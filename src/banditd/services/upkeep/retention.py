@@ -48,6 +48,7 @@ class Retention:
 
     async def run(self) -> None:
         """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
+        await self._maintenance.make_partitions(self._clock.now_us())
         while await self._judging.drop(self._clock.now_us(), {}):
             pass
         while await self._probing.drop(self._clock.now_us()):
@@ -61,7 +62,8 @@ class Retention:
             pass
         if not self._retention_us:
             return
-        before_us = self._clock.now_us() - self._retention_us
+        old_us = self._clock.now_us() - self._retention_us
+        before_us = await self._maintenance.drop_partitions(before_us=old_us)
         pruned = BATCH
         while pruned == BATCH:
             pruned = await self._maintenance.prune(before_us=before_us, limit=BATCH)

@@ -5,6 +5,7 @@ blobs and mappings JSON text, so that both databases store and compare the same 
 replicas raise carry a ``writer``: each replica raises its own rows, readers add them up.
 """
 
+from banditd.storage.schema.archived import archived_part
 from banditd.storage.schema.arms import (
     arm,
     arm_price,
@@ -95,6 +96,7 @@ __all__ = [
     "SUMS",
     "abandonment",
     "activation",
+    "archived_part",
     "arm",
     "arm_contribution",
     "arm_fold_queue",
