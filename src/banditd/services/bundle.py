@@ -15,6 +15,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
+from banditd.services.anchoring.offered import Anchors
 from banditd.services.candidates.offered import Candidates, Evaluations
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
@@ -342,3 +343,4 @@ class Services:
     evaluations: Evaluations | None = None
     releases: Releases | None = None
     drift: Drift | None = None
+    anchors: Anchors | None = None

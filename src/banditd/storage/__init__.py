@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
+from banditd.storage.anchors import SqlAnchorStore
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.candidates import SqlCandidateStore
 from banditd.storage.comparing import SqlComparisonStore
@@ -68,6 +69,7 @@ class Storage:
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
     golden: SqlGoldenStore
+    anchors: SqlAnchorStore
 
 
 @asynccontextmanager
@@ -115,4 +117,5 @@ async def open_storage(
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
             golden=SqlGoldenStore(database),
+            anchors=SqlAnchorStore(database),
         )

@@ -296,6 +296,8 @@ class Learner:
             estimates=folded.estimates,
             queue_ids=queue_ids,
             released=folded.released,
+            anchored=folded.anchored,
+            drift=self._runtimes[name].config.drift,
             set_aside=set_aside,
             at_us=self._clock.now_us(),
         )
