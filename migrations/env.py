@@ -14,6 +14,9 @@ from banditd.storage.schema import metadata
 
 
 def run(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        # Tables that are rebuilt take their name again although views speak of it meanwhile.
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
     context.configure(
         connection=connection, target_metadata=metadata, render_as_batch=True, compare_server_default=True
     )

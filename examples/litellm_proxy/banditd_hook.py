@@ -7,6 +7,9 @@ alone. Where banditd cannot be asked, LiteLLM goes on with its own choice.
 A request that brings a decision (header x-banditd-decision-id, or metadata.banditd_decision_id) was decided already:
 banditd is not asked, and hears what the call took.
 
+A request that asks again for an answer, or for a better one, names the decision before it in
+x-banditd-regenerated-from or x-banditd-escalated-from (or metadata.banditd_regenerated_from, ...).
+
 Rewards name a decision by x-banditd-decision-id of the answer, or as ``reference`` by the answer's id, by
 metadata.banditd_reference (or x-banditd-reference) of the request, or by its trace in Langfuse.
 
@@ -32,6 +35,7 @@ logger = logging.getLogger("banditd_hook")
 MARK = "banditd_request"
 MAX_TURNS = 10_000
 MAX_LABEL = 256
+BEFORE = ("regenerated_from", "escalated_from")
 DECISION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # By the end of LiteLLM's exception names; what is not here is banditd's to understand by the status.
 ERRORS = {
@@ -51,6 +55,7 @@ class Turn:
     decision: dict[str, Any] | None = None
     brought: bool = False
     reference: str | None = None
+    before: dict[str, str] = field(default_factory=dict)
     calling: str | None = None
     began_s: float = 0.0
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -75,9 +80,10 @@ class BanditdHook(CustomLogger):
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):  # type: ignore[no-untyped-def]
         """Mark the request, so that its attempts are known as one turn."""
         mark = str(uuid.uuid4())
-        given = str(_stated(data, "x-banditd-decision-id", "banditd_decision_id")).lower()
-        brought = DECISION_ID.fullmatch(given) is not None
-        self._turns[mark] = Turn({"decision_id": given} if brought else None, brought, _reference_of(data))
+        given = _decision_in(data, "decision_id")
+        decision = None if given is None else {"decision_id": given}
+        before = {name: one for name in BEFORE if (one := _decision_in(data, name)) is not None}
+        self._turns[mark] = Turn(decision, given is not None, _reference_of(data), before)
         data["metadata"] = {**(data.get("metadata") or {}), MARK: mark}
         while len(self._turns) > MAX_TURNS:
             self._turns.popitem(last=False)
@@ -95,7 +101,7 @@ class BanditdHook(CustomLogger):
         if turn is None or not arms or not messages:
             return healthy_deployments
         if turn.decision is None:
-            turn.decision = await self._route(messages, sorted(arms), turn.reference)
+            turn.decision = await self._route(messages, sorted(arms), turn)
         if turn.decision is None:
             return healthy_deployments
         failed = {attempt["arm"] for attempt in turn.attempts}
@@ -144,7 +150,13 @@ class BanditdHook(CustomLogger):
         if kwargs.get("stream") and first is not None:
             attempt["first_token_ms"] = max(0.0, (first - start_time).total_seconds() * 1e3)
         turn.attempts.append({name: value for name, value in attempt.items() if value is not None})
-        self._report(turn, _label(getattr(response_obj, "id", None)))
+        choices = getattr(response_obj, "choices", None) or []
+        of_answer: dict[str, Any] = {"response_id": _label(getattr(response_obj, "id", None))}
+        if choices:
+            of_answer["finish_reason"] = _label(getattr(choices[0], "finish_reason", None))
+        if any(getattr(getattr(one, "message", None), "refusal", None) for one in choices):
+            of_answer["refusal"] = True
+        self._report(turn, of_answer)
 
     async def async_post_call_response_headers_hook(  # type: ignore[no-untyped-def]
         self, data, user_api_key_dict, response, request_headers=None, litellm_call_info=None
@@ -158,26 +170,26 @@ class BanditdHook(CustomLogger):
     # ------------------------------------------------------------ banditd
 
     async def _route(
-        self, messages: list[dict[str, Any]], candidates: list[str], reference: str | None
+        self, messages: list[dict[str, Any]], candidates: list[str], turn: Turn
     ) -> dict[str, Any] | None:
         if time.monotonic() < self._away_until_s:
             return None
         try:
             query = {"messages": messages, "policy": self.policy, "candidates": candidates}
-            query |= {"reference": reference} if reference is not None else {}
+            query |= turn.before
+            query |= {"reference": turn.reference} if turn.reference is not None else {}
             return await self._post("/v1/route", query, self.timeout_s)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self._away_until_s = time.monotonic() + self.pause_s
             logger.warning("banditd could not be asked (%s); LiteLLM chooses for %g s", error, self.pause_s)
             return None
 
-    def _report(self, turn: Turn | None, response_id: str | None = None) -> None:
+    def _report(self, turn: Turn | None, of_answer: dict[str, Any] | None = None) -> None:
         """Sent again until banditd has it. It merges reports, so that one that came twice counts once."""
         if turn is None or turn.decision is None or not turn.attempts:
             return
         usage: dict[str, Any] = {"attempts": turn.attempts[-16:]}
-        if response_id is not None:
-            usage["response_id"] = response_id
+        usage |= {name: value for name, value in (of_answer or {}).items() if value is not None}
         task = asyncio.get_running_loop().create_task(self._send(turn.decision["decision_id"], usage))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
@@ -240,6 +252,12 @@ def _stated(data: dict[str, Any], header: str, name: str) -> Any:
     headers = (data.get("proxy_server_request") or {}).get("headers") or {}
     places = (data.get("metadata") or {}, data.get("litellm_metadata") or {})
     return headers.get(header) or next((place[name] for place in places if place.get(name)), None)
+
+
+def _decision_in(data: dict[str, Any], name: str) -> str | None:
+    """The id of a decision that the client names."""
+    stated = str(_stated(data, f"x-banditd-{name.replace('_', '-')}", f"banditd_{name}")).lower()
+    return stated if DECISION_ID.fullmatch(stated) else None
 
 
 def _reference_of(data: dict[str, Any]) -> str | None:

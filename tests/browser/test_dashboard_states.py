@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser import answers
 
 from banditd.web.problems import PROBLEM_TYPE
 
@@ -27,8 +29,18 @@ READY = {
     "overview": ("Overview", ".plot canvas"), "models": ("Models", ".plot canvas"),
     "tasks": ("Good at what", "#task .why"), "decisions": ("Decisions", ".whole .scores"),
     "playground": ("Try it", "textarea"), "internals": ("Internals", ".plot canvas"),
+    "judges": ("Judges", ".plot canvas"), "releases": ("Releases", "#way .plot canvas"),
 }  # fmt: skip
-PAGES = ("overview", "models", "tasks?cluster={cluster}", "decisions?id={id}", "playground", "internals")
+PAGES = (
+    "overview",
+    "models",
+    "tasks?cluster={cluster}",
+    "decisions?id={id}",
+    "playground",
+    "judges",
+    "releases",
+    "internals",
+)
 PHONE = {"width": 360, "height": 780}
 
 
@@ -118,11 +130,22 @@ def test_a_key_is_asked_for_once_and_its_scope_is_said(locked, open_page, shot, 
     page.get_by_text("Recorded; the learner folds it in").wait_for()
 
 
+def answer_for_judges_and_releases(page: Any) -> None:
+    """A judge that has scored for months, and a release on its way."""
+    releases, points, events = answers.release(time.time_ns() // 1000, drop=0.06)
+    for path, body in (
+        ("**/v1/judges", answers.judges()), ("**/v1/releases?**", releases), ("**/points", points),
+        ("**/events", events),
+    ):  # fmt: skip
+        page.route(path, answers.answering(body))
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_keeps_anybody_out(taught, open_page, shot, theme) -> None:
     """axe finds nothing serious on any page, with a decision and a kind of query opened, and nothing is wider than a
     phone; each is kept as a picture, from a desk and from a phone."""
     page = open_page(taught, theme=theme, bypass_csp=True)
+    answer_for_judges_and_releases(page)
     newest = taught.call("GET", "/v1/decisions?limit=1")["decisions"][0]
     found: dict[str, Any] = {}
     wide: dict[str, Any] = {}

@@ -6,6 +6,8 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from tests.browser import answers
+
 COLOURS = """() => Object.fromEntries([...document.querySelectorAll("article")]
   .map(one => [one.getAttribute("aria-label"), one.querySelector(".dot").className]))"""
 
@@ -229,3 +231,53 @@ def test_how_a_release_stands_in_words_and_figures(taught, open_page, expect) ->
     finally:
         taught.call("POST", f"/v1/releases/{begun['release_id']}/abort")
     expect(card).to_contain_text("was aborted")
+
+
+def test_a_release_is_watched_and_aborted_with_a_reason(taught, open_page, expect, shot) -> None:
+    path = "/v1/policies/default/candidates"
+    taught.call("POST", path, {"name": "curious", "settings": {"exploration_floor": 0.04}})
+    page = open_page(taught, "releases", calm=False)  # the browser notes that a step was refused
+    page.get_by_role("region", name="Candidates").get_by_role("button", name="Release curious").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("It decides 1 % of the traffic")
+    dialog.get_by_role("button", name="Begin").click()
+    card = page.get_by_role("region", name="Release of curious")
+    expect(card).to_contain_text("curious decides 1 % of the traffic (step 1 of 5).")
+    page.locator("#way .plot canvas").first.wait_for()
+    card.get_by_role("button", name="Next step").click()
+    dialog.get_by_role("button", name="Take the next step").click()
+    expect(dialog).to_contain_text("is not over")  # the daemon's own words, and nothing has happened
+    dialog.get_by_label("although this step is not over").check()
+    dialog.get_by_role("button", name="Take the next step").click()
+    expect(card.locator("[aria-current=step]")).to_have_text("5 %")
+    card.get_by_role("button", name="Abort").click()
+    dialog.get_by_label("Reason").fill("complaints")
+    dialog.get_by_role("button", name="Abort").click()
+    expect(card).to_contain_text("was aborted: complaints")
+    expect(page.get_by_role("region", name="What happened").last).to_contain_text("complaints")
+    shot(page, "release-aborted")
+    [newest] = taught.call("GET", "/v1/releases?limit=1")["releases"]
+    told = taught.call("GET", f"/v1/releases/{newest['release_id']}/events")["events"]
+    assert [(one["event"], one["reason"]) for one in told] == [
+        ("started", None), ("promoted", None), ("aborted", "complaints"),
+    ]  # fmt: skip
+
+
+def test_how_a_judge_stands_in_words_and_figures(taught, open_page, expect, shot) -> None:
+    page = open_page(taught, "judges")
+    page.get_by_role("heading", name="No judge scores answers here").wait_for()
+    found = answers.judges()
+    page.route("**/v1/judges", answers.answering(found))
+    page.reload()
+    judge = page.get_by_role("region", name="Judge quality")
+    expect(judge.locator(".badge").first).to_have_text("trusted")
+    expect(judge).to_contain_text("Of all answers they would say")
+    expect(judge.get_by_role("region", name="Scores of quality by model").get_by_role("row")).to_have_count(4)
+    expect(judge.get_by_role("region", name="Probes", exact=True)).to_contain_text("$0.40 of $2.00 today")
+    pairs = judge.get_by_role("region", name="Is large-reasoner's answer better?")
+    expect(pairs).to_contain_text("not known yet")
+    expect(pairs).to_contain_text("at equal length")
+    shot(page, "judges")
+    found["judges"][0] |= {"counts": False, "trust": "Not trusted, its scores do not teach: it favours a."}
+    expect(judge.locator(".badge").first).to_have_text("not trusted")
+    expect(judge).to_contain_text("it favours a.")

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from banditd.core.comparing import Compared, PairToCompare
+from banditd.core.comparing import Compared, ComparisonFilter, Orders, PairToCompare
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import ProbeRequest
 from banditd.services.judging.counting import VerdictRewards
@@ -284,18 +284,67 @@ async def test_a_pair_is_compared_once_whoever_claims_it_and_its_texts_go(storag
         later = {"until_us": make.now_us + 9 * MINUTE_US, "now_us": make.now_us + MINUTE_US, "max_attempts": 2}
         again = await other.comparing.lease("quality", limit=9, **later)
         assert {one.task_id for one in again} == {killed.task_id, tried.task_id}
-        done = {"version": "v1", "outcome": "baseline", "cost": COST, "now_us": make.now_us}
+        orders = Orders(served_first="second", baseline_first="first")
+        done = {"version": "v1", "orders": orders, "cost": COST, "now_us": make.now_us}
         for one in again:
             if one.task_id == killed.task_id:
-                assert await other.comparing.finish(one.task_id, one.lease, **done)
+                assert await other.comparing.judge_of(one.task_id) == "quality"
+                kept = await other.comparing.finish(one.task_id, one.lease, **done)
             else:  # its last try
                 assert await other.comparing.give_back(one.task_id, one.lease, **back)
-    assert not await storage.comparing.finish(killed.task_id, killed.lease, **done)
+    assert await storage.comparing.finish(killed.task_id, killed.lease, **done) is None
+    assert await storage.comparing.judge_of(killed.task_id) is None
+    assert kept is not None
+    assert kept == await storage.comparing.of_task(killed.task_id)
+    assert (kept.outcome, kept.orders, kept.served_chars) == ("baseline", orders, len("this"))
     assert await storage.comparing.compared("quality", "v1") == [
-        Compared(policy="default", arm="dear", outcome="baseline")
+        Compared(policy="default", arm="dear", outcome="baseline", served_chars=4, answer_chars=kept.answer_chars)
     ]
     assert await storage.comparing.compared("quality", "v2") == []
     assert await storage.comparing.waiting() == {}
     assert (await storage.judging.accounts())["quality"].cost.calls == 3
     assert await storage.maintenance.prune(before_us=make.now_us + MINUTE_US, limit=100) == 2
     assert await rows(storage, comparison) == []
+
+
+async def test_comparisons_are_paged_by_whole_decisions_and_old_ones_have_no_orders(storage, make):
+    decisions = [make.decision() for _ in range(4)]
+    await storage.decisions.append(decisions)
+    ids = sorted(one.decision_id for one in decisions)
+    row = {
+        "version": "v1", "policy": "default", "served_arm": "cheap", "probability": 0.5, "outcome": "same",
+        "cost_usd": 0.0, "compared_at_us": 1,
+    }  # fmt: skip
+    kept = [
+        (ids[3], "b", "dear"),
+        (ids[2], "a", "dear"),
+        (ids[2], "a", "other"),
+        (ids[2], "b", "dear"),
+        (ids[0], "a", "dear"),
+    ]
+    made = [{**row, "decision_id": one, "judge": judge, "arm": arm} for one, judge, arm in kept]
+    await storage.database.write(lambda connection: connection.execute(insert(comparison), made) and None)
+
+    async def page(**which: object) -> list[tuple[str, str, str]]:
+        found = await storage.comparing.page(ComparisonFilter(**which))
+        assert {one.orders for one in found} <= {None}
+        return [(one.decision_id, one.judge, one.arm) for one in found]
+
+    assert await page(limit=9) == kept
+    assert await page(limit=2) == kept[:4]  # the whole of the second decision
+    assert await page(limit=2, before_id=ids[2]) == kept[4:]
+    assert await page(limit=1, judge="a") == kept[1:3]
+    assert await page(limit=9, policy="other") == []
+
+
+async def test_where_the_newest_probes_went(storage, make):
+    decisions = [make.decision() for _ in range(3)]
+    await storage.decisions.append(decisions)
+    assert await storage.probing.draw(requests(make, decisions, usd=0.1), RICH) == []
+    [task, *_] = await claim(storage, make.now_us)
+    ended = {"cost": COST, "answer": None, "now_us": make.now_us}
+    assert await storage.probing.answered(task.probe_id, task.lease, **ended)
+    [tally] = await storage.probing.by_arm(100)
+    assert (tally.judge, tally.arm, tally.drawn) == ("quality", task.request.arm, 3)
+    assert tally.cost_usd >= COST.cost_usd
+    assert [one.drawn for one in await storage.probing.by_arm(2)] == [2]

@@ -9,14 +9,17 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from sqlalchemy import Connection
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError
 from banditd.core.release import REWARD, ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Author, Release, aborted, promoted
+from banditd.deciding.release_points import LEAST_GAP_US, MOST_POINTS, point_of
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports.releases import ReleaseLook
 from banditd.storage import open_storage
+from banditd.storage.release_points import keep_point
 
 HOLDER = "this test"
 TERMS = ReleaseTerms(steps=(0.5, 1.0), least_units=(2,))
@@ -100,6 +103,33 @@ async def test_one_release_of_a_policy_is_open_and_what_is_counted_is_counted_on
         assert lines == [("started", "ops", None), ("step_due", None, None), ("aborted", None, "enough")]
         await store.start(release("r2"), Author(8))
         assert [one.release_id for one in await store.page("default", 10)] == ["r2", "r1"]
+
+
+async def test_the_way_of_a_release_is_kept_with_every_step_and_never_grows_long(database_url):
+    async with open_storage(database_url, writer_name="a") as storage:
+        store = storage.releases
+        await store.start(release("r1"), Author(1))
+        assert await storage.leases.acquire("learner", HOLDER, ttl_s=60, now_us=1)
+        for i in range(1, 4):  # too soon after one another, but for the last
+            look = ReleaseLook(outcomes=[outcome(f"u{i}", candidate=bool(i % 2), value=0.0)], differs=0.5)
+            await store.count("r1", look, holder=HOLDER, at_us=i * 1_000_000 if i < 3 else LEAST_GAP_US + 1)
+        first, last = await store.points("r1")
+        assert (first.at_us, first.share, first.measures[REWARD].units) == (1, 0.5, (0, 0))
+        assert (last.measures[REWARD].units, last.differs) == ((2, 1), 0.5)
+        assert last.measures[REWARD] == point_of(await store.get("r1"), 0).measures[REWARD]
+        standing = await store.get("r1")
+
+        def run_on(connection: Connection) -> None:
+            for i in range(3 * MOST_POINTS):  # the clock goes back, too
+                keep_point(connection, standing, (i - i % 3 * 2) * LEAST_GAP_US * 3)
+
+        await storage.database.write(run_on)
+        kept = await store.points("r1")
+        assert MOST_POINTS / 2 <= len(kept) <= MOST_POINTS
+        assert [one.at_us for one in kept] == sorted(one.at_us for one in kept)
+        await store.change("r1", lambda one: aborted(one, Author(2 * LEAST_GAP_US)))
+        assert (await store.points("r1"))[-1].share == 0.0
+        assert await store.points("r2") == []
 
 
 async def test_a_process_that_is_killed_while_it_ends_a_release_leaves_it_whole(database_url):

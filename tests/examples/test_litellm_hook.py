@@ -92,9 +92,9 @@ async def begun(hook: Any, data: dict[str, Any]) -> list[dict[str, Any]]:
     return left
 
 
-async def answered(hook: Any, data: dict[str, Any]) -> None:
+async def answered(hook: Any, data: dict[str, Any], **more: Any) -> None:
     usage = types.SimpleNamespace(prompt_tokens=11, completion_tokens=5, prompt_tokens_details=None)
-    answer = types.SimpleNamespace(id="chatcmpl-9", usage=usage)
+    answer = types.SimpleNamespace(id="chatcmpl-9", usage=usage, **more)
     now = datetime.now(UTC)
     await hook.async_log_success_event({"litellm_params": data}, answer, now - timedelta(milliseconds=40), now)
 
@@ -111,6 +111,20 @@ async def test_usage_and_the_ids_that_rewards_may_name_are_reported_once_taken(h
     assert sent == resent  # merged by banditd: counted once
     assert sent["response_id"] == "chatcmpl-9"
     assert [(one["arm"], one["output_tokens"]) for one in sent["attempts"]] == [("full", 5)]
+
+
+async def test_what_a_request_comes_after_and_a_refusal_are_passed_on(hook: Any, daemon: Daemon) -> None:
+    data = request(
+        headers={"x-banditd-regenerated-from": DECISION}, metadata={"banditd_escalated_from": "no decision"}
+    )
+    await begun(hook, data)
+    declined = types.SimpleNamespace(finish_reason="stop", message=types.SimpleNamespace(content=None, refusal="No."))
+    await answered(hook, data, choices=[declined])
+    await daemon.reported.wait()
+    assert daemon.routes[0]["regenerated_from"] == DECISION
+    assert "escalated_from" not in daemon.routes[0]
+    ((_, usage),) = daemon.usage
+    assert (usage["refusal"], usage["finish_reason"]) == (True, "stop")
 
 
 @pytest.mark.parametrize(

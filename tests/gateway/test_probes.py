@@ -338,10 +338,14 @@ async def test_the_baselines_answer_is_compared_in_both_orders_until_it_is_known
             await ask(session, messages=[{"role": "user", "content": word}])
             await compared(n)
         [told] = (await known(session))["comparisons"]
-        words = told.pop("words")
+        words, way, equal = told.pop("words"), told.pop("way"), told.pop("equal_length")
+        assert ([n for n, _ in way], equal) == ([1, 2, 3, 4], None)
+        assert told["log_odds"] == pytest.approx(way[-1][1])
+        assert told.pop("bound") > told.pop("log_odds") > 1.0  # the bound of the test is lower here
         assert told == {
             "policy": "default", "baseline": "b", "compared": 4, "waiting": 0, "baseline_preferred": 2,
             "served_preferred": 1, "same": 0, "inconsistent": 1, "preferred": "often", "known_after": 4,
+            "win_rate": (2 + 0.5) / 4,
         }  # fmt: skip
         assert words.startswith("default: b's answer is preferred to the one that was served in 2 of 4 comparisons")
         assert "1 turned with the order" in words
@@ -363,18 +367,87 @@ async def test_the_baselines_answer_is_compared_in_both_orders_until_it_is_known
         assert account.cost.calls == 10 + 2 * 4  # each answer once, each pair twice
 
 
+async def test_a_client_compares_pairs_in_its_own_time_and_each_counts_once(serve: Serve, honest: Honest) -> None:
+    prices = {"a": PRICE, "b": {"usd_per_mtok_in": 2000.0, "usd_per_mtok_out": 20_000.0}}
+    arms = [
+        {"arm": name, "upstream": "judging", "upstream_model": name, "price": price} for name, price in prices.items()
+    ]
+    judges = {"mine": {"kind": "client", "share": 1.0, "rubric": "Short.", "probes": {**PROBES, "compare": True}}}
+    async with (
+        serve(*arms, judges=judges, upstreams=honest.upstreams) as served,
+        client_of(served) as session,
+    ):
+        storage = served.daemon.storage
+        await started(served, "mine")
+
+        async def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+            async with session.post(path, json=body) as answer:
+                return answer.status, await answer.json()
+
+        for text in ("even", "odd"):
+            await ask(session, messages=[{"role": "user", "content": text}])
+
+        async def waits() -> bool:
+            return (await storage.comparing.waiting()).get("mine") == 2
+
+        await until(waits)
+        status, leased = await post("v1/comparisons/lease", {"judge": "mine"})
+        assert (status, leased["rubric"], len(leased["pairs"])) == (200, "Short.", 2)
+        assert (await post("v1/comparisons/lease", {"judge": "mine"}))[1]["pairs"] == []
+        pair, other = leased["pairs"]
+        assert {pair["first"], pair["second"]} == {"Answer of a.", "Answer of b."}
+        own = {"task_id": pair["task_id"], "lease": pair["lease"]}
+        back = {"task_id": other["task_id"], "lease": other["lease"], "failed": True}
+        said = {"better": "first", "better_swapped": "second"}  # the one that was given as the first, both times
+        for body, wanted in (
+            (own, 422),
+            ({**own, "better": "first"}, 422),
+            ({**own, **said, "failed": True}, 422),
+            ({**own, **said, "better": "neither"}, 422),
+            ({**own, **said, "lease": pair["task_id"]}, 409),
+            ({**own, **said, "task_id": pair["decision_id"]}, 404),
+            ({**own, **said, "cost_usd": 0.25}, 200),
+            ({**own, **said, "cost_usd": 0.25}, 200),
+            ({**own, "better": "same", "better_swapped": "same"}, 409),
+            (back, 200),
+            (back, 409),
+        ):
+            status, told = await post("v1/comparisons", body)
+            assert status == wanted, (body, told)
+        assert (await post("v1/comparisons/lease", {"judge": "nobody"}))[0] == 404
+        _, again = await post("v1/comparisons/lease", {"judge": "mine"})
+        assert [(one["task_id"], one["attempt"]) for one in again["pairs"]] == [(other["task_id"], 2)]
+        async with session.get("v1/comparisons?judge=mine") as answer:
+            found = await answer.json()
+        [kept] = found["comparisons"]
+        assert found["next_before_id"] is None
+        assert (kept["decision_id"], kept["served_arm"], kept["baseline"]) == (pair["decision_id"], "a", "b")
+        baseline_was_first = pair["first"] == "Answer of b."
+        assert (kept["outcome"], kept["served_first"], kept["baseline_first"]) == (
+            ("baseline", "second", "first") if baseline_was_first else ("served", "first", "second")
+        )
+        assert (kept["probability"], kept["served_chars"], kept["baseline_chars"]) == (1.0, 12, 12)
+        async with session.get(f"v1/comparisons?before_id={kept['decision_id']}&limit=1") as answer:
+            assert await answer.json() == {"comparisons": [], "next_before_id": None}
+        async with session.get("v1/comparisons?limit=0") as answer:
+            assert answer.status == 422
+        assert (await storage.judging.accounts())["mine"].cost.cost_usd == 0.25
+        [state] = (await known(session))["comparisons"]
+        assert (state["compared"], state["waiting"]) == (1, 1)
+
+
 async def known(session: aiohttp.ClientSession) -> dict[str, Any]:
     [judge] = (await (await session.get("v1/judges")).json())["judges"]
     return dict(judge)
 
 
-async def started(served: Served) -> None:
+async def started(served: Served, judge: str = "quality") -> None:
     """Until it is known what is still to be compared."""
 
     async def looked() -> bool:
         gateway = served.daemon.services.gateway
         _, asking = gateway.listener._listeners  # type: ignore[union-attr, attr-defined]
-        return bool(asking._comparing.wanted("quality", "default") == "b")
+        return bool(asking._comparing.wanted(judge, "default") == "b")
 
     await until(looked)
 

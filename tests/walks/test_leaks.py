@@ -62,6 +62,7 @@ RULES = {
     "golden_watch": "one an arm that answers a golden set",
     "policy_release": "one a release that somebody has started",
     "release_event": "a few a release, of its steps and verbs",
+    "release_point": "200 a release",
     "release_unit": "one a counted unit of an open release, with which they go, and of an anchor in the last week",
     "policy_promotion": "one a policy, with what was promoted",
     "judge_account": "one a judge, policy and hour",

@@ -17,7 +17,13 @@ from tests.walks.conftest import make_settings
 from banditd.cli import commands
 from banditd.daemon.open import open_services
 from banditd.web.app import WebSettings, create_app
-from banditd.web.schemas.releases import ReleaseAnswer, ReleaseEventsAnswer, ReleasesAnswer, RollbackAnswer
+from banditd.web.schemas.releases import (
+    ReleaseAnswer,
+    ReleaseEventsAnswer,
+    ReleasePointsAnswer,
+    ReleasesAnswer,
+    RollbackAnswer,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "releases.md"
 
@@ -67,6 +73,12 @@ async def test_a_release_from_its_start_to_its_end(client: Any) -> None:
     assert told == [("started", None), ("promoted", "it is small"), ("paused", "lunch"), ("aborted", "enough")]
     assert (await ask(client, "POST", f"{place}/abort"))[0] == 200  # once more
     assert (await ask(client, "POST", f"{place}/resume"))[1]["code"] == "RELEASE_ENDED"
+    status, way = await ask(client, "GET", f"{place}/points")
+    ReleasePointsAnswer.model_validate(way)
+    assert [one["share"] for one in way["points"]] == [0.01, 0.05, 0.0]
+    assert way["points"][0]["measures"]["reward"]["evidence"] == 1.0
+    nothing = await ask(client, "GET", f"/v1/releases/{begun['candidate_id']}/points")
+    assert (nothing[0], nothing[1]["code"]) == (404, "RELEASE_NOT_FOUND")
     status, listed = await ask(client, "GET", "/v1/releases?policy=default&limit=5")
     ReleasesAnswer.model_validate(listed)
     assert [one["release_id"] for one in listed["releases"]] == [begun["release_id"]]

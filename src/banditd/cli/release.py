@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from banditd.client import DaemonClient
-
-WIDTH = 41  # of the drawn intervals, in characters; odd, so that one of them is in the middle
-REACH = 0.5  # of the axis to both sides
 
 
 @click.group()
@@ -38,7 +36,8 @@ def release() -> None:
 @click.option("--worse-by", type=float, help="How much lower its rewards may be; default .02.")
 @click.option("--metric", "metrics", multiple=True, help="Compare rewards of this metric; repeatable; default: all.")
 @click.option("--guardrail", "guardrails", multiple=True, metavar="MEASURE[=LIMIT]",
-              help="error, refusal, latency=MS or cost=USD; repeatable; default: error and refusal.")  # fmt: skip
+              help="error, refusal, regeneration, escalation, latency=MS, cost=USD, output_length=TOKENS; "
+              "repeatable; default: error and refusal.")  # fmt: skip
 @click.option("--auto", is_flag=True, help="Take each step that is due, without being asked.")
 @policy_option
 @daemon_options
@@ -85,15 +84,32 @@ def _guardrail(text: str) -> dict[str, object]:
 
 @release.command()
 @click.argument("release_id", required=False)
+@click.option("--watch", is_flag=True, help="Draw it again and again, until it has ended; Ctrl-C ends it too.")
+@click.option(
+    "--interval-s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Between two looks."
+)
 @policy_option
 @daemon_options
 @json_option
-def status(release_id: str | None, policy: str, url: str, api_key: str | None, as_json: bool) -> None:
+def status(
+    release_id: str | None,
+    watch: bool,
+    interval_s: float,
+    policy: str,
+    url: str,
+    api_key: str | None,
+    as_json: bool,
+) -> None:
     """Show how a release stands, in words first; without an id the newest of the policy.
 
+    --watch adds the way so far: the share, and the evidence of each measure, which takes the candidate back where it
+    fills a character. With --json it prints a line for each look.
+
     \b
-    Example:
+    Examples:
       banditd release status
+      banditd release status --watch
+      banditd release status --watch --json | jq .words
     """
 
     async def ask(client: DaemonClient) -> dict[str, Any]:
@@ -101,6 +117,16 @@ def status(release_id: str | None, policy: str, url: str, api_key: str | None, a
         events: dict[str, Any] = await client.call("GET", f"/v1/releases/{found['release_id']}/events")
         return found | events
 
+    async def follow(client: DaemonClient) -> None:
+        from banditd.cli.release_watch import watch_release
+
+        found = await _find(client, release_id, policy)
+        await watch_release(client, found["release_id"], interval_s, as_json=as_json)
+
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            with_daemon(url, api_key, follow)
+        return
     _show(with_daemon(url, api_key, ask), as_json)
 
 
@@ -173,31 +199,7 @@ def _show(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         echo_json(answer)
         return
-    click.echo(f"release {answer['release_id']} of {answer['candidate']} ({answer['phase']})")
-    click.echo(answer["words"])
-    for one in answer["metrics"]:
-        click.echo(_drawn(f"reward:{one['metric']}" if one["metric"] else "reward", one))
-    for one in answer["guardrails"]:
-        click.echo(_drawn(one["measure"], one))
-    for event in answer.get("events", []):
-        by = f" by {event['key_name']}" if event["key_name"] else ""
-        why = f": {event['reason']}" if event["reason"] else ""
-        click.echo(f"  {event['at']}  {event['event']}{by} at {event['share']:.3g}{why}")
+    from banditd.cli.release_frame import event_lines, lines_of
 
-
-def _drawn(name: str, one: dict[str, Any]) -> str:
-    """A line: the interval of candidate less incumbent round 0, and how much of an alarm there is."""
-    axis = [" "] * WIDTH
-    interval = one["interval"]
-    if interval is not None:
-        low, high = (_place(bound) for bound in interval)
-        axis[low : high + 1] = "-" * (high - low + 1)
-        axis[_place(one["difference"])] = "o"
-    middle = WIDTH // 2
-    axis[middle] = "|" if axis[middle] == " " else "+"
-    share = min(one["evidence"] / one["needed"], 1.0)
-    return f"  {name:<12} worse [{''.join(axis)}] better   evidence against it {share:.1%} of an alarm"
-
-
-def _place(value: float) -> int:
-    return round((max(-REACH, min(REACH, value)) / REACH + 1.0) / 2.0 * (WIDTH - 1))
+    for line in (*lines_of(answer), *event_lines(answer.get("events", []))):
+        click.echo(line)

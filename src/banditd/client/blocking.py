@@ -137,7 +137,8 @@ class Client:
 
     def usage(self, decision_id: str, **report: Json) -> UsageReceipt:
         """Report what a decision used: ``input_tokens``, ``cached_input_tokens``, ``output_tokens``,
-        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``response_id``, ``served_arm``, ``attempts``.
+        ``cost_usd``, ``latency_ms``, ``error``, ``finish_reason``, ``response_id``, ``served_arm``, ``attempts``,
+        ``refusal``, ``output_chars``, ``regenerated_from``, ``escalated_to``.
 
         Reports of a decision are merged: later ones complete or correct what earlier ones said.
         """

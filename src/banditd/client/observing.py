@@ -56,10 +56,13 @@ class Tally:
         choices = get(answer, "choices")
         if isinstance(choices, list | tuple):
             self._finish(get(choices[0], "finish_reason") if choices else None)
+            self._declined(any(get(get(one, name), "refusal") for one in choices for name in ("message", "delta")))
         elif get(answer, "stop_reason") is not None:
             self._finish(get(answer, "stop_reason"))
         elif get(answer, "object") == "response":
             self._finish(get(get(answer, "incomplete_details"), "reason") or get(answer, "status"))
+            parts = [part for item in get(answer, "output") or () for part in get(item, "content") or ()]
+            self._declined(any(get(part, "type") == "refusal" for part in parts))
 
     def _named(self, answer: Any) -> None:
         """The answer's id: rewards take it as a reference."""
@@ -70,6 +73,11 @@ class Tally:
     def _finish(self, reason: Any) -> None:
         if isinstance(reason, str):
             self.fields["finish_reason"] = reason
+
+    def _declined(self, seen: bool) -> None:
+        """Anthropic says it as the reason to stop."""
+        if seen:
+            self.fields["refusal"] = True
 
     def _usage(self, usage: Any) -> None:
         """The shapes differ in their names, and in whether cached tokens are among those of the input."""

@@ -75,8 +75,10 @@ class Turn:
         error: str | None = None,
         finish_reason: str | None = None,
         response_id: str | None = None,
+        refusal: bool | None = None,
+        output_chars: int | None = None,
     ) -> None:
-        """Note what the call used; stops the clock, unless ``latency_ms`` says better."""
+        """Note what the call used, and of the answer; stops the clock, unless ``latency_ms`` says better."""
         self.stop_clock()
         self._note(
             input_tokens=input_tokens,
@@ -87,7 +89,13 @@ class Turn:
             error=error,
             finish_reason=finish_reason,
             response_id=response_id,
+            refusal=refusal,
+            output_chars=output_chars,
         )
+
+    def escalated(self, to: str) -> None:
+        """Note that the answer was not enough, and who took over: a decision's id, or a word such as ``human``."""
+        self._note(escalated_to=to)
 
     def observe(self, answer: T) -> T:
         """Note tokens, finish reason and latency of a model's answer, and give it back.

@@ -52,10 +52,66 @@ class ComparisonTask:
     pair: PairToCompare
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What was said of a pair with the served answer as the first, and with the baseline's."""
+
+    served_first: Better
+    baseline_first: Better
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of both."""
+        return outcome_of(self.served_first, self.baseline_first)
+
+
+def shows_served_first(task_id: str) -> bool:
+    """Whether whoever leases the pair is shown the served answer as the first: a coin that cannot be guessed from
+    the texts, the same at every lease.
+    """
+    return int(task_id[-1], 16) % 2 == 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What a judge's version has said of a pair."""
+    """What a judge's version has said of a pair. served_chars, answer_chars : lengths of the served answer and of the
+    baseline's, as they were compared; None of old ones.
+    """
 
     policy: str
     arm: str
     outcome: Outcome
+    served_chars: int | None = None
+    answer_chars: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredComparison:
+    """A comparison as stored. arm : the baseline. probability : with which the query was probed, in (0, 1].
+
+    orders : None of old ones.
+    """
+
+    decision_id: str
+    judge: str
+    version: str
+    policy: str
+    arm: str
+    served_arm: str
+    probability: float
+    outcome: Outcome
+    orders: Orders | None
+    served_chars: int | None
+    answer_chars: int | None
+    cost_usd: float
+    compared_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonFilter:
+    """Which comparisons, newest decisions first. before_id : only of older decisions than that one."""
+
+    judge: str | None = None
+    policy: str | None = None
+    before_id: str | None = None
+    limit: int = 50

@@ -66,6 +66,17 @@ class ProbeTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeTally:
+    """Some of the probes for one judge that went to one arm. cost_usd : of their calls."""
+
+    judge: str
+    arm: str
+    drawn: int
+    answered: int
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeAccount:
     """Sums of the probes for one judge.
 

@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 Phase = Literal["running", "paused", "promoted", "aborted", "rolled_back", "error"]
-Measure = Literal["error", "refusal", "latency", "cost"]
+Measure = Literal["error", "refusal", "latency", "cost", "output_length", "regeneration", "escalation"]
 Unit = Literal["session", "key"]
 OPEN: Final[frozenset[str]] = frozenset({"running", "paused"})
 """Phases in which a part of the traffic is the candidate's."""
 REWARD: Final = "reward"
 REPORTED: Final = "reported"
+FOLLOWED: Final = "followed"
+"""Outcomes that come after the answer: whether it was asked for again, or another took over."""
+FOLLOWED_AFTER_S: Final = 600
+"""So long after a decision it is looked at what has followed."""
+LIMITED: Final[frozenset[str]] = frozenset({"latency", "cost", "output_length"})
+"""Measures that need a limit."""
 STEPS: Final = (0.01, 0.05, 0.2, 0.5, 1.0)
 LEAST_UNITS: Final = (30, 100, 300, 1000)
 GUARDRAIL_ALPHA: Final = 1e-4
@@ -39,8 +45,8 @@ class Metric:
 class Guardrail:
     """What usage reports say of a decision, as yes or no.
 
-    limit : of ``latency`` in milliseconds, of ``cost`` in dollars; None of the others. worse_by : by how much the
-    share of yes may be higher on the candidate's side.
+    limit : of ``latency`` in milliseconds, of ``cost`` in dollars, of ``output_length`` in tokens; None of the
+    others. worse_by : by how much the share of yes may be higher on the candidate's side.
     """
 
     measure: Measure
@@ -50,6 +56,11 @@ class Guardrail:
     @property
     def name(self) -> str:
         return self.measure
+
+    @property
+    def outcome(self) -> str:
+        """The kind of outcome that tells of it: ``REPORTED`` or ``FOLLOWED``."""
+        return FOLLOWED if self.measure in {"regeneration", "escalation"} else REPORTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +119,8 @@ class ReleasePart:
 class UnitOutcome:
     """What was seen of one decision under a release.
 
-    measure : a metric's name, or ``reported``. differ : whether the sides drew from what they do not have in common.
-    values : in [0, 1], more is better, by metric or guardrail.
+    measure : a metric's name, ``reported`` or ``followed``. differ : whether the sides drew from what they do not
+    have in common. values : in [0, 1], more is better, by metric or guardrail.
     """
 
     release_id: str

@@ -78,6 +78,8 @@ class UsageReport:
     """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
 
     response_id : what the upstream called its answer. session_key : of a session that goes on with the serving arm.
+    refusal : the model declined. output_chars : characters of the answer. regenerated_from : the decision in place
+    of whose answer this one was asked for. escalated_to : the decision, or whoever else, that took over.
     attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
     ``served_arm``, and the figures of the report are its own.
     """
@@ -92,6 +94,10 @@ class UsageReport:
     error: str | None = None
     finish_reason: str | None = None
     response_id: str | None = None
+    refusal: bool | None = None
+    output_chars: int | None = None
+    regenerated_from: str | None = None
+    escalated_to: str | None = None
     session_key: str | None = None
     attempts: tuple[Attempt, ...] = ()
     body_hash: str = ""

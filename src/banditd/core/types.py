@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from banditd.core.constraint import ArmConstraint
 from banditd.core.money import Charge
+from banditd.core.origins import NO_ORIGIN, Origin
 from banditd.core.recipes import Recipe
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
@@ -36,9 +37,6 @@ DEFAULT_POLICY: Final = "default"
 MICROSECONDS_PER_SECOND: Final = 1_000_000
 QualityTier = Literal["economy", "standard", "premium", "frontier"]
 QUALITY_TIERS: Final[tuple[str, ...]] = get_args(QualityTier)
-
-
-# ---------------------------------------------------------------- features
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +204,7 @@ class Query:
     conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
     reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer; one with a
     text may not, for that reason. None: any arm. pinned : ``candidates`` is the one arm that the query names itself.
-    constraints : those that hold for it.
+    constraints : those that hold for it. origin : of the request.
     """
 
     policy: str = DEFAULT_POLICY
@@ -241,6 +239,7 @@ class Query:
     turn: Turn | None = None
     template: Callable[[], str | None] | None = None
     constraints: tuple[ArmConstraint, ...] = ()
+    origin: Origin = NO_ORIGIN
 
     @property
     def session_key(self) -> str | None:
@@ -339,6 +338,7 @@ class Decision(NamedTuple):
     promise: Mapping[str, float | str] | None = None
     own_probability: FloatArray | None = None
     release: Mapping[str, object] | None = None
+    origin: Origin = NO_ORIGIN
 
     @property
     def chosen_index(self) -> int:

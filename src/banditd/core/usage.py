@@ -21,6 +21,8 @@ from banditd.core.attempts import Attempt, attempts_of, error_class_of
 from banditd.core.types import UsageReport
 
 _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
+REFUSAL_REASONS: Final = frozenset({"content_filter", "refusal"})
+"""Finish reasons of answers that decline to answer. The view ``request_log`` has them, too."""
 _NOT_STATED: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key", "session_key"})
 _MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_STATED)
 
@@ -130,6 +132,13 @@ def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageRe
         given.pop("served_arm", None)
         given.pop("error", None)
     return normalised(replace(before, **given), chosen_arm)
+
+
+def refused(report: UsageReport) -> bool | None:
+    """Whether the model declined: as stated, else by the finish reason; None where neither is known."""
+    if report.refusal is not None or report.finish_reason is None:
+        return report.refusal
+    return report.finish_reason in REFUSAL_REASONS
 
 
 def says_the_same(one: UsageReport, other: UsageReport) -> bool:

@@ -15,6 +15,7 @@ from banditd.services.money.budgets import BudgetBook
 from banditd.services.reports.reports import ReportService
 from banditd.services.upkeep.budgets import BudgetUpkeep
 from banditd.services.upkeep.default_rewards import DefaultRewards
+from banditd.services.upkeep.follow_ups import FollowUps
 from banditd.services.upkeep.gauges import BudgetGauges, Gauges
 from banditd.services.upkeep.integrity import Integrity
 from banditd.services.upkeep.retention import Retention
@@ -27,6 +28,7 @@ SUMS_S = 1.0
 AMOUNTS_S = 5.0
 CONTEXT_VALUES_S = 1.0
 OBSERVE_S = 15.0
+FOLLOW_UPS_S = 15.0
 
 
 def make_jobs(
@@ -37,6 +39,7 @@ def make_jobs(
     prices: PriceFileWatcher,
     budgets: BudgetUpkeep,
     gauges: Gauges,
+    metrics: Metrics,
 ) -> list[Job]:
     """Every job of the daemon."""
     storage, runtimes, clock = bench.storage, bench.runtimes, bench.clock
@@ -45,6 +48,9 @@ def make_jobs(
     )
     usage = SilentUsage(
         runtimes=runtimes, rewards=storage.rewards, jobs=storage.jobs, clock=clock, window_s=section.usage_window_s
+    )
+    follow_ups = FollowUps(
+        runtimes=runtimes, reader=storage.follow_ups, rewards=rewards, clock=clock, metrics=metrics
     )
     retention = Retention(
         maintenance=storage.maintenance,
@@ -64,6 +70,7 @@ def make_jobs(
 
     return [
         Job(name="default_rewards", run=defaults.run, interval_s=section.default_rewards_s),
+        Job(name="follow_ups", run=follow_ups.run, interval_s=FOLLOW_UPS_S),
         Job(name="usage_silence", run=usage.run, interval_s=section.usage_silence_s),
         Job(name="sums", run=storage.journal.add_up, interval_s=SUMS_S, everywhere=True),
         Job(name="rollup", run=retention.compact_rollups, interval_s=section.rollup_s),

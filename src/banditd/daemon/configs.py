@@ -102,6 +102,7 @@ def _reward_rules(reward: RewardSettings) -> RewardRules:
         window_s=reward.window_s,
         late_policy=reward.late_policy,
         default_reward=reward.default_reward,
+        regeneration_reward=reward.regeneration_reward,
         sources={
             name: SourceRule(
                 minimum=source.minimum,

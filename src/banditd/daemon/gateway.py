@@ -10,9 +10,11 @@ from banditd.core.types import Decision, Query
 from banditd.daemon.upstreams import upstream_configs
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
+from banditd.ports.follow_ups import FollowUpReader
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.call import GatewayRules
 from banditd.services.gateway.gateway import ELSEWHERE_WAITS_S, Gateway
+from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.learning.rewards import RewardService
 from banditd.services.policy import PolicyRuntime
 from banditd.settings import Settings
@@ -40,6 +42,7 @@ async def open_gateway(
     breakers: Mapping[str, Breakers],
     clock: Clock,
     metrics: Metrics,
+    follow_ups: FollowUpReader,
 ) -> AsyncIterator[Gateway | None]:
     """The gateway, or None where it is off. At the end its settlements are waited for.
 
@@ -66,6 +69,7 @@ async def open_gateway(
             clock=clock,
             metrics=metrics,
         )
+        gateway.regenerations = Regenerations(follow_ups)
         try:
             yield gateway
         finally:

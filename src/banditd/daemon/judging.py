@@ -56,7 +56,8 @@ async def open_judging(
     stores = Stores(judging=store, probing=probing, comparing=pairs)
     gate = TrustGate(judges, store, clock)
     if not judges or gateway is None:
-        yield JudgeDesk((), stores, gate, clock, metrics, lambda: None)
+        nothing = Comparing((), pairs, {}, baseline)
+        yield JudgeDesk((), stores, gate, nothing, clock, metrics, lambda: None)
         return
     unable = gateway.upstreams.unable("chat", {})
     called = [judge for judge in judges if judge.kind == "upstream"]
@@ -87,7 +88,7 @@ async def open_judging(
     gateway.listener = Listeners((sampling, asking)) if with_probes else sampling
     service.start()
     try:
-        yield JudgeDesk(judges, stores, gate, clock, metrics, service.wake)
+        yield JudgeDesk(judges, stores, gate, comparing, clock, metrics, service.wake)
     finally:
         await sampling.close()
         await asking.close()

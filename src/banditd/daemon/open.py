@@ -100,7 +100,7 @@ async def open_services(
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
-        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges)
+        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges, metrics)
         jobs = _scheduler(bench, [*made, candidating.job, drifting.job], metrics)
         await learner.start()
         report_unused_priors(bench.runtimes)
@@ -196,6 +196,7 @@ def _gateway(
         breakers=made.breakers,
         clock=bench.clock,
         metrics=metrics,
+        follow_ups=bench.storage.follow_ups,
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 
 from banditd.core.release import (
     GUARDRAIL_ALPHA,
-    REPORTED,
     SPLIT_ALPHA,
     Guardrail,
     Metric,
@@ -56,7 +55,7 @@ class ReleaseTests:
     def of(cls, terms: ReleaseTerms) -> ReleaseTests:
         """Nothing is known yet."""
         names = [one.name for one in _measures(terms)]
-        kinds = [one.name for one in terms.metrics] + ([REPORTED] if terms.guardrails else [])
+        kinds = [one.name for one in terms.metrics] + [one.outcome for one in terms.guardrails]
         return cls({name: DropTest() for name in names}, {name: SplitTest() for name in kinds})
 
     def add(self, terms: ReleaseTerms, outcome: UnitOutcome) -> None:

@@ -17,7 +17,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
-from banditd.core.usage import Settled
+from banditd.core.usage import Settled, refused
+from banditd.obs.follow_ups import FollowUpMetrics
 from banditd.obs.genai import GenAiMetrics
 from banditd.obs.logs import dropped_lines
 from banditd.obs.proving import ProvingMetrics
@@ -59,6 +60,7 @@ class Metrics(ProvingMetrics):
         self.registry = CollectorRegistry()
         self._children: dict[tuple[str, ...], Any] = {}
         super().__init__(self.registry)
+        self.follow_ups = FollowUpMetrics(self.registry)
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()
@@ -120,11 +122,7 @@ class Metrics(ProvingMetrics):
             "banditd_gateway_attempts", "Calls of upstreams: ok, or how they failed.", "policy", "arm", "outcome"
         )
         self.gateway_first_token = self._histogram(
-            "banditd_gateway_first_token_seconds",
-            "Time from a call to its first token.",
-            _UPSTREAM_S,
-            "policy",
-            "arm",
+            "banditd_gateway_first_token_seconds", "From a call to its first token.", _UPSTREAM_S, "policy", "arm"
         )
         self.gateway_usage_estimated = self._counter(
             "banditd_gateway_usage_estimated", "Answers whose usage was counted here: their upstream did not say."
@@ -278,8 +276,9 @@ class Metrics(ProvingMetrics):
             if tokens is not None:
                 self.count(self.tokens, policy, arm, direction, by=max(tokens - known, 0))
         if after.latency_ms is not None and (before is None or before.latency_ms is None):
-            child = self.child(self.upstream_seconds, policy, arm)
-            child.observe(after.latency_ms / 1e3)
+            self.observe(self.upstream_seconds, after.latency_ms / 1e3, policy, arm)
+        if refused(after) and not (before is not None and refused(before)):
+            self.count(self.follow_ups.answers, policy, arm, "refused")
         for one in news:
             if one.error is not None:
                 self.count(self.upstream_errors, policy, one.arm)

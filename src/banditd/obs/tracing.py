@@ -62,6 +62,11 @@ class Tracing:
         self._tracer.start_span(name, start_time=started_ns).end(end_time=ended_ns)
 
     @staticmethod
+    def trace_id(span: Any) -> str:
+        """Of the span's trace: 32 hexadecimal digits."""
+        return f"{span.get_span_context().trace_id:032x}"
+
+    @staticmethod
     def now_ns() -> int:
         """The clock of ``past``."""
         return time.time_ns()

@@ -140,13 +140,21 @@ class FavourTest:
         if self.found is None:
             self.found = self._favour()
 
-    def _favour(self) -> Favour | None:
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of the evidence that some arm is scored otherwise than the others; 0 before any."""
+        stakes = [stake for arm, way, _ in self._tests() for stake in self._arms[arm][0].stakes(way)]
+        return _mean(stakes) if stakes else 0.0
+
+    def _tests(self) -> list[tuple[str, Direction, float]]:
         arms = list(self._arms)
         if len(arms) == 2:  # one is favoured where the other is not: a single comparison
             arms = arms[:1]
-        tests = [(arm, direction, sign) for arm in arms for direction, sign in _DIRECTIONS]
-        all_stakes = [stake for arm, direction, _ in tests for stake in self._arms[arm][0].stakes(direction)]
-        if _mean(all_stakes) < -math.log(ALPHA):
+        return [(arm, direction, sign) for arm in arms for direction, sign in _DIRECTIONS]
+
+    def _favour(self) -> Favour | None:
+        tests = self._tests()
+        if self.log_evidence < -math.log(ALPHA):
             return None
         arm, direction, sign = max(tests, key=lambda test: max(self._arms[test[0]][0].stakes(test[1])))
         matched, residual = self._arms[arm]

@@ -27,7 +27,7 @@ Side = Literal["rarely", "often"]
 class PreferenceTest:
     """compared, preferred : comparisons so far, whether or not after it was decided. log_odds : when it was decided,
     or now. side : ``rarely`` (LOW against HIGH), ``often`` (HIGH); None: not known yet. after : comparisons that it
-    took.
+    took. way : the log-odds after each comparison, until it was decided.
     """
 
     compared: int
@@ -35,20 +35,23 @@ class PreferenceTest:
     log_odds: float
     side: Side | None = None
     after: int | None = None
+    way: tuple[float, ...] = ()
 
 
 def preference_in(preferred: Iterable[bool]) -> PreferenceTest:
     """The test over comparisons in the order in which they were made. Looking after each of them is part of it."""
     compared = count = 0
     log_odds, side, after = 0.0, None, None
+    way: list[float] = []
     for one in preferred:
         compared += 1
         count += one
         if side is None:
             log_odds += _PREFERRED if one else _NOT
+            way.append(log_odds)
             if abs(log_odds) >= BOUND:
                 side, after = _side(log_odds), compared
-    return PreferenceTest(compared, count, log_odds, side, after)
+    return PreferenceTest(compared, count, log_odds, side, after, tuple(way))
 
 
 def _side(log_odds: float) -> Side:

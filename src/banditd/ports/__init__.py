@@ -178,6 +178,8 @@ class DecisionFilter:
     arm: str | None = None
     session_id: str | None = None
     reference: str | None = None  # of any API key
+    request_id: str | None = None
+    trace_id: str | None = None
     cluster: int | None = None
     explored: bool | None = None
     tag: tuple[str, str] | None = None  # name and value

@@ -90,3 +90,6 @@ class JudgingStore(Protocol):
 
     async def waiting(self) -> Mapping[str, int]:
         """Answers in the queue by judge."""
+
+    async def leased(self, now_us: int) -> Mapping[str, int]:
+        """Those of them that somebody is judging now."""

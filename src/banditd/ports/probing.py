@@ -7,7 +7,7 @@ from typing import Protocol
 
 from banditd.core.comparing import PairToCompare
 from banditd.core.judging import AnswerToJudge, JudgeCost
-from banditd.core.probing import ProbeAccount, ProbeRequest, ProbeTask
+from banditd.core.probing import ProbeAccount, ProbeRequest, ProbeTally, ProbeTask
 
 
 class ProbeStore(Protocol):
@@ -74,6 +74,9 @@ class ProbeStore(Protocol):
 
     async def accounts(self, since_us: int | None = None) -> Mapping[str, ProbeAccount]:
         """By judge; since the beginning of that hour."""
+
+    async def by_arm(self, newest: int) -> Sequence[ProbeTally]:
+        """The ``newest`` probes of all judges together, by judge and arm."""
 
     async def spent_usd(self, policy: str, since_us: int | None, until_us: int | None) -> float:
         """What probes of a policy's queries have cost, by whole hours."""

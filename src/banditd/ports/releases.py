@@ -9,6 +9,7 @@ from typing import Protocol
 from banditd.core.candidate import Candidate
 from banditd.core.release import UnitOutcome
 from banditd.deciding.release_course import Author, Release, ReleaseEvent
+from banditd.deciding.release_points import ReleasePoint
 
 Change = Callable[[Release], tuple[Release, Sequence[ReleaseEvent]]]
 """What a verb makes of a release. Pure; it may be called again. What it raises is raised, and nothing is stored."""
@@ -64,6 +65,9 @@ class ReleaseStore(Protocol):
     async def events(self, release_id: str) -> Sequence[ReleaseEvent]:
         """Oldest first."""
 
+    async def points(self, release_id: str) -> Sequence[ReleasePoint]:
+        """How it stood now and then, oldest first."""
+
     async def change(self, release_id: str, work: Change, *, switches: Mapping[str, object] | None = None) -> Release:
         """Replace a release by what ``work`` makes of it, with its events, in one transaction.
 
@@ -77,7 +81,7 @@ class ReleaseStore(Protocol):
         Raises ConflictError where there is neither.
         """
 
-    async def look(self, release: Release) -> ReleaseLook:
+    async def look(self, release: Release, now_us: int) -> ReleaseLook:
         """Bounded reads of the newest decisions and usage reports that were not counted yet."""
 
     async def count(

@@ -115,6 +115,7 @@ class UpstreamReply:
     finish_reason: str | None
     usage: TokenUsage | None
     characters: int = 0
+    refusal: bool = False
 
 
 @dataclass(slots=True)
@@ -124,7 +125,8 @@ class StreamEvent:
     raw : its bytes, blank line included; where a translation gives them it may hold several events or none.
     content : it carries text, reasoning or a tool call: an answer has begun.
     finish_reason : the answer (one choice of it) ends here. usage_only : it says nothing but usage, which the client
-    may not have asked for. characters : length of the content, for an estimate where no usage comes.
+    may not have asked for. characters : length of the content, for an estimate where no usage comes. refusal :
+    it says that the model declines.
     """
 
     raw: bytes
@@ -135,6 +137,7 @@ class StreamEvent:
     characters: int = 0
     response_id: str | None = None
     model: str | None = None
+    refusal: bool = False
 
 
 class UpstreamStream(Protocol):

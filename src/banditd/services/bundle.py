@@ -15,8 +15,9 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
-from banditd.services.anchoring.offered import Anchors
+from banditd.services.anchoring.offered import Anchors, Drift
 from banditd.services.candidates.offered import Candidates, Evaluations
+from banditd.services.comparisons import Comparisons
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -278,12 +279,11 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
-class Drift(Protocol):
-    async def drift(self, policy: str) -> Mapping[str, object]:
-        """Whether quality is slowly lost, and by which cause. Raises NotFoundError."""
-
-
 class Judges(Protocol):
+    @property
+    def comparisons(self) -> Comparisons:
+        """Pairs of answers, and what was said of them."""
+
     async def judges(self) -> Mapping[str, object]:
         """Every configured judge and how it stands."""
 

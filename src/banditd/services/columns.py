@@ -17,7 +17,8 @@ Columns = Mapping[str, Iterable[Any]]
 """Fields of decisions by name, one value for each decision; endless where all have the same."""
 
 _OF_QUERY: Final = {
-    name: attrgetter(name) for name in ("session_id", "session_key", "tags", "key_name", "request_key", "reference")
+    name: attrgetter(name)
+    for name in ("session_id", "session_key", "tags", "key_name", "request_key", "reference", "origin")
 } | {"deferred": attrgetter("defer_activation")}
 
 

@@ -47,6 +47,7 @@ class RewardRules:
     window_s: float = 604_800.0
     late_policy: str = "learn"
     default_reward: float | None = None
+    regeneration_reward: float | None = None
     sources: Mapping[str, SourceRule] = field(default_factory=dict)
     log_only_metrics: frozenset[str] = frozenset()
 

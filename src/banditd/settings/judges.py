@@ -71,8 +71,6 @@ class JudgeSettings(Section):
         unused = sorted(_OF_CALLS & self.model_fields_set) if self.kind == "client" else []
         if unused:
             raise ValueError(f"a judge of kind client is called by you: {', '.join(unused)} would do nothing")
-        if self.probes is not None and self.probes.compare and self.kind == "client":
-            raise ValueError("probes.compare needs a judge of kind upstream: tasks of clients are single answers")
         if self.probes is not None and self.probes.share > self.share:
             raise ValueError(
                 f"probes.share is {self.probes.share:g} and the judge's own share {self.share:g}: beside a probe it "

@@ -44,5 +44,14 @@ class RewardSettings(Section):
         le=1,
         description="where none came in the window; null: unlabelled, not zero",
     )
+    regeneration_reward: float | None = Field(
+        None, ge=0, le=1, description="of an answer that is asked for again (source implicit); null: only logged"
+    )
     sources: dict[str, SourceSettings] = Field(default_factory=default_sources, description="who may reward")
     log_only_metrics: tuple[str, ...] = Field((), description="metrics recorded, never learned")
+
+    @model_validator(mode="after")
+    def _has_source(self) -> RewardSettings:
+        if self.regeneration_reward is not None and "implicit" not in self.sources:
+            raise ValueError("regeneration_reward is of the source implicit: add it to sources")
+        return self

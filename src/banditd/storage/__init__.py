@@ -19,6 +19,7 @@ from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
 from banditd.storage.evaluation_log import SqlEvaluationLog
 from banditd.storage.evaluations import SqlEvaluationStore
+from banditd.storage.follow_ups import SqlFollowUps
 from banditd.storage.golden import SqlGoldenStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
@@ -68,6 +69,7 @@ class Storage:
     evaluations: SqlEvaluationStore
     evaluation_log: SqlEvaluationLog
     releases: SqlReleaseStore
+    follow_ups: SqlFollowUps
     golden: SqlGoldenStore
     anchors: SqlAnchorStore
 
@@ -116,6 +118,7 @@ async def open_storage(
             evaluations=SqlEvaluationStore(database),
             evaluation_log=SqlEvaluationLog(database),
             releases=SqlReleaseStore(database),
+            follow_ups=SqlFollowUps(database),
             golden=SqlGoldenStore(database),
             anchors=SqlAnchorStore(database),
         )

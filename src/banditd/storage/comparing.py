@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
-from banditd.core.comparing import Compared, ComparisonTask, Outcome, PairToCompare
+from banditd.core.comparing import (
+    Compared,
+    ComparisonFilter,
+    ComparisonTask,
+    Orders,
+    PairToCompare,
+    StoredComparison,
+)
 from banditd.core.ids import new_id
 from banditd.core.judging import JudgeCost
 from banditd.storage import dialect
@@ -55,19 +62,24 @@ class SqlComparisonStore:
         return await self._database.write(claim)
 
     async def finish(
-        self, task_id: str, lease: str, *, version: str, outcome: Outcome, cost: JudgeCost, now_us: int
-    ) -> bool:
+        self, task_id: str, lease: str, *, version: str, orders: Orders, cost: JudgeCost, now_us: int
+    ) -> StoredComparison | None:
         c = comparison_task.c
         taken = delete(comparison_task).where(c.task_id == task_id, c.lease == lease).returning(comparison_task)
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> StoredComparison | None:
             row = connection.execute(taken).mappings().one_or_none()
-            if row is not None:
-                kept = {name: row[name] for name in _PAIR if name in comparison.c}
-                kept |= {"version": version, "outcome": outcome, "cost_usd": cost.cost_usd, "compared_at_us": now_us}
-                connection.execute(self._new, kept)
-                self._book.book(connection, [booking(row["judge"], row["policy"], now_us, **asdict(cost))])
-            return row is not None
+            if row is None:
+                return None
+            kept = {name: row[name] for name in _PAIR if name in comparison.c} | {
+                "version": version, "outcome": orders.outcome, "cost_usd": float(cost.cost_usd),
+                "compared_at_us": now_us, "task_id": task_id, "served_first": orders.served_first,
+                "baseline_first": orders.baseline_first, "served_chars": len(row["served_answer"]),
+                "answer_chars": len(row["answer"]),
+            }  # fmt: skip
+            connection.execute(self._new, kept)
+            self._book.book(connection, [booking(row["judge"], row["policy"], now_us, **asdict(cost))])
+            return _stored(kept)
 
         return await self._database.write(work)
 
@@ -100,10 +112,37 @@ class SqlComparisonStore:
 
         return await self._database.write(work)
 
+    async def of_task(self, task_id: str) -> StoredComparison | None:
+        query = select(comparison).where(comparison.c.task_id == task_id)
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().first())
+        return None if row is None else _stored(row)
+
+    async def judge_of(self, task_id: str) -> str | None:
+        query = select(comparison_task.c.judge).where(comparison_task.c.task_id == task_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar())
+
+    async def page(self, which: ComparisonFilter) -> list[StoredComparison]:
+        c = comparison.c
+        wanted = [c[name] == value for name in ("judge", "policy") if (value := getattr(which, name)) is not None]
+        order = (c.decision_id.desc(), c.judge, c.arm)
+        query = select(comparison).where(*wanted).order_by(*order)
+        first = query if which.before_id is None else query.where(c.decision_id < which.before_id)
+
+        def read(connection: Connection) -> list[StoredComparison]:
+            rows = [_stored(row) for row in connection.execute(first.limit(which.limit)).mappings()]
+            if len(rows) < which.limit:
+                return rows
+            last = rows[-1].decision_id
+            others = connection.execute(query.where(c.decision_id == last)).mappings()
+            return [one for one in rows if one.decision_id != last] + [_stored(row) for row in others]
+
+        return await self._database.read(read)
+
     async def compared(self, judge: str, version: str) -> list[Compared]:
         c = comparison.c
         which = and_(c.judge == judge, c.version == version)
-        query = select(c.policy, c.arm, c.outcome).where(which).order_by(c.compared_at_us, c.decision_id)
+        columns = (c.policy, c.arm, c.outcome, c.served_chars, c.answer_chars)
+        query = select(*columns).where(which).order_by(c.compared_at_us, c.decision_id)
         return await self._database.read(
             lambda connection: [Compared(**row) for row in connection.execute(query).mappings()]
         )
@@ -120,6 +159,13 @@ def pair_row(pair: PairToCompare) -> dict[str, Any]:
     """A new row of the queue."""
     row = {name: getattr(pair, name) for name in _PAIR} | {name: clean_text(getattr(pair, name)) for name in _TEXTS}
     return row | {"task_id": new_id(pair.created_at_us), "due_at_us": pair.created_at_us, "attempts": 0}
+
+
+def _stored(row: Mapping[Any, Any]) -> StoredComparison:
+    both = row["served_first"], row["baseline_first"]
+    columns = [one.name for one in fields(StoredComparison) if one.name != "orders"]
+    orders = None if None in both else Orders(*both)
+    return StoredComparison(**{name: row[name] for name in columns}, orders=orders)
 
 
 def _task(row: Mapping[Any, Any]) -> ComparisonTask:

@@ -240,6 +240,9 @@ class SqlJudgingStore(SqlVerdicts):
     async def waiting(self) -> Mapping[str, int]:
         return await self._database.read(_waiting)
 
+    async def leased(self, now_us: int) -> Mapping[str, int]:
+        return await self._database.read(lambda connection: _waiting(connection, leased_at_us=now_us))
+
 
 def task_row(answer: AnswerToJudge) -> dict[str, Any]:
     """A new row of either queue."""
@@ -261,10 +264,14 @@ def _cost(judge: str, policy: str, at_us: int, cost: JudgeCost, **counts: int) -
     return booking(judge, policy, at_us, **counts, **asdict(cost))
 
 
-def _waiting(connection: Connection) -> dict[str, int]:
+def _waiting(connection: Connection, *, leased_at_us: int | None = None) -> dict[str, int]:
     found: dict[str, int] = {}
     for tasks, _ in QUEUES:
-        for judge, count in connection.execute(select(tasks.c.judge, func.count()).group_by(tasks.c.judge)):
+        c = tasks.c
+        query = select(c.judge, func.count()).group_by(c.judge)
+        if leased_at_us is not None:
+            query = query.where(c.lease.is_not(None), c.due_at_us > leased_at_us)
+        for judge, count in connection.execute(query):
             found[judge] = found.get(judge, 0) + int(count)
     return found
 

@@ -29,6 +29,7 @@ from banditd.storage.schema import (
     usage_revision,
 )
 from banditd.storage.schema.record import HEAVY, shown
+from banditd.storage.schema.request_log import request_log
 
 OUTCOME_TYPES: Final = {
     "reward": "double",
@@ -37,10 +38,26 @@ OUTCOME_TYPES: Final = {
     "served_arm": "string",
     "activated_at_us": "int64",
     "abandoned_at_us": "int64",
+    "error": "string",
+    "finish_reason": "string",
+    "refusal": "bool",
+    "output_tokens": "int64",
+    "output_chars": "int64",
+    "regenerated": "bool",
+    "escalated": "bool",
+    "escalated_to": "string",
     "attempts": "json",
     "arm_rewards": "json",
 }
 """What is read beside a decision's own columns, and its Arrow type."""
+_JOINED: Final = [
+    request_log.c[name] for name in (
+        "decision_id", "request_id", "trace_id", "release_side", "served_arm", "output_tokens", "output_chars",
+        "error", "finish_reason", "refusal", "regenerated_from", "regenerated", "escalated_from", "escalated_to",
+        "escalated", "judged_score",
+    )
+]  # fmt: skip
+_EXPORTED: Final = frozenset({"regenerated_from", "escalated_from", *OUTCOME_TYPES}) - {"served_arm"}
 _ATTEMPT_OURS: Final = frozenset({"decision_id", "policy", "ordinal", "told_cost_usd"})
 _ID_SLACK_US: Final = 60_000_000
 """An id lies within seconds of its decision's time (``core.ids``): ranges over time use the ids' index."""
@@ -63,6 +80,7 @@ def read_decision(connection: Connection, decision_id: str) -> dict[str, object]
     whole["rewards"] = sorted(events, key=itemgetter("received_at_us", "identity", "revision"))
     usage = connection.execute(select(usage_report).where(usage_report.c.decision_id == decision_id)).mappings()
     whole["usage"] = next(map(dict, usage), None)
+    whole["request"] = _joined(connection, [decision_id]).get(decision_id)
     whole["usage_revisions"] = _revisions(connection, decision_id)
     whole["attempts"] = _attempts(connection, [decision_id]).get(decision_id, [])
     folded = connection.execute(select(contribution).where(contribution.c.decision_id == decision_id)).mappings()
@@ -92,11 +110,20 @@ def read_stream(connection: Connection, policy: str | None, after: str, batch_ro
     query = query.order_by(decision.c.decision_id).limit(batch_rows)
     rows = [_whole(row) for row in connection.execute(query).mappings()]
     ids = [str(row["decision_id"]) for row in rows]
-    attempts, others = _attempts(connection, ids), _arm_rewards(connection, ids)
+    attempts, others, joined = _attempts(connection, ids), _arm_rewards(connection, ids), _joined(connection, ids)
     return [
-        row | {"attempts": attempts.get(one, []), "arm_rewards": others.get(one, [])}
+        row
+        | {name: value for name, value in joined.get(one, {}).items() if name in _EXPORTED}
+        | {"attempts": attempts.get(one, []), "arm_rewards": others.get(one, [])}
         for one, row in zip(ids, rows, strict=True)
     ]
+
+
+def _joined(connection: Connection, decision_ids: list[str]) -> dict[str, dict[str, object]]:
+    """What ``request_log`` says of decisions, but for what their own columns say."""
+    query = select(*_JOINED).where(request_log.c.decision_id.in_(decision_ids))
+    found = map(dict, connection.execute(query).mappings())
+    return {str(row.pop("decision_id")): row for row in found}
 
 
 def _arm_rewards(connection: Connection, decision_ids: list[str]) -> dict[str, list[dict[str, object]]]:
@@ -175,6 +202,8 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
             (c.arm, filters.arm),
             (c.session_id, filters.session_id),
             (c.reference, filters.reference),
+            (c.request_id, filters.request_id),
+            (c.trace_id, filters.trace_id),
             (c.cluster, filters.cluster),
             (c.explored, filters.explored),
         )

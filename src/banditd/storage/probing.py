@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, func, insert, or_, select, tuple_, update
 
 from banditd.core.comparing import PairToCompare
 from banditd.core.ids import new_id
 from banditd.core.judging import AnswerToJudge, JudgeCost
-from banditd.core.probing import MOST_WAITING, ProbeAccount, ProbeRequest, ProbeState, ProbeTask
+from banditd.core.probing import MOST_WAITING, ProbeAccount, ProbeRequest, ProbeState, ProbeTally, ProbeTask
 from banditd.storage import dialect
 from banditd.storage.codec import clean_text
 from banditd.storage.comparing import pair_row
@@ -255,6 +255,19 @@ class SqlProbeStore:
     async def accounts(self, since_us: int | None = None) -> Mapping[str, ProbeAccount]:
         found = await self._database.read(lambda connection: self._book.totals(connection, since_us))
         return {judge: ProbeAccount(**sums) for judge, sums in found.items()}
+
+    async def by_arm(self, newest: int) -> list[ProbeTally]:
+        n = probe.c
+        some = select(n.judge, n.arm, n.state, n.cost_usd).order_by(n.probe_id.desc()).limit(newest).subquery()
+        c = some.c
+        answered = func.sum(case((c.state == "answered", 1), else_=0))
+        query = select(c.judge, c.arm, func.count(), answered, func.sum(c.cost_usd)).group_by(c.judge, c.arm)
+        return await self._database.read(
+            lambda connection: [
+                ProbeTally(judge=judge, arm=arm, drawn=int(drawn), answered=int(done), cost_usd=float(usd))
+                for judge, arm, drawn, done, usd in connection.execute(query)
+            ]
+        )
 
     async def spent_usd(self, policy: str, since_us: int | None, until_us: int | None) -> float:
         return await self._database.read(

@@ -13,10 +13,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from banditd.core.candidate import Candidate
-from banditd.core.release import REPORTED, ReleaseTerms, UnitOutcome
+from banditd.core.release import ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Release, ReleaseEvent, observed
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.storage import dialect
+from banditd.storage.release_points import keep_point
 from banditd.storage.schema import policy_release, release_event, release_unit
 
 _CHUNK: Final = 200
@@ -72,11 +73,12 @@ def locked(connection: Connection, engine: Engine, release_id: str) -> Release |
     return None if row is None else release_of(row)
 
 
-def store(connection: Connection, release: Release, events: Sequence[ReleaseEvent]) -> None:
+def store(connection: Connection, release: Release, events: Sequence[ReleaseEvent], at_us: int) -> None:
     """Write a release that is locked, and its history on. What marks its units have left goes with its end."""
     c = policy_release.c
     connection.execute(update(policy_release).where(c.release_id == release.release_id).values(**row_of(release)))
     append_events(connection, release.release_id, events)
+    keep_point(connection, release, at_us)
     if not release.open:
         connection.execute(delete(release_unit).where(release_unit.c.release_id == release.release_id))
 
@@ -117,7 +119,7 @@ def count_outcomes(
         counted = _first(connection, engine, release, by_release[release_id])
         if counted:
             release, events = observed(release, counted, at_us)
-            store(connection, release, events)
+            store(connection, release, events, at_us)
         found[release_id] = release
     return found
 
@@ -126,7 +128,7 @@ def _first(
     connection: Connection, engine: Engine, release: Release, outcomes: Sequence[UnitOutcome]
 ) -> list[UnitOutcome]:
     """Those that no unit was counted by before, which are marked."""
-    wanted = {*release.tests.splits, REPORTED}
+    wanted = set(release.tests.splits)
     offered: dict[tuple[str, str], UnitOutcome] = {}
     for one in outcomes:
         if one.measure in wanted:

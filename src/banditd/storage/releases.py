@@ -13,12 +13,16 @@ from sqlalchemy import Connection, select
 from banditd.core.candidate import Candidate
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.release import REPORTED, UnitOutcome
+from banditd.core.usage import REFUSAL_REASONS
 from banditd.deciding.release_course import Author, Release, ReleaseEvent, aborted, looked_at, started
+from banditd.deciding.release_points import ReleasePoint
 from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases
 from banditd.storage import dialect
 from banditd.storage.arm_fields import change_fields
 from banditd.storage.codec import readable_release
 from banditd.storage.engine import Database
+from banditd.storage.follow_ups import followed
+from banditd.storage.release_points import keep_point, points_of
 from banditd.storage.release_rows import append_events, count_outcomes, locked, release_of, row_of, store
 from banditd.storage.schema import (
     decision,
@@ -35,7 +39,6 @@ logger = logging.getLogger(__name__)
 LEARNER_LEASE: Final = "learner"
 NEWEST_DECISIONS: Final = 500
 NEWEST_REPORTS: Final = 2000
-REFUSALS: Final = frozenset({"content_filter", "refusal"})
 
 
 class SqlReleaseStore:
@@ -85,6 +88,9 @@ class SqlReleaseStore:
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [ReleaseEvent(**row) for row in rows]
 
+    async def points(self, release_id: str) -> Sequence[ReleasePoint]:
+        return await self._database.read(lambda connection: points_of(connection, release_id))
+
     # ---------------------------------------------------------------- verbs
 
     async def start(self, release: Release, by: Author) -> Release:
@@ -103,6 +109,7 @@ class SqlReleaseStore:
                     code="RELEASE_OPEN",
                 )
             append_events(connection, begun.release_id, events)
+            keep_point(connection, begun, by.at_us)
             return begun
 
         begun: Release = await self._database.write(work)
@@ -133,7 +140,7 @@ class SqlReleaseStore:
         """Write what became of a release; where it was promoted, the policy with it."""
         if not events:
             return
-        store(connection, after, events)
+        store(connection, after, events, events[-1].at_us)
         if after.phase == "promoted":
             at_us = events[-1].at_us
             promoted = self._promoted(connection, after.policy)  # locked first, as by ``roll_back``
@@ -212,8 +219,8 @@ class SqlReleaseStore:
 
     # ---------------------------------------------------------------- counting
 
-    async def look(self, release: Release) -> ReleaseLook:
-        return await self._database.read(lambda connection: _look(connection, release), report=True)
+    async def look(self, release: Release, now_us: int) -> ReleaseLook:
+        return await self._database.read(lambda connection: _look(connection, release, now_us), report=True)
 
     async def count(
         self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int,
@@ -234,7 +241,7 @@ class SqlReleaseStore:
             if events:
                 self._store(connection, after, events, switches)
             else:
-                store(connection, after, ())
+                store(connection, after, (), at_us)
             return after
 
         counted: Release | None = await self._database.write(run)
@@ -254,7 +261,7 @@ def _promotions_of(text: str) -> list[Promotion]:
     return [Promotion(**{**one, "candidate": Candidate.from_plain(one["candidate"])}) for one in json.loads(text)]
 
 
-def _look(connection: Connection, release: Release) -> ReleaseLook:
+def _look(connection: Connection, release: Release, now_us: int) -> ReleaseLook:
     d = decision.c
     newest = (
         select(d.decision_id)
@@ -267,12 +274,13 @@ def _look(connection: Connection, release: Release) -> ReleaseLook:
     kept = [readable_release(row.release) for row in connection.execute(query)]
     distances = [float(one["distance"]) for one in kept if one and one.get("release") == release.release_id]
     differs = sum(distances) / len(distances) if distances else None
-    return ReleaseLook(outcomes=_reported(connection, release), differs=differs)
+    outcomes = [*_reported(connection, release), *followed(connection, release, now_us)]
+    return ReleaseLook(outcomes=outcomes, differs=differs)
 
 
 def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
     """The newest usage reports that were not counted yet, oldest first."""
-    if not release.terms.guardrails:
+    if not any(one.outcome == REPORTED for one in release.terms.guardrails):
         return []
     d, u, m = decision.c, usage_report.c, release_unit.c
     newest = (
@@ -284,7 +292,9 @@ def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
     )
     counted = select(m.decision_id).where(m.release_id == release.release_id, m.measure == REPORTED)
     query = (
-        select(d.decision_id, d.release, u.error, u.finish_reason, u.latency_ms, u.cost_usd)
+        select(
+            d.decision_id, d.release, u.error, u.finish_reason, u.refusal, u.latency_ms, u.cost_usd, u.output_tokens
+        )
         .select_from(newest)
         .join(usage_report, u.decision_id == newest.c.decision_id)
         .join(decision, d.decision_id == newest.c.decision_id)
@@ -302,13 +312,14 @@ def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
 def _report(row: Any, kept: Mapping[str, Any], release: Release) -> UnitOutcome:
     bad = {
         "error": row.error is not None,
-        "refusal": row.finish_reason in REFUSALS,
-        "latency": None if row.latency_ms is None else row.latency_ms,
-        "cost": None if row.cost_usd is None else row.cost_usd,
+        "refusal": row.finish_reason in REFUSAL_REASONS if row.refusal is None else row.refusal,
+        "latency": row.latency_ms,
+        "cost": row.cost_usd,
+        "output_length": row.output_tokens,
     }
     values = {}
     for guardrail in release.terms.guardrails:
-        seen = bad[guardrail.measure]
+        seen = bad.get(guardrail.measure)
         if seen is not None:
             values[guardrail.name] = 1.0 - float(seen if guardrail.limit is None else seen > guardrail.limit)
     return UnitOutcome(

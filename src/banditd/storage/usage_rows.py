@@ -54,6 +54,7 @@ _REPORTED: Final = (
     "first_token_ms",
     "recipe",
 )
+_OF_ANSWER: Final = ("refusal", "output_chars", "regenerated_from", "escalated_to")
 _ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_REPORTED, "cost_usd", "told_cost_usd")
 
 
@@ -124,6 +125,7 @@ def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) ->
         "error": report.error,
         "finish_reason": report.finish_reason,
         "response_id": report.response_id,
+        **{name: getattr(report, name) for name in _OF_ANSWER},
         "estimated": False,
         "body_hash": report.body_hash,
         "received_at_us": report.received_at_us,
@@ -154,6 +156,7 @@ def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
         error=row["error"],
         finish_reason=row["finish_reason"],
         response_id=row["response_id"],
+        **{name: row[name] for name in _OF_ANSWER},
         attempts=tuple(_attempt_of(one) for one in row["attempts"]),
         body_hash=row["body_hash"],
         received_at_us=row["received_at_us"],

@@ -48,12 +48,15 @@ class ChatDialect:
             raise MalformedEventError("no_choices")
         finish_reason: str | None = None
         characters = 0
+        refusal = False
         for choice in choices:
             if not isinstance(choice, dict):
                 raise MalformedEventError("malformed_answer")
             finish_reason = finish_reason or text_or_none(choice.get("finish_reason"))
             message = choice.get("message")
-            characters += length(message) if isinstance(message, dict) else 0
+            if isinstance(message, dict):
+                characters += length(message)
+                refusal |= text_or_none(message.get("refusal")) is not None
         return Answer(
             body,
             text_or_none(answer.get("id")),
@@ -61,6 +64,7 @@ class ChatDialect:
             finish_reason,
             usage_of(answer.get("usage")),
             characters,
+            refusal,
         )
 
 
@@ -149,6 +153,7 @@ class ChatReader:
             if size:
                 event.content = True
                 event.characters += size
+                event.refusal |= text_or_none(delta.get("refusal")) is not None
 
 
 def with_params(call: UpstreamCall) -> dict[str, object]:

@@ -48,7 +48,7 @@ class StreamReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is read of a whole answer; ``body`` is what the client gets."""
+    """What is read of a whole answer; ``body`` is what the client gets. refusal : it says that the model declines."""
 
     body: bytes
     response_id: str | None
@@ -56,6 +56,7 @@ class Answer:
     finish_reason: str | None
     usage: TokenUsage | None
     characters: int
+    refusal: bool = False
 
     def reply(self, *, status: int, headers: Mapping[str, str], content_type: str) -> UpstreamReply:
         """The same with the head that it came with."""
@@ -69,6 +70,7 @@ class Answer:
             finish_reason=self.finish_reason,
             usage=self.usage,
             characters=self.characters,
+            refusal=self.refusal,
         )
 
 

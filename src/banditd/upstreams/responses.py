@@ -10,6 +10,7 @@ from banditd.upstreams.chat import DONE, count_or_none, parse, size_of, text_or_
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
 
+_NO_CONTENT: Final = frozenset({"type", "id", "call_id", "status", "role", "annotations", "encrypted_content"})
 # Types of events that repeat what deltas have told, or only say where the answer stands.
 _REPEATED: Final = (".done", ".added", ".in_progress", ".created", ".queued", ".searching", ".interpreting")
 
@@ -43,7 +44,8 @@ class ResponsesDialect:
             text_or_none(answer.get("model")),
             _reason(answer),
             usage_of(answer.get("usage")),
-            size_of(answer["output"]),
+            _length(answer["output"]),
+            _declines(answer["output"]),
         )
 
 
@@ -94,6 +96,7 @@ class ResponsesReader:
         elif kind and not kind.endswith(_REPEATED):
             event.characters = size_of(stated.get("delta"))
             event.content = event.characters > 0
+            event.refusal = kind == "response.refusal.delta"
         return event
 
 
@@ -115,6 +118,22 @@ def usage_of(usage: object) -> TokenUsage | None:
     details = usage.get("input_tokens_details")
     cached = count_or_none(details.get("cached_tokens")) if isinstance(details, dict) else None
     return TokenUsage(taken or 0, given or 0, min(cached or 0, taken or 0))
+
+
+def _length(value: object) -> int:
+    """Characters of content: texts, thoughts, names and arguments of calls."""
+    if isinstance(value, dict):
+        return sum(_length(one) for name, one in value.items() if name not in _NO_CONTENT)
+    return sum(map(_length, value)) if isinstance(value, list) else size_of(value)
+
+
+def _declines(output: list[Any]) -> bool:
+    parts = (part for item in output if isinstance(item, dict) for part in _list(item.get("content")))
+    return any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _reason(response: Mapping[str, Any]) -> str:

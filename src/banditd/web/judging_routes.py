@@ -7,6 +7,7 @@ from typing import Final
 from banditd.web.api import Route
 from banditd.web.handlers import judging
 from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
+from banditd.web.schemas import comparisons as pairs
 from banditd.web.schemas import judging as schemas
 from banditd.web.schemas.base import UUID_PATTERN
 
@@ -30,6 +31,24 @@ JUDGING_ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/judge-tasks/{id}/result", handler=judging.result, operation="judgeResult",
         summary="Hand in the score of a claimed task, or give it back", tag="rewards", scope="judge",
         path_parameters=_TASK, body=schemas.JudgeResultRequest, answers={200: schemas.JudgeResultAnswer},
+        problems=_PROBLEMS,
+    ),
+    Route(
+        method="GET", path="/v1/comparisons", handler=judging.comparisons, operation="listComparisons",
+        summary="Which of two answers judges preferred, newest decisions first", tag="looking", scope="read",
+        parameters=pairs.ComparisonParameters, answers={200: pairs.ComparisonsAnswer},
+        problems=(INVALID, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/comparisons/lease", handler=judging.lease_pairs, operation="leaseComparisons",
+        summary="Claim pairs of answers to compare, for a judge that you call yourself", tag="rewards",
+        scope="judge", body=schemas.JudgeLeaseRequest, answers={200: pairs.ComparisonLeaseAnswer},
+        problems=_PROBLEMS,
+    ),
+    Route(
+        method="POST", path="/v1/comparisons", handler=judging.compare, operation="compare",
+        summary="Hand in which answer of a claimed pair is better, in both orders, or give it back", tag="rewards",
+        scope="judge", body=pairs.ComparisonRequest, answers={200: pairs.ComparisonResultAnswer},
         problems=_PROBLEMS,
     ),
 )  # fmt: skip

@@ -16,5 +16,7 @@ KEY_NAME = web.RequestKey("key_name", str)
 """Name of the API key that asked; not there without keys."""
 INTAKE = web.RequestKey("intake", Intake)
 """Reads the body; not there without a body."""
+TRACE_ID = web.RequestKey("trace_id", str)
+"""Of the daemon's own span; not there without traces."""
 SEES_DETAILS = web.RequestKey("sees_details", bool)
 """Whether the caller may see the details of a public answer; only on routes that have some."""

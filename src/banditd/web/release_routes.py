@@ -57,6 +57,11 @@ RELEASE_ROUTES: Final[tuple[Route, ...]] = (
         summary="The history of a release", tag="releases", scope="read", path_parameters=_ID,
         answers={200: schemas.ReleaseEventsAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
     ),
+    Route(
+        method="GET", path="/v1/releases/{id}/points", handler=releases.points, operation="listReleasePoints",
+        summary="How a release stood, now and then", tag="releases", scope="read", path_parameters=_ID,
+        answers={200: schemas.ReleasePointsAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    ),
     _verb("promote"),
     _verb("pause"),
     _verb("resume"),

@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from banditd.obs.tracing import Tracing
+from banditd.web.keys import TRACE_ID
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,6 +27,7 @@ def traced(tracing: Tracing) -> Middleware:
             request.headers,
             {"http.request.method": request.method, "http.route": route},
         ) as span:
+            request[TRACE_ID] = tracing.trace_id(span)
             response = await handler(request)
             span.set_attribute("http.response.status_code", response.status)
             return response

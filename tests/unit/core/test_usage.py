@@ -6,10 +6,12 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from banditd.core.attempts import Attempt
 from banditd.core.types import UsageReport
-from banditd.core.usage import merged, news_of, normalised, says_the_same
+from banditd.core.usage import merged, news_of, normalised, refused, says_the_same
 
 
 def report(**said: Any) -> UsageReport:
@@ -113,3 +115,29 @@ def test_only_what_was_not_told_before_is_news() -> None:
     assert news_of(both, merged(both, report(input_tokens=4), "a"), "a") == ()
     quiet = known(report(latency_ms=3.0))
     assert [one.error for one in news_of(quiet, known(report(latency_ms=3.0), report(error="401")), "a")] == ["auth"]
+
+
+OF_ANSWER = {
+    "refusal": st.sampled_from([None, True, False]),
+    "output_chars": st.none() | st.integers(0, 3),
+    "regenerated_from": st.sampled_from([None, "x", "y"]),
+    "escalated_to": st.sampled_from([None, "human", "z"]),
+    "finish_reason": st.sampled_from([None, "stop", "refusal"]),
+    "latency_ms": st.none() | st.just(2.0),
+}
+
+
+@given(st.lists(st.fixed_dictionaries(OF_ANSWER), min_size=1, max_size=5))
+def test_the_newest_word_on_each_fact_of_an_answer_holds_and_what_is_left_out_stays(
+    stated: list[dict[str, Any]],
+) -> None:
+    state = known(*(report(**one) for one in stated))
+    for name in OF_ANSWER:
+        words = [one[name] for one in stated if one[name] is not None]
+        assert getattr(state, name) == (words[-1] if words else None)
+    assert says_the_same(merged(state, report(**stated[-1]), "a"), state)
+    assert refused(state) == (state.refusal if state.refusal is not None else _told_by(state.finish_reason))
+
+
+def _told_by(reason: str | None) -> bool | None:
+    return None if reason is None else reason == "refusal"

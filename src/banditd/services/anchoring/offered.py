@@ -1,10 +1,16 @@
-"""What anchors offer to the layer above."""
+"""What anchors, and reports of drift, offer to the layer above."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from banditd.core.anchor import Anchor
+
+
+class Drift(Protocol):
+    async def drift(self, policy: str) -> Mapping[str, object]:
+        """Whether quality is slowly lost, and by which cause. Raises NotFoundError."""
 
 
 class Anchors(Protocol):

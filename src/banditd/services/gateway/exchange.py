@@ -294,6 +294,8 @@ class Exchange:
             attempts=tuple(self.attempts),
             finish_reason=reason,
             response_id=_reference(self.response_id),
+            refusal=True if self._running is not None and self._running.refusal else None,  # else by the reason
+            output_chars=None if self._running is None else self._running.characters,
             session_key=decision.session_key,
         )
         if last is None:  # broken off before the first call

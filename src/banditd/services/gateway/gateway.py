@@ -24,6 +24,7 @@ from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.gateway.heard import HeardExchange, Listener
+from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Gateway:
         self.upstreams = upstreams
         self.rules = rules
         self.listener: Listener | None = None  # who wants to hear answers: set before the first one
+        self.regenerations: Regenerations | None = None  # the same
         self._route = route
         self._report = report
         self._runtimes = runtimes
@@ -205,9 +207,11 @@ class Gateway:
             gathering.set_result(None)
             self._gathering = None
 
-    async def _settle(self, report: UsageReport, _exchange: Exchange, gathered: asyncio.Future[None]) -> None:
+    async def _settle(self, report: UsageReport, exchange: Exchange, gathered: asyncio.Future[None]) -> None:
         """Store a settlement; the exchange is kept until then, for whoever asks by its answer's id."""
         await asyncio.wait((gathered,))
+        if self.regenerations is not None:
+            report = await self.regenerations.completed(report, exchange)
         for wait_s in (*SETTLE_AGAIN_S, None):
             try:
                 await self._report(report)

@@ -14,6 +14,7 @@ from banditd.core.attempts import ErrorClass
 from banditd.core.long_json import apart
 from banditd.core.recipes import Recipe
 from banditd.core.types import Arm
+from banditd.core.usage import REFUSAL_REASONS
 from banditd.deciding.playing import ModelAnswer, Play
 from banditd.ports.upstreams import StreamEvent, UpstreamError, UpstreamReply, Upstreams
 from banditd.services.gateway.answers import answer_in, answer_in_stream
@@ -24,7 +25,6 @@ from banditd.services.gateway.running import Running, upstream_call
 MOST_HELD_BYTES: Final = 16 * 1024 * 1024
 _GONE: Final = "client_gone"
 _TOO_LARGE: Final = "answer_too_large"  # as of a whole answer
-_REFUSED: Final = frozenset({"content_filter", "refusal"})
 
 
 class Ended(Protocol):
@@ -98,7 +98,7 @@ class RecipeRun:
             raise
         self._parts[arm.arm] = part
         self._ended(running, None, code="")
-        return replace(answer, refused=answer.refused or running.finish_reason in _REFUSED)
+        return replace(answer, refused=answer.refused or running.finish_reason in REFUSAL_REASONS)
 
     async def _answer(self, running: Running, until_s: float) -> tuple[Part, ModelAnswer]:
         call = upstream_call(self._call, running.arm, max(0.001, until_s - self._now()))

@@ -29,6 +29,7 @@ class Running:
     deltas: int = 0
     response_id: str | None = None
     model: str | None = None
+    refusal: bool = False
 
     def note(self, events: Sequence[StreamEvent], now_s: float) -> None:
         """Some events of its stream have come."""
@@ -43,6 +44,7 @@ class Running:
                 self.finish_reason = event.finish_reason
             if event.usage is not None:
                 self.usage = event.usage
+            self.refusal |= event.refusal
             if self.response_id is None and event.response_id is not None:
                 self.response_id, self.model = event.response_id, event.model
 
@@ -50,7 +52,7 @@ class Running:
         """Its whole answer has come."""
         self.last_s = now_s
         self.usage, self.finish_reason = reply.usage, reply.finish_reason
-        self.characters = reply.characters
+        self.characters, self.refusal = reply.characters, reply.refusal
         self.response_id, self.model = reply.response_id, reply.model
 
     def attempt(self, ended: ErrorClass | None, now_s: float, input_tokens: int) -> Attempt:

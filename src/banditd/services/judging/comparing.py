@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from banditd.core.comparing import Better, Compared, ComparisonTask, outcome_of
+from banditd.core.comparing import Better, Compared, ComparisonTask, Orders
 from banditd.core.errors import BanditdError
 from banditd.core.judging import JudgeCost, JudgeRule
 from banditd.core.types import MICROSECONDS_PER_SECOND
@@ -134,11 +134,11 @@ class ComparisonWorker:
         except BanditdError as error:
             await self._failed(task, spent.cost, error.code, 0.0)
         else:
-            outcome = outcome_of(served_first, baseline_first)
+            orders = Orders(served_first, baseline_first)
             now_us, version = self._clock.now_us(), self.rule.version
             await patiently(
                 lambda: self._store.finish(
-                    task.task_id, task.lease, version=version, outcome=outcome, cost=spent.cost, now_us=now_us
+                    task.task_id, task.lease, version=version, orders=orders, cost=spent.cost, now_us=now_us
                 )
             )
             self._judge.count("compared", spent.cost.cost_usd)
@@ -168,45 +168,3 @@ class ComparisonWorker:
         self._judge.count("not_compared", cost.cost_usd)
         extra = {"judge": self.rule.name, "decision_id": task.pair.decision_id, "reason": reason}
         logger.info("judge.comparison_failed", extra=extra)
-
-
-def comparison_state(rule: JudgeRule, compared: Sequence[Compared], waiting: int) -> list[Mapping[str, object]]:
-    """What ``GET /v1/judges`` says of a judge's comparisons, by policy and baseline."""
-    if rule.probes is None or not rule.probes.compare:
-        return []
-    found: list[Mapping[str, object]] = []
-    for (policy, baseline), test in tests_of(compared).items():
-        outcomes = [one.outcome for one in compared if (one.policy, one.arm) == (policy, baseline)]
-        found.append(
-            {
-                "policy": policy,
-                "baseline": baseline,
-                "compared": test.compared,
-                "waiting": waiting,
-                "baseline_preferred": outcomes.count("baseline"),
-                "served_preferred": outcomes.count("served"),
-                "same": outcomes.count("same"),
-                "inconsistent": outcomes.count("inconsistent"),
-                "preferred": test.side,
-                "known_after": test.after,
-                "words": _words(policy, baseline, test, outcomes.count("inconsistent")),
-            }
-        )
-    return found
-
-
-def _words(policy: str, baseline: str, test: PreferenceTest, inconsistent: int) -> str:
-    words = (
-        f"{policy}: {baseline}'s answer is preferred to the one that was served in {test.preferred:,} of "
-        f"{test.compared:,} comparisons, both ways round"
-    )
-    if inconsistent:
-        words += f"; {inconsistent:,} turned with the order and count as equal"
-    if test.side == "rarely":
-        return f"{words}. That is rare (nearer 10 % than 20 %), known after {test.after:,}: no more are bought."
-    if test.side == "often":
-        return (
-            f"{words}. That is often (nearer 20 % than 10 %), known after {test.after:,}: promise more of its "
-            "quality, or give it more of the traffic. No more are bought."
-        )
-    return f"{words}. Not known yet whether that is rare (10 %) or often (20 %)."

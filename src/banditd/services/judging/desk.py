@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -9,12 +10,15 @@ from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
+from banditd.ope.favour import ALPHA
 from banditd.ports import Clock
-from banditd.services.judging.comparing import comparison_state
-from banditd.services.judging.probe_state import ProbeStates
+from banditd.services.judging.comparing import Comparing
+from banditd.services.judging.comparison_desk import ComparisonDesk
+from banditd.services.judging.comparison_state import comparison_state
+from banditd.services.judging.probe_state import DAY_US, ProbeStates
 from banditd.services.judging.rubric import MAX_REASON
 from banditd.services.judging.stores import Stores
-from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate
+from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate, trust_words
 from banditd.services.reports.rows import iso_time
 
 MANY: Final = 1_000_000
@@ -28,6 +32,7 @@ class JudgeDesk:
         judges: Sequence[JudgeRule],
         stores: Stores,
         gate: TrustGate,
+        comparing: Comparing,
         clock: Clock,
         metrics: Metrics,
         wake: Callable[[], None],
@@ -39,19 +44,27 @@ class JudgeDesk:
         self._clock = clock
         self._metrics = metrics
         self._wake = wake
+        self.comparisons = ComparisonDesk(self._client, self._judges, stores.comparing, comparing, clock, metrics)
 
     async def judges(self) -> Mapping[str, object]:
         """Every configured judge: what it has done, what that cost, and whether its verdicts count."""
-        accounts, waiting = await self._store.accounts(), await self._store.waiting()
+        now_us = self._clock.now_us()
+        accounts, day = await self._store.accounts(), await self._store.accounts(now_us - DAY_US)
+        waiting, leased = await self._store.waiting(), await self._store.leased(now_us)
         refusals = await self._store.refusals()
-        probes = await ProbeStates.read(self._stores.probing, self._clock.now_us())
+        probes = await ProbeStates.read(self._stores.probing, now_us)
         pairs, found = await self._stores.comparing.waiting(), []
         for judge in self._judges.values():
             standing = await self._gate.standing(judge)
             refusal = refusals.get((judge.name, judge.version))
             account = accounts.get(judge.name, JudgeAccount())
             compared = await self._stores.comparing.compared(judge.name, judge.version)
-            fields = _fields(judge, account, waiting.get(judge.name, 0), standing, refusal)
+            fields = judge_fields(judge, account, standing, refusal) | {
+                "waiting": waiting.get(judge.name, 0),
+                "leased": leased.get(judge.name, 0),
+                "spend_day_usd": day.get(judge.name, JudgeAccount()).cost.cost_usd,
+                "usd_per_day": judge.usd_per_day,
+            }
             comparisons = comparison_state(judge, compared, pairs.get(judge.name, 0))
             found.append(fields | {"probes": probes.of(judge), "comparisons": comparisons})
         return {"judges": found}
@@ -149,9 +162,10 @@ class JudgeDesk:
         )
 
 
-def _fields(
-    judge: JudgeRule, account: JudgeAccount, waiting: int, standing: Standing, refusal: Refusal | None
+def judge_fields(
+    judge: JudgeRule, account: JudgeAccount, standing: Standing, refusal: Refusal | None
 ) -> dict[str, object]:
+    """What is said of a judge but for its queue, its day, its probes and comparisons."""
     people = standing.people
     return {
         "judge": judge.name,
@@ -165,7 +179,6 @@ def _fields(
         "counts": refusal is None,
         "refused": None if refusal is None else {"at": iso_time(refusal.at_us), "reason": refusal.reason},
         "sampled": account.sampled,
-        "waiting": waiting,
         "judged": account.judged,
         "dropped": account.dropped,
         "failed": account.failed,
@@ -179,6 +192,10 @@ def _fields(
         "people": None
         if people is None
         else {"mean": people.mean, "interval": [people.low, people.high], "worth": people.worth},
+        "labels_needed": FEWEST_LABELS,
+        "favour": {"evidence": math.exp(min(standing.test.log_evidence, 700.0)), "needed": 1.0 / ALPHA},
+        "trust": trust_words(standing, None if refusal is None else refusal.reason),
+        "by_arm": list(standing.by_arm),
         "words": _words(judge, account, standing, refusal),
     }
 

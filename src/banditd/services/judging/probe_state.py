@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from banditd.core.judging import JudgeRule
-from banditd.core.probing import ProbeAccount
+from banditd.core.probing import ProbeAccount, ProbeTally
 from banditd.ports.probing import ProbeStore
+from banditd.services.judging.by_arm import probes_by_arm
 
 DAY_US: Final = 86_400_000_000
+NEWEST: Final = 5000
+"""Probes that are looked at to say which arms were asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeStates:
-    """By judge: sums of its whole life, of the last day, and what waits."""
+    """By judge: sums of its whole life, of the last day, and what waits; and where the newest went."""
 
     life: Mapping[str, ProbeAccount]
     day: Mapping[str, ProbeAccount]
     waiting: Mapping[str, int]
+    by_arm: Sequence[ProbeTally]
 
     @classmethod
     async def read(cls, store: ProbeStore, now_us: int) -> Self:
         """As they are now."""
-        return cls(await store.accounts(), await store.accounts(now_us - DAY_US), await store.waiting())
+        day, by_arm = await store.accounts(now_us - DAY_US), await store.by_arm(NEWEST)
+        return cls(await store.accounts(), day, await store.waiting(), by_arm)
 
     def of(self, judge: JudgeRule) -> Mapping[str, object] | None:
         """What ``GET /v1/judges`` says of a judge's probes; None where it has none."""
@@ -48,6 +53,7 @@ class ProbeStates:
             "spend_usd": account.cost_usd,
             "spend_day_usd": day_usd,
             "usd_per_day": rule.usd_per_day,
+            "by_arm": probes_by_arm(self.by_arm, judge.name),
             "words": _words(judge.name, account, day_usd, rule.usd_per_day),
         }
 

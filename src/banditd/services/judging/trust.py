@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from banditd.ope.favour import FavourTest, LabelledScore, favour_among
 from banditd.ope.prediction_powered import PoweredMean, powered_mean
 from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
+from banditd.services.judging.by_arm import verdicts_by_arm
 
 logger = logging.getLogger(__name__)
 VERDICTS_USED: Final = 5000
@@ -36,6 +37,7 @@ class Standing:
     labels : verdicts on answers that people have labelled. agreement : share of them on the same side of one half.
     mean_score : of the verdicts, weighted by their sampling. people : what people would say of all answers.
     test : whether it favours an arm. contradicted_after : labels after which it was sure that people contradict it.
+    by_arm : its verdicts on the answers of each.
     """
 
     labels: int
@@ -44,6 +46,7 @@ class Standing:
     people: PoweredMean | None
     test: FavourTest
     contradicted_after: int | None = None
+    by_arm: Sequence[Mapping[str, object]] = ()
 
 
 def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
@@ -60,6 +63,7 @@ def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
         people=powered_mean(scores, labels, judge_probability=probability) if verdicts else None,
         test=favour_among(labelled),
         contradicted_after=agreement_of(labelled).contradicted_after,
+        by_arm=verdicts_by_arm(verdicts),
     )
 
 
@@ -116,3 +120,14 @@ def refusal_reason(standing: Standing) -> str | None:
         f"it {how} where {found.arm} answered, by {found.by:.2f} against the other arms: known after "
         f"{found.labels:,} answers that both have scored"
     )
+
+
+def trust_words(standing: Standing, refused: str | None) -> str:
+    """Whether its scores teach, and why, in a few words. refused : why it was refused, where it was."""
+    if refused is not None:
+        return f"Not trusted, its scores do not teach: {refused}."
+    if not standing.labels:
+        return "Its scores teach. People have labelled none of the answers: whether it favours an arm is not known."
+    if standing.labels < FEWEST_LABELS:
+        return f"Its scores teach. {standing.labels} of {FEWEST_LABELS} labels that a test of favour needs."
+    return f"Trusted, its scores teach: in {standing.labels:,} labelled answers nothing shows that it favours an arm."

@@ -171,7 +171,7 @@ class ReleaseKeeping:
             by = Author(now_us, reason=f"the candidate cannot be applied any more: {book.problem}")
             await self._store.change(release.release_id, partial(_stopped, by=by))
             return True
-        look = await self._store.look(release)
+        look = await self._store.look(release, now_us)
         if not look.outcomes and not _moved(release, look) and not looked_at(release, now_us)[1]:
             return False
         await self._store.count(release.release_id, look, holder=self._holder, at_us=now_us, switches=book.promoting)

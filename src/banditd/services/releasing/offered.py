@@ -25,6 +25,9 @@ class Releases(Protocol):
     async def events(self, release_id: str) -> Mapping[str, object]:
         """Raises NotFoundError."""
 
+    async def points(self, release_id: str) -> Mapping[str, object]:
+        """How it stood now and then. Raises NotFoundError."""
+
     async def change(
         self, release_id: str, verb: Verb, *, key_name: str | None, reason: str | None, force: bool = False
     ) -> Mapping[str, object]:

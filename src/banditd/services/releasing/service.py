@@ -11,6 +11,7 @@ from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.release import ReleaseTerms
 from banditd.deciding.release_course import Author, Release, aborted, paused, promoted, resumed
+from banditd.deciding.release_points import point_of
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports import Clock
 from banditd.ports.releases import Change, ReleaseStore
@@ -21,7 +22,7 @@ from banditd.services.promising.reports import candidate_words, standings
 from banditd.services.releasing.book import switches_of
 from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.releasing.offered import Verb
-from banditd.services.releasing.words import shown, shown_event
+from banditd.services.releasing.words import shown, shown_event, shown_point
 
 SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
 ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
@@ -100,6 +101,14 @@ class ReleaseService:
         """Its history, oldest first. Raises NotFoundError."""
         await self._load(release_id)
         return {"events": [shown_event(one) for one in await self._store.events(release_id)]}
+
+    async def points(self, release_id: str) -> Mapping[str, object]:
+        """How it stood now and then, oldest first, and how it stands. Raises NotFoundError."""
+        release = await self._load(release_id)
+        points = [*await self._store.points(release_id)]
+        if release.open:
+            points.append(point_of(release, self._clock.now_us()))
+        return {"points": [shown_point(one) for one in points]}
 
     async def change(
         self, release_id: str, verb: Verb, *, key_name: str | None, reason: str | None, force: bool = False

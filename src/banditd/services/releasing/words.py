@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
-from banditd.core.release import REPORTED, Guardrail, Metric
+from banditd.core.release import Guardrail, Metric
 from banditd.deciding.release_course import Release, ReleaseEvent
+from banditd.deciding.release_points import ReleasePoint
 from banditd.deciding.release_tests import needed
 
 
@@ -57,13 +58,36 @@ def shown_event(event: ReleaseEvent) -> dict[str, Any]:
     }
 
 
+def shown_point(point: ReleasePoint) -> dict[str, Any]:
+    """How a release stood at a moment as the API shows it, but for times."""
+    return {
+        "at_us": point.at_us,
+        "step": point.step + 1,
+        "share": point.share,
+        "differs": point.differs,
+        "measures": {
+            name: {
+                "evidence": _evidence(one.log_evidence),
+                "difference": one.difference,
+                "interval": None if one.interval is None else list(one.interval),
+                "units": {"candidate": one.units[0], "incumbent": one.units[1]},
+            }
+            for name, one in point.measures.items()
+        },
+    }
+
+
+def _evidence(logarithm: float) -> float:
+    return math.exp(min(logarithm, 700.0))
+
+
 def _measure(release: Release, one: Metric | Guardrail) -> dict[str, Any]:
     test = release.tests.tests[one.name]
-    split = release.tests.splits[one.name if isinstance(one, Metric) else REPORTED]
+    split = release.tests.splits[one.name if isinstance(one, Metric) else one.outcome]
     interval = test.interval()
     return {
         "worse_by": one.worse_by,
-        "evidence": math.exp(min(test.log_evidence, 700.0)),
+        "evidence": _evidence(test.log_evidence),
         "needed": math.exp(needed(release.terms, one.name)),
         "units": {"candidate": split.candidate, "incumbent": split.units - split.candidate},
         "differing_units": {"candidate": test.units[0], "incumbent": test.units[1]},
@@ -98,7 +122,7 @@ def _metric_words(release: Release, metric: Metric) -> str:
     rated = f"{split.candidate:,} rated units of the candidate, {split.units - split.candidate:,} of the incumbent"
     interval = test.interval()
     if interval is None:
-        return f"Nothing can be sentences of its {metric.name} yet ({rated}{where})."
+        return f"Nothing is known of its {metric.name} yet ({rated}{where})."
     low, high = interval
     evidence = math.exp(min(test.log_evidence, 700.0))
     wanted = math.exp(needed(release.terms, metric.name))
@@ -108,13 +132,21 @@ def _metric_words(release: Release, metric: Metric) -> str:
     )
 
 
+_WORDS: Final = {
+    "output_length": "share of long answers",
+    "regeneration": "share of answers that are asked for again",
+    "escalation": "share of answers that are escalated",
+}
+
+
 def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
     """Nothing, while nothing speaks against it."""
     test = release.tests.tests[guardrail.name]
     if test.log_evidence < 1.0:
         return ""
     evidence, wanted = math.exp(test.log_evidence), math.exp(needed(release.terms, guardrail.name))
-    return f"Its {guardrail.measure} rate may be too high: evidence {evidence:,.2g} of {wanted:,.0f}."
+    what = _WORDS.get(guardrail.measure, f"{guardrail.measure} rate")
+    return f"Its {what} may be too high: evidence {evidence:,.2g} of {wanted:,.0f}."
 
 
 def _next_words(release: Release) -> str:

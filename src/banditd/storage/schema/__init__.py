@@ -67,7 +67,13 @@ from banditd.storage.schema.log import (
     usage_revision,
 )
 from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
-from banditd.storage.schema.releases import policy_promotion, policy_release, release_event, release_unit
+from banditd.storage.schema.releases import (
+    policy_promotion,
+    policy_release,
+    release_event,
+    release_point,
+    release_unit,
+)
 from banditd.storage.schema.tags import (
     cluster_name,
     tag_cluster,
@@ -134,6 +140,7 @@ __all__ = [
     "probe_answer",
     "probe_judgement",
     "release_event",
+    "release_point",
     "release_unit",
     "reward_event",
     "rollup",

@@ -44,5 +44,13 @@ comparison: Final = Table(
     text_column("outcome"),
     Column("cost_usd", Double, nullable=False),
     time_column("compared_at_us"),
+    # Null of comparisons that are older than these columns: the task that it was, what was said with either answer
+    # first (first, second or same), and the lengths of the answers as they were compared, in characters.
+    text_column("task_id", nullable=True),
+    text_column("served_first", nullable=True),
+    text_column("baseline_first", nullable=True),
+    Column("served_chars", Integer, nullable=True),
+    Column("answer_chars", Integer, nullable=True),
     Index(None, "judge", "version", "compared_at_us"),
+    Index(None, "task_id"),
 )

@@ -9,6 +9,13 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Tabl
 from banditd.storage.schema.columns import decision_key, dependent_key, metadata, text_column, time_column
 from banditd.storage.schema.record import RECORD
 
+
+def _where_given(table: str, column: str, indexed: str | None = None, name: str | None = None) -> Index:
+    """An index of a column (or of ``indexed``) over the rows that have a value in it, which most have not."""
+    given = text(f"{column} IS NOT NULL")
+    return Index(name or f"ix_{table}_{column}", indexed or column, sqlite_where=given, postgresql_where=given)
+
+
 decision: Final = Table(
     "decision",
     metadata,
@@ -33,6 +40,7 @@ decision: Final = Table(
         sqlite_where=text("reference IS NOT NULL"),
         postgresql_where=text("reference IS NOT NULL"),
     ),
+    *[_where_given("decision", name) for name in ("request_id", "trace_id", "regenerated_from", "escalated_from")],
 )
 
 activation: Final = Table(
@@ -123,7 +131,13 @@ usage_report: Final = Table(
     Column("attempts_usd", Double),
     # What the upstream called its answer.
     text_column("response_id", nullable=True),
+    Column("refusal", Boolean),
+    Column("output_chars", BigInteger),
+    text_column("regenerated_from", nullable=True),
+    text_column("escalated_to", nullable=True),
     Index(None, "policy", "decision_id"),
+    *[_where_given("usage_report", name) for name in ("regenerated_from", "escalated_to")],
+    _where_given("usage_report", "escalated_to", "decision_id", "ix_usage_report_decision_id_escalated"),
     Index(
         "ix_usage_report_response_id",
         "response_id",

@@ -152,6 +152,10 @@ RECORD: Final = (
     Stored("promise", PROMISE, nullable=True),
     Stored("own_probability", OWN_VECTOR, nullable=True),
     Stored("release", RELEASE, nullable=True),
+    *[
+        Stored(name, TEXT, f"origin.{name}", nullable=True)
+        for name in ("request_id", "trace_id", "regenerated_from", "escalated_from")
+    ],
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 _VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)

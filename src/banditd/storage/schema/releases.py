@@ -43,6 +43,19 @@ release_event: Final = Table(
     time_column("at_us"),
 )
 
+# How a release stood, now and then: at most 200 of one.
+release_point: Final = Table(
+    "release_point",
+    metadata,
+    text_column("release_id", primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    time_column("at_us"),
+    Column("step", Integer, nullable=False),
+    Column("share", Double, nullable=False),
+    Column("differs", Double, nullable=True),
+    text_column("measures"),
+)
+
 # Units that an open release has counted, by kind of outcome: the applied-mark of its tests.
 release_unit: Final = Table(
     "release_unit",

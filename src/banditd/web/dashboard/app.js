@@ -11,6 +11,8 @@ import { Tasks } from "./pages/tasks.js";
 import { Decisions } from "./pages/decisions.js";
 import { Playground } from "./pages/playground.js";
 import { Internals } from "./pages/internals.js";
+import { Judges } from "./pages/judges.js";
+import { Releases } from "./pages/releases.js";
 
 const PAGES = [
   ["overview", "Overview", Overview],
@@ -18,6 +20,8 @@ const PAGES = [
   ["tasks", "Good at what", Tasks],
   ["decisions", "Decisions", Decisions],
   ["playground", "Try it", Playground],
+  ["judges", "Judges", Judges],
+  ["releases", "Releases", Releases],
   ["internals", "Internals", Internals],
 ];
 // What pages were called before: bookmarks go on.

@@ -133,7 +133,7 @@ function tipRows({ series, totals }, i, whole, format) {
 }
 
 /** Lines over time. `series` is [{name, hue, values, dash, fill, low, high, thick, dots}]; `levels` are flat lines. */
-export function Lines({ times, series, range, format, label, floor = null, ceiling = null, height, step, plain = false }) {
+export function Lines({ times, series, range, format, label, floor = null, ceiling = null, height, step, plain = false, head }) {
   const columns = [];
   const specs = [];
   const bands = [];
@@ -181,7 +181,7 @@ export function Lines({ times, series, range, format, label, floor = null, ceili
         raw.current
           .filter((one) => one.values[i] !== null && one.values[i] !== undefined)
           .map((one) => [one.hue, one.name, format(one.values[i])]),
-        plain ? (x) => `${-x} decisions ago` : undefined,
+        head,
       ),
     ],
     series: [{}, ...specs],

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from banditd.core.long_json import encode_pieces
+from banditd.core.origins import trace_id_in
 from banditd.core.types import Query, Turn
 from banditd.services.conversation_names import ConversationNames
 from banditd.web.gateway.conversations import Conversation, read_conversation
@@ -21,7 +22,6 @@ SESSION_HEADERS: Final = ("x-openwebui-chat-id", "x-claude-code-session-id", "x-
 MESSAGE_HEADERS: Final = ("x-openwebui-message-id",)
 _NOBODY: Final = b"[null,null,null]"
 _USER_ID: Final = re.compile(r"_session_([A-Za-z0-9-]{8,})$")
-_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
 def in_conversation(
@@ -44,6 +44,7 @@ def in_conversation(
     conversation = read_conversation(body, in_pieces=in_pieces)
     session = session_of(query.session_id, headers, body, conversation, names, query.key_name)
     query.session_id = session.session_id
+    query.origin = query.origin._replace(named_session=session.named)
     query.turn = Turn(
         conversation=session.conversation,
         open=conversation.open,
@@ -55,10 +56,11 @@ def in_conversation(
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """session_id : as the log shows it. conversation : under which its arm is kept."""
+    """session_id : as the log shows it. conversation : under which its arm is kept. named : the client says which."""
 
     session_id: str
     conversation: str
+    named: bool = False
 
 
 def session_of(
@@ -75,13 +77,13 @@ def session_of(
     headers : names in lower case. said : ``banditd.session_id`` or ``x-banditd-session``.
     """
     if stated:
-        return Session(stated, stated)
-    named = _named(headers, body)
+        return Session(stated, stated, named=True)
+    named, by_session = _named(headers, body)
     users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
     stated_users = encode_pieces(users, to_json) if any(one is not None for one in users) else _NOBODY
     setting = b"" if named else conversation.setting + stated_users
     name = names.name(key_name, named or "", setting, conversation.opening)
-    return Session(named or name, name)
+    return Session(named or name, name, named=by_session)
 
 
 def reference_of(stated: str | None, headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
@@ -92,20 +94,21 @@ def reference_of(stated: str | None, headers: Mapping[str, str], body: Mapping[s
     for name in MESSAGE_HEADERS:
         if message := _label(headers.get(name)):
             return message
-    trace = _TRACE.fullmatch(headers.get("traceparent", "").strip())
-    return trace[1] if trace is not None and trace[1] != "0" * 32 else None
+    return trace_id_in(headers.get("traceparent"))
 
 
-def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """(the name, whether it is a session's): a cache key may stand for all that an application asks."""
     for name in SESSION_HEADERS:
         if given := _label(headers.get(name)):
-            return given
+            return given, True
     if given := _label(body.get("prompt_cache_key")):
-        return given
+        return given, False
     user_id = _metadata(body).get("user_id")
     # The end of it: what is longer than a label names nothing, and all of it may be long.
     found = _USER_ID.search(user_id[-2 * MAX_LABEL :]) if isinstance(user_id, str) else None
-    return None if found is None else _label(found[1])
+    given = None if found is None else _label(found[1])
+    return given, given is not None
 
 
 def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:

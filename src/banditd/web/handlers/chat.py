@@ -28,6 +28,7 @@ from banditd.web.handlers.routing import stated_tags
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.legible import legible_label
+from banditd.web.origins import origin_of
 from banditd.web.outlines import outline_of_body
 from banditd.web.schemas.chat import GatewayOptions
 
@@ -113,6 +114,7 @@ async def gateway_call(
     text = await apart(requested.large, _storable, requested.text)
     headers = {name.lower(): legible_label(", ".join(request.headers.getall(name))) for name in request.headers}
     query = _query(requested, text, options, named, request.get(KEY_NAME))
+    query.origin = origin_of(request, options)
     if surface != "embeddings":  # those are no conversation
         query = await apart(
             requested.large,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from banditd.core.attempts import Attempt, error_class_of
+from banditd.core.references import decision_id_in
 from banditd.core.types import UsageReport
 from banditd.ports import DecisionFilter
 from banditd.web.api import Api
@@ -37,6 +38,8 @@ async def page(api: Api, request: web.Request) -> web.Response:
         arm=requested.arm,
         session_id=requested.session_id,
         reference=requested.reference,
+        request_id=requested.request_id,
+        trace_id=requested.trace_id,
         cluster=requested.cluster,
         explored=requested.explored,
         tag=tag,
@@ -60,7 +63,9 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     requested = await read_model(request, UsageRequest)
     key = await request_key(request, "usage", requested, target=decision_id)
     receipt = await api.services.rewards.report_usage(
-        replace(_report(decision_id, requested), request_key=key, owner=request.get(OWNER))
+        replace(
+            _check_others(decision_id, _report(decision_id, requested)), request_key=key, owner=request.get(OWNER)
+        )
     )
     return json_answer(
         {
@@ -70,6 +75,15 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
             "cost_usd": receipt.cost_usd,
         }
     )
+
+
+def _check_others(decision_id: str, report: UsageReport) -> UsageReport:
+    """The report again. Raises InvalidFieldsError where a decision is said to have come after itself."""
+    for name in ("regenerated_from", "escalated_to"):
+        if getattr(report, name) == decision_id:
+            message = "names the decision that is reported on: give the id of the other one"
+            raise InvalidFieldsError(f"{name}: {message}", errors=[(f"/{name}", message)])
+    return report
 
 
 def _report(decision_id: str, requested: UsageRequest) -> UsageReport:
@@ -84,9 +98,18 @@ def _report(decision_id: str, requested: UsageRequest) -> UsageReport:
         error=requested.error,
         finish_reason=requested.finish_reason,
         response_id=requested.response_id,
+        refusal=requested.refusal,
+        output_chars=requested.output_chars,
+        regenerated_from=requested.regenerated_from,
+        escalated_to=_who(requested.escalated_to),
         attempts=tuple(_attempt(one) for one in requested.attempts or ()),
         body_hash=hashlib.sha256(encode(requested.model_dump(exclude_none=True))).hexdigest(),
     )
+
+
+def _who(stated: str | None) -> str | None:
+    """A decision's id, also as an answer has it, or a word."""
+    return None if stated is None else decision_id_in(stated) or stated
 
 
 def _attempt(requested: AttemptRequest) -> Attempt:

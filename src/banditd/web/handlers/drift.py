@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
-from banditd.services.bundle import Drift
+from banditd.services.anchoring.offered import Drift
 from banditd.web.api import Api
 from banditd.web.body import read_model
 from banditd.web.handlers.reports import path_name

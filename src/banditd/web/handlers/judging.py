@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from banditd.core.comparing import ComparisonFilter
 from banditd.core.errors import NotFoundError
 from banditd.services.bundle import Judges
 from banditd.web.api import Api
-from banditd.web.body import read_model
+from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.rewards import path_id
 from banditd.web.json import json_answer
+from banditd.web.schemas.comparisons import ComparisonParameters, ComparisonRequest
 from banditd.web.schemas.judging import JudgeLeaseRequest, JudgeResultRequest
 
 
@@ -32,6 +34,30 @@ async def result(api: Api, request: web.Request) -> web.Response:
     return json_answer(
         await _judges(api).result(
             task_id, requested.lease, score=requested.score, reason=requested.reason, cost_usd=requested.cost_usd
+        )
+    )
+
+
+async def comparisons(api: Api, request: web.Request) -> web.Response:
+    """What was compared, newest first."""
+    wanted = read_parameters(request, ComparisonParameters)
+    which = ComparisonFilter(judge=wanted.judge, policy=wanted.policy, before_id=wanted.before_id, limit=wanted.limit)
+    return json_answer(await _judges(api).comparisons.page(which))
+
+
+async def lease_pairs(api: Api, request: web.Request) -> web.Response:
+    """Claim pairs."""
+    requested = await read_model(request, JudgeLeaseRequest)
+    found = await _judges(api).comparisons.lease(requested.judge, requested.limit, requested.lease_s)
+    return json_answer(found)
+
+
+async def compare(api: Api, request: web.Request) -> web.Response:
+    """Take what was said of a pair."""
+    requested = await read_model(request, ComparisonRequest)
+    return json_answer(
+        await _judges(api).comparisons.result(
+            requested.task_id, requested.lease, requested.verdicts(), cost_usd=requested.cost_usd
         )
     )
 

@@ -47,6 +47,12 @@ async def events(api: Api, request: web.Request) -> web.Response:
     return json_answer({"events": [_timed(one) for one in found["events"]]})
 
 
+async def points(api: Api, request: web.Request) -> web.Response:
+    """How it stood now and then."""
+    found: Any = await _releases(api).points(path_id(request, UNKNOWN))
+    return json_answer({"points": [_timed(one) for one in found["points"]]})
+
+
 def verb(name: Verb) -> Callable[[Api, web.Request], Awaitable[web.Response]]:
     """The handler of a verb."""
 

@@ -21,6 +21,7 @@ from banditd.web.body import read_body, read_items, read_with_items
 from banditd.web.idempotency import batch_key, duplicate_header, request_key
 from banditd.web.json import JSON_TYPE, Answer, encode, raw_answer
 from banditd.web.keys import KEY_NAME
+from banditd.web.origins import origin_of
 from banditd.web.outlines import outline_of_messages
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import ContentPart, Message, RouteBatchItems, RouteRequest
@@ -36,6 +37,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
     try:
         requested = await read_with_items(await read_body(request), RouteRequest, "messages", Message)
         query = to_query(requested, api.config.max_input_chars, key_name=request.get(KEY_NAME))
+        query.origin = origin_of(request, requested)
         if "Idempotency-Key" in request.headers:
             query = replace(query, request_key=await request_key(request, "route", requested))
         decision = await api.services.routing.route(query)
@@ -70,7 +72,9 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     pace = Pace()
     queries = []
     for index, one in enumerate(requested):
-        queries.append(to_query(one, limit, f"/queries/{index}", key_name))
+        query = to_query(one, limit, f"/queries/{index}", key_name)
+        query.origin = origin_of(request, one)
+        queries.append(query)
         await pace.step()
     key = await batch_key(request, "route_batch", requested)
     if key is not None:

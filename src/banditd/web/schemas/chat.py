@@ -12,6 +12,7 @@ from banditd.web.schemas.base import (
     MAX_LIST,
     MAX_TAGS,
     AnswerModel,
+    DecisionName,
     Dollars,
     Name,
     Names,
@@ -58,6 +59,11 @@ class GatewayOptions(RequestModel):
     Without it the session is told from what the request says anyway."""
     reference: OptionalLabel | None = None
     """What you will call the decision by when you reward it. As a header: ``x-banditd-reference``."""
+    regenerated_from: DecisionName | None = None
+    """The decision whose answer is asked for once more. As a header: ``x-banditd-regenerated-from``. In a session
+    that the client names it is recognised anyway: the same conversation is sent again."""
+    escalated_from: DecisionName | None = None
+    """The decision whose answer was not enough. As a header: ``x-banditd-escalated-from``."""
     new_session_arm: bool = False
     """Draw the session's arm afresh."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None

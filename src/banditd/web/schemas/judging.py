@@ -34,6 +34,15 @@ class JudgePeople(AnswerModel):
     """Labels that would tell as much without the judge."""
 
 
+class JudgeProbedArm(AnswerModel):
+    """Probes of one arm."""
+
+    arm: str
+    drawn: int
+    answered: int
+    spend_usd: float
+
+
 class JudgeProbes(AnswerModel):
     """Calls of arms that did not answer, for this judge to score; of its whole life but for the last day's spend."""
 
@@ -62,7 +71,22 @@ class JudgeProbes(AnswerModel):
     """Of the last 24 hours and the part of an hour before them."""
     usd_per_day: float
     """The cap on that."""
+    by_arm: list[JudgeProbedArm]
+    """Of the newest 5,000 probes of all judges together."""
     words: str
+
+
+class EqualLengthAnswer(AnswerModel):
+    """How often the baseline's answer would be preferred if both were equally long."""
+
+    win_rate: float
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    """Of 95 %."""
+    raw_win_rate: float
+    """Of the same pairs, as they were."""
+    pairs: int
+    typical_ratio: float
+    """Median length of the baseline's answer over that of the served one."""
 
 
 class JudgeComparisons(AnswerModel):
@@ -83,7 +107,39 @@ class JudgeComparisons(AnswerModel):
     """Nearer 10 % or nearer 20 % of the comparisons; null while that is not known."""
     known_after: int | None
     """Comparisons that it took. No more are bought."""
+    log_odds: float
+    """Of ``often`` against ``rarely``: where the test stands, or ended."""
+    bound: float
+    """It ends at that, or at the same below 0."""
+    way: list[tuple[int, float]]
+    """(comparisons, log-odds) on the way there, at most 200."""
+    win_rate: float
+    """Of the baseline's answer; where neither is preferred it is half."""
+    equal_length: EqualLengthAnswer | None
+    """Null with fewer than 20 pairs of known lengths."""
     words: str
+
+
+class JudgeFavour(AnswerModel):
+    """Evidence that the judge scores some arm otherwise than the others, as people see the same answers."""
+
+    evidence: float
+    needed: float
+    """At so much, and where its scores less people's say the same, it is refused."""
+
+
+class JudgedArm(AnswerModel):
+    """Verdicts on answers that an arm has served, of the newest 5,000 and all labelled ones."""
+
+    arm: str
+    judged: int
+    mean_score: float
+    """Each answer weighing as in the traffic."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """Of 95 %; null of a single one."""
+    labels: int
+    beyond_people: float | None
+    """Mean score less people's, of the labelled ones."""
 
 
 class JudgeAnswer(AnswerModel):
@@ -107,6 +163,8 @@ class JudgeAnswer(AnswerModel):
     sampled: int
     """Answers that the coin chose, and those of probes."""
     waiting: int
+    leased: int
+    """Of those that wait: being judged now."""
     judged: int
     dropped: int
     """Of the sampled: no room in the queue, or waiting too long."""
@@ -116,6 +174,10 @@ class JudgeAnswer(AnswerModel):
     input_tokens: int
     output_tokens: int
     spend_usd: float
+    spend_day_usd: float
+    """Of the last 24 hours and the part of an hour before them."""
+    usd_per_day: float | None
+    """No call is made where that has reached it; null: no limit."""
     mean_score: float | None
     """Of the newest verdicts, each answer weighing as in the traffic."""
     labels: int
@@ -124,6 +186,12 @@ class JudgeAnswer(AnswerModel):
     """Share of those that both put on the same side of one half; null without any."""
     people: JudgePeople | None
     """Null with fewer than ten labels."""
+    labels_needed: int
+    """Before that many it is not refused."""
+    favour: JudgeFavour
+    trust: str
+    """Whether its scores teach, and why."""
+    by_arm: list[JudgedArm]
     words: str
     probes: JudgeProbes | None
     """Null where other arms are not asked."""

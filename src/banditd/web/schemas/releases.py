@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from banditd.core.release import LEAST_UNITS, STEPS, Guardrail, Metric, ReleaseTerms
+from banditd.core.release import LEAST_UNITS, LIMITED, STEPS, Guardrail, Measure, Metric, ReleaseTerms
 from banditd.web.schemas.base import (
     AnswerModel,
     Identifier,
@@ -38,16 +38,18 @@ class ReleaseMetric(RequestModel):
 class ReleaseGuardrail(RequestModel):
     """Something in usage reports of which the candidate may not have more."""
 
-    measure: Literal["error", "refusal", "latency", "cost"]
+    measure: Measure
+    """``regeneration`` and ``escalation`` are looked at ten minutes after the answer, others when it is reported."""
     limit: Annotated[float, Field(ge=0.0)] | None = None
-    """Of ``latency`` in milliseconds, of ``cost`` in dollars: an answer above it counts. The others have none."""
+    """Of ``latency`` in milliseconds, of ``cost`` in dollars, of ``output_length`` in tokens: an answer above it
+    counts. The others have none."""
     worse_by: Tolerance = 0.02
     """How much more often it may happen."""
 
     @model_validator(mode="after")
     def _limited(self) -> Self:
-        if (self.limit is None) == (self.measure in {"latency", "cost"}):
-            raise ValueError("latency and cost need a limit, error and refusal have none")
+        if (self.limit is None) == (self.measure in LIMITED):
+            raise ValueError(f"{', '.join(sorted(LIMITED))} need a limit, the other measures have none")
         return self
 
 
@@ -69,7 +71,7 @@ class ReleaseRequest(RequestModel):
     metrics: Annotated[list[ReleaseMetric], Field(min_length=1, max_length=8)] = Field(
         default_factory=lambda: [ReleaseMetric()]
     )
-    guardrails: Annotated[list[ReleaseGuardrail], Field(max_length=4)] = Field(
+    guardrails: Annotated[list[ReleaseGuardrail], Field(max_length=7)] = Field(
         default_factory=lambda: [ReleaseGuardrail(measure="error"), ReleaseGuardrail(measure="refusal")]
     )
     promote: Literal["manual", "auto"] = "manual"
@@ -227,6 +229,32 @@ class ReleaseEventsAnswer(AnswerModel):
     """The history, oldest first."""
 
     events: list[ReleaseEventAnswer]
+
+
+class ReleaseMeasurePoint(AnswerModel):
+    """One measure at one moment."""
+
+    evidence: float
+    difference: float | None
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    units: ReleaseUnits
+
+
+class ReleasePoint(AnswerModel):
+    """How a release stood at one moment."""
+
+    at: Time
+    step: int
+    share: float
+    differs: float | None
+    measures: dict[str, ReleaseMeasurePoint]
+    """By ``reward``, ``reward:metric``, or the guardrail's measure."""
+
+
+class ReleasePointsAnswer(AnswerModel):
+    """The way of a release, oldest first: some 100 to 200 moments, every turn among the newest of them, and now."""
+
+    points: list[ReleasePoint]
 
 
 class RollbackAnswer(AnswerModel):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from banditd.web.schemas.base import (
     MAX_PAGE,
@@ -25,6 +25,8 @@ from banditd.web.schemas.money import Savings
 from banditd.web.schemas.promise import PromiseAnswer
 from banditd.web.schemas.tags import TagGroup, TagParameters, TagValueAnswer
 
+TRACE_PATTERN: Final = r"^[0-9a-f]{32}$"
+
 
 class DecisionParameters(ParameterModel):
     """Filters of the decision log."""
@@ -34,6 +36,10 @@ class DecisionParameters(ParameterModel):
     session_id: Label | None = None
     reference: Label | None = None
     """What their clients call them by, whichever API key they had."""
+    request_id: Label | None = None
+    """``x-request-id`` of the request."""
+    trace_id: Annotated[str, StringConstraints(pattern=TRACE_PATTERN)] | None = None
+    """Of its ``traceparent``, or of the daemon's own span."""
     cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
     """Index of the cluster; -1 for decisions without a context."""
     explored: BooleanParameter | None = None
@@ -79,8 +85,36 @@ class DecisionPage(AnswerModel):
     """Give it as ``before_id`` for the next page; null at the end."""
 
 
+class DecisionRequest(AnswerModel):
+    """What belongs to the request, as the view ``request_log`` joins it. Null is "not known"."""
+
+    request_id: str | None
+    trace_id: str | None
+    served_arm: str
+    release_side: Literal["candidate", "incumbent"] | None
+    output_tokens: int | None
+    output_chars: int | None
+    error: str | None
+    finish_reason: str | None
+    refusal: bool | None
+    """The model declined: as stated, else by the finish reason."""
+    regenerated_from: str | None
+    """The decision in place of whose answer this one was asked for."""
+    regenerated: bool
+    """A later decision was asked for in place of this one's answer."""
+    escalated_from: str | None
+    """The decision whose answer was not enough."""
+    escalated_to: str | None
+    """Who took over: a decision, or a word."""
+    escalated: bool
+    judged_score: float | None
+    """Mean of the judges' scores."""
+
+
 class DecisionWhole(DecisionSummary):
     """One decision with its probability vector, rewards (all revisions) and usage."""
+
+    request: DecisionRequest
 
 
 class StatsParameters(TagParameters):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, RootModel, StringConstraints, ValidationInfo, field_validator, model_validator
 
@@ -22,6 +22,7 @@ from banditd.web.schemas.base import (
 )
 from banditd.web.schemas.problem import ItemError
 
+MAX_CHARS: Final = 1_000_000_000
 KEY_PATTERN = r"^[\x21-\x7e]+$"
 IdempotencyKey = Annotated[str, StringConstraints(pattern=KEY_PATTERN, min_length=1, max_length=255)]
 
@@ -175,6 +176,14 @@ class UsageRequest(RequestModel):
     finish_reason: Label | None = None
     response_id: Label | None = None
     """What the upstream called its answer. Rewards take it as ``reference``."""
+    refusal: bool | None = None
+    """Whether the model declined to answer. Left out, ``finish_reason`` says it (``content_filter``, ``refusal``)."""
+    output_chars: Annotated[int, Field(ge=0, le=MAX_CHARS)] | None = None
+    """Length of the answer. Characters."""
+    regenerated_from: DecisionName | None = None
+    """The decision whose answer this one was asked for in place of."""
+    escalated_to: Label | None = None
+    """Who took over because this answer was not enough: a decision's id, or a word such as ``human``."""
     attempts: Annotated[list[AttemptRequest], Field(min_length=1, max_length=MAX_ATTEMPTS)] | None = None
     """Every call that the decision took, in order. The last one that answered has served, and the figures beside
     ``attempts`` are its own. Failed ones count for their arms' breakers, and are charged for the tokens they tell."""

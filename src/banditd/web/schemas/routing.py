@@ -15,6 +15,7 @@ from banditd.web.schemas.base import (
     MAX_TAGS,
     MAX_TEXT_CHARS,
     AnswerModel,
+    DecisionName,
     Dollars,
     Identifier,
     Name,
@@ -104,6 +105,10 @@ class RouteRequest(RequestModel):
     reference: OptionalLabel | None = None
     """What you will call the decision by when you reward it: a message's id, a trace's, a ticket's. Of one API key;
     of several decisions with the same reference the newest one is meant."""
+    regenerated_from: DecisionName | None = None
+    """The decision whose answer is asked for once more, the first one having pleased nobody."""
+    escalated_from: DecisionName | None = None
+    """The decision whose answer was not enough, so that this one is to do better."""
     recipes: bool = True
     """Whether a recipe may be chosen. False for a caller that makes one call: only models are."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None

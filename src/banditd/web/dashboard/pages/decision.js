@@ -8,6 +8,8 @@ import { Arm, Copy, Thumbs, Waiting, plural } from "../ui.js";
 import { because, undrawn, why } from "../words.js";
 import { name } from "./tasks.js";
 
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 export function Whole({ id, clusters, close }) {
   const poll = usePoll(`v1/decisions/${id}`, { every: 2000 });
   const top = useRef(null);
@@ -38,7 +40,7 @@ function Body({ d, clusters }) {
     ${d.promise && html`<${Promised} d=${d} />`}
     <${Scores} rows=${d.arms} chosen=${d.arm} exclusions=${d.exclusions} />
     ${still ? html`<p class="muted">No chance was involved: ${still}.</p>` : html`<${DrawLine} rows=${d.arms} uniform=${d.uniform} chosen=${d.arm} />`}
-    <h3>Calls and cost</h3><${Usage} d=${d} />${d.attempts?.length > 0 && html`<${Attempts} d=${d} />`}
+    <h3>Calls and cost</h3><${Usage} d=${d} />${d.request && html`<${Request} r=${d.request} />`}${d.attempts?.length > 0 && html`<${Attempts} d=${d} />`}
     <h3>Rewards</h3><${Rewards} d=${d} />
     <h3>About the query</h3><${Facts} d=${d} cluster=${cluster} />`;
 }
@@ -64,6 +66,23 @@ function Usage({ d }) {
   if (!u) return html`<p class="muted">Not reported yet; predicted ${usd(d.predicted_cost_usd)}. Report tokens to <code>POST /v1/decisions/{id}/usage</code>.</p>`;
   return html`<p>${u.estimated ? "Settled by estimate: " : ""}<b class="num">${usd(u.cost_usd)}</b> <span class="muted">(predicted ${usd(d.predicted_cost_usd)})</span>, ${count(u.input_tokens)} tokens in, ${count(u.output_tokens)} out, ${ms(u.latency_ms)}${u.finish_reason ? `, ${u.finish_reason}` : ""}
     ${u.error && html`<span class="badge bad">error: ${u.error}</span>`} ${u.served_arm && u.served_arm !== d.arm && html`<span class="badge">served by ${u.served_arm}</span>`}</p>`;
+}
+
+/** What became of the answer, and by which ids the request is known elsewhere. */
+function Request({ r }) {
+  const other = (id) => (ID.test(id) ? html`<a href=${`#/decisions?${query({ id })}`}>${id}</a>` : id);
+  const after = [
+    r.refusal && html`<span class="badge bad">the model declined</span>`,
+    r.regenerated && html`<span class="badge bad">asked for again</span>`,
+    r.escalated_to && html`<span>escalated to ${other(r.escalated_to)}</span>`,
+    r.regenerated_from && html`<span>asked for again after ${other(r.regenerated_from)}</span>`,
+    r.escalated_from && html`<span>took over from ${other(r.escalated_from)}</span>`,
+    r.output_chars !== null && html`<span><b class="num">${count(r.output_chars)}</b> characters out</span>`,
+    r.release_side && html`<span>${r.release_side}'s side of a release</span>`,
+  ].filter(Boolean);
+  const ids = [["request", "request_id"], ["trace", "trace_id"]].filter(([, field]) => r[field]);
+  return html`${after.length > 0 && html`<p class="facts-line">${after}</p>`}
+    ${ids.length > 0 && html`<p class="facts-line muted">${ids.map(([label, field]) => html`<span key=${field}>${label} <a href=${`#/decisions?${query({ [field]: r[field] })}`}>${r[field]}</a></span>`)}</p>`}`;
 }
 
 function Attempts({ d }) {

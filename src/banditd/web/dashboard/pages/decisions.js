@@ -9,7 +9,7 @@ import { name } from "./tasks.js";
 
 const LIMIT = 25;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const FILTERS = ["arm", "cluster", "explored", "session_id", "tag", "text", "since", "until"];
+const FILTERS = ["arm", "cluster", "explored", "session_id", "request_id", "trace_id", "tag", "text", "since", "until"];
 
 export function Decisions({ policy, arms, values, go }) {
   const [trail, setTrail] = useState([]);
@@ -35,22 +35,26 @@ export function Decisions({ policy, arms, values, go }) {
     </div>`;
 }
 
-/** What was typed: a decision's id, a tag as name=value, or words of the query's text. */
+/** What was typed: an id of the decision or the trace, the request's as request=id, a tag as name=value, or words. */
 function meant(typed) {
   const text = typed.trim().replace(/^(chatcmpl|resp|msg)[-_]/, "");
   if (ID.test(text.toLowerCase())) return { id: text.toLowerCase() };
+  if (/^[0-9a-f]{32}$/.test(text.toLowerCase())) return { trace_id: text.toLowerCase() };
+  const request = /^request=(\S+)$/.exec(text);
+  if (request) return { request_id: request[1] };
   const tag = /^([A-Za-z][\w.-]*)=(\S.*)$/.exec(text);
   return tag ? { tag: `${tag[1]}:${tag[2]}` } : { text };
 }
 
 function Filters({ arms, clusters, filters, filter, open }) {
-  const [typed, setTyped] = useState(filters.tag?.replace(":", "=") || filters.text || "");
+  const [typed, setTyped] = useState(filters.tag?.replace(":", "=") || filters.trace_id || (filters.request_id && `request=${filters.request_id}`) || filters.text || "");
   const find = (e) => {
     e.preventDefault();
-    if (!typed.trim()) return filter({ tag: "", text: "" });
+    const none = { tag: "", text: "", request_id: "", trace_id: "" };
+    if (!typed.trim()) return filter(none);
     const found = meant(typed);
     if (found.id) return open(found.id);
-    return filter({ tag: "", text: "", ...found });
+    return filter({ ...none, ...found });
   };
   const clear = () => {
     setTyped("");
@@ -59,7 +63,7 @@ function Filters({ arms, clusters, filters, filter, open }) {
   const sorted = [...clusters].sort((a, b) => b.decisions - a.decisions);
   const time = (label, which) => html`<label>${label} <input type="datetime-local" value=${local(filters[which])} onChange=${(e) => filter({ [which]: e.target.value ? new Date(e.target.value).toISOString().replace(/\.\d+Z$/, "Z") : "" })} /></label>`;
   return html`<div class="filters">
-    <form role="search" onSubmit=${find}><label>Why did a query go there? <input type="search" class="find" value=${typed} placeholder="its id, a tag such as team=legal, or words of its text" onInput=${(e) => setTyped(e.target.value)} /></label><button type="submit">Find</button></form>
+    <form role="search" onSubmit=${find}><label>Why did a query go there? <input type="search" class="find" value=${typed} placeholder="its id, its trace's, a tag such as team=legal, or words of its text" onInput=${(e) => setTyped(e.target.value)} /></label><button type="submit">Find</button></form>
     <label>Model <select value=${filters.arm || ""} onChange=${(e) => filter({ arm: e.target.value })}><option value="">any</option>${arms.map((one) => html`<option key=${one.arm} value=${one.arm}>${one.arm}</option>`)}</select></label>
     <label>About <select value=${filters.cluster ?? ""} onChange=${(e) => filter({ cluster: e.target.value })}><option value="">anything</option>${sorted.map((one) => html`<option key=${one.cluster} value=${one.cluster}>${name(one)}</option>`)}<option value="-1">not looked at</option></select></label>
     <label>Why <select value=${filters.explored || ""} onChange=${(e) => filter({ explored: e.target.value })}><option value="">any</option><option value="true">tried to learn</option><option value="false">best guess</option></select></label>

@@ -97,7 +97,7 @@ function Recent({ points, l }) {
   });
   if (ordered.length < 12) return html`<p class="muted">Not enough data: fewer than 12 decisions.</p>`;
   const series = [...levels(l, (v) => ordered.map(() => v)), { name: "mean of the last 50", hue: "accent", values: moving, thick: true }];
-  return html`<${Lines} times=${ordered.map((_, i) => i + 1 - ordered.length)} series=${series} range=${null} step="recent" plain floor=${0} ceiling=${1} height=${230}
+  return html`<${Lines} times=${ordered.map((_, i) => i + 1 - ordered.length)} series=${series} range=${null} step="recent" plain head=${(x) => `${-x} decisions ago`} floor=${0} ceiling=${1} height=${230}
       format=${(v) => v.toFixed(2)} label="Mean reward over the last decisions against fixed arms" />
     <p class="keys"><span class="key-line accent"></span>mean of the last 50 rewards <span class="key-line dashed"></span>dashed: an arm alone, by the model; the axis counts decisions back from now</p>`;
 }

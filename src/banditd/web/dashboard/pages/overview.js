@@ -40,7 +40,7 @@ export function Overview({ policy, arms, promise, go }) {
     <${Groups} policy=${policy} length=${length} />
     <${Against} s=${s} window=${window} />
     <div class="grid two">
-      <div class="stack"><${ReleaseCard} policy=${policy} /><${Budgets} policy=${policy} /><${Card} title="Reward and learning" note="Mean reward of each step, and the share of decisions that tried to learn.">
+      <div class="stack"><${ReleaseCard} policy=${policy} go=${go} /><${Budgets} policy=${policy} /><${Card} title="Reward and learning" note="Mean reward of each step, and the share of decisions that tried to learn.">
         ${series.columns ? html`<${Earned} columns=${series.columns} step=${series.span.step} />` : html`<${Waiting} poll=${series} what="rewards" />`}
       <//></div>
       <div class="stack"><${Alarms} s=${s} /><${DriftCard} policy=${policy} /><${Latest} page=${latest.data} go=${go} /></div>

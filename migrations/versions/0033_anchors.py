@@ -1,6 +1,6 @@
 """Anchors: a frozen state of each policy, whose decisions stand beside what the policy has become.
 
-Revision 0030, after 0029. Safe before the code: an older replica has no anchor, and leaves what is kept of one alone.
+Revision 0033, after 0032. Safe before the code: an older replica has no anchor, and leaves what is kept of one alone.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,42 @@
+"""The mean of values in [0, 1] that were sampled with known, unequal probabilities, with its interval. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import stdtrit
+
+from banditd.core.types import FloatArray
+
+PSEUDO_VALUES: Final = 2.0
+"""Values so far may be more alike than those to come: as many more that miss by one half."""
+FEWEST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedMean:
+    """interval : of 95 %, within [0, 1]; None of a single value."""
+
+    mean: float
+    interval: tuple[float, float] | None
+
+
+def weighted_mean(values: FloatArray, probability: FloatArray) -> WeightedMean:
+    """The mean of all that might have been sampled.
+
+    Parameters
+    ----------
+    values : float64 (n,), in [0, 1], n at least 1. probability : float64 (n,), of each to be sampled, in (0, 1].
+    """
+    weights = 1.0 / probability
+    weights = weights / weights.sum()
+    mean = float(weights @ values)
+    if len(values) < FEWEST:
+        return WeightedMean(mean, None)
+    effective = 1.0 / float(weights @ weights)
+    power = float(np.square(weights * (values - mean)).sum()) + PSEUDO_VALUES * 0.25 / effective**2
+    half = float(stdtrit(max(effective - 1.0, 1.0), 0.975)) * math.sqrt(power)
+    return WeightedMean(mean, (max(mean - half, 0.0), min(mean + half, 1.0)))

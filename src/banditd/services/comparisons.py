@@ -1,0 +1,24 @@
+"""What comparisons offer to the layer above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from banditd.core.comparing import Better, ComparisonFilter
+
+
+class Comparisons(Protocol):
+    async def page(self, which: ComparisonFilter) -> Mapping[str, object]:
+        """Newest decisions first."""
+
+    async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
+        """Claim pairs of a judge that clients call themselves. Raises NotFoundError, ConflictError."""
+
+    async def result(
+        self, task_id: str, lease: str, verdicts: tuple[Better, Better] | None, *, cost_usd: float
+    ) -> Mapping[str, object]:
+        """Take what was said of a pair as it was given, and of it in the other order; once, or the pair back (None).
+
+        Raises NotFoundError, ConflictError.
+        """

@@ -1,0 +1,39 @@
+"""Recognises at the gateway that an answer was asked for again: the same session sends the same conversation.
+
+Only where the client names the session: programs that ask the same twice without one are not displeased. Off
+everybody's way: it is looked for when the second answer is settled.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from banditd.core.errors import BanditdError
+from banditd.core.types import UsageReport
+from banditd.ports.follow_ups import FollowUpReader
+from banditd.services.gateway.exchange import Exchange
+
+logger = logging.getLogger(__name__)
+
+
+class Regenerations:
+    """Completes settlements with ``regenerated_from``, where the request itself does not say it."""
+
+    def __init__(self, reader: FollowUpReader) -> None:
+        self._reader = reader
+
+    async def completed(self, report: UsageReport, exchange: Exchange) -> UsageReport:
+        """The report, with the decision that it was asked for in place of, if one is recognised."""
+        decision, query = exchange.decision, exchange.call.query
+        turn, origin = query.turn, query.origin
+        if decision is None or turn is None or turn.open:
+            return report
+        if not origin.named_session or origin.regenerated_from is not None or decision.input_hash is None:
+            return report
+        try:
+            before = await self._reader.answered_before(decision)
+        except BanditdError as error:  # nothing hangs on it
+            logger.info("regeneration.not_looked_for", extra={"code": error.code})
+            return report
+        return report if before is None else replace(report, regenerated_from=before)

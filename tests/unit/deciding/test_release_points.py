@@ -1,0 +1,58 @@
+"""Points of a release's way: few and evenly apart, whether it runs for an hour or a quarter."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from banditd.core.candidate import Candidate
+from banditd.core.release import REPORTED, REWARD, ReleaseTerms, UnitOutcome
+from banditd.deciding.release_course import Release
+from banditd.deciding.release_points import LEAST_GAP_US, MOST_POINTS, given_up, point_of, worth_keeping
+from banditd.deciding.release_tests import ReleaseTests
+
+SECOND_US = 1_000_000
+TERMS = ReleaseTerms(steps=(0.5, 1.0))
+
+
+def begun() -> Release:
+    candidate = Candidate(candidate_id="c", policy="default", name="cheap")
+    return Release(
+        release_id="r", policy="default", candidate=candidate, terms=TERMS, tests=ReleaseTests.of(TERMS),
+        created_at_us=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [3600, 90 * 86_400])
+def test_a_release_keeps_about_as_many_points_however_long_it_runs(seconds: int) -> None:
+    release, kept = begun(), [0]
+    for at_s in range(0, seconds, max(seconds // 5000, 1)):
+        if worth_keeping(release, kept[-1], at_s * SECOND_US):
+            kept.append(at_s * SECOND_US)
+            gone = {kept[i] for i in given_up(range(len(kept)))}
+            kept = [one for one in kept if one not in gone]
+        assert len(kept) <= MOST_POINTS
+    assert len(kept) > MOST_POINTS / 3
+    assert (kept[0], kept[-1] > 0.98 * seconds * SECOND_US) == (0, True)
+    gaps = [later - earlier for earlier, later in pairwise(kept)]
+    assert min(gaps) >= LEAST_GAP_US
+    assert max(gaps) < 0.03 * seconds * SECOND_US
+
+
+def test_a_point_has_what_the_tests_have() -> None:
+    release = begun()
+    for i in range(40):
+        for measure, value in ((REWARD, {REWARD: float(i % 3 > 0)}), (REPORTED, {"error": 1.0, "refusal": 1.0})):
+            outcome = UnitOutcome(
+                release_id="r", decision_id=str(i), measure=measure, unit=str(i), candidate=i % 2 == 0, share=0.5,
+                differ=True, values=value,
+            )  # fmt: skip
+            release.tests.add(TERMS, outcome)
+    point = point_of(release, 7)
+    assert (point.at_us, point.share, [*point.measures]) == (7, 0.5, [REWARD, "error", "refusal"])
+    for name, one in point.measures.items():
+        test = release.tests.tests[name]
+        assert one.units == (20, 20)
+        assert (one.log_evidence, one.interval) == (test.log_evidence, test.interval())
+        assert one.difference == pytest.approx(test.total / test.comparisons)
