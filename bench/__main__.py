@@ -13,18 +13,19 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from bench import accounts, cold, flat, http, micro, pages, promised  # noqa: E402 - after the threads are limited
+from bench import accounts, cold, flat, http, micro, pages, partitions, promised  # noqa: E402 - after the threads are limited
 from bench.load import tool  # noqa: E402
 from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PARTS = ("micro", "promise", "accounts", "cold", "http", "flat", "pages", "memory")
+ASKED_FOR = ("partitions",)  # needs PostgreSQL
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute instead of many: shorter runs, a smaller log")
-    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--only", choices=PARTS + ASKED_FOR, action="append", help="may be repeated")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON; - prints them instead of the table")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     given = parser.parse_args()
@@ -60,6 +61,8 @@ def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
         return http.measure(folder, seconds=2 if quick else 5, quick=quick)
     if part == "flat":
         return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
+    if part == "partitions":
+        return partitions.measure(quick=quick)
     if part == "pages":
         return pages.measure_pages(folder, decisions=10**4 if quick else 10**6, progress=_tell)
     return flat.measure_memory(folder, requests=10**4 if quick else 10**5, progress=_tell)

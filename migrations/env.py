@@ -10,6 +10,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from banditd.storage import dialect
+from banditd.storage.partitions.layout import alembic_filter
 from banditd.storage.schema import metadata
 
 
@@ -18,7 +19,11 @@ def run(connection: Connection) -> None:
         # Tables that are rebuilt take their name again although views speak of it meanwhile.
         connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
     context.configure(
-        connection=connection, target_metadata=metadata, render_as_batch=True, compare_server_default=True
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        compare_server_default=True,
+        include_object=alembic_filter(connection),
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -33,10 +33,12 @@ from banditd.ports.evaluations import Coverage, LoggedDecision  # noqa: E402
 from banditd.replay.dataset import load_dataset  # noqa: E402
 from banditd.services.candidates.applying import apply_candidate  # noqa: E402
 from banditd.services.candidates.course import Earlier, begin_courses, promises_otherwise  # noqa: E402
+from banditd.services.candidates.decided_again import Rule  # noqa: E402
 from banditd.services.candidates.knowledge import Knowledge  # noqa: E402
 from banditd.services.candidates.verdict import Evidence, finding_of  # noqa: E402
-from banditd.services.candidates.walk import LogWalk, Rule, Window  # noqa: E402
+from banditd.services.candidates.walk import LogWalk, Window  # noqa: E402
 from bench.evidence.candidate_logs import POLICY, SECOND_US, Log, contexts_of, played  # noqa: E402
+from bench.evidence.shadow import line, shadow_cost  # noqa: E402
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = Path(os.environ.get("BANDITD_DATA", ROOT / "../shared/data"))
@@ -267,6 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.candidates", description=__doc__)
     parser.add_argument("--seeds", type=int, default=4, help="logs of each set (4)")
     parser.add_argument("--decisions", type=int, default=DECISIONS, help=f"of each log ({DECISIONS})")
+    parser.add_argument("--shadow-rounds", type=int, default=5, help="of what shadows cost a query, each 6 s (5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.decisions < FEWEST_ANYTIME:
@@ -280,11 +283,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     found = cases(options.seeds, progress, decisions=options.decisions)
     rows, bounds = table(found), checked(found)
+    cost = asyncio.run(shadow_cost(options.shadow_rounds)) if options.shadow_rounds else None
     if options.json:
-        listed = {"cases": found, "candidates": rows, "bounds": bounds}
+        listed = {"cases": found, "candidates": rows, "bounds": bounds, "shadows": [] if cost is None else [cost]}
         print(json.dumps({name: [asdict(one) for one in of] for name, of in listed.items()}, indent=2))  # type: ignore[attr-defined]
     else:
         _print(rows, bounds, options.decisions)
+        if cost is not None:
+            print(f"\n{line(cost)}")
     return 0 if all(one.met for one in bounds) else 1
 
 

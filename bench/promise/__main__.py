@@ -100,7 +100,8 @@ def _tell(
         header = f"`make bench-promise` of {time.strftime('%Y-%m-%d')}, {seeds}: {machine}."
         counted = f"{sum(must.met for must in judged)} of {len(judged)} bounds are met."
         written = tables.sheets(found, known, [must for must in judged if not must.met], mixllm)
-        parts = [f"{header} {counted} The others are below.", *(tables.markdown(*sheet) for sheet in written)]
+        parts = [f"{header} {counted} The others are below."]
+        parts += [tables.markdown(*sheet) for sheet in written if sheet[0] in {tables.CASES, tables.MUSTS}]
         tables.write_between(DOCUMENT, "\n\n".join(parts))
 
 

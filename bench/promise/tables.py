@@ -14,6 +14,7 @@ from bench.promise.musts import Found, Must
 from bench.promise.play import Figures, Hindsight
 
 START, END = "<!-- promise:start -->", "<!-- promise:end -->"
+CASES: Final = "Promises"
 MUSTS: Final = "What it must reach"
 MIXLLM: Final = (0.9725, 0.2418)  # share of GPT-4's quality, at this share of its cost: arXiv 2502.18482, offline
 _HEADS: Final = (
@@ -73,7 +74,7 @@ def sheets(
     ]
     title = f"Beside MixLLM: cost share at {quality:.2%} of the dearest arm's quality, in hindsight"
     return [
-        ("Promises", _HEADS, promise_rows(found, hindsight)),
+        (CASES, _HEADS, promise_rows(found, hindsight)),
         (title, ("pool", "one arm", "coin", "by task", "weight"), line),
         (MUSTS, ("", "measured", "must", "aim", ""), must_rows(musts)),
     ]

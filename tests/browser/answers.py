@@ -87,6 +87,17 @@ def judges() -> dict[str, Any]:
     return answer
 
 
+def candidates() -> dict[str, Any]:
+    """One that was evaluated and is shadowed, and one that cannot be applied any more."""
+    shadow = {
+        "running": True, "interval": [-0.004, 0.021], "rated": 1200, "differs": 0.12,
+        "words": "On 12 % of 1,200 rated decisions it would have answered otherwise.",
+    }  # fmt: skip
+    one = {"candidate_id": ID, "name": "thriftier", "problem": None, "difference": ["cost_weight: 0.1 -> 0.2"]}
+    other = {"candidate_id": f"{ID[:-1]}2", "name": "older", "problem": "arm gpt-9 is gone", "difference": []}
+    return {"policy": "default", "candidates": [{**one, "shadow": shadow}, {**other, "shadow": None}]}
+
+
 def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Pages of releases, of points and of events, of one whose candidate is worse by ``drop``."""
     generator = np.random.default_rng(3)
@@ -124,7 +135,7 @@ def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any]
             points.append(point_of(at, now))
     points.append(point_of(at, now_us))
     found = (
-        {"releases": [_timed(shown(at))]},
+        {"releases": [_timed(shown(at) | {"promises": []})]},
         {"points": [_timed(shown_point(one)) for one in points]},
         {"events": [_timed(shown_event(one)) for one in events]},
     )

@@ -135,7 +135,7 @@ def answer_for_judges_and_releases(page: Any) -> None:
     releases, points, events = answers.release(time.time_ns() // 1000, drop=0.06)
     for path, body in (
         ("**/v1/judges", answers.judges()), ("**/v1/releases?**", releases), ("**/points", points),
-        ("**/events", events),
+        ("**/events", events), ("**/candidates", answers.candidates()),
     ):  # fmt: skip
         page.route(path, answers.answering(body))
 

@@ -398,6 +398,7 @@ async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_ti
         judging=storage.judging,
         probing=storage.probing,
         comparing=storage.comparing,
+        shadows=storage.shadows,
         clock=clock,
         retention_days=0,
         idempotency_s=60.0,

@@ -12,6 +12,7 @@ from sqlalchemy import insert, inspect, select, text
 from banditd.core.errors import ConfigurationError
 from banditd.storage import dialect, head_revision, migrate, open_storage
 from banditd.storage.migrate import _config, current_revision
+from banditd.storage.partitions.layout import alembic_filter, is_partitioned
 from banditd.storage.schema import metadata
 
 
@@ -27,7 +28,9 @@ def connect(empty_database_url):
 def test_migrating_up_gives_exactly_the_tables_of_the_code(empty_database_url, connect):
     assert migrate(empty_database_url) == head_revision()
     with connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        # What a partitioned log has beside is told apart by name: its partitions, no more.
+        options = {"compare_type": True, "compare_server_default": True, "include_object": alembic_filter(connection)}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
         # compare_metadata does not look at primary keys and foreign keys' names.
         inspector = inspect(connection)
@@ -36,7 +39,9 @@ def test_migrating_up_gives_exactly_the_tables_of_the_code(empty_database_url, c
             assert key["constrained_columns"] == [column.name for column in table.primary_key.columns]
             assert key["name"] == f"pk_{table.name}"
             assert {tuple(fk["constrained_columns"]) for fk in inspector.get_foreign_keys(table.name)} == {
-                tuple(fk.column_keys) for fk in table.foreign_key_constraints
+                tuple(fk.column_keys)
+                for fk in table.foreign_key_constraints
+                if not (is_partitioned(connection) and fk.referred_table.name == "decision")
             }
 
 

@@ -236,7 +236,8 @@ async def test_what_retention_deletes_takes_its_probes_along(storage, make, monk
 
     retention = Retention(
         maintenance=storage.maintenance, judging=storage.judging, probing=storage.probing,
-        comparing=storage.comparing, clock=Clock(),
+        comparing=storage.comparing, shadows=storage.shadows,
+        clock=Clock(),
         retention_days=0, idempotency_s=60.0,
     )  # fmt: skip
     await retention.run()  # of a judge that nobody configures any more: no text is left

@@ -41,7 +41,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "ports": set(),
     "deciding": {"numpy"},
     "services": {"numpy", "pyarrow"},
-    "storage": {"numpy", "sqlalchemy", "alembic", "psycopg"},
+    "storage": {"numpy", "sqlalchemy", "alembic", "psycopg", "fsspec", "pyarrow"},
     "encoders": {
         "numpy",
         "tokenizers",
@@ -72,7 +72,8 @@ ONLY_IN: dict[str, set[str]] = {
     "sentence_transformers": {"encoders/sentence.py", "encoders/building/build.py"},
     "transformers": {"encoders/building/build.py"},
     "sklearn": {"features/fit.py"},
-    "pyarrow": {"services/upkeep/export_parquet.py"},
+    "pyarrow": {"services/upkeep/export_parquet.py", "storage/archived/files.py"},
+    "fsspec": {"storage/archived/files.py"},
     "matplotlib": {"replay/report.py", "replay/plot.py"},
     "opentelemetry": {"obs/tracing.py"},
     "xllamacpp": {"simulate/smollm.py"},

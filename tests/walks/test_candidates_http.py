@@ -50,6 +50,25 @@ async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> Non
     status, listed = await ask(client, "GET", PLACE)
     CandidatesAnswer.model_validate(listed)
     assert listed["candidates"] == [made]
+    assert made["shadow"] is None
+    status, shadowed = await ask(client, "PATCH", f"{PLACE}/plain", {"shadow": True})
+    assert status == 404
+    plain = {"name": "plain", "settings": {"kind": "squarecb"}}
+    assert (await ask(client, "POST", PLACE, plain))[0] == 201
+    status, shadowed = await ask(client, "PATCH", f"{PLACE}/plain", {"shadow": True})
+    CandidateAnswer.model_validate(shadowed)
+    assert (status, shadowed["shadow"]["running"], shadowed["shadow"]["rated"]) == (200, True, 0)
+    status, found = await ask(client, "POST", "/v1/evaluations", {"candidate": "plain", "method": "shadow"})
+    EvaluationAnswer.model_validate(found)
+    assert (status, found["phase"], found["interval_kind"]) == (202, "inconclusive", "anytime")
+    status, shadowed = await ask(client, "PATCH", f"{PLACE}/plain", {"shadow": False})
+    assert (status, shadowed["shadow"]["running"]) == (200, False)
+    status, problem = await ask(client, "PATCH", f"{PLACE}/bold", {"shadow": True})
+    assert (status, problem["code"]) == (422, "CANDIDATE_NOT_SHADOWED")  # its promise is another one
+    assert "ask the log" in problem["detail"]
+    for wrong in ({}, {"shadow": 1}, {"shadow": True, "settings": {}}, {"shadow": None}):
+        assert (await ask(client, "PATCH", f"{PLACE}/plain", wrong))[0] == 422, wrong
+    assert (await ask(client, "DELETE", f"{PLACE}/plain"))[0] == 204
     # An arm that is gone takes nothing with it but the candidate's use.
     assert (await ask(client, "DELETE", "/v1/arms/vision"))[0] == 204
     status, shown = await ask(client, "GET", f"{PLACE}/bold")

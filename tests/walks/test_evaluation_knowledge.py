@@ -21,7 +21,7 @@ async def test_the_walk_begins_before_the_first_reward_and_ends_with_what_is_kno
         await daemon.learner.drained()
         runtime = daemon.runtimes["default"]
         schema = runtime.builder.schema
-        log, learning = daemon.storage.evaluation_log, daemon.storage.learning
+        log, learning = daemon.storage.whole_log, daemon.storage.learning
         page, end = await log.taught("default", schema.hash, since_us=None, before_id=None, limit=500)
         assert end is None
         assert len(page) == 60

@@ -14,6 +14,7 @@ import click
 from banditd import __version__
 from banditd.cli.apply import apply
 from banditd.cli.archive import backup, copy_database, restore
+from banditd.cli.arena import arena
 from banditd.cli.arms import arms
 from banditd.cli.candidates import candidate
 from banditd.cli.completion import completion
@@ -55,7 +56,7 @@ def commands() -> None:
 for command in (
     init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
     fit_prior, encoder, rebuild, apply, candidate, evaluate, correct_budget, backup, restore, copy_database, export,
-    import_scores, keys, mcp, completion, release, drift, anchor,
+    import_scores, keys, mcp, completion, release, drift, anchor, arena,
 ):  # fmt: skip
     commands.add_command(command)
 

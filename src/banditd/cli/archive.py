@@ -12,7 +12,7 @@ import click
 
 from banditd.cli.database import database_option
 from banditd.cli.options import config_option, json_option, read_settings
-from banditd.cli.show import echo_json, progress_bar
+from banditd.cli.show import echo_json, with_progress
 
 if TYPE_CHECKING:
     from banditd.storage.archive import Moved
@@ -113,17 +113,7 @@ def _url(config: Path | None, database: str | None) -> str:
 def _run(work: Callable[[Progress], Moved], as_json: bool) -> Moved | None:
     """Do it with a bar on standard error. None when the result was printed as JSON."""
     started = time.monotonic()
-    with progress_bar() as bar:
-        tasks: dict[str, int] = {}
-
-        def progress(what: str, done: int, total: int | None) -> None:
-            if what not in tasks:
-                for former in tasks.values():
-                    bar.update(former, visible=False)  # type: ignore[arg-type]
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
-
-        moved = work(progress)
+    moved = with_progress(work)
     if not as_json:
         return moved
     echo_json({**dataclasses.asdict(moved), "seconds": round(time.monotonic() - started, 3)})

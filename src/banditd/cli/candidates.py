@@ -92,6 +92,25 @@ def show_candidate(name: str, url: str, api_key: str | None, policy: str, as_jso
     _show(with_daemon(url, api_key, lambda client: client.call("GET", _place(policy, name))), as_json=as_json)
 
 
+@candidate.command("shadow")
+@click.argument("name")
+@daemon_options
+@policy_option
+@click.option("--stop", is_flag=True, help="Count no further; what was counted stays.")
+@json_option
+def shadow_candidate(name: str, url: str, api_key: str | None, policy: str, stop: bool, as_json: bool) -> None:
+    """Count what NAME would have drawn, beside the traffic; nobody gets its answers. Needs the scope admin.
+
+    \b
+    Examples:
+      banditd candidate shadow thriftier
+      banditd evaluate thriftier --method shadow
+      banditd candidate shadow thriftier --stop
+    """
+    path, body = _place(policy, name), {"shadow": not stop}
+    _show(with_daemon(url, api_key, lambda client: client.call("PATCH", path, body=body)), as_json=as_json)
+
+
 @candidate.command("delete")
 @click.argument("name")
 @daemon_options
@@ -117,6 +136,8 @@ def _show(answer: Mapping[str, Any], *, as_json: bool) -> None:
         echo_json(answer)
     else:
         click.echo(f"{answer['name']} (class {answer['class'] or '-'}): {answer['words']}")
+        if answer["shadow"] is not None:
+            click.echo(answer["shadow"]["words"])
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banditd.cli.options import config_option, json_option, read_settings
-from banditd.cli.show import echo_json, print_table, progress_bar
+from banditd.cli.show import echo_json, print_table, progress_bar, with_progress
 from banditd.core.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -29,18 +29,45 @@ database_option = click.option(
 @click.command()
 @config_option
 @database_option
-def migrate(config: Path | None, database: str | None) -> None:
+@click.option(
+    "--partition", is_flag=True,
+    help="Move a log on PostgreSQL that an older release has made into partitions. Stop every daemon before.",
+)  # fmt: skip
+def migrate(config: Path | None, database: str | None, partition: bool) -> None:
     """Bring the database to the newest schema. 'serve' does this by itself at start.
 
+    --partition may be interrupted at any time, and goes on where it was when it is run again. Meanwhile the log takes
+    its room twice.
+
     \b
-    Example:
+    Examples:
       banditd migrate --database postgresql://me@db/banditd
+      banditd migrate --partition
     """
     settings = read_settings(config, {"database.url": database})
     from banditd.daemon.names import database_url
+
+    url = database_url(settings)
+    if partition:
+        _partition(url)
+        return
     from banditd.storage import migrate as bring_up
 
-    click.echo(f"the database is at schema {bring_up(database_url(settings))}")
+    click.echo(f"the database is at schema {bring_up(url)}")
+
+
+def _partition(url: str) -> None:
+    from banditd.storage.archive import partition_log
+
+    found = with_progress(lambda progress: partition_log(url, progress=progress))
+    if found.already:
+        click.echo(f"the log has {found.partitions} partitions already: nothing was moved")
+        return
+    before = found.decisions - found.moved_now
+    earlier = f" ({before} of them by a run before)" if before else ""
+    click.echo(
+        f"{found.decisions} decisions{earlier} moved into {found.partitions} partitions in {found.seconds:.1f} s"
+    )
 
 
 @click.command()
@@ -109,6 +136,7 @@ def _tell(report: RebuildReport) -> None:
 
 
 async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> list[RebuildReport]:
+    from banditd.daemon.candidates import make_shadowing
     from banditd.daemon.workbench import open_workbench
     from banditd.services.learning.rebuild import rebuild as refold
 
@@ -134,6 +162,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                         write=write,
                         lease_s=settings.learner.lease_s,
                         progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                        shadows=make_shadowing(bench).corrected,
                     )
                 )
     return reports
@@ -203,7 +232,7 @@ async def _export_log(bench: Workbench, file: Path, policy: str | None) -> dict[
     with progress_bar() as bar:
         task = bar.add_task("exporting", total=None if policy else totals.get("decision"))
         count = await export_log(
-            bench.storage.decisions,
+            bench.storage.whole_log,
             file,
             policy=policy,
             progress=lambda n: bar.update(task, completed=n),

@@ -59,6 +59,10 @@ class _ExitsWithThree(click.Command):
     help="fixed holds at one look, anytime at all looks together.",
 )  # fmt: skip
 @click.option(
+    "--method", type=click.Choice(("log", "shadow")), default="log", show_default=True,
+    help="log decides the stored decisions again; shadow says what was counted since banditd candidate shadow NAME.",
+)  # fmt: skip
+@click.option(
     "--cases", type=click.Path(exists=True, path_type=Path), metavar="FILE",
     help="Decide these instead of the log: CSV or a folder as for replay, or JSON lines of input and scores by arm.",
 )  # fmt: skip
@@ -81,10 +85,13 @@ def evaluate(
       banditd evaluate thriftier
       banditd evaluate thriftier --margin 0.02 --junit evaluation.xml
       banditd evaluate small-only --against large --json
+      banditd evaluate thriftier --method shadow
       banditd evaluate thriftier --cases scores.csv
     """
     body = {"policy": policy, "candidate": name} | {key: value for key, value in given.items() if value is not None}
     if cases is not None:
+        if given["method"] == "shadow":
+            raise _WrongUsage("--cases are decided by themselves; leave out --method shadow")
         body |= {"method": "cases", "cases": read_cases(cases)}
         del body["interval"]
     try:

@@ -26,6 +26,7 @@ Printed by `banditd check-config --reference` (`make docs`). [config.yaml](../co
 """
 # Type and limits of pydantic's annotated-types metadata, as people write them.
 LIMITS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+OBVIOUS = ([">0"], ["≥0"], ["≥1"])
 
 
 def reference() -> str:
@@ -75,7 +76,7 @@ def _list(model: Model) -> str:
 
 
 def _values(field: Field) -> str:
-    """The default, with what else is allowed: other words, the type where the default does not show it, limits."""
+    """The default, with what else is allowed: other words, a type that the default does not show, limits."""
     default = _default(field)
     words = _words(field.annotation)
     if words:
@@ -85,7 +86,7 @@ def _values(field: Field) -> str:
         more = _name(field.annotation)
     else:
         more = ""
-    parts = (default, more if more != "anything" else "", _limits(field))
+    parts = (default, more if more not in {"anything", "text"} else "", _limits(field))
     return _line(", ".join(part for part in parts if part))
 
 
@@ -94,7 +95,8 @@ def _limits(field: Field) -> str:
     found = {name: f"{limit:.12g}" for name, limit in found.items() if limit is not None}
     if {"ge", "le"} <= found.keys():
         return f"{found['ge']}–{found['le']}"
-    return " ".join(f"{sign}{found[name]}" for name, sign in LIMITS if name in found)
+    limits = [f"{sign}{found[name]}" for name, sign in LIMITS if name in found]
+    return "" if limits in OBVIOUS else " ".join(limits)
 
 
 def _words(annotation: Any) -> tuple[str, ...]:

@@ -30,8 +30,9 @@ def serve(config: Path | None, host: str | None, port: int | None, database: str
     """
     overrides = {"server.host": host, "server.port": port, "database.url": database}
     settings = read_settings(config, overrides)
-    from banditd.daemon.heap import loading
+    from banditd.daemon.heap import loading, one_arena
 
+    one_arena()
     with loading():
         from banditd.daemon.names import database_shown
         from banditd.daemon.serve import run

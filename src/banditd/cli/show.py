@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
+T = TypeVar("T")
 MISSING = "-"
 PIPE_WIDTH = 160
 
@@ -46,6 +47,21 @@ def progress_bar(*, stderr: bool = True) -> Progress:
         console=console(stderr=stderr),
         transient=True,
     )
+
+
+def with_progress(work: Callable[[Callable[[str, int, int | None], None]], T]) -> T:
+    """What ``work`` returns; what it reports (step, how much of it is done, of how much) is shown meanwhile."""
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                for former in tasks.values():
+                    bar.update(former, visible=False)
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        return work(progress)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -10,7 +10,7 @@ from banditd.core.candidate import Candidate
 
 Phase = Literal["running", "passed", "failed", "inconclusive", "error"]
 IntervalKind = Literal["fixed", "anytime"]
-Method = Literal["log", "cases"]
+Method = Literal["log", "cases", "shadow"]
 INCUMBENT: Final = "incumbent"
 DEFAULT_MARGIN: Final = 0.01
 
@@ -21,8 +21,8 @@ class Question:
 
     candidate : a copy; it may be deleted meanwhile. against : ``incumbent``, the policy as it stands, or the name of
     an arm. since_us, until_us : decisions of that time; None: no end. margin : of mean reward, that the candidate may
-    be worse. interval : ``fixed`` holds at one look, ``anytime`` at all looks together. method : ``log``, or
-    ``cases`` that came with the question and are not kept.
+    be worse. interval : ``fixed`` holds at one look, ``anytime`` at all looks together. method : ``log``;
+    ``cases`` that came with the question and are not kept; or ``shadow``, what is counted while the policy decides.
     """
 
     candidate: Candidate

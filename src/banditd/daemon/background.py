@@ -57,6 +57,7 @@ def make_jobs(
         judging=storage.judging,
         probing=storage.probing,
         comparing=storage.comparing,
+        shadows=storage.shadows,
         clock=clock,
         retention_days=section.retention_days,
         idempotency_s=section.idempotency_s,

@@ -17,6 +17,9 @@ from banditd.services.candidates.applying import SettingsCheck
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
+from banditd.services.candidates.shadowing import Shadowing
+from banditd.services.candidates.shadows import ShadowDesk
+from banditd.services.learning.folding import contribution_of
 from banditd.services.promising.book import PromiseBook
 from banditd.settings import PolicySettingsSection, Settings
 
@@ -44,17 +47,30 @@ class Candidating:
         return Job(name="evaluations", run=self.evaluations.run, interval_s=EVALUATIONS_S, everywhere=True)
 
 
-def make_candidates(settings: Settings, bench: Workbench, books: Mapping[str, PromiseBook]) -> Candidating:
+def make_shadowing(bench: Workbench) -> Shadowing:
+    """What the learner counts of shadowed candidates."""
+    storage = bench.storage
+    return Shadowing(store=storage.shadows, log=storage.whole_log, clock=bench.clock, contribution_of=contribution_of)
+
+
+def make_candidates(
+    settings: Settings, bench: Workbench, books: Mapping[str, PromiseBook], counting: Shadowing
+) -> Candidating:
     """Those of every configured policy."""
     storage = bench.storage
+    shadows = ShadowDesk(store=storage.shadows, log=storage.whole_log, counting=counting, clock=bench.clock)
     candidates = CandidateService(
-        runtimes=bench.runtimes, store=storage.candidates, check=settings_check(settings), clock=bench.clock
+        runtimes=bench.runtimes,
+        store=storage.candidates,
+        check=settings_check(settings),
+        clock=bench.clock,
+        shadows=shadows,
     )
     evaluations = EvaluationService(
         runtimes=bench.runtimes,
         candidates=candidates,
         store=storage.evaluations,
-        log=storage.evaluation_log,
+        log=storage.whole_log,
         learning=bench.learning,
         recent=storage.recent,
         clock=bench.clock,

@@ -13,7 +13,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
-from banditd.daemon.candidates import make_candidates
+from banditd.daemon.candidates import make_candidates, make_shadowing
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.drifting import Drifting, make_drifting
 from banditd.daemon.gateway import open_gateway, reference_waits_s
@@ -31,6 +31,7 @@ from banditd.services.arms import ArmService
 from banditd.services.books import PolicyBooks
 from banditd.services.breakers import Breakers
 from banditd.services.bundle import Services
+from banditd.services.candidates.shadowing import Shadowing
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.decider import TurnDecider
 from banditd.services.feedback import FeedbackService
@@ -87,10 +88,11 @@ async def open_services(
     """
     metrics = Metrics(version=__version__)
     async with open_workbench(settings, deadlines=deadlines_of(settings)) as bench, AsyncExitStack() as stack:
-        learner = _make_learner(settings, bench, metrics)
+        counting = make_shadowing(bench)
+        learner = _make_learner(settings, bench, counting, metrics)
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
-        candidating = make_candidates(settings, bench, promising.books)
+        candidating = make_candidates(settings, bench, promising.books, counting)
         drifting = make_drifting(settings, bench, learner, metrics)
         releasing = make_releasing(bench, learner, candidating.candidates, promising, metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books, drifting.books)
@@ -208,7 +210,7 @@ def _judging(
     )
 
 
-def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Learner:
+def _make_learner(settings: Settings, bench: Workbench, counting: Shadowing, metrics: Metrics) -> Learner:
     section = settings.learner
     return Learner(
         runtimes=bench.runtimes,
@@ -218,6 +220,7 @@ def _make_learner(settings: Settings, bench: Workbench, metrics: Metrics) -> Lea
         clock=bench.clock,
         metrics=metrics,
         pacing=Pacing(max_batch=section.max_batch, pause_s=section.pause_ms / 1e3, poll_s=section.poll_s),
+        shadows=counting.seen,
     )
 
 

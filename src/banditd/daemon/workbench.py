@@ -69,7 +69,11 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
         await migrate_async(url)
         storage = await stack.enter_async_context(
             open_storage(
-                url, writer_name=writer_name(settings), deadlines=deadlines, readers=settings.database.readers
+                url,
+                writer_name=writer_name(settings),
+                deadlines=deadlines,
+                readers=settings.database.readers,
+                archive_url=settings.jobs.archive_url,
             )
         )
         clock = SystemClock()

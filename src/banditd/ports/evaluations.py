@@ -61,6 +61,9 @@ class EvaluationLog(Protocol):
         go on from, None at the end). Rows that are damaged are left out.
         """
 
+    async def logged(self, decision_ids: Sequence[str]) -> list[LoggedDecision]:
+        """These decisions as they were made, oldest first, without what became of them. Damaged rows are left out."""
+
     async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
         """Of the decisions of that time that were drawn, by arm."""
 

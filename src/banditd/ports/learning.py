@@ -9,6 +9,7 @@ from typing import Protocol
 from banditd.core.anchor import AnchorOutcome
 from banditd.core.drift import DriftRule
 from banditd.core.release import UnitOutcome
+from banditd.core.shadow import Shadowed
 from banditd.core.types import Contribution, FloatArray, RewardEvent
 
 
@@ -129,6 +130,7 @@ class FoldCommit:
     released: Sequence[UnitOutcome] = ()  # what open releases are to count
     anchored: Sequence[AnchorOutcome] = ()  # what the policy's anchor is to count, by what ``drift`` tolerates
     drift: DriftRule = field(default_factory=DriftRule)
+    shadowed: Shadowed | None = None  # what it does to shadows of candidates
     at_us: int = 0
 
 

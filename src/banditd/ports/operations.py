@@ -71,6 +71,16 @@ class Maintenance(Protocol):
         ``PRUNED_CURSOR`` is set in the same transaction: without it the log looks whole.
         """
 
+    async def make_partitions(self, now_us: int) -> int:
+        """Make the partitions that decisions of the next weeks need; returns how many were missing."""
+
+    async def drop_partitions(self, *, before_us: int) -> int:
+        """Drop those whose decisions are all older than that and have nothing left to be learned.
+
+        Returns before what time decisions may be deleted one by one: of a log without partitions ``before_us``, else
+        at most the start of its oldest partition, which goes as a whole.
+        """
+
     async def forget_keys(self, *, before_us: int, limit: int) -> int:
         """Drop keys of requests older than that, the oldest first. Returns how many."""
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from banditd.bandit.posterior.prior import Prior
 from banditd.core.types import FloatArray, IntArray
+from banditd.replay.arena import arena_figures
 from banditd.replay.cascade_report import cascade_report
 from banditd.replay.off_policy import off_policy
 from banditd.replay.plan import Plan, SeedRun
@@ -77,6 +78,9 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
         },
         "reward": {"mean": _mean_of(per_seed, "reward")},
         "cost": {"mean": spend, "over_budget": None if budget is None else spend / budget},
+        "arena_score": arena_figures(
+            data.score, data.cost_usd, [(run.rows, run.chosen, plan.spent_usd(run)) for run in runs]
+        ),
         "budget": None if budget is None else _held(plan, runs, per_seed, budget),
         "promise": promise_report(plan, runs, x),
         "references": _reference_means(plan, refs, runs, max(spend, budget or 0.0)),

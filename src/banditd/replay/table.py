@@ -49,6 +49,7 @@ def report_table(report: ReplayReport) -> Table:
     table.add_section()
     table.add_row("reward", _number(_mapping(content["reward"])["mean"]))
     table.add_row("cost, $ per decision", _number(cost["mean"], 6))
+    table.add_row("RouterArena's score", _number(_mapping(content["arena_score"])["score"], 4))
     if cost["over_budget"] is not None:
         table.add_row("cost over budget", _number(cost["over_budget"], 3))
     if isinstance(held, dict):

@@ -20,7 +20,7 @@ from banditd.core.nearest import nearest_names
 from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.constraints import ConstraintSettings, check_constraints
-from banditd.settings.database import DatabaseSettings
+from banditd.settings.database import DatabaseSettings, check_archive
 from banditd.settings.drift import DriftSettings, check_drift
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
 from banditd.settings.hints import problem_line
@@ -141,6 +141,9 @@ class JobSettings(Section):
     integrity_sample: int = Field(200, ge=1, description="decisions that it recomputes")
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; at least every reward.window_s; 0 keeps all"
+    )
+    archive_url: str | None = Field(
+        None, description="where older decisions go instead, as file:///folder or s3://bucket/folder"
     )
     idempotency_s: float = Field(86_400.0, ge=60, description="how long an Idempotency-Key is known")
     usage_window_s: float = Field(
@@ -292,6 +295,7 @@ def check_safe(settings: Settings) -> None:
 
 def check_retention(settings: Settings) -> None:
     """Refuse to delete decisions whose rewards, the default among them, are still to come. Raises ValueError."""
+    check_archive(settings.jobs.archive_url, settings.jobs.retention_days)
     kept_s = settings.jobs.retention_days * 86_400
     for name, policy in settings.policies.items():
         window_s = policy.reward.window_s

@@ -35,3 +35,13 @@ class DatabaseSettings(Section):
                 "none may be below the one before: who waits for a frozen replica's lock must outwait its silence"
             )
         return self
+
+
+def check_archive(url: str | None, retention_days: float) -> None:
+    """Refuse an archive that would never be written, or not where it was meant. Raises ValueError."""
+    if url is None:
+        return
+    if "://" not in url:
+        raise ValueError(f"jobs.archive_url is {url}: name the kind of place too, such as file://{url or '/folder'}")
+    if not retention_days:
+        raise ValueError("jobs.archive_url takes what is older than jobs.retention_days, and that is 0: set it too")

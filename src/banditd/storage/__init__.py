@@ -11,30 +11,33 @@ from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
 from banditd.storage.anchors import SqlAnchorStore
+from banditd.storage.archived.files import ArchiveFolder
+from banditd.storage.archived.reading import WholeLearningStore, WholeLog
+from banditd.storage.archived.writing import ArchiveWriter
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.candidates import SqlCandidateStore
 from banditd.storage.comparing import SqlComparisonStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
 from banditd.storage.engine import Database
-from banditd.storage.evaluation_log import SqlEvaluationLog
 from banditd.storage.evaluations import SqlEvaluationStore
 from banditd.storage.follow_ups import SqlFollowUps
 from banditd.storage.golden import SqlGoldenStore
 from banditd.storage.jobs import SqlJobStore
 from banditd.storage.journal import SumJournal
 from banditd.storage.judging import SqlJudgingStore
-from banditd.storage.learning import SqlLearningStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.map_reader import SqlDashboardReader
 from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
 from banditd.storage.outcomes import SqlRecentOutcomes
+from banditd.storage.partitions.upkeep import SqlPartitions
 from banditd.storage.probing import SqlProbeStore
 from banditd.storage.releases import SqlReleaseStore
 from banditd.storage.reports import SqlReportReader
 from banditd.storage.rewards import SqlRewardLog
 from banditd.storage.secrets import load_secrets
+from banditd.storage.shadows import SqlShadowStore
 from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
@@ -49,12 +52,13 @@ class Storage:
     database: Database
     decisions: SqlDecisionLog
     rewards: SqlRewardLog
-    learning: SqlLearningStore
+    learning: WholeLearningStore
     arms: SqlArmStore
     leases: SqlLeaseStore
     jobs: SqlJobStore
     budgets: SqlBudgetStore
     maintenance: SqlMaintenance
+    partitions: SqlPartitions
     recent: SqlRecentOutcomes
     reports: SqlReportReader
     dashboard: SqlDashboardReader
@@ -67,8 +71,9 @@ class Storage:
     comparing: SqlComparisonStore
     candidates: SqlCandidateStore
     evaluations: SqlEvaluationStore
-    evaluation_log: SqlEvaluationLog
+    whole_log: WholeLog
     releases: SqlReleaseStore
+    shadows: SqlShadowStore
     follow_ups: SqlFollowUps
     golden: SqlGoldenStore
     anchors: SqlAnchorStore
@@ -76,7 +81,12 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(
-    url: str, *, writer_name: str, deadlines: Deadlines | None = None, readers: int = 2
+    url: str,
+    *,
+    writer_name: str,
+    deadlines: Deadlines | None = None,
+    readers: int = 2,
+    archive_url: str | None = None,
 ) -> AsyncIterator[Storage]:
     """Open the database; on leaving, everything handed in is committed and all connections are closed.
 
@@ -87,6 +97,7 @@ async def open_storage(
         restart (a host name does).
     deadlines : how long to wait for locks, connections and answers.
     readers : threads and connections for reads.
+    archive_url : where old partitions of the log go, and are read from; None: they are deleted.
 
     Raises ConfigurationError when the schema is not this release's, StorageUnavailableError when the
     database does not answer.
@@ -94,16 +105,21 @@ async def open_storage(
     async with Database(url, deadlines=deadlines, readers=readers) as database:
         await database.read(check_revision)
         journal = SumJournal(database, writer_name=writer_name)
+        folder = None if archive_url is None else ArchiveFolder(archive_url)
+        whole_log = WholeLog(database, folder)
+        archive = None if folder is None else ArchiveWriter(database, folder)
+        partitions = SqlPartitions(database, writer_name=writer_name, archive=archive)
         yield Storage(
             database=database,
             decisions=SqlDecisionLog(database, journal, writer_name=writer_name),
             rewards=SqlRewardLog(database, writer_name=writer_name),
-            learning=SqlLearningStore(database, writer_name=writer_name),
+            learning=WholeLearningStore(database, whole_log, writer_name=writer_name),
             arms=SqlArmStore(database, journal),
             leases=SqlLeaseStore(database),
             jobs=SqlJobStore(database),
             budgets=SqlBudgetStore(database),
-            maintenance=SqlMaintenance(database, writer_name=writer_name),
+            maintenance=SqlMaintenance(database, partitions, writer_name=writer_name),
+            partitions=partitions,
             recent=SqlRecentOutcomes(database),
             reports=SqlReportReader(database, journal),
             dashboard=SqlDashboardReader(database),
@@ -116,8 +132,9 @@ async def open_storage(
             comparing=SqlComparisonStore(database),
             candidates=SqlCandidateStore(database),
             evaluations=SqlEvaluationStore(database),
-            evaluation_log=SqlEvaluationLog(database),
+            whole_log=whole_log,
             releases=SqlReleaseStore(database),
+            shadows=SqlShadowStore(database),
             follow_ups=SqlFollowUps(database),
             golden=SqlGoldenStore(database),
             anchors=SqlAnchorStore(database),

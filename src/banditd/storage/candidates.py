@@ -37,7 +37,7 @@ class SqlCandidateStore:
     async def list(self, policy: str) -> list[Candidate]:
         query = select(table).where(table.c.policy == policy).order_by(table.c.created_at_us, table.c.candidate_id)
         return await self._database.read(
-            lambda connection: [_candidate(row) for row in connection.execute(query).mappings()]
+            lambda connection: [candidate_of(row) for row in connection.execute(query).mappings()]
         )
 
     async def get(self, policy: str, name: str) -> Candidate | None:
@@ -52,8 +52,9 @@ class SqlCandidateStore:
 def _found(connection: Connection, policy: str, name: str) -> Candidate | None:
     query = select(table).where(and_(table.c.policy == policy, table.c.name == name))
     row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _candidate(row)
+    return None if row is None else candidate_of(row)
 
 
-def _candidate(row: Any) -> Candidate:
+def candidate_of(row: Any) -> Candidate:
+    """A row of ``candidate``."""
     return Candidate.from_plain({**row, "settings": json.loads(row["settings"]), "arms": json.loads(row["arms"])})

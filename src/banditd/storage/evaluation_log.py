@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,6 @@ from banditd.ports.evaluations import Coverage, LoggedDecision
 from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
 from banditd.storage.codec import unpack_mapping, unpack_names, unpack_vector
-from banditd.storage.engine import Database
 from banditd.storage.schema import arm_reward, contribution, decision, reward_event, usage_report
 
 DRAWN: Final = "policy"  # the reason of decisions that were drawn from their logged vector
@@ -22,66 +21,76 @@ _COLUMNS: Final = (
     *TEXTS, *NUMBERS, *BLOBS, COLUMN, "exclusions", "cost_weight", "input_tokens", "keep", "baseline", "promise",
     "generations", "mixture", "tags",
 )  # fmt: skip
+_CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 
 
-class SqlEvaluationLog:
-    """``ports.evaluations.EvaluationLog`` over one database."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def taught(
-        self, policy: str, schema_hash: str, *, since_us: int | None, before_id: str | None, limit: int
-    ) -> tuple[list[LoggedDecision], str | None]:
-        d, c = decision.c, contribution.c
-        query = select(d.decision_id).where(d.policy == policy).order_by(d.decision_id.desc()).limit(limit)
-        if since_us is not None:
-            query = query.where(d.created_at_us >= since_us, d.decision_id >= lowest_id(since_us - _ID_SLACK_US))
-        if before_id is not None:
-            query = query.where(d.decision_id < before_id)
-
-        def work(connection: Connection) -> tuple[list[LoggedDecision], str | None]:
-            ids = list(connection.scalars(query))
-            rated = _rated_at(connection, ids)
-            others = other_contributions(connection, list(rated))
-            rows = connection.execute(
-                select(
-                    *(d[name] for name in _COLUMNS),
-                    c.arm.label("put_arm"), c.epoch.label("put_epoch"), c.weight.label("put_weight"),
-                    c.reward.label("put_reward"),
-                )
-                .select_from(decision.outerjoin(contribution, c.decision_id == d.decision_id))
-                .where(d.decision_id.in_(list(rated)), d.schema_hash == schema_hash)
-                .order_by(d.decision_id.desc())
-            ).mappings()  # fmt: skip
-            found = [_logged(row, rated[row["decision_id"]], others.get(row["decision_id"], {})) for row in rows]
-            return [one for one in found if one is not None], ids[-1] if len(ids) == limit else None
-
-        return await self._database.read(work, report=True)
-
-    async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
-        d, c = decision.c, contribution.c
-        which = [
-            d.policy == policy,
-            d.reason == DRAWN,
-            d.created_at_us >= since_us,
-            d.created_at_us < until_us,
-            d.decision_id >= lowest_id(since_us - _ID_SLACK_US),
-            d.decision_id < lowest_id(until_us + _ID_SLACK_US),
-        ]
-        query = (
-            select(d.arm, func.count(), func.count(c.decision_id))
-            .select_from(decision.outerjoin(contribution, c.decision_id == d.decision_id))
-            .where(*which)
-            .group_by(d.arm)
+def taught(
+    connection: Connection,
+    policy: str,
+    schema_hash: str,
+    since_us: int | None,
+    before_id: str | None,
+    limit: int,
+    after_id: str = "",
+) -> tuple[list[LoggedDecision], str | None]:
+    """What ``EvaluationLog.taught`` gives of the rows behind ``after_id`` that this connection reaches."""
+    d, c = decision.c, contribution.c
+    query = select(d.decision_id).where(d.policy == policy, d.decision_id > after_id)
+    query = query.order_by(d.decision_id.desc()).limit(limit)
+    if since_us is not None:
+        query = query.where(d.created_at_us >= since_us, d.decision_id >= lowest_id(since_us - _ID_SLACK_US))
+    if before_id is not None:
+        query = query.where(d.decision_id < before_id)
+    ids = list(connection.scalars(query))
+    rated = _rated_at(connection, ids)
+    others = other_contributions(connection, list(rated))
+    rows = connection.execute(
+        select(
+            *(d[name] for name in _COLUMNS),
+            c.arm.label("put_arm"), c.epoch.label("put_epoch"), c.weight.label("put_weight"),
+            c.reward.label("put_reward"),
         )
+        .select_from(decision.outerjoin(contribution, c.decision_id == d.decision_id))
+        .where(d.decision_id.in_(list(rated)), d.schema_hash == schema_hash)
+        .order_by(d.decision_id.desc())
+    ).mappings()  # fmt: skip
+    found = [_logged(row, rated[row["decision_id"]], others.get(row["decision_id"], {})) for row in rows]
+    return [one for one in found if one is not None], ids[-1] if len(ids) == limit else None
 
-        def work(connection: Connection) -> Coverage:
-            rows = connection.execute(query).all()
-            return Coverage(decisions={row[0]: row[1] for row in rows}, rated={row[0]: row[2] for row in rows})
 
-        return await self._database.read(work, report=True)
+def logged(connection: Connection, decision_ids: Sequence[str]) -> list[LoggedDecision]:
+    """What ``EvaluationLog.logged`` gives of the rows that this connection reaches."""
+    d = decision.c
+    query = select(*(d[name] for name in _COLUMNS)).order_by(d.decision_id)
+    found = []
+    for start in range(0, len(decision_ids), _CHUNK):
+        some = query.where(d.decision_id.in_(decision_ids[start : start + _CHUNK]))
+        rows = connection.execute(some).mappings()
+        found += [_logged({**row, "put_arm": None}, 0, {}) for row in rows]
+    return [one for one in found if one is not None]
+
+
+def coverage(connection: Connection, policy: str, since_us: int, until_us: int, after_id: str = "") -> Coverage:
+    """What ``EvaluationLog.coverage`` gives of the rows behind ``after_id`` that this connection reaches."""
+    d, c = decision.c, contribution.c
+    which = [
+        d.policy == policy,
+        d.reason == DRAWN,
+        d.created_at_us >= since_us,
+        d.created_at_us < until_us,
+        d.decision_id > after_id,
+        d.decision_id >= lowest_id(since_us - _ID_SLACK_US),
+        d.decision_id < lowest_id(until_us + _ID_SLACK_US),
+    ]
+    query = (
+        select(d.arm, func.count(), func.count(c.decision_id))
+        .select_from(decision.outerjoin(contribution, c.decision_id == d.decision_id))
+        .where(*which)
+        .group_by(d.arm)
+    )
+    rows = connection.execute(query).all()
+    return Coverage(decisions={row[0]: row[1] for row in rows}, rated={row[0]: row[2] for row in rows})
 
 
 def _rated_at(connection: Connection, ids: list[str]) -> dict[str, int]:

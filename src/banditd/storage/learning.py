@@ -32,6 +32,7 @@ from banditd.storage.schema import (
     segment,
     snapshot,
 )
+from banditd.storage.shadows import add_shadowed
 from banditd.storage.sums import SumWriter, bucket_of
 
 LEARNER_LEASE: Final = "learner"
@@ -155,6 +156,8 @@ class SqlLearningStore:
             count_outcomes(connection, self._database.engine, fold.released, fold.at_us)
         if fold.anchored:
             count_anchored(connection, self._database.engine, fold.policy, fold.anchored, fold.drift, fold.at_us)
+        if fold.shadowed is not None:
+            add_shadowed(connection, self._database.engine, fold.shadowed)
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:

@@ -20,6 +20,7 @@ from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
 from banditd.storage.keys import forget_keys
 from banditd.storage.migrate import current_revision
+from banditd.storage.partitions.upkeep import SqlPartitions
 from banditd.storage.queues import QUEUES
 from banditd.storage.schema import (
     CLUSTER_SUMS,
@@ -47,6 +48,7 @@ from banditd.storage.schema import (
     rollup,
     row_count,
     settling,
+    shadow_decision,
     usage_report,
     usage_revision,
 )
@@ -67,10 +69,9 @@ _CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
-    comparison_task, comparison, judge_task, judgement, probe_answer, probe_judgement, probe, fold_queue,
-    arm_fold_queue, contribution,
-    arm_contribution, reward_event, arm_reward, usage_revision, attempt, usage_report, activation, abandonment,
-    decision,
+    shadow_decision, comparison_task, comparison, judge_task, judgement, probe_answer, probe_judgement, probe,
+    fold_queue, arm_fold_queue, contribution, arm_contribution, reward_event, arm_reward, usage_revision, attempt,
+    usage_report, activation, abandonment, decision,
 )  # fmt: skip
 """All that a decision leaves in the log, children first."""
 
@@ -78,8 +79,9 @@ _OF_A_DECISION: Final = (
 class SqlMaintenance:
     """``ports.Maintenance`` over one database."""
 
-    def __init__(self, database: Database, *, writer_name: str) -> None:
+    def __init__(self, database: Database, partitions: SqlPartitions, *, writer_name: str) -> None:
         self._database = database
+        self._partitions = partitions
         self._rows = RowCounter(database.engine, writer_name)
 
     async def compact_rollups(self, now_us: int) -> int:
@@ -183,6 +185,12 @@ class SqlMaintenance:
             statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
             connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": before_us})
         return removed["decision"]
+
+    async def make_partitions(self, now_us: int) -> int:
+        return await self._partitions.make_ahead(now_us)
+
+    async def drop_partitions(self, *, before_us: int) -> int:
+        return await self._partitions.drop(before_us=before_us)
 
     async def forget_keys(self, *, before_us: int, limit: int) -> int:
         return await self._database.write(lambda connection: forget_keys(connection, before_us, limit))

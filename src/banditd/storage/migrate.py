@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, inspect, text
 
 from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
 from banditd.storage import dialect
+from banditd.storage.partitions.layout import is_partitioned, partition_new, release_children
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -56,6 +58,8 @@ def migrate(url: str, revision: str = "head") -> str:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+            if connection.dialect.name == "postgresql":
+                _lay_out(connection, new=not found and revision == "head")
             dialect.refuse_broken_references(connection)
             return current_revision(connection)
     except BanditdError:
@@ -70,6 +74,14 @@ def migrate(url: str, revision: str = "head") -> str:
         raise mine from error
     finally:
         engine.dispose()
+
+
+def _lay_out(connection: Connection, *, new: bool) -> None:
+    """A log that was made just now gets partitions; one that has them stays free of foreign keys."""
+    if new:
+        partition_new(connection, time.time_ns() // 1000)
+    elif is_partitioned(connection):
+        release_children(connection)
 
 
 async def migrate_async(url: str, revision: str = "head") -> str:

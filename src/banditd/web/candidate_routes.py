@@ -38,6 +38,12 @@ CANDIDATE_ROUTES: Final[tuple[Route, ...]] = (
         path_parameters=_CANDIDATE, answers={200: schemas.CandidateAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
     ),
     Route(
+        method="PATCH", path=f"{_PLACE}/{{candidate}}", handler=candidates.patch, operation="shadowCandidate",
+        summary="Count what a candidate would have drawn, beside the traffic; or stop", tag="candidates",
+        scope="admin", path_parameters=_CANDIDATE, body=schemas.CandidatePatch,
+        answers={200: schemas.CandidateAnswer}, problems=_BODY,
+    ),
+    Route(
         method="DELETE", path=f"{_PLACE}/{{candidate}}", handler=candidates.delete, operation="deleteCandidate",
         summary="Delete a candidate", tag="candidates", scope="admin", path_parameters=_CANDIDATE,
         answers={204: None}, problems=(NOT_FOUND, CONFLICT, UNAVAILABLE),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from typing import Final
+
+import pytest
 
 BEFORE: Final = """
 import asyncio, gc, weakref
@@ -102,3 +105,31 @@ try:
 except ImportError:
     assert gc.isenabled()
 """)
+
+
+ARENAS: Final = """
+import ctypes, threading
+from banditd.daemon.heap import one_arena
+
+{first}
+together = threading.Barrier(4)
+
+def work():
+    kept = [bytes(600) for _ in range(1000)]
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="the C library is not glibc")
+@pytest.mark.parametrize(("first", "one"), [("one_arena()", True), ("", False)])
+def test_threads_allocate_from_one_arena(first: str, one: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ARENAS.format(first=first)], capture_output=True, text=True, check=True
+    )
+    assert "Arena 0:" in done.stderr
+    assert ("Arena 1:" not in done.stderr) is one

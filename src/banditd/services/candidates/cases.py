@@ -21,9 +21,9 @@ from banditd.deciding.decide import Case, Situation, decide
 from banditd.ope.difference import differing_share
 from banditd.ope.paired import FEWEST_CASES, Paired, paired
 from banditd.ports import Encoder, RecentOutcomes
+from banditd.services.candidates.decided_again import Rule
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
 from banditd.services.candidates.verdict import RELEASE, compared_words, percent, points, than_words
-from banditd.services.candidates.walk import Rule
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
 from banditd.services.promising.candidate import CandidatePromise

@@ -15,19 +15,21 @@ from typing import Final
 
 from banditd.core.cases import ScoredCase
 from banditd.core.errors import BanditdError, ConflictError, InvalidInputError, NotFoundError
-from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Question
+from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Method, Question
 from banditd.core.ids import new_id
 from banditd.deciding.promise_window import WINDOW
 from banditd.ports import Clock, LearningStore, RecentOutcomes
 from banditd.ports.evaluations import Coverage, EvaluationLog, EvaluationStore, LoggedDecision
-from banditd.services.candidates.applying import NEW_ANSWERS, Applied
+from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.course import begin_courses, earlier_of, promises_otherwise, warming_of
+from banditd.services.candidates.decided_again import Rule
 from banditd.services.candidates.knowledge import Knowledge
+from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.service import CandidateService
 from banditd.services.candidates.shown import shown_evaluation
-from banditd.services.candidates.verdict import ARM_OF_ITS_OWN, CHANGE_ITSELF, Evidence, finding_of
-from banditd.services.candidates.walk import LogWalk, Rule, Window
+from banditd.services.candidates.verdict import Evidence, finding_of
+from banditd.services.candidates.walk import LogWalk, Window
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,6 @@ RESTS: Final = 1.0  # times as long as it worked ...
 LONGEST_REST_S: Final = 0.1  # ... and no longer
 ENDED: Final = "the daemon ended each time that it worked on it; its log says why"
 FAILED: Final = "the evaluation failed, which is a bug; the daemon's log has it"
-CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
 
 
 def _check_other(runtime: PolicyRuntime, against: str) -> None:
@@ -55,18 +56,6 @@ def _check_other(runtime: PolicyRuntime, against: str) -> None:
             code="ARM_UNKNOWN",
             field="/against",
         )
-
-
-def _not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
-    """Why it cannot be decided again what was decided; None where it can."""
-    pairs = list(zip(runtime.arms, applied.arms, strict=True))
-    changed = [now.arm for now, then in pairs if any(getattr(now, f) != getattr(then, f) for f in NEW_ANSWERS)]
-    if changed:
-        reason = f"{', '.join(changed)} would answer otherwise than in the log: its rewards say nothing of that"
-        return Finding(phase="inconclusive", reason=reason, settles=ARM_OF_ITS_OWN)
-    if any(now.max_share != then.max_share for now, then in pairs):
-        return Finding(phase="inconclusive", reason=CAPS, settles=CHANGE_ITSELF)
-    return None
 
 
 class _ClaimLostError(Exception):
@@ -135,10 +124,11 @@ class EvaluationService:
         until_us: int | None,
         margin: float,
         interval: IntervalKind,
+        method: Method = "log",
         cases: Sequence[ScoredCase] | None = None,
         key_name: str | None = None,
     ) -> Mapping[str, object]:
-        """Begin an evaluation from the log, or do one of cases.
+        """Begin an evaluation from the log, or do one of cases or of a shadow.
 
         Raises NotFoundError, InvalidInputError, ConflictError.
         """
@@ -148,25 +138,35 @@ class EvaluationService:
         _check_other(runtime, against)
         if since_us is not None and until_us is not None and since_us >= until_us:
             raise InvalidInputError("since is not before until", field="/since")
+        if method == "shadow" and (against != INCUMBENT or since_us is not None or until_us is not None):
+            raise InvalidInputError(
+                "a shadow compares with the policy as it stands, over the time that it ran; leave out against, since "
+                "and until, or ask the log",
+                field="/method",
+            )
         now_us = self._clock.now_us()
         evaluation = Evaluation(
             evaluation_id=new_id(now_us),
             question=Question(
                 candidate=found, against=against, since_us=since_us, until_us=until_us, margin=margin,
-                interval=interval, method="log" if cases is None else "cases",
+                interval="anytime" if method == "shadow" else interval, method=method if cases is None else "cases",
             ),
             created_at_us=now_us,
             key_name=key_name,
         )  # fmt: skip
+        finding = None
         if cases is not None:
             finding = await self._found_of_cases(runtime, applied, evaluation.question, cases)
+        elif method == "shadow":
+            finding = await self._candidates.shadows.found(runtime, applied, evaluation.question)
+        if finding is not None:
             evaluation = replace(evaluation, finding=finding, finished_at_us=self._clock.now_us())
         if not await self._store.add(evaluation, most_running=MOST_RUNNING, most_kept=MOST_KEPT):
             raise ConflictError(
                 f"{MOST_RUNNING} evaluations of policy {policy} are running; wait for one to end",
                 code="EVALUATIONS_TOO_MANY",
             )
-        if cases is None:
+        if finding is None:
             self._begin()
         return shown_evaluation(evaluation)
 
@@ -189,7 +189,7 @@ class EvaluationService:
     async def _found_of_cases(
         self, runtime: PolicyRuntime, applied: Applied, question: Question, cases: Sequence[ScoredCase]
     ) -> Finding:
-        beyond = _not_to_be_replayed(runtime, applied)
+        beyond = not_to_be_replayed(runtime, applied)
         if beyond is not None:
             return beyond
         play = self._play(runtime, Rule(config=applied.config, arms=applied.arms))
@@ -265,7 +265,7 @@ class EvaluationService:
         runtime = runtime_of(self._runtimes, policy)
         applied = self._candidates.applied(question.candidate)
         _check_other(runtime, question.against)
-        beyond = _not_to_be_replayed(runtime, applied)
+        beyond = not_to_be_replayed(runtime, applied)
         if beyond is not None:
             return beyond
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}

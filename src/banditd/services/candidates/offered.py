@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from banditd.core.cases import ScoredCase
-from banditd.core.evaluation import IntervalKind
+from banditd.core.evaluation import IntervalKind, Method
 
 
 class Candidates(Protocol):
@@ -27,6 +27,9 @@ class Candidates(Protocol):
     async def get(self, policy: str, name: str) -> Mapping[str, object]:
         """Raises NotFoundError."""
 
+    async def shadow(self, policy: str, name: str, *, running: bool) -> Mapping[str, object]:
+        """Shadow a candidate, or stop. Raises NotFoundError, InvalidInputError, ConflictError."""
+
     async def delete(self, policy: str, name: str) -> None:
         """Raises NotFoundError, ConflictError."""
 
@@ -42,10 +45,11 @@ class Evaluations(Protocol):
         until_us: int | None,
         margin: float,
         interval: IntervalKind,
+        method: Method = "log",
         cases: Sequence[ScoredCase] | None = None,
         key_name: str | None = None,
     ) -> Mapping[str, object]:
-        """Begin an evaluation from the log, or do one of cases.
+        """Begin an evaluation from the log, or do one of cases or of a shadow.
 
         Raises NotFoundError, InvalidInputError, ConflictError.
         """

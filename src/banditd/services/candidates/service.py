@@ -11,6 +11,7 @@ from banditd.core.ids import new_id
 from banditd.ports import Clock
 from banditd.ports.candidates import CandidateStore
 from banditd.services.candidates.applying import Applied, SettingsCheck, apply_candidate
+from banditd.services.candidates.shadows import ShadowDesk
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 MOST: Final = 200
@@ -27,11 +28,13 @@ class CandidateService:
         store: CandidateStore,
         check: SettingsCheck,
         clock: Clock,
+        shadows: ShadowDesk,
     ) -> None:
         self._runtimes = runtimes
         self._store = store
         self._check = check
         self._clock = clock
+        self.shadows = shadows
         self.users: list[Callable[[Candidate], Awaitable[str | None]]] = []
 
     async def create(
@@ -65,16 +68,30 @@ class CandidateService:
                 "choose another name",
                 code="CANDIDATE_EXISTS",
             )
-        return self._shown(kept), kept.candidate_id == wanted.candidate_id
+        return await self._shown_with_shadow(kept), kept.candidate_id == wanted.candidate_id
 
     async def list(self, policy: str) -> Mapping[str, object]:
         """Every candidate of a policy. Raises NotFoundError."""
         runtime_of(self._runtimes, policy)
-        return {"policy": policy, "candidates": [self._shown(one) for one in await self._store.list(policy)]}
+        found = await self._store.list(policy)
+        shadows = await self.shadows.shown(found)
+        return {
+            "policy": policy,
+            "candidates": [self._shown(one) | {"shadow": shadows.get(one.candidate_id)} for one in found],
+        }
 
     async def get(self, policy: str, name: str) -> Mapping[str, object]:
         """One candidate. Raises NotFoundError."""
-        return self._shown(await self.load(policy, name))
+        return await self._shown_with_shadow(await self.load(policy, name))
+
+    async def shadow(self, policy: str, name: str, *, running: bool) -> Mapping[str, object]:
+        """Shadow a candidate, or stop. Raises NotFoundError, InvalidInputError, ConflictError."""
+        candidate = await self.load(policy, name)
+        if running:
+            await self.shadows.start(self._runtimes[policy], candidate, self.applied(candidate))
+        else:
+            await self.shadows.stop(candidate)
+        return await self._shown_with_shadow(candidate)
 
     async def load(self, policy: str, name: str) -> Candidate:
         """The candidate itself. Raises NotFoundError."""
@@ -99,6 +116,10 @@ class CandidateService:
     def applied(self, candidate: Candidate) -> Applied:
         """The policy as it stands now, with the candidate's difference. Raises NotFoundError, InvalidInputError."""
         return apply_candidate(runtime_of(self._runtimes, candidate.policy), candidate, self._check)
+
+    async def _shown_with_shadow(self, candidate: Candidate) -> dict[str, object]:
+        shadows = await self.shadows.shown([candidate])
+        return self._shown(candidate) | {"shadow": shadows.get(candidate.candidate_id)}
 
     def _shown(self, candidate: Candidate) -> dict[str, object]:
         shown: dict[str, object] = {**candidate.plain(), "class": None, "difference": [], "problem": None}

@@ -9,22 +9,33 @@ and in no estimate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from banditd.bandit.state import PolicyState
 from banditd.core.anchor import AnchorOutcome
 from banditd.core.generations import learned_as
 from banditd.core.release import REWARD, UnitOutcome
+from banditd.core.shadow import Shadowed
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
 from banditd.services.anchoring.outcomes import anchored_outcome
+from banditd.services.policy import PolicyRuntime
 
 # Noise variance at which a reward weighs half: that of a fair coin, the noisiest a reward in [0, 1] can be.
 REFERENCE_NOISE_VARIANCE = 0.25
 # A source that claims no noise at all still cannot outvote the others without bound.
 LEAST_NOISE_VARIANCE = 1e-4
+
+Shadows = Callable[[PolicyRuntime, Sequence[FoldItem]], Awaitable[Shadowed | None]]
+"""What a batch that is about to be folded does to shadows of candidates, by what was known before it."""
+
+
+async def no_shadows(runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+    """Where nothing is shadowed."""
+    del runtime, items
+    return None
 
 
 def merge_events(events: Sequence[RewardEvent]) -> tuple[float, float] | None:
@@ -189,7 +200,7 @@ def released_outcomes(item: FoldItem, kept: Mapping[str, object]) -> list[UnitOu
 class Folded:
     """What folding decisions has changed: contributions, and the differences of the statistics of the traffic.
 
-    released, anchored : what open releases and anchors are to count.
+    released, anchored : what open releases and anchors are to count. shadowed : what it does to candidates' shadows.
     """
 
     contributions: dict[str, Contribution | None] = field(default_factory=dict)
@@ -198,6 +209,7 @@ class Folded:
     estimates: list[EstimateDelta] = field(default_factory=list)
     released: list[UnitOutcome] = field(default_factory=list)
     anchored: list[AnchorOutcome] = field(default_factory=list)
+    shadowed: Shadowed | None = None
 
     def fold(self, state: PolicyState, item: FoldItem) -> None:
         """Fold one decision. Where its served arm was not the one that is known now, both parts change."""

@@ -31,7 +31,7 @@ from banditd.ports import (
     StoredSegment,
 )
 from banditd.services.learning.changes import tell_changes
-from banditd.services.learning.folding import Folded, is_first
+from banditd.services.learning.folding import Folded, Shadows, is_first, no_shadows
 from banditd.services.learning.foreign import ForeignRewards
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
@@ -62,6 +62,7 @@ class Learner:
         clock: Clock,
         metrics: Metrics,
         pacing: Pacing,
+        shadows: Shadows = no_shadows,
     ) -> None:
         self._runtimes = runtimes
         self._store = store
@@ -70,6 +71,7 @@ class Learner:
         self._clock = clock
         self._metrics = metrics
         self._pacing = pacing
+        self._shadows = shadows
         self._stale: set[str] = set()
         self._refit_requested: set[str] = set()
         self._fits: dict[str, asyncio.Task[None]] = {}
@@ -206,6 +208,7 @@ class Learner:
         queue_ids: list[str] = []
         set_aside: defaultdict[str, list[str]] = defaultdict(list)
         try:
+            folded.shadowed = await self._shadows(runtime, items)
             for item in items:
                 if item.schema_hash != runtime.builder.schema.hash:
                     self._foreign.tell(item)
@@ -239,8 +242,7 @@ class Learner:
 
     async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
         """Fit on a copy of the sums while folding goes on; adopt the scales if the state is still the same one."""
-        started = perf_counter()
-        begun = state.version
+        started, begun = perf_counter(), state.version
         try:
             hyperparameters = await asyncio.to_thread(task.run)
             async with self._busy:
@@ -275,8 +277,7 @@ class Learner:
         queue_ids: list[str],
         set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
-        base = state.version
-        version = base + 1
+        base, version = state.version, state.version + 1
         touched, dropped = state.take_touched()
         fold = FoldCommit(
             policy=name,
@@ -298,6 +299,7 @@ class Learner:
             released=folded.released,
             anchored=folded.anchored,
             drift=self._runtimes[name].config.drift,
+            shadowed=folded.shadowed,
             set_aside=set_aside,
             at_us=self._clock.now_us(),
         )

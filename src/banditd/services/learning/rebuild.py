@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from banditd.bandit.policies.base import PolicySettings
 from banditd.bandit.posterior.statistics import ArmSums
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, ConflictError
+from banditd.core.shadow import Shadowed
 from banditd.core.types import Contribution, FeatureSchema, FloatArray
 from banditd.ports import (
     PRUNED_CURSOR,
@@ -37,6 +38,7 @@ from banditd.services.learning.recount import Recount
 
 CHECKED_ROWS = 1000
 ALL_SNAPSHOTS = 1_000_000
+Corrections = Callable[[str, Mapping[str, Contribution | None]], Awaitable[Shadowed | None]]
 NAMED = 100
 """So many differing contributions are named; all are counted."""
 
@@ -83,6 +85,7 @@ async def rebuild(
     write: bool,
     lease_s: float = 10.0,
     progress: Callable[[int], None] = lambda _: None,
+    shadows: Corrections | None = None,
 ) -> RebuildReport:
     """Refold every rewarded decision of a policy from the log.
 
@@ -92,6 +95,7 @@ async def rebuild(
         must be stopped first. Where retention has deleted part of the log only damaged rows are replaced.
     lease_s : how long the learner's lease lasts; ``write`` waits that long for one that nobody renews.
     progress : called with the number of decisions refolded so far.
+    shadows : what differing contributions do to shadows of candidates.
 
     Raises
     ------
@@ -117,6 +121,8 @@ async def rebuild(
         difference = _largest_difference(refold.state, found.whole, without=found.segments)
         if write:
             commit = _replacement(policy, schema, refold, found, complete=complete, at_us=clock.now_us())
+            if shadows is not None:
+                commit = dataclasses.replace(commit, shadowed=await shadows(policy, commit.contributions))
             await store.commit(commit, holder=holder)
     finally:
         if write:

@@ -18,7 +18,7 @@ from banditd.bandit.posterior.prior import Prior
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import ConfigurationError, NotFoundError
 from banditd.core.types import FeatureSchema
-from banditd.ports import DecisionLog, LearningStore
+from banditd.ports import LearningStore
 from banditd.services.upkeep.export_parquet import ParquetWriter
 
 BATCH_ROWS = 1000
@@ -28,6 +28,17 @@ class RowWriter(Protocol):
     def write(self, rows: list[Mapping[str, Any]]) -> None: ...
 
     def close(self) -> None: ...
+
+
+class LogReader(Protocol):
+    """The log, wherever its rows live."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Name to Arrow type, as ``DecisionLog.columns``."""
+
+    def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
+        """As ``DecisionLog.stream``."""
 
 
 class JsonLinesWriter:
@@ -60,7 +71,7 @@ def writer_of(path: Path, columns: Mapping[str, str]) -> Callable[[Path], RowWri
 
 
 async def export_log(
-    decisions: DecisionLog,
+    decisions: LogReader,
     path: Path,
     *,
     policy: str | None = None,

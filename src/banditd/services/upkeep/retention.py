@@ -8,6 +8,7 @@ from banditd.ports import Clock, Maintenance
 from banditd.ports.comparing import ComparisonStore
 from banditd.ports.judging import JudgingStore
 from banditd.ports.probing import ProbeStore
+from banditd.ports.shadows import ShadowStore
 from banditd.services.upkeep.batches import BATCH
 
 _DAY_US: Final = 86_400 * 1_000_000
@@ -17,7 +18,7 @@ class Retention:
     """Keeps decisions for ``retention_days`` (0: for ever) and request keys for ``idempotency_s`` seconds.
 
     judging, probing, comparing : texts that waited too long for their judge go too, also where it is not configured
-    any more.
+    any more. shadows : what deleted ones have left goes.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Retention:
         judging: JudgingStore,
         probing: ProbeStore,
         comparing: ComparisonStore,
+        shadows: ShadowStore,
         clock: Clock,
         retention_days: float,
         idempotency_s: float,
@@ -35,6 +37,7 @@ class Retention:
         self._judging = judging
         self._probing = probing
         self._comparing = comparing
+        self._shadows = shadows
         self._clock = clock
         self._retention_us = int(retention_days * _DAY_US)
         self._idempotency_us = int(idempotency_s * 1e6)
@@ -45,18 +48,22 @@ class Retention:
 
     async def run(self) -> None:
         """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
+        await self._maintenance.make_partitions(self._clock.now_us())
         while await self._judging.drop(self._clock.now_us(), {}):
             pass
         while await self._probing.drop(self._clock.now_us()):
             pass
         while await self._comparing.drop(self._clock.now_us()):
             pass
+        while await self._shadows.forget_rows(BATCH):
+            pass
         kept_from_us = self._clock.now_us() - self._idempotency_us
         while await self._maintenance.forget_keys(before_us=kept_from_us, limit=BATCH) == BATCH:
             pass
         if not self._retention_us:
             return
-        before_us = self._clock.now_us() - self._retention_us
+        old_us = self._clock.now_us() - self._retention_us
+        before_us = await self._maintenance.drop_partitions(before_us=old_us)
         pruned = BATCH
         while pruned == BATCH:
             pruned = await self._maintenance.prune(before_us=before_us, limit=BATCH)

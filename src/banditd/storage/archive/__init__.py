@@ -6,6 +6,7 @@ copy of rows as a move. An archive format of our own would need a second reader,
 """
 
 from banditd.storage.archive.moves import Moved, backup, copy_database, restore
+from banditd.storage.archive.partitioning import Partitioned, partition_log
 from banditd.storage.archive.tables import copied_tables
 
-__all__ = ["Moved", "backup", "copied_tables", "copy_database", "restore"]
+__all__ = ["Moved", "Partitioned", "backup", "copied_tables", "copy_database", "partition_log", "restore"]

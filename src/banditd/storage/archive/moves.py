@@ -282,7 +282,7 @@ def _stream(source: URL, target: Engine, *, replace: bool, progress: Progress) -
             check_revision(reading)
             with dialect.writing(target).connect() as writing, writing.begin():
                 dialect.lock_tables(writing, [lease.name, decision.name])
-                _refuse_learner(writing)
+                refuse_learner(writing)
                 if not replace:
                     _refuse_rows(writing)
                 empty_tables(writing)
@@ -341,7 +341,7 @@ def _require_no_learner(source: URL) -> None:
     try:
         with engine.connect() as connection:
             check_revision(connection)
-            _refuse_learner(connection)
+            refuse_learner(connection)
     except BanditdError:
         raise
     except Exception as error:
@@ -353,7 +353,7 @@ def _require_no_learner(source: URL) -> None:
         engine.dispose()
 
 
-def _refuse_learner(connection: Connection) -> None:
+def refuse_learner(connection: Connection) -> None:
     now_us = time.time_ns() // 1000
     query = select(lease.c.holder).where(
         lease.c.name == LEARNER_LEASE,

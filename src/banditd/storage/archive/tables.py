@@ -6,6 +6,7 @@ bounded by bytes, not by rows, since a row may hold a text of a megabyte.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
@@ -17,6 +18,7 @@ from banditd.core.errors import InvalidInputError, InvariantError
 from banditd.storage import dialect
 from banditd.storage.archive.files import Progress
 from banditd.storage.codec import clean_text
+from banditd.storage.partitions.layout import make_room
 from banditd.storage.schema import lease, metadata
 
 _FETCHED_ROWS: Final = 64
@@ -56,6 +58,7 @@ def copy_rows(
     Raises InvariantError when the target does not hold afterwards as many rows as were copied.
     """
     copied: dict[str, int] = {}
+    make_room(source, target, time.time_ns() // 1000)
     for table in copied_tables(tables):
         total = source.execute(select(func.count()).select_from(table)).scalar_one()
         done = 0

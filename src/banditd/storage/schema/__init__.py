@@ -6,6 +6,7 @@ replicas raise carry a ``writer``: each replica raises its own rows, readers add
 """
 
 from banditd.storage.schema.anchors import anchor_event, anchor_segment, policy_anchor
+from banditd.storage.schema.archived import archived_part
 from banditd.storage.schema.arms import (
     arm,
     arm_price,
@@ -19,7 +20,7 @@ from banditd.storage.schema.arms import (
     secret,
     settling,
 )
-from banditd.storage.schema.candidates import candidate, evaluation
+from banditd.storage.schema.candidates import candidate, candidate_shadow, evaluation, shadow_decision, shadow_sum
 from banditd.storage.schema.columns import metadata
 from banditd.storage.schema.comparing import comparison, comparison_task
 from banditd.storage.schema.golden import golden_case, golden_watch
@@ -98,6 +99,7 @@ __all__ = [
     "activation",
     "anchor_event",
     "anchor_segment",
+    "archived_part",
     "arm",
     "arm_contribution",
     "arm_fold_queue",
@@ -109,6 +111,7 @@ __all__ = [
     "budget_correction",
     "budget_state",
     "candidate",
+    "candidate_shadow",
     "cluster_name",
     "cluster_stat",
     "comparison",
@@ -149,6 +152,8 @@ __all__ = [
     "segment",
     "session",
     "settling",
+    "shadow_decision",
+    "shadow_sum",
     "snapshot",
     "sum_entry",
     "tag_cluster",

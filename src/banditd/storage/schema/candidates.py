@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
-from banditd.storage.schema.columns import metadata, text_column, time_column
+from banditd.storage.schema.columns import dependent_key, metadata, text_column, time_column
 
 candidate: Final = Table(
     "candidate",
@@ -42,4 +54,45 @@ evaluation: Final = Table(
     time_column("leased_until_us"),
     Index(None, "policy", "evaluation_id"),
     Index(None, "phase", "leased_until_us"),
+)
+
+# Candidates that are shadowed, one row each: it begins anew under another id where a rule has changed.
+candidate_shadow: Final = Table(
+    "candidate_shadow",
+    metadata,
+    text_column("shadow_id", primary_key=True),
+    Column("candidate_id", Text, ForeignKey("candidate.candidate_id", ondelete="CASCADE"), nullable=False),
+    text_column("policy"),
+    text_column("rule"),
+    Column("rated", BigInteger, nullable=False, server_default=text("0")),
+    time_column("first_us", nullable=True),
+    time_column("last_us", nullable=True),
+    time_column("started_at_us"),
+    time_column("stopped_at_us", nullable=True),
+    UniqueConstraint("candidate_id"),
+    Index(None, "policy"),
+)
+
+# ``sums`` is packed float64; what they are depends on the part (core.shadow).
+shadow_sum: Final = Table(
+    "shadow_sum",
+    metadata,
+    Column("shadow_id", Text, ForeignKey("candidate_shadow.shadow_id", ondelete="CASCADE"), primary_key=True),
+    text_column("part", primary_key=True),
+    Column("sums", LargeBinary, nullable=False),
+)
+
+# What shadows would have drawn of a rewarded decision, and which of its rewards is in their sums.
+shadow_decision: Final = Table(
+    "shadow_decision",
+    metadata,
+    dependent_key(),
+    text_column("policy"),
+    Column("reward", Double, nullable=True),
+    text_column("arms"),
+    Column("drawn", Integer, nullable=False),
+    Column("predicted", Double, nullable=False),
+    text_column("parts"),
+    Column("vectors", LargeBinary, nullable=False),
+    Index(None, "policy"),
 )

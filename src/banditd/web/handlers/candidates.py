@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +17,13 @@ from banditd.web.handlers.reports import path_name
 from banditd.web.handlers.rewards import path_id
 from banditd.web.json import iso_time, json_answer
 from banditd.web.keys import KEY_NAME
-from banditd.web.schemas.candidates import CandidateRequest, CaseRequest, EvaluationParameters, EvaluationRequest
+from banditd.web.schemas.candidates import (
+    CandidatePatch,
+    CandidateRequest,
+    CaseRequest,
+    EvaluationParameters,
+    EvaluationRequest,
+)
 
 
 async def create(api: Api, request: web.Request) -> web.Response:
@@ -44,6 +50,13 @@ async def get(api: Api, request: web.Request) -> web.Response:
     return json_answer(candidate_answer(found))
 
 
+async def patch(api: Api, request: web.Request) -> web.Response:
+    """Shadow one, or stop."""
+    policy, name = path_name(request, "policy"), path_name(request, "candidate")
+    requested = await read_model(request, CandidatePatch)
+    return json_answer(candidate_answer(await _candidates(api).shadow(policy, name, running=requested.shadow)))
+
+
 async def delete(api: Api, request: web.Request) -> web.Response:
     """Delete one; what was found out about it stays."""
     await _candidates(api).delete(path_name(request, "policy"), path_name(request, "candidate"))
@@ -65,6 +78,7 @@ async def evaluate(api: Api, request: web.Request) -> web.Response:
         until_us=time_of("/until", requested.until),
         margin=requested.margin,
         interval=requested.interval,
+        method=requested.method,
         cases=cases,
         key_name=request.get(KEY_NAME),
     )
@@ -87,17 +101,22 @@ async def evaluation(api: Api, request: web.Request) -> web.Response:
 
 def evaluation_answer(found: Mapping[str, Any]) -> dict[str, object]:
     """The same with times as clients get them."""
-    shown = dict(found)
-    for name in ("created_at", "finished_at", "since", "until"):
-        at_us = shown.pop(f"{name}_us")
-        shown[name] = None if at_us is None else iso_time(at_us)
-    return shown
+    return _timed(found, ("created_at", "finished_at", "since", "until"))
 
 
 def candidate_answer(found: Mapping[str, Any]) -> dict[str, object]:
     """The same with times as clients get them."""
+    shown, shadow = _timed(found, ("created_at",)), found["shadow"]
+    if shadow is not None:
+        shown["shadow"] = _timed(shadow, ("started_at", "stopped_at", "since", "until"))
+    return shown
+
+
+def _timed(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, object]:
     shown = dict(found)
-    shown["created_at"] = iso_time(shown.pop("created_at_us"))
+    for name in names:
+        at_us = shown.pop(f"{name}_us")
+        shown[name] = None if at_us is None else iso_time(at_us)
     return shown
 
 

@@ -45,6 +45,53 @@ class CandidateRequest(RequestModel):
     ``rename_params``, ``upstream_model``."""
 
 
+class CandidatePatch(RequestModel):
+    """What changes of a candidate: nothing of what it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"shadow": True}]})
+
+    shadow: bool
+    """Whether what it would have drawn is counted beside the traffic; of a policy at most eight are."""
+
+
+class ShadowFigures(AnswerModel):
+    """What a candidate would have done otherwise than the policy."""
+
+    rated: int
+    """Rewarded decisions that are counted."""
+    differs: float | None
+    """Share that it would have answered otherwise."""
+    estimate: float | None
+    """Mean reward beyond the policy's."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """Of 95 %, holds at all looks together; before 500 decisions it says no more than ``differs`` does."""
+    cost_usd: float | None
+    """Predicted, per decision."""
+    other_cost_usd: float | None
+    """The policy's."""
+
+
+class ShadowSlice(ShadowFigures):
+    """The same of some decisions."""
+
+    slice: str
+    """``cluster:7``, ``tag:team=legal``, or ``tag:(others)``."""
+
+
+class ShadowAnswer(ShadowFigures):
+    """The shadow of a candidate: what it would have done, counted while the policy decides."""
+
+    running: bool
+    started_at: Time
+    """It begins anew where the policy or its arms change."""
+    stopped_at: Time | None
+    since: Time | None
+    """Of the oldest decision that is counted."""
+    until: Time | None
+    slices: list[ShadowSlice]
+    words: str
+
+
 class CandidateAnswer(AnswerModel):
     """A candidate, beside the policy as it stands now."""
 
@@ -64,6 +111,8 @@ class CandidateAnswer(AnswerModel):
     problem: str | None
     """Why it cannot be applied any more."""
     words: str
+    shadow: ShadowAnswer | None
+    """Null where it was never shadowed."""
 
 
 class CandidatesAnswer(AnswerModel):
@@ -91,8 +140,9 @@ class EvaluationRequest(RequestModel):
     candidate: Name
     against: Name = "incumbent"
     """``incumbent``: the policy as it stands; or an arm's name: that arm always."""
-    method: Literal["log", "cases"] = "log"
-    """``log``: the stored decisions are made again. ``cases``: those that are given are decided; none is stored."""
+    method: Literal["log", "cases", "shadow"] = "log"
+    """``log``: the stored decisions are made again. ``cases``: those that are given are decided; none is stored.
+    ``shadow``: what was counted since the candidate is shadowed, at once, with the interval ``anytime``."""
     cases: Annotated[list[CaseRequest], Field(max_length=MAX_CASES)] | None = None
     """For ``cases``, at least 20."""
     since: TimeParameter | None = None

@@ -21,6 +21,14 @@ function Verdict({ one }) {
     ${one.reason && html`<div class="muted">${one.reason}${one.settles ? ` ${one.settles}` : ""}</div>`}<div class="muted num">${moment(one.created_at)}</div>`;
 }
 
+/** What was counted beside the traffic, where it was shadowed. */
+function Shadow({ one }) {
+  if (!one) return html`<span class="muted">–</span>`;
+  const between = one.interval ? `${signed(one.interval[0])} to ${signed(one.interval[1])}` : null;
+  return html`<span class="badge plain">${one.running ? "running" : "stopped"}</span> ${between && html`<span class="num">${between}</span>`}
+    <div class="muted">${one.words}</div>`;
+}
+
 const signed = (v) => `${v < 0 ? "−" : "+"}${number(Math.abs(v))}`;
 
 /** busy : a release is open, so that no other can begin. */
@@ -30,12 +38,13 @@ export function Candidates({ policy, busy }) {
   const [start, setStart] = useState(null);
   const rows = found.data?.candidates || [];
   if (!rows.length) return null;
+  const shadowed = rows.some((one) => one.shadow);
   const verdicts = newest(evaluations.data?.evaluations || []);
   return html`<${Card} title="Candidates" note="A named difference to the policy. An evaluation asks the log what it would earn: the interval is of its mean reward less the policy's." id="candidates">
     <div class="scroll" tabindex="0" role="region" aria-label="Candidates"><table class="compact wrapping">
-      <thead><tr><th scope="col">Candidate</th><th scope="col">Would change</th><th scope="col">Evaluated</th><th scope="col"></th></tr></thead><tbody>
+      <thead><tr><th scope="col">Candidate</th><th scope="col">Would change</th><th scope="col">Evaluated</th>${shadowed && html`<th scope="col">In shadow</th>`}<th scope="col"><span class="hidden">Release</span></th></tr></thead><tbody>
       ${rows.map((one) => html`<tr key=${one.candidate_id}><th scope="row">${one.name}</th>
-        <td>${one.problem || one.difference.join("; ") || "nothing"}</td><td><${Verdict} one=${verdicts[one.candidate_id]} /></td>
+        <td>${one.problem || one.difference.join("; ") || "nothing"}</td><td><${Verdict} one=${verdicts[one.candidate_id]} /></td>${shadowed && html`<td><${Shadow} one=${one.shadow} /></td>`}
         <td class="right">${!busy && !one.problem && one.difference.length > 0 && html`<button type="button" onClick=${() => setStart(one)} aria-label=${`Release ${one.name}`}>Release</button>`}</td></tr>`)}
       </tbody></table></div>
     ${start && html`<${Confirm} title=${`Release ${start.name}?`} yes="Begin" onClose=${() => setStart(null)} onYes=${async () => {

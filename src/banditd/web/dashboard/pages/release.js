@@ -6,12 +6,13 @@ import { Card, Interval, ShareBar } from "../ui.js";
 
 const REACH = 0.5;
 
-const LIMITS = { latency: ms, cost: usd };
+const LIMITS = { latency: ms, cost: usd, output_length: (v) => `${count(v)} tokens` };
 
 /** How a measure is called: `reward`, `reward: quality`, `no error`, `latency up to 8.0 s`. */
 export function nameOf(one) {
   if (!one.measure) return one.metric ? `reward: ${one.metric}` : "reward";
-  return one.limit === null ? `no ${one.measure}` : `${one.measure} up to ${(LIMITS[one.measure] || count)(one.limit)}`;
+  const name = one.measure.replaceAll("_", " ");
+  return one.limit === null ? `no ${name}` : `${name} up to ${(LIMITS[one.measure] || count)(one.limit)}`;
 }
 
 /** The name of the same measure in points. */

@@ -1,0 +1,34 @@
+"""Which candidates can be decided again over decisions of the log, and which beside the traffic."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from banditd.core.evaluation import Finding
+from banditd.services.candidates.applying import NEW_ANSWERS, Applied
+from banditd.services.candidates.course import promises_otherwise
+from banditd.services.candidates.verdict import ARM_OF_ITS_OWN, CHANGE_ITSELF, RELEASE
+from banditd.services.policy import PolicyRuntime
+
+CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
+OTHER_COURSE: Final = "what its promise asks follows from its own course, which begins with the log"
+
+
+def not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
+    """Why it cannot be decided again what was decided; None where it can."""
+    pairs = list(zip(runtime.arms, applied.arms, strict=True))
+    changed = [now.arm for now, then in pairs if any(getattr(now, f) != getattr(then, f) for f in NEW_ANSWERS)]
+    if changed:
+        reason = f"{', '.join(changed)} would answer otherwise than in the log: its rewards say nothing of that"
+        return Finding(phase="inconclusive", reason=reason, settles=ARM_OF_ITS_OWN)
+    if any(now.max_share != then.max_share for now, then in pairs):
+        return Finding(phase="inconclusive", reason=CAPS, settles=CHANGE_ITSELF)
+    return None
+
+
+def not_to_be_shadowed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
+    """Why it cannot be decided beside the traffic; None where it can."""
+    if promises_otherwise(runtime, applied):
+        settles = f"ask the log (banditd evaluate NAME), or {RELEASE}"
+        return Finding(phase="inconclusive", reason=OTHER_COURSE, settles=settles)
+    return not_to_be_replayed(runtime, applied)

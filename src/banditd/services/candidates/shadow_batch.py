@@ -1,0 +1,120 @@
+"""What decisions put into the sums of shadows: one by one, so that it can be taken out again. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from banditd.core.shadow import (
+    ARM,
+    CLUSTER,
+    LEFT_OUT,
+    MOST_TAG_PARTS,
+    OCTAVE,
+    OTHER_TAGS,
+    REFUSED,
+    TAG,
+    Shadow,
+    Shadowed,
+    ShadowRow,
+)
+from banditd.core.types import Contribution, FloatArray
+from banditd.ope.difference import Compared, difference_terms
+from banditd.ports import FoldItem
+
+_OWN: Final = 3  # place of the policy's own vector in a row's; the candidates' follow
+
+
+class ShadowBatch:
+    """Gathers what a batch does to shadows. shadows : by their ids, as they were before it."""
+
+    def __init__(self, policy: str, shadows: Mapping[str, Shadow]) -> None:
+        self.found = Shadowed(policy=policy)
+        self._rated = {shadow_id: shadow.rated for shadow_id, shadow in shadows.items()}
+        self._tag_parts = {shadow_id: set(shadow.tag_parts) for shadow_id, shadow in shadows.items()}
+
+    def parts(self, shadow_ids: Sequence[str], item: FoldItem) -> dict[str, tuple[str, ...]]:
+        """The parts of each shadow's sums that its next decision is in; octave k begins with the 2^k-th."""
+        found = {}
+        for shadow_id in shadow_ids:
+            self._rated[shadow_id] += 1
+            octave = self._rated[shadow_id].bit_length() - 1
+            found[shadow_id] = (f"{OCTAVE}{octave}", *self._slices(shadow_id, item))
+        return found
+
+    def leave_out(self, shadow_ids: Sequence[str], reason: str) -> None:
+        """A rewarded decision that cannot be made again."""
+        for shadow_id in shadow_ids:
+            self._add(shadow_id, f"{LEFT_OUT}{reason}", np.ones(1))
+
+    def count(self, rows: Sequence[ShadowRow], times: Sequence[int]) -> None:
+        """Decisions that are new, of the same shadows and arms, all with a reward; times : when they were made."""
+        reward = np.array([row.reward for row in rows], dtype=np.float64)
+        for place, shadow_id in enumerate(rows[0].parts):
+            terms = _terms(rows, place, reward)
+            for i, row in enumerate(rows):
+                self._put(row, place, shadow_id, terms[i], 1.0)
+            self.found.rated[shadow_id] = self.found.rated.get(shadow_id, 0) + len(rows)
+        self.found.first_us = min([*times, self.found.first_us] if self.found.last_us else times)
+        self.found.last_us = max([*times, self.found.last_us])
+        self.found.rows += rows
+
+    def move(self, row: ShadowRow, put: Contribution | None) -> None:
+        """Count a decision that is kept with the reward that it has now, or with none."""
+        served = put is not None and (row.drawn < 0 or put.arm == row.arms[row.drawn])
+        reward = put.reward if put is not None and served else None
+        if reward == row.reward:
+            return
+        for place, shadow_id in enumerate(row.parts):
+            if shadow_id not in self._rated:
+                continue  # deleted, or begun anew
+            for value, sign in ((row.reward, -1.0), (reward, 1.0)):
+                if value is not None:
+                    self._put(row, place, shadow_id, _terms([row], place, np.array([value]))[0], sign)
+        self.found.rows.append(replace(row, reward=reward))
+
+    def _put(self, row: ShadowRow, place: int, shadow_id: str, terms: FloatArray, sign: float) -> None:
+        for part in row.parts[shadow_id]:
+            self._add(shadow_id, part, sign * terms)
+        wanted, other = row.vectors[_OWN + 1 + place], row.vectors[_OWN]
+        for i, arm in enumerate(row.arms):
+            self._add(shadow_id, f"{ARM}{arm}", sign * np.array([wanted[i], other[i]]))
+        if wanted.sum() == 0.0:
+            self._add(shadow_id, REFUSED, np.full(1, sign))
+
+    def _slices(self, shadow_id: str, item: FoldItem) -> Iterator[str]:
+        yield f"{CLUSTER}{item.cluster}"
+        known, rest = self._tag_parts[shadow_id], False
+        for name, value in item.tags:
+            part = f"{TAG}{name}={value}"
+            if part not in known and len(known) >= MOST_TAG_PARTS:
+                rest = True
+                continue
+            known.add(part)
+            yield part
+        if rest:
+            yield OTHER_TAGS
+
+    def _add(self, shadow_id: str, part: str, values: FloatArray) -> None:
+        parts = self.found.sums.setdefault(shadow_id, {})
+        parts[part] = parts[part] + values if part in parts else values
+
+
+def _terms(rows: Sequence[ShadowRow], place: int, reward: FloatArray) -> FloatArray:
+    """Of one shadow of these rows, each with its reward: float64 (n, fields of a difference)."""
+    vectors = np.stack([row.vectors for row in rows])
+    return difference_terms(
+        Compared(
+            logged=vectors[:, 0],
+            mean=vectors[:, 1],
+            cost_usd=vectors[:, 2],
+            other=vectors[:, _OWN],
+            wanted=vectors[:, _OWN + 1 + place],
+            drawn=np.array([row.drawn for row in rows], dtype=np.intp),
+            predicted=np.array([row.predicted for row in rows]),
+            reward=reward,
+        )
+    )

@@ -1,0 +1,97 @@
+"""A shadow as readers get it, and what its sums say. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from banditd.core.shadow import ARM, CLUSTER, LEFT_OUT, OCTAVE, OTHER_TAGS, REFUSED, TAG, Shadow
+from banditd.core.types import FloatArray
+from banditd.ope.difference import FEWEST_ANYTIME, DifferenceSums
+from banditd.services.candidates.verdict import compared_words, percent
+from banditd.services.candidates.walk import Walked
+
+KIND: Final = "anytime"
+"""A shadow is watched, so its interval holds at all looks together."""
+Parts = Mapping[str, FloatArray]
+
+
+def walked_of(shadow: Shadow, parts: Parts) -> Walked:
+    """The same as the walk of a log gives."""
+    octaves = {int(part.removeprefix(OCTAVE)): sums for part, sums in parts.items() if part.startswith(OCTAVE)}
+    whole = _added(octaves.values())
+    # The later half: the last octave, and the one before it while that has few.
+    newest = max(octaves, default=0)
+    late = DifferenceSums(octaves[newest]) if octaves else DifferenceSums()
+    if late.rated < whole.rated / 3 and newest - 1 in octaves:
+        late = _added([octaves[newest], octaves[newest - 1]])
+    rated = max(whole.rated, 1)
+    shares = {part.removeprefix(ARM): sums / rated for part, sums in parts.items() if part.startswith(ARM)}
+    left_out = {
+        part.removeprefix(LEFT_OUT): round(float(sums[0]))
+        for part, sums in parts.items()
+        if part.startswith(LEFT_OUT)
+    }
+    return Walked(
+        sums=whole,
+        halves=(DifferenceSums(), late),
+        left_out=Counter(left_out),
+        shares={arm: float(pair[0]) for arm, pair in sorted(shares.items())},
+        other_shares={arm: float(pair[1]) for arm, pair in sorted(shares.items())},
+        since_us=shadow.first_us,
+        until_us=shadow.last_us,
+        refused=round(float(parts[REFUSED][0])) if REFUSED in parts else 0,
+    )
+
+
+def shown_shadow(shadow: Shadow, parts: Parts) -> dict[str, object]:
+    """How far it is and what it says so far, over all and by slice."""
+    walked = walked_of(shadow, parts)
+    sums = walked.sums
+    slices = sorted(part for part in parts if part.startswith((CLUSTER, TAG)))
+    return {
+        "running": shadow.running,
+        "started_at_us": shadow.started_at_us,
+        "stopped_at_us": shadow.stopped_at_us,
+        "since_us": shadow.first_us,
+        "until_us": shadow.last_us,
+        **_figures(sums),
+        "slices": [
+            {"slice": "tag:(others)" if part == OTHER_TAGS else part, **_figures(DifferenceSums(parts[part]))}
+            for part in slices
+        ],
+        "words": _words(shadow, sums),
+    }
+
+
+def _figures(sums: DifferenceSums) -> dict[str, object]:
+    known = sums.rated > 0
+    interval = sums.interval(KIND)
+    return {
+        "rated": sums.rated,
+        "differs": sums.mean("differing") if known else None,
+        "estimate": interval.estimate if known else None,
+        "interval": [interval.low, interval.high] if known else None,
+        "cost_usd": sums.mean("cost_usd") if known else None,
+        "other_cost_usd": sums.mean("other_cost_usd") if known else None,
+    }
+
+
+def _words(shadow: Shadow, sums: DifferenceSums) -> str:
+    state = "Shadowed" if shadow.running else "Was shadowed"
+    if not sums.rated:
+        return f"{state}; no decision has a reward yet."
+    differs = (
+        f"{state} on {sums.rated:,} rewarded decisions; it answers otherwise in {percent(sums.mean('differing'))}"
+    )
+    if sums.rated < FEWEST_ANYTIME:
+        return f"{differs}. What that is worth can be watched from {FEWEST_ANYTIME} on."
+    return f"{differs}: {compared_words(sums.interval(KIND))} than the policy as it stands."
+
+
+def _added(parts: Iterable[FloatArray]) -> DifferenceSums:
+    listed = list(parts)
+    return DifferenceSums(np.sum(listed, axis=0)) if listed else DifferenceSums()

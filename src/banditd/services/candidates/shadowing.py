@@ -1,0 +1,286 @@
+"""Shadows of candidates, the learner's side: what each would have drawn of the decisions that a batch learns from.
+
+Everything is decided by what was known before the batch: no decision by its own reward. That a decision is counted
+and what it is counted with are committed with what it teaches, so both happen once. A reward that changes moves the
+sums by the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from banditd.bandit.snapshot import Snapshot
+from banditd.core.candidate import Candidate
+from banditd.core.errors import BanditdError
+from banditd.core.ids import new_id
+from banditd.core.pace import Pace
+from banditd.core.shadow import TAG, Shadow, Shadowed, ShadowRow
+from banditd.core.types import Contribution
+from banditd.ports import Clock, FoldItem
+from banditd.ports.evaluations import EvaluationLog
+from banditd.ports.shadows import ShadowStore
+from banditd.services.candidates.applying import Applied, apply_candidate
+from banditd.services.candidates.decided_again import DecidedAgain, Rule
+from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
+from banditd.services.candidates.replayable import not_to_be_shadowed
+from banditd.services.candidates.shadow_batch import ShadowBatch
+from banditd.services.policy import PolicyRuntime
+
+logger = logging.getLogger(__name__)
+LOOK_S: Final = 1.0  # between two looks at which candidates are shadowed
+# A posterior that one candidate alone needs takes long to make: it is made anew when there are so many commits more,
+RESTATED_GROWTH: Final = 1.05
+RESTATED_S: Final = 10.0  # or when it is so old.
+BLOCK: Final = 8  # decisions that are decided at once, so that nobody waits long for the event loop
+
+
+def rule_of(runtime: PolicyRuntime, applied: Applied) -> str:
+    """Names what is compared: the two rules, without what moves by itself (usage, prices, what was learned)."""
+    now = replace(runtime.config, switches=runtime.switches)
+    sides = [
+        [
+            [one.settings.kind, dict(one.settings.options), one.settings.floor, one.cost_weight],
+            None if one.switches.promise is None else dataclasses.asdict(one.switches.promise),
+            [[arm.arm, arm.generation, arm.enabled, arm.min_share, arm.max_share] for arm in arms],
+        ]
+        for one, arms in ((now, runtime.arms), (applied.config, applied.arms))
+    ]
+    return hashlib.sha256(json.dumps(sides, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """A running shadow, ready to decide."""
+
+    shadow: Shadow
+    rule: Rule
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Restated:
+    """The posterior of a candidate that does not share the policy's."""
+
+    made_at_s: float
+    version: int
+    snapshot: Snapshot
+
+
+class Shadowing:
+    """One for all policies. What it finds is committed by the learner.
+
+    contribution_of : what a decision is about to have put into the statistics.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ShadowStore,
+        log: EvaluationLog,
+        clock: Clock,
+        contribution_of: Callable[[FoldItem], Contribution | None],
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._contribution_of = contribution_of
+        self._known: dict[str, tuple[float, list[tuple[Candidate, Shadow]]]] = {}
+        self._restated: dict[str, _Restated] = {}
+
+    def look_again(self, policy: str) -> None:
+        """Somebody has started or stopped a shadow here."""
+        self._known.pop(policy, None)
+
+    async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+        """What a batch that is about to be folded does to the policy's shadows; None for nothing.
+
+        Raises BanditdError where the database does not answer. Any other failure is logged, and learning goes on.
+        """
+        try:
+            shadows = await self._shadows(runtime.name)
+            return await self._seen(runtime, items, shadows) if shadows else None
+        except BanditdError:
+            raise
+        except Exception:
+            logger.exception("shadow.failed", extra={"policy": runtime.name})
+            self.look_again(runtime.name)
+            return None
+
+    async def _shadows(self, policy: str) -> list[tuple[Candidate, Shadow]]:
+        now_s = asyncio.get_running_loop().time()
+        looked_s, found = self._known.get(policy, (-LOOK_S, []))
+        if now_s - looked_s >= LOOK_S:
+            found = await self._store.of_policy(policy)
+            self._known[policy] = now_s, found
+            standing = {shadow.shadow_id for _, known in self._known.values() for _, shadow in known}
+            self._restated = {one: made for one, made in self._restated.items() if one in standing}
+        return found
+
+    async def _seen(
+        self, runtime: PolicyRuntime, items: Sequence[FoldItem], shadows: list[tuple[Candidate, Shadow]]
+    ) -> Shadowed | None:
+        mine = runtime.builder.schema.hash
+        put = {one.decision_id: self._contribution_of(one) for one in items if one.schema_hash == mine}
+        changed = {
+            one.decision_id: one
+            for one in items
+            if one.decision_id in put and put[one.decision_id] != one.contribution
+        }
+        again = [one.decision_id for one in changed.values() if one.contribution is not None or one.retracted]
+        kept = await self._store.rows(again) if again else {}
+        new = [
+            one
+            for decision_id, one in changed.items()
+            if one.contribution is None and decision_id not in kept and put[decision_id] is not None
+        ]
+        sides = await self._sides(runtime, shadows) if new else []
+        known = [shadow for _, shadow in shadows] + [side.shadow for side in sides]
+        batch = ShadowBatch(runtime.name, {shadow.shadow_id: shadow for shadow in known})
+        for decision_id, row in kept.items():
+            batch.move(row, put[decision_id])
+        if sides:
+            await self._count(runtime, sides, batch, new, put)
+        self._note(runtime.name, batch.found)
+        return batch.found if batch.found.rows or batch.found.sums else None
+
+    async def corrected(self, policy: str, contributions: Mapping[str, Contribution | None]) -> Shadowed | None:
+        """What other contributions do to the policy's shadows, where a rebuild replaces them; None for nothing."""
+        kept = await self._store.rows(list(contributions)) if contributions else {}
+        shadows = await self._store.of_policy(policy) if kept else []
+        batch = ShadowBatch(policy, {shadow.shadow_id: shadow for _, shadow in shadows})
+        for decision_id, row in kept.items():
+            batch.move(row, contributions[decision_id])
+        return batch.found if batch.found.rows else None
+
+    # -------------------------------------------------------------- the rules
+
+    async def _sides(self, runtime: PolicyRuntime, shadows: list[tuple[Candidate, Shadow]]) -> list[_Side]:
+        sides = []
+        for candidate, shadow in shadows:
+            if not shadow.running:
+                continue
+            try:
+                applied = apply_candidate(runtime, candidate)
+            except BanditdError:
+                continue  # an arm is gone, say; whoever looks at the candidate sees why
+            if not_to_be_shadowed(runtime, applied) is not None:
+                continue
+            current = await self._current(shadow, rule_of(runtime, applied))
+            if current is not None:
+                rule = Rule(config=applied.config, arms=applied.arms)
+                sides.append(_Side(shadow=current, rule=rule, snapshot=await self._snapshot(runtime, rule, current)))
+        return sides
+
+    async def _current(self, shadow: Shadow, rule: str) -> Shadow | None:
+        """The shadow, or the one that begins instead where a rule is not what it was; None where it has ended."""
+        if shadow.rule == rule:
+            return shadow
+        now_us = self._clock.now_us()
+        anew = Shadow(
+            shadow_id=new_id(now_us),
+            candidate_id=shadow.candidate_id,
+            policy=shadow.policy,
+            started_at_us=now_us,
+            rule=rule,
+        )
+        begun = await self._store.begin_anew(anew, instead_of=shadow.shadow_id)
+        self.look_again(shadow.policy)
+        return anew if begun else None
+
+    async def _snapshot(self, runtime: PolicyRuntime, rule: Rule, shadow: Shadow) -> Snapshot:
+        """What is known before the batch, as the candidate sees it."""
+        settings, published = rule.config.settings, runtime.view.snapshot
+        if shares_posterior(runtime.config.settings, settings):
+            return rebound(published, runtime.learned, settings)
+        now_s = asyncio.get_running_loop().time()
+        made = self._restated.get(shadow.shadow_id)
+        version = published.version
+        if made is None or _is_old(made, version, now_s):
+            pieces, pace = restating(runtime.learned, settings), Pace()
+            while True:
+                try:
+                    next(pieces)
+                except StopIteration as end:
+                    made = _Restated(made_at_s=now_s, version=version, snapshot=end.value.snapshot())
+                    break
+                await pace.step()
+            self._restated[shadow.shadow_id] = made
+        return made.snapshot
+
+    # -------------------------------------------------------------- the batch
+
+    async def _count(
+        self,
+        runtime: PolicyRuntime,
+        sides: Sequence[_Side],
+        batch: ShadowBatch,
+        items: Sequence[FoldItem],
+        put: Mapping[str, Contribution | None],
+    ) -> None:
+        """Count decisions that have their first reward."""
+        again, pace = DecidedAgain(runtime), Pace()
+        by_id = {one.decision_id: one for one in items}
+        shadow_ids = [side.shadow.shadow_id for side in sides]
+        chosen = []
+        for logged_row in await self._log.logged(list(by_id)):
+            row = replace(logged_row, contribution=put[logged_row.decision_id])
+            reason = again.why_not(row)
+            if reason is None:
+                chosen.append(row)
+            else:
+                batch.leave_out(shadow_ids, reason)
+        for start in range(0, len(chosen), BLOCK):
+            block = chosen[start : start + BLOCK]
+            await pace.step()
+            logged, mean, drawn, predicted = again.logged(block)
+            other, cost_usd = again.vectors(again.incumbent, runtime.view.snapshot, block, (logged, drawn))
+            wanted = []
+            for side in sides:
+                await pace.step()
+                vectors, cost = again.vectors(side.rule, side.snapshot, block, (logged, drawn))
+                wanted.append(vectors)
+                cost_usd = np.maximum(cost_usd, cost)  # 0 where a side would refuse the query
+            await pace.step()
+            stacked = np.stack([logged, mean, cost_usd, other, *wanted], axis=1)
+            rows = [
+                ShadowRow(
+                    decision_id=row.decision_id,
+                    reward=None if row.contribution is None else row.contribution.reward,
+                    arms=again.names,
+                    drawn=int(drawn[i]),
+                    predicted=float(predicted[i]),
+                    parts=batch.parts(shadow_ids, by_id[row.decision_id]),
+                    vectors=stacked[i],
+                )
+                for i, row in enumerate(block)
+            ]
+            batch.count(rows, [row.created_at_us for row in block])
+
+    def _note(self, policy: str, found: Shadowed) -> None:
+        """So that the next batch goes on from here, before the next look."""
+        if policy in self._known:
+            looked_s, shadows = self._known[policy]
+            self._known[policy] = looked_s, [(candidate, _after(shadow, found)) for candidate, shadow in shadows]
+
+
+def _is_old(made: _Restated, version: int, now_s: float) -> bool:
+    grown = version >= RESTATED_GROWTH * made.version or now_s - made.made_at_s >= RESTATED_S
+    return version != made.version and grown
+
+
+def _after(shadow: Shadow, found: Shadowed) -> Shadow:
+    sums = found.sums.get(shadow.shadow_id, {})
+    return replace(
+        shadow,
+        rated=shadow.rated + found.rated.get(shadow.shadow_id, 0),
+        tag_parts=shadow.tag_parts | {part for part in sums if part.startswith(TAG)},
+    )

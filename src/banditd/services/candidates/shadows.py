@@ -1,0 +1,90 @@
+"""Shadows of candidates, the desk: start, stop, look, and what the sums say as an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from banditd.core.candidate import Candidate
+from banditd.core.errors import ConflictError, InvalidInputError
+from banditd.core.evaluation import Finding, Question
+from banditd.core.ids import new_id
+from banditd.core.shadow import MOST_SHADOWS, Shadow
+from banditd.ports import Clock
+from banditd.ports.evaluations import Coverage, EvaluationLog
+from banditd.ports.shadows import ShadowStore
+from banditd.services.candidates.applying import Applied
+from banditd.services.candidates.replayable import not_to_be_shadowed
+from banditd.services.candidates.shadow_words import shown_shadow, walked_of
+from banditd.services.candidates.shadowing import Shadowing, rule_of
+from banditd.services.candidates.verdict import Evidence, finding_of
+from banditd.services.policy import PolicyRuntime
+
+
+class ShadowDesk:
+    """For all policies. counting : the learner's side, which is to look again at once."""
+
+    def __init__(self, *, store: ShadowStore, log: EvaluationLog, counting: Shadowing, clock: Clock) -> None:
+        self._store = store
+        self._log = log
+        self._counting = counting
+        self._clock = clock
+
+    async def start(self, runtime: PolicyRuntime, candidate: Candidate, applied: Applied) -> None:
+        """Shadow it from now on; where it was shadowed before, go on.
+
+        Raises InvalidInputError where decisions cannot be made again, ConflictError where all places are taken.
+        """
+        beyond = not_to_be_shadowed(runtime, applied)
+        if beyond is not None:
+            raise InvalidInputError(
+                f"candidate {candidate.name} cannot be shadowed: {beyond.reason}; {beyond.settles}",
+                code="CANDIDATE_NOT_SHADOWED",
+                field="/shadow",
+            )
+        now_us = self._clock.now_us()
+        taken = await self._store.start(
+            Shadow(
+                shadow_id=new_id(now_us),
+                candidate_id=candidate.candidate_id,
+                policy=candidate.policy,
+                started_at_us=now_us,
+                rule=rule_of(runtime, applied),
+            )
+        )
+        if taken:
+            raise ConflictError(
+                f"{MOST_SHADOWS} candidates of policy {candidate.policy} are shadowed: {', '.join(taken)}; stop one "
+                "first (banditd candidate shadow NAME --stop)",
+                code="SHADOWS_TOO_MANY",
+            )
+        self._counting.look_again(candidate.policy)
+
+    async def stop(self, candidate: Candidate) -> None:
+        """Count no further; what was counted stays."""
+        await self._store.stop(candidate.candidate_id, at_us=self._clock.now_us())
+        self._counting.look_again(candidate.policy)
+
+    async def shown(self, candidates: Sequence[Candidate]) -> Mapping[str, Mapping[str, object]]:
+        """Those that are or were shadowed, by candidate."""
+        found = await self._store.of_candidates([one.candidate_id for one in candidates])
+        sums = await self._store.sums([shadow.shadow_id for shadow in found.values()]) if found else {}
+        return {one: shown_shadow(shadow, sums.get(shadow.shadow_id, {})) for one, shadow in found.items()}
+
+    async def found(self, runtime: PolicyRuntime, applied: Applied, question: Question) -> Finding:
+        """What the sums say of the candidate so far. Raises ConflictError where it was never shadowed."""
+        candidate = question.candidate
+        shadow = (await self._store.of_candidates([candidate.candidate_id])).get(candidate.candidate_id)
+        if shadow is None:
+            raise ConflictError(
+                f"candidate {candidate.name} was never shadowed: banditd candidate shadow {candidate.name}",
+                code="CANDIDATE_NOT_SHADOWED",
+            )
+        walked = walked_of(shadow, (await self._store.sums([shadow.shadow_id])).get(shadow.shadow_id, {}))
+        coverage = Coverage()
+        if walked.since_us is not None and walked.until_us is not None:
+            coverage = await self._log.coverage(
+                candidate.policy, since_us=walked.since_us, until_us=walked.until_us + 1
+            )
+        enabled = {arm.arm for arm in runtime.arms if arm.enabled}
+        disabled = frozenset(arm.arm for arm in applied.arms if arm.arm in enabled and not arm.enabled)
+        return finding_of(walked, Evidence(question=question, disabled=disabled, coverage=coverage))

@@ -1,0 +1,200 @@
+"""Making partitions ahead of time, and dropping those that retention no longer keeps. One replica does it.
+
+Every step is a short transaction. A step that needs the whole log's lock waits for it a fraction of a second, since
+everybody who comes meanwhile waits behind it, and is left to the next run where somebody reads for longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal_column, select, text
+
+from banditd.core.errors import ConfigurationError, StorageUnavailableError
+from banditd.ports import PRUNED_CURSOR
+from banditd.storage import dialect
+from banditd.storage.engine import Database
+from banditd.storage.partitions.layout import (
+    CHILDREN,
+    Partition,
+    add_partition,
+    is_partitioned,
+    missing_spans,
+    partitions,
+    time_of_id_us,
+)
+from banditd.storage.queues import QUEUES
+from banditd.storage.schema import decision, job_run
+from banditd.storage.sums import RowCounter
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+LOCK_WAIT: Final = "300ms"
+_TRIES: Final = 5
+_PAUSE_S: Final = 1.0
+_CHUNK: Final = 1_000
+_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
+_COUNTED: Final = frozenset({"reward_event", "usage_report"})
+
+
+class Archive(Protocol):
+    """Where decisions go before their partition does."""
+
+    async def keep(self, below_id: str) -> int | None:
+        """Archive all below that id; since when (us) nothing came for them, None where that does not end."""
+
+    def has_news(self, connection: Connection, below_id: str, since_us: int) -> bool:
+        """Whether something came for them since then."""
+
+
+class SqlPartitions:
+    """The partitions of one database's log. archive : None where what is old is deleted for good."""
+
+    def __init__(self, database: Database, *, writer_name: str, archive: Archive | None = None) -> None:
+        self._database = database
+        self._archive = archive
+        self._rows = RowCounter(database.engine, writer_name)
+
+    async def make_ahead(self, now_us: int) -> int:
+        """As ``Maintenance.make_partitions``."""
+        missing = await self._database.read(lambda connection: missing_spans(connection, now_us))
+        for span in missing:
+            await self._transact(lambda connection, span=span: _add(connection, span, now_us))  # type: ignore[misc]
+        return len(missing)
+
+    async def drop(self, *, before_us: int) -> int:
+        """As ``Maintenance.drop_partitions``."""
+        floor = await self._database.read(_oldest)
+        if floor is None:
+            self._refuse_archive()
+            return before_us
+        for part in await self._database.read(partitions):
+            if time_of_id_us(part.to_id) + _SLACK_US > before_us or not await self._archive_and_drop(part):
+                break
+        floor = await self._database.read(_oldest) or floor
+        await self._sweep(floor.from_id)
+        return min(before_us, time_of_id_us(floor.from_id))
+
+    def _refuse_archive(self) -> None:
+        """Nothing is deleted that should have been archived before."""
+        if self._archive is not None:
+            raise ConfigurationError(
+                "jobs.archive_url archives partitions, and this log has none: on PostgreSQL stop every daemon and "
+                "run 'banditd migrate --partition', or take jobs.archive_url out to have old decisions deleted"
+            )
+
+    async def _archive_and_drop(self, part: Partition) -> bool:
+        """Whether it is gone; not while the learner has something to do in it, nor while somebody reads the log."""
+        if await self._database.read(lambda connection: _is_queued(connection, part)):
+            return False
+        kept_at_us = 0
+        if self._archive is not None:
+            kept = await self._archive.keep(part.to_id)
+            if kept is None:
+                return False
+            kept_at_us = kept
+        low_id = part.from_id if self._archive is None else ""
+        held = await self._database.read(lambda connection: _count(connection, low_id, part.to_id), report=True)
+        for _ in range(_TRIES):
+            try:
+                return await self._transact(lambda connection: self._drop_now(connection, part, held, kept_at_us))
+            except StorageUnavailableError as error:
+                reason = error
+                await asyncio.sleep(_PAUSE_S)
+        logger.warning("retention.partition_in_use", extra={"partition": part.name, "error": reason.message})
+        return False
+
+    def _drop_now(self, connection: Connection, part: Partition, held: int, kept_at_us: int) -> bool:
+        _wait_briefly(connection)
+        # The whole log first, as everybody else does: who held the partition alone would be waited for in a circle.
+        connection.execute(text(f'LOCK TABLE ONLY "{decision.name}" IN ACCESS EXCLUSIVE MODE'))
+        if part not in partitions(connection):
+            return True
+        if _is_queued(connection, part):
+            return False
+        if self._archive is not None:
+            if self._archive.has_news(connection, part.to_id, kept_at_us):
+                return False
+            # What the default partition had taken of that time is archived with it.
+            connection.execute(delete(decision).where(decision.c.decision_id < part.from_id))
+        connection.execute(text(f'DROP TABLE "{part.name}"'))
+        self._rows.add(connection, decision.name, -held)
+        if held and self._archive is None:
+            statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
+            connection.execute(statement, {"job": PRUNED_CURSOR, "cursor": time_of_id_us(part.to_id)})
+        return True
+
+    async def _sweep(self, below_id: str) -> None:
+        """Delete what hung on decisions that went with their partitions."""
+        for table in CHILDREN:
+            c = table.c
+            # Older decisions in the default partition stay until they are pruned one by one.
+            known = exists().where(decision.c.decision_id == c.decision_id, decision.c.decision_id < below_id)
+            row: ColumnElement[str] = literal_column(f'"{table.name}".ctid')
+            orphans = select(row).where(c.decision_id < below_id, ~known).limit(_CHUNK)
+            statement = delete(table).where(row.in_(orphans))
+
+            def work(connection: Connection, name: str = table.name, statement: object = statement) -> int:
+                gone = connection.execute(statement).rowcount  # type: ignore[call-overload]
+                if name in _COUNTED:
+                    self._rows.add(connection, name, -gone)
+                return int(gone)
+
+            while await self._transact(work) == _CHUNK:
+                pass
+
+    async def _transact(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` on a connection of its own: writes that wait together would fail together with it."""
+        return await asyncio.to_thread(self._run, work)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with dialect.writing(self._database.engine).begin() as connection:
+                return work(connection)
+        except Exception as error:
+            mine = dialect.translate(error)
+            if mine is error:
+                raise
+            raise mine from error
+
+
+def _wait_briefly(connection: Connection) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
+
+
+def _add(connection: Connection, span: int, now_us: int) -> None:
+    _wait_briefly(connection)
+    # Who attaches a partition takes this lock in any case: reads and writes go on beside it.
+    connection.execute(text(f'LOCK TABLE ONLY "{decision.name}" IN SHARE UPDATE EXCLUSIVE MODE'))
+    if span in missing_spans(connection, now_us):  # else another replica was faster
+        add_partition(connection, span)
+
+
+def _oldest(connection: Connection) -> Partition | None:
+    """None where the log has no partitions."""
+    return next(iter(partitions(connection)), None) if is_partitioned(connection) else None
+
+
+def _count(connection: Connection, low_id: str, high_id: str) -> int:
+    c = decision.c.decision_id
+    query = select(func.count()).select_from(decision).where(c >= low_id, c < high_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def _is_queued(connection: Connection, part: Partition) -> bool:
+    """Whether a learner has rewards of it to fold. What was set aside for another schema may wait for ever."""
+    return any(
+        connection.execute(
+            select(
+                exists().where(
+                    queue.c.decision_id >= part.from_id,
+                    queue.c.decision_id < part.to_id,
+                    queue.c.schema_hash.is_(None),
+                )
+            )
+        ).scalar()
+        for queue in QUEUES
+    )

@@ -1,0 +1,213 @@
+"""Old partitions in an archive: every row stays readable, once, and nothing is dropped that was not kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import fsspec
+import pytest
+from bench.partitions import unpartition
+from sqlalchemy import text
+
+from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUnavailableError
+from banditd.core.types import Contribution, UsageReport
+from banditd.ports import PRUNED_CURSOR
+from banditd.storage import dialect, open_storage
+from banditd.storage.archive import copy_database
+from banditd.storage.archived import writing
+from banditd.storage.archived.files import ArchiveFolder
+from banditd.storage.partitions.layout import SPAN_US, partitions, time_of_id_us
+
+DAY_US = 86_400 * 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    monkeypatch.setattr(writing, "PART_DECISIONS", 6)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return (tmp_path / "archive").as_uri()
+
+
+@pytest.fixture
+def opened(postgres_url, place):
+    return lambda url=place: open_storage(postgres_url, writer_name="first", archive_url=url)
+
+
+def run(storage, work):
+    with dialect.writing(storage.database.engine).begin() as connection:
+        return work(connection)
+
+
+def count(storage, table):
+    return run(storage, lambda c: c.execute(text(f"SELECT count(*) FROM {table}")).scalar())
+
+
+async def fill(storage, make):
+    """Learned, rewarded, reported decisions in the first partition and the second; returns when the first is old."""
+    first, second = run(storage, partitions)[:2]
+    for start_us, n in ((time_of_id_us(first.from_id) + DAY_US, 10), (time_of_id_us(second.from_id) + DAY_US, 3)):
+        made = [make.decision(start_us + i * 1000, tags={"n": str(i)}) for i in range(n)]
+        await storage.decisions.append(made)
+        rewards = [make.reward(one.decision_id, 0.1 * i) for i, one in enumerate(made)]
+        others = {one.decision_id: f"of another arm {one.decision_id}" for one in made[:2]}
+        rewards += [make.reward(one, 0.5, arm="dear", identity=name) for one, name in others.items()]
+        await storage.rewards.record(rewards, make.judge)
+        for one in made[:5]:
+            report = UsageReport(decision_id=one.decision_id, cost_usd=0.5, latency_ms=7.0)
+            await storage.rewards.report_usage(report, lambda *_: None)
+    # All of it came long ago.
+    for table in ("reward_event", "arm_reward", "usage_report"):
+        run(storage, lambda c, t=table: c.execute(text(f"UPDATE {t} SET received_at_us = 1")))
+    await learn(storage, make)
+    return time_of_id_us(first.to_id) + DAY_US
+
+
+async def learn(storage, make):
+    items = await storage.learning.claim("default", 100)
+    await storage.leases.acquire("learner", "me", ttl_s=10, now_us=make.now_us)
+    version = (await storage.learning.versions()).get("default", 0)
+    fold = make.fold(
+        version,
+        contributions={item.decision_id: Contribution("cheap", 2, 1.0, 0.25) for item in items},
+        queue_ids=[queue_id for item in items for queue_id in item.queue_ids],
+    )
+    await storage.learning.commit(fold, holder="me")
+
+
+async def everything(storage):
+    """The log by its three readers, in plain values."""
+    exported = [json.dumps(row, sort_keys=True, default=str) async for row in storage.whole_log.stream(None)]
+    replayed = [
+        repr(dataclasses.replace(item, x=item.x.tolist()))
+        async for items in storage.learning.replay_log("default", batch_rows=3)
+        for item in items
+    ]
+    taught, before = [], None
+    while True:
+        page, before = await storage.whole_log.taught("default", "schema", since_us=None, before_id=before, limit=3)
+        taught += [(one.decision_id, one.contribution, one.x.tolist(), one.rated_at_us) for one in page]
+        if before is None:
+            break
+    ends = {"since_us": 0, "until_us": 2**50}
+    return exported, replayed, taught, await storage.whole_log.coverage("default", **ends)
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+async def test_an_archived_log_reads_like_the_log_that_it_was(opened, make, place, kind):
+    url = place if kind == "file" else f"memory://{place.rpartition('/')[0].replace('/', '-')}"
+    async with opened(url) as storage:
+        before_us = await fill(storage, make)
+        before = await everything(storage)
+        assert [len(one) for one in before[:3]] == [13, 13, 13]
+        await storage.partitions.drop(before_us=before_us)
+        assert (count(storage, "decision"), count(storage, "archived_part")) == (3, 2)
+        assert (count(storage, "reward_event"), count(storage, "arm_reward")) == (3, 2)
+        assert await everything(storage) == before
+        # Nothing is lost, so nothing says that the log has been pruned.
+        assert await storage.jobs.cursor(PRUNED_CURSOR) == 0
+        assert (await storage.reports.totals())["decision"] == 3
+        assert [row async for row in storage.whole_log.stream("another")] == []
+    store, folder = fsspec.core.url_to_fs(url)
+    assert len(store.glob(f"{folder}/decision/*.parquet")) == 2
+
+
+async def test_while_a_decision_is_in_both_it_is_read_once(opened, make):
+    async with opened() as storage:
+        before_us = await fill(storage, make)
+        before = await everything(storage)
+        first = run(storage, partitions)[0]
+        assert await storage.partitions._archive.keep(first.to_id) is not None
+        assert count(storage, "decision") == 13
+        assert await everything(storage) == before
+        await storage.partitions.drop(before_us=before_us)
+        assert await everything(storage) == before
+
+
+async def test_what_comes_after_it_was_archived_is_archived_again(opened, make):
+    async with opened() as storage:
+        before_us = await fill(storage, make)
+        first = run(storage, partitions)[0]
+        kept_at_us = await storage.partitions._archive.keep(first.to_id)
+        late = [row async for row in storage.whole_log.stream(None)][5]["decision_id"]
+        await storage.rewards.record(
+            [make.reward(late, 1.0, source="late", received_at_us=kept_at_us + 1)], make.judge
+        )
+        # To be learned first.
+        await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 13
+        await learn(storage, make)
+        # It might not be the last one: of what came this minute nobody knows.
+        await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 13
+        earlier = text("UPDATE reward_event SET received_at_us = 1, reward_id = '0' || reward_id")
+        run(storage, lambda c: c.execute(earlier))
+        before = await everything(storage)
+        await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 3
+        assert await everything(storage) == before
+
+
+async def test_nothing_is_dropped_while_the_archive_cannot_be_written(opened, make, monkeypatch):
+    async with opened() as storage:
+        before_us = await fill(storage, make)
+        with monkeypatch.context() as broken:
+            puts = []
+
+            def put(_self, name, _local):
+                puts.append(name)
+                if len(puts) == 8:
+                    raise StorageUnavailableError("the store is away")
+                return original(_self, name, _local)
+
+            original = ArchiveFolder.put
+            broken.setattr(ArchiveFolder, "put", put)
+            with pytest.raises(StorageUnavailableError, match="away"):
+                await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 13
+        before = await everything(storage)
+        await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 3
+        assert await everything(storage) == before
+
+
+async def test_files_that_are_gone_or_damaged_are_named(opened, make, tmp_path):
+    async with opened() as storage:
+        await storage.partitions.drop(before_us=await fill(storage, make))
+        whole = tmp_path / "whole"
+        shutil.copytree(tmp_path / "archive", whole)
+        found = sorted((tmp_path / "archive" / "decision").iterdir())
+        found[1].write_bytes(found[1].read_bytes()[:-100])
+        with pytest.raises(InvalidInputError, match="decision of the archived log is damaged"):
+            await everything(storage)
+        shutil.rmtree(tmp_path / "archive" / "usage_report")
+        with pytest.raises(InvalidInputError, match=r"usage_report/.*bring it back"):
+            await everything(storage)
+    # It may be moved as a whole.
+    async with opened(whole.as_uri()) as storage:
+        assert len((await everything(storage))[0]) == 13
+    async with opened(None) as storage:
+        with pytest.raises(ConfigurationError, match="archive_url"):
+            await everything(storage)
+
+
+async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(postgres_url, sqlite_url, place):
+    unpartition(postgres_url)
+    for url in (postgres_url, sqlite_url):
+        async with open_storage(url, writer_name="first", archive_url=place) as storage:
+            with pytest.raises(ConfigurationError, match="migrate --partition"):
+                await storage.partitions.drop(before_us=SPAN_US)
+
+
+async def test_a_copy_of_the_database_reads_the_same_archive(opened, make, place, tmp_path, postgres_url):
+    async with opened() as storage:
+        await storage.partitions.drop(before_us=await fill(storage, make))
+        before = await everything(storage)
+    url = f"sqlite:///{tmp_path / 'copy.db'}"
+    copy_database(postgres_url, url, while_serving=True, progress=lambda *_: None)
+    async with open_storage(url, writer_name="first", archive_url=place) as copied:
+        assert await everything(copied) == before
