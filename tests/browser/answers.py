@@ -30,6 +30,7 @@ from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.trust import standing_of
 from banditd.services.releasing.words import shown, shown_event, shown_point
 from banditd.services.reports.rows import iso_time
+from banditd.web.schemas.candidates import CandidatesAnswer
 from banditd.web.schemas.judging import JudgesAnswer
 from banditd.web.schemas.releases import ReleaseEventsAnswer, ReleasePointsAnswer, ReleasesAnswer
 
@@ -89,13 +90,25 @@ def judges() -> dict[str, Any]:
 
 def candidates() -> dict[str, Any]:
     """One that was evaluated and is shadowed, and one that cannot be applied any more."""
+    figures = {
+        "rated": 1200, "differs": 0.12, "estimate": 0.008, "interval": [-0.004, 0.021], "cost_usd": 0.001,
+        "other_cost_usd": 0.002,
+    }  # fmt: skip
+    at = "2026-09-21T04:13:20Z"
     shadow = {
-        "running": True, "interval": [-0.004, 0.021], "rated": 1200, "differs": 0.12,
+        **figures, "running": True, "started_at": at, "stopped_at": None, "since": at, "until": at,
+        "slices": [{**figures, "slice": "cluster:7"}, {**figures, "slice": "tag:team=legal", "interval": None}],
         "words": "On 12 % of 1,200 rated decisions it would have answered otherwise.",
     }  # fmt: skip
-    one = {"candidate_id": ID, "name": "thriftier", "problem": None, "difference": ["cost_weight: 0.1 -> 0.2"]}
-    other = {"candidate_id": f"{ID[:-1]}2", "name": "older", "problem": "arm gpt-9 is gone", "difference": []}
-    return {"policy": "default", "candidates": [{**one, "shadow": shadow}, {**other, "shadow": None}]}
+    one = {
+        "candidate_id": ID, "policy": "default", "name": "thriftier", "settings": {"cost_weight": 0.2}, "arms": {},
+        "created_at": at, "key_name": None, "class": "A", "difference": ["cost_weight: 0.1 -> 0.2"], "problem": None,
+        "words": "", "shadow": shadow,
+    }  # fmt: skip
+    other = one | {"candidate_id": f"{ID[:-1]}2", "problem": "arm gpt-9 is gone", "difference": [], "shadow": None}
+    answer = {"policy": "default", "candidates": [one, other]}
+    CandidatesAnswer.model_validate(answer)
+    return answer
 
 
 def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -24,6 +24,7 @@ def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, 
     for name, says in (
         ("internals", "Nothing learned yet"),
         ("tasks", "Models by kind of query"),
+        ("releases", "Nothing has been released yet"),
         ("models", "Share of traffic"),
     ):
         page.goto(f"{fresh.url}/#/{name}")

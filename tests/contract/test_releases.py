@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, insert
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError
@@ -19,7 +19,9 @@ from banditd.deciding.release_points import LEAST_GAP_US, MOST_POINTS, point_of
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports.releases import ReleaseLook
 from banditd.storage import open_storage
+from banditd.storage.delays import delay_bin
 from banditd.storage.release_points import keep_point
+from banditd.storage.schema import delay_count
 
 HOLDER = "this test"
 TERMS = ReleaseTerms(steps=(0.5, 1.0), least_units=(2,))
@@ -166,3 +168,58 @@ async def test_a_promotion_turns_the_promise_and_its_rollback_turns_it_back_each
         back = (await storage.switches.load())["default"]
         assert back.changes == before["default"].changes
         assert back.updated_at_us > turned.updated_at_us
+
+
+async def test_outcomes_of_young_decisions_wait_on_both_sides_and_are_counted_once(database_url):
+    """A killed leader leaves them to the next one: each is counted in the transaction that ends its waiting."""
+    async with open_storage(database_url, writer_name="a") as storage:
+        store = storage.releases
+        await store.start(release("r1"), Author(1))
+        assert await storage.leases.acquire("learner", HOLDER, ttl_s=60, now_us=1)
+        late = {"differs": None, "matures_us": 50}
+        young = [replace(outcome(f"u{i}", candidate=i % 2 == 0, value=0.0), decided_at_us=i) for i in range(100, 104)]
+        counted = await store.count("r1", ReleaseLook(outcomes=young, **late), holder=HOLDER, at_us=110)
+        assert counted.tests.splits[REWARD].units == 0
+        second = replace(young[0], values={REWARD: 1.0})
+        counted = await store.count("r1", ReleaseLook(outcomes=[second], **late), holder=HOLDER, at_us=152)
+        assert counted.tests.splits[REWARD].units == 3
+        assert (await store.look(counted, 153)).waiting
+        for _ in range(2):
+            counted = await store.count("r1", ReleaseLook(outcomes=[], **late), holder=HOLDER, at_us=153)
+        assert counted.tests.splits[REWARD].units == 4
+        assert sum(counted.tests.tests[REWARD].candidate) == 0.0  # the first outcome of a unit counts
+        assert counted == await store.get("r1")
+        assert not (await store.look(counted, 999)).waiting
+
+
+async def test_a_judge_or_a_price_that_changes_begins_the_tests_anew(database_url):
+    async with open_storage(database_url, writer_name="a") as storage:
+        store = storage.releases
+        await store.start(release("r1"), Author(1))
+        assert await storage.leases.acquire("learner", HOLDER, ttl_s=60, now_us=1)
+        look = ReleaseLook(outcomes=[outcome("u1", candidate=True)], differs=None)
+        by = {"judge quality": "a", "the price of small": "1"}
+        counted = await store.count("r1", look, holder=HOLDER, at_us=3, measured_by=by)
+        assert counted.tests.splits[REWARD].units == 1
+        more = by | {"the price of new": "2"}  # an arm that came
+        counted = await store.count("r1", look, holder=HOLDER, at_us=4, measured_by=more)
+        assert (counted.tests.splits[REWARD].units, counted.tests.measured_by) == (1, more)
+        changed = more | {"judge quality": "b"}
+        counted = await store.count("r1", look, holder=HOLDER, at_us=5, measured_by=changed)
+        assert (counted.tests.splits[REWARD].units, counted.tests.measured_by, counted.step_at_us) == (0, changed, 5)
+        [_, event] = await store.events("r1")
+        assert event.event == "measurement_changed"
+        assert event.reason.startswith("judge quality changed")
+
+
+async def test_nine_of_ten_rewards_say_how_long_the_others_are_waited_for(database_url):
+    async with open_storage(database_url, writer_name="a") as storage:
+        begun = await storage.releases.start(release("r1"), Author(1))
+        for rewards, matures_us in (((95, 5, 0), 0), ((60, 35, 5), 300_000_000), ((60, 0, 40), 3_600_000_000)):
+            rows = [
+                {"policy": "default", "bin": delay_bin(delay_s), "rewards": n}
+                for delay_s, n in zip((1.0, 200.0, 80_000.0), rewards, strict=True)
+            ]
+            await storage.database.write(lambda c: c.execute(delete(delay_count)) and None)
+            await storage.database.write(lambda c, rows=rows: c.execute(insert(delay_count), rows) and None)
+            assert (await storage.releases.look(begun, 1)).matures_us == matures_us

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.walks.conftest import OpenDaemon, leads
+from tests.walks.conftest import OpenDaemon, ShiftedClock, leads
 from tests.walks.test_reward_walk import refolded
 
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
@@ -298,3 +298,39 @@ async def test_a_commit_that_fails_in_the_middle_of_a_rollback_leaves_everything
         assert (await refolded(daemon)).agrees
         stats: Any = await daemon.services.reports.stats("default", None)
         assert sum(row["rewards"] for row in stats["arms"]) == len(folded)
+
+
+async def test_an_arm_that_is_disabled_leaves_the_candidates_side_at_once_and_is_not_promoted(
+    open_daemon: OpenDaemon,
+) -> None:
+    async with open_daemon(**DEAR) as daemon, open_daemon(**DEAR) as other:
+        await daemon.services.arms.patch("default", "small", {"enabled": False})
+        settings = {"kind": "uniform", "options": {}}
+        release_id = await begin(daemon, settings=settings, arms={"small": {"enabled": True}})
+        made = [await ask(daemon) for _ in range(30)]
+        assert "small" in {one.arm for one in made}
+        await daemon.services.arms.patch("default", "small", {"enabled": False})
+        assert "small" not in {one.arm for one in [await ask(daemon) for _ in range(30)]}
+        await other.releases.step()
+        assert "small" not in {one.arm for one in [await ask(other) for _ in range(30)]}
+        assert (await history(daemon, release_id))[-1] == "arm_disabled"
+        for _ in HALF.steps:
+            await do(daemon, release_id, "promote", force=True)
+        assert not (await daemon.services.arms.get("default", "small")).arm.enabled
+
+
+async def test_a_candidate_that_was_taken_back_rests_for_an_hour(
+    open_daemon: OpenDaemon, clock: ShiftedClock
+) -> None:
+    async with open_daemon(**DEAR) as daemon:
+        releases = daemon.services.releases
+        assert releases is not None
+        await do(daemon, await begin(daemon), "abort")
+        await offer(daemon, "the-same")
+        for name in ("cheap", "the-same"):
+            with pytest.raises(ConflictError, match="less than an hour ago"):
+                await releases.start("default", name, HALF)
+        begun: Any = await releases.start("default", "cheap", HALF, again=True)
+        await do(daemon, begun["release_id"], "abort")
+        clock.hours += 1.01
+        assert (await releases.start("default", "the-same", HALF))["phase"] == "running"

@@ -39,6 +39,8 @@ def release() -> None:
               help="error, refusal, regeneration, escalation, latency=MS, cost=USD, output_length=TOKENS; "
               "repeatable; default: error and refusal.")  # fmt: skip
 @click.option("--auto", is_flag=True, help="Take each step that is due, without being asked.")
+@click.option("--windowed", is_flag=True, help="Also end it after two bad windows of 15 minutes in a row.")
+@click.option("--again", is_flag=True, help="Although it was taken back within the last hour.")
 @policy_option
 @daemon_options
 @json_option
@@ -49,6 +51,8 @@ def start(
     metrics: tuple[str, ...],
     guardrails: tuple[str, ...],
     auto: bool,
+    windowed: bool,
+    again: bool,
     policy: str,
     url: str,
     api_key: str | None,
@@ -71,6 +75,7 @@ def start(
         body["guardrails"] = [_guardrail(text) for text in guardrails]
     if auto:
         body["promote"] = "auto"
+    body |= {name: True for name, given in (("windowed", windowed), ("again", again)) if given}
     _show(with_daemon(url, api_key, lambda client: client.call("POST", "/v1/releases", body=body)), as_json)
 
 

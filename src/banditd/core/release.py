@@ -70,7 +70,8 @@ class ReleaseTerms:
     steps : shares of the traffic, growing, the last one 1. least_units : rated units of the candidate that each step
     but the last takes at least; the last number stands for the rest. unit : what stays on a side: a session, else a
     decision (``session``), or a session, else an API key, else a decision (``key``). promote : ``manual``: the next
-    step is proposed; ``auto``: it is taken.
+    step is proposed; ``auto``: it is taken. windowed : also taken back by the rule of windows of 15 minutes, with the
+    false alarms that it has (``deciding/release_windows.py``).
     """
 
     steps: tuple[float, ...] = STEPS
@@ -79,6 +80,7 @@ class ReleaseTerms:
     metrics: tuple[Metric, ...] = (Metric(),)
     guardrails: tuple[Guardrail, ...] = (Guardrail(measure="error"), Guardrail(measure="refusal"))
     promote: Literal["manual", "auto"] = "manual"
+    windowed: bool = False
 
     def least(self, step: int) -> int:
         """Rated units that this step takes."""
@@ -98,6 +100,7 @@ class ReleaseTerms:
             metrics=tuple(Metric(**one) for one in kept["metrics"]),
             guardrails=tuple(Guardrail(**one) for one in kept["guardrails"]),
             promote=kept["promote"],
+            windowed=bool(kept.get("windowed", False)),
         )
 
 
@@ -120,7 +123,8 @@ class UnitOutcome:
     """What was seen of one decision under a release.
 
     measure : a metric's name, ``reported`` or ``followed``. differ : whether the sides drew from what they do not
-    have in common. values : in [0, 1], more is better, by metric or guardrail.
+    have in common. values : in [0, 1], more is better, by metric or guardrail. decided_at_us : when the
+    decision was made.
     """
 
     release_id: str
@@ -131,3 +135,17 @@ class UnitOutcome:
     share: float
     differ: bool
     values: Mapping[str, float] = field(default_factory=dict)
+    decided_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedSides:
+    """Decisions of a release that are old enough to be rated, from ``after_id`` to ``until_id``.
+
+    candidate, incumbent : (rated, decided) of each side.
+    """
+
+    after_id: str
+    until_id: str
+    candidate: tuple[int, int]
+    incumbent: tuple[int, int]

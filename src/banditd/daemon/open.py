@@ -17,7 +17,7 @@ from banditd.daemon.candidates import make_candidates, make_shadowing
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.drifting import Drifting, make_drifting
 from banditd.daemon.gateway import open_gateway, reference_waits_s
-from banditd.daemon.judging import open_judging
+from banditd.daemon.judging import judge_rules, open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.releasing import make_releasing
@@ -94,9 +94,10 @@ async def open_services(
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
         candidating = make_candidates(settings, bench, promising.books, counting)
         drifting = make_drifting(settings, bench, learner, metrics)
-        releasing = make_releasing(bench, learner, candidating.candidates, promising, metrics)
+        releasing = make_releasing(bench, learner, candidating.candidates, promising, judge_rules(settings), metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books, drifting.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
+        services.arms.disabled = releasing.keeping.arm_disabled
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from banditd.core.judging import JudgeRule
 from banditd.daemon.promising import Promising
 from banditd.daemon.workbench import Workbench
 from banditd.obs.metrics import Metrics
@@ -64,7 +66,12 @@ class Releasing:
 
 
 def make_releasing(
-    bench: Workbench, learner: Learner, candidates: CandidateService, promising: Promising, metrics: Metrics
+    bench: Workbench,
+    learner: Learner,
+    candidates: CandidateService,
+    promising: Promising,
+    judges: Sequence[JudgeRule],
+    metrics: Metrics,
 ) -> Releasing:
     """The parts; nothing runs yet. The promises of candidates are kept by whoever keeps the policies'."""
     promises = {name: CandidatePromise(one, promising.books[name]) for name, one in bench.runtimes.items()}
@@ -80,6 +87,7 @@ def make_releasing(
         metrics=metrics.releases,
         switching=promising.switching,
     )
+    keeping.measures = partial(_measures, bench.runtimes, judges)
     service = ReleaseService(
         runtimes=bench.runtimes,
         candidates=candidates,
@@ -88,3 +96,9 @@ def make_releasing(
         keeping=keeping,
     )
     return Releasing(books=books, keeping=keeping, service=service)
+
+
+def _measures(runtimes: Mapping[str, PolicyRuntime], judges: Sequence[JudgeRule], policy: str) -> Mapping[str, str]:
+    """What a release of the policy is measured with: its judges and rubrics, and what its arms cost."""
+    found = {f"judge {judge.name}": judge.version for judge in judges if judge.judges(policy)}
+    return found | {f"the price of {arm.arm}": repr(arm.price) for arm in runtimes[policy].arms}

@@ -8,7 +8,7 @@ comparison is no comparison); nothing but ``promoted`` leaves a trace in the pol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,8 +16,11 @@ from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError
 from banditd.core.release import OPEN, Phase, ReleaseTerms, UnitOutcome
 from banditd.deciding.release_tests import Alarm, ReleaseTests, needed
+from banditd.deciding.release_windows import IN_A_ROW, TIMES
 
-ENDED_BY: Final[dict[str, Phase]] = {"worse": "rolled_back", "guardrail": "rolled_back", "split": "error"}
+ENDED_BY: Final[dict[str, Phase]] = {
+    "worse": "rolled_back", "guardrail": "rolled_back", "windows": "rolled_back", "split": "error",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ def started(release: Release, by: Author) -> Step:
 def observed(release: Release, outcomes: Iterable[UnitOutcome], at_us: int) -> Step:
     """The release after these outcomes, each the first of its kind of a unit; its tests are changed."""
     for outcome in outcomes:
-        release.tests.add(release.terms, outcome)
+        release.tests.add(release.terms, outcome, at_us)
         alarm = release.tests.alarm(release.terms)
         if alarm is not None:
             ended, events = finished(release, ENDED_BY[alarm.kind], Author(at_us, reason=alarm_words(release, alarm)))
@@ -113,7 +116,7 @@ def looked_at(release: Release, at_us: int) -> Step:
     """Propose the next step, or take it, where the present one has all that it takes."""
     if release.phase != "running" or (release.due and release.terms.promote == "manual"):
         return release, []
-    if release.tests.missing(release.terms, release.step) or release.tests.suspected(release.terms):
+    if wants(release):
         return release, []
     if release.terms.promote == "auto":
         return promoted(replace(release, due=True), Author(at_us, reason="the step has what it takes"))
@@ -127,12 +130,10 @@ def promoted(release: Release, by: Author, *, force: bool = False) -> Step:
     Raises ConflictError where the step is not over and ``force`` is not given, or the release has ended.
     """
     _must_be_open(release)
-    missing, suspected = release.tests.missing(release.terms, release.step), release.tests.suspected(release.terms)
-    if (missing or suspected) and not force:
-        wants = [f"{number} more rated units of the candidate ({name})" for name, number in missing.items()]
-        wants += [f"less evidence against its {name}" for name in suspected]
+    wanted = wants(release)
+    if wanted and not force:
         raise ConflictError(
-            f"the step of {release.share:.0%} is not over: it wants {' and '.join(wants)}; "
+            f"the step of {release.share:.0%} is not over: it wants {' and '.join(wanted)}; "
             'wait, or send {"force": true}',
             code="RELEASE_NOT_DUE",
         )
@@ -141,6 +142,55 @@ def promoted(release: Release, by: Author, *, force: bool = False) -> Step:
     release.tests.begin_step()
     after = replace(release, step=release.step + 1, due=False, step_at_us=by.at_us)
     return after, [_event("promoted", after, by)]
+
+
+def wants(release: Release) -> list[str]:
+    """What the present step still lacks; empty where it has all that it takes."""
+    tests, terms = release.tests, release.terms
+    found = [
+        f"{number:,} more rated units of the candidate ({name})"
+        for name, number in tests.missing(terms, release.step).items()
+    ]
+    found += [f"less evidence against its {name}" for name in tests.suspected(terms)]
+    apart = tests.rated_apart
+    if apart is not None and not release.last_step:
+        found.append(
+            f"both sides to be rated alike ({apart[0]:.0%} of the candidate's decisions are, {apart[1]:.0%} of the "
+            "incumbent's: by a judge, for example)"
+        )
+    return found
+
+
+def measured(release: Release, by: Mapping[str, str], at_us: int) -> Step:
+    """Begin the tests anew where a judge, its rubric or a price is not what it was. by : what each of them is now."""
+    before = release.tests.measured_by
+    if before is None or before == by:
+        release.tests.measured_by = dict(by)
+        return release, []
+    changed = [name for name in sorted(before.keys() | by.keys()) if _is_other(name, before, by)]
+    if not changed:
+        release.tests.measured_by = dict(by)
+        return release, []
+    fresh = ReleaseTests.of(release.terms)
+    fresh.measured_by, fresh.matures_us = dict(by), release.tests.matures_us
+    after = replace(release, tests=fresh, due=False, step_at_us=at_us)
+    why = f"{', '.join(changed)} changed: what was measured before is no like for like, so the tests begin anew"
+    return after, [_event("measurement_changed", after, Author(at_us, reason=why))]
+
+
+def _is_other(name: str, before: Mapping[str, str], by: Mapping[str, str]) -> bool:
+    """Whether it counts as a change: an arm that came or went is none, a judge is."""
+    return before.get(name) != by.get(name) and (name.startswith("judge ") or (name in before and name in by))
+
+
+def arm_disabled(release: Release, arm: str, by: Author) -> Step:
+    """An operator has disabled an arm: a candidate that enables it does so no more."""
+    fields = release.candidate.arms.get(arm, {})
+    if not release.open or not fields.get("enabled"):
+        return release, []
+    arms = {**release.candidate.arms, arm: {**fields, "enabled": False}}
+    after = replace(release, candidate=replace(release.candidate, arms=arms))
+    return after, [_event("arm_disabled", after, by, f"{arm} was disabled: the candidate goes on without it")]
 
 
 def paused(release: Release, by: Author) -> Step:
@@ -184,6 +234,11 @@ def _must_be_open(release: Release) -> None:
 
 def alarm_words(release: Release, alarm: Alarm) -> str:
     """Why it ended, in a sentence."""
+    if alarm.kind == "windows":
+        return (
+            f"the candidate's {alarm.measure} was lower by more than {TIMES:g} times the noise in {IN_A_ROW} windows "
+            "of 15 minutes in a row"
+        )
     if alarm.kind == "split":
         split = release.tests.splits[alarm.measure]
         return (

@@ -16,9 +16,11 @@ from banditd.core.release import (
     SPLIT_ALPHA,
     Guardrail,
     Metric,
+    RatedSides,
     ReleaseTerms,
     UnitOutcome,
 )
+from banditd.deciding.release_windows import IN_A_ROW, Windows
 from banditd.ope.betting import DropTest
 from banditd.ope.split import SplitTest
 
@@ -27,7 +29,11 @@ QUIET: Final = 5.0
 LEAST_DIFFERENCE: Final = 1e-3
 """Share of the traffic on which the two differ at least, where what is tolerated is spread over it."""
 
-Kind = Literal["worse", "guardrail", "split"]
+RATED_ALIKE: Final = 0.05
+"""Shares of rated decisions that differ by more, beyond chance, are no like for like."""
+BY_CHANCE: Final = 2.0  # standard errors
+
+Kind = Literal["worse", "guardrail", "split", "windows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,20 @@ class Alarm:
 class ReleaseTests:
     """tests : by metric or guardrail. splits : by kind of outcome. differs : mean share of a decision on which
     candidate and incumbent differ, by the newest decisions; None before any. counted_before : rated units of the
-    candidate when the present step began, by metric.
+    candidate when the present step began, by metric. measured_by : judges and prices to what they are; None before
+    the first look. matures_us : outcomes of younger decisions wait. rated : of each side, (rated, decided) of the
+    decisions up to ``rated_until``.
     """
 
     tests: dict[str, DropTest] = field(default_factory=dict)
     splits: dict[str, SplitTest] = field(default_factory=dict)
     differs: float | None = None
     counted_before: dict[str, int] = field(default_factory=dict)
+    windows: Windows = field(default_factory=Windows)
+    measured_by: dict[str, str] | None = None
+    matures_us: int = 0
+    rated: dict[str, list[int]] = field(default_factory=lambda: {"candidate": [0, 0], "incumbent": [0, 0]})
+    rated_until: str = ""
 
     @classmethod
     def of(cls, terms: ReleaseTerms) -> ReleaseTests:
@@ -58,12 +71,15 @@ class ReleaseTests:
         kinds = [one.name for one in terms.metrics] + [one.outcome for one in terms.guardrails]
         return cls({name: DropTest() for name in names}, {name: SplitTest() for name in kinds})
 
-    def add(self, terms: ReleaseTerms, outcome: UnitOutcome) -> None:
-        """The first outcome of its kind of a unit."""
+    def add(self, terms: ReleaseTerms, outcome: UnitOutcome, at_us: int) -> None:
+        """The first outcome of its kind of a unit, at this time."""
         split = self.splits.get(outcome.measure)
         if split is None:
             return
         split.add(candidate=outcome.candidate, share=outcome.share)
+        first = terms.metrics[0].name
+        if terms.windowed and first in outcome.values:
+            self.windows.add(outcome.values[first], candidate=outcome.candidate, at_us=at_us)
         if not outcome.differ or not 0.0 < outcome.share < 1.0:
             return
         tolerated = {one.name: one.worse_by for one in _measures(terms)}
@@ -76,6 +92,8 @@ class ReleaseTests:
 
     def alarm(self, terms: ReleaseTerms) -> Alarm | None:
         """Why the release has to end; None where nothing speaks for it."""
+        if terms.windowed and self.windows.failed >= IN_A_ROW:
+            return Alarm("windows", terms.metrics[0].name, 0.0)
         for name, kind, log_needed in self._limits(terms):
             reached = self.splits[name] if kind == "split" else self.tests[name]
             if reached.log_evidence >= log_needed:
@@ -109,6 +127,25 @@ class ReleaseTests:
             if kind != "split" and self.tests[name].log_evidence > log_needed - near
         ]
 
+    def count_rated(self, seen: RatedSides) -> None:
+        """Count decisions that are old enough to be rated, once."""
+        if seen.after_id != self.rated_until:
+            return  # another look has counted them
+        self.rated_until = seen.until_id
+        for side, counted in (("candidate", seen.candidate), ("incumbent", seen.incumbent)):
+            self.rated[side] = [was + more for was, more in zip(self.rated[side], counted, strict=True)]
+
+    @property
+    def rated_apart(self) -> tuple[float, float] | None:
+        """Which shares of the (candidate's, incumbent's) decisions are rated, where that is no like for like."""
+        (rated, decided), (other_rated, other_decided) = self.rated["candidate"], self.rated["incumbent"]
+        if not decided or not other_decided:
+            return None
+        ours, theirs = rated / decided, other_rated / other_decided
+        pooled = (rated + other_rated) / (decided + other_decided)
+        error = math.sqrt(pooled * (1.0 - pooled) * (1.0 / decided + 1.0 / other_decided))
+        return (ours, theirs) if abs(ours - theirs) > max(RATED_ALIKE, BY_CHANCE * error) else None
+
     def begin_step(self) -> None:
         """Count the units of the next step from here on."""
         self.counted_before = {name: split.candidate for name, split in self.splits.items()}
@@ -120,6 +157,11 @@ class ReleaseTests:
             "splits": {name: split.as_json() for name, split in self.splits.items()},
             "differs": self.differs,
             "counted_before": self.counted_before,
+            "windows": self.windows.as_json(),
+            "measured_by": self.measured_by,
+            "matures_us": self.matures_us,
+            "rated": self.rated,
+            "rated_until": self.rated_until,
         }
 
     @classmethod
@@ -130,7 +172,14 @@ class ReleaseTests:
             {name: SplitTest.of_json(split) for name, split in kept["splits"].items()},
             kept["differs"],
             dict(kept["counted_before"]),
+            **_later(kept),
         )
+
+
+def _later(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What releases of before did not keep."""
+    found = {name: kept[name] for name in ("measured_by", "matures_us", "rated", "rated_until") if name in kept}
+    return found | ({"windows": Windows.of_json(kept["windows"])} if "windows" in kept else {})
 
 
 def _measures(terms: ReleaseTerms) -> list[Metric | Guardrail]:

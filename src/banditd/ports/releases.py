@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.core.candidate import Candidate
-from banditd.core.release import UnitOutcome
+from banditd.core.release import RatedSides, UnitOutcome
 from banditd.deciding.release_course import Author, Release, ReleaseEvent
 from banditd.deciding.release_points import ReleasePoint
 
@@ -43,10 +43,17 @@ class StandingReleases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseLook:
-    """What an open release is to be told of. differs : mean share of its newest decisions on which the two differ."""
+    """What an open release is to be told of.
+
+    differs : mean share of its newest decisions on which the two differ. matures_us : outcomes of younger decisions
+    wait. waiting : whether some have waited long enough. rated : decisions that were not counted yet; None for none.
+    """
 
     outcomes: Sequence[UnitOutcome]
     differs: float | None
+    matures_us: int = 0
+    waiting: bool = False
+    rated: RatedSides | None = None
 
 
 class ReleaseStore(Protocol):
@@ -92,10 +99,11 @@ class ReleaseStore(Protocol):
         holder: str,
         at_us: int,
         switches: Mapping[str, object] | None = None,
+        measured_by: Mapping[str, str] | None = None,
     ) -> Release | None:
         """Count what was seen, once, and take the step that is due, while ``holder`` has the learner's lease.
 
-        switches : as in ``change``.
+        switches : as in ``change``. measured_by : judges and prices as they are, see ``release_course.measured``.
 
         The release after that; None where another has the lease.
         """

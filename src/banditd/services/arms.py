@@ -32,6 +32,10 @@ NO_QUOTA: Mapping[str, object] = dict.fromkeys(
 )
 
 
+async def _nobody(policy: str, arm: str) -> None:
+    """No release wants to know."""
+
+
 class ArmService:
     """The catalogue of arms of every policy."""
 
@@ -53,6 +57,7 @@ class ArmService:
         self._clock = clock
         self._upstreams = upstreams
         self._changed = changed
+        self.disabled: Callable[[str, str], Awaitable[None]] = _nobody  # called with every arm that is disabled
         self._statistics = statistics
         self._graduation = graduation
 
@@ -158,7 +163,10 @@ class ArmService:
             check_shares(changed, arms)
             return ArmChange(changed, later)
 
-        return await self._stored(*await self._store.update(policy, arm, revise, key, at_us=now_us))
+        view = await self._stored(*await self._store.update(policy, arm, revise, key, at_us=now_us))
+        if changes.get("enabled") is False:
+            await self.disabled(policy, arm)
+        return view
 
     async def _stored(self, arm: Arm, duplicate: bool) -> ArmView:
         """An arm as a change has left it. For a repeat, as the first request left it, whatever came after."""

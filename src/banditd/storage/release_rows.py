@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from banditd.core.candidate import Candidate
-from banditd.core.release import ReleaseTerms, UnitOutcome
+from banditd.core.release import REWARD, ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Release, ReleaseEvent, observed
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.storage import dialect
@@ -21,6 +22,7 @@ from banditd.storage.release_points import keep_point
 from banditd.storage.schema import policy_release, release_event, release_unit
 
 _CHUNK: Final = 200
+MOST_HELD: Final = 500  # that are counted at once
 
 
 def row_of(release: Release) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def count_outcomes(
         release = locked(connection, engine, release_id)
         if release is None or not release.open:
             continue
-        counted = _first(connection, engine, release, by_release[release_id])
+        counted = first_outcomes(connection, engine, release, by_release[release_id], at_us)
         if counted:
             release, events = observed(release, counted, at_us)
             store(connection, release, events, at_us)
@@ -124,22 +126,47 @@ def count_outcomes(
     return found
 
 
-def _first(
-    connection: Connection, engine: Engine, release: Release, outcomes: Sequence[UnitOutcome]
+def held_outcomes(connection: Connection, release: Release, at_us: int) -> list[UnitOutcome]:
+    """Those of a locked release that have waited long enough, oldest first: they wait no more."""
+    m = release_unit.c
+    old = m.decided_at_us <= at_us - release.tests.matures_us
+    query = select(m.measure, m.unit, m.held).where(m.release_id == release.release_id, m.held.is_not(None), old)
+    found = []
+    for row in connection.execute(query.order_by(m.decision_id).limit(MOST_HELD)).all():
+        this = (m.release_id == release.release_id) & (m.measure == row.measure) & (m.unit == row.unit)
+        connection.execute(update(release_unit).where(this).values(held=None))
+        try:
+            found.append(UnitOutcome(**json.loads(row.held)))
+        except (TypeError, ValueError):
+            continue  # damaged: its unit counts as one without an outcome
+    return found
+
+
+def _waits(outcome: UnitOutcome, release: Release, at_us: int) -> bool:
+    """Whether its decision is too young to be counted: of the young only the hasty are rated, on either side."""
+    return outcome.measure.startswith(REWARD) and outcome.decided_at_us > at_us - release.tests.matures_us
+
+
+def first_outcomes(
+    connection: Connection, engine: Engine, release: Release, outcomes: Sequence[UnitOutcome], at_us: int
 ) -> list[UnitOutcome]:
-    """Those that no unit was counted by before, which are marked."""
+    """Those that no unit was counted by before, which are marked, less those that wait."""
     wanted = set(release.tests.splits)
     offered: dict[tuple[str, str], UnitOutcome] = {}
     for one in outcomes:
         if one.measure in wanted:
             offered.setdefault((one.measure, one.unit), one)
     first = dialect.insert_into(engine, release_unit).on_conflict_do_nothing()
+    waiting = {key for key, one in offered.items() if _waits(one, release, at_us)}
     rows = [
-        {"release_id": release.release_id, "measure": m, "unit": unit, "decision_id": one.decision_id}
-        for (m, unit), one in offered.items()
-    ]
+        {
+            "release_id": release.release_id, "measure": key[0], "unit": key[1], "decision_id": one.decision_id,
+            "held": _packed(asdict(one)) if key in waiting else None, "decided_at_us": one.decided_at_us,
+        }
+        for key, one in offered.items()
+    ]  # fmt: skip
     marked: set[tuple[str, str]] = set()
     for start in range(0, len(rows), _CHUNK):
         statement = first.values(rows[start : start + _CHUNK]).returning(release_unit.c.measure, release_unit.c.unit)
         marked.update((row.measure, row.unit) for row in connection.execute(statement))
-    return [one for key, one in offered.items() if key in marked]
+    return [one for key, one in offered.items() if key in marked and key not in waiting]

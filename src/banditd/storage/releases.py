@@ -12,33 +12,42 @@ from sqlalchemy import Connection, select
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
-from banditd.core.release import REPORTED, UnitOutcome
-from banditd.core.usage import REFUSAL_REASONS
-from banditd.deciding.release_course import Author, Release, ReleaseEvent, aborted, looked_at, started
+from banditd.deciding.release_course import (
+    Author,
+    Release,
+    ReleaseEvent,
+    aborted,
+    looked_at,
+    measured,
+    observed,
+    started,
+)
 from banditd.deciding.release_points import ReleasePoint
 from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases
 from banditd.storage import dialect
 from banditd.storage.arm_fields import change_fields
-from banditd.storage.codec import readable_release
 from banditd.storage.engine import Database
-from banditd.storage.follow_ups import followed
+from banditd.storage.release_look import look_at
 from banditd.storage.release_points import keep_point, points_of
-from banditd.storage.release_rows import append_events, count_outcomes, locked, release_of, row_of, store
+from banditd.storage.release_rows import (
+    append_events,
+    first_outcomes,
+    held_outcomes,
+    locked,
+    release_of,
+    row_of,
+    store,
+)
 from banditd.storage.schema import (
-    decision,
     lease,
     policy_promotion,
     policy_release,
     release_event,
-    release_unit,
-    usage_report,
 )
 from banditd.storage.switches import change_switches
 
 logger = logging.getLogger(__name__)
 LEARNER_LEASE: Final = "learner"
-NEWEST_DECISIONS: Final = 500
-NEWEST_REPORTS: Final = 2000
 
 
 class SqlReleaseStore:
@@ -220,24 +229,27 @@ class SqlReleaseStore:
     # ---------------------------------------------------------------- counting
 
     async def look(self, release: Release, now_us: int) -> ReleaseLook:
-        return await self._database.read(lambda connection: _look(connection, release, now_us), report=True)
+        return await self._database.read(lambda connection: look_at(connection, release, now_us), report=True)
 
     async def count(
         self, release_id: str, look: ReleaseLook, *, holder: str, at_us: int,
-        switches: Mapping[str, object] | None = None,
+        switches: Mapping[str, object] | None = None, measured_by: Mapping[str, str] | None = None,
     ) -> Release | None:  # fmt: skip
         held = select(lease.c.holder).where(lease.c.name == LEARNER_LEASE)
 
         def run(connection: Connection) -> Release | None:
             if connection.execute(dialect.lock_exclusive(self._engine, held)).scalar() != holder:
                 return None
-            release = count_outcomes(connection, self._engine, look.outcomes, at_us).get(release_id)
-            release = release or locked(connection, self._engine, release_id)
+            release = locked(connection, self._engine, release_id)
             if release is None or not release.open:
                 return release
-            if look.differs is not None:
-                release.tests.differs = look.differs
-            after, events = looked_at(release, at_us)
+            release, events = (release, []) if measured_by is None else measured(release, measured_by, at_us)
+            _adopt(release, look)
+            waited = held_outcomes(connection, release, at_us)
+            counted = first_outcomes(connection, self._engine, release, look.outcomes, at_us)
+            release, ended = observed(release, [*waited, *counted], at_us)
+            after, taken = looked_at(release, at_us)
+            events += [*ended, *taken]
             if events:
                 self._store(connection, after, events, switches)
             else:
@@ -257,78 +269,14 @@ def _readable(row: Mapping[Any, Any]) -> Release | None:
         return None
 
 
+def _adopt(release: Release, look: ReleaseLook) -> None:
+    """What was seen beside the outcomes."""
+    if look.differs is not None:
+        release.tests.differs = look.differs
+    release.tests.matures_us = look.matures_us
+    if look.rated is not None:
+        release.tests.count_rated(look.rated)
+
+
 def _promotions_of(text: str) -> list[Promotion]:
     return [Promotion(**{**one, "candidate": Candidate.from_plain(one["candidate"])}) for one in json.loads(text)]
-
-
-def _look(connection: Connection, release: Release, now_us: int) -> ReleaseLook:
-    d = decision.c
-    newest = (
-        select(d.decision_id)
-        .where(d.policy == release.policy)
-        .order_by(d.decision_id.desc())
-        .limit(NEWEST_DECISIONS)
-        .subquery()
-    )
-    query = select(d.release).join(newest, newest.c.decision_id == d.decision_id).where(d.release.is_not(None))
-    kept = [readable_release(row.release) for row in connection.execute(query)]
-    distances = [float(one["distance"]) for one in kept if one and one.get("release") == release.release_id]
-    differs = sum(distances) / len(distances) if distances else None
-    outcomes = [*_reported(connection, release), *followed(connection, release, now_us)]
-    return ReleaseLook(outcomes=outcomes, differs=differs)
-
-
-def _reported(connection: Connection, release: Release) -> list[UnitOutcome]:
-    """The newest usage reports that were not counted yet, oldest first."""
-    if not any(one.outcome == REPORTED for one in release.terms.guardrails):
-        return []
-    d, u, m = decision.c, usage_report.c, release_unit.c
-    newest = (
-        select(u.decision_id)
-        .where(u.policy == release.policy)
-        .order_by(u.decision_id.desc())
-        .limit(NEWEST_REPORTS)
-        .subquery()
-    )
-    counted = select(m.decision_id).where(m.release_id == release.release_id, m.measure == REPORTED)
-    query = (
-        select(
-            d.decision_id, d.release, u.error, u.finish_reason, u.refusal, u.latency_ms, u.cost_usd, u.output_tokens
-        )
-        .select_from(newest)
-        .join(usage_report, u.decision_id == newest.c.decision_id)
-        .join(decision, d.decision_id == newest.c.decision_id)
-        .where(d.release.is_not(None), u.estimated.is_(False), d.decision_id.not_in(counted))
-        .order_by(d.decision_id)
-    )
-    found = []
-    for row in connection.execute(query):
-        kept = readable_release(row.release)
-        if kept is not None and kept.get("release") == release.release_id:
-            found.append(_report(row, kept, release))
-    return found
-
-
-def _report(row: Any, kept: Mapping[str, Any], release: Release) -> UnitOutcome:
-    bad = {
-        "error": row.error is not None,
-        "refusal": row.finish_reason in REFUSAL_REASONS if row.refusal is None else row.refusal,
-        "latency": row.latency_ms,
-        "cost": row.cost_usd,
-        "output_length": row.output_tokens,
-    }
-    values = {}
-    for guardrail in release.terms.guardrails:
-        seen = bad.get(guardrail.measure)
-        if seen is not None:
-            values[guardrail.name] = 1.0 - float(seen if guardrail.limit is None else seen > guardrail.limit)
-    return UnitOutcome(
-        release_id=release.release_id,
-        decision_id=row.decision_id,
-        measure=REPORTED,
-        unit=str(kept["unit"]),
-        candidate=kept["side"] == "candidate",
-        share=float(kept["share"]),
-        differ=bool(kept["differ"]),
-        values=values,
-    )

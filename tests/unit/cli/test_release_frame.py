@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from banditd.cli import commands, release_watch
 from banditd.cli.release_frame import WAY_WIDTH, way_lines
@@ -96,10 +98,22 @@ def test_in_a_pipe_looks_stand_below_each_other(capsys: Any) -> None:
     assert shown.index("cheap is running.") < shown.index("cheap is promoted.")
 
 
+def test_on_a_terminal_it_is_drawn_in_place_and_the_last_look_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=120, height=40)
+    monkeypatch.setattr(release_watch, "console", lambda: terminal)
+    daemon = Daemon(look(), look("aborted", 0.0))
+    asyncio.run(watch_release(daemon, "r1", 0.0, as_json=False))  # type: ignore[arg-type]
+    drawn_in_place, _, after = screen.getvalue().rpartition("\x1b[?1049l")
+    assert drawn_in_place.startswith("\x1b[?1049h")
+    assert "cheap is running." in drawn_in_place
+    assert "cheap is aborted." in after
+    assert "cheap is running." not in after
+
+
 def test_what_is_wrong_from_the_first_is_no_release_to_wait_for() -> None:
     for error in (UnavailableError("gone"), trouble()):
         with pytest.raises((UnavailableError, RefusedError)):
             asyncio.run(watch_release(Daemon(error), "r1", 0.0, as_json=True))  # type: ignore[arg-type]
     ran = CliRunner().invoke(commands, ["release", "status", "--watch", "--interval-s", "0"])
-    assert ran.exit_code == 2
-    assert release_watch.EVENTS_SHOWN > 0
+    assert (ran.exit_code, "--interval-s" in ran.output) == (2, True)

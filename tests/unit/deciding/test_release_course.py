@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,20 @@ import pytest
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError
-from banditd.core.release import REPORTED, REWARD, Guardrail, Metric, ReleaseTerms, UnitOutcome
-from banditd.deciding.release_course import Author, Release, aborted, looked_at, observed, paused, promoted, resumed
+from banditd.core.release import REPORTED, REWARD, Guardrail, Metric, RatedSides, ReleaseTerms, UnitOutcome
+from banditd.deciding.release_course import (
+    Author,
+    Release,
+    aborted,
+    arm_disabled,
+    looked_at,
+    observed,
+    paused,
+    promoted,
+    resumed,
+)
 from banditd.deciding.release_tests import ReleaseTests
+from banditd.deciding.release_windows import WINDOW_US, false_alarms_per_month
 from banditd.ope.betting import DropTest, growth, log_evidence
 from banditd.ope.split import SplitTest
 
@@ -94,7 +107,7 @@ def test_what_is_kept_of_the_tests_goes_on_where_it_stopped() -> None:
     observed(kept, all_of_them[:150], 1)
     again = ReleaseTests.of_json(kept.tests.as_json())
     for one in all_of_them[150:]:
-        again.add(kept.terms, one)
+        again.add(kept.terms, one, 1)
     assert again == whole.tests
     broken = kept.tests.as_json()
     broken["tests"][REWARD]["stakes"] = [0.0]
@@ -159,3 +172,49 @@ def test_verbs_done_twice_are_done_once_and_an_end_is_an_end() -> None:
 def test_the_mean_over_the_bets_is_what_is_called_evidence() -> None:
     stakes = np.log(np.array([[1.0, 3.0], [2.0, 2.0]]))
     assert log_evidence(stakes) == pytest.approx([np.log(2.0)] * 2)
+
+
+def test_no_step_is_taken_while_the_sides_are_rated_in_different_shares() -> None:
+    release = make(least_units=(0,))
+    seen = RatedSides(after_id="", until_id="1", candidate=(90, 300), incumbent=(480, 1200))
+    for _ in range(2):  # once, however often it is counted
+        release.tests.count_rated(seen)
+    assert release.tests.rated == {"candidate": [90, 300], "incumbent": [480, 1200]}
+    assert release.tests.rated_apart == (0.3, 0.4)
+    assert looked_at(release, 1) == (release, [])
+    with pytest.raises(ConflictError, match="rated alike"):
+        promoted(release, NOW)
+    assert ReleaseTests.of_json(release.tests.as_json()).rated_apart == (0.3, 0.4)
+    release.tests.count_rated(replace(seen, after_id="1", until_id="2", candidate=(300, 620), incumbent=(0, 0)))
+    assert release.tests.rated_apart is None  # 42 and 40 %
+    assert looked_at(release, 1)[0].due
+    few = make(least_units=(0,))
+    few.tests.count_rated(replace(seen, candidate=(3, 10), incumbent=(40, 100)))
+    assert few.tests.rated_apart is None  # by chance
+
+
+def test_two_bad_windows_in_a_row_end_a_release_that_asked_for_it() -> None:
+    def play(worth: Sequence[float], *, windowed: bool = True, each: int = 400) -> Release:
+        """Quarters of an hour in which the candidate passes in these shares, the incumbent in nine of ten."""
+        release = make(windowed=windowed, metrics=(Metric(worse_by=0.5),), guardrails=())
+        for window, share in enumerate([*worth, 0.9]):
+            for one in outcomes(each, {True: share, False: 0.9}, seed=window):
+                release, _ = observed(release, [one], window * WINDOW_US)
+        return release
+
+    ended = play([0.5, 0.5])
+    assert (ended.phase, "2 windows of 15 minutes in a row" in str(ended.reason)) == ("rolled_back", True)
+    assert play([0.5, 0.9, 0.5]).open  # not in a row
+    assert play([0.5, 0.5], windowed=False).open
+    assert play([0.5, 0.5], each=100).open  # twenty answers in a window say nothing
+    assert false_alarms_per_month(0.05) < false_alarms_per_month(0.5) < 2.0
+
+
+def test_an_arm_that_an_operator_disables_is_the_candidates_no_more() -> None:
+    arms = {"small": {"enabled": True, "min_share": 0.1}}
+    release = replace(make(), candidate=replace(make().candidate, arms=arms))
+    after, [event] = arm_disabled(release, "small", Author(9))
+    assert after.candidate.arms == {"small": {"enabled": False, "min_share": 0.1}}
+    assert event.event == "arm_disabled"
+    for other, arm in ((after, "small"), (release, "large"), (replace(release, phase="aborted"), "small")):
+        assert arm_disabled(other, arm, Author(9)) == (other, [])

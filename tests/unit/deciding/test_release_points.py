@@ -48,7 +48,7 @@ def test_a_point_has_what_the_tests_have() -> None:
                 release_id="r", decision_id=str(i), measure=measure, unit=str(i), candidate=i % 2 == 0, share=0.5,
                 differ=True, values=value,
             )  # fmt: skip
-            release.tests.add(TERMS, outcome)
+            release.tests.add(TERMS, outcome, i)
     point = point_of(release, 7)
     assert (point.at_us, point.share, [*point.measures]) == (7, 0.5, [REWARD, "error", "refusal"])
     for name, one in point.measures.items():

@@ -188,6 +188,7 @@ def released_outcomes(item: FoldItem, kept: Mapping[str, object]) -> list[UnitOu
                 share=float(kept["share"]),  # type: ignore[arg-type]  # a number, as it was stored
                 differ=bool(kept["differ"]),
                 values={name: merged[1]},
+                decided_at_us=item.created_at_us,
             )
             for name, of_metric in by_metric.items()
             if (merged := merge_events(of_metric)) is not None

@@ -66,7 +66,11 @@ class ReleaseBook:
             self.promise.end()
             return False
         self._runtime.rebind = self.rebind
-        return before is None or before.release_id != release.release_id
+        if before is None or before.release_id != release.release_id:
+            return True
+        if before.candidate != release.candidate:
+            self._apply()
+        return False
 
     def rebind(self) -> None:
         """Make the candidate's snapshot of the state that is being published."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 from banditd.core.errors import BanditdError
-from banditd.deciding.release_course import Author, Release, Step, finished, looked_at
+from banditd.deciding.release_course import Author, Release, Step, arm_disabled, finished, looked_at
 from banditd.obs.releases import ReleaseMetrics
 from banditd.ports import Clock, StoredSwitches
 from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore, StandingReleases
@@ -42,7 +42,10 @@ class Leader(Protocol):
 
 
 class ReleaseKeeping:
-    """Runs the books. ``start`` after every runtime has a snapshot. holder : of the learner's lease, here."""
+    """Runs the books. ``start`` after every runtime has a snapshot. holder : of the learner's lease, here.
+
+    measures : judges and prices of a policy, by name, to what they are.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class ReleaseKeeping:
         self._holder = holder
         self._metrics = metrics
         self._switching = switching
+        self.measures: Callable[[str], Mapping[str, str]] = _nothing
         self._configured = {name: runtime.config for name, runtime in runtimes.items()}
         self._promoted: dict[str, tuple[str, ...]] = {}
         self._busy = asyncio.Lock()
@@ -73,6 +77,15 @@ class ReleaseKeeping:
     def open(self, policy: str) -> Release | None:
         """The release that this replica follows; None for none."""
         return self._books[policy].release
+
+    async def arm_disabled(self, policy: str, arm: str) -> None:
+        """An operator has disabled an arm: the candidate of an open release does not use it either, from now on."""
+        standing = await self._store.standing(self._clock.now_us())
+        release = standing.releases.get(policy)
+        if release is not None and release.candidate.arms.get(arm, {}).get("enabled"):
+            work = partial(arm_disabled, arm=arm, by=Author(self._clock.now_us()))
+            await self._store.change(release.release_id, work)
+            await self.refresh()
 
     def book(self, policy: str) -> ReleaseBook:
         """How this replica follows the releases of a policy."""
@@ -172,10 +185,24 @@ class ReleaseKeeping:
             await self._store.change(release.release_id, partial(_stopped, by=by))
             return True
         look = await self._store.look(release, now_us)
-        if not look.outcomes and not _moved(release, look) and not looked_at(release, now_us)[1]:
+        measured_by = self.measures(release.policy)
+        news = bool(look.outcomes) or look.waiting or look.rated is not None or _moved(release, look)
+        if not news and release.tests.measured_by == measured_by and not looked_at(release, now_us)[1]:
             return False
-        await self._store.count(release.release_id, look, holder=self._holder, at_us=now_us, switches=book.promoting)
+        await self._store.count(
+            release.release_id,
+            look,
+            holder=self._holder,
+            at_us=now_us,
+            switches=book.promoting,
+            measured_by=measured_by,
+        )
         return True
+
+
+def _nothing(policy: str) -> Mapping[str, str]:
+    """Nobody says what a release is measured with."""
+    return {}
 
 
 def _ids(standing: StandingReleases, policy: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ Verb = Literal["promote", "pause", "resume", "abort"]
 
 class Releases(Protocol):
     async def start(
-        self, policy: str, candidate: str, terms: ReleaseTerms, *, key_name: str | None = None
+        self, policy: str, candidate: str, terms: ReleaseTerms, *, key_name: str | None = None, again: bool = False
     ) -> Mapping[str, object]:
         """Raises NotFoundError, InvalidInputError for what no release can carry, ConflictError."""
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from banditd.core.candidate import Candidate
-from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.release import ReleaseTerms
 from banditd.deciding.release_course import Author, Release, aborted, paused, promoted, resumed
@@ -25,6 +25,7 @@ from banditd.services.releasing.offered import Verb
 from banditd.services.releasing.words import shown, shown_event, shown_point
 
 SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
+COOL_DOWN_US: Final = 3_600_000_000
 ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
 _WHY_NOT: Final = {
     "max_share": "a cap counts the traffic of both sides; change it with PATCH /v1/arms/{arm}",
@@ -61,9 +62,12 @@ class ReleaseService:
         return f"release {release.release_id} is open with candidate {candidate.name}; abort it first"
 
     async def start(
-        self, policy: str, candidate: str, terms: ReleaseTerms, *, key_name: str | None = None
+        self, policy: str, candidate: str, terms: ReleaseTerms, *, key_name: str | None = None, again: bool = False
     ) -> Mapping[str, object]:
-        """Begin at the first step. Raises NotFoundError, InvalidInputError, ConflictError."""
+        """Begin at the first step. Raises NotFoundError, InvalidInputError, ConflictError.
+
+        again : although the same candidate was taken back just now.
+        """
         runtime = runtime_of(self._runtimes, policy)
         found = await self._candidates.load(policy, candidate)
         _check(runtime, found, terms)
@@ -79,6 +83,8 @@ class ReleaseService:
                 f"candidate {candidate} differs in nothing from policy {policy} as it stands", "/candidate"
             )
         now_us = self._clock.now_us()
+        if not again:
+            await self._check_cool_down(found, now_us)
         release = Release(
             release_id=new_id(now_us), policy=policy, candidate=found, terms=terms, tests=ReleaseTests.of(terms),
             created_at_us=now_us, step_at_us=now_us, key_name=key_name,
@@ -86,6 +92,18 @@ class ReleaseService:
         begun = await self._store.start(release, Author(now_us, key_name))
         await self._keeping.refresh()
         return self._shown(begun)
+
+    async def _check_cool_down(self, candidate: Candidate, now_us: int) -> None:
+        """Raises ConflictError where the same candidate was taken back within ``COOL_DOWN_US``."""
+        standing = await self._store.standing(now_us - COOL_DOWN_US)
+        for one in standing.ended:
+            if one.candidate.candidate_id == candidate.candidate_id or one.candidate.says_the_same(candidate):
+                raise ConflictError(
+                    f"candidate {candidate.name} was taken back less than an hour ago "
+                    f"({one.phase}{f': {one.reason}' if one.reason else ''}); find the cause, then wait, or send "
+                    '{"again": true} (banditd release start --again)',
+                    code="RELEASE_COOLING",
+                )
 
     async def page(self, policy: str | None, limit: int) -> Mapping[str, object]:
         """Newest first. Raises NotFoundError for a policy that is not served."""

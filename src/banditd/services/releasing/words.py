@@ -6,9 +6,10 @@ import math
 from typing import Any, Final
 
 from banditd.core.release import Guardrail, Metric
-from banditd.deciding.release_course import Release, ReleaseEvent
+from banditd.deciding.release_course import Release, ReleaseEvent, wants
 from banditd.deciding.release_points import ReleasePoint
 from banditd.deciding.release_tests import needed
+from banditd.deciding.release_windows import false_alarms_per_month
 
 
 def shown(release: Release) -> dict[str, Any]:
@@ -29,6 +30,10 @@ def shown(release: Release) -> dict[str, Any]:
         "promote": terms.promote,
         "due": release.due,
         "missing_units": release.tests.missing(terms, release.step) if release.open else {},
+        "matures_s": release.tests.matures_us / 1e6,
+        "rated_share": _rated_share(release),
+        "windowed": terms.windowed,
+        "false_alarms_per_month": false_alarms_per_month(release.share) if terms.windowed else None,
         "differs": release.tests.differs,
         "metrics": [_measure(release, one) | {"metric": one.metric, "alpha": one.alpha} for one in terms.metrics],
         "guardrails": [
@@ -108,6 +113,7 @@ def words(release: Release) -> str:
     step = f"step {release.step + 1} of {len(release.terms.steps)}"
     sentences = [f"{name} decides {_percent(release.share)} of the traffic ({step})."]
     sentences += [_metric_words(release, one) for one in release.terms.metrics]
+    sentences += _window_words(release)
     sentences += [one for guardrail in release.terms.guardrails if (one := _guardrail_words(release, guardrail))]
     return " ".join(sentences) + paused + " " + _next_words(release)
 
@@ -149,15 +155,28 @@ def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
     return f"Its {what} may be too high: evidence {evidence:,.2g} of {wanted:,.0f}."
 
 
+def _window_words(release: Release) -> list[str]:
+    """How often the rule of windows is wrong, where it is on."""
+    if not release.terms.windowed:
+        return []
+    alarms, failed = false_alarms_per_month(release.share), release.tests.windows.failed
+    last = " The last window has failed." if failed else ""
+    return [f"Two windows of 15 minutes would end it; with an equal candidate {alarms:.2g} times a month.{last}"]
+
+
+def _rated_share(release: Release) -> dict[str, float] | None:
+    counted = release.tests.rated
+    if not all(decided for _, decided in counted.values()):
+        return None
+    return {side: rated / decided for side, (rated, decided) in counted.items()}
+
+
 def _next_words(release: Release) -> str:
     terms = release.terms
     after = "it becomes the incumbent"
     if not release.last_step:
         after = f"{_percent(terms.steps[release.step + 1])} come next"
-    missing, suspected = release.tests.missing(terms, release.step), release.tests.suspected(terms)
-    if missing:
-        wants = ", ".join(f"{number:,} more rated units ({name})" for name, number in missing.items())
-        return f"Before {after}, this step wants {wants}."
-    if suspected:
-        return f"Before {after}, less has to speak against its {', '.join(suspected)}."
+    wanted = wants(release)
+    if wanted:
+        return f"Before {after}, this step wants {'; '.join(wanted)}."
     return f"The step has what it takes: {after}{' on promote' if terms.promote == 'manual' else ''}."

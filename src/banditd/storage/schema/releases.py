@@ -64,6 +64,9 @@ release_unit: Final = Table(
     text_column("measure", primary_key=True),
     text_column("unit", primary_key=True),
     text_column("decision_id"),
+    # What waits until the decision is old enough; null once it is counted.
+    text_column("held", nullable=True),
+    time_column("decided_at_us", nullable=True),
     Index(None, "release_id", "decision_id"),
 )
 

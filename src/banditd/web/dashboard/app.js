@@ -199,7 +199,7 @@ function KeyDialog({ unknown, onClose }) {
   return html`<dialog ref=${box} aria-labelledby="key-title" onCancel=${onClose}>
     <form onSubmit=${save}>
       <h2 id="key-title">API key</h2>
-      <p>${unknown ? "The daemon does not know the key that was given. " : ""}Reading needs the scope <code>read</code>; thumbs need <code>reward</code>, trying queries <code>route</code>, changing models, promise and rollout <code>admin</code>.</p>
+      <p>${unknown ? "The daemon does not know the key that was given. " : ""}Reading needs the scope <code>read</code>; thumbs need <code>reward</code>, trying queries <code>route</code>, changing models, promise, rollout and releases <code>admin</code>.</p>
       <label>Key <input type="password" autocomplete="off" value=${text} onInput=${(e) => set(e.target.value)} /></label>
       <p class="muted">Kept in this tab until it is closed. Make one with:</p>
       <${Command} text="banditd keys create" />

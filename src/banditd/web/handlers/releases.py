@@ -24,8 +24,9 @@ async def start(api: Api, request: web.Request) -> web.Response:
     """Begin a release."""
     requested = await read_model(request, ReleaseRequest)
     begun = await _releases(api).start(
-        requested.policy, requested.candidate, requested.terms(), key_name=request.get(KEY_NAME)
-    )
+        requested.policy, requested.candidate, requested.terms(), key_name=request.get(KEY_NAME),
+        again=requested.again,
+    )  # fmt: skip
     return json_answer(_timed(begun), status=201, headers={"Location": f"/v1/releases/{begun['release_id']}"})
 
 

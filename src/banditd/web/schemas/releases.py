@@ -76,6 +76,12 @@ class ReleaseRequest(RequestModel):
     )
     promote: Literal["manual", "auto"] = "manual"
     """Whether a step that is over is proposed, or the next one taken."""
+    windowed: bool = False
+    """Also take it back where it was lower by more than 1.5 times the noise in two windows of 15 minutes in a row, of
+    30 answers of each side at least; ``false_alarms_per_month`` says how often that is wrong.
+    """
+    again: bool = False
+    """Although the same candidate was taken back within the last hour."""
 
     @model_validator(mode="after")
     def _growing(self) -> Self:
@@ -95,6 +101,7 @@ class ReleaseRequest(RequestModel):
             metrics=tuple(Metric(**one.model_dump()) for one in self.metrics),
             guardrails=tuple(Guardrail(**one.model_dump()) for one in self.guardrails),
             promote=self.promote,
+            windowed=self.windowed,
         )
 
 
@@ -125,6 +132,13 @@ class ReleaseUnits(AnswerModel):
 
     candidate: int
     incumbent: int
+
+
+class ReleaseShares(AnswerModel):
+    """Of both sides."""
+
+    candidate: float
+    incumbent: float
 
 
 class ReleaseMeasure(AnswerModel):
@@ -189,6 +203,13 @@ class ReleaseAnswer(AnswerModel):
     """The step has what it takes, and the next one is proposed."""
     missing_units: dict[str, int]
     """Rated units of the candidate that the step still wants, by metric."""
+    matures_s: float
+    """Rewards of younger decisions wait: nine of ten have come by then."""
+    rated_share: ReleaseShares | None
+    """Which share of each side's decisions is rated; null before both have some."""
+    windowed: bool
+    false_alarms_per_month: float | None
+    """Of the rule of windows with an equal candidate at this share; null without that rule."""
     differs: float | None
     """Mean share of the newest decisions on which the two differ."""
     metrics: list[ReleaseMetricAnswer]
@@ -214,8 +235,8 @@ class ReleaseEventAnswer(AnswerModel):
     """One line of a release's history."""
 
     event: str
-    """``started``, ``step_due``, ``promoted``, ``paused``, ``resumed``; and ``aborted``, ``rolled_back``, ``error``,
-    ``finished`` or ``taken_back``.
+    """``started``, ``step_due``, ``promoted``, ``paused``, ``resumed``, ``arm_disabled``,
+    ``measurement_changed``; and ``aborted``, ``rolled_back``, ``error``, ``finished`` or ``taken_back``.
     """
     at: Time
     step: int

@@ -26,7 +26,9 @@ function Shadow({ one }) {
   if (!one) return html`<span class="muted">–</span>`;
   const between = one.interval ? `${signed(one.interval[0])} to ${signed(one.interval[1])}` : null;
   return html`<span class="badge plain">${one.running ? "running" : "stopped"}</span> ${between && html`<span class="num">${between}</span>`}
-    <div class="muted">${one.words}</div>`;
+    <div class="muted">${one.words}</div>
+    ${one.slices.length > 0 && html`<details><summary>by kind of query and tag</summary><ul class="slices">
+      ${one.slices.map((part) => html`<li key=${part.slice}>${part.slice.replace(":", " ")}: <span class="num">${percent(part.differs)}</span> otherwise${part.interval && html`, <span class="num">${signed(part.interval[0])} to ${signed(part.interval[1])}</span>`}</li>`)}</ul></details>`}`;
 }
 
 const signed = (v) => `${v < 0 ? "−" : "+"}${number(Math.abs(v))}`;

@@ -42,7 +42,7 @@ export function Releases({ policy, values, go }) {
     ${!shown && single.error && html`<p class="muted" role="status">${single.error.message}</p>`}
     ${!list.data.releases.length && html`<${Card} title="Nothing has been released yet">
       <p>A release gives a candidate a small part of the traffic, then more, and takes it back by itself where it is worse than you tolerate.</p>
-      <${Command} text=${`banditd candidate create thriftier --policy ${policy} --set cost_weight=0.2\nbanditd release start thriftier --policy ${policy}`} /><//>`}
+      <${Command} text=${`banditd candidate create curious --policy ${policy} --set exploration_floor=0.02\nbanditd release start curious --policy ${policy}`} /><//>`}
     <${Candidates} policy=${policy} busy=${busy} />
     ${list.data.releases.length > 0 && html`<${Past} releases=${list.data.releases} shown=${shown} go=${go} />`}`;
 }

@@ -1,6 +1,6 @@
 """Anchors: a frozen state of each policy, whose decisions stand beside what the policy has become.
 
-Revision 0035, after 0034. Safe before the code: an older replica has no anchor, and leaves what is kept of one alone.
+Revision 0036, after 0035. Safe before the code: an older replica has no anchor, and leaves what is kept of one alone.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0035"
-down_revision = "0034"
+revision = "0036"
+down_revision = "0035"
 branch_labels = None
 depends_on = None
 
