@@ -242,8 +242,7 @@ class Learner:
 
     async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
         """Fit on a copy of the sums while folding goes on; adopt the scales if the state is still the same one."""
-        started = perf_counter()
-        begun = state.version
+        started, begun = perf_counter(), state.version
         try:
             hyperparameters = await asyncio.to_thread(task.run)
             async with self._busy:
@@ -278,8 +277,7 @@ class Learner:
         queue_ids: list[str],
         set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
-        base = state.version
-        version = base + 1
+        base, version = state.version, state.version + 1
         touched, dropped = state.take_touched()
         fold = FoldCommit(
             policy=name,
@@ -299,6 +297,8 @@ class Learner:
             estimates=folded.estimates,
             queue_ids=queue_ids,
             released=folded.released,
+            anchored=folded.anchored,
+            drift=self._runtimes[name].config.drift,
             shadowed=folded.shadowed,
             set_aside=set_aside,
             at_us=self._clock.now_us(),
