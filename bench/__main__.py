@@ -13,19 +13,30 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from bench import accounts, cold, flat, http, micro, pages, partitions, promised  # noqa: E402 - after the threads are limited
+from bench import (  # noqa: E402 - after the threads are limited
+    accounts,
+    cold,
+    cpu,
+    flat,
+    http,
+    micro,
+    pages,
+    partitions,
+    promised,
+)
 from bench.load import tool  # noqa: E402
 from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PARTS = ("micro", "promise", "accounts", "cold", "http", "flat", "pages", "memory")
-ASKED_FOR = ("partitions",)  # needs PostgreSQL
+ASKED_FOR = ("cpu", "partitions")  # the latter needs PostgreSQL
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute instead of many: shorter runs, a smaller log")
     parser.add_argument("--only", choices=PARTS + ASKED_FOR, action="append", help="may be repeated")
+    parser.add_argument("--against", metavar="TREE", type=Path, help="another work tree beside this one, for cpu")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON; - prints them instead of the table")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     given = parser.parse_args()
@@ -34,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="banditd-bench-") as folder:
         for part in given.only or PARTS:
             _tell(f"measuring {part}")
-            rows += _measure(part, Path(folder), quick=given.quick)
+            rows += _measure(part, Path(folder), quick=given.quick, against=given.against)
     if given.json == "-":
         print(json.dumps(as_json(rows), indent=2))
     else:
@@ -48,7 +59,7 @@ def main() -> None:
         _tell("some targets are missed: see NO in the tables")
 
 
-def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
+def _measure(part: str, folder: Path, *, quick: bool, against: Path | None) -> list[Row]:
     if part == "micro":
         return micro.measure(quick=quick)
     if part == "promise":
@@ -59,6 +70,8 @@ def _measure(part: str, folder: Path, *, quick: bool) -> list[Row]:
         return cold.measure(folder, rounds=1 if quick else 3)
     if part == "http":
         return http.measure(folder, seconds=2 if quick else 5, quick=quick)
+    if part == "cpu":
+        return cpu.measure(folder, quick=quick, against=against)
     if part == "flat":
         return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
     if part == "partitions":

@@ -69,15 +69,19 @@ def bare_handler() -> Iterator[Server]:
 
 
 @contextmanager
-def daemon(folder: Path, *, access: bool = True, name: str = "bench") -> Iterator[Server]:
-    """A daemon of five arms with default settings and its log in a file; its log goes to that folder."""
+def daemon(folder: Path, *, access: bool = True, name: str = "bench", tree: Path | None = None) -> Iterator[Server]:
+    """A daemon of five arms with default settings and its log in a file; its log goes to that folder.
+
+    tree : a work tree whose daemon it is, in place of this one's.
+    """
+    source = {} if tree is None else {"PYTHONPATH": str(tree.resolve() / "src")}
     config = folder / f"{name}.yaml"
     config.write_text(CONFIG.format(access=str(access).lower()), encoding="utf-8")
     process = start_daemon(
         database=f"sqlite:///{folder}/{name}.db",
         config=config,
         log=folder / f"{name}.log",
-        environment={"BANDITD_LOGGING__LEVEL": "INFO"},
+        environment={"BANDITD_LOGGING__LEVEL": "INFO", **source},
     )
     try:
         yield Server(wait_until_serving(process), process.pid)

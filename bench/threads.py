@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,13 +12,19 @@ CLOCK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 def processor_s(pid: int) -> dict[int, float]:
     """Seconds used so far, user and system, by thread id; the first thread's is that of the process."""
     used: dict[int, float] = {}
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        try:
-            fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
-        except OSError:  # a thread that has just ended
-            continue
-        used[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) * CLOCK_S
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            used[int(thread.name)] = _used_s(thread)
     return used
+
+
+def _used_s(thread: Path) -> float:
+    """To the nanosecond where the scheduler keeps that, else in ticks of the clock."""
+    precise = thread / "schedstat"
+    if precise.exists():
+        return int(precise.read_text(encoding="ascii").split()[0]) / 1e9
+    fields = (thread / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * CLOCK_S
 
 
 def split_s(pid: int, before: dict[int, float]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps
 from banditd.storage import migrate
 from banditd.storage.checksum import RowChecksum
-from banditd.storage.schema import decision
+from banditd.storage.packed import COLUMNS
 from banditd.storage.schema.record import rows_of
 from banditd.storage.tag_places import VALUES
 from bench.queries import texts
@@ -33,7 +33,7 @@ REWARDED_OF_TEN: Final = 3
 ATTEMPTS: Final = 60_000  # of the newest decisions
 SNAPSHOTS: Final = 3000
 CHUNK: Final = 20_000
-_COLUMNS: Final = tuple(column.name for column in decision.columns)
+_COLUMNS: Final = COLUMNS
 _checksum: Final = RowChecksum(_COLUMNS)
 _PLACE: Final = {name: place for place, name in enumerate(_COLUMNS)}
 Stored = tuple[object, ...]

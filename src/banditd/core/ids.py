@@ -6,12 +6,16 @@ Not a clock: the caller brings the time.
 from __future__ import annotations
 
 import secrets
+import struct
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 _TAIL_BITS: Final = 74
 _TAIL_LIMIT: Final = 1 << _TAIL_BITS
 _LOW_MASK: Final = (1 << 62) - 1
+_NODE_MASK: Final = (1 << 48) - 1
+_VARIANT: Final = 2 << 62
 _MAX_MILLISECOND: Final = (1 << 48) - 1
 _ROLLBACK_TOLERATED_MS: Final = 10_000
 """A clock that steps back by less keeps its ids monotonic; a larger step is another time altogether."""
@@ -27,20 +31,23 @@ class _Sequence:
         self.millisecond = -1
         self.tail = 0
 
-    def next(self, millisecond: int, step: int) -> tuple[int, int]:
-        """The next id of that millisecond, ``step`` >= 0 beyond the one after the last."""
+    def next(self, millisecond: int, steps: Sequence[int]) -> list[str]:
+        """The next ids of that millisecond, each by its step >= 0 beyond the one after the last."""
+        made = []
         with self.lock:
             behind = self.millisecond - millisecond
-            if behind < 0 or behind > _ROLLBACK_TOLERATED_MS:
+            anew = behind < 0 or behind > _ROLLBACK_TOLERATED_MS
+            if anew:
                 self.millisecond = millisecond
-                # The top bit starts at 0, so the counter cannot run over soon after a new millisecond.
-                self.tail = secrets.randbits(_TAIL_BITS - 1)
-            else:
+            for step in steps:
                 self.tail += 1 + step
-                if self.tail >= _TAIL_LIMIT:
-                    self.millisecond += 1
-                    self.tail = secrets.randbits(_TAIL_BITS - 1)
-            return self.millisecond, self.tail
+                if anew or self.tail >= _TAIL_LIMIT:
+                    if not anew:
+                        self.millisecond += 1
+                    # The top bit starts at 0, so the counter cannot run over soon after a new millisecond.
+                    self.tail, anew = secrets.randbits(_TAIL_BITS - 1), False
+                made.append(_text(self.millisecond, self.tail))
+        return made
 
 
 _sequence = _Sequence()
@@ -65,7 +72,7 @@ def new_ids(now_us: int, count: int) -> list[str]:
     """So many ids at once, ascending."""
     millisecond = min(max(now_us // 1000, 0), _MAX_MILLISECOND)
     noise = secrets.token_bytes(4 * count)  # asking the system for each by itself costs more than the ids
-    return [_text(*_sequence.next(millisecond, int.from_bytes(noise[at : at + 4]))) for at in range(0, 4 * count, 4)]
+    return _sequence.next(millisecond, struct.unpack(f"{count}I", noise))
 
 
 def lowest_id(at_us: int) -> str:
@@ -74,6 +81,6 @@ def lowest_id(at_us: int) -> str:
 
 
 def _text(millisecond: int, tail: int) -> str:
-    value = (millisecond << 80) | (7 << 76) | ((tail >> 62) << 64) | (2 << 62) | (tail & _LOW_MASK)
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    low = _VARIANT | tail & _LOW_MASK
+    time = f"{millisecond >> 16:08x}-{millisecond & 65535:04x}"
+    return f"{time}-7{tail >> 62:03x}-{low >> 48:04x}-{low & _NODE_MASK:012x}"

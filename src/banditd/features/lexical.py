@@ -48,34 +48,27 @@ _OPERATORS: Final = b"=+*^<>\\$%/|~"
 _HIGH: Final = bytes(range(128, 256))
 # Everything but digits, points and commas becomes a blank, so that splitting yields the numbers.
 _TO_NUMBERS: Final = bytes(b if 48 <= b <= 57 else (0x2E if b in b".," else 32) for b in range(256))
+_BLANK_OR_NOT: Final = bytes(32 if b < 128 and chr(b).isspace() else ord("x") for b in range(256))
 _OPTION_LINE: Final = re.compile(r"^[ \t]*\(?(?:[A-Ja-j]|[1-9])[).:\]][ \t]", re.MULTILINE)
 _OPTION_INLINE: Final = re.compile(r"\([A-Ja-j]\)")
 _CALL_OPENS: Final = re.compile(r"[A-Za-z0-9_]\(")
 _CALL_CHARS: Final = 200  # between its brackets, on one line
-# Prose without any of these characters holds no code worth counting.
-_CODE_HINTS: Final = b"{}();=<>`#"
 _MATHS_SIGNS: Final = re.compile("[\u00b1\u00b2\u00b3\u00d7\u00f7\u03b1-\u03c9\u2070-\u209f\u2190-\u22ff]")
+# Signs of code, by a character that each holds: most prompts have few of these characters.
+_CODE_HINTS: Final = b"{}();=<>`#"
 _CODE_SIGNS: Final = (
-    "```",
-    "def ",
-    "return",
-    "import ",
-    "class ",
-    "();",
-    "};",
-    "{\n",
-    ";\n",
-    "==",
-    "!=",
-    "->",
-    "=>",
-    "</",
-    "::",
-    "    ",
-    "#include",
-    "SELECT ",
-    "//",
-    "self.",
+    ("=", ("==", "!=", "=>")),
+    (">", ("->",)),
+    ("<", ("</",)),
+    (";", ("();", "};", ";\n")),
+    ("{", ("{\n",)),
+    ("`", ("```",)),
+    ("#", ("#include",)),
+    (":", ("::",)),
+    ("/", ("//",)),
+    (" ", ("def ", "import ", "class ", "SELECT ", "    ")),
+    ("r", ("return",)),
+    (".", ("self.",)),
 )
 _JSON_SIGNS: Final = ('":', '"type"', '"parameters"', '{"', "},")
 
@@ -101,40 +94,52 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
     n_chars = len(part)
     digits = n_bytes - len(raw.translate(None, _DIGITS))
     non_ascii = 0 if n_bytes == n_chars else n_chars - len(raw.translate(None, _HIGH))
-    words = len(part.split())
+    words = _words(raw) if n_bytes == n_chars else len(part.split())
     maths = n_bytes - len(raw.translate(None, _OPERATORS))
     if non_ascii:
         maths += len(_MATHS_SIGNS.findall(part))
     count = part.count
     size = n_chars or 1
-    return [
-        float(len(text)),
-        float(words),
-        count("\n") + 1.0 if n_chars else 0.0,
-        float(len(raw.translate(_TO_NUMBERS).split())) if digits else 0.0,
-        float(count("?") + count("？")),
+    numbers = (
+        len(text),
+        words,
+        count("\n") + 1 if n_chars else 0,
+        len(raw.translate(_TO_NUMBERS).split()) if digits else 0,
+        count("?") + count("？"),
         _options(part),
-        float(_calls(part)) if "(" in part else 0.0,
-        float(sum(map(count, _CODE_SIGNS))) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0.0,
-        float(maths),
-        float(sum(map(count, _JSON_SIGNS))) if '"' in part else 0.0,
-        float(count("__")),
-        float(count('"') + count("“")),
-        float(max(turns, 0)),
-        float(max(tools, 0)) + count('"parameters"'),
-        n_chars / words if words else 0.0,
+        _calls(part) if "(" in part else 0,
+        _code(part) if n_bytes > len(raw.translate(None, _CODE_HINTS)) else 0,
+        maths,
+        sum(map(count, _JSON_SIGNS)) if '"' in part else 0,
+        count("__"),
+        count('"') + count("“"),
+        max(turns, 0),
+        max(tools, 0) + count('"parameters"'),
+        n_chars / words if words else 0,
         digits / size,
         (n_bytes - len(raw.translate(None, _UPPER))) / size,
         (n_bytes - len(raw.translate(None, _PUNCTUATION))) / size,
         non_ascii / size,
-    ]
+    )
+    return list(map(float, numbers))
 
 
-def _options(part: str) -> float:
+def _words(raw: bytes) -> int:
+    """Words of a text in ASCII, as ``str.split`` cuts it, without making them."""
+    marked = raw.translate(_BLANK_OR_NOT)
+    return marked.count(b" x") + marked.startswith(b"x")
+
+
+def _code(part: str) -> int:
+    """Signs of code; prose without a character of ``_CODE_HINTS`` holds none worth counting."""
+    return sum([sum(map(part.count, signs)) for character, signs in _CODE_SIGNS if character in part])
+
+
+def _options(part: str) -> int:
     """Answers to choose from: the better of lines like "B) ..." and marks like "(B)"."""
     inline = len(_OPTION_INLINE.findall(part)) if "(" in part else 0
     lines = len(_OPTION_LINE.findall(part)) if "\n" in part else int(_OPTION_LINE.match(part) is not None)
-    return float(max(inline, lines))
+    return max(inline, lines)
 
 
 def _calls(part: str) -> int:

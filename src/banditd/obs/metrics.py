@@ -88,7 +88,7 @@ class Metrics(ProvingMetrics):
             _FAST_S,
             (),
             self.registry,
-        )
+        ).labels()
         self.selections = TallyCounter(
             "banditd_arm_selections", "Decisions by arm.", ("policy", "arm", "explored"), self.registry
         )

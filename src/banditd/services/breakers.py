@@ -79,6 +79,11 @@ class Breakers:
             if breaker.errors >= self._limit and not self._is_open(breaker, now_us):
                 self._open(breaker, now_us)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no arm has failed so far."""
+        return not self._arms
+
     def drawn(self, arm: str, now_us: int) -> None:
         """A decision sends its query there: where the breaker is half-open, that is the probe."""
         breaker = self._arms.get(arm)

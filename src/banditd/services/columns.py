@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -16,20 +16,20 @@ from banditd.deciding.decide import Decided, Situation
 Columns = Mapping[str, Iterable[Any]]
 """Fields of decisions by name, one value for each decision; endless where all have the same."""
 
-_OF_QUERY: Final = {
-    name: attrgetter(name)
-    for name in ("session_id", "session_key", "tags", "key_name", "request_key", "reference", "origin")
-} | {"deferred": attrgetter("defer_activation")}
+_AS_IN_QUERY: Final = ("session_id", "session_key", "tags", "key_name", "request_key", "reference", "origin")
+_KEPT: Final = (*_AS_IN_QUERY, "deferred")
+_of_query: Final = attrgetter(*_AS_IN_QUERY, "defer_activation")
+_in_order: Final = itemgetter(*Decision._fields)
 
 
 def decisions_of(columns: Columns) -> Iterator[Decision]:
     """The decisions that have these fields, all of them."""
-    return map(Decision._make, zip(*(columns[name] for name in Decision._fields), strict=False))
+    return map(Decision._make, zip(*_in_order(columns), strict=False))
 
 
 def query_columns(queries: Sequence[Query]) -> Columns:
     """What a decision keeps of its query as it came."""
-    return {name: map(of_query, queries) for name, of_query in _OF_QUERY.items()}
+    return dict(zip(_KEPT, zip(*map(_of_query, queries), strict=True), strict=True))
 
 
 def drawn_columns(situation: Situation, decided: Decided) -> dict[str, Any]:

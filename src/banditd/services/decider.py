@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -37,6 +38,7 @@ MOST_CELLS: Final = 640
 _NO_BUDGETS: Final[Columns] = {
     "charges": repeat(()), "mixture": repeat(None), "unaffordable_usd": repeat(MappingProxyType({})),
 }  # fmt: skip
+_runtime_of, _arms_of = attrgetter("runtime"), attrgetter("view.arms")
 _NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own_probability"), repeat(None))
 
 
@@ -113,7 +115,7 @@ class TurnDecider:
         made: dict[int, Decision | BanditdError] = {}
         drawn: dict[tuple[str, str], str] = {}  # arms that sessions were given here, by (policy, session)
         uniforms, touched = self._rng.random(len(prepared)), [_touched(one) for one in prepared]
-        rest, pace, ahead = list(range(len(prepared))), Pace(), turn_size(prepared)
+        rest, pace, ahead = list(range(len(prepared))), Pace(), turn_size(map(_runtime_of, prepared))
         try:
             while rest:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
@@ -128,7 +130,7 @@ class TurnDecider:
             reserved = (one for i, one in made.items() if not prepared[i].query.dry_run)
             self.undo(one for one in reserved if isinstance(one, Decision))
             raise
-        return [made[i] for i in range(len(prepared))]
+        return list(map(made.__getitem__, range(len(prepared))))
 
     def _next_wave(
         self, prepared: Sequence[Prepared], rest: Sequence[int], touched: Sequence[Sequence[Hashable]]
@@ -178,8 +180,9 @@ class TurnDecider:
     def _decide(
         self, situation: Situation, cases: list[Case], uniforms: FloatArray
     ) -> tuple[Decided, Sequence[Parted | None]]:
-        """What is decided, and of each row of it what it has to do with a release; nothing without one."""
-        book = self._books[cases[0].query.policy].release
+        """What is decided, and of each row of it what it has to do with a release or an anchor; nothing without."""
+        books = self._books[cases[0].query.policy]
+        book = books.anchor if books.release.idle else books.release
         parts = None if book.idle else book.parts(cases)
         candidate = None if parts is None else book.situation(situation)
         if parts is None or candidate is None:
@@ -229,7 +232,7 @@ class TurnDecider:
             "duplicate": False,
         }
         columns = {
-            **{name: repeat(value) for name, value in same.items()},
+            **dict(zip(same, map(repeat, same.values()), strict=True)),
             **query_columns(queries),
             **drawn,
             **self._charged(situation, decided, cases, durable),
@@ -276,11 +279,11 @@ class TurnDecider:
     def _released(
         self, situation: Situation, decided: Decided, parted: Sequence[Parted | None], durable: Sequence[bool]
     ) -> Iterable[Mapping[str, object] | None]:
-        """What each decision logs of a release, which notes it."""
+        """What each decision logs of a release, which notes it, or of an anchor."""
         if not parted:
             return repeat(None)
         for one in compress(parted, durable):
-            if one is not None:
+            if one is not None and not one.part.anchor:
                 self._books[one.candidate.case.query.policy].release.observe(one)
         names = situation.view.snapshot.arms
         return [None if one is None else one.facts(decided.draw.arms[i], names) for i, one in enumerate(parted)]
@@ -296,9 +299,9 @@ class TurnDecider:
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
 
 
-def turn_size(prepared: Sequence[Prepared]) -> int:
-    """How many of these may be decided before others have the event loop: fewer where there are many arms."""
-    n_arms = max((len(one.runtime.view.arms) for one in prepared), default=1)
+def turn_size(runtimes: Iterable[PolicyRuntime]) -> int:
+    """How many queries of these may be decided before others have the event loop: fewer where there are many arms."""
+    n_arms = max(map(len, map(_arms_of, runtimes)), default=1)
     return max(1, min(MOST_QUERIES, MOST_CELLS // max(n_arms, 1)))
 
 
@@ -309,12 +312,11 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
     return policies.values()
 
 
-def _touched(one: Prepared) -> list[Hashable]:
+def _touched(one: Prepared) -> Sequence[Hashable]:
     """What the decision of a query changes for others: its accounts and its session."""
+    session_key = one.query.session_key
     keys: list[Hashable] = [account.key for account in one.accounts]
-    if one.query.session_key is not None:
-        keys.append((one.runtime.name, one.query.session_key))
-    return keys
+    return keys if session_key is None else [*keys, (one.runtime.name, session_key)]
 
 
 def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:

@@ -52,6 +52,8 @@ class SoftExclusions:
 
     def drawn(self, view: RouteView, chosen: Iterable[str], now_us: int) -> None:
         """Decisions were drawn for these arms, in this order."""
+        if not view.capped and self.breakers.idle:
+            return
         for arm in chosen:
             self.caps.count(view, arm)
             for called in _called(view, arm):

@@ -18,6 +18,11 @@ LONGEST_IN_PASSING: Final = 10_000  # characters; longer texts are not hashed on
 _BLOCK_BYTES: Final = 64  # of SHA-256; the key has 32
 
 
+def is_long(text: str) -> bool:
+    """Whether a text takes too long to be hashed in passing."""
+    return len(text) > LONGEST_IN_PASSING
+
+
 class InputHash:
     """A text to ``hmac-sha256:`` and 64 hexadecimal digits."""
 
@@ -41,14 +46,12 @@ class InputRecord:
         self._hash_input = hash_input
         self._store_text = store_text
 
-    async def hashed(self, text: str | None) -> str | None:
-        """The hash of a long text, made in a thread; None for one that can be hashed in passing."""
-        if text is None or len(text) <= LONGEST_IN_PASSING:
-            return None
+    async def hashed(self, text: str) -> str:
+        """The hash of a long text, made in a thread."""
         return await asyncio.to_thread(self._hash_input, text)
 
     def of(self, text: str | None, hashed: str | None = None) -> tuple[str | None, str | None]:
-        """(hash, text to store), None each where there is none. hashed : what ``hashed`` gave."""
+        """(hash, text to store), None each where there is none. hashed : what ``hashed`` gave of a long one."""
         if text is None:
             return None, None
         return hashed or self._hash_input(text), text[:LONGEST_KEPT] if self._store_text else None

@@ -24,6 +24,7 @@ from banditd.services.books import PolicyBooks
 from banditd.services.constraints import holding
 from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
 from banditd.services.idempotency import answered, key_of, repeat_or_route
+from banditd.services.input_hash import is_long
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.turns import Turns
 
@@ -145,6 +146,7 @@ class RoutingService:
         check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
+        text = query.text
         embedding, degraded = await self._embed(query)
         if runtime.constraints:
             found = await holding(runtime.constraints, query.text, query.tags, embedding)
@@ -155,9 +157,9 @@ class RoutingService:
             runtime=runtime,
             query=query,
             described=runtime.described(query, embedding),
-            input_tokens=self._encoder.count_tokens(query.text) if query.text is not None else 0,
+            input_tokens=self._encoder.count_tokens(text) if text is not None else 0,
             degraded=degraded,
-            input_hash=await self._decider.input_record.hashed(query.text),
+            input_hash=await self._decider.input_record.hashed(text) if text is not None and is_long(text) else None,
         )
         if self._books[runtime.name].budget.rules or prepared.session is not None or prepared.cache is not None:
             await self._find_newest(prepared)

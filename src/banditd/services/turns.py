@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from banditd.core.errors import BanditdError
 from banditd.core.types import Decision
@@ -20,6 +21,9 @@ from banditd.services.decider import Prepared, turn_size
 Outcome = tuple[Decision, Committed]
 Decide = Callable[[Sequence[Prepared]], Awaitable[list[Decision | BanditdError]]]
 Commit = Callable[[Sequence[Decision]], Awaitable[Committed]]
+
+
+_runtime_of: Final = attrgetter("prepared.runtime")
 
 
 class _Waiting(NamedTuple):
@@ -53,7 +57,7 @@ class Turns:
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a turn, unless the loop's last turn brought more queries: then there may be more still."""
-        size = turn_size([one.prepared for one in self._waiting])
+        size = turn_size(map(_runtime_of, self._waiting))
         if self._seen < len(self._waiting) < size:
             self._seen = len(self._waiting)
             loop.call_soon(self._gather, loop)

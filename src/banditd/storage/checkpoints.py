@@ -63,6 +63,8 @@ class Checkpointer:
             if self._stopping.wait(INTERVAL_S):
                 return
             self._wanted.clear()
+            if self._stopping.is_set():  # since it was looked at: its call to wake up is what was cleared
+                return
             try:
                 self.checkpoint()
             except StorageUnavailableError as error:

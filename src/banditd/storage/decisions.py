@@ -7,14 +7,13 @@ per table, whoever sent them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from math import log
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, delete, exists, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, column, delete, exists, insert, literal_column, or_, select, table, update
 
 from banditd.core.errors import BanditdError, NotFoundError, StorageUnavailableError
-from banditd.core.generations import learned_as
 from banditd.core.ids import new_id
+from banditd.core.pace import Pace
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
@@ -23,7 +22,6 @@ from banditd.storage import dialect
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
 from banditd.storage.arm_rewards import release_arms
-from banditd.storage.checksum import RowChecksum
 from banditd.storage.codec import (
     unpack_charges,
 )
@@ -31,22 +29,19 @@ from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
 from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
+from banditd.storage.packed import COLUMNS, Packed, pack
 from banditd.storage.prepared import Prepared
 from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
-from banditd.storage.schema.record import ARROW_TYPES, rows_of
+from banditd.storage.schema.record import ARROW_TYPES
 from banditd.storage.sessions import SessionReader
-from banditd.storage.sums import Increments, RowCounter, Tags, bucket_of, tags_of
+from banditd.storage.sums import RowCounter
 
-_COLUMNS: Final = tuple(column.name for column in decision.columns)
-_checksum: Final = RowChecksum(_COLUMNS)
 _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
-_INSERT: Final = insert(decision)
-
-
-_Fixed = dict[tuple[str, int, Tags, tuple[str, ...]], list[Any]]
-"""(policy, bucket, tags, eligible arms) -> number of decisions, sum of their vectors of predicted cost."""
+# Columns in the order of the rows, which is not the table's.
+_INSERT: Final = insert(table("decision", *(column(name, decision.c[name].type) for name in COLUMNS)))
+_PACKED_AT_ONCE: Final = 64  # decisions; the event loop packs them
 
 
 class SqlDecisionLog:
@@ -55,7 +50,7 @@ class SqlDecisionLog:
     def __init__(self, database: Database, journal: SumJournal, *, writer_name: str) -> None:
         engine = database.engine
         self._database = database
-        self._insert = Prepared(engine, _INSERT, _COLUMNS)
+        self._insert = Prepared(engine, _INSERT, COLUMNS)
         self._journal = journal
         self._rows = RowCounter(engine, writer_name)
         self._accounts = AccountCharges(engine)
@@ -81,12 +76,16 @@ class SqlDecisionLog:
         if not decisions:
             return Committed()
         try:
-            committed: Committed = await self._database.write_batched(self._append, decisions)
+            packs = await self._packed(decisions)
+            committed: Committed = await self._database.write_batched(self._append, packs, at_once=True)
         except StorageUnavailableError:
             raise
-        except Exception:
+        except Exception as error:
             if len(decisions) == 1:
-                raise
+                mine = dialect.translate(error)
+                if mine is error:
+                    raise
+                raise mine from error
             # Nothing of them is stored. One may hold what cannot be: the others do not share its fate.
             return await self._append_singly(decisions)
         return committed
@@ -100,26 +99,25 @@ class SqlDecisionLog:
                 whole = whole.beside(Committed(failed={made.decision_id: error}))
         return whole
 
-    def _append(self, connection: Connection, batches_in_hand: Sequence[Sequence[Decision]]) -> list[Committed]:
+    async def _packed(self, decisions: Sequence[Decision]) -> list[Packed]:
+        packs, pace = [], Pace()
+        for first in range(0, len(decisions), _PACKED_AT_ONCE):
+            packs.append(pack(decisions[first : first + _PACKED_AT_ONCE], self._journal))
+            await pace.step()
+        return packs
+
+    def _append(self, connection: Connection, packs_in_hand: Sequence[Sequence[Packed]]) -> list[Committed]:
+        batches_in_hand = [[made for one in packs for made in one.decisions] for packs in packs_in_hand]
         batches, repeated = take_repeated(connection, batches_in_hand)
         made_by_batch, answers = self._charge(connection, batches)
-        increments = self._journal.start()
-        fixed: _Fixed = {}
-        decisions = [made for batch in made_by_batch for made in batch]
-        sessions: dict[tuple[str, str], tuple[Any, ...]] = {}
-        for made in decisions:
-            _count(made, increments, fixed)
-            session_key = made.session_key or made.session_id
-            if session_key is not None:
-                # One row per session and statement; the last decision of the group is the newest.
-                key = (made.policy, session_key)
-                sessions[key] = (*key, made.arm, made.decision_id, made.created_at_us)
-        _count_fixed(increments, fixed)
-        self._insert.run(connection, [(*row, _checksum(row)) for row in rows_of(decisions)])
-        if decisions:
-            self._journal.enter(connection, increments, len(decisions), decisions[-1].created_at_us)
+        packs: list[Packed] = []
+        for before, batch, made in zip(packs_in_hand, batches_in_hand, made_by_batch, strict=True):
+            packs += before if len(made) == len(batch) else [pack(made, self._journal)]
+        sessions = {key: row for one in packs for key, row in one.sessions.items()}  # of each the newest
+        self._insert.run(connection, [row for one in packs for row in one.rows])
+        self._journal.insert(connection, [one.entry for one in packs if one.entry is not None])
         self._session.run(connection, [sessions[key] for key in sorted(sessions)])
-        keep_keys(connection, decisions)
+        keep_keys(connection, [made for batch in made_by_batch for made in batch])
         return with_repeated(batches_in_hand, answers, repeated)
 
     def _charge(
@@ -253,55 +251,3 @@ def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]]
                 for decision_id, policy in decisions
             ],
         )
-
-
-def _count(made: Decision, increments: Increments, fixed: _Fixed) -> None:
-    """Collect the increments of one decision.
-
-    Order of the sums: ``journal.COUNTED_SUMS``. What every eligible arm would have cost goes to ``fixed``. What a
-    promise gives to its baseline is not greedy, but nothing is tried by it.
-    """
-    policy, chosen = made.policy, _learned(made, made.arm)
-    arms = made.arms if not made.generations else tuple(_learned(made, arm) for arm in made.arms)
-    bucket, tags = bucket_of(made.created_at_us), tags_of(made.tags)
-    increments = increments.of(policy, bucket, tags)
-    eligible = fixed.get((policy, bucket, tags, arms))
-    if eligible is None:
-        fixed[policy, bucket, tags, arms] = [1, made.cost_usd]
-    else:
-        eligible[0] += 1
-        eligible[1] = eligible[1] + made.cost_usd
-    for arm, unaffordable_usd in made.unaffordable_usd.items():
-        sums = increments.bucket(policy, bucket, _learned(made, arm))
-        sums[3] += 1
-        sums[8] += unaffordable_usd
-    sums = increments.bucket(policy, bucket, chosen)
-    sums[0] += 1
-    if made.explored:
-        sums[1] += 1
-        best, drawn = int((made.mean - made.penalty).argmax()), made.arms.index(made.arm)
-        increments.bucket(policy, bucket, arms[best])[2] += 1
-        if made.arm != made.baseline:
-            sums[5] += 1
-            sums[9] += float(made.cost_usd[drawn] - made.cost_usd[best])
-            sums[10] += float(made.mean[best] - made.mean[drawn])
-    else:
-        sums[2] += 1
-    sums[6] -= sum([p * log(p) for p in made.probability.tolist() if p > 0.0])
-    sums[7] += made.predicted_cost_usd
-    if made.degraded is not None:
-        sums[4] += 1
-    increments.cluster(policy, made.schema_hash, made.context.cluster, chosen)[0] += 1
-
-
-def _learned(made: Decision, arm: str) -> str:
-    return learned_as(arm, made.generations.get(arm, 1)) if made.generations else arm
-
-
-def _count_fixed(increments: Increments, fixed: _Fixed) -> None:
-    for (policy, bucket, tags, arms), (times, cost_usd) in fixed.items():
-        part = increments.of(policy, bucket, tags)
-        for arm, cost in zip(arms, cost_usd.tolist(), strict=True):
-            sums = part.bucket(policy, bucket, arm)
-            sums[3] += times
-            sums[8] += cost

@@ -139,8 +139,11 @@ class Database:
         result: T = await self.write_batched(_each, work)
         return result
 
-    def write_batched(self, handler: Handler, payload: Any) -> asyncio.Future[Any]:
-        """Like ``write``, but like writes that wait together are handed to ``handler`` in one call."""
+    def write_batched(self, handler: Handler, payload: Any, *, at_once: bool = False) -> asyncio.Future[Any]:
+        """Like ``write``, but like writes that wait together are handed to ``handler`` in one call.
+
+        at_once : the payload was gathered from many requests already, so nobody waits for more.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if not self._open or self._waiting >= QUEUE_LIMIT:
@@ -150,9 +153,12 @@ class Database:
         turn = self._turns.get(loop)
         if turn is None:
             turn = self._turns[loop] = []
-            loop.call_soon(self._gather, loop, 0, loop.time() + GATHER_S)
+            if not at_once:
+                loop.call_soon(self._gather, loop, 0, loop.time() + GATHER_S)
         turn.append(_Write(handler, payload, future, loop, time.monotonic()))
         self._waiting += 1
+        if at_once:
+            self._hand_over(loop)
         return future
 
     def _gather(self, loop: asyncio.AbstractEventLoop, seen: int, until: float) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, delete, exists, insert, select
 
@@ -38,12 +39,20 @@ COUNTED_SUMS: Final = tuple(name for name in SUMS if name in {*ROUTE_SUMS, *TRIE
 """Both, in the order of the tables: what a commit collects."""
 _ROUTE_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in ROUTE_SUMS)
 _TRIED_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in TRIED_SUMS)
+_of_route, _of_tried = itemgetter(*_ROUTE_PLACES), itemgetter(*_TRIED_PLACES)
 _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
 _WAITING: Final = select(exists(select(sum_entry.c.entry_id)))
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 _INSERT: Final = insert(sum_entry)
+
+
+class Entry(NamedTuple):
+    """What a commit adds to the counters: a row of ``sum_entry``, and rows of ``tag_entry``."""
+
+    row: tuple[str, str]
+    tag_rows: list[tuple[str, ...]]
 
 
 class SumJournal:
@@ -65,20 +74,24 @@ class SumJournal:
         """Increments of one commit, over ``COUNTED_SUMS``."""
         return self._sums.start()
 
-    def enter(self, connection: Connection, increments: Increments, rows: int, at_us: int) -> None:
-        """Write down what a commit of so many decisions adds; they are counted later."""
-        self._sums.enter_tags(connection, increments)
+    def entry(self, increments: Increments, rows: int, at_us: int) -> Entry:
+        """What a commit of so many decisions adds, to be written down; it is counted later."""
         total = increments.total()
-        entry = {
+        sums = {
             "rows": rows,
-            "buckets": [[*key, *(sums[i] for i in _ROUTE_PLACES)] for key, sums in total.buckets.items()],
+            "buckets": [key + _of_route(sums) for key, sums in total.buckets.items()],
             "clusters": [[*key, *sums] for key, sums in total.clusters.items()],
         }
         first = _TRIED_PLACES[0]
-        tried = [[*key, *(sums[i] for i in _TRIED_PLACES)] for key, sums in total.buckets.items() if sums[first]]
+        tried = [key + _of_tried(sums) for key, sums in total.buckets.items() if sums[first]]
         if tried:
-            entry["tried"] = tried
-        self._insert.run(connection, [(new_id(at_us), _encode(entry))])
+            sums["tried"] = tried
+        return Entry((new_id(at_us), _encode(sums)), self._sums.tag_rows(increments))
+
+    def insert(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        """Write entries down, in the transaction that stores their decisions."""
+        self._insert.run(connection, [one.row for one in entries])
+        self._sums.insert_tags(connection, [row for one in entries for row in one.tag_rows])
 
     async def add_up(self) -> None:
         """Count every entry that nobody else is counting: one run of a job."""

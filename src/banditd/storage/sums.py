@@ -71,7 +71,7 @@ class SumWriter:
 
     def flush(self, connection: Connection, increments: Increments) -> None:
         """Write what was collected."""
-        self.enter_tags(connection, increments)
+        self.insert_tags(connection, self.tag_rows(increments))
         increments = increments.total()
         writer = self.writer
         totals: dict[tuple[str, str], list[float]] = {}
@@ -84,15 +84,15 @@ class SumWriter:
         self._total.run(connection, [(*key, writer, *sums) for key, sums in sorted(totals.items())])
         self._cluster.run(connection, [(*key, writer, *sums) for key, sums in sorted(increments.clusters.items())])
 
-    def enter_tags(self, connection: Connection, increments: Increments) -> None:
-        """Write down what belongs to tagged queries: one entry a policy, which a job counts later."""
+    def tag_rows(self, increments: Increments) -> list[tuple[str, ...]]:
+        """What belongs to tagged queries, to be written down: one entry a policy, which a job counts later."""
         by_policy: dict[str, list[object]] = {}
         for (policy, bucket_at_us, tags), part in increments.tagged.items():
             arms = [[arm, *sums] for (_, _, arm), sums in part.buckets.items()]
             clusters = [[*key[1:], *sums] for key, sums in part.clusters.items()]
             by_policy.setdefault(policy, []).append([tags, bucket_at_us, arms, clusters])
         columns, cluster_columns = self._names
-        rows = [
+        return [
             (
                 secrets.token_hex(16),  # no id of that old time: ids rise
                 policy,
@@ -101,6 +101,9 @@ class SumWriter:
             )
             for policy, groups in sorted(by_policy.items())
         ]
+
+    def insert_tags(self, connection: Connection, rows: Sequence[tuple[str, ...]]) -> None:
+        """Write down what ``tag_rows`` made."""
         self._tagged.run(connection, rows)
 
 

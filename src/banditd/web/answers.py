@@ -26,7 +26,10 @@ def decision_answer(
     chosen = decision.chosen_index
     utility: list[float] = (decision.mean - decision.penalty).tolist()
     order = sorted(range(len(utility)), key=utility.__getitem__, reverse=True)
-    arms = decision.arms
+    fallbacks = list(map(decision.arms.__getitem__, order))
+    fallbacks.remove(decision.arm)
+    if recipes:
+        fallbacks = [arm for arm in fallbacks if arm not in recipes]
     answer: dict[str, object] = {
         "decision_id": None if dry_run else decision.decision_id,
         "policy": decision.policy,
@@ -38,7 +41,7 @@ def decision_answer(
         "explored": bool(decision.explored),
         "reason": decision.reason,
         "degraded": decision.degraded,
-        "fallbacks": [arms[i] for i in order if i != chosen and arms[i] not in recipes],
+        "fallbacks": fallbacks,
         "policy_version": decision.snapshot_version,
         "policy_kind": decision.policy_kind,
         "expires_at": iso_time(decision.expires_at_us),

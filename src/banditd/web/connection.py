@@ -6,18 +6,23 @@ Bodies have their own time-out (``intake.py``). The library's protocol does the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import StreamWriter
+from aiohttp.web_protocol import ERROR
 
 from banditd.web.keys import DIRECT
 from banditd.web.problems import BadRequestError, problem_answer
 
 logger = logging.getLogger("banditd.web")
 _BROKEN: Final = "the request breaks HTTP: its first line or its headers cannot be read"
+_Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _TOO_LONG: Final = "the first line or a header of the request is longer than 8190 bytes"
 
 
@@ -33,6 +38,78 @@ class Connection(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
+
+    async def start(self) -> None:
+        """Answer the requests of the connection, one after another, in its own task.
+
+        The library makes a task of each request, so that what one keeps in context variables is kept from the next.
+        Every request sets ours anew (``middleware.py``), so they save a task and a turn of the loop.
+        """
+        loop, server = self._loop, self._manager
+        make_request, usual = self._request_factory, self._request_handler
+        if server is None or make_request is None or usual is None:  # lost before it began
+            return
+        while not self._force_close:
+            if not self._messages:
+                self._waiter = loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            message, payload = self._next_message()
+            server.requests_count += 1
+            broken = not isinstance(message, RawRequestMessage)
+            handler = self._make_error_handler(message) if broken else usual
+            task: Any = self._task_handler or asyncio.current_task()
+            request = make_request(ERROR if broken else message, payload, self, StreamWriter(self, loop), task)
+            if not await self._answered(request, payload, handler):
+                break
+            self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    def _next_message(self) -> tuple[Any, StreamReader]:
+        """The next request; the parser goes on where it waited for room."""
+        found = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return found
+
+    async def _answered(self, request: web.BaseRequest, payload: StreamReader, handler: _Handler) -> bool:
+        """Answer a request; whether the connection goes on."""
+        try:
+            answer, gone = await self._handle_request(request, None, handler)
+            if gone:
+                return False
+            self._keepalive = bool(answer.keep_alive)
+            if not payload.is_eof():
+                await self._drop_rest(payload)
+        except ConnectionError:
+            return False
+        except Exception:
+            logger.exception("connection.failed")
+            self.force_close()
+        except BaseException:
+            self.force_close()
+            raise
+        finally:
+            request._task = None  # type: ignore[assignment]  # noqa: SLF001 - a cycle, as in the library
+        return self._keepalive and not self._close and not self._force_close
+
+    async def _drop_rest(self, payload: StreamReader) -> None:
+        """Read what nobody wants of a body, so that its client comes to read the answer; not for ever."""
+        with contextlib.suppress(TimeoutError, web.RequestPayloadError):
+            async with asyncio.timeout(0.0 if self._force_close else self._lingering_time):
+                while not payload.is_eof():
+                    await payload.readany()
+        if not payload.is_eof():
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_writer import _serialize_headers
 from multidict import CIMultiDict
 from pydantic_core import to_json
 
@@ -33,11 +34,16 @@ class Answer(web.Response):
         goes_on = self.keep_alive is None and request.keep_alive and request.version == HttpVersion11
         if not (goes_on and isinstance(body, bytes) and body) or request.method == hdrs.METH_HEAD or self.prepared:
             return await super().prepare(request)
-        headers, writer = self.headers, request.writer
+        headers, writer, transport = self.headers, request.writer, request.transport
         headers[hdrs.CONTENT_LENGTH] = str(len(body))
         headers[hdrs.DATE] = rfc822_formatted_time()
-        await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
-        await writer.write_eof(body)
+        whole = _serialize_headers(f"HTTP/1.1 {self.status} {self.reason}", headers) + body
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        transport.write(whole)
+        writer.output_size += len(whole)
+        if transport.get_write_buffer_size():
+            await writer.drain()
         self._keep_alive = self._eof_sent = True  # what the library looks at afterwards
         return writer
 

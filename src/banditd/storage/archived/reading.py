@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections import Counter
@@ -29,8 +30,8 @@ from banditd.storage.evaluation_log import coverage, logged, taught
 from banditd.storage.folds import fold_items, rewarded_ids, with_places
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.log_reader import OUTCOME_TYPES, read_stream
-from banditd.storage.queues import QUEUES
-from banditd.storage.schema import archived_part, decision, metadata
+from banditd.storage.migrate import migrate
+from banditd.storage.schema import archived_part, decision
 from banditd.storage.schema.record import ARROW_TYPES
 
 T = TypeVar("T")
@@ -40,8 +41,7 @@ _BEHIND: Final = "~"  # greater than what ids are made of: an id with it is just
 _CHUNK: Final = 500
 _PAGE: Final = 2_000
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
-_TABLES: Final = (*ARCHIVED, *QUEUES)
-"""Those that the reading statements name; nothing waits in an archive."""
+_FILE: Final = "part.db"
 
 
 class WholeLog:
@@ -183,7 +183,7 @@ class WholeLog:
                 "part of the log is in an archive: say in jobs.archive_url where that is (banditd check-config)"
             )
         with tempfile.TemporaryDirectory(prefix="banditd-archive-") as name:
-            engine = create_engine(f"sqlite:///{Path(name) / 'part.db'}", poolclass=NullPool)
+            engine = create_engine(f"sqlite:///{Path(name) / _FILE}", poolclass=NullPool)
             try:
                 await asyncio.to_thread(_load, engine, self._folder, part, Path(name))
                 yield engine
@@ -273,12 +273,12 @@ def _on(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _load(engine: Engine, folder: ArchiveFolder, part: Part, here: Path) -> None:
+    (here / _FILE).write_bytes(_empty_database())
     local = here / "table.parquet"
     with engine.connect() as connection:
-        for pragma in ("synchronous", "journal_mode", "foreign_keys"):  # it need not outlive this process
+        for pragma in ("journal_mode", "synchronous", "foreign_keys"):  # it need not outlive this process
             connection.exec_driver_sql(f"PRAGMA {pragma} = OFF")
         connection.commit()
-        metadata.create_all(connection, tables=[*_TABLES])
         for table in ARCHIVED:
             wanted = part.tables.get(table.name, 0)
             if not wanted:
@@ -289,3 +289,12 @@ def _load(engine: Engine, folder: ArchiveFolder, part: Part, here: Path) -> None
             if found != wanted:
                 raise InvalidInputError(f"{name} of the archived log has {found} rows instead of {wanted}")
         connection.commit()
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """A SQLite file with all tables and views of this release, made once for all parts that are read."""
+    with tempfile.TemporaryDirectory(prefix="banditd-archive-") as name:
+        place = Path(name) / _FILE
+        migrate(f"sqlite:///{place}")
+        return place.read_bytes()

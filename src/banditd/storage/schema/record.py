@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -161,7 +161,14 @@ HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)
 _VECTORS: Final = tuple(one.name for one in RECORD if one.kind is VECTOR)
 ARROW_TYPES: Final = {one.name: one.kind.arrow for one in RECORD}
 
-_columns: Final = tuple((attrgetter(one.field or one.name), one.kind.pack) for one in RECORD)
+_plain: Final = tuple(one for one in RECORD if one.kind.pack is _same)
+_packed: Final = tuple(one for one in RECORD if one.kind.pack is not _same)
+ROW_COLUMNS: Final = tuple(one.name for one in (*_plain, *_packed))
+"""The order of the values in a row to be inserted: first what is stored as it is, which is read at once."""
+
+_plain_fields: Final = attrgetter(*(one.field or one.name for one in _plain))
+_packed_fields: Final = attrgetter(*(one.field or one.name for one in _packed))
+_packs: Final = tuple(one.kind.pack for one in _packed)
 _shown: Final = {one.name: one.kind.show for one in RECORD if one.kind.show is not _same}
 # Charges and the mixture are of the moment of the decision; who is answered again needs neither.
 _loaded: Final = {
@@ -172,11 +179,10 @@ _loaded: Final = {
 
 
 def rows_of(decisions: Sequence[Decision]) -> list[tuple[Any, ...]]:
-    """Each decision's values in the order of ``RECORD``; made column by column, which costs a third."""
-    columns = (
-        map(field, decisions) if pack is _same else map(pack, map(field, decisions)) for field, pack in _columns
-    )
-    return list(zip(*columns, strict=True))
+    """Each decision's values in the order of ``ROW_COLUMNS``; packed column by column, which costs a third."""
+    fields = zip(*map(_packed_fields, decisions), strict=True)  # of each column all values
+    packed = zip(*map(map, _packs, fields), strict=True)
+    return list(map(add, map(_plain_fields, decisions), packed))
 
 
 def shown(row: Mapping[Any, Any]) -> dict[str, object]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from aiohttp import web
@@ -25,10 +24,6 @@ from banditd.web.origins import origin_of
 from banditd.web.outlines import outline_of_messages
 from banditd.web.problems import InvalidFieldsError, item_error, kind_of
 from banditd.web.schemas.routing import ContentPart, Message, RouteBatchItems, RouteRequest
-
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-_NO_FEATURES: Final[Mapping[str, float]] = MappingProxyType({})
-_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 async def create(api: Api, request: web.Request) -> web.Response:
@@ -115,41 +110,48 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
             raise InvalidFieldsError(message, errors=[(pointer + where, message)])
         if "\0" in text:  # PostgreSQL stores no NUL, and no tokenizer reads one
             text = text.replace("\0", "\ufffd")
+    stated = {}
+    for name in requested.model_fields_set & _OF_QUERY.keys():
+        value = getattr(requested, name)
+        if value is not None:
+            as_in_query = _OF_QUERY[name]
+            stated[name] = value if as_in_query is None else as_in_query(value)
     tools = requested.tools
-    return Query(
-        policy=requested.policy,
-        text=text,
-        embedding=None if requested.embedding is None else np.array(requested.embedding, dtype=np.float64),
-        turns=turns,
-        tools=0 if tools is None else tools if isinstance(tools, int) else len(tools),
-        features=requested.features or _NO_FEATURES,
-        candidates=None if requested.candidates is None else tuple(requested.candidates),
-        excluded_arms=frozenset(requested.excluded_arms) if requested.excluded_arms else _NO_NAMES,
-        capabilities=frozenset(requested.capabilities) if requested.capabilities else _NO_NAMES,
-        max_cost_usd=requested.max_cost_usd,
-        max_latency_ms=requested.max_latency_ms,
-        quality_floor=requested.quality_floor,
-        quality_confidence=requested.quality_confidence,
-        profile=requested.profile,
-        key_name=key_name,
-        cost_weight=requested.cost_weight,
-        keep=requested.keep,
-        expected_output_tokens=requested.expected_output_tokens,
-        session_id=requested.session_id or None,
-        new_session_arm=requested.new_session_arm,
-        recipes=requested.recipes,
-        reference=requested.reference or None,
-        tags=stated_tags(requested.tags) if requested.tags else _NOTHING,
-        template=partial(outline_of_messages, requested.messages, tools),
-        dry_run=requested.dry_run,
-        explain=requested.explain,
-        defer_activation=requested.defer_activation,
-    )
+    template = partial(outline_of_messages, requested.messages, tools)
+    return Query(text=text, turns=turns, key_name=key_name, template=template, **stated)
 
 
 def stated_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags without empty ones: a client's variable that is not set is no value."""
     return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
+
+
+# Fields of a request that a query has too, and what they become there: nothing else, most of them.
+_OF_QUERY: Final[Mapping[str, Callable[[Any], Any] | None]] = {
+    "policy": None,
+    "embedding": partial(np.array, dtype=np.float64),
+    "tools": lambda tools: tools if isinstance(tools, int) else len(tools),
+    "features": None,
+    "candidates": tuple,
+    "excluded_arms": frozenset,
+    "capabilities": frozenset,
+    "max_cost_usd": None,
+    "max_latency_ms": None,
+    "quality_floor": None,
+    "quality_confidence": None,
+    "profile": None,
+    "cost_weight": None,
+    "keep": None,
+    "expected_output_tokens": None,
+    "session_id": lambda label: label or None,
+    "new_session_arm": None,
+    "recipes": None,
+    "reference": lambda label: label or None,
+    "tags": stated_tags,
+    "dry_run": None,
+    "explain": None,
+    "defer_activation": None,
+}
 
 
 def join_messages(messages: list[Message]) -> tuple[str | None, int]:
