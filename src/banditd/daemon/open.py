@@ -221,7 +221,7 @@ def _make_learner(settings: Settings, bench: Workbench, counting: Shadowing, met
         clock=bench.clock,
         metrics=metrics,
         pacing=Pacing(max_batch=section.max_batch, pause_s=section.pause_ms / 1e3, poll_s=section.poll_s),
-        shadows=counting.seen,
+        shadows=counting,
     )
 
 

@@ -9,8 +9,9 @@ and in no estimate.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from banditd.bandit.state import PolicyState
 from banditd.core.anchor import AnchorOutcome
@@ -28,14 +29,25 @@ REFERENCE_NOISE_VARIANCE = 0.25
 # A source that claims no noise at all still cannot outvote the others without bound.
 LEAST_NOISE_VARIANCE = 1e-4
 
-Shadows = Callable[[PolicyRuntime, Sequence[FoldItem]], Awaitable[Shadowed | None]]
-"""What a batch that is about to be folded does to shadows of candidates, by what was known before it."""
+
+class Shadows(Protocol):
+    """Shadows of candidates, as the learner needs them. rest_s : how long it is to wait before it folds on."""
+
+    @property
+    def rest_s(self) -> float: ...
+
+    async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+        """What a batch that is about to be folded does to shadows, by what was known before it."""
 
 
-async def no_shadows(runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+class NoShadows:
     """Where nothing is shadowed."""
-    del runtime, items
-    return None
+
+    rest_s = 0.0
+
+    async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+        del runtime, items
+        return None
 
 
 def merge_events(events: Sequence[RewardEvent]) -> tuple[float, float] | None:
