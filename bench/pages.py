@@ -116,7 +116,7 @@ async def _row(
     median, late = np.quantile(wall, [0.5, 0.95]).tolist()
     shown = name.replace("{id}", "ID").replace("{month}", "a month ago").replace("{year}", "a year ago")
     cpu_ms = 1e3 * (server.cpu_s() - before_s) / TIMES
-    note = f"median {median:,.0f} ms, processor time {cpu_ms:.0f} ms"
+    note = f"median {median:,.0f} ms, processor {cpu_ms:.0f} ms"
     note += f", {len(paths)} requests" if len(paths) > 1 else ""
     return Row(section=section, name=f"{shown}: p95", value=late, unit="ms", target=PAGE_MS, note=note, detail=True)
 

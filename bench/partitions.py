@@ -26,7 +26,6 @@ from banditd.storage import Storage, dialect, migrate, open_storage
 from banditd.storage.archive import partition_log
 from banditd.storage.partitions.layout import (
     CHILDREN,
-    SPAN_US,
     add_missing,
     partitions,
     span_of,
@@ -36,12 +35,15 @@ from banditd.storage.schema import decision
 from bench.chaos.daemons import own_postgres
 from bench.table import Row
 
-SECTION: Final = "A log in 30 partitions beside one without, PostgreSQL in process"
+SECTION: Final = "A log of half a year in partitions beside one without, PostgreSQL in process"
 WEEKS: Final = 26
+WEEK_US: Final = 7 * 86_400_000_000
 LIMIT: Final = 1.05
 _KINDS: Final = ("whole", "parts")
 _ARMS: Final = ("a", "b", "c", "d", "e")
-_COLUMNS: Final = ", ".join(column.name for column in decision.columns if column.name != "decision_id")
+_COLUMNS: Final = ", ".join(
+    column.name for column in decision.columns if column.name not in {"decision_id", "checksum"}
+)
 # Copies of one decision, spread over the time before it.
 _FILL: Final = f"""
 INSERT INTO decision (decision_id, {_COLUMNS})
@@ -198,13 +200,12 @@ async def fill(storage: Storage, rows: int) -> None:
     """So many decisions over the last ``WEEKS``, the oldest first, with statistics for the planner."""
     first, now_us = _decision(_now_us()), _now_us()
     await storage.decisions.append([first])
-    step_ms = WEEKS * SPAN_US / 1000 / rows
+    step_ms = WEEKS * WEEK_US / 1000 / rows
     given = {"now_ms": now_us // 1000, "step_ms": step_ms, "rows": rows, "first": first.decision_id}
     with dialect.writing(storage.database.engine).begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         if partitions(connection):
-            newest = span_of(now_us)
-            add_missing(connection, range(newest - WEEKS, newest + 1))
+            add_missing(connection, range(span_of(now_us - WEEKS * WEEK_US), span_of(now_us) + 1))
         connection.execute(text(_FILL), given)
     with dialect.writing(storage.database.engine).begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))

@@ -131,7 +131,7 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
         ),
         row(
             "age of the oldest unlearned reward, median", statistics.median(watched.lags_s), "s",
-            f"at most {max(watched.lags_s):.1f} s",
+            f"at most {max(watched.lags_s):.1f} s", detail=len(daemons) == 1,
         ),
         row("all learned after the last request", stored.waited_s, "s", detail=True),
         row("connections to PostgreSQL", watched.connections, "", detail=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,8 @@ _SOURCE: Final = (
     "One task after another: rows in the order of the source, so that the interval is over the policy's draws alone."
 )
 _CEILINGS: Final = "Ceilings are no routers: they know what none can, or are scored without their exploration."
+# In names of policies that the document leaves out.
+_LEFT_OUT: Final = ("one task after another", "randomised first", "at its highest mean", "scales known in advance")
 _UNPRICED: Final = "Arms without a known price count as free: {}."
 
 
@@ -53,12 +55,18 @@ class Report:
 
     def write(self, document: Path) -> None:
         """Tables of means between the marks of the document, figures into ``img/`` beside it."""
-        sections = [as_markdown(sheet) for sheet in self.sheets if not sheet.title.endswith(_OF_CASES)]
+        sections = [as_markdown(_shorter(sheet)) for sheet in self.sheets if not sheet.title.endswith(_OF_CASES)]
         for number, (name, cases, policies) in enumerate(self.curves):
             plot_curves(document.parent / "img" / name, self.results, cases, policies)
             title = "Learning curves" if number == 0 else "Learning curves, other pools"
             sections.append(f"### {title}\n\n![{title}](img/{name})")
         write_sections(document, sections)
+
+
+def _shorter(sheet: Sheet) -> Sheet:
+    """Without the rows that the terminal and the JSON alone have."""
+    rows = tuple(row for row in sheet.rows if not any(name in row[0] for name in _LEFT_OUT))
+    return replace(sheet, note=sheet.note.replace(f" {_SOURCE}", ""), rows=rows)
 
 
 def make_report(results: Results, cases: Sequence[Case], policies: Sequence[PolicySpec], header: str) -> Report:

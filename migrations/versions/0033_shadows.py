@@ -36,6 +36,7 @@ def upgrade() -> None:
         _of("candidate_shadow", "candidate_id", "candidate"),
         _text("policy"),
         _text("rule"),
+        _text("arms"),
         sa.Column("rated", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
         _time("first_us", nullable=True),
         _time("last_us", nullable=True),

@@ -18,8 +18,7 @@ from banditd.deciding.release_course import Release
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports import DecisionFilter
 from banditd.services.upkeep import export
-from banditd.storage.migrate import migrations_folder
-from banditd.storage.schema.request_log import MADE, drop_view, make_view, request_log
+from banditd.storage.schema.request_log import request_log
 
 
 def price(*_: Any) -> None:
@@ -46,15 +45,6 @@ async def test_the_view_has_the_columns_that_the_code_knows(storage):
         return {column["name"] for column in inspect(connection).get_columns("request_log")}
 
     assert await storage.database.read(columns) == {column.name for column in request_log.columns}
-
-    def again(connection: Any) -> set[str]:
-        """As where a table is put in the place of another."""
-        drop_view(connection)
-        make_view(connection)
-        return columns(connection)
-
-    assert await storage.database.write(again) == {column.name for column in request_log.columns}
-    assert MADE in (migrations_folder() / "versions" / "0030_request_log.py").read_text(encoding="utf-8")
 
 
 async def test_a_refusal_is_what_was_stated_and_else_what_the_finish_reason_tells(storage, make):

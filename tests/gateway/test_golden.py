@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import select
 from tests.gateway.conftest import Serve, Served
 from tests.gateway.test_judges import PRICE, client_of, judging, until
 from tests.gateway.test_probes import Honest
 
-from banditd.cli import commands
 from banditd.core.golden import DAY_US
 from banditd.ope.drops import BASELINE_DAYS, GoldenTest
 from banditd.settings import Settings
@@ -151,9 +149,3 @@ def test_a_golden_set_needs_a_judge_that_the_daemon_calls() -> None:
         Settings(**base)
     with pytest.raises(ValueError, match="needs a judge of kind upstream"):
         Settings(**base, judges={"mine": {"kind": "client"}})
-
-
-def test_the_command_is_there() -> None:
-    result = CliRunner().invoke(commands, ["drift", "--help"])
-    assert result.exit_code == 0
-    assert "banditd drift --policy support" in result.output

@@ -21,7 +21,7 @@ from banditd.cli.completion import completion
 from banditd.cli.configuration import check_config, keys
 from banditd.cli.correct_budget import correct_budget
 from banditd.cli.database import export, migrate, rebuild
-from banditd.cli.drift import drift
+from banditd.cli.drift import anchor, drift
 from banditd.cli.encoder import encoder
 from banditd.cli.evaluate import evaluate
 from banditd.cli.fit_prior import fit_prior
@@ -56,7 +56,7 @@ def commands() -> None:
 for command in (
     init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
     fit_prior, encoder, rebuild, apply, candidate, evaluate, correct_budget, backup, restore, copy_database, export,
-    import_scores, keys, mcp, completion, release, drift, arena,
+    import_scores, keys, mcp, completion, release, drift, anchor, arena,
 ):  # fmt: skip
     commands.add_command(command)
 

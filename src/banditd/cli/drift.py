@@ -16,7 +16,7 @@ from banditd.cli.show import echo_json
 @daemon_options
 @json_option
 def drift(policy: str, url: str, api_key: str | None, as_json: bool) -> None:
-    """Say whether quality is slowly lost: by a provider, or as the level alone.
+    """Say whether quality is slowly lost: by a provider, by our own learning or settings, or as the level alone.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def drift(policy: str, url: str, api_key: str | None, as_json: bool) -> None:
         echo_json(found)
         return
     click.echo(found["words"])
-    for name in ("provider", "level", "traffic"):
+    for name in ("provider", "own", "level", "traffic"):
         part = found[name]
         if part is not None and part["words"] != found["words"]:
             click.echo(f"  {part['words']}")
@@ -42,3 +42,34 @@ def drift(policy: str, url: str, api_key: str | None, as_json: bool) -> None:
             f"  golden set: {golden['prompts']} prompts, judge {golden['judge']}; today {states}; "
             f"${golden['spend_day_usd']:,.2f} of ${golden['usd_per_day']:,.2f} a day"
         )
+
+
+@click.group()
+def anchor() -> None:
+    """Hold on to what the policy was when it was last good.
+
+    \b
+    Example:
+      banditd anchor renew --reason "the new prices are as we want them"
+    """
+
+
+@anchor.command()
+@click.option("--reason", help="For the history.")
+@policy_option
+@daemon_options
+@json_option
+def renew(reason: str | None, policy: str, url: str, api_key: str | None, as_json: bool) -> None:
+    """Take the anchor anew: from now on routing is held to what it is now.
+
+    \b
+    Example:
+      banditd anchor renew --reason "looked at, and fine"
+    """
+    path = f"/v1/policies/{quote(policy, safe='')}/anchor/renew"
+    body = {} if reason is None else {"reason": reason}
+    found: dict[str, Any] = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(f"Policy {policy} is held to version {found['version']}, of {found['taken_at']}.")

@@ -106,12 +106,16 @@ class ReleaseTerms:
 
 @dataclass(frozen=True, slots=True)
 class ReleasePart:
-    """On which side of a release a query is. unit : hash of it. share : of the traffic that is the candidate's."""
+    """On which side of a release a query is. unit : hash of it. share : of the traffic that is the candidate's.
+
+    anchor : the candidate is a policy's anchor, and ``release_id`` that of the anchor.
+    """
 
     release_id: str
     unit: str
     share: float
     candidate: bool
+    anchor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,11 @@ MOST_SHADOWS: Final = 8
 MOST_TAG_PARTS: Final = 40
 """Values of tags that have sums of their own in a shadow; the others share one."""
 OCTAVE: Final = "octave:"
-ARM: Final = "arm:"
+"""The sums of a difference, then refused decisions, then of each arm the shares, first the candidate's."""
 CLUSTER: Final = "cluster:"
 TAG: Final = "tag:"
 OTHER_TAGS: Final = "tag:"
 LEFT_OUT: Final = "left_out:"
-REFUSED: Final = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +26,8 @@ class Shadow:
 
     rule : names the two rules that are compared; where either changes, the shadow begins anew under another id.
     rated : decisions that it was ever counted with. first_us, last_us : of the oldest and the newest of these.
-    tag_parts : parts of ``TAG`` that have sums.
+    tag_parts : parts of ``TAG`` that have sums. arms : of the policy, whose shares are counted; another arm is
+    another rule.
     """
 
     shadow_id: str
@@ -36,6 +36,7 @@ class Shadow:
     started_at_us: int
     stopped_at_us: int | None = None
     rule: str = ""
+    arms: tuple[str, ...] = ()
     rated: int = 0
     first_us: int | None = None
     last_us: int | None = None

@@ -16,6 +16,7 @@ from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
 from banditd.settings import PolicySettingsSection, RewardSettings, Settings
 from banditd.settings.constraints import ConstraintSettings, finder
+from banditd.settings.drift import DriftSettings
 from banditd.settings.judges import JudgeSettings
 from banditd.settings.promise import PromiseSettings
 
@@ -66,7 +67,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         rewards=_reward_rules(section.reward),
         seed_arms=tuple(arm.value(name) for arm in section.arms),
         constraints=tuple(constraint_of(one) for one in section.constraints),
-        drift=DriftRule(worse_by=section.drift.worse_by, days_per_false_alarm=section.drift.days_per_false_alarm),
+        drift=drift_rule(section.drift),
     )
 
 
@@ -80,6 +81,15 @@ def constraint_of(constraint: ConstraintSettings) -> Constraint:
             utterances=constraint.utterances,
             similarity=constraint.similarity,
         ),
+    )
+
+
+def drift_rule(drift: DriftSettings) -> DriftRule:
+    """What is tolerated of a slow loss, as a plain value."""
+    return DriftRule(
+        anchor_share=0.0 if drift.anchor is None else drift.anchor.share,
+        worse_by=drift.worse_by,
+        days_per_false_alarm=drift.days_per_false_alarm,
     )
 
 

@@ -93,9 +93,9 @@ async def open_services(
         budgets = await _open_budgets(bench)
         promising = make_promising(bench.runtimes, bench.storage.recent, bench.storage.switches, bench.clock, metrics)
         candidating = make_candidates(settings, bench, promising.books, counting)
-        drifting = make_drifting(settings, bench, metrics)
+        drifting = make_drifting(settings, bench, learner, metrics)
         releasing = make_releasing(bench, learner, candidating.candidates, promising, judge_rules(settings), metrics)
-        books = releasing.with_books(bench.runtimes, budgets, promising.books)
+        books = releasing.with_books(bench.runtimes, budgets, promising.books, drifting.books)
         services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
         services.arms.disabled = releasing.keeping.arm_disabled
         for name, runtime in bench.runtimes.items():
@@ -111,6 +111,7 @@ async def open_services(
         await promising.keeping.start()
         stack.push_async_callback(promising.keeping.stop)
         await stack.enter_async_context(releasing.running())
+        await stack.enter_async_context(drifting.running(releasing.keeping))
         stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
         stack.push_async_callback(candidating.evaluations.stop)
@@ -118,7 +119,7 @@ async def open_services(
         calls = _gateway(settings, bench, services, offered, metrics)
         gateway = await stack.enter_async_context(calls)
         judges = await stack.enter_async_context(_judging(settings, bench, services, gateway, drifting, metrics))
-        proving = {"releases": releasing.service, "drift": drifting.reports, **candidating.offered}
+        proving = {"releases": releasing.service, **drifting.offered, **candidating.offered}
         if start_jobs:
             jobs.start()
         yield Daemon(
@@ -220,7 +221,7 @@ def _make_learner(settings: Settings, bench: Workbench, counting: Shadowing, met
         clock=bench.clock,
         metrics=metrics,
         pacing=Pacing(max_batch=section.max_batch, pause_s=section.pause_ms / 1e3, poll_s=section.poll_s),
-        shadows=counting.seen,
+        shadows=counting,
     )
 
 

@@ -11,6 +11,7 @@ from banditd.core.judging import JudgeRule
 from banditd.daemon.promising import Promising
 from banditd.daemon.workbench import Workbench
 from banditd.obs.metrics import Metrics
+from banditd.services.anchoring.book import AnchorBook
 from banditd.services.books import PolicyBooks
 from banditd.services.breakers import Breakers
 from banditd.services.candidates.service import CandidateService
@@ -47,6 +48,7 @@ class Releasing:
         runtimes: Mapping[str, PolicyRuntime],
         budgets: Mapping[str, BudgetBook],
         promises: Mapping[str, PromiseBook],
+        anchors: Mapping[str, AnchorBook],
     ) -> dict[str, PolicyBooks]:
         """All that the decisions of each policy look into."""
         found = {}
@@ -54,7 +56,11 @@ class Releasing:
             breakers = Breakers(errors=runtime.config.breaker_errors, open_s=runtime.config.breaker_s)
             guard = SoftExclusions(breakers, TrafficCaps())
             found[name] = PolicyBooks(
-                guard=guard, budget=budgets[name], promise=promises[name], release=self.books[name]
+                guard=guard,
+                budget=budgets[name],
+                promise=promises[name],
+                release=self.books[name],
+                anchor=anchors[name],
             )
         return found
 

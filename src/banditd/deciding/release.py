@@ -41,6 +41,17 @@ class Parted:
 
     def facts(self, arms: BoolArray, names: Sequence[str]) -> Mapping[str, object]:
         """As a decision logs it. arms : bool (n_arms,), those that its vector is over. names : of all arms."""
+        if self.part.anchor:
+            return {
+                "anchor": self.part.release_id,
+                "side": "anchor" if self.part.candidate else "live",
+                "share": self.part.share,
+                "unit": self.part.unit,
+                "differ": self.differ,
+                "distance": self.distance,
+                "anchored": self.candidate.vector[arms].tolist(),
+                "live": self.incumbent.vector[arms].tolist(),
+            }
         facts: dict[str, object] = {
             "release": self.part.release_id,
             "side": "candidate" if self.part.candidate else "incumbent",

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from banditd.core.release import REPORTED
 from banditd.deciding.release_course import Release
 
 MOST_POINTS: Final = 200
@@ -46,8 +45,9 @@ class ReleasePoint:
 def point_of(release: Release, at_us: int) -> ReleasePoint:
     """The release as it stands."""
     found = {}
+    counted_by = {one.name: one.outcome for one in release.terms.guardrails}
     for name, test in release.tests.tests.items():
-        split = release.tests.splits.get(name) or release.tests.splits.get(REPORTED)
+        split = release.tests.splits.get(counted_by.get(name, name))
         candidate, units = (0, 0) if split is None else (split.candidate, split.units)
         difference = test.total / test.comparisons if test.comparisons else None
         found[name] = MeasurePoint(test.log_evidence, difference, test.interval(), (candidate, units - candidate))

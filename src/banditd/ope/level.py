@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 BASELINE_DAYS: Final = 14
-ALLOWANCE: Final = 0.25
-"""Deviations of a day that are tolerated."""
-LIMIT: Final = 8.0
+ALLOWANCE: Final = 1.5
+"""Deviations of a day that are tolerated: a baseline of two weeks, which moves slowly itself, is no surer."""
+LIMIT: Final = 12.0
 LEAST_DEVIATION: Final = 1e-3
 
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from banditd.core.anchor import AnchorOutcome
+from banditd.core.drift import DriftRule
 from banditd.core.release import UnitOutcome
 from banditd.core.shadow import Shadowed
 from banditd.core.types import Contribution, FloatArray, RewardEvent
@@ -126,6 +128,8 @@ class FoldCommit:
     recounts: bool = False  # then ``deltas`` and ``estimates`` are the whole statistics, not differences
     dropped_snapshots: Sequence[int] = ()  # versions that go as well
     released: Sequence[UnitOutcome] = ()  # what open releases are to count
+    anchored: Sequence[AnchorOutcome] = ()  # what the policy's anchor is to count, by what ``drift`` tolerates
+    drift: DriftRule = field(default_factory=DriftRule)
     shadowed: Shadowed | None = None  # what it does to shadows of candidates
     at_us: int = 0
 

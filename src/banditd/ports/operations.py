@@ -72,7 +72,7 @@ class Maintenance(Protocol):
         """
 
     async def make_partitions(self, now_us: int) -> int:
-        """Make the partitions that decisions of the next weeks need; returns how many were missing."""
+        """Make the partitions that decisions of the next months need; returns how many were missing."""
 
     async def drop_partitions(self, *, before_us: int) -> int:
         """Drop those whose decisions are all older than that and have nothing left to be learned.

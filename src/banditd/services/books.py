@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from banditd.services.anchoring.book import AnchorBook
 from banditd.services.eligibility import SoftExclusions
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.promising.book import PromiseBook
@@ -12,9 +13,10 @@ from banditd.services.releasing.book import ReleaseBook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyBooks:
-    """guard : breakers and caps. The others hold what is promised, budgeted and released."""
+    """guard : breakers and caps. The others hold what is promised, budgeted, released and held on to."""
 
     guard: SoftExclusions
     budget: BudgetBook
     promise: PromiseBook
     release: ReleaseBook
+    anchor: AnchorBook

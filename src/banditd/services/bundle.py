@@ -15,6 +15,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
+from banditd.services.anchoring.offered import Anchors, Drift
 from banditd.services.candidates.offered import Candidates, Evaluations
 from banditd.services.comparisons import Comparisons
 from banditd.services.conversation_names import ConversationNames
@@ -278,11 +279,6 @@ class Gateway(Protocol):
         """Every policy with the names of its arms, and whether the gateway can call them now."""
 
 
-class Drift(Protocol):
-    async def drift(self, policy: str) -> Mapping[str, object]:
-        """Whether quality is slowly lost, and by which cause. Raises NotFoundError."""
-
-
 class Judges(Protocol):
     @property
     def comparisons(self) -> Comparisons:
@@ -347,3 +343,4 @@ class Services:
     evaluations: Evaluations | None = None
     releases: Releases | None = None
     drift: Drift | None = None
+    anchors: Anchors | None = None

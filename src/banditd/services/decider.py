@@ -180,8 +180,9 @@ class TurnDecider:
     def _decide(
         self, situation: Situation, cases: list[Case], uniforms: FloatArray
     ) -> tuple[Decided, Sequence[Parted | None]]:
-        """What is decided, and of each row of it what it has to do with a release; nothing without one."""
-        book = self._books[cases[0].query.policy].release
+        """What is decided, and of each row of it what it has to do with a release or an anchor; nothing without."""
+        books = self._books[cases[0].query.policy]
+        book = books.anchor if books.release.idle else books.release
         parts = None if book.idle else book.parts(cases)
         candidate = None if parts is None else book.situation(situation)
         if parts is None or candidate is None:
@@ -278,11 +279,11 @@ class TurnDecider:
     def _released(
         self, situation: Situation, decided: Decided, parted: Sequence[Parted | None], durable: Sequence[bool]
     ) -> Iterable[Mapping[str, object] | None]:
-        """What each decision logs of a release, which notes it."""
+        """What each decision logs of a release, which notes it, or of an anchor."""
         if not parted:
             return repeat(None)
         for one in compress(parted, durable):
-            if one is not None:
+            if one is not None and not one.part.anchor:
                 self._books[one.candidate.case.query.policy].release.observe(one)
         names = situation.view.snapshot.arms
         return [None if one is None else one.facts(decided.draw.arms[i], names) for i, one in enumerate(parted)]

@@ -20,12 +20,21 @@ class GoldenSettings(Section):
     cases: int = Field(50, ge=1, le=500, description="prompts that are asked: the first so many of the file")
 
 
+class AnchorSettings(Section):
+    """What the policy was when it was last good decides for a part of the traffic, beside what it has become."""
+
+    share: float = Field(0.05, gt=0, le=0.5, description="of the traffic that the anchor decides; sessions stick")
+
+
 class DriftSettings(Section):
     """Who is watched for a slow loss of quality; see docs/drift.md."""
 
     worse_by: float = Field(0.01, gt=0, le=0.5, description="how much lower the mean reward may become unnoticed")
     days_per_false_alarm: float = Field(
         1000.0, ge=30, le=100_000, description="of each alarm: one that is false in so many days, at most"
+    )
+    anchor: AnchorSettings | None = Field(
+        None, description="find what learning or settings have made worse; null: off"
     )
     golden: GoldenSettings | None = Field(
         None, description="find what providers change; null: off, nothing is called and nothing is spent"

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from banditd.storage.accounts import SqlBudgetStore
+from banditd.storage.anchors import SqlAnchorStore
 from banditd.storage.archived.files import ArchiveFolder
 from banditd.storage.archived.reading import WholeLearningStore, WholeLog
 from banditd.storage.archived.writing import ArchiveWriter
@@ -75,6 +76,7 @@ class Storage:
     shadows: SqlShadowStore
     follow_ups: SqlFollowUps
     golden: SqlGoldenStore
+    anchors: SqlAnchorStore
 
 
 @asynccontextmanager
@@ -135,4 +137,5 @@ async def open_storage(
             shadows=SqlShadowStore(database),
             follow_ups=SqlFollowUps(database),
             golden=SqlGoldenStore(database),
+            anchors=SqlAnchorStore(database),
         )

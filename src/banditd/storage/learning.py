@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, tuple_, update
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
 from banditd.storage import dialect, queues
+from banditd.storage.anchors import count_anchored
 from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
@@ -153,6 +154,8 @@ class SqlLearningStore:
         queues.take_off(connection, fold)
         if fold.released:
             count_outcomes(connection, self._database.engine, fold.released, fold.at_us)
+        if fold.anchored:
+            count_anchored(connection, self._database.engine, fold.policy, fold.anchored, fold.drift, fold.at_us)
         if fold.shadowed is not None:
             add_shadowed(connection, self._database.engine, fold.shadowed)
         return None

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from banditd.core.candidate import Candidate
 from banditd.core.shadow import MOST_SHADOWS, TAG, Shadow, Shadowed, ShadowRow
@@ -153,27 +153,34 @@ def add_shadowed(connection: Connection, engine: Engine, shadowed: Shadowed) -> 
     c, s = candidate_shadow.c, shadow_sum.c
     wanted = select(candidate_shadow).where(c.shadow_id.in_(sorted(shadowed.sums))).order_by(c.shadow_id)
     shadows = connection.execute(dialect.lock_exclusive(engine, wanted)).mappings().all()
-    for row in shadows:
-        shadow_id = row["shadow_id"]
-        added = shadowed.sums[shadow_id]
-        stored = select(s.part, s.sums).where(s.shadow_id == shadow_id, s.part.in_(sorted(added)))
-        before = {part: np.array(unpack_vector(sums)) for part, sums in connection.execute(stored)}
+    added = {
+        (row["shadow_id"], part): one for row in shadows for part, one in shadowed.sums[row["shadow_id"]].items()
+    }
+    if added:
+        of_them = s.shadow_id.in_({shadow_id for shadow_id, _ in added}), s.part.in_({part for _, part in added})
+        stored = connection.execute(select(s.shadow_id, s.part, s.sums).where(*of_them))
+        before = {(row.shadow_id, row.part): np.array(unpack_vector(row.sums)) for row in stored}
         connection.execute(
             dialect.replace_row(engine, shadow_sum, ("sums",)),
             [
-                {"shadow_id": shadow_id, "part": part, "sums": pack_vector(before.get(part, 0.0) + one)}
-                for part, one in sorted(added.items())
+                {"shadow_id": key[0], "part": key[1], "sums": pack_vector(before.get(key, 0.0) + added[key])}
+                for key in sorted(added)
             ],
         )
-        rated = shadowed.rated.get(shadow_id, 0)
-        if rated:
-            first, last = (row[name] for name in ("first_us", "last_us"))
-            values = {
-                "rated": row["rated"] + rated,
-                "first_us": shadowed.first_us if first is None else min(first, shadowed.first_us),
-                "last_us": shadowed.last_us if last is None else max(last, shadowed.last_us),
-            }
-            connection.execute(update(candidate_shadow).where(c.shadow_id == shadow_id).values(**values))
+    counted = [
+        {
+            "of_shadow": row["shadow_id"],
+            "rated": row["rated"] + shadowed.rated[row["shadow_id"]],
+            "first_us": min(shadowed.first_us, row["first_us"] or shadowed.first_us),
+            "last_us": max(shadowed.last_us, row["last_us"] or 0),
+        }
+        for row in shadows
+        if row["shadow_id"] in shadowed.rated
+    ]
+    if counted:
+        raised = update(candidate_shadow).where(c.shadow_id == bindparam("of_shadow"))
+        names = ("rated", "first_us", "last_us")
+        connection.execute(raised.values({name: bindparam(name) for name in names}), counted)
     kept = dialect.replace_row(engine, shadow_decision, ("reward",))
     rows = [
         {
@@ -189,13 +196,13 @@ def add_shadowed(connection: Connection, engine: Engine, shadowed: Shadowed) -> 
 
 
 def _row(shadow: Shadow) -> dict[str, Any]:
-    row = asdict(shadow)
+    row = asdict(shadow) | {"arms": pack_names(shadow.arms)}
     del row["tag_parts"]
     return row
 
 
 def _shadow(row: Mapping[Any, Any], tag_parts: frozenset[str] = frozenset()) -> Shadow:
-    return Shadow(**row, tag_parts=tag_parts)
+    return Shadow(**{**row, "arms": unpack_names(row["arms"])}, tag_parts=tag_parts)
 
 
 def _kept(row: Any) -> ShadowRow:

@@ -6,7 +6,7 @@ from typing import Final
 
 from banditd.web.api import Route
 from banditd.web.handlers import drift
-from banditd.web.problems import NOT_FOUND, UNAVAILABLE
+from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
 from banditd.web.schemas import drift as schemas
 from banditd.web.schemas.base import NAME_PATTERN
 
@@ -18,5 +18,11 @@ DRIFT_ROUTES: Final[tuple[Route, ...]] = (
         method="GET", path="/v1/policies/{policy}/drift", handler=drift.get, operation="getDrift",
         summary="Whether quality is slowly lost, and by which cause", tag="looking", scope="read",
         path_parameters=_POLICY, answers={200: schemas.DriftAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    ),
+    Route(
+        method="POST", path="/v1/policies/{policy}/anchor/renew", handler=drift.renew, operation="renewAnchor",
+        summary="Hold on to the policy as it stands now", tag="looking", scope="admin", path_parameters=_POLICY,
+        body=schemas.AnchorRequest, body_required=False, answers={200: schemas.AnchorAnswer},
+        problems=(MALFORMED, TOO_LARGE, MEDIA, INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
 )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from banditd.core.candidate import Candidate
-from banditd.core.release import REPORTED, REWARD, ReleaseTerms, UnitOutcome
+from banditd.core.release import FOLLOWED, REPORTED, REWARD, Guardrail, ReleaseTerms, UnitOutcome
 from banditd.deciding.release_course import Release
 from banditd.deciding.release_points import LEAST_GAP_US, MOST_POINTS, given_up, point_of, worth_keeping
 from banditd.deciding.release_tests import ReleaseTests
@@ -56,3 +57,16 @@ def test_a_point_has_what_the_tests_have() -> None:
         assert one.units == (20, 20)
         assert (one.log_evidence, one.interval) == (test.log_evidence, test.interval())
         assert one.difference == pytest.approx(test.total / test.comparisons)
+
+
+def test_what_follows_an_answer_is_counted_by_its_own_units() -> None:
+    terms = ReleaseTerms(steps=(0.5, 1.0), guardrails=(Guardrail(measure="error"), Guardrail(measure="regeneration")))
+    release = replace(begun(), terms=terms, tests=ReleaseTests.of(terms))
+    for i, measure in enumerate((REPORTED, REPORTED, FOLLOWED)):
+        outcome = UnitOutcome(
+            release_id="r", decision_id=str(i), measure=measure, unit=str(i), candidate=True, share=0.5, differ=True,
+            values={"regeneration" if measure == FOLLOWED else "error": 1.0},
+        )  # fmt: skip
+        release.tests.add(terms, outcome, 7)
+    units = {name: one.units for name, one in point_of(release, 7).measures.items()}
+    assert units == {REWARD: (0, 0), "error": (2, 0), "regeneration": (1, 0)}

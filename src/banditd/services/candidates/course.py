@@ -1,10 +1,10 @@
 """The course of a promise over a log, for a rule that did not make it: what its keepers would have asked then.
 
 They solve as the daemon's do (``deciding/keeper.py``), on the decisions as this rule would have made them, by what
-was known at each; what came before the log's window is read once. A rule sees rewards of its own draws alone. So each
-of its draws agrees with the logged one as often as two vectors can, by a coin that is a hash of the decision, and has
-its reward; where it does not agree, its reward is what was predicted of the arm that it draws. A rule that draws as
-the log did has the log's account.
+was known at each; what came before the log's window is read once. The policy's own course has the log's draws and
+their rewards, so its account is the log's. A candidate's draw agrees with the policy's as often as two vectors can,
+by a coin that is a hash of the decision, and has its reward; where it does not agree, its reward is what was
+predicted of the arm that it draws. So a candidate that is no other than the policy has the very same course.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class Made:
     """A decision as a rule would have made it, over K arms.
 
     keep : that it promises. vector : float64 (K,), what it draws from. own : before its promise. eligible : bool.
-    cost_usd, mean : predicted. logged : float64 (K,), the probabilities of the log. drawn : the log's arm, -1 for
-    none of the K.
+    cost_usd, mean : predicted. policy, logged : float64 (K,), what the policy
+    would draw from, and did. drawn :
+    the log's arm, -1 for none of the K.
     """
 
     keep: float
@@ -64,6 +65,7 @@ class Made:
     eligible: BoolArray
     cost_usd: FloatArray
     mean: FloatArray
+    policy: FloatArray
     logged: FloatArray
     drawn: int
 
@@ -120,14 +122,18 @@ class Course:
         if row.contribution is None or not made.eligible[baseline]:
             return
         arm, reward = made.drawn, row.contribution.reward
-        if not _agrees(row.decision_id, made):
-            arm = _instead(row.decision_id, made)
+        agrees, instead = _coupled(made)
+        if arm < 0 or place_of(_SALTS[0], row.decision_id) >= agrees[arm]:
+            place = place_of(_SALTS[1], row.decision_id) * float(instead.sum())
+            arm = int(min(np.searchsorted(instead.cumsum(), place, side="right"), np.flatnonzero(instead)[-1]))
             reward = float(np.clip(made.mean[arm], 0.0, 1.0))
+        agreed = made.logged * agrees
+        drawn_from = agreed + (1.0 - agreed.sum()) * instead
         rated = RatedDecision(
             reward=reward,
             predicted=float(made.mean[arm]),
             baseline_predicted=float(made.mean[baseline]),
-            baseline_probability=float(made.vector[baseline]),
+            baseline_probability=float(np.clip(drawn_from[baseline], 0.0, 1.0)),
             is_baseline=arm == baseline,
         )
         heapq.heappush(self._waiting, (row.rated_at_us, self._made, made.keep, rated))
@@ -192,16 +198,9 @@ def warming_of(rows: Sequence[LoggedDecision], since_us: int | None, *, truncate
     return WINDOW if truncated else 0
 
 
-def _agrees(decision_id: str, made: Made) -> bool:
-    """Whether the rule draws what the log has drawn, as often as two vectors can."""
-    if made.drawn < 0 or made.logged[made.drawn] <= 0.0:
-        return False
-    return bool(place_of(_SALTS[0], decision_id) * made.logged[made.drawn] < made.vector[made.drawn])
-
-
-def _instead(decision_id: str, made: Made) -> int:
-    """What it draws where it does not agree."""
-    rest = np.maximum(made.vector - made.logged, 0.0)
-    rest = rest if rest.any() else made.vector
-    place = place_of(_SALTS[1], decision_id) * float(rest.sum())
-    return int(min(np.searchsorted(rest.cumsum(), place, side="right"), np.flatnonzero(rest)[-1]))
+def _coupled(made: Made) -> tuple[FloatArray, FloatArray]:
+    """(how often the rule draws the arm that the policy has drawn, what it draws from else): float64 (K,) each."""
+    more = np.maximum(made.vector - made.policy, 0.0)
+    agrees = np.where(made.vector >= made.policy, 1.0, made.vector / np.where(made.policy > 0.0, made.policy, 1.0))
+    instead = more if more.any() else made.vector
+    return agrees, instead / instead.sum()

@@ -85,10 +85,12 @@ class DecidedAgain:
         block: Sequence[LoggedDecision],
         log: tuple[FloatArray, IntArray],
         course: Course | None = None,
+        policy: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """(what the rule would draw from, 0 where it would refuse; what every arm would cost): float64 (n, K).
 
-        course : of its promise, which notes what it makes. log : probabilities and drawn arms, as logged.
+        course : of its promise, which notes what it makes. log : probabilities and drawn arms, as logged. policy :
+        what the policy would draw from, None where that is this rule.
         """
         view, config = self._runtime.view_of(snapshot, rule.arms), rule.config
         probability = np.zeros((len(block), len(self.names)))
@@ -106,7 +108,9 @@ class DecidedAgain:
             for at, i in enumerate(places.tolist()):
                 pledge = cases[decided.rows[at]].pledge
                 if course is not None and pledge is not None:
-                    course.note(block[i], _made(decided, at, pledge.keep, log[0][i], int(log[1][i])))
+                    beside = decided.draw.probability[at] if policy is None else policy[i]
+                    made = _made(decided, at, pledge.keep, (beside, log[0][i]), int(log[1][i]))
+                    course.note(block[i], made)
         return probability, cost_usd
 
     def _case(self, rule: Rule, view: RouteView, row: LoggedDecision, course: Course | None) -> Case:
@@ -132,7 +136,7 @@ class DecidedAgain:
         return arm in row.arms or row.exclusions.get(arm, "disabled") in _REVISABLE
 
 
-def _made(decided: Decided, at: int, keep: float, logged: FloatArray, drawn: int) -> Made:
+def _made(decided: Decided, at: int, keep: float, beside: tuple[FloatArray, FloatArray], drawn: int) -> Made:
     return Made(
         keep=keep,
         vector=decided.draw.probability[at],
@@ -140,7 +144,8 @@ def _made(decided: Decided, at: int, keep: float, logged: FloatArray, drawn: int
         eligible=decided.admissions[at].arms,
         cost_usd=decided.priced.cost_usd[at],
         mean=decided.scores.mean[at],
-        logged=logged,
+        policy=beside[0],
+        logged=beside[1],
         drawn=drawn,
     )
 

@@ -9,13 +9,11 @@ from typing import Final
 import numpy as np
 
 from banditd.core.shadow import (
-    ARM,
     CLUSTER,
     LEFT_OUT,
     MOST_TAG_PARTS,
     OCTAVE,
     OTHER_TAGS,
-    REFUSED,
     TAG,
     Shadow,
     Shadowed,
@@ -50,14 +48,18 @@ class ShadowBatch:
         for shadow_id in shadow_ids:
             self._add(shadow_id, f"{LEFT_OUT}{reason}", np.ones(1))
 
-    def count(self, rows: Sequence[ShadowRow], times: Sequence[int]) -> None:
-        """Decisions that are new, of the same shadows and arms, all with a reward; times : when they were made."""
+    def count(self, rows: Sequence[ShadowRow], times: Sequence[int]) -> Iterator[None]:
+        """Decisions that are new, of the same shadows and arms, all with a reward, in pieces.
+
+        times : when they were made.
+        """
         reward = np.array([row.reward for row in rows], dtype=np.float64)
         for place, shadow_id in enumerate(rows[0].parts):
             terms = _terms(rows, place, reward)
             for i, row in enumerate(rows):
                 self._put(row, place, shadow_id, terms[i], 1.0)
             self.found.rated[shadow_id] = self.found.rated.get(shadow_id, 0) + len(rows)
+            yield
         self.found.first_us = min([*times, self.found.first_us] if self.found.last_us else times)
         self.found.last_us = max([*times, self.found.last_us])
         self.found.rows += rows
@@ -77,13 +79,11 @@ class ShadowBatch:
         self.found.rows.append(replace(row, reward=reward))
 
     def _put(self, row: ShadowRow, place: int, shadow_id: str, terms: FloatArray, sign: float) -> None:
-        for part in row.parts[shadow_id]:
+        octave, *slices = row.parts[shadow_id]
+        for part in slices:
             self._add(shadow_id, part, sign * terms)
         wanted, other = row.vectors[_OWN + 1 + place], row.vectors[_OWN]
-        for i, arm in enumerate(row.arms):
-            self._add(shadow_id, f"{ARM}{arm}", sign * np.array([wanted[i], other[i]]))
-        if wanted.sum() == 0.0:
-            self._add(shadow_id, REFUSED, np.full(1, sign))
+        self._add(shadow_id, octave, sign * np.concatenate([terms, [wanted.sum() == 0.0], wanted, other]))
 
     def _slices(self, shadow_id: str, item: FoldItem) -> Iterator[str]:
         yield f"{CLUSTER}{item.cluster}"

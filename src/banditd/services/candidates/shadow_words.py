@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
-from banditd.core.shadow import ARM, CLUSTER, LEFT_OUT, OCTAVE, OTHER_TAGS, REFUSED, TAG, Shadow
+from banditd.core.shadow import CLUSTER, LEFT_OUT, OCTAVE, OTHER_TAGS, TAG, Shadow
 from banditd.core.types import FloatArray
-from banditd.ope.difference import FEWEST_ANYTIME, DifferenceSums
+from banditd.ope.difference import FEWEST_ANYTIME, FIELDS, DifferenceSums
 from banditd.services.candidates.verdict import compared_words, percent
 from banditd.services.candidates.walk import Walked
 
@@ -21,29 +21,26 @@ Parts = Mapping[str, FloatArray]
 
 def walked_of(shadow: Shadow, parts: Parts) -> Walked:
     """The same as the walk of a log gives."""
+    width, arms = len(FIELDS), shadow.arms
     octaves = {int(part.removeprefix(OCTAVE)): sums for part, sums in parts.items() if part.startswith(OCTAVE)}
-    whole = _added(octaves.values())
+    everything = np.sum(list(octaves.values()), axis=0) if octaves else np.zeros(width + 1 + 2 * len(arms))
+    whole = DifferenceSums(everything[:width])
     # The later half: the last octave, and the one before it while that has few.
     newest = max(octaves, default=0)
-    late = DifferenceSums(octaves[newest]) if octaves else DifferenceSums()
+    late = DifferenceSums(octaves[newest][:width]) if octaves else DifferenceSums()
     if late.rated < whole.rated / 3 and newest - 1 in octaves:
-        late = _added([octaves[newest], octaves[newest - 1]])
-    rated = max(whole.rated, 1)
-    shares = {part.removeprefix(ARM): sums / rated for part, sums in parts.items() if part.startswith(ARM)}
-    left_out = {
-        part.removeprefix(LEFT_OUT): round(float(sums[0]))
-        for part, sums in parts.items()
-        if part.startswith(LEFT_OUT)
-    }
+        late = DifferenceSums(octaves[newest][:width] + octaves[newest - 1][:width])
+    shares, other_shares = everything[width + 1 :].reshape(2, -1) / max(whole.rated, 1)
+    left = {part.removeprefix(LEFT_OUT): sums[0] for part, sums in parts.items() if part.startswith(LEFT_OUT)}
     return Walked(
         sums=whole,
         halves=(DifferenceSums(), late),
-        left_out=Counter(left_out),
-        shares={arm: float(pair[0]) for arm, pair in sorted(shares.items())},
-        other_shares={arm: float(pair[1]) for arm, pair in sorted(shares.items())},
+        left_out=Counter({reason: round(float(count)) for reason, count in left.items()}),
+        shares=dict(zip(arms, shares.tolist(), strict=True)),
+        other_shares=dict(zip(arms, other_shares.tolist(), strict=True)),
         since_us=shadow.first_us,
         until_us=shadow.last_us,
-        refused=round(float(parts[REFUSED][0])) if REFUSED in parts else 0,
+        refused=round(float(everything[width])),
     )
 
 
@@ -90,8 +87,3 @@ def _words(shadow: Shadow, sums: DifferenceSums) -> str:
     if sums.rated < FEWEST_ANYTIME:
         return f"{differs}. What that is worth can be watched from {FEWEST_ANYTIME} on."
     return f"{differs}: {compared_words(sums.interval(KIND))} than the policy as it stands."
-
-
-def _added(parts: Iterable[FloatArray]) -> DifferenceSums:
-    listed = list(parts)
-    return DifferenceSums(np.sum(listed, axis=0)) if listed else DifferenceSums()

@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.core.candidate import Candidate
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
-from banditd.core.pace import Pace
+from banditd.core.pace import TURNS, Pace
 from banditd.core.shadow import TAG, Shadow, Shadowed, ShadowRow
 from banditd.core.types import Contribution
 from banditd.ports import Clock, FoldItem
@@ -40,7 +41,9 @@ LOOK_S: Final = 1.0  # between two looks at which candidates are shadowed
 # A posterior that one candidate alone needs takes long to make: it is made anew when there are so many commits more,
 RESTATED_GROWTH: Final = 1.05
 RESTATED_S: Final = 10.0  # or when it is so old.
-BLOCK: Final = 8  # decisions that are decided at once, so that nobody waits long for the event loop
+BLOCK: Final = 32  # decisions that are decided at once: some 1 ms of the event loop for each shadow
+RESTS: Final = 20.0  # so many times as long as it worked the learner waits for more decisions, ...
+LONGEST_REST_S: Final = 1.0  # ... and no longer: many at once cost much less than one by one
 
 
 def rule_of(runtime: PolicyRuntime, applied: Applied) -> str:
@@ -95,6 +98,12 @@ class Shadowing:
         self._contribution_of = contribution_of
         self._known: dict[str, tuple[float, list[tuple[Candidate, Shadow]]]] = {}
         self._restated: dict[str, _Restated] = {}
+        self._worked_s: dict[str, float] = {}
+
+    @property
+    def rest_s(self) -> float:
+        """How long the learner is to wait after the last batch."""
+        return min(RESTS * sum(self._worked_s.values()), LONGEST_REST_S)
 
     def look_again(self, policy: str) -> None:
         """Somebody has started or stopped a shadow here."""
@@ -105,15 +114,18 @@ class Shadowing:
 
         Raises BanditdError where the database does not answer. Any other failure is logged, and learning goes on.
         """
+        began_s = perf_counter()
         try:
             shadows = await self._shadows(runtime.name)
-            return await self._seen(runtime, items, shadows) if shadows else None
+            found = await self._seen(runtime, items, shadows) if shadows else None
         except BanditdError:
             raise
         except Exception:
             logger.exception("shadow.failed", extra={"policy": runtime.name})
             self.look_again(runtime.name)
             return None
+        self._worked_s[runtime.name] = perf_counter() - began_s if shadows else 0.0
+        return found
 
     async def _shadows(self, policy: str) -> list[tuple[Candidate, Shadow]]:
         now_s = asyncio.get_running_loop().time()
@@ -174,13 +186,13 @@ class Shadowing:
                 continue  # an arm is gone, say; whoever looks at the candidate sees why
             if not_to_be_shadowed(runtime, applied) is not None:
                 continue
-            current = await self._current(shadow, rule_of(runtime, applied))
+            current = await self._current(shadow, rule_of(runtime, applied), tuple(arm.arm for arm in runtime.arms))
             if current is not None:
                 rule = Rule(config=applied.config, arms=applied.arms)
                 sides.append(_Side(shadow=current, rule=rule, snapshot=await self._snapshot(runtime, rule, current)))
         return sides
 
-    async def _current(self, shadow: Shadow, rule: str) -> Shadow | None:
+    async def _current(self, shadow: Shadow, rule: str, arms: tuple[str, ...]) -> Shadow | None:
         """The shadow, or the one that begins instead where a rule is not what it was; None where it has ended."""
         if shadow.rule == rule:
             return shadow
@@ -191,6 +203,7 @@ class Shadowing:
             policy=shadow.policy,
             started_at_us=now_us,
             rule=rule,
+            arms=arms,
         )
         begun = await self._store.begin_anew(anew, instead_of=shadow.shadow_id)
         self.look_again(shadow.policy)
@@ -227,7 +240,7 @@ class Shadowing:
         put: Mapping[str, Contribution | None],
     ) -> None:
         """Count decisions that have their first reward."""
-        again, pace = DecidedAgain(runtime), Pace()
+        again = DecidedAgain(runtime)
         by_id = {one.decision_id: one for one in items}
         shadow_ids = [side.shadow.shadow_id for side in sides]
         chosen = []
@@ -240,16 +253,16 @@ class Shadowing:
                 batch.leave_out(shadow_ids, reason)
         for start in range(0, len(chosen), BLOCK):
             block = chosen[start : start + BLOCK]
-            await pace.step()
+            await _others()
             logged, mean, drawn, predicted = again.logged(block)
             other, cost_usd = again.vectors(again.incumbent, runtime.view.snapshot, block, (logged, drawn))
             wanted = []
             for side in sides:
-                await pace.step()
+                await _others()
                 vectors, cost = again.vectors(side.rule, side.snapshot, block, (logged, drawn))
                 wanted.append(vectors)
                 cost_usd = np.maximum(cost_usd, cost)  # 0 where a side would refuse the query
-            await pace.step()
+            await _others()
             stacked = np.stack([logged, mean, cost_usd, other, *wanted], axis=1)
             rows = [
                 ShadowRow(
@@ -263,13 +276,20 @@ class Shadowing:
                 )
                 for i, row in enumerate(block)
             ]
-            batch.count(rows, [row.created_at_us for row in block])
+            for _ in batch.count(rows, [row.created_at_us for row in block]):
+                await _others()
 
     def _note(self, policy: str, found: Shadowed) -> None:
         """So that the next batch goes on from here, before the next look."""
         if policy in self._known:
             looked_s, shadows = self._known[policy]
             self._known[policy] = looked_s, [(candidate, _after(shadow, found)) for candidate, shadow in shadows]
+
+
+async def _others() -> None:
+    """Let others run: each piece here is as long as a query takes."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def _is_old(made: _Restated, version: int, now_s: float) -> bool:

@@ -49,6 +49,7 @@ class ShadowDesk:
                 policy=candidate.policy,
                 started_at_us=now_us,
                 rule=rule_of(runtime, applied),
+                arms=tuple(arm.arm for arm in runtime.arms),
             )
         )
         if taken:

@@ -13,6 +13,7 @@ from banditd.ports.evaluations import Coverage
 from banditd.services.candidates.walk import Walked, main_arm
 
 RATED_ALIKE: Final = 0.05  # shares of rated answers that differ by more are no like for like
+FOLLOWED: Final = 0.25  # of the decisions may be drawn otherwise where the policy's own promise is kept anew
 RELEASE: Final = "a release in small steps"
 RELEASE_OR_CASES: Final = f"{RELEASE}, or cases with known scores (banditd evaluate --cases)"
 CHANGE_ITSELF: Final = (
@@ -80,6 +81,16 @@ def _judged(walked: Walked, evidence: Evidence, interval: Interval) -> tuple[Pha
             "inconclusive",
             f"answers are rated unequally: {percent(ours)} of what it would choose, else {percent(theirs)}",
             "rewards for the same share of every arm's answers, by a judge for example",
+        )
+    astray = sums.mean("distance")
+    if walked.kept_anew and question.against == INCUMBENT and astray > FOLLOWED:
+        why = (
+            f"kept anew, the policy's own promise draws otherwise than it did in {percent(astray)}: its course is not"
+        )
+        return (
+            "inconclusive",
+            f"{why} followed so closely that a candidate's could be believed",
+            f"a time in which the promise was steady (since), or {RELEASE}",
         )
     words = f"{compared_words(interval)} than {than}"
     if interval.low < -margin <= interval.high:

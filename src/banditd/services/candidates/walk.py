@@ -26,7 +26,8 @@ class Walked:
     """What a walk has found.
 
     sums : of the difference, candidate less the other; halves : of the first and the second half of the decisions.
-    left_out : why decisions were, to how many. shares, other_shares : of the arms, by name.
+    left_out : why decisions were, to how many. shares, other_shares : of the arms, by name. kept_anew : whether
+    promises were.
     """
 
     sums: DifferenceSums = field(default_factory=DifferenceSums)
@@ -37,6 +38,7 @@ class Walked:
     since_us: int | None = None
     until_us: int | None = None
     restored: bool = True
+    kept_anew: bool = False
     refused: int = 0
 
 
@@ -84,7 +86,7 @@ class LogWalk:
         pace, found = Pace(), self.found
         chosen = await self._chosen(pace)
         await pace.through(self._knowledge.beginning())
-        found.restored = self._knowledge.restored
+        found.restored, found.kept_anew = self._knowledge.restored, self._window.courses is not None
         warming = self._window.warming
         evaluated, half = 0, sum(index >= warming for index in chosen) // 2
         block: list[LoggedDecision] = []
@@ -169,10 +171,11 @@ class LogWalk:
         logged, mean, drawn, predicted = self._decided.logged(block)
         snapshot, other_snapshot = self._knowledge.snapshots()
         courses = self._window.courses or (None, None)
-        wanted, cost_usd = self._decided.vectors(self._candidate, other_snapshot, block, (logged, drawn), courses[0])
-        if self._against == INCUMBENT:
-            other, _ = self._decided.vectors(self._decided.incumbent, snapshot, block, (logged, drawn), courses[1])
-        else:
+        log = logged, drawn
+        policy, _ = self._decided.vectors(self._decided.incumbent, snapshot, block, log, courses[1])
+        wanted, cost_usd = self._decided.vectors(self._candidate, other_snapshot, block, log, courses[0], policy)
+        other = policy
+        if self._against != INCUMBENT:
             other = np.zeros(wanted.shape)
             other[:, self._decided.index[self._against]] = 1.0
         reward = np.array([row.contribution.reward for row in block if row.contribution is not None])

@@ -9,16 +9,19 @@ and in no estimate.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from banditd.bandit.state import PolicyState
+from banditd.core.anchor import AnchorOutcome
 from banditd.core.generations import learned_as
 from banditd.core.release import REWARD, UnitOutcome
 from banditd.core.shadow import Shadowed
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
+from banditd.services.anchoring.outcomes import anchored_outcome
 from banditd.services.policy import PolicyRuntime
 
 # Noise variance at which a reward weighs half: that of a fair coin, the noisiest a reward in [0, 1] can be.
@@ -26,14 +29,25 @@ REFERENCE_NOISE_VARIANCE = 0.25
 # A source that claims no noise at all still cannot outvote the others without bound.
 LEAST_NOISE_VARIANCE = 1e-4
 
-Shadows = Callable[[PolicyRuntime, Sequence[FoldItem]], Awaitable[Shadowed | None]]
-"""What a batch that is about to be folded does to shadows of candidates, by what was known before it."""
+
+class Shadows(Protocol):
+    """Shadows of candidates, as the learner needs them. rest_s : how long it is to wait before it folds on."""
+
+    @property
+    def rest_s(self) -> float: ...
+
+    async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+        """What a batch that is about to be folded does to shadows, by what was known before it."""
 
 
-async def no_shadows(runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+class NoShadows:
     """Where nothing is shadowed."""
-    del runtime, items
-    return None
+
+    rest_s = 0.0
+
+    async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
+        del runtime, items
+        return None
 
 
 def merge_events(events: Sequence[RewardEvent]) -> tuple[float, float] | None:
@@ -199,7 +213,7 @@ def released_outcomes(item: FoldItem, kept: Mapping[str, object]) -> list[UnitOu
 class Folded:
     """What folding decisions has changed: contributions, and the differences of the statistics of the traffic.
 
-    released : what open releases are to count. shadowed : what it does to shadows of candidates.
+    released, anchored : what open releases and anchors are to count. shadowed : what it does to candidates' shadows.
     """
 
     contributions: dict[str, Contribution | None] = field(default_factory=dict)
@@ -207,6 +221,7 @@ class Folded:
     deltas: list[StatDelta] = field(default_factory=list)
     estimates: list[EstimateDelta] = field(default_factory=list)
     released: list[UnitOutcome] = field(default_factory=list)
+    anchored: list[AnchorOutcome] = field(default_factory=list)
     shadowed: Shadowed | None = None
 
     def fold(self, state: PolicyState, item: FoldItem) -> None:
@@ -219,4 +234,6 @@ class Folded:
             self.estimates += estimate_deltas(item, new)
         if item.release is not None:
             self.released += released_outcomes(item, item.release)
+            beside = anchored_outcome(item.decision_id, item.events, merge_events(item.events), item.release)
+            self.anchored += [] if beside is None else [beside]
         self.other_contributions |= apply_other_contributions(state, item, other_contributions_of(item))

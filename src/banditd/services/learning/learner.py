@@ -31,7 +31,7 @@ from banditd.ports import (
     StoredSegment,
 )
 from banditd.services.learning.changes import tell_changes
-from banditd.services.learning.folding import Folded, Shadows, is_first, no_shadows
+from banditd.services.learning.folding import Folded, NoShadows, Shadows, is_first
 from banditd.services.learning.foreign import ForeignRewards
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.progress import Progress
@@ -62,7 +62,7 @@ class Learner:
         clock: Clock,
         metrics: Metrics,
         pacing: Pacing,
-        shadows: Shadows = no_shadows,
+        shadows: Shadows | None = None,
     ) -> None:
         self._runtimes = runtimes
         self._store = store
@@ -71,7 +71,7 @@ class Learner:
         self._clock = clock
         self._metrics = metrics
         self._pacing = pacing
-        self._shadows = shadows
+        self._shadows = shadows or NoShadows()
         self._stale: set[str] = set()
         self._refit_requested: set[str] = set()
         self._fits: dict[str, asyncio.Task[None]] = {}
@@ -149,8 +149,8 @@ class Learner:
                 await self._rest()
 
     async def _rest(self) -> None:
-        if self._pacing.pause_s:
-            await asyncio.sleep(self._pacing.pause_s)
+        if pause_s := max(self._pacing.pause_s, self._shadows.rest_s):
+            await asyncio.sleep(pause_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), self._pacing.poll_s)
 
@@ -208,7 +208,7 @@ class Learner:
         queue_ids: list[str] = []
         set_aside: defaultdict[str, list[str]] = defaultdict(list)
         try:
-            folded.shadowed = await self._shadows(runtime, items)
+            folded.shadowed = await self._shadows.seen(runtime, items)
             for item in items:
                 if item.schema_hash != runtime.builder.schema.hash:
                     self._foreign.tell(item)
@@ -242,8 +242,7 @@ class Learner:
 
     async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
         """Fit on a copy of the sums while folding goes on; adopt the scales if the state is still the same one."""
-        started = perf_counter()
-        begun = state.version
+        started, begun = perf_counter(), state.version
         try:
             hyperparameters = await asyncio.to_thread(task.run)
             async with self._busy:
@@ -278,8 +277,7 @@ class Learner:
         queue_ids: list[str],
         set_aside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
-        base = state.version
-        version = base + 1
+        base, version = state.version, state.version + 1
         touched, dropped = state.take_touched()
         fold = FoldCommit(
             policy=name,
@@ -299,6 +297,8 @@ class Learner:
             estimates=folded.estimates,
             queue_ids=queue_ids,
             released=folded.released,
+            anchored=folded.anchored,
+            drift=self._runtimes[name].config.drift,
             shadowed=folded.shadowed,
             set_aside=set_aside,
             at_us=self._clock.now_us(),

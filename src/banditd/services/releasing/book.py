@@ -67,6 +67,8 @@ class ReleaseBook:
             return False
         self._runtime.rebind = self.rebind
         if before is None or before.release_id != release.release_id:
+            self._applied = self._snapshot = self._view = self._beside = None
+            self.promise.end()
             return True
         if before.candidate != release.candidate:
             self._apply()

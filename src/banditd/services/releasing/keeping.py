@@ -91,6 +91,10 @@ class ReleaseKeeping:
         """How this replica follows the releases of a policy."""
         return self._books[policy]
 
+    def promoted(self, policy: str) -> tuple[str, ...]:
+        """The releases that a policy was promoted by, oldest first, as this replica decides."""
+        return self._promoted.get(policy, ())
+
     async def start(self) -> None:
         """Adopt what is stored, and begin."""
         await self.refresh()

@@ -8,18 +8,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from banditd.core.anchor import FIRST_REWARDS, Anchor
+from banditd.core.drift import DriftRule
 from banditd.core.golden import DAY_US, GoldenRule, GoldenWatch
 from banditd.obs.drift import DriftMetrics
-from banditd.ope.drops import GoldenTest
+from banditd.ope.drops import AnchorTest, GoldenTest
 from banditd.ope.level import LIMIT, Level, level_of
 from banditd.ports import Clock, ReportReader
+from banditd.ports.anchors import AnchorStore
 from banditd.ports.golden import GoldenStore
+from banditd.services.anchoring.keeping import AnchorKeeping
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.reports import drift_words as words
 from banditd.services.reports.rows import iso_time
 
 logger = logging.getLogger(__name__)
+EVENTS: Final = 10
 LEVEL_DAYS: Final = 90
 """Days of rewards that the level is read from; the first of them are its baseline."""
 LEAST_REWARDS: Final = 5.0
@@ -37,6 +42,8 @@ class DriftReports:
         runtimes: Mapping[str, PolicyRuntime],
         golden_rules: Mapping[str, GoldenRule],
         golden: GoldenStore,
+        keeping: AnchorKeeping,
+        anchors: AnchorStore,
         reader: ReportReader,
         clock: Clock,
         metrics: DriftMetrics,
@@ -44,6 +51,8 @@ class DriftReports:
         self._runtimes = runtimes
         self._golden_rules = golden_rules
         self._golden = golden
+        self._keeping = keeping
+        self._anchors = anchors
         self._reader = reader
         self._clock = clock
         self._metrics = metrics
@@ -55,6 +64,8 @@ class DriftReports:
             # An alarm stays one, though what speaks for it may grow less.
             arms = [(one["arm"], max(one["evidence"], float(one["alarm"]))) for one in found["provider"]["arms"]]
             self._metrics.show(name, "provider", arms)
+            own = found["own"]
+            self._metrics.show(name, "own", [] if own is None else [("", max(own["evidence"], float(own["alarm"])))])
             level = found["level"]
             self._metrics.show(name, "level", [] if level is None else [("", level["evidence"])])
 
@@ -64,6 +75,7 @@ class DriftReports:
         rule = runtime.config.drift
         parts: dict[str, Any] = {
             "provider": await self._provider(runtime),
+            "own": await self._own(runtime),
             "level": await self._level(runtime),
             "traffic": _traffic(runtime),
         }
@@ -108,6 +120,27 @@ class DriftReports:
             "lower_rewards": lower,
         }  # fmt: skip
         return part | {"words": words.provider(part, runtime.config.drift)}
+
+    async def _own(self, runtime: PolicyRuntime) -> dict[str, Any] | None:
+        book, rule = self._keeping.book(runtime.name), runtime.config.drift
+        if book.share <= 0.0:
+            return None
+        anchor = (await self._anchors.anchors()).get(runtime.name)
+        events = await self._anchors.events(runtime.name, EVENTS)
+        part = own_part(anchor, rule) | {
+            "share": book.share,
+            "problem": book.problem,
+            "deciding": self._keeping.decides(runtime.name),
+            "first_after": FIRST_REWARDS if anchor is None else None,
+            "events": [
+                {
+                    "event": one.event, "anchor_id": one.anchor_id, "at": iso_time(one.at_us), "reason": one.reason,
+                    "key_name": one.key_name,
+                }
+                for one in events
+            ],
+        }  # fmt: skip
+        return part | {"words": words.own(part, rule)}
 
     async def _level(self, runtime: PolicyRuntime) -> dict[str, Any] | None:
         today = self._clock.now_us() // DAY_US  # which is not over
@@ -178,6 +211,36 @@ def _arm(runtime: PolicyRuntime, watch: GoldenWatch) -> dict[str, Any]:
         "flips": flips,
     }
     return part | {"words": words.arm(part)}
+
+
+def own_part(anchor: Anchor | None, rule: DriftRule) -> dict[str, Any]:
+    """What an anchor's test says. The difference is over all traffic: live less anchor."""
+    test = AnchorTest()
+    if anchor is not None:
+        try:
+            test = AnchorTest.of_json(json.loads(anchor.test))
+        except (KeyError, TypeError, ValueError):
+            logger.exception("anchor.damaged", extra={"policy": anchor.policy})
+    alarmed = anchor is not None and anchor.alarm_day is not None
+    differs, interval, detector = test.differs, test.interval(), test.detector
+    over_all = differs if differs is not None else 1.0
+    live, anchored = test.units
+    since = detector.since_day if alarmed else None
+    alarm_day = None if anchor is None else anchor.alarm_day
+    return {
+        "alarm": alarmed,
+        "evidence": parts_of_an_alarm(detector.log_evidence, rule.log_needed) if detector.days else 0.0,
+        "alarmed_on": None if alarm_day is None else words.date_of(alarm_day),
+        "since": None if since is None else words.date_of(since),
+        "anchor_id": None if anchor is None else anchor.anchor_id,
+        "taken_at": None if anchor is None else iso_time(anchor.taken_at_us),
+        "version": None if anchor is None else anchor.version,
+        "reason": None if anchor is None else anchor.reason,
+        "units": {"live": live, "anchor": anchored},
+        "differs": differs,
+        "difference": None if not test.comparisons else test.total / test.comparisons * over_all,
+        "interval": None if interval is None else [bound * over_all for bound in interval],
+    }
 
 
 def _traffic(runtime: PolicyRuntime) -> dict[str, Any]:

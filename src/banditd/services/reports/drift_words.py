@@ -11,6 +11,7 @@ from banditd.core.drift import DriftRule
 _DO: Final = {
     "provider": "Disable the arm or name a dated version of its model, and learn anew.",
     "judge": "Every arm scores lower at once: the judge may have changed, not all providers. Look at it first.",
+    "own": "Look at what was changed since, take it back, or renew the anchor if it is as you want it.",
     "level": "Nothing shows whether it is the traffic, a provider or routing.",
 }
 
@@ -22,10 +23,13 @@ def date_of(day: int) -> str:
 
 def whole(parts: Mapping[str, Any], causes: Sequence[str]) -> str:
     """The most telling alarm first; traffic alone is none."""
-    for name in ("provider", "level"):
-        if name in causes:
-            return str(parts[name]["words"])
-    watched = any(one["days"] for one in parts["provider"]["arms"])
+    found = [str(parts[name]["words"]) for name in ("provider", "own") if name in causes]
+    if not found and "level" in causes:
+        found = [str(parts["level"]["words"])]
+    if found:
+        return " ".join(found)
+    own = parts["own"]
+    watched = any(one["days"] for one in parts["provider"]["arms"]) or (own is not None and own["units"]["anchor"])
     calm = "Nothing speaks for a slow loss of quality"
     return f"{calm}." if watched else f"{calm}, but little watches for it: see docs/drift.md."
 
@@ -60,6 +64,26 @@ def provider(part: Mapping[str, Any], rule: DriftRule) -> str:
     return (
         "No arm answers its golden prompts worse than it did." if watched else "The golden set has no baseline yet."
     )
+
+
+def own(part: Mapping[str, Any], rule: DriftRule) -> str:
+    """Routing against its anchor."""
+    if part["anchor_id"] is None:
+        return f"No anchor yet: it is taken after {part['first_after']} rewards, or renewed by you."
+    taken = f"the anchor of {part['taken_at'][:10]}"
+    if part["problem"] is not None:
+        return f"Own: {taken} does not decide: {part['problem']}."
+    if part["difference"] is None:
+        return f"Own: {taken} decides {part['share']:.0%} of the traffic, and nothing that differs was rated yet."
+    low, high = part["interval"]
+    now = (
+        f"routing earns {part['difference']:+.3f} ({low:+.3f} to {high:+.3f}) against {taken}, from which it differs "
+        f"on {part['differs']:.0%} of the traffic"
+    )
+    if part["alarm"]:
+        sure = f"Of {rule.days_per_false_alarm:,.0f} days one at most brings such an alarm for nothing."
+        return f"Own learning or settings: {now}; lower since about {part['since']}. {sure} {_DO['own']}"
+    return f"Own: {now}."
 
 
 def level(part: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Table, text
 from banditd.core.ids import lowest_id
 from banditd.storage.schema import decision, metadata
 
-SPAN_US: Final = 7 * 86_400 * 1_000_000
-"""What one partition holds: a week from Monday, UTC."""
-AHEAD: Final = 4
+SPAN_US: Final = 28 * 86_400 * 1_000_000
+"""What one partition holds: four weeks from a Monday, UTC. Who asks for no id plans for each of them."""
+AHEAD: Final = 2
 """So many spans behind the present one have their partition already."""
 _MONDAY_US: Final = 4 * 86_400 * 1_000_000  # 1970-01-05
 _DEFAULT: Final = "decision_default"

@@ -5,6 +5,7 @@ blobs and mappings JSON text, so that both databases store and compare the same 
 replicas raise carry a ``writer``: each replica raises its own rows, readers add them up.
 """
 
+from banditd.storage.schema.anchors import anchor_event, anchor_segment, policy_anchor
 from banditd.storage.schema.archived import archived_part
 from banditd.storage.schema.arms import (
     arm,
@@ -96,6 +97,8 @@ __all__ = [
     "SUMS",
     "abandonment",
     "activation",
+    "anchor_event",
+    "anchor_segment",
     "archived_part",
     "arm",
     "arm_contribution",
@@ -131,6 +134,7 @@ __all__ = [
     "lease",
     "metadata",
     "policy",
+    "policy_anchor",
     "policy_promotion",
     "policy_release",
     "policy_switch",

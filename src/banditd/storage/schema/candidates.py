@@ -64,6 +64,7 @@ candidate_shadow: Final = Table(
     Column("candidate_id", Text, ForeignKey("candidate.candidate_id", ondelete="CASCADE"), nullable=False),
     text_column("policy"),
     text_column("rule"),
+    text_column("arms"),
     Column("rated", BigInteger, nullable=False, server_default=text("0")),
     time_column("first_us", nullable=True),
     time_column("last_us", nullable=True),

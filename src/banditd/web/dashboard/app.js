@@ -10,9 +10,19 @@ import { Models } from "./pages/models.js";
 import { Tasks } from "./pages/tasks.js";
 import { Decisions } from "./pages/decisions.js";
 import { Playground } from "./pages/playground.js";
-import { Internals } from "./pages/internals.js";
-import { Judges } from "./pages/judges.js";
-import { Releases } from "./pages/releases.js";
+
+/** A page that is seldom opened: it is loaded when it is. */
+function seldom(load) {
+  let loaded = null;
+  return function Seldom(props) {
+    const [Page, set] = useState(() => loaded);
+    useEffect(() => {
+      const begin = () => load().then((found) => set(() => (loaded = found))).catch(() => setTimeout(begin, 2000));
+      if (!Page) begin();
+    }, []);
+    return Page && html`<${Page} ...${props} />`;
+  };
+}
 
 const PAGES = [
   ["overview", "Overview", Overview],
@@ -20,9 +30,9 @@ const PAGES = [
   ["tasks", "Good at what", Tasks],
   ["decisions", "Decisions", Decisions],
   ["playground", "Try it", Playground],
-  ["judges", "Judges", Judges],
-  ["releases", "Releases", Releases],
-  ["internals", "Internals", Internals],
+  ["judges", "Judges", seldom(() => import("./pages/judges.js").then((found) => found.Judges))],
+  ["releases", "Releases", seldom(() => import("./pages/releases.js").then((found) => found.Releases))],
+  ["internals", "Internals", seldom(() => import("./pages/internals.js").then((found) => found.Internals))],
 ];
 // What pages were called before: bookmarks go on.
 const FORMER = { arms: "models", contexts: "tasks", learning: "internals" };

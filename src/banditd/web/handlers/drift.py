@@ -1,19 +1,36 @@
-"""``GET /v1/policies/{policy}/drift``: whether quality is slowly lost, and why."""
+"""``/v1/policies/{policy}/drift`` and ``/anchor/renew``: whether quality is slowly lost, and what it is held to."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
-from banditd.services.bundle import Drift
+from banditd.services.anchoring.offered import Drift
 from banditd.web.api import Api
+from banditd.web.body import read_model
 from banditd.web.handlers.reports import path_name
-from banditd.web.json import json_answer
+from banditd.web.json import iso_time, json_answer
+from banditd.web.keys import KEY_NAME
+from banditd.web.schemas.drift import AnchorRequest
 
 
 async def get(api: Api, request: web.Request) -> web.Response:
     """How a policy stands."""
     return json_answer(await _drift(api).drift(path_name(request, "policy")))
+
+
+async def renew(api: Api, request: web.Request) -> web.Response:
+    """Take the anchor anew."""
+    policy = path_name(request, "policy")
+    requested = await read_model(request, AnchorRequest) if request.body_exists else AnchorRequest()
+    anchors = api.services.anchors
+    if anchors is None:
+        raise NotFoundError("this daemon holds on to no anchor", code="POLICY_UNKNOWN")
+    taken = await anchors.renew(policy, key_name=request.get(KEY_NAME), reason=requested.reason)
+    return json_answer({
+        "policy": policy, "anchor_id": taken.anchor_id, "taken_at": iso_time(taken.taken_at_us),
+        "version": taken.version, "reason": taken.reason,
+    })  # fmt: skip
 
 
 def _drift(api: Api) -> Drift:

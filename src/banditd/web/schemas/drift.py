@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from banditd.web.schemas.base import AnswerModel, Name, Time
+from pydantic import StringConstraints
 
-Cause = Literal["provider", "level", "traffic"]
+from banditd.web.schemas.base import AnswerModel, Name, RequestModel, Time
+
+Cause = Literal["provider", "own", "level", "traffic"]
 
 
 class GoldenArm(AnswerModel):
@@ -63,6 +65,73 @@ class ProviderDrift(AnswerModel):
     words: str
 
 
+class AnchorEvent(AnswerModel):
+    """When an anchor was taken, renewed, or alarmed; by whom, and why."""
+
+    event: Literal["taken", "renewed", "alarm"]
+    anchor_id: str
+    at: Time
+    reason: str | None
+    key_name: str | None
+
+
+class AnchorUnits(AnswerModel):
+    """Sessions (else decisions) that were rated and on which both sides drew otherwise."""
+
+    live: int
+    anchor: int
+
+
+class OwnDrift(AnswerModel):
+    """Routing against its anchor: what it was when it was last good, on a part of the traffic."""
+
+    alarm: bool
+    """Routing earns less than the anchor, by more than is tolerated. It stays until the anchor is renewed."""
+    evidence: float
+    """In parts of an alarm."""
+    alarmed_on: str | None
+    since: str | None
+    anchor_id: str | None
+    """None before there is one."""
+    taken_at: Time | None
+    version: int | None
+    """Of the policy, when it was taken."""
+    reason: str | None
+    share: float
+    deciding: bool
+    """False while a release, a rollout or a shadow goes first, or while it cannot."""
+    problem: str | None
+    """Why it cannot decide."""
+    first_after: int | None
+    """Rewarded decisions after which the first one is taken."""
+    units: AnchorUnits
+    differs: float | None
+    """Share of the traffic on which both draw otherwise."""
+    difference: float | None
+    """Reward of routing less that of the anchor, over all traffic."""
+    interval: list[float] | None
+    """Holds it in 95 of 100 cases, over all looks together."""
+    events: list[AnchorEvent]
+    words: str
+
+
+class AnchorRequest(RequestModel):
+    """Why the anchor is renewed."""
+
+    reason: Annotated[str, StringConstraints(max_length=500)] | None = None
+    """For the history."""
+
+
+class AnchorAnswer(AnswerModel):
+    """The policy's new anchor."""
+
+    policy: Name
+    anchor_id: str
+    taken_at: Time
+    version: int
+    reason: str | None
+
+
 class LevelDrift(AnswerModel):
     """The mean reward by days. It cannot tell causes apart."""
 
@@ -99,6 +168,8 @@ class DriftAnswer(AnswerModel):
     words: str
     """The most telling one: since when, how sure, what to do."""
     provider: ProviderDrift
+    own: OwnDrift | None
+    """None without an anchor."""
     level: LevelDrift | None
     """None with fewer than 15 days of rewards."""
     traffic: TrafficDrift

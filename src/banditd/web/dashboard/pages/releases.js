@@ -14,7 +14,7 @@ const PHASES = {
 };
 const EVENTS = {
   started: "started", step_due: "step has what it takes", promoted: "next step", paused: "paused", resumed: "resumed", aborted: "aborted",
-  rolled_back: "taken back", error: "stopped", finished: "became the incumbent", taken_back: "promotion taken back",
+  rolled_back: "taken back", error: "stopped", finished: "became the incumbent", taken_back: "promotion taken back", arm_disabled: "a model was disabled", measurement_changed: "tests begun anew",
 };
 const LEAST_LOG = -3; // less evidence than 1 to 1,000 is drawn as that
 
@@ -54,6 +54,7 @@ function One({ release }) {
   const events = usePoll(`v1/releases/${release.release_id}/events`, pace);
   const wants = Object.entries(release.missing_units).map(([name, units]) => `${count(units)} more (${name})`).join(", ");
   const units = release.splits[0];
+  const rated = release.rated_share;
   return html`
     <${Card} title=${`Release of ${release.candidate}`} side=${html`<${Phase} phase=${release.phase} />`} id="release">
       <p class="verdict">${release.words}</p>
@@ -61,8 +62,9 @@ function One({ release }) {
       <${Steps} release=${release} />
       <div class="tiles inner">
         <${Tile} label="Share of the traffic" value=${percent(release.share, 0)} sub=${`step ${release.step} of ${release.steps.length}, since ${ago(release.step_at)}`} />
-        <${Tile} label="Rated units of it" value=${units ? count(units.candidate) : "–"} sub=${!open ? "in all" : wants ? `this step wants ${wants}` : "the step has what it takes"} />
+        <${Tile} label="Rated units of it" value=${units ? count(units.candidate) : "–"} sub=${!open ? "in all" : wants ? `this step wants ${wants}` : release.due ? "the step has what it takes" : "enough of them for this step"} />
         <${Tile} label="Decided otherwise" value=${percent(release.differs)} sub="of the traffic: the rest is the same on both sides" />
+        ${rated && html`<${Tile} label="Decisions that are rated" value=${percent(rated.candidate, 0)} sub=${`of its own, ${percent(rated.incumbent, 0)} of the incumbent's`} />`}
         <${Tile} label=${open ? "Running for" : "Ended"} value=${open ? seconds((nowMs() - Date.parse(release.created_at)) / 1000) : ago(release.ended_at)} sub=${`started ${moment(release.created_at)}${release.key_name ? ` by ${release.key_name}` : ""}`} />
       </div>
     <//>

@@ -1,0 +1,91 @@
+"""The anchor: what a policy was when it was last good, beside what it has become. Plain values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+FIRST_REWARDS: Final = 500
+"""Rewarded decisions from which a policy that has no anchor takes its first one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What of a policy stands still beside its sums. All are JSON.
+
+    settings : fields of ``PolicySettings`` but its prior, and ``cost_weight``. arms : by name, fields of
+    ``ArmPrior``, with ``enabled`` and ``min_share``. prior : text of a prior file; None without one.
+    """
+
+    settings: Mapping[str, Any]
+    arms: Mapping[str, Mapping[str, Any]]
+    prior: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """How an anchor stands.
+
+    version : of the learner's state. promotion : the newest release that was promoted when it was taken; None for
+    none. test : ``ope.drops.AnchorTest`` as JSON. alarm_day : of the first alarm, since 1970; None for none.
+    """
+
+    policy: str
+    anchor_id: str
+    schema_hash: str
+    version: int
+    taken_at_us: int
+    promotion: str | None = None
+    reason: str | None = None
+    key_name: str | None = None
+    test: str = "{}"
+    alarm_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorState:
+    """An anchor with all that it decides by. segments : (arm, epoch, packed sums)."""
+
+    anchor: Anchor
+    frozen: Frozen
+    hyperparameters: str
+    learner: str
+    segments: tuple[tuple[str, int, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorOutcome:
+    """A rewarded decision beside an anchor. live : on whose side. share : of the traffic that is the anchor's.
+    differ : whether both have drawn otherwise. value : in [0, 1].
+    """
+
+    anchor_id: str
+    decision_id: str
+    unit: str
+    live: bool
+    share: float
+    differ: bool
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorEvent:
+    """event : ``taken``, ``renewed`` or ``alarm``."""
+
+    event: str
+    anchor_id: str
+    at_us: int
+    reason: str | None = None
+    key_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """Who takes an anchor, and why. promotion : the newest release that was promoted."""
+
+    at_us: int
+    frozen: Frozen
+    reason: str | None = None
+    key_name: str | None = None
+    promotion: str | None = None

@@ -1,0 +1,89 @@
+"""The anchor of one policy in this process: whose side a query is on, and how the anchor would decide.
+
+It decides from the sums and by the settings of the moment when it was taken, over the arms, prices and predictions of
+amounts of now: what differs is what was learned and set since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from banditd.bandit.snapshot import Snapshot
+from banditd.core.anchor import Anchor
+from banditd.core.ids import new_id
+from banditd.core.release import ReleasePart
+from banditd.deciding.decide import Case, Situation
+from banditd.deciding.rollout import place_of
+from banditd.deciding.view import RouteView
+from banditd.services.anchoring.freezing import Held
+from banditd.services.policy import PolicyRuntime
+
+_PLACES: Final = 2.0**64
+
+
+class AnchorBook:
+    """share : of the traffic that is the anchor's; 0 where it is off. anchor : as it was read last; None for none.
+    problem : why it cannot decide.
+    """
+
+    def __init__(self, runtime: PolicyRuntime, share: float) -> None:
+        self._runtime = runtime
+        self.share = share
+        self.anchor: Anchor | None = None
+        self.problem: str | None = None
+        self._held: Held | None = None
+        self._snapshot: Snapshot | None = None
+        self._beside: RouteView | None = None
+        self._view: RouteView | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no query has anything to do with an anchor: a rollout or a shadow goes first."""
+        switches = self._runtime.switches
+        return self._snapshot is None or switches.rollout < 1.0 or switches.mode != "route"
+
+    def adopt(self, anchor: Anchor, held: Held, snapshot: Snapshot) -> None:
+        """Decide by this one from now on."""
+        self.anchor, self._held, self._snapshot, self.problem = anchor, held, snapshot, None
+        self._view = self._beside = None
+
+    def leave(self, anchor: Anchor | None, problem: str | None = None) -> None:
+        """Decide nothing."""
+        self.anchor, self.problem = anchor, problem
+        self._held = self._snapshot = self._view = self._beside = None
+
+    # ---------------------------------------------------------------- a query
+
+    def parts(self, cases: Sequence[Case]) -> list[ReleasePart | None]:
+        """On which side each query is; None for those on none."""
+        anchor = self.anchor
+        if anchor is None:
+            return [None] * len(cases)
+        found: list[ReleasePart | None] = []
+        for case in cases:
+            place = place_of(anchor.anchor_id, case.query.session_key or new_id(0))
+            part = ReleasePart(
+                anchor.anchor_id, f"{int(place * _PLACES):016x}", self.share, place < self.share, anchor=True
+            )
+            found.append(None if case.query.pinned else part)
+        return found
+
+    def asking(self, cases: list[Case], _anchor: Situation) -> list[Case]:
+        """The very cases: both sides keep the same promise."""
+        return cases
+
+    def situation(self, situation: Situation) -> Situation | None:
+        """The anchor's, beside the policy's; None while the policy has other arms than it was made for."""
+        held, snapshot = self._held, self._snapshot
+        if held is None or snapshot is None or snapshot.arms != situation.view.snapshot.arms:
+            return None
+        if self._view is None or situation.view is not self._beside:
+            self._view, self._beside = (
+                self._runtime.other_view(snapshot, held.over(self._runtime.arms)),
+                situation.view,
+            )
+        return replace(
+            situation, view=self._view, exploration_floor=held.settings.floor, cost_weight=held.cost_weight
+        )
