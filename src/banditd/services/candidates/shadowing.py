@@ -112,7 +112,7 @@ class Shadowing:
     async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
         """What a batch that is about to be folded does to the policy's shadows; None for nothing.
 
-        Raises StorageUnavailableError where the database does not answer. Any other failure is logged: learning goes on.
+        Raises StorageUnavailableError where the database is away. Any other failure is logged: learning goes on.
         """
         began_s = perf_counter()
         try:
