@@ -26,6 +26,7 @@ from banditd.daemon.open import Daemon
 from banditd.daemon.workbench import open_workbench
 from banditd.ope.difference import FIELDS
 from banditd.services.bundle import RewardInput
+from banditd.services.candidates.course import Course
 from banditd.services.candidates.shadow_batch import _terms
 from banditd.services.candidates.shadow_words import walked_of
 from banditd.services.learning.rebuild import rebuild
@@ -250,6 +251,112 @@ async def test_a_shadow_that_cannot_be_decided_does_not_hold_up_learning(
         await live(daemon, 20)
         assert (await look(daemon, "bold"))["rated"] == 0
         assert "shadow.failed" in caplog.text
+
+
+PROMISE: dict[str, Any] = {"exploration_floor": 0.2, "promise": {"keep": 0.9}}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_another_promise_is_kept_anew_as_over_the_log(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(**PROMISE) as daemon:
+        less: dict[str, object] = {"promise": {"keep": 0.6}}
+        candidates = daemon.services.candidates
+        assert candidates is not None
+        await candidates.create("default", "without", settings={}, arms={"small": {"enabled": False}})
+        await live(daemon, 80)
+        await shadow(daemon, "less", less)
+        await shadow(daemon, "without")
+        await shadow(daemon, "named", {"promise": {"keep": 0.9, "baseline": "large"}})
+        await shadow(daemon, "same", {})
+        await live(daemon, 80)
+        await live(daemon, 20, keep=0.8)
+        await live(daemon, 20)
+        assert await check_sums(daemon) == 120
+        mine = await verdict(daemon, "less")
+        log = await evaluate(daemon, less, since_us=mine["since_us"])
+        assert (mine["rated"], mine["left_out"]) == (100, {"own_objective": 20})
+        assert (log["left_out"]["own_objective"], log["left_out"]["warming"]) == (20, 80)
+        # The log leaves the young ones out, and looks more often than once a batch at what is known.
+        for name in ("estimate", "differs", "reward", "other_reward"):
+            assert mine[name] == pytest.approx(log[name], abs=0.03), name
+        assert mine["differs"] > 0.1
+        assert mine["cost_usd"] < mine["other_cost_usd"]
+        assert mine["replay_differs"] < 0.1
+        without = await verdict(daemon, "without")
+        assert {one["arm"]: one["share"] for one in without["arms"]}["small"] == 0.0
+        named = await verdict(daemon, "named")
+        # The policy's promise, too, is kept anew; of a candidate that promises the very same it is what was logged.
+        assert (named["phase"], named["differs"], named["interval"]) == ("passed", 0.0, [0.0, 0.0])
+        assert named["replay_differs"] == pytest.approx(mine["replay_differs"])
+        same = await verdict(daemon, "same")
+        assert (same["differs"], same["interval"], same["rated"]) == (0.0, [0.0, 0.0], 120)
+        assert same["replay_differs"] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_promise_kept_anew_begins_with_the_log_and_after_a_restart_again(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banditd.services.candidates.shadow_courses.PIECE", 60)
+    noted: list[tuple[int, str]] = []
+    begun: list[Course] = []  # kept, so that no two have the same id
+    note = Course.note
+
+    def noting(self: Course, row: Any, made: Any) -> None:
+        begun.append(self)
+        noted.append((id(self), row.decision_id))
+        note(self, row, made)
+
+    monkeypatch.setattr(Course, "note", noting)
+
+    async def counted(daemon: Daemon) -> tuple[int, int]:
+        found = await verdict(daemon, "less")
+        return found["rated"], found["left_out"].get("warming", 0)
+
+    async with open_daemon(**PROMISE) as daemon:
+        await live(daemon, 100)
+        await shadow(daemon, "less", {"promise": {"keep": 0.6}})
+        await live(daemon, 20)  # 80 of the 100 are played
+        assert await counted(daemon) == (0, 20)
+        await live(daemon, 40)
+        assert await counted(daemon) == (40, 20)
+        [*_, last] = begun
+        assert sum(one == id(last) for one, _ in noted) == 160
+    async with open_daemon(**PROMISE) as daemon:
+        made = await live(daemon, 20)
+        assert await counted(daemon) == (40, 40)
+        made += await live(daemon, 40)
+        # 160 and these 20 at 80 a batch: the third of them is counted.
+        assert await counted(daemon) == (60, 60)
+        commit, calls = daemon.storage.learning._commit, []
+
+        def unreliable(connection: Any, fold: Any, holder: str) -> Any:
+            calls.append(fold)
+            if len(calls) == 1:
+                raise StorageUnavailableError("away")
+            return commit(connection, fold, holder)
+
+        monkeypatch.setattr(daemon.storage.learning, "_commit", unreliable)
+        await live(daemon, 20)
+        # It was decided twice and is counted as what the log begins with.
+        assert await counted(daemon) == (60, 80)
+        given = [RewardInput(decision_id=one.decision_id, value=0.1, source="judge") for one in made]
+        receipts: Any = await daemon.services.rewards.submit(given)
+        await daemon.learner.drained()
+        assert await check_sums(daemon) == 60
+        moved = await verdict(daemon, "less")
+        for receipt in receipts:
+            await daemon.services.rewards.retract(receipt.reward_id)
+        await daemon.learner.drained()
+        assert await check_sums(daemon) == 60
+        assert (await verdict(daemon, "less"))["reward"] != moved["reward"]
+        # It stops and goes on: what it has missed it begins with.
+        await shadow(daemon, "less", running=False)
+        await live(daemon, 20)
+        await shadow(daemon, "less")
+        await live(daemon, 20)
+        assert (await counted(daemon))[0] == 60
+        assert len(set(noted)) == len(noted)
 
 
 def test_the_later_half_is_the_newest_octaves() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from banditd.core.shadow import CLUSTER, LEFT_OUT, OCTAVE, OTHER_TAGS, TAG, Shadow
 from banditd.core.types import FloatArray
 from banditd.ope.difference import FEWEST_ANYTIME, FIELDS, DifferenceSums
-from banditd.services.candidates.verdict import compared_words, percent
+from banditd.services.candidates.verdict import FOLLOWED, compared_words, percent
 from banditd.services.candidates.walk import Walked
 
 KIND: Final = "anytime"
@@ -86,4 +86,7 @@ def _words(shadow: Shadow, sums: DifferenceSums) -> str:
     )
     if sums.rated < FEWEST_ANYTIME:
         return f"{differs}. What that is worth can be watched from {FEWEST_ANYTIME} on."
+    astray = sums.mean("distance")
+    if astray > FOLLOWED:
+        return f"{differs}. Decided again, the policy itself draws otherwise in {percent(astray)}: no verdict yet."
     return f"{differs}: {compared_words(sums.interval(KIND))} than the policy as it stands."
