@@ -112,13 +112,13 @@ class KeptAnew:
     ) -> None:
         self._runtime = runtime
         self._state, self._arms = runtime.learned, runtime.arms
-        self._again = DecidedAgain(runtime)
+        self._decided = DecidedAgain(runtime)
         self._policy: Course | None = None
         self._courses: dict[str, Course | None] = {}
         for side in sides:
             mine, self._policy = begin_courses(runtime, side.applied, earlier, runtime.view.snapshot)
             self._courses[side.shadow.shadow_id] = mine
-        self.waiting = deque(row for row in rows if self._again.why_not(row) is None)
+        self.waiting = deque(row for row in rows if self._decided.why_not(row) is None)
         self._newest: deque[int] = deque(maxlen=WINDOW)  # when decisions were made
         self._uncounted = 0
 
@@ -148,7 +148,7 @@ class KeptAnew:
             most -= len(block)
             block = [row for row in block if not self.other_promise(row)]
             if block:
-                logged, _, drawn, _ = self._again.logged(block)
+                logged, _, drawn, _ = self._decided.logged(block)
                 await self.decide(sides, block, (logged, drawn))
         return not self.waiting
 
@@ -174,14 +174,14 @@ class KeptAnew:
         await others()
         if self._policy is not None:
             await self._policy.until(at_us, snapshot.posterior)
-        own, cost_usd = self._again.vectors(self._again.incumbent, snapshot, block, log, self._policy)
+        own, cost_usd = self._decided.vectors(self._decided.incumbent, snapshot, block, log, self._policy)
         wanted = {}
         for side in sides:
             await others()
             course = self._courses[side.shadow.shadow_id]
             if course is not None:
                 await course.until(at_us, side.snapshot.posterior)
-            vectors, cost = self._again.vectors(side.rule, side.snapshot, block, log, course, own)
+            vectors, cost = self._decided.vectors(side.rule, side.snapshot, block, log, course, own)
             wanted[side.shadow.shadow_id] = vectors
             cost_usd = np.maximum(cost_usd, cost)  # 0 where a side would refuse the query
         self._newest.extend(row.created_at_us for row in block)
