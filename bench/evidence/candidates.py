@@ -289,6 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps({name: [asdict(one) for one in of] for name, of in listed.items()}, indent=2))  # type: ignore[attr-defined]
     else:
         _print(rows, bounds, options.decisions)
+        _print_played(found)
         if cost is not None:
             print(f"\n{line(cost)}")
     return 0 if all(one.met for one in bounds) else 1
@@ -332,6 +333,19 @@ def _print(rows: Sequence[CandidateRow], bounds: Sequence[Bound], decisions: int
     print()
     for bound in bounds:
         print(f"{'met   ' if bound.met else 'MISSED'}  {bound.name}: {bound.value:.3f} (wanted {bound.bound})")
+
+
+def _print_played(found: Sequence[CandidateCase]) -> None:
+    """What was found of candidates that promise otherwise, beside what they do where they decide."""
+    print("\n| promise | set, seed | reward more: found | played | cost more: found | played | replay differs |")
+    print("|---|---|---|---|---|---|---|")
+    for case in found:
+        if case.found is not None and case.played is not None:
+            reward, cost = zip(case.found, case.played, strict=True)
+            print(
+                f"| {case.candidate} | {case.data} {case.seed} | {reward[0]:+.4f} | {reward[1]:+.4f} "
+                f"| {cost[0]:+.0%} | {cost[1]:+.0%} | {case.replay_differs:.2f} |"
+            )
 
 
 if __name__ == "__main__":

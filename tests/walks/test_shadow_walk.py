@@ -12,7 +12,13 @@ from tests.walks.conftest import OpenDaemon, make_settings
 from tests.walks.test_evaluation_walk import POLICY, evaluate, live
 from tests.walks.test_reward_walk import refolded
 
-from banditd.core.errors import ConflictError, InvalidInputError, LeaseLostError, StorageUnavailableError
+from banditd.core.errors import (
+    ConflictError,
+    InvalidInputError,
+    InvariantError,
+    LeaseLostError,
+    StorageUnavailableError,
+)
 from banditd.core.shadow import Shadow
 from banditd.core.types import Query
 from banditd.daemon.candidates import make_shadowing
@@ -229,6 +235,21 @@ async def test_only_eight_and_none_that_cannot_be_decided_again(
         tags = {name: rated for name, rated in slices.items() if name.startswith("tag:")}
         assert len(tags) == 4
         assert tags["tag:(others)"] == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_shadow_that_cannot_be_decided_does_not_hold_up_learning(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise InvariantError("no posterior")
+
+    async with open_daemon(**POLICY) as daemon:
+        await shadow(daemon, "bold", {"cost_weight": 0.3})
+        monkeypatch.setattr("banditd.services.candidates.shadowing.rebound", fails)
+        await live(daemon, 20)
+        assert (await look(daemon, "bold"))["rated"] == 0
+        assert "shadow.failed" in caplog.text
 
 
 def test_the_later_half_is_the_newest_octaves() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.candidate import Candidate
-from banditd.core.errors import BanditdError
+from banditd.core.errors import BanditdError, StorageUnavailableError
 from banditd.core.ids import new_id
 from banditd.core.pace import TURNS, Pace
 from banditd.core.shadow import TAG, Shadow, Shadowed, ShadowRow
@@ -112,13 +112,13 @@ class Shadowing:
     async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
         """What a batch that is about to be folded does to the policy's shadows; None for nothing.
 
-        Raises BanditdError where the database does not answer. Any other failure is logged, and learning goes on.
+        Raises StorageUnavailableError where the database is away. Any other failure is logged: learning goes on.
         """
         began_s = perf_counter()
         try:
             shadows = await self._shadows(runtime.name)
             found = await self._seen(runtime, items, shadows) if shadows else None
-        except BanditdError:
+        except StorageUnavailableError:
             raise
         except Exception:
             logger.exception("shadow.failed", extra={"policy": runtime.name})
