@@ -102,7 +102,8 @@ def candidates() -> dict[str, Any]:
     }  # fmt: skip
     one = {
         "candidate_id": ID, "policy": "default", "name": "thriftier", "settings": {"cost_weight": 0.2}, "arms": {},
-        "created_at": at, "key_name": None, "class": "A", "difference": ["cost_weight: 0.1 -> 0.2"], "problem": None,
+        "created_at": at, "key_name": None, "class": "A", "problem": None,
+        "difference": ["kind: thompson -> linucb", 'options: {} -> {"alpha": 0.5}', "cost_weight: 0.1 -> 0.2"],
         "words": "", "shadow": shadow,
     }  # fmt: skip
     other = one | {"candidate_id": f"{ID[:-1]}2", "problem": "arm gpt-9 is gone", "difference": [], "shadow": None}

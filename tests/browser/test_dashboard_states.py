@@ -23,7 +23,8 @@ AXE_RUN = """async () => {
 # What sticks out on the right and cannot be scrolled to within its own box.
 WIDER = """() => [...document.querySelectorAll("body *")]
   .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, svg, pre, .skip"))
-  .map(one => one.outerHTML.slice(0, 120))"""
+  .map(one => one.outerHTML.slice(0, 120))
+  .concat(document.documentElement.scrollWidth > innerWidth ? ["the page itself"] : [])"""
 # Of every page: its heading, and what is there when it is whole.
 READY = {
     "overview": ("Overview", ".plot canvas"), "models": ("Models", ".plot canvas"),

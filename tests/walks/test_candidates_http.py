@@ -108,6 +108,16 @@ async def test_the_configuration_would_refuse_it_and_so_does_this(client: Any) -
         ({"kind": "uniform"}, {}, "/settings"),  # that could keep none
         ({"promise": {"keep": 0.1}}, {}, "/settings/promise/keep"),
         ({"promise": {"kept": 0.9}}, {}, "/settings/promise/kept"),
+        # What the configuration would convert would be kept, and decided by, as it was sent.
+        ({"promise": {"keep": "0.9"}}, {}, "/settings/promise/keep"),
+        ({"promise": {"keep": True}}, {}, "/settings/promise/keep"),
+        ({"promise": {"keep": None}}, {}, "/settings/promise/keep"),
+        ({"promise": {"precision": "0.02"}}, {}, "/settings/promise/precision"),
+        ({"promise": {"reference_share": False}}, {}, "/settings/promise/reference_share"),
+        ({"promise": {"baseline": 5}}, {}, "/settings/promise/baseline"),
+        ({"promise": {"keep_by_tag": {"team": {"legal": "0.99"}}}}, {}, "/settings/promise/keep_by_tag"),
+        ({"promise": {"keep_by_tag": {"team": 0.99}}}, {}, "/settings/promise/keep_by_tag"),
+        ({"options": {"scale": 1e200}}, {}, "/settings/options/scale"),  # its square is no number
         ({"promise": {"baseline": "nobody"}}, {}, "/settings"),
         ({"half_life_decisions": 100}, {}, "/settings/half_life_decisions"),
         ({"context_tags": ["task"]}, {}, "/settings/context_tags"),

@@ -162,6 +162,9 @@ async def test_a_good_candidate_goes_step_by_step_and_becomes_the_incumbent_unti
         assert "small" in {(await ask(daemon)).arm for _ in range(10)}
         undone = await daemon.services.releases.roll_back("default", key_name=None, reason=None)
         assert (undone["undone"], undone["release_id"]) == ("promotion", release_id)
+        shown = await look(daemon, release_id)
+        assert (shown["phase"], shown["share"]) == ("promoted", 0.0)
+        assert "taken back" in str(shown["words"])
         assert (await daemon.services.arms.get("default", "vision")).arm.enabled
         assert {(await ask(daemon)).arm for _ in range(10)} == {"large"}
         with pytest.raises(ConflictError, match="nothing to take back"):
@@ -218,7 +221,9 @@ async def test_a_rollout_goes_before_a_release_and_none_means_none(
         assert (await ask(daemon, candidates=("vision",), pinned=True)).release is None
         await daemon.services.promises.change("default", {"rollout": 0.0})
         assert (await ask(daemon)).release is None
+        assert "decides nothing" in (await look(daemon, release_id))["words"]
         await daemon.services.promises.change("default", {"rollout": 1.0})
+        assert "decides nothing" not in (await look(daemon, release_id))["words"]
         await do(daemon, release_id, "abort")
         monkeypatch.setattr("banditd.services.decider.decide_between", None)
         assert (await ask(daemon)).release is None

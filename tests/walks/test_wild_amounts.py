@@ -1,12 +1,17 @@
-"""Wrong numbers in usage reports shut no arm out, from the report over the job of amounts to the next decision."""
+"""Wrong numbers of usage reports or candidates shut nothing out, to the next decision and the job of amounts."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 from tests.walks.conftest import OpenDaemon
+from tests.walks.test_release_walk import ask, begin
 
 from banditd.core.types import Query, UsageReport
 from banditd.daemon.open import Daemon
+from banditd.deciding import release
 
 CAP = {"name": "cap", "usd": 0.5, "per": "month", "at_stop": "reject"}
 
@@ -69,3 +74,25 @@ async def test_one_wild_latency_shuts_out_no_arm_whose_latency_nobody_has_assume
         for step in (daemon.learner.refresh_arms, lambda: learned(daemon)):
             await step()
             assert (await daemon.services.routing.route(quick)).arm == "large"
+
+
+async def test_a_candidate_that_decides_no_numbers_costs_nobody_an_answer(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide, calls = release.decide, 0
+
+    def wild(*of: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        decided = decide(*of)
+        if calls % 2 == 0:  # the candidate's turn
+            decided.draw.probability[:] = np.nan
+        return decided
+
+    async with open_daemon(kind="thompson") as daemon:
+        await begin(daemon, settings={"exploration_floor": 0.1})
+        monkeypatch.setattr(release, "decide", wild)
+        made = [await ask(daemon) for _ in range(6)]
+    assert calls == 12
+    assert [one.release for one in made] == [None] * 6
+    assert all(sum(one.probability) == pytest.approx(1.0) for one in made)

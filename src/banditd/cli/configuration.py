@@ -43,6 +43,7 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
     settings = read_settings(file or config)
     from banditd.bandit.policies.registry import policy_factory
     from banditd.daemon.configs import policy_configs
+    from banditd.daemon.golden import golden_rules
     from banditd.daemon.names import database_url
     from banditd.daemon.price_file import parse_prices
     from banditd.daemon.serve import web_settings
@@ -51,8 +52,10 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
 
     KeyRing(web_settings(settings).api_keys)
     normalise_url(database_url(settings))
-    for policy in policy_configs(settings).values():
+    configs = policy_configs(settings)
+    for policy in configs.values():
         policy_factory(policy.settings)
+    golden_rules(settings, {name: policy.drift for name, policy in configs.items()})
     for section in settings.policies.values():
         if section.prior_file is not None:
             from banditd.daemon.prior_file import read_prior

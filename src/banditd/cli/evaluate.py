@@ -145,7 +145,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
             for prompt, scores in zip(data.prompts, data.score.tolist(), strict=True)
         ]
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if line.strip():
             try:
                 case = json.loads(line)
@@ -167,7 +167,7 @@ def _print(found: Mapping[str, Any]) -> None:
             ("decisions", f"{found['rated']:,} rated, {_time(found['since'])} to {_time(found['until'])}"),
             ("left out", ", ".join(f"{count:,} {name}" for name, count in found["left_out"].items()) or "none"),
         ]
-    if found["interval"] is not None:
+    if found["estimate"] is not None:
         low, high = found["interval"]
         rows += [
             ("reward", f"{found['reward']:.3f}, {other}: {found['other_reward']:.3f}"),

@@ -40,7 +40,7 @@ def read_golden(path: Path, most: int) -> tuple[GoldenPrompt, ...]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigurationError(f"golden set {path}: larger than {MAX_FILE_BYTES >> 20} MiB; prompts are short")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"golden set {path} cannot be read: {error}") from error
     found: dict[str, GoldenPrompt] = {}

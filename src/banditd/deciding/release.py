@@ -139,6 +139,8 @@ def decide_between(
         row = rows[i]
         candidate_side, incumbent_side = Side(theirs[i], other, at), Side(cases[i], decided, row)
         q, p = candidate_side.vector, incumbent_side.vector
+        if not np.isfinite(q).all():
+            continue  # extreme settings of a candidate must not cost anybody an answer
         one = mixed(q, p, part.share, float(uniforms[i]), on_own=part.candidate)
         index = _index_at(one.probability, one.uniform)
         draw.arms[row] |= other.draw.arms[at]

@@ -133,8 +133,8 @@ def promoted(release: Release, by: Author, *, force: bool = False) -> Step:
     wanted = wants(release)
     if wanted and not force:
         raise ConflictError(
-            f"the step of {release.share:.0%} is not over: it wants {' and '.join(wanted)}; "
-            'wait, or send {"force": true}',
+            f"the step of {100.0 * release.share:.3g} % is not over: it wants {' and '.join(wanted)}; "
+            'wait, or send {"force": true} (banditd release promote --force)',
             code="RELEASE_NOT_DUE",
         )
     if release.last_step:

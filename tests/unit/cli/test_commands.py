@@ -145,6 +145,12 @@ def test_check_config_tries_the_examples_of_constraints(tmp_path: Path) -> None:
     assert "secrets does not hold for 'a word'" in str(wrong)
 
 
+GOLDEN = (
+    "{upstreams: {u: {kind: echo}}, judges: {q: {upstream: u, model: m}}, "
+    "policies: {default: {drift: {golden: {file: nowhere.jsonl, judge: q, usd_per_day: 1}}}}}"
+)
+
+
 @pytest.mark.parametrize(
     ("line", "place"),
     [
@@ -152,6 +158,7 @@ def test_check_config_tries_the_examples_of_constraints(tmp_path: Path) -> None:
         ("database: {url: 'mysql://me@db/x'}", "database.url"),
         ("policies: {default: {kind: thomson}}", "thomson"),
         ("policies: {default: {prices_file: PRICES}}", "prices.yaml"),
+        (GOLDEN, "nowhere.jsonl"),
     ],
 )
 def test_check_config_finds_what_a_start_would_refuse(tmp_path: Path, line: str, place: str) -> None:

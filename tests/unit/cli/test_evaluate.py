@@ -49,6 +49,8 @@ def test_cases_are_read_from_a_sheet_or_from_lines(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert read_cases(lines) == wanted
+    lines.write_text('\ufeff{"input": "one\u2028two", "scores": {"small": 1}}\r\n', encoding="utf-8")
+    assert read_cases(lines) == [{"input": "one\u2028two", "scores": {"small": 1}}]
     for line in ("{", "[]", '{"input": "x"}', '{"scores": {}}'):
         lines.write_text(f'{{"input": "a", "scores": {{}}}}\n{line}\n', encoding="utf-8")
         with pytest.raises(click.UsageError, match="line 2"):

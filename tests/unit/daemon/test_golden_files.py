@@ -30,6 +30,15 @@ def test_prompts_and_conversations_are_bodies_of_chats(tmp_path: Path) -> None:
     assert again.prompt_id == second.prompt_id
 
 
+def test_a_line_ends_where_json_lines_say_and_a_mark_at_the_start_is_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "golden.jsonl"
+    path.write_bytes('\ufeff{"prompt": "one\u2028two\u0085three"}\r\n{"prompt": "four"}\r\n'.encode())
+    assert [one.body["messages"][0]["content"] for one in read_golden(path, 50)] == [
+        "one\u2028two\u0085three",
+        "four",
+    ]
+
+
 def test_no_more_are_read_than_are_asked(tmp_path: Path) -> None:
     path = written(tmp_path, *[{"prompt": f"What is {i}?"} for i in range(9)], "no JSON: it is not reached")
     assert len(read_golden(path, 4)) == 4

@@ -38,6 +38,8 @@ POLICIES: Final[Mapping[str, _Entry]] = {
     "uniform": (Uniform, UniformOptions, ()),
 }
 
+MOST: Final = 1e9
+"""Of an option: its square is still far from what a float can hold."""
 _UNIT_INTERVAL: Final = frozenset({"epsilon"})
 _POSITIVE: Final = frozenset({"scale", "gamma_scale", "gamma_cap", "prior_worth"})
 
@@ -112,6 +114,6 @@ def _checked(name: str, value: object, default: object, models: tuple[str, ...])
         raise ConfigurationError(f"{name} is a number, got {value!r}.", field=where)
     number = float(value)
     low_ok = number > 0.0 if name in _POSITIVE else number >= 0.0
-    if not low_ok or number == float("inf") or (name in _UNIT_INTERVAL and number > 1.0):
+    if not low_ok or not number <= MOST or (name in _UNIT_INTERVAL and number > 1.0):
         raise ConfigurationError(f"{name} is out of range: {value!r}.", field=where)
     return number

@@ -160,7 +160,30 @@ def _promise(now: PromiseRule | None, wanted: Mapping[str, Any] | None) -> Promi
             code="CANDIDATE_IMPOSSIBLE",
             field=f"/settings/promise/{unknown[0]}",
         )
+    for name, value in wanted.items():
+        _check_promised(name, value)
     return replace(now or PromiseRule(), **wanted)
+
+
+def _check_promised(name: str, value: object) -> None:
+    """Refuse what the configuration would convert: a candidate is kept as it was sent, and is decided by so."""
+    wrong: str | None = None
+    if name == "baseline":
+        wrong = None if isinstance(value, str) else "a name"
+    elif name == "keep_by_tag":
+        tags = value.values() if isinstance(value, Mapping) else [None]
+        shares = [one for values in tags for one in (values.values() if isinstance(values, Mapping) else [None])]
+        wrong = None if all(map(_is_number, shares)) else "an object of tags, each with its values and their numbers"
+    elif not _is_number(value):
+        wrong = "a number"
+    if wrong is not None:
+        raise InvalidInputError(
+            f"promise.{name} is {wrong}", code="CANDIDATE_IMPOSSIBLE", field=f"/settings/promise/{name}"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _arms(runtime: PolicyRuntime, given: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Arm, ...], bool]:

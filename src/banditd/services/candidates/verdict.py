@@ -149,15 +149,17 @@ def _settles(walked: Walked, question: Question, interval: Interval) -> str:
         return f"answers of the arms that it prefers: a larger exploration_floor, or {RELEASE_OR_CASES}"
     if missing > 1000 * sums.rated:
         return f"hardly more decisions, since it is too near the margin: {RELEASE_OR_CASES}"
-    return f"about {missing:,} more rated decisions{_in_days(walked, missing)}, or {RELEASE_OR_CASES}"
+    return f"about {missing:,} more rated decisions{in_days(walked, missing)}, or {RELEASE_OR_CASES}"
 
 
-def _in_days(walked: Walked, missing: int) -> str:
+def in_days(walked: Walked, missing: int) -> str:
     """How long these take at the rate of the window."""
     if walked.since_us is None or walked.until_us is None or walked.until_us <= walked.since_us:
         return ""
     days = missing / walked.sums.rated * (walked.until_us - walked.since_us) / DAY_US
-    return f" ({days:.1f} days at this rate)" if days < 1000.0 else ""
+    if days >= 1000.0:
+        return ""
+    return f" ({days:.1f} days at this rate)" if days >= 1.0 else f" ({24.0 * days:.2g} hours at this rate)"
 
 
 def _rated_shares(walked: Walked, coverage: Coverage) -> tuple[float, float]:

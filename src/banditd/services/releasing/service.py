@@ -27,6 +27,7 @@ from banditd.services.releasing.words import shown, shown_event, shown_point
 SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
 COOL_DOWN_US: Final = 3_600_000_000
 ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
+_STILL: Final = "While the policy's rollout is below 1 or its mode is shadow, the candidate decides nothing."
 _WHY_NOT: Final = {
     "max_share": "a cap counts the traffic of both sides; change it with PATCH /v1/arms/{arm}",
     "params": "an arm is called in one way; add an arm of its own with other params",
@@ -167,13 +168,21 @@ class ReleaseService:
         }  # fmt: skip
 
     def _shown(self, release: Release) -> Mapping[str, object]:
-        """With what the candidate promises, as this replica keeps it."""
+        """With what the candidate promises, and whether it decides, as this replica keeps both."""
         promises: list[dict[str, object]] = []
-        open_here = release.policy in self._runtimes and self._keeping.open(release.policy)
-        if open_here and open_here.release_id == release.release_id and release.open:
-            promises = standings(self._runtimes[release.policy], self._keeping.book(release.policy).promise)
         answer = shown(release)
-        words = " ".join([answer["words"], *map(candidate_words, promises)])
+        sentences = [answer["words"]]
+        runtime = self._runtimes.get(release.policy)
+        if runtime is not None and release.phase == "promoted":
+            if release.release_id not in self._keeping.promoted(release.policy):
+                sentences = [f"{release.candidate.name} passed every step, and was taken back after that."]
+                answer["share"] = 0.0
+        elif runtime is not None and release.open:
+            book = self._keeping.book(release.policy)
+            if book.release is not None and book.release.release_id == release.release_id:
+                promises = standings(runtime, book.promise)
+                sentences += [_STILL] if book.idle else []
+        words = " ".join([*sentences, *map(candidate_words, promises)])
         return answer | {"words": words, "promises": promises}
 
     async def _load(self, release_id: str) -> Release:
