@@ -67,13 +67,13 @@ class ShadowCourses:
 
         sides : those that promise otherwise. rows : of a batch, oldest first, which the beginning then takes in.
         """
-        kept = self._kept.get(runtime.name)
         if not sides:
             self.forget(runtime.name)
             return None
+        kept = self._kept.get(runtime.name)
         if kept is None or not kept.fits(runtime, sides):
             kept = self._kept[runtime.name] = await self._begun(runtime, sides)
-        kept.keep_only(sides)
+        kept.go_on(sides)
         await kept.recount(self._log)
         if await kept.caught_up(sides, PIECE + len(rows)):
             return kept
@@ -81,7 +81,7 @@ class ShadowCourses:
         return None
 
     def forget(self, policy: str) -> None:
-        """Decisions go by that none of its courses takes note of."""
+        """Some decisions are in none of its courses, or only in some."""
         self._kept.pop(policy, None)
 
     async def _begun(self, runtime: PolicyRuntime, sides: Sequence[Side]) -> KeptAnew:
@@ -133,8 +133,9 @@ class KeptAnew:
         snapshot = runtime.view.snapshot
         return all(course is None or course.stands(runtime.view_of(snapshot, arms)) for course, arms in standing)
 
-    def keep_only(self, sides: Sequence[Side]) -> None:
-        """Whoever has stopped misses decisions from here on."""
+    def go_on(self, sides: Sequence[Side]) -> None:
+        """Another batch. Whoever has stopped misses decisions from here on."""
+        self._decided = DecidedAgain(self._runtime)
         self._courses = {one: self._courses[one] for one in ids_of(sides)}
 
     def other_promise(self, row: LoggedDecision) -> bool:

@@ -117,6 +117,7 @@ class Shadowing:
         except Exception:
             logger.exception("shadow.failed", extra={"policy": runtime.name})
             self.look_again(runtime.name)
+            self._courses.forget(runtime.name)
             return None
         self._worked_s[runtime.name] = perf_counter() - began_s if shadows else 0.0
         return found
