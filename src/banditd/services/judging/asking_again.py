@@ -24,6 +24,8 @@ _SEEN: Final = frozenset({"vision", "audio", "documents"})
 _PROPOSED: Final = (None, "function", "custom")
 """Kinds of tools that only the client runs."""
 _LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+MOST_TOKENS: Final = 1e9
+"""A limit from there on is none; a client may write one that no float holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def again(call: GatewayCall) -> Again | None:
     if len(written) > MAX_REQUEST_BYTES:
         return None
     stated = (body.get(name) for name in _LIMITS)
-    limits = [float(limit) for limit in stated if isinstance(limit, int | float)]
+    limits = [float(limit) for limit in stated if isinstance(limit, int | float) and abs(limit) < MOST_TOKENS]
     return Again(
         body=written.decode(),
         headers={name: value for name, value in call.headers.items() if name in KEPT_HEADERS},

@@ -66,6 +66,15 @@ def test_what_is_asked_again_is_the_request_without_its_stream_and_without_crede
     assert closed.most_output_tokens is None
 
 
+@pytest.mark.parametrize(
+    "limit", [10**400, -(10**400), 10**12, float("inf"), float("nan")], ids=["huge", "low", "long", "endless", "none"]
+)
+def test_a_limit_that_is_none_loses_no_other_request(limit: float) -> None:
+    found = again(call(max_tokens=limit, max_output_tokens=70))
+    assert found is not None
+    assert found.most_output_tokens == 70.0
+
+
 def test_what_is_too_long_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(json.dumps({"model": "auto", "messages": MESSAGES}, separators=(",", ":")))
     monkeypatch.setattr(asking_again, "MAX_REQUEST_BYTES", size)
