@@ -326,6 +326,7 @@ async def test_a_promise_kept_anew_begins_with_the_log_and_after_a_restart_again
         await shadow(daemon, "less", {"promise": {"keep": 0.6}})
         await live(daemon, 20)  # 40 of the 60 are played
         assert await counted(daemon) == (0, 20)
+        assert "warms up" in (await look(daemon, "less"))["words"]
         await live(daemon, 20)
         assert await counted(daemon) == (20, 20)
         mine, policy = ([row for one, row in noted if one == course] for course in {course for course, _ in noted})

@@ -60,7 +60,7 @@ def shown_shadow(shadow: Shadow, parts: Parts) -> dict[str, object]:
             {"slice": "tag:(others)" if part == OTHER_TAGS else part, **_figures(DifferenceSums(parts[part]))}
             for part in slices
         ],
-        "words": _words(shadow, sums),
+        "words": _words(shadow, walked),
     }
 
 
@@ -77,8 +77,10 @@ def _figures(sums: DifferenceSums) -> dict[str, object]:
     }
 
 
-def _words(shadow: Shadow, sums: DifferenceSums) -> str:
-    state = "Shadowed" if shadow.running else "Was shadowed"
+def _words(shadow: Shadow, walked: Walked) -> str:
+    state, sums = "Shadowed" if shadow.running else "Was shadowed", walked.sums
+    if not sums.rated and walked.left_out["warming"]:
+        return f"{state}; its promise still warms up over the log, and nothing is counted yet."
     if not sums.rated:
         return f"{state}; no decision has a reward yet."
     differs = (
