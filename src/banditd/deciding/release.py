@@ -19,7 +19,7 @@ from banditd.core.types import BoolArray, FloatArray
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.draw import TIE, Draw
 from banditd.deciding.pledge import Pledge
-from banditd.deciding.rollout import common, mixed
+from banditd.deciding.rollout import distance, mixed
 
 DRAWN: Final = frozenset({"policy", "quality_floor"})
 """Reasons of decisions that a release takes part in: what a session or the query has named is nobody's choice."""
@@ -149,7 +149,7 @@ def decide_between(
         side = candidate_side if part.candidate else incumbent_side
         draw.reason[row] = side.decided.draw.reason[side.row]
         draw.explored[row] = _explored(side, index)
-        found[row] = Parted(part, one.differ, 1.0 - common(q, p), candidate_side, incumbent_side)
+        found[row] = Parted(part, one.differ, distance(q, p), candidate_side, incumbent_side)
     names = situation.view.snapshot.arms
     exclusions = [
         one if found[row] is None else {arm: why for arm, why in one.items() if not draw.arms[row, names.index(arm)]}

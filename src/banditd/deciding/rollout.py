@@ -77,9 +77,9 @@ def rolled_out(own: FloatArray, rollout: Rollout, uniform: float) -> tuple[Float
     return found.probability, found.uniform
 
 
-def common(own: FloatArray, other: FloatArray) -> float:
-    """How often two vectors can agree at most: 1 less their distance in total variation, in [0, 1]."""
-    return min(float(np.minimum(own, other).sum()), 1.0)
+def distance(own: FloatArray, other: FloatArray) -> float:
+    """In total variation, in [0, 1]: how often two vectors disagree at least. 0 exactly where they are equal."""
+    return min(0.5 * float(np.abs(own - other).sum()), 1.0)
 
 
 def mixed(own: FloatArray, other: FloatArray, share: float, uniform: float, *, on_own: bool) -> Mixed:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banditd.bandit.policies.exploration import draw
-from banditd.deciding.rollout import common, mixed, place_of
+from banditd.deciding.rollout import distance, mixed, place_of
 
 PARTS = st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).filter(lambda parts: sum(parts) > 1e-3)
 GRID = (np.arange(100) + 0.5) / 100
@@ -34,7 +34,7 @@ def test_each_side_draws_from_its_own_vector_and_both_agree_as_often_as_they_can
         # A grid of numbers hits each stretch as often as it is long, but for its two ends.
         counts = np.bincount([arm for arm, _ in drawn], minlength=3) / GRID.size
         np.testing.assert_allclose(counts, vector, atol=5 / GRID.size)
-        assert abs(np.mean([differ for _, differ in drawn]) - (1.0 - common(own, other))) <= 4 / GRID.size
+        assert abs(np.mean([differ for _, differ in drawn]) - distance(own, other)) <= 4 / GRID.size
         arms[on_own] = drawn
     for (mine, differ), (theirs, _) in zip(*arms.values(), strict=True) if len(arms) == 2 else ():
         assert differ or mine == theirs

@@ -182,6 +182,10 @@ class PromiseService:
         for keeper in list(book.keepers.values()):
             still = keeper.frozen()
             terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
+            if (
+                not book.solved
+            ):  # what exploring costs is reckoned at the price in force, and until now there was none
+                terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
             keeper.promise.terms = terms
             if book.view.snapshot.arms != view.snapshot.arms:
                 book.due = True  # the others have other arms by now
