@@ -429,6 +429,9 @@ async def test_a_client_compares_pairs_in_its_own_time_and_each_counts_once(serv
         assert (kept["probability"], kept["served_chars"], kept["baseline_chars"]) == (1.0, 12, 12)
         async with session.get(f"v1/comparisons?before_id={kept['decision_id']}&limit=1") as answer:
             assert await answer.json() == {"comparisons": [], "next_before_id": None}
+        for query in ("judge=nobody", f"judge=nobody&before_id={kept['decision_id']}"):
+            async with session.get(f"v1/comparisons?{query}") as answer:
+                assert (answer.status, (await answer.json())["code"]) == (404, "JUDGE_UNKNOWN")
         async with session.get("v1/comparisons?limit=0") as answer:
             assert answer.status == 422
         assert (await storage.judging.accounts())["mine"].cost.cost_usd == 0.25
