@@ -97,7 +97,8 @@ class ReleaseService:
     async def _check_cool_down(self, candidate: Candidate, now_us: int) -> None:
         """Raises ConflictError where the same candidate, or its promotion, was taken back within ``COOL_DOWN_US``."""
         since_us = now_us - COOL_DOWN_US
-        ended = [(one, one.phase, one.reason) for one in (await self._store.standing(since_us)).ended]
+        standing = await self._store.standing(since_us)
+        ended: list[tuple[Release, str, str | None]] = [(one, one.phase, one.reason) for one in standing.ended]
         undone = await self._store.taken_back(candidate.policy, since_us)
         ended += [(one, "its promotion was undone", why) for one, why in undone]
         for one, how, why in ended:
