@@ -81,7 +81,7 @@ def _followed(connection: Connection, lowest: str, below: str) -> dict[str, set[
     Each of the reads is of a small index: of the rows that name another decision.
     """
     d, u = decision.c, usage_report.c
-    found = _asked_again(connection, lambda before: (before >= lowest) & (before < below))
+    found = _repeated_by(connection, lambda before: (before >= lowest) & (before < below))
     for escalated in (
         select(d.escalated_from).where(d.escalated_from >= lowest, d.escalated_from < below),
         select(u.decision_id).where(u.decision_id >= lowest, u.decision_id < below, u.escalated_to.is_not(None)),
@@ -91,7 +91,7 @@ def _followed(connection: Connection, lowest: str, below: str) -> dict[str, set[
     return found
 
 
-def _asked_again(
+def _repeated_by(
     connection: Connection, which: Callable[[Column[Any]], ColumnElement[bool]]
 ) -> dict[str, set[str | None]]:
     """Decisions of these that were asked for again, and the API keys that did it (None: without one)."""
@@ -173,7 +173,7 @@ def _counted(release: Release, column: Column[Any]) -> Select[Any]:
 
 def _seen(connection: Connection, decision_ids: list[str]) -> dict[str, dict[str, float]]:
     c = request_log.c
-    by = _asked_again(connection, lambda before: before.in_(decision_ids))
+    by = _repeated_by(connection, lambda before: before.in_(decision_ids))
     query = select(c.decision_id, c.key_name, c.escalated).where(c.decision_id.in_(decision_ids))
     return {
         row.decision_id: {
