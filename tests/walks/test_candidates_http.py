@@ -63,9 +63,13 @@ async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> Non
     assert (status, found["phase"], found["interval_kind"]) == (202, "inconclusive", "anytime")
     status, shadowed = await ask(client, "PATCH", f"{PLACE}/plain", {"shadow": False})
     assert (status, shadowed["shadow"]["running"]) == (200, False)
-    status, problem = await ask(client, "PATCH", f"{PLACE}/bold", {"shadow": True})
-    assert (status, problem["code"]) == (422, "CANDIDATE_NOT_SHADOWED")  # its promise is another one
-    assert "ask the log" in problem["detail"]
+    status, shadowed = await ask(client, "PATCH", f"{PLACE}/bold", {"shadow": True})
+    assert (status, shadowed["shadow"]["running"]) == (200, True)  # with another promise and other arms
+    called = {"name": "called", "arms": {"large": {"params": {"seed": 1}}}}
+    assert (await ask(client, "POST", PLACE, called))[0] == 201
+    status, problem = await ask(client, "PATCH", f"{PLACE}/called", {"shadow": True})
+    assert (status, problem["code"]) == (422, "CANDIDATE_NOT_SHADOWED")
+    assert "would answer otherwise" in problem["detail"]
     for wrong in ({}, {"shadow": 1}, {"shadow": True, "settings": {}}, {"shadow": None}):
         assert (await ask(client, "PATCH", f"{PLACE}/plain", wrong))[0] == 422, wrong
     assert (await ask(client, "DELETE", f"{PLACE}/plain"))[0] == 204

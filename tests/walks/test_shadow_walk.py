@@ -12,6 +12,7 @@ from tests.walks.conftest import OpenDaemon, make_settings
 from tests.walks.test_evaluation_walk import POLICY, evaluate, live
 from tests.walks.test_reward_walk import refolded
 
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import (
     ConflictError,
     InvalidInputError,
@@ -26,8 +27,10 @@ from banditd.daemon.open import Daemon
 from banditd.daemon.workbench import open_workbench
 from banditd.ope.difference import FIELDS
 from banditd.services.bundle import RewardInput
+from banditd.services.candidates.course import Course
 from banditd.services.candidates.shadow_batch import _terms
 from banditd.services.candidates.shadow_words import walked_of
+from banditd.services.candidates.walk import LogWalk
 from banditd.services.learning.rebuild import rebuild
 from banditd.storage.schema import contribution, reward_event, shadow_decision
 
@@ -250,6 +253,120 @@ async def test_a_shadow_that_cannot_be_decided_does_not_hold_up_learning(
         await live(daemon, 20)
         assert (await look(daemon, "bold"))["rated"] == 0
         assert "shadow.failed" in caplog.text
+
+
+PROMISE: dict[str, Any] = {"exploration_floor": 0.2, "promise": {"keep": 0.9}}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_another_promise_is_kept_anew_as_over_the_log(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The log's scales are today's all along: here they never change.
+    monkeypatch.setattr(PolicyState, "tune_due", lambda *_, **__: False)
+    monkeypatch.setattr(LogWalk, "_maturity_us", lambda _: 0)
+    # Both decide twenty at once, by what was known before them.
+    monkeypatch.setattr("banditd.services.candidates.walk.BLOCK", 20)
+    monkeypatch.setattr("banditd.services.candidates.shadowing.COURSE_BLOCK", 20)
+    async with open_daemon(**PROMISE) as daemon:
+        less: dict[str, object] = {"promise": {"keep": 0.6}}
+        candidates = daemon.services.candidates
+        assert candidates is not None
+        await candidates.create("default", "without", settings={}, arms={"small": {"enabled": False}})
+        await shadow(daemon, "less", less)
+        await shadow(daemon, "without")
+        await shadow(daemon, "named", {"promise": {"keep": 0.9, "baseline": "large"}})
+        await shadow(daemon, "same", {})
+        await live(daemon, 80)
+        await live(daemon, 20, keep=0.8)
+        await live(daemon, 40)
+        assert await check_sums(daemon) == 140
+        mine = await verdict(daemon, "less")
+        log = await evaluate(daemon, less, interval="anytime")
+        assert (mine["rated"], mine["left_out"]) == (120, {"own_objective": 20})
+        assert log["left_out"]["own_objective"] == 20
+        for name in ("estimate", "interval", "differs", "cost_usd", "other_reward", "replay_differs"):
+            assert mine[name] == pytest.approx(log[name], abs=1e-9), name
+        assert mine["differs"] > 0.1
+        assert mine["cost_usd"] < mine["other_cost_usd"]
+        assert mine["replay_differs"] < 0.1
+        without = await verdict(daemon, "without")
+        assert {one["arm"]: one["share"] for one in without["arms"]}["small"] == 0.0
+        named = await verdict(daemon, "named")
+        # The policy's promise, too, is kept anew; of a candidate that promises the very same it is what was logged.
+        assert (named["phase"], named["differs"], named["interval"]) == ("passed", 0.0, [0.0, 0.0])
+        assert named["replay_differs"] == pytest.approx(mine["replay_differs"])
+        same = await verdict(daemon, "same")
+        assert (same["differs"], same["interval"], same["rated"]) == (0.0, [0.0, 0.0], 140)
+        assert same["replay_differs"] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_promise_kept_anew_begins_with_the_log_and_after_a_restart_again(
+    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banditd.services.candidates.shadow_courses.PIECE", 20)
+    noted: list[tuple[int, str]] = []
+    begun: list[Course] = []  # kept, so that no two have the same id
+    note = Course.note
+
+    def noting(self: Course, row: Any, made: Any) -> None:
+        begun.append(self)
+        noted.append((id(self), row.decision_id))
+        note(self, row, made)
+
+    monkeypatch.setattr(Course, "note", noting)
+
+    async def counted(daemon: Daemon) -> tuple[int, int]:
+        found = await verdict(daemon, "less")
+        return found["rated"], found["left_out"].get("warming", 0)
+
+    async with open_daemon(**PROMISE) as daemon:
+        await live(daemon, 60)
+        await shadow(daemon, "less", {"promise": {"keep": 0.6}})
+        await live(daemon, 20)  # 40 of the 60 are played
+        assert await counted(daemon) == (0, 20)
+        assert "warms up" in (await look(daemon, "less"))["words"]
+        await live(daemon, 20)
+        assert await counted(daemon) == (20, 20)
+        mine, policy = ([row for one, row in noted if one == course] for course in {course for course, _ in noted})
+        assert mine == policy == sorted(mine)
+        assert len(mine) == 100
+    monkeypatch.setattr("banditd.services.candidates.shadow_courses.PIECE", 60)
+    async with open_daemon(**PROMISE) as daemon:
+        made = await live(daemon, 20)  # 80 of the 100 are played
+        assert await counted(daemon) == (20, 40)
+        made += await live(daemon, 20)
+        assert await counted(daemon) == (40, 40)
+        commit, calls = daemon.storage.learning._commit, []
+
+        def unreliable(connection: Any, fold: Any, holder: str) -> Any:
+            calls.append(fold)
+            if len(calls) == 1:
+                raise StorageUnavailableError("away")
+            return commit(connection, fold, holder)
+
+        monkeypatch.setattr(daemon.storage.learning, "_commit", unreliable)
+        await live(daemon, 20)
+        # It was decided twice and is counted as what the log begins with.
+        assert await counted(daemon) == (40, 60)
+        given = [RewardInput(decision_id=one.decision_id, value=0.1, source="judge") for one in made]
+        receipts: Any = await daemon.services.rewards.submit(given)
+        await daemon.learner.drained()
+        assert await check_sums(daemon) == 40
+        moved = await verdict(daemon, "less")
+        for receipt in receipts:
+            await daemon.services.rewards.retract(receipt.reward_id)
+        await daemon.learner.drained()
+        assert await check_sums(daemon) == 40
+        assert (await verdict(daemon, "less"))["reward"] != moved["reward"]
+        # It stops and goes on: what it has missed it begins with.
+        await shadow(daemon, "less", running=False)
+        await live(daemon, 20)
+        await shadow(daemon, "less")
+        await live(daemon, 20)
+        assert (await counted(daemon))[0] == 40
+        assert len(set(noted)) == len(noted)
 
 
 def test_the_later_half_is_the_newest_octaves() -> None:

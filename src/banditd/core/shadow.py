@@ -18,6 +18,8 @@ CLUSTER: Final = "cluster:"
 TAG: Final = "tag:"
 OTHER_TAGS: Final = "tag:"
 LEFT_OUT: Final = "left_out:"
+KEPT_ANEW: Final = "kept_anew"
+"""No shadow: among a row's, the policy's own vector where its promise is kept anew, for the shadows behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class ShadowRow:
     reward : that is counted now; None for none. arms : K names. drawn : place of its arm, -1 for none of them.
     predicted : of that arm. parts : by shadow, those of its sums that the decision is in. vectors : float64
     (4 + shadows, K): logged probabilities, means, costs in dollars, the policy's own vector, then each shadow's in
-    the order of ``parts``.
+    the order of ``parts``. Behind ``KEPT_ANEW`` are those with promises kept anew: its vector is the policy's then.
     """
 
     decision_id: str

@@ -50,7 +50,10 @@ class Candidating:
 def make_shadowing(bench: Workbench) -> Shadowing:
     """What the learner counts of shadowed candidates."""
     storage = bench.storage
-    return Shadowing(store=storage.shadows, log=storage.whole_log, clock=bench.clock, contribution_of=contribution_of)
+    return Shadowing(
+        store=storage.shadows, log=storage.whole_log, recent=storage.recent, clock=bench.clock,
+        contribution_of=contribution_of,
+    )  # fmt: skip
 
 
 def make_candidates(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -31,10 +31,11 @@ from banditd.ports import RatedOutcome, RecentOutcomes
 from banditd.ports.evaluations import EvaluationLog, LoggedDecision
 from banditd.services.candidates.applying import Applied
 from banditd.services.policy import PolicyRuntime
-from banditd.services.promising.book import typical_usd
+from banditd.services.promising.book import DEARER_BY, typical_usd
 from banditd.services.promising.keeping import OUTCOMES_USED
 
 _SALTS: Final = ("agrees", "instead")
+MOST_WAITING: Final = 20_000  # rewards that have yet to come; the next ones are taken for come where there are more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,18 @@ class Course:
     def baseline_name(self) -> str | None:
         return None if self.baseline is None else self._names[self.baseline]
 
+    def stands(self, view: RouteView) -> bool:
+        """Whether the baseline would be the same beside the arms of this view, but for rounding."""
+        cost_usd, able = typical_usd(view), view.serves & view.models
+        now, mine = baseline_index(self._rule, self._names, cost_usd, able), self.baseline
+        if now is None or mine is None or now == mine:
+            return now == mine
+        return bool(able[mine] and cost_usd[now] <= cost_usd[mine] * DEARER_BY)
+
+    def rated_among(self, rated: int, decisions: int) -> None:
+        """So many of so many newest decisions are rated, by the log."""
+        self._earlier = replace(self._earlier, rated=rated, decisions=decisions)
+
     def keep_of(self, row: LoggedDecision) -> float:
         """What the rule promises of a decision with these tags."""
         return self._rule.keep_of(row.tags)
@@ -97,7 +110,7 @@ class Course:
 
     async def until(self, at_us: int, posterior: Posterior) -> None:
         """Learn what had come before that time, and solve anew where that is due."""
-        while self._waiting and self._waiting[0][0] < at_us:
+        while self._waiting and (self._waiting[0][0] < at_us or len(self._waiting) > MOST_WAITING):
             _, _, keep, one = heapq.heappop(self._waiting)
             for mine, keeper in self._keepers.items():
                 if mine == keep:
@@ -157,6 +170,13 @@ def promises_otherwise(runtime: PolicyRuntime, applied: Applied) -> bool:
     """Whether the promises of the two have to be kept anew: what was logged of one does not hold for the other."""
     promises = runtime.switches.promise, applied.config.switches.promise
     return promises[0] != promises[1] or (promises[0] is not None and applied.arms != runtime.arms)
+
+
+def other_promise(row: LoggedDecision, course: Course | None) -> bool:
+    """Whether it was made under another promise than that of the policy's course; None for a policy without one."""
+    if course is None:
+        return False
+    return row.keep != course.keep_of(row) or row.baseline != course.baseline_name
 
 
 async def earlier_of(

@@ -1,4 +1,4 @@
-"""Which candidates can be decided again over decisions of the log, and which beside the traffic."""
+"""Which candidates can be decided again, over decisions of the log or beside the traffic."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import Final
 
 from banditd.core.evaluation import Finding
 from banditd.services.candidates.applying import NEW_ANSWERS, Applied
-from banditd.services.candidates.course import promises_otherwise
-from banditd.services.candidates.verdict import ARM_OF_ITS_OWN, CHANGE_ITSELF, RELEASE
+from banditd.services.candidates.verdict import ARM_OF_ITS_OWN, CHANGE_ITSELF
 from banditd.services.policy import PolicyRuntime
 
 CAPS: Final = "it caps arms otherwise (max_share), and a cap counts traffic that the log has not seen"
-OTHER_COURSE: Final = "what its promise asks follows from its own course, which begins with the log"
 
 
 def not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
@@ -24,11 +22,3 @@ def not_to_be_replayed(runtime: PolicyRuntime, applied: Applied) -> Finding | No
     if any(now.max_share != then.max_share for now, then in pairs):
         return Finding(phase="inconclusive", reason=CAPS, settles=CHANGE_ITSELF)
     return None
-
-
-def not_to_be_shadowed(runtime: PolicyRuntime, applied: Applied) -> Finding | None:
-    """Why it cannot be decided beside the traffic; None where it can."""
-    if promises_otherwise(runtime, applied):
-        settles = f"ask the log (banditd evaluate NAME), or {RELEASE}"
-        return Finding(phase="inconclusive", reason=OTHER_COURSE, settles=settles)
-    return not_to_be_replayed(runtime, applied)

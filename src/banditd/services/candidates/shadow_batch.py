@@ -10,6 +10,7 @@ import numpy as np
 
 from banditd.core.shadow import (
     CLUSTER,
+    KEPT_ANEW,
     LEFT_OUT,
     MOST_TAG_PARTS,
     OCTAVE,
@@ -36,8 +37,11 @@ class ShadowBatch:
 
     def parts(self, shadow_ids: Sequence[str], item: FoldItem) -> dict[str, tuple[str, ...]]:
         """The parts of each shadow's sums that its next decision is in; octave k begins with the 2^k-th."""
-        found = {}
+        found: dict[str, tuple[str, ...]] = {}
         for shadow_id in shadow_ids:
+            if shadow_id == KEPT_ANEW:
+                found[shadow_id] = ()
+                continue
             self._rated[shadow_id] += 1
             octave = self._rated[shadow_id].bit_length() - 1
             found[shadow_id] = (f"{OCTAVE}{octave}", *self._slices(shadow_id, item))
@@ -55,6 +59,8 @@ class ShadowBatch:
         """
         reward = np.array([row.reward for row in rows], dtype=np.float64)
         for place, shadow_id in enumerate(rows[0].parts):
+            if shadow_id == KEPT_ANEW:
+                continue
             terms = _terms(rows, place, reward)
             for i, row in enumerate(rows):
                 self._put(row, place, shadow_id, terms[i], 1.0)
@@ -82,7 +88,7 @@ class ShadowBatch:
         octave, *slices = row.parts[shadow_id]
         for part in slices:
             self._add(shadow_id, part, sign * terms)
-        wanted, other = row.vectors[_OWN + 1 + place], row.vectors[_OWN]
+        wanted, other = row.vectors[_OWN + 1 + place], row.vectors[_own(row, place)]
         self._add(shadow_id, octave, sign * np.concatenate([terms, [wanted.sum() == 0.0], wanted, other]))
 
     def _slices(self, shadow_id: str, item: FoldItem) -> Iterator[str]:
@@ -103,6 +109,12 @@ class ShadowBatch:
         parts[part] = parts[part] + values if part in parts else values
 
 
+def _own(row: ShadowRow, place: int) -> int:
+    """Where the policy's own vector is for that shadow of the row."""
+    anew = list(row.parts).index(KEPT_ANEW) if KEPT_ANEW in row.parts else place
+    return _OWN + 1 + anew if anew < place else _OWN
+
+
 def _terms(rows: Sequence[ShadowRow], place: int, reward: FloatArray) -> FloatArray:
     """Of one shadow of these rows, each with its reward: float64 (n, fields of a difference)."""
     vectors = np.stack([row.vectors for row in rows])
@@ -111,7 +123,7 @@ def _terms(rows: Sequence[ShadowRow], place: int, reward: FloatArray) -> FloatAr
             logged=vectors[:, 0],
             mean=vectors[:, 1],
             cost_usd=vectors[:, 2],
-            other=vectors[:, _OWN],
+            other=vectors[:, _own(rows[0], place)],
             wanted=vectors[:, _OWN + 1 + place],
             drawn=np.array([row.drawn for row in rows], dtype=np.intp),
             predicted=np.array([row.predicted for row in rows]),

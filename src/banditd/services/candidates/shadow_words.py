@@ -11,7 +11,7 @@ import numpy as np
 from banditd.core.shadow import CLUSTER, LEFT_OUT, OCTAVE, OTHER_TAGS, TAG, Shadow
 from banditd.core.types import FloatArray
 from banditd.ope.difference import FEWEST_ANYTIME, FIELDS, DifferenceSums
-from banditd.services.candidates.verdict import compared_words, percent
+from banditd.services.candidates.verdict import FOLLOWED, compared_words, percent
 from banditd.services.candidates.walk import Walked
 
 KIND: Final = "anytime"
@@ -60,7 +60,7 @@ def shown_shadow(shadow: Shadow, parts: Parts) -> dict[str, object]:
             {"slice": "tag:(others)" if part == OTHER_TAGS else part, **_figures(DifferenceSums(parts[part]))}
             for part in slices
         ],
-        "words": _words(shadow, sums),
+        "words": _words(shadow, walked),
     }
 
 
@@ -77,8 +77,10 @@ def _figures(sums: DifferenceSums) -> dict[str, object]:
     }
 
 
-def _words(shadow: Shadow, sums: DifferenceSums) -> str:
-    state = "Shadowed" if shadow.running else "Was shadowed"
+def _words(shadow: Shadow, walked: Walked) -> str:
+    state, sums = "Shadowed" if shadow.running else "Was shadowed", walked.sums
+    if not sums.rated and walked.left_out["warming"]:
+        return f"{state}; its promise still warms up over the log, and nothing is counted yet."
     if not sums.rated:
         return f"{state}; no decision has a reward yet."
     differs = (
@@ -86,4 +88,7 @@ def _words(shadow: Shadow, sums: DifferenceSums) -> str:
     )
     if sums.rated < FEWEST_ANYTIME:
         return f"{differs}. What that is worth can be watched from {FEWEST_ANYTIME} on."
+    astray = sums.mean("distance")
+    if astray > FOLLOWED:
+        return f"{differs}. Decided again, the policy itself draws otherwise in {percent(astray)}: no verdict yet."
     return f"{differs}: {compared_words(sums.interval(KIND))} than the policy as it stands."

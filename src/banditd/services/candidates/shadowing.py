@@ -17,23 +17,24 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
-import numpy as np
-
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.candidate import Candidate
 from banditd.core.errors import BanditdError, StorageUnavailableError
 from banditd.core.ids import new_id
-from banditd.core.pace import TURNS, Pace
+from banditd.core.pace import Pace
 from banditd.core.shadow import TAG, Shadow, Shadowed, ShadowRow
 from banditd.core.types import Contribution
-from banditd.ports import Clock, FoldItem
-from banditd.ports.evaluations import EvaluationLog
+from banditd.ports import Clock, FoldItem, RecentOutcomes
+from banditd.ports.evaluations import EvaluationLog, LoggedDecision
 from banditd.ports.shadows import ShadowStore
 from banditd.services.candidates.applying import Applied, apply_candidate
-from banditd.services.candidates.decided_again import DecidedAgain, Rule
+from banditd.services.candidates.course import promises_otherwise
+from banditd.services.candidates.decided_again import DecidedAgain
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior
-from banditd.services.candidates.replayable import not_to_be_shadowed
+from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.shadow_batch import ShadowBatch
+from banditd.services.candidates.shadow_courses import ShadowCourses, Side, decided, ids_of, others
+from banditd.services.candidates.walk import BLOCK as COURSE_BLOCK
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -61,15 +62,6 @@ def rule_of(runtime: PolicyRuntime, applied: Applied) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """A running shadow, ready to decide."""
-
-    shadow: Shadow
-    rule: Rule
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Restated:
     """The posterior of a candidate that does not share the policy's."""
 
@@ -89,11 +81,13 @@ class Shadowing:
         *,
         store: ShadowStore,
         log: EvaluationLog,
+        recent: RecentOutcomes,
         clock: Clock,
         contribution_of: Callable[[FoldItem], Contribution | None],
     ) -> None:
         self._store = store
         self._log = log
+        self._courses = ShadowCourses(log, recent)
         self._clock = clock
         self._contribution_of = contribution_of
         self._known: dict[str, tuple[float, list[tuple[Candidate, Shadow]]]] = {}
@@ -123,6 +117,7 @@ class Shadowing:
         except Exception:
             logger.exception("shadow.failed", extra={"policy": runtime.name})
             self.look_again(runtime.name)
+            self._courses.forget(runtime.name)
             return None
         self._worked_s[runtime.name] = perf_counter() - began_s if shadows else 0.0
         return found
@@ -161,6 +156,8 @@ class Shadowing:
             batch.move(row, put[decision_id])
         if sides:
             await self._count(runtime, sides, batch, new, put)
+        elif new:
+            self._courses.forget(runtime.name)
         self._note(runtime.name, batch.found)
         return batch.found if batch.found.rows or batch.found.sums else None
 
@@ -175,7 +172,7 @@ class Shadowing:
 
     # -------------------------------------------------------------- the rules
 
-    async def _sides(self, runtime: PolicyRuntime, shadows: list[tuple[Candidate, Shadow]]) -> list[_Side]:
+    async def _sides(self, runtime: PolicyRuntime, shadows: list[tuple[Candidate, Shadow]]) -> list[Side]:
         sides = []
         for candidate, shadow in shadows:
             if not shadow.running:
@@ -184,12 +181,12 @@ class Shadowing:
                 applied = apply_candidate(runtime, candidate)
             except BanditdError:
                 continue  # an arm is gone, say; whoever looks at the candidate sees why
-            if not_to_be_shadowed(runtime, applied) is not None:
+            if not_to_be_replayed(runtime, applied) is not None:
                 continue
             current = await self._current(shadow, rule_of(runtime, applied), tuple(arm.arm for arm in runtime.arms))
             if current is not None:
-                rule = Rule(config=applied.config, arms=applied.arms)
-                sides.append(_Side(shadow=current, rule=rule, snapshot=await self._snapshot(runtime, rule, current)))
+                snapshot = await self._snapshot(runtime, applied, current)
+                sides.append(Side(shadow=current, applied=applied, snapshot=snapshot))
         return sides
 
     async def _current(self, shadow: Shadow, rule: str, arms: tuple[str, ...]) -> Shadow | None:
@@ -209,9 +206,9 @@ class Shadowing:
         self.look_again(shadow.policy)
         return anew if begun else None
 
-    async def _snapshot(self, runtime: PolicyRuntime, rule: Rule, shadow: Shadow) -> Snapshot:
+    async def _snapshot(self, runtime: PolicyRuntime, applied: Applied, shadow: Shadow) -> Snapshot:
         """What is known before the batch, as the candidate sees it."""
-        settings, published = rule.config.settings, runtime.view.snapshot
+        settings, published = applied.config.settings, runtime.view.snapshot
         if shares_posterior(runtime.config.settings, settings):
             return rebound(published, runtime.learned, settings)
         now_s = asyncio.get_running_loop().time()
@@ -234,7 +231,7 @@ class Shadowing:
     async def _count(
         self,
         runtime: PolicyRuntime,
-        sides: Sequence[_Side],
+        sides: Sequence[Side],
         batch: ShadowBatch,
         items: Sequence[FoldItem],
         put: Mapping[str, Contribution | None],
@@ -242,54 +239,64 @@ class Shadowing:
         """Count decisions that have their first reward."""
         again = DecidedAgain(runtime)
         by_id = {one.decision_id: one for one in items}
-        shadow_ids = [side.shadow.shadow_id for side in sides]
+        chosen = await self._chosen(again, by_id, put, batch, sides)
+        plain: list[Side] = []
+        anew: list[Side] = []
+        for side in sides:
+            (anew if promises_otherwise(runtime, side.applied) else plain).append(side)
+        kept = await self._courses.before(runtime, anew, chosen)
+        both, alone = [], []
+        for row in chosen:
+            if kept is not None and not kept.other_promise(row):
+                both.append(row)
+                continue
+            batch.leave_out(ids_of(anew), "warming" if kept is None else "own_objective")
+            alone.append(row)
+        for rows, beside, size in ((both, kept, COURSE_BLOCK), (alone if plain else [], None, BLOCK)):
+            for start in range(0, len(rows), size):
+                block = rows[start : start + size]
+                ids, drawn, predicted, vectors = await decided(runtime, again, block, (plain, anew), beside)
+                counted = [
+                    ShadowRow(
+                        decision_id=row.decision_id,
+                        reward=None if row.contribution is None else row.contribution.reward,
+                        arms=again.names,
+                        drawn=int(drawn[i]),
+                        predicted=float(predicted[i]),
+                        parts=batch.parts(ids, by_id[row.decision_id]),
+                        vectors=vectors[i],
+                    )
+                    for i, row in enumerate(block)
+                ]
+                for _ in batch.count(counted, [row.created_at_us for row in block]):
+                    await others()
+
+    async def _chosen(
+        self,
+        again: DecidedAgain,
+        by_id: Mapping[str, FoldItem],
+        put: Mapping[str, Contribution | None],
+        batch: ShadowBatch,
+        sides: Sequence[Side],
+    ) -> list[LoggedDecision]:
+        """Those that can be made again, oldest first; the others are counted by why they cannot."""
         chosen = []
-        for logged_row in await self._log.logged(list(by_id)):
-            row = replace(logged_row, contribution=put[logged_row.decision_id])
+        for logged in await self._log.logged(list(by_id)):
+            events = by_id[logged.decision_id].events
+            rated_at_us = max((event.created_at_us for event in events), default=logged.created_at_us)
+            row = replace(logged, contribution=put[logged.decision_id], rated_at_us=rated_at_us)
             reason = again.why_not(row)
             if reason is None:
                 chosen.append(row)
             else:
-                batch.leave_out(shadow_ids, reason)
-        for start in range(0, len(chosen), BLOCK):
-            block = chosen[start : start + BLOCK]
-            await _others()
-            logged, mean, drawn, predicted = again.logged(block)
-            other, cost_usd = again.vectors(again.incumbent, runtime.view.snapshot, block, (logged, drawn))
-            wanted = []
-            for side in sides:
-                await _others()
-                vectors, cost = again.vectors(side.rule, side.snapshot, block, (logged, drawn))
-                wanted.append(vectors)
-                cost_usd = np.maximum(cost_usd, cost)  # 0 where a side would refuse the query
-            await _others()
-            stacked = np.stack([logged, mean, cost_usd, other, *wanted], axis=1)
-            rows = [
-                ShadowRow(
-                    decision_id=row.decision_id,
-                    reward=None if row.contribution is None else row.contribution.reward,
-                    arms=again.names,
-                    drawn=int(drawn[i]),
-                    predicted=float(predicted[i]),
-                    parts=batch.parts(shadow_ids, by_id[row.decision_id]),
-                    vectors=stacked[i],
-                )
-                for i, row in enumerate(block)
-            ]
-            for _ in batch.count(rows, [row.created_at_us for row in block]):
-                await _others()
+                batch.leave_out(ids_of(sides), reason)
+        return chosen
 
     def _note(self, policy: str, found: Shadowed) -> None:
         """So that the next batch goes on from here, before the next look."""
         if policy in self._known:
             looked_s, shadows = self._known[policy]
             self._known[policy] = looked_s, [(candidate, _after(shadow, found)) for candidate, shadow in shadows]
-
-
-async def _others() -> None:
-    """Let others run: each piece here is as long as a query takes."""
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
 
 
 def _is_old(made: _Restated, version: int, now_s: float) -> bool:

@@ -13,7 +13,8 @@ from banditd.ports import Clock
 from banditd.ports.evaluations import Coverage, EvaluationLog
 from banditd.ports.shadows import ShadowStore
 from banditd.services.candidates.applying import Applied
-from banditd.services.candidates.replayable import not_to_be_shadowed
+from banditd.services.candidates.course import promises_otherwise
+from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.shadow_words import shown_shadow, walked_of
 from banditd.services.candidates.shadowing import Shadowing, rule_of
 from banditd.services.candidates.verdict import Evidence, finding_of
@@ -34,7 +35,7 @@ class ShadowDesk:
 
         Raises InvalidInputError where decisions cannot be made again, ConflictError where all places are taken.
         """
-        beyond = not_to_be_shadowed(runtime, applied)
+        beyond = not_to_be_replayed(runtime, applied)
         if beyond is not None:
             raise InvalidInputError(
                 f"candidate {candidate.name} cannot be shadowed: {beyond.reason}; {beyond.settles}",
@@ -81,6 +82,7 @@ class ShadowDesk:
                 code="CANDIDATE_NOT_SHADOWED",
             )
         walked = walked_of(shadow, (await self._store.sums([shadow.shadow_id])).get(shadow.shadow_id, {}))
+        walked.kept_anew = promises_otherwise(runtime, applied)
         coverage = Coverage()
         if walked.since_us is not None and walked.until_us is not None:
             coverage = await self._log.coverage(

@@ -13,7 +13,7 @@ from banditd.core.evaluation import INCUMBENT
 from banditd.core.pace import Pace
 from banditd.ope.difference import Compared, DifferenceSums, difference_terms
 from banditd.ports.evaluations import LoggedDecision
-from banditd.services.candidates.course import Course
+from banditd.services.candidates.course import Course, other_promise
 from banditd.services.candidates.decided_again import DecidedAgain, Rule
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.policy import PolicyRuntime
@@ -158,11 +158,8 @@ class LogWalk:
 
     def _other_promise(self, row: LoggedDecision) -> str | None:
         """Whether it was made under another promise than the policy's of today, where that has to be known."""
-        course = self._window.courses and self._window.courses[1]
-        if not course:
-            return None
-        present = row.keep == course.keep_of(row) and row.baseline == course.baseline_name
-        return None if present else "own_objective"
+        course = self._window.courses[1] if self._window.courses else None
+        return "own_objective" if other_promise(row, course) else None
 
     # -------------------------------------------------------------- one block
 
