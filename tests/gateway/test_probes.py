@@ -158,7 +158,7 @@ async def test_a_judge_that_tells_the_truth_teaches_by_probes_what_a_replay_teac
         assert (probes["drawn"], probes["answered"], probes["waiting"], told["judged"]) == (12, 12, 0, 18)
         spent = 12 * (100 * 1e-3 + 10 * 1e-2)
         assert probes["spend_usd"] == probes["spend_day_usd"] == pytest.approx(spent)
-        assert f"12 queries for ${spent:,.2f}; ${spent:,.2f} of at most $1,000.00" in probes["words"]
+        assert f"12 queries for ${spent:,.2f}; ${spent:,.2f} of at most $1,000" in probes["words"]
         savings = await (await session.get("v1/savings")).json()
         assert savings["judges"]["probes_usd"] == pytest.approx(spent)
         assert savings["judges"]["usd"] == pytest.approx(told["spend_usd"])
