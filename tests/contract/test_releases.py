@@ -164,7 +164,11 @@ async def test_a_promotion_turns_the_promise_and_its_rollback_turns_it_back_each
         turned = (await storage.switches.load())["default"]
         assert turned.changes == {"rollout": 1.0, "promise": {"keep": 0.9}}
         assert turned.updated_at_us > before["default"].updated_at_us
-        await storage.releases.roll_back("default", Author(10))
+        undone = await storage.releases.roll_back("default", Author(10, None, "a reason"))
+        assert undone.dropped == []
+        [(found, why)] = await storage.releases.taken_back("default", 10)
+        assert (found.release_id, why) == ("r1", "a reason")
+        assert await storage.releases.taken_back("default", 11) == []
         back = (await storage.switches.load())["default"]
         assert back.changes == before["default"].changes
         assert back.updated_at_us > turned.updated_at_us

@@ -158,7 +158,7 @@ async def test_a_judge_that_tells_the_truth_teaches_by_probes_what_a_replay_teac
         assert (probes["drawn"], probes["answered"], probes["waiting"], told["judged"]) == (12, 12, 0, 18)
         spent = 12 * (100 * 1e-3 + 10 * 1e-2)
         assert probes["spend_usd"] == probes["spend_day_usd"] == pytest.approx(spent)
-        assert f"12 queries for ${spent:,.2f}; ${spent:,.2f} of at most $1,000.00" in probes["words"]
+        assert f"12 queries for ${spent:,.2f}; ${spent:,.2f} of at most $1,000" in probes["words"]
         savings = await (await session.get("v1/savings")).json()
         assert savings["judges"]["probes_usd"] == pytest.approx(spent)
         assert savings["judges"]["usd"] == pytest.approx(told["spend_usd"])
@@ -429,6 +429,9 @@ async def test_a_client_compares_pairs_in_its_own_time_and_each_counts_once(serv
         assert (kept["probability"], kept["served_chars"], kept["baseline_chars"]) == (1.0, 12, 12)
         async with session.get(f"v1/comparisons?before_id={kept['decision_id']}&limit=1") as answer:
             assert await answer.json() == {"comparisons": [], "next_before_id": None}
+        for query in ("judge=nobody", f"judge=nobody&before_id={kept['decision_id']}"):
+            async with session.get(f"v1/comparisons?{query}") as answer:
+                assert (answer.status, (await answer.json())["code"]) == (404, "JUDGE_UNKNOWN")
         async with session.get("v1/comparisons?limit=0") as answer:
             assert answer.status == 422
         assert (await storage.judging.accounts())["mine"].cost.cost_usd == 0.25

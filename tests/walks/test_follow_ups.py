@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -137,6 +138,36 @@ async def test_an_answer_that_is_asked_for_again_gets_the_configured_reward_once
         await decide(daemon, regenerated_from=old.decision_id)
         await look_up(daemon)
         assert await rewards(daemon, old) == []
+
+
+async def test_only_the_key_of_an_answer_has_a_say_in_whether_a_release_counts_it_as_asked_for_again(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banditd.storage.follow_ups.FOLLOWED_AFTER_S", -1)
+    terms = ReleaseTerms(steps=(0.5, 1.0), guardrails=(Guardrail(measure="regeneration"),))
+    async with open_services(make_settings(sqlite_url, **DEAR), start_jobs=False) as daemon:
+        release_id = await begin(daemon, terms)
+        own, foreign, reported, anybodys, quiet = [
+            await decide(daemon, key) for key in ("one", "one", "one", None, "one")
+        ]
+        await decide(daemon, "one", regenerated_from=own.decision_id)
+        await decide(daemon, "two", regenerated_from=foreign.decision_id)
+        await decide(daemon, None, regenerated_from=foreign.decision_id)
+        claim = await decide(daemon, "two")
+        report = UsageReport(decision_id=claim.decision_id, regenerated_from=reported.decision_id)
+        await daemon.services.rewards.report_usage(report)
+        await decide(daemon, "two", regenerated_from=anybodys.decision_id)
+        made = (own, foreign, reported, anybodys, quiet)
+        for one in made:
+            await daemon.services.rewards.report_usage(UsageReport(decision_id=one.decision_id, output_tokens=9))
+        release = daemon.releases.open("default")
+        assert release is not None
+        assert release.release_id == release_id
+        seen = await daemon.storage.releases.look(release, time.time_ns() // 1000)
+        counted_as = {
+            one.decision_id: one.values.get("regeneration") for one in seen.outcomes if one.measure == "followed"
+        }
+        assert [counted_as[one.decision_id] for one in made] == [0.0, 1.0, 1.0, 0.0, 1.0]
 
 
 async def test_a_candidate_whose_answers_are_asked_for_again_is_taken_back(

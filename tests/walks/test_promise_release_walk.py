@@ -153,7 +153,11 @@ async def test_a_promise_is_promoted_and_taken_back_on_every_replica_and_after_a
         assert standing(daemon)["keep"] == 0.92
         releases = daemon.services.releases
         assert releases is not None
-        await releases.roll_back("default", key_name=None, reason=None)
+        undone: Any = await releases.roll_back("default", key_name=None, reason=None)
+        assert undone["dropped"] == ["promise.keep: 0.92"]
+        assert "drops what was changed after the promotion: promise.keep: 0.92" in undone["words"]
+        found: Any = await releases.events(release_id)
+        assert "promise.keep: 0.92" in found["events"][-1]["reason"]
         assert (standing(daemon)["on"], daemon.runtimes["default"].config.cost_weight) == (False, 0.1)
         made = await ask(daemon)
         assert (made.keep, made.cost_weight) == (None, 0.1)

@@ -142,7 +142,11 @@ async def test_a_good_candidate_goes_step_by_step_and_becomes_the_incumbent_unti
                 await reward(daemon, [await ask(daemon) for _ in range(10)], {"small": 1.0, "large": 1.0})
                 await daemon.releases.step()
             await do(daemon, release_id, "promote")
-        await daemon.releases.step()
+        with pytest.raises(ConflictError, match="5 more rated units"):
+            await do(daemon, release_id, "promote")
+        while not (await look(daemon, release_id))["due"]:
+            await reward(daemon, [await ask(daemon) for _ in range(10)], {"small": 1.0, "large": 1.0})
+            await daemon.releases.step()
         assert (await do(daemon, release_id, "pause"))["phase"] == "paused"
         assert (await do(daemon, release_id, "resume"))["phase"] == "running"
         last = await ask(daemon)
@@ -207,6 +211,13 @@ async def test_what_a_release_cannot_carry_is_refused_with_the_reason(open_daemo
         with pytest.raises(NotFoundError):
             await releases.start("default", "nobody", HALF)
         await offer(daemon)
+        for steps, least, why in (
+            ((1.0,), (5,), "nothing is left to compare"),
+            ((0.5, 1.0), (5, 0), "0 rated units"),
+        ):
+            auto = ReleaseTerms(steps=steps, least_units=least, promote="auto")
+            with pytest.raises(InvalidInputError, match=f"{why}.*leave out promote: auto"):
+                await releases.start("default", "cheap", auto)
         await daemon.services.promises.change("default", {"rollout": 0.5})
         with pytest.raises(InvalidInputError, match="rollout: 1"):
             await releases.start("default", "cheap", HALF)
@@ -257,8 +268,14 @@ async def test_a_key_may_be_the_unit_and_steps_may_be_taken_without_being_called
         await reward(daemon, [one for two in by_key for one in two], {"small": 1.0, "large": 1.0})
         shown: Any = await look(daemon, release_id)
         assert sum(shown["metrics"][0]["units"].values()) == len(by_key)
-        while daemon.releases.open("default") is not None:
+        for _ in range(3):
             await daemon.releases.step()
+        assert (await look(daemon, release_id))["missing_units"] == {"reward": 3}  # of the last step
+        more = [await ask(daemon, key_name=f"another key {i}") for i in range(3)]
+        assert {one.arm for one in more} == {"small"}
+        await reward(daemon, more, {"small": 1.0})
+        await daemon.releases.step()
+        assert daemon.releases.open("default") is None
         assert (await history(daemon, release_id))[-2:] == ["promoted", "finished"]
         assert {(await ask(daemon)).arm for _ in range(5)} == {"small"}
 
@@ -337,5 +354,38 @@ async def test_a_candidate_that_was_taken_back_rests_for_an_hour(
                 await releases.start("default", name, HALF)
         begun: Any = await releases.start("default", "cheap", HALF, again=True)
         await do(daemon, begun["release_id"], "abort")
+        clock.hours += 1.01
+        assert (await releases.start("default", "the-same", HALF))["phase"] == "running"
+
+
+async def test_a_promotion_that_was_taken_back_rests_for_an_hour_and_says_what_goes_with_it(
+    open_daemon: OpenDaemon, clock: ShiftedClock
+) -> None:
+    arms = {"large": {"min_share": 0.1}, "small": {"min_share": 0.1}, "vision": {"enabled": False}}
+    async with open_daemon(**DEAR) as daemon:
+        releases = daemon.services.releases
+        assert releases is not None
+        release_id = await begin(daemon, arms=arms)
+        for _ in HALF.steps:
+            await do(daemon, release_id, "promote", force=True)
+        clock.hours += 2.0  # it counts from when it was taken back
+        await daemon.services.arms.patch("default", "large", {"min_share": 0.3})
+        await daemon.services.arms.patch("default", "vision", {"enabled": True})  # as before the promotion
+        undone: Any = await releases.roll_back("default", key_name=None, reason="complaints")
+        assert undone["dropped"] == ["large.min_share: 0.3"]
+        assert "large.min_share: 0.3" in undone["words"]
+        found: Any = await releases.events(release_id)
+        assert found["events"][-1]["reason"] == (
+            "complaints; drops what was changed after the promotion: large.min_share: 0.3"
+        )
+        await offer(daemon, "the-same", arms=arms)
+        for name in ("cheap", "the-same"):
+            with pytest.raises(ConflictError, match=r"less than an hour ago .*complaints") as refused:
+                await releases.start("default", name, HALF)
+            assert refused.value.code == "RELEASE_COOLING"
+        await offer(daemon, "another", settings={"kind": "uniform", "options": {}})
+        for name, again in (("another", False), ("cheap", True)):
+            begun: Any = await releases.start("default", name, HALF, again=again)
+            await do(daemon, begun["release_id"], "abort")
         clock.hours += 1.01
         assert (await releases.start("default", "the-same", HALF))["phase"] == "running"

@@ -84,8 +84,10 @@ def _drawn(name: str, one: Mapping[str, Any]) -> str:
         axis[_place(one["difference"])] = "o"
     middle = WIDTH // 2
     axis[middle] = "|" if axis[middle] == " " else "+"
-    share = min(one["evidence"] / one["needed"], 1.0)
-    return f"  {name:<12} worse [{''.join(axis)}] better   evidence against it {share:.1%} of an alarm"
+    against = f"{min(one['evidence'] / one['needed'], 1.0):.1%} of an alarm"
+    if one["difference"] is None:  # the bet stands as it began
+        against = "none: nothing is known yet"
+    return f"  {name:<12} worse [{''.join(axis)}] better   evidence against it {against}"
 
 
 def _place(value: float) -> int:

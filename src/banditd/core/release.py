@@ -68,7 +68,7 @@ class ReleaseTerms:
     """How a candidate is released.
 
     steps : shares of the traffic, growing, the last one 1. least_units : rated units of the candidate that each step
-    but the last takes at least; the last number stands for the rest. unit : what stays on a side: a session, else a
+    takes at least; the last number stands for the rest. unit : what stays on a side: a session, else a
     decision (``session``), or a session, else an API key, else a decision (``key``). promote : ``manual``: the next
     step is proposed; ``auto``: it is taken. windowed : also taken back by the rule of windows of 15 minutes, with the
     false alarms that it has (``deciding/release_windows.py``).

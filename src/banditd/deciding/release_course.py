@@ -151,6 +151,11 @@ def wants(release: Release) -> list[str]:
         f"{number:,} more rated units of the candidate ({name})"
         for name, number in tests.missing(terms, release.step).items()
     ]
+    found += [
+        f"{wanted:,} of the candidate's units compared with the incumbent's ({name}: {compared:,} were, and at 100 % "
+        "nothing is left to compare with, so that only you can decide)"
+        for name, (compared, wanted) in tests.uncompared(terms, release.step).items()
+    ]
     found += [f"less evidence against its {name}" for name in tests.suspected(terms)]
     apart = tests.rated_apart
     if apart is not None and not release.last_step:

@@ -49,7 +49,8 @@ class Alarm:
 class ReleaseTests:
     """tests : by metric or guardrail. splits : by kind of outcome. differs : mean share of a decision on which
     candidate and incumbent differ, by the newest decisions; None before any. counted_before : rated units of the
-    candidate when the present step began, by metric. measured_by : judges and prices to what they are; None before
+    candidate when the present step began, by metric. alone : its rated units while all traffic was its, by metric:
+    nothing was compared with them. measured_by : judges and prices to what they are; None before
     the first look. matures_us : outcomes of younger decisions wait. rated : of each side, (rated, decided) of the
     decisions up to ``rated_until``.
     """
@@ -63,6 +64,7 @@ class ReleaseTests:
     matures_us: int = 0
     rated: dict[str, list[int]] = field(default_factory=lambda: {"candidate": [0, 0], "incumbent": [0, 0]})
     rated_until: str = ""
+    alone: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, terms: ReleaseTerms) -> ReleaseTests:
@@ -77,6 +79,8 @@ class ReleaseTests:
         if split is None:
             return
         split.add(candidate=outcome.candidate, share=outcome.share)
+        if outcome.candidate and outcome.share >= 1.0:
+            self.alone[outcome.measure] = self.alone.get(outcome.measure, 0) + 1
         first = terms.metrics[0].name
         if terms.windowed and first in outcome.values:
             self.windows.add(outcome.values[first], candidate=outcome.candidate, at_us=at_us)
@@ -106,17 +110,25 @@ class ReleaseTests:
         return found + [(name, "split", -math.log(SPLIT_ALPHA)) for name in self.splits]
 
     def missing(self, terms: ReleaseTerms, step: int) -> dict[str, int]:
-        """Rated units of the candidate that the step still wants, by metric; empty where it has them all.
-
-        The last step wants none: nobody is left to compare with.
-        """
-        if terms.steps[step] >= 1.0:
-            return {}
+        """Rated units of the candidate that the step still wants, by metric; empty where it has them all."""
         wanted = {}
         for metric in terms.metrics:
             counted = self.splits[metric.name].candidate - self.counted_before.get(metric.name, 0)
+            if terms.steps[step] >= 1.0:
+                counted = self.alone.get(metric.name, 0)
             wanted[metric.name] = terms.least(step) - counted
         return {name: number for name, number in wanted.items() if number > 0}
+
+    def uncompared(self, terms: ReleaseTerms, step: int) -> dict[str, tuple[int, int]]:
+        """What nobody can catch up on at 100 %: by metric, how many units were compared before, of how many wanted.
+
+        Those that the step before takes; empty at a step that compares, and where no step does.
+        """
+        if terms.steps[step] < 1.0 or step == 0:
+            return {}
+        wanted = terms.least(step - 1)
+        compared = {metric.name: self.splits[metric.name].candidate for metric in terms.metrics}
+        return {name: (number, wanted) for name, number in compared.items() if number < wanted}
 
     def suspected(self, terms: ReleaseTerms) -> list[str]:
         """Measures whose evidence is so near to an alarm that no step is taken."""
@@ -162,6 +174,7 @@ class ReleaseTests:
             "matures_us": self.matures_us,
             "rated": self.rated,
             "rated_until": self.rated_until,
+            "alone": self.alone,
         }
 
     @classmethod
@@ -178,7 +191,8 @@ class ReleaseTests:
 
 def _later(kept: Mapping[str, Any]) -> dict[str, Any]:
     """What releases of before did not keep."""
-    found = {name: kept[name] for name in ("measured_by", "matures_us", "rated", "rated_until") if name in kept}
+    names = ("measured_by", "matures_us", "rated", "rated_until", "alone")
+    found = {name: kept[name] for name in names if name in kept}
     return found | ({"windows": Windows.of_json(kept["windows"])} if "windows" in kept else {})
 
 

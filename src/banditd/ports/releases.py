@@ -20,7 +20,7 @@ class Promotion:
     """A candidate that became the incumbent.
 
     arms_before : what it replaced, arm to its fields. switches_before : what was stored of the switches that it
-    changed; None where it changed none.
+    changed; None where it changed none. switches_after : what it changed them to.
     """
 
     release_id: str
@@ -28,6 +28,18 @@ class Promotion:
     arms_before: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     at_us: int = 0
     switches_before: Mapping[str, object] | None = None
+    switches_after: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What a rollback has undone: the open release, which is aborted, or the newest promotion.
+
+    dropped : what was changed after the promotion and went with it, such as ``promise.keep: 0.92``.
+    """
+
+    what: Release | Promotion
+    dropped: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +94,11 @@ class ReleaseStore(Protocol):
         switches changed. Raises NotFoundError, and what ``work`` raises.
         """
 
-    async def roll_back(self, policy: str, by: Author) -> tuple[Release | None, Promotion | None]:
-        """Abort the open release of a policy, else take back its newest promotion; what was undone of the two.
+    async def taken_back(self, policy: str, since_us: int) -> Sequence[tuple[Release, str | None]]:
+        """Releases of a policy whose promotion was undone since then, and why."""
+
+    async def roll_back(self, policy: str, by: Author) -> Undone:
+        """Abort the open release of a policy, else take back its newest promotion; its history names what goes too.
 
         Raises ConflictError where there is neither.
         """

@@ -10,7 +10,7 @@ from banditd.core.comparing import Better, ComparisonFilter
 
 class Comparisons(Protocol):
     async def page(self, which: ComparisonFilter) -> Mapping[str, object]:
-        """Newest decisions first."""
+        """Newest decisions first. Raises NotFoundError for a judge that was never here."""
 
     async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
         """Claim pairs of a judge that clients call themselves. Raises NotFoundError, ConflictError."""

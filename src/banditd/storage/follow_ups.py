@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Select, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, select
 
 from banditd.core.ids import lowest_id
 from banditd.core.release import FOLLOWED, FOLLOWED_AFTER_S, UnitOutcome
@@ -68,7 +69,7 @@ def _follow_ups(connection: Connection, policy: str, ids: tuple[str, str]) -> li
         rewarded = set(connection.execute(select(identity).where(identity.in_(names.values()))).scalars())
         for row in connection.execute(select(*columns).where(c.decision_id.in_(some), c.policy == policy)):
             one = row.decision_id
-            owned = bool(owners[one]) if row.key_name is None else row.key_name in owners[one]
+            owned = _owned(row.key_name, owners[one])
             rewardable = row.regenerated and owned and row.error is None and names[one] not in rewarded
             found.append(FollowUp(one, row.served_arm, bool(row.regenerated), bool(row.escalated), bool(rewardable)))
     return found
@@ -80,14 +81,7 @@ def _followed(connection: Connection, lowest: str, below: str) -> dict[str, set[
     Each of the reads is of a small index: of the rows that name another decision.
     """
     d, u = decision.c, usage_report.c
-    by_report = select(u.regenerated_from, d.key_name).join(decision, d.decision_id == u.decision_id)
-    found: dict[str, set[str | None]] = {}
-    for again in (
-        select(d.regenerated_from, d.key_name).where(d.regenerated_from >= lowest, d.regenerated_from < below),
-        by_report.where(u.regenerated_from >= lowest, u.regenerated_from < below),
-    ):
-        for before, key_name in connection.execute(again):
-            found.setdefault(before, set()).add(key_name)
+    found = _repeated_by(connection, lambda before: (before >= lowest) & (before < below))
     for escalated in (
         select(d.escalated_from).where(d.escalated_from >= lowest, d.escalated_from < below),
         select(u.decision_id).where(u.decision_id >= lowest, u.decision_id < below, u.escalated_to.is_not(None)),
@@ -95,6 +89,27 @@ def _followed(connection: Connection, lowest: str, below: str) -> dict[str, set[
         for before in connection.execute(escalated).scalars():
             found.setdefault(before, set())
     return found
+
+
+def _repeated_by(
+    connection: Connection, which: Callable[[Column[Any]], ColumnElement[bool]]
+) -> dict[str, set[str | None]]:
+    """Decisions of these that were asked for again, and the API keys that did it (None: without one)."""
+    d, u = decision.c, usage_report.c
+    by_report = select(u.regenerated_from, d.key_name).join(decision, d.decision_id == u.decision_id)
+    found: dict[str, set[str | None]] = {}
+    for again in (
+        select(d.regenerated_from, d.key_name).where(which(d.regenerated_from)),
+        by_report.where(which(u.regenerated_from)),
+    ):
+        for before, key_name in connection.execute(again):
+            found.setdefault(before, set()).add(key_name)
+    return found
+
+
+def _owned(key_name: str | None, by: Collection[str | None]) -> bool:
+    """Whether a decision of this API key was asked for again by its own: others have no say. Without one, anybody."""
+    return bool(by) if key_name is None else key_name in by
 
 
 def followed(connection: Connection, release: Release, now_us: int) -> list[UnitOutcome]:
@@ -158,8 +173,12 @@ def _counted(release: Release, column: Column[Any]) -> Select[Any]:
 
 def _seen(connection: Connection, decision_ids: list[str]) -> dict[str, dict[str, float]]:
     c = request_log.c
-    query = select(c.decision_id, c.regenerated, c.escalated).where(c.decision_id.in_(decision_ids))
+    by = _repeated_by(connection, lambda before: before.in_(decision_ids))
+    query = select(c.decision_id, c.key_name, c.escalated).where(c.decision_id.in_(decision_ids))
     return {
-        row.decision_id: {"regeneration": float(row.regenerated), "escalation": float(row.escalated)}
+        row.decision_id: {
+            "regeneration": float(_owned(row.key_name, by.get(row.decision_id, ()))),
+            "escalation": float(row.escalated),
+        }
         for row in connection.execute(query)
     }

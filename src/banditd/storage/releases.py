@@ -23,10 +23,11 @@ from banditd.deciding.release_course import (
     started,
 )
 from banditd.deciding.release_points import ReleasePoint
-from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases
+from banditd.ports.releases import Change, Promotion, ReleaseLook, StandingReleases, Undone
 from banditd.storage import dialect
 from banditd.storage.arm_fields import change_fields
 from banditd.storage.engine import Database
+from banditd.storage.promotion_drops import dropped_fields, dropped_switches
 from banditd.storage.release_look import look_at
 from banditd.storage.release_points import keep_point, points_of
 from banditd.storage.release_rows import (
@@ -48,6 +49,8 @@ from banditd.storage.switches import change_switches
 
 logger = logging.getLogger(__name__)
 LEARNER_LEASE: Final = "learner"
+TAKEN_BACK: Final = "taken_back"
+"""The event of a promotion that was undone."""
 
 
 class SqlReleaseStore:
@@ -96,6 +99,15 @@ class SqlReleaseStore:
         query = select(*columns).where(c.release_id == release_id).order_by(c.number)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [ReleaseEvent(**row) for row in rows]
+
+    async def taken_back(self, policy: str, since_us: int) -> Sequence[tuple[Release, str | None]]:
+        c, e = policy_release.c, release_event.c
+        undone = select(policy_release, e.reason.label("why")).join(release_event, e.release_id == c.release_id)
+        query = undone.where(
+            c.policy == policy, c.phase == "promoted", e.event == TAKEN_BACK, e.at_us >= since_us
+        ).order_by(c.release_id)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [(one, row["why"]) for row in rows if (one := _readable(row)) is not None]
 
     async def points(self, release_id: str) -> Sequence[ReleasePoint]:
         return await self._database.read(lambda connection: points_of(connection, release_id))
@@ -157,7 +169,7 @@ class SqlReleaseStore:
             turned = self._turned(connection, after.policy, switches, at_us) if switches else None
             new = Promotion(
                 release_id=after.release_id, candidate=after.candidate, arms_before=before, at_us=at_us,
-                switches_before=turned,
+                switches_before=turned, switches_after=dict(switches) if switches else None,
             )  # fmt: skip
             self._keep(connection, after.policy, [*promoted, new], at_us)
 
@@ -174,17 +186,20 @@ class SqlReleaseStore:
         change_switches(connection, self._engine, policy, work, at_us)
         return before
 
-    def _turned_back(self, connection: Connection, policy: str, promotion: Promotion, at_us: int) -> None:
-        """Let the switches that a promotion has turned stand as they did before it."""
+    def _turned_back(self, connection: Connection, policy: str, promotion: Promotion, at_us: int) -> list[str]:
+        """Let the switches that a promotion has turned stand as they did before it; what that drops."""
         before = promotion.switches_before
+        found: list[str] = []
         if before is None:
-            return
+            return found
 
         def work(stored: Mapping[str, object]) -> Mapping[str, object]:
+            found.extend(dropped_switches(promotion, stored))
             kept = {name: value for name, value in stored.items() if name not in promotion.candidate.settings}
             return {**kept, **before}
 
         change_switches(connection, self._engine, policy, work, at_us)
+        return found
 
     def _promoted(self, connection: Connection, policy: str) -> list[Promotion]:
         """What was promoted, which this transaction alone may change."""
@@ -197,16 +212,16 @@ class SqlReleaseStore:
         text = json.dumps(plain, separators=(",", ":"), sort_keys=True)
         connection.execute(self._promotions, {"policy": policy, "promoted": text, "updated_at_us": at_us})
 
-    async def roll_back(self, policy: str, by: Author) -> tuple[Release | None, Promotion | None]:
+    async def roll_back(self, policy: str, by: Author) -> Undone:
         c = policy_release.c
 
-        def run(connection: Connection) -> tuple[Release | None, Promotion | None] | BanditdError:
+        def run(connection: Connection) -> Undone | BanditdError:
             release_id = connection.execute(select(c.release_id).where(c.open_policy == policy)).scalar()
             release = None if release_id is None else locked(connection, self._engine, release_id)
             if release is not None and release.open:
                 after, events = aborted(release, by)
                 self._store(connection, after, events)
-                return after, None
+                return Undone(after)
             promoted = self._promoted(connection, policy)
             if not promoted:
                 return ConflictError(
@@ -214,16 +229,19 @@ class SqlReleaseStore:
                     code="NOTHING_TO_ROLL_BACK",
                 )
             last = promoted.pop()
-            change_fields(connection, self._engine, policy, last.arms_before, by.at_us)
-            self._turned_back(connection, policy, last, by.at_us)
+            arms = change_fields(connection, self._engine, policy, last.arms_before, by.at_us)
+            dropped = [*dropped_fields(last, arms), *self._turned_back(connection, policy, last, by.at_us)]
             self._keep(connection, policy, promoted, by.at_us)
+            why = [by.reason] if by.reason else []
+            why += [f"drops what was changed after the promotion: {', '.join(dropped)}"] if dropped else []
             event = ReleaseEvent(
-                event="taken_back", at_us=by.at_us, step=0, share=0.0, reason=by.reason, key_name=by.key_name
-            )
+                event=TAKEN_BACK, at_us=by.at_us, step=0, share=0.0, reason="; ".join(why) or None,
+                key_name=by.key_name,
+            )  # fmt: skip
             append_events(connection, last.release_id, [event])
-            return None, last
+            return Undone(last, dropped)
 
-        undone: tuple[Release | None, Promotion | None] = await self._database.write(run)
+        undone: Undone = await self._database.write(run)
         return undone
 
     # ---------------------------------------------------------------- counting

@@ -37,7 +37,7 @@ JUDGING_ROUTES: Final[tuple[Route, ...]] = (
         method="GET", path="/v1/comparisons", handler=judging.comparisons, operation="listComparisons",
         summary="Which of two answers judges preferred, newest decisions first", tag="looking", scope="read",
         parameters=pairs.ComparisonParameters, answers={200: pairs.ComparisonsAnswer},
-        problems=(INVALID, UNAVAILABLE),
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/comparisons/lease", handler=judging.lease_pairs, operation="leaseComparisons",

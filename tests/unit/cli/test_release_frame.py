@@ -58,6 +58,7 @@ def test_a_frame_has_the_words_the_interval_the_share_and_what_is_wrong() -> Non
     assert re.search(r"worse \[ +-+o-+\+-+ +\] better +evidence against it 10.0% of an alarm", text)
     assert "steps 0.01 [0.05] 1" in text
     assert "evidence 10 of 100" in text
+    assert "evidence against it none: nothing is known yet" in text
     assert "evidence 10 of 10,000" in text  # the guardrail, of which nothing is compared yet
 
 

@@ -18,6 +18,7 @@ from banditd.deciding.release_course import (
     aborted,
     arm_disabled,
     looked_at,
+    measured,
     observed,
     paused,
     promoted,
@@ -43,10 +44,8 @@ def outcomes(n: int, worth: dict[bool, float], *, measure: str = REWARD, seed: i
         candidate = bool(rng.random() < 0.2)
         value = float(rng.random() < worth[candidate])
         named = {measure: value} if measure == REWARD else {"error": value}
-        plain = {"candidate": candidate, "differ": True, "values": named}
-        yield UnitOutcome(
-            release_id="r", decision_id=str(i), measure=measure, unit=str(i), share=0.2, **(plain | more)
-        )
+        plain = {"candidate": candidate, "differ": True, "values": named, "share": 0.2}
+        yield UnitOutcome(release_id="r", decision_id=str(i), measure=measure, unit=str(i), **(plain | more))
 
 
 def test_the_stakes_cannot_grow_in_the_mean_at_the_edge_of_what_is_tolerated() -> None:
@@ -131,14 +130,52 @@ def test_a_step_is_proposed_or_taken_when_it_has_what_it_takes() -> None:
     assert (second.share, second.due, events[0].key_name, events[0].reason) == (0.5, False, "ops", "a reason")
     with pytest.raises(ConflictError, match="3 more"):
         promoted(second, NOW)
-    last, _ = promoted(second, NOW, force=True)
+    observed(second, outcomes(40, {True: 1.0, False: 1.0}, seed=1), 3)
+    last, _ = promoted(second, NOW)
     assert last.share == 1.0
+    with pytest.raises(ConflictError, match="3 more"):
+        promoted(last, NOW)
+    observed(last, outcomes(3, {True: 1.0, False: 1.0}, share=1.0, candidate=True), 4)
     end, events = promoted(last, NOW)
     assert (end.phase, end.share, events[0].event) == ("promoted", 1.0, "finished")
     auto = make(promote="auto")
     observed(auto, outcomes(100, {True: 1.0, False: 1.0}), 1)
     after, events = looked_at(auto, 2)
     assert (after.step, [one.event for one in events]) == (1, ["promoted"])
+
+
+def test_no_candidate_becomes_the_incumbent_before_the_last_step_has_its_units_too() -> None:
+    release = make(promote="auto", steps=(0.5, 1.0), least_units=(2, 4))
+    observed(release, outcomes(40, {True: 1.0, False: 1.0}), 1)
+    last, _ = looked_at(release, 2)
+    assert (last.share, looked_at(last, 3)) == (1.0, (last, []))
+    alone = list(outcomes(4, {True: 1.0, False: 1.0}, share=1.0, candidate=True))
+    late = list(outcomes(40, {True: 1.0, False: 1.0}, seed=1))  # of the step before
+    for one in [*alone[:3], *late]:
+        observed(last, [one], 4)
+        assert looked_at(last, 5) == (last, [])
+    kept = replace(last, tests=ReleaseTests.of_json(last.tests.as_json()))
+    observed(kept, alone[3:], 6)
+    end, [event] = looked_at(kept, 7)
+    assert (end.phase, event.event) == ("promoted", "finished")
+
+
+def test_what_was_never_compared_becomes_the_incumbent_by_force_alone() -> None:
+    release = make(promote="auto", least_units=(0, 3))
+    release.tests.measured_by = {"judge quality": "a"}
+    forced = replace(release, step=1)
+    observed(forced, outcomes(40, {True: 1.0, False: 1.0}), 1)
+    last, _ = looked_at(forced, 2)
+    assert last.share == 1.0
+    anew, [event] = measured(last, {"judge quality": "b"}, 3)
+    assert event.event == "measurement_changed"
+    skipped, _ = promoted(replace(make(promote="auto"), step=1), NOW, force=True)
+    for one in (anew, skipped):
+        observed(one, outcomes(9, {True: 1.0, False: 1.0}, share=1.0, candidate=True), 4)
+        assert looked_at(one, 5) == (one, [])
+        with pytest.raises(ConflictError, match="3 of the candidate's units compared"):
+            promoted(one, NOW)
+        assert promoted(one, NOW, force=True)[0].phase == "promoted"
 
 
 def test_no_step_is_taken_while_much_speaks_against_the_candidate() -> None:

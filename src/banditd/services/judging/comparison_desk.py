@@ -45,13 +45,24 @@ class ComparisonDesk:
         self._metrics = metrics
 
     async def page(self, which: ComparisonFilter) -> Mapping[str, object]:
-        """Newest decisions first."""
+        """Newest decisions first. Raises NotFoundError for a judge that was never here."""
         found = await self._store.page(which)
+        if not found and which.judge is not None and which.judge not in self._judges:
+            await self._check_known(which.judge)
         whole = len(found) >= which.limit
         return {
             "comparisons": [_shown(one) for one in found],
             "next_before_id": found[-1].decision_id if found and whole else None,
         }
+
+    async def _check_known(self, judge: str) -> None:
+        """Raises NotFoundError where a judge that is not configured has left nothing either."""
+        if not await self._store.page(ComparisonFilter(judge=judge, limit=1)):
+            raise NotFoundError(
+                f"no such judge: {judge}; this daemon has {', '.join(self._judges) or 'none'}",
+                code="JUDGE_UNKNOWN",
+                field="/judge",
+            )
 
     async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
         """Claim pairs of a judge of kind ``client``. Raises NotFoundError, ConflictError."""

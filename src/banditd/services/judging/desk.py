@@ -19,6 +19,7 @@ from banditd.services.judging.probe_state import DAY_US, ProbeStates
 from banditd.services.judging.rubric import MAX_REASON
 from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate, trust_words
+from banditd.services.reports.headline import dollars_in_words
 from banditd.services.reports.rows import iso_time
 
 MANY: Final = 1_000_000
@@ -201,7 +202,8 @@ def judge_fields(
 
 
 def _words(judge: JudgeRule, account: JudgeAccount, standing: Standing, refusal: Refusal | None) -> str:
-    done = f"{judge.name}: {account.judged:,} answers judged for ${account.cost.cost_usd:,.2f}."
+    answers = "answer" if account.judged == 1 else "answers"
+    done = f"{judge.name}: {account.judged:,} {answers} judged for {dollars_in_words(account.cost.cost_usd)}."
     if refusal is not None:
         return f"{done} Not trusted: {refusal.reason}. Its verdicts do not count as rewards."
     if standing.agreement is None:

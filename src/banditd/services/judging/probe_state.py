@@ -10,6 +10,7 @@ from banditd.core.judging import JudgeRule
 from banditd.core.probing import ProbeAccount, ProbeTally
 from banditd.ports.probing import ProbeStore
 from banditd.services.judging.by_arm import probes_by_arm
+from banditd.services.reports.headline import dollars_in_words
 
 DAY_US: Final = 86_400_000_000
 NEWEST: Final = 5000
@@ -59,10 +60,13 @@ class ProbeStates:
 
 
 def _words(judge: str, account: ProbeAccount, day_usd: float, cap_usd: float) -> str:
+    queries = "query" if account.answered == 1 else "queries"
     made = (
-        f"Probes for {judge}: other arms answered {account.answered:,} queries for ${account.cost_usd:,.2f}; "
-        f"${day_usd:,.2f} of at most ${cap_usd:,.2f} in the last 24 hours."
+        f"Probes for {judge}: other arms answered {account.answered:,} {queries} for "
+        f"{dollars_in_words(account.cost_usd)}; {dollars_in_words(day_usd)} of at most {dollars_in_words(cap_usd)} "
+        "in the last 24 hours."
     )
     if account.dropped:
-        made += f" {account.dropped:,} were not made, for want of money, room or time."
+        were = "was" if account.dropped == 1 else "were"
+        made += f" {account.dropped:,} {were} not made, for want of money, room or time."
     return made

@@ -95,13 +95,17 @@ class ReleaseService:
         return self._shown(begun)
 
     async def _check_cool_down(self, candidate: Candidate, now_us: int) -> None:
-        """Raises ConflictError where the same candidate was taken back within ``COOL_DOWN_US``."""
-        standing = await self._store.standing(now_us - COOL_DOWN_US)
-        for one in standing.ended:
+        """Raises ConflictError where the same candidate, or its promotion, was taken back within ``COOL_DOWN_US``."""
+        since_us = now_us - COOL_DOWN_US
+        standing = await self._store.standing(since_us)
+        ended: list[tuple[Release, str, str | None]] = [(one, one.phase, one.reason) for one in standing.ended]
+        undone = await self._store.taken_back(candidate.policy, since_us)
+        ended += [(one, "its promotion was undone", why) for one, why in undone]
+        for one, how, why in ended:
             if one.candidate.candidate_id == candidate.candidate_id or one.candidate.says_the_same(candidate):
                 raise ConflictError(
                     f"candidate {candidate.name} was taken back less than an hour ago "
-                    f"({one.phase}{f': {one.reason}' if one.reason else ''}); find the cause, then wait, or send "
+                    f"({how}{f': {why}' if why else ''}); find the cause, then wait, or send "
                     '{"again": true} (banditd release start --again)',
                     code="RELEASE_COOLING",
                 )
@@ -152,19 +156,19 @@ class ReleaseService:
     async def roll_back(self, policy: str, *, key_name: str | None, reason: str | None) -> Mapping[str, object]:
         """Abort the open release, else take the newest promotion back. Raises NotFoundError, ConflictError."""
         runtime_of(self._runtimes, policy)
-        release, promotion = await self._store.roll_back(policy, Author(self._clock.now_us(), key_name, reason))
+        undone = await self._store.roll_back(policy, Author(self._clock.now_us(), key_name, reason))
         await self._keeping.refresh()
-        if release is not None:
-            name, id_ = release.candidate.name, release.release_id
+        what = undone.what
+        name = what.candidate.name
+        if isinstance(what, Release):
             words = f"The open release of {name} was aborted."
-            return {"policy": policy, "undone": "release", "release_id": id_, "candidate": name, "words": words}
-        if promotion is None:
-            raise RuntimeError("a rollback that undid nothing")
-        name = promotion.candidate.name
-        words = f"{name} is not the incumbent any more: settings and arms are as they were before it."
+        else:
+            words = f"{name} is not the incumbent any more: settings and arms are as they were before it."
+        if undone.dropped:
+            words += f" This drops what was changed after the promotion: {', '.join(undone.dropped)}."
         return {
-            "policy": policy, "undone": "promotion", "release_id": promotion.release_id, "candidate": name,
-            "words": words,
+            "policy": policy, "undone": "release" if isinstance(what, Release) else "promotion",
+            "release_id": what.release_id, "candidate": name, "dropped": list(undone.dropped), "words": words,
         }  # fmt: skip
 
     def _shown(self, release: Release) -> Mapping[str, object]:
@@ -208,12 +212,31 @@ def _check(runtime: PolicyRuntime, candidate: Candidate, terms: ReleaseTerms) ->
             "is the baseline's already. Set rollout: 1 and mode: route first",
             "/policy",
         )
+    if terms.promote == "auto":
+        _check_auto(terms)
     for i, metric in enumerate(terms.metrics):
         if metric.metric in runtime.config.rewards.log_only_metrics:
             raise _refused(
                 f"metric {metric.metric} is logged and not learned (log_only_metrics), so no release can count it",
                 f"/metrics/{i}/metric",
             )
+
+
+def _check_auto(terms: ReleaseTerms) -> None:
+    """Refuse to promote what nothing was known of. Raises InvalidInputError."""
+    if terms.steps[0] >= 1.0:
+        raise _refused(
+            "at 100 % of the traffic nothing is left to compare the candidate with, and there is no other step: "
+            "begin below 1, such as with steps [0.05, 0.5, 1] (--step 0.05 --step 0.5 --step 1), or leave out "
+            "promote: auto (--auto)",
+            "/steps",
+        )
+    if any(terms.least(step) < 1 for step in range(len(terms.steps))):
+        raise _refused(
+            "a step of 0 rated units would be taken although nothing is known: give each step at least 1 "
+            "(least_units), or leave out promote: auto (--auto)",
+            "/least_units",
+        )
 
 
 def _why_not(name: str) -> str:

@@ -285,4 +285,6 @@ class RollbackAnswer(AnswerModel):
     undone: Literal["release", "promotion"]
     release_id: Identifier
     candidate: str
+    dropped: list[str]
+    """What was changed after the promotion and went with it, such as ``promise.keep: 0.92``."""
     words: str

@@ -7,11 +7,13 @@ import pytest
 
 from banditd.core.comparing import Compared, shows_served_first
 from banditd.core.ids import new_id
-from banditd.core.judging import JudgeRule, LabelledVerdict
-from banditd.core.probing import ProbeRule, ProbeTally
+from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, LabelledVerdict
+from banditd.core.probing import ProbeAccount, ProbeRule, ProbeTally
 from banditd.ope.weighted import weighted_mean
 from banditd.services.judging.by_arm import probes_by_arm, verdicts_by_arm
 from banditd.services.judging.comparison_state import MOST_DRAWN, comparison_state, equal_length_of
+from banditd.services.judging.desk import judge_fields
+from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.trust import FEWEST_LABELS, standing_of, trust_words
 
 RULE = JudgeRule(name="quality", probes=ProbeRule(share=0.1, usd_per_day=1.0, compare=True))
@@ -107,3 +109,15 @@ def test_which_answer_comes_first_is_a_fair_coin_of_the_task() -> None:
     ids = [new_id(1) for _ in range(400)]
     assert 140 < sum(map(shows_served_first, ids)) < 260
     assert all(shows_served_first(one) == shows_served_first(one) for one in ids)
+
+
+def test_small_sums_are_said_as_they_are_and_one_is_no_plural() -> None:
+    account = JudgeAccount(judged=1, cost=JudgeCost(cost_usd=0.0027))
+    words = judge_fields(RULE, account, standing_of([]), None)["words"]
+    assert str(words).startswith("quality: 1 answer judged for $0.0027.")
+    probes = {"quality": ProbeAccount(answered=1, dropped=1, cost_usd=0.0027)}
+    state = ProbeStates(life=probes, day=probes, waiting={}, by_arm=[]).of(RULE) or {}
+    assert state["words"] == (
+        "Probes for quality: other arms answered 1 query for $0.0027; $0.0027 of at most $1.00 in the last 24 hours. "
+        "1 was not made, for want of money, room or time."
+    )

@@ -22,7 +22,7 @@ function Measure({ one }) {
   const share = Math.min(one.evidence / one.needed, 1);
   return html`<tr><th scope="row">${nameOf(one)}</th><td class="num right">${count(one.units.candidate)} / ${count(one.units.incumbent)}</td>
     <td>${one.interval ? html`<${Interval} mean=${one.difference} pair=${one.interval} low=${-REACH} high=${REACH} mark=${0} />` : html`<span class="muted">nothing yet</span>`}</td>
-    <td><${ShareBar} share=${share} hue=${share > 0.2 ? "bad" : "accent"} label=${`${percent(share)} of an alarm`} /></td></tr>`;
+    <td>${one.difference === null ? html`<span class="muted">nothing yet</span>` : html`<${ShareBar} share=${share} hue=${share > 0.2 ? "bad" : "accent"} label=${`${percent(share)} of an alarm`} />`}</td></tr>`;
 }
 
 export const Measures = ({ release }) => html`<div class="scroll" tabindex="0" role="region" aria-label="What is measured"><table class="compact">
