@@ -30,6 +30,8 @@ from banditd.cli.tables import promise_in_words
 @click.option("--expected-output-tokens", type=float, help="How long an answer you expect.")
 @click.option("--session", "session_id", help="Requests of one session keep their arm.")
 @click.option("--reference", help="What you will call the decision by when you reward it.")
+@click.option("--regenerated-from", help="The decision whose answer is asked for again.")
+@click.option("--escalated-from", help="The decision whose answer was not good enough.")
 @click.option("--no-recipes", "recipes", flag_value=False, default=None, help="Choose among models alone.")
 @click.option("--new-session-arm", is_flag=True, help="Draw the session's arm afresh.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label of yours; may be repeated.")
