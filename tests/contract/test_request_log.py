@@ -134,6 +134,10 @@ def part(unit: str, side: str) -> dict[str, object]:
     return {"release": "r1", "unit": unit, "side": side, "share": 0.5, "differ": True, "distance": 1.0}
 
 
+ID_AHEAD_US = 11_000_000
+"""Ids of one process never go back, and may be ten seconds ahead of their time."""
+
+
 async def test_what_follows_is_looked_at_ten_minutes_after_the_first_answer_of_a_unit(storage, make):
     opened = replace(release("error", "regeneration", "escalation"), created_at_us=make.now_us)
     sides = [("u1", "candidate"), ("u1", "candidate"), ("u2", "incumbent"), ("u3", "candidate")]
@@ -150,11 +154,11 @@ async def test_what_follows_is_looked_at_ten_minutes_after_the_first_answer_of_a
         return {one.unit: (one.candidate, dict(one.values)) for one in outcomes if one.measure == FOLLOWED}
 
     assert seen((await storage.releases.look(opened, make.now_us + wait_us - 1000)).outcomes) == {}
-    look = await storage.releases.look(opened, make.now_us + wait_us + 10_000)
+    look = await storage.releases.look(opened, make.now_us + wait_us + ID_AHEAD_US)
     assert seen(look.outcomes) == {
         "u1": (True, {"regeneration": 0.0, "escalation": 1.0}),
         "u2": (False, {"regeneration": 1.0, "escalation": 0.0}),
         "u3": (True, {}),
     }
     only = replace(opened, terms=replace(opened.terms, guardrails=(Guardrail(measure="error"),)))
-    assert seen((await storage.releases.look(only, make.now_us + wait_us + 10_000)).outcomes) == {}
+    assert seen((await storage.releases.look(only, make.now_us + wait_us + ID_AHEAD_US)).outcomes) == {}

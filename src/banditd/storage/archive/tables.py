@@ -19,7 +19,7 @@ from banditd.storage import dialect
 from banditd.storage.archive.files import Progress
 from banditd.storage.codec import clean_text
 from banditd.storage.partitions.layout import make_room
-from banditd.storage.schema import lease, metadata
+from banditd.storage.schema import decision, lease, metadata
 
 _FETCHED_ROWS: Final = 64
 _BATCH_ROWS: Final = 1_000
@@ -58,7 +58,8 @@ def copy_rows(
     Raises InvariantError when the target does not hold afterwards as many rows as were copied.
     """
     copied: dict[str, int] = {}
-    make_room(source, target, time.time_ns() // 1000)
+    if decision.name in tables.tables:
+        make_room(source, target, time.time_ns() // 1000)
     for table in copied_tables(tables):
         total = source.execute(select(func.count()).select_from(table)).scalar_one()
         done = 0
