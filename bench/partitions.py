@@ -64,7 +64,7 @@ def measure(*, quick: bool) -> list[Row]:
 
 async def _measure(urls: dict[str, str], *, rows: int, rounds: int) -> list[Row]:
     for url in urls.values():
-        migrate(url)
+        migrate(url, partitioned=True)
         _forget_syncs(url)
     unpartition(urls["whole"])
     async with AsyncExitStack() as stack:
@@ -260,7 +260,7 @@ def main() -> None:
 
     with own_postgres() as postgres:
         url = postgres.database("partitions_move")
-        migrate(url)
+        migrate(url, partitioned=True)
         unpartition(url)
 
         async def prepare() -> None:

@@ -18,9 +18,17 @@ from banditd.storage import dialect, open_storage
 from banditd.storage.archive import copy_database
 from banditd.storage.archived import writing
 from banditd.storage.archived.files import ArchiveFolder
+from banditd.storage.migrate import migrate
 from banditd.storage.partitions.layout import SPAN_US, partitions, time_of_id_us
 
 DAY_US = 86_400 * 1_000_000
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url):
+    """A new database whose log has partitions."""
+    migrate(empty_postgres_url, partitioned=True)
+    return empty_postgres_url
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 from bench.partitions import unpartition
 from sqlalchemy import event, insert, inspect, select, text
+from tests.conftest import _new_database
 
 from banditd.core.errors import ConfigurationError, ConflictError
 from banditd.core.ids import lowest_id, new_id
@@ -20,6 +21,7 @@ from banditd.core.types import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR, DecisionFilter
 from banditd.storage import dialect, open_storage
 from banditd.storage.archive import backup, copy_database, partition_log
+from banditd.storage.migrate import migrate
 from banditd.storage.partitions.layout import (
     AHEAD,
     CHILDREN,
@@ -35,6 +37,13 @@ from banditd.storage.partitions.layout import (
 from banditd.storage.schema import attempt, decision, judge_task
 
 DAY_US = 86_400 * 1_000_000
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url):
+    """A new database whose log has partitions."""
+    migrate(empty_postgres_url, partitioned=True)
+    return empty_postgres_url
 
 
 @pytest.fixture
@@ -348,11 +357,18 @@ async def test_an_existing_log_is_moved_into_partitions_whenever_it_is_killed(ol
         assert count(storage, "decision") == 1
 
 
-async def test_a_moved_log_is_what_a_new_one_is(old_log, postgres_server_url, postgres_template):
+@pytest.fixture
+def new_log(postgres_server_url):
+    for url in _new_database(postgres_server_url, "template1"):
+        migrate(url, partitioned=True)
+        yield url
+
+
+async def test_a_moved_log_is_what_a_new_one_is(old_log, new_log):
     partition_log(old_log, progress=quiet)
     shapes = []
-    for url in (old_log, dialect.normalise_url(postgres_server_url).set(database=postgres_template)):
-        engine = dialect.make_engine(dialect.normalise_url(str(url)), pool_size=1, busy_timeout_s=5)
+    for url in (old_log, new_log):
+        engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
         with dialect.reading(engine).begin() as connection:
             inspector = inspect(connection)
             shapes.append(

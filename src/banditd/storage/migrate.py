@@ -36,8 +36,10 @@ def migrations_folder() -> Path:
     raise ConfigurationError("The migrations are missing from this installation: install banditd again.")
 
 
-def migrate(url: str, revision: str = "head") -> str:
+def migrate(url: str, revision: str = "head", *, partitioned: bool = False) -> str:
     """Upgrade the database to ``revision`` and return where it stands. Blocks; waits for other replicas.
+
+    partitioned : whether the log gets partitions where it is made only now, on PostgreSQL.
 
     Raises StorageUnavailableError when the database does not answer, ConfigurationError when a later
     release of banditd has been here.
@@ -59,7 +61,7 @@ def migrate(url: str, revision: str = "head") -> str:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             if connection.dialect.name == "postgresql":
-                _lay_out(connection, new=not found and revision == "head")
+                _lay_out(connection, new=partitioned and not found and revision == "head")
             dialect.refuse_broken_references(connection)
             return current_revision(connection)
     except BanditdError:
