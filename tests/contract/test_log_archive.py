@@ -97,9 +97,34 @@ async def everything(storage):
     return exported, replayed, taught, await storage.whole_log.coverage("default", **ends)
 
 
-@pytest.mark.parametrize("kind", ["file", "memory"])
-async def test_an_archived_log_reads_like_the_log_that_it_was(opened, make, place, kind):
-    url = place if kind == "file" else f"memory://{place.rpartition('/')[0].replace('/', '-')}"
+@pytest.fixture
+def file_url(place):
+    return place
+
+
+@pytest.fixture
+def memory_url(place):
+    return f"memory://{place.rpartition('/')[0].replace('/', '-')}"
+
+
+@pytest.fixture
+def s3_url(monkeypatch):
+    """A bucket of a server that speaks S3: what the variables of the AWS tools name is all that s3fs is told."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-a-test")
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+    yield "s3://bucket/banditd"
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["file", "memory", "s3"])
+async def test_an_archived_log_reads_like_the_log_that_it_was(opened, make, request, kind):
+    url = request.getfixturevalue(f"{kind}_url")
     async with opened(url) as storage:
         before_us = await fill(storage, make)
         before = await everything(storage)

@@ -62,7 +62,7 @@ class SqlPartitions:
         """As ``Maintenance.make_partitions``."""
         missing = await self._database.read(lambda connection: missing_spans(connection, now_us))
         for span in missing:
-            await self._transact(lambda connection, span=span: _add(connection, span, now_us))  # type: ignore[misc]
+            await self._patiently(lambda connection, span=span: _add(connection, span, now_us))  # type: ignore[misc]
         return len(missing)
 
     async def drop(self, *, before_us: int) -> int:
@@ -98,14 +98,11 @@ class SqlPartitions:
             kept_at_us = kept
         low_id = part.from_id if self._archive is None else ""
         held = await self._database.read(lambda connection: _count(connection, low_id, part.to_id), report=True)
-        for _ in range(_TRIES):
-            try:
-                return await self._transact(lambda connection: self._drop_now(connection, part, held, kept_at_us))
-            except StorageUnavailableError as error:
-                reason = error
-                await asyncio.sleep(_PAUSE_S)
-        logger.warning("retention.partition_in_use", extra={"partition": part.name, "error": reason.message})
-        return False
+        try:
+            return await self._patiently(lambda connection: self._drop_now(connection, part, held, kept_at_us))
+        except StorageUnavailableError as error:
+            logger.warning("retention.partition_in_use", extra={"partition": part.name, "error": error.message})
+            return False
 
     def _drop_now(self, connection: Connection, part: Partition, held: int, kept_at_us: int) -> bool:
         _wait_briefly(connection)
@@ -145,6 +142,15 @@ class SqlPartitions:
 
             while await self._transact(work) == _CHUNK:
                 pass
+
+    async def _patiently(self, work: Callable[[Connection], T]) -> T:
+        """Waits for locks so briefly that nobody waits long behind it, and tries again for some seconds."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._transact(work)
+            except StorageUnavailableError:
+                await asyncio.sleep(_PAUSE_S)
+        return await self._transact(work)
 
     async def _transact(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on a connection of its own: writes that wait together would fail together with it."""
