@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
@@ -159,14 +159,22 @@ class Learner:
 
         Between two batches the lock is free and what is due gets done: arms must not wait for a backlog.
         """
-        more = False
+        more, queued = False, None
         for name in self._runtimes:
             async with self._busy:
                 await self._keep_up(asyncio.get_running_loop().time())
                 if not self.leader or self._stopping:
                     return False
-                more |= await self._step(name)
+                if queued is None:  # what is queued later wakes the learner, or is found by its next look
+                    queued = await self._queued()
+                if name in queued:
+                    more |= await self._step(name)
+                self._tune(name)
         return more
+
+    async def _queued(self) -> Collection[str]:
+        """The policies whose queues are worth a look: one look at all of them, where there are several."""
+        return self._runtimes if len(self._runtimes) == 1 else await self._store.queued(self._schemas.items())
 
     async def _keep_up(self, now_s: float) -> None:
         """Lease, arms and other replicas' snapshots when they are due."""
@@ -193,7 +201,6 @@ class Learner:
         if items:
             await self._fold(name, items)
             self._metrics.fold_seconds.observe(perf_counter() - started)
-        self._tune(name)
         # A claim counts rows of the queue, and a decision with several rewards has several.
         return sum(len(item.queue_ids) for item in items) >= self._pacing.max_batch
 
@@ -361,8 +368,9 @@ class Learner:
     async def _refresh_arms(self, *, force: bool = False) -> None:
         version = await self._arms.arms_version()
         changed = force or version != self._arms_version
+        usages = await self._arms.usages(self._runtimes)
         for name, runtime in self._runtimes.items():
-            usage = await self._arms.usage(name)
+            usage = usages[name]
             runtime.adopt_settled(await self._arms.settled(name) if runtime.may_have_recipes else {})
             if changed:
                 runtime.arms = tuple(await self._arms.arms(name))
