@@ -97,7 +97,7 @@ bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six 
 chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
 	$(BIN)/python -m bench.chaos $(ARGS)
 
-soak: $(PGSERVER_OK) ## a million decisions through two replicas: does anything grow? (ARGS="--decisions 20000", "--sqlite")
+soak: $(PGSERVER_OK) ## a million decisions through two replicas: does anything grow? (ARGS="--batch 64", "--sqlite")
 	$(BIN)/python -m bench.soak $(ARGS)
 
 replicas: $(PGSERVER_OK) ## one, two and four replicas side by side on PostgreSQL (ARGS="--decisions 4000", "--write")

@@ -39,6 +39,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument(
         "--connections", type=int, default=8, help="clients, each with a connection to every replica (8)"
     )
+    parser.add_argument("--batch", type=int, default=1, help="decisions or rewards in one request, at most 256 (1)")
     parser.add_argument(
         "--json", metavar="FILE", help="write rows and samples as JSON; - prints them instead of the table"
     )
@@ -47,6 +48,8 @@ def _given() -> argparse.Namespace:
     given.replicas = given.replicas or (1 if given.sqlite else 2)
     if given.sqlite and given.replicas > 1:
         parser.error("several replicas need PostgreSQL: SQLite is for one process")
+    if not 1 <= given.batch <= 256:
+        parser.error("--batch lies in [1, 256]")
     if given.decisions < FEWEST_DECISIONS * given.replicas or min(given.replicas, given.connections) < 1:
         parser.error(f"at least {FEWEST_DECISIONS} decisions for each replica, one replica, one connection")
     return given
@@ -62,6 +65,7 @@ def main() -> None:
         postgres = None if given.sqlite else stack.enter_context(own_postgres())
         database = f"sqlite:///{folder}/soak.db" if postgres is None else postgres.database("soak")
         replicas = "one process" if given.replicas == 1 else f"{given.replicas} replicas"
+        batches = f", {given.batch} decisions a request" if given.batch > 1 else ""
         found = asyncio.run(
             soak(
                 folder=folder,
@@ -69,7 +73,8 @@ def main() -> None:
                 replicas=given.replicas,
                 decisions=given.decisions,
                 connections=given.connections,
-                name=f"Soak: {replicas} on {'SQLite' if given.sqlite else 'PostgreSQL'}",
+                batch=given.batch,
+                name=f"Soak: {replicas} on {'SQLite' if given.sqlite else 'PostgreSQL'}{batches}",
             )
         )
     rows, wrong = rows_of(found)
@@ -91,7 +96,11 @@ def _as_json(found: Soak, rows: list[Row]) -> dict[str, object]:
 
 
 def _header(given: argparse.Namespace, load: float) -> str:
-    options = f"--decisions {given.decisions} --connections {given.connections}" + " --sqlite" * given.sqlite
+    options = (
+        f"--decisions {given.decisions} --connections {given.connections}"
+        + f" --batch {given.batch}" * (given.batch > 1)
+        + " --sqlite" * given.sqlite
+    )
     return f'`make soak ARGS="{options}"` of {time.strftime("%Y-%m-%d")}, {os.cpu_count()} cores, load {load:.1f}.'
 
 

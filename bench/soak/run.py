@@ -28,10 +28,13 @@ FEWEST_DECISIONS: Final = 2 * FEWEST * _WINDOW
 _WORDS_A_TEXT: Final = 250  # of six digits: fewer characters than the encoder reads of a text
 
 
-async def soak(*, folder: Path, database: str, replicas: int, decisions: int, connections: int, name: str) -> Soak:
+async def soak(
+    *, folder: Path, database: str, replicas: int, decisions: int, connections: int, batch: int, name: str
+) -> Soak:
     """Start that many daemons on the database, send the traffic through them, and stop them.
 
-    ``name`` heads its table; ``connections`` are those to each replica. Progress goes to standard error.
+    ``name`` heads its table; ``connections`` are those to each replica; ``batch`` decisions or
+    rewards go in one request. Progress goes to standard error.
     """
     config = folder / "soak.yaml"
     config.write_text(CONFIG.format(access="false"), encoding="utf-8")
@@ -41,7 +44,7 @@ async def soak(*, folder: Path, database: str, replicas: int, decisions: int, co
         for daemon in daemons:  # one after the other: the first migrates
             await daemon.start()
         counter = RowCounter(database)
-        return await _measured(daemons, counter, decisions=decisions, connections=connections, name=name)
+        return await _measured(daemons, counter, decisions=decisions, connections=connections, batch=batch, name=name)
     finally:
         if counter is not None:
             counter.close()
@@ -49,7 +52,7 @@ async def soak(*, folder: Path, database: str, replicas: int, decisions: int, co
 
 
 async def _measured(
-    daemons: Sequence[Replica], counter: RowCounter, *, decisions: int, connections: int, name: str
+    daemons: Sequence[Replica], counter: RowCounter, *, decisions: int, connections: int, batch: int, name: str
 ) -> Soak:
     await asyncio.gather(*(_fill_the_encoder(daemon.url) for daemon in daemons))
     watch = _Watch(daemons, decisions)
@@ -57,6 +60,7 @@ async def _measured(
         [daemon.url for daemon in daemons],
         await arms_of(daemons[0].url),
         connections=connections,
+        batch=batch,
         on_decision=lambda: watch.look(traffic),
     )
     seconds = 0.0

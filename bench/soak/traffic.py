@@ -1,4 +1,4 @@
-"""Clients that route and reward over raw connections: cheap beside the daemons that share their machine."""
+"""Clients that route and reward, alone or in batches, over raw connections: cheap beside the daemons of their machine."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class _Sent:
 class Traffic:
     """Decisions over all replicas in turn, each rewarded a little later at the next replica.
 
-    failures : answers that were no success, by what they said. done : decisions so far.
+    batch : decisions or rewards that go in one request; 1 for requests of their own. failures : answers that were no
+    success, by what they said. done : decisions so far.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class Traffic:
         arms: Mapping[str, SimulatedArm],
         *,
         connections: int,
+        batch: int,
         on_decision: Callable[[], None],
     ) -> None:
         self.urls, self._arms, self._on_decision = urls, arms, on_decision
+        self.batch = batch
         self._next = 0
         self._clients = [_Client(self, number) for number in range(connections)]
         self.failures: Counter[str] = Counter()
@@ -80,12 +83,11 @@ class Traffic:
             body["session_id"] = f"session-{index // (4 * TURNS)}"
         return prompt, body, f"soak-{index}" if index % 4 == 1 else None
 
-    def claim(self, until: int) -> int | None:
-        """The next number, or None where all are taken."""
-        if self._next >= until:
-            return None
-        self._next += 1
-        return self._next - 1
+    def claim(self, until: int) -> range:
+        """The next numbers, those of one request; empty where all are taken."""
+        taken = range(self._next, min(self._next + self.batch, until))
+        self._next = max(self._next, taken.stop)
+        return taken
 
     def decided(self) -> None:
         self.done += 1
@@ -110,12 +112,13 @@ class _Client:
     open: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=dict)
 
     async def run(self, until: int) -> None:
-        waiting: deque[_Sent] = deque()
-        while (index := self.traffic.claim(until)) is not None:
-            if (sent := await self._route(index)) is not None:
+        waiting: deque[list[_Sent]] = deque()
+        while taken := self.traffic.claim(until):
+            if sent := await self._route(taken):
                 waiting.append(sent)
-                self.traffic.decided()
-            if len(waiting) > REWARD_AFTER:
+                for _ in sent:
+                    self.traffic.decided()
+            if sum(map(len, waiting)) > REWARD_AFTER:
                 await self._reward(waiting.popleft())
         for sent in waiting:
             await self._reward(sent)
@@ -125,18 +128,37 @@ class _Client:
             writer.close()
         self.open.clear()
 
-    async def _route(self, index: int) -> _Sent | None:
-        prompt, body, key = self.traffic.query(index)
-        replica = index % len(self.traffic.urls)
-        answer = await self._post(replica, "/v1/route", body, key)
-        return answer and _Sent(answer["decision_id"], answer["arm"], prompt, index)
+    async def _route(self, taken: range) -> list[_Sent]:
+        asked = [self.traffic.query(index) for index in taken]
+        replica, key = self._replica(taken.start), asked[0][2]
+        if len(taken) == 1:
+            answer = await self._post(replica, "/v1/route", asked[0][1], key)
+            answers = [] if answer is None else [{"decision": answer}]
+        else:
+            answer = await self._post(replica, "/v1/route/batch", {"queries": [body for _, body, _ in asked]}, key)
+            answers = [] if answer is None else answer["results"]
+        sent = []
+        for index, (prompt, _, _), one in zip(taken, asked, answers, strict=False):
+            if (decision := one.get("decision")) is not None:
+                sent.append(_Sent(decision["decision_id"], decision["arm"], prompt, index))
+            else:
+                self.traffic.failed(f"/v1/route/batch: {json.dumps(one)[:200]}")
+        return sent
 
-    async def _reward(self, sent: _Sent) -> None:
-        body = {"decision_id": sent.decision_id, "value": self.traffic.earned(sent), "source": "judge"}
-        replica = (sent.index + 1) % len(self.traffic.urls)
-        await self._post(replica, "/v1/rewards", body, None)
+    async def _reward(self, sent: Sequence[_Sent]) -> None:
+        rewards = [
+            {"decision_id": one.decision_id, "value": self.traffic.earned(one), "source": "judge"} for one in sent
+        ]
+        replica = self._replica(sent[0].index + self.traffic.batch)
+        answer = await self._post(replica, "/v1/rewards", rewards[0] if len(rewards) == 1 else rewards, None)
+        for one in answer["results"] if answer is not None and len(rewards) > 1 else ():
+            if one["status_code"] >= 300:
+                self.traffic.failed(f"/v1/rewards: {json.dumps(one)[:200]}")
 
-    async def _post(self, replica: int, path: str, body: Mapping[str, Any], key: str | None) -> Any:
+    def _replica(self, index: int) -> int:
+        return index // self.traffic.batch % len(self.traffic.urls)
+
+    async def _post(self, replica: int, path: str, body: object, key: str | None) -> Any:
         """The answer, or None after a failure, which is counted."""
         began_s = time.perf_counter()
         try:
@@ -147,7 +169,7 @@ class _Client:
             await asyncio.sleep(0.1)
             return None
         seen = self.traffic.seen
-        took_ms = seen.routes_ms if path == "/v1/route" else seen.rewards_ms
+        took_ms = seen.rewards_ms if path == "/v1/rewards" else seen.routes_ms
         took_ms[replica].append(1e3 * (time.perf_counter() - began_s))
         if status >= 300:
             self.traffic.failed(f"{path}: {status} {answer[:200].decode(errors='replace')}")

@@ -7,6 +7,7 @@ import random
 import pytest
 from bench.soak.measures import Sample, Stored
 from bench.soak.report import Soak, rows_of
+from bench.soak.traffic import Traffic
 from bench.soak.trend import trend
 
 N = 200
@@ -89,3 +90,14 @@ def test_the_error_of_a_slope_covers_it_as_often_as_it_says() -> None:
 def test_too_few_values_have_no_trend() -> None:
     with pytest.raises(ValueError, match="10 values"):
         trend([1.0] * 9)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_every_number_is_sent_once_in_batches_of_the_size_asked_for(batch: int) -> None:
+    traffic = Traffic(["http://a", "http://b"], {}, connections=1, batch=batch, on_decision=lambda: None)
+    sent: list[int] = []
+    for until in (50, 131):
+        while taken := traffic.claim(until):
+            assert len(taken) == batch or taken.stop == until
+            sent += taken
+    assert sent == list(range(131))
