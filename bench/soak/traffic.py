@@ -1,4 +1,4 @@
-"""Clients that route and reward, alone or in batches, over raw connections: cheap beside the daemons of their machine."""
+"""Clients that route and reward, alone or in batches, over raw connections: cheap beside the daemons they drive."""
 
 from __future__ import annotations
 

@@ -41,9 +41,7 @@ _CLAIMED: Final = tuple(
     for part in _queued_for(queue)
 )
 _WAITING: Final = select(fold_queue.c.queue_id).where(or_(*_queued_for(fold_queue))).limit(1)
-_QUEUED: Final = tuple(
-    select(queue.c.queue_id).where(or_(*_queued_for(queue))).limit(1) for queue in QUEUES
-)
+_QUEUED: Final = tuple(select(queue.c.queue_id).where(or_(*_queued_for(queue))).limit(1) for queue in QUEUES)
 _ROWS: Final = tuple(select(func.count()).select_from(queue) for queue in QUEUES)
 _ROWS_FOR: Final = tuple(rows.where(or_(*_queued_for(queue))) for rows, queue in zip(_ROWS, QUEUES, strict=True))
 
