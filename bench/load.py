@@ -100,12 +100,22 @@ async def _client(host: str, port: int, requests: list[bytes], start: int, until
         writer.write(requests[index % len(requests)])
         index += 1
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        await _skip_body(reader, head.lower())
         seen.append(time.perf_counter() - began)
         bad += int(head[9:12]) >= 400
     writer.close()
     return bad
+
+
+async def _skip_body(reader: asyncio.StreamReader, head: bytes) -> None:
+    """Read to the end of an answer: of the length that its head (lower case) states, or in chunks."""
+    if b"content-length:" in head:
+        await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+        return
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        await reader.readexactly(size + 2)
+    while await reader.readuntil(b"\r\n") != b"\r\n":  # trailers
+        pass
 
 
 async def _own(url: str, connections: int, seconds: float, bodies: list[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Clients that route and reward, alone or in batches, over raw connections: cheap beside daemons on one machine."""
+"""Clients that route and reward, alone or in batches, over raw connections: cheap beside the daemons they drive."""
 
 from __future__ import annotations
 

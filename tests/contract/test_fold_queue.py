@@ -6,11 +6,11 @@ import asyncio
 import threading
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from banditd.core.types import Contribution, UsageReport
 from banditd.storage.decisions import queue_decisions
-from banditd.storage.schema import fold_queue
+from banditd.storage.schema import arm_fold_queue, fold_queue
 
 PUT = Contribution("cheap", 2, 1.0, 1.0)
 
@@ -52,6 +52,14 @@ async def test_a_reward_that_crosses_the_report_of_a_fallback_is_folded_again(
         await reporting
     [again] = await leader.learning.claim("default", 10)
     assert (again.contribution, again.served_arm, len(again.events)) == (PUT, "dear", 1)
+
+
+async def test_news_of_other_arms_are_queued_too(leader, make):
+    made = make.decision()
+    await leader.decisions.append([made])
+    queued = {"queue_id": "q", "policy": "default", "decision_id": made.decision_id, "enqueued_at_us": make.now_us}
+    await leader.database.write(lambda connection: connection.execute(insert(arm_fold_queue), queued) and None)
+    assert await leader.learning.queued([("default", "schema"), ("other", "schema")]) == {"default"}
 
 
 async def test_what_is_set_aside_waits_for_a_learner_of_its_schema(leader, make):
@@ -100,5 +108,7 @@ async def test_what_an_older_replica_has_set_aside_is_found_by_its_name(leader, 
     assert await leader.learning.queue_depth({"default": "schema"}) == 0
     assert await leader.learning.queue_depth({"default": "theirs"}) == 1
     assert await leader.learning.waiting({"default": "theirs"}) == {"default"}
+    assert await leader.learning.queued([("default", "theirs"), ("other", "theirs")]) == {"default"}
+    assert await leader.learning.queued([("default", "schema")]) == frozenset()
     [item] = await leader.learning.claim("default", 10, schema_hash="theirs")
     assert item.decision_id == made.decision_id

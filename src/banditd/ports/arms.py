@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,9 @@ class ArmStore(Protocol):
         """The place of every arm in the order of addition, deleted ones too: no other arm ever gets it."""
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]: ...
+
+    async def usages(self, policies: Collection[str]) -> Mapping[str, Mapping[str, ArmUsage]]:
+        """The same of several policies, as of one moment."""
 
     async def settled(self, policy: str) -> Mapping[Stage, tuple[float, float]]:
         """Of the stages of recipes: (how often it was reached, how often of these its members left it open)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -162,6 +162,9 @@ class LearningStore(Protocol):
         """Those of the policies (to the hash of their schema) with rows in the queue that any learner, of an older
         release too, would take; cheap at any length.
         """
+
+    async def queued(self, learners: Collection[tuple[str, str]]) -> frozenset[str]:
+        """The policies, of (policy, schema_hash) pairs, for which ``claim`` finds rows; cheap at any length."""
 
     def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         """Every rewarded decision of the log in batches, oldest first, for ``rebuild`` (all events)."""

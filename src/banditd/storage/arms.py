@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -48,13 +48,11 @@ class SqlArmStore:
         return await self._database.read(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
 
     async def usage(self, policy: str) -> Mapping[str, ArmUsage]:
-        def work(connection: Connection) -> dict[str, ArmUsage]:
-            present = present_generations(connection, policy)
-            rows = read_usage(connection, policy)
-            return {name: replace(row, arm=name) for row in rows for name in [shown_as(row.arm, present)]}
+        return (await self.usages([policy]))[policy]
 
+    async def usages(self, policies: Collection[str]) -> Mapping[str, Mapping[str, ArmUsage]]:
         await self._journal.catch_up()
-        return await self._database.read(work)
+        return await self._database.read(lambda connection: {name: _usage(connection, name) for name in policies})
 
     async def settled(self, policy: str) -> Mapping[Stage, tuple[float, float]]:
         return await self._database.read(lambda connection: read_settled(connection, policy))
@@ -229,6 +227,12 @@ class SqlArmStore:
     def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
         row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
         connection.execute(dialect.replace_row(self._database.engine, arm_price, PRICE), row | price_values(price))
+
+
+def _usage(connection: Connection, policy: str) -> dict[str, ArmUsage]:
+    present = present_generations(connection, policy)
+    rows = read_usage(connection, policy)
+    return {name: replace(row, arm=name) for row in rows for name in [shown_as(row.arm, present)]}
 
 
 def present_generations(connection: Connection, policy: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ queue has no order and no watermark: exactly the claimed rows are deleted. The a
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, or_, select, tuple_, update
@@ -93,6 +93,9 @@ class SqlLearningStore:
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
         return await self._database.read(lambda connection: queues.waiting(connection, schemas))
+
+    async def queued(self, learners: Collection[tuple[str, str]]) -> frozenset[str]:
+        return await self._database.read(lambda connection: queues.queued(connection, learners))
 
     async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
         last = ""

@@ -5,7 +5,7 @@ They are two tables so that an older replica, which knows the first one alone, l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Integer, String, Table, bindparam, delete, func, or_, select, update
@@ -41,6 +41,7 @@ _CLAIMED: Final = tuple(
     for part in _queued_for(queue)
 )
 _WAITING: Final = select(fold_queue.c.queue_id).where(or_(*_queued_for(fold_queue))).limit(1)
+_QUEUED: Final = tuple(select(queue.c.queue_id).where(or_(*_queued_for(queue))).limit(1) for queue in QUEUES)
 _ROWS: Final = tuple(select(func.count()).select_from(queue) for queue in QUEUES)
 _ROWS_FOR: Final = tuple(rows.where(or_(*_queued_for(queue))) for rows, queue in zip(_ROWS, QUEUES, strict=True))
 
@@ -73,6 +74,13 @@ def waiting(connection: Connection, schemas: Mapping[str, str]) -> frozenset[str
     Rows of other arms wait while an older replica leads: nothing is wrong with that.
     """
     return frozenset(one[0] for one in schemas.items() if connection.execute(_WAITING, _of_learner(*one)).first())
+
+
+def queued(connection: Connection, learners: Collection[tuple[str, str]]) -> frozenset[str]:
+    """The policies, of (policy, schema_hash) pairs, that have rows in either queue for such a learner."""
+    return frozenset(
+        one[0] for query in _QUEUED for one in learners if connection.execute(query, _of_learner(*one)).first()
+    )
 
 
 def take_off(connection: Connection, fold: FoldCommit) -> None:

@@ -33,7 +33,7 @@ class StreamClock:
         self._expire = expire
         self._first_token_at_s: float | None = first_token_at_s
         self._idle_s = idle_s
-        self._idle_at_s: float | None = None
+        self.idle_at_s: float | None = None
         self._total_at_s = total_at_s
         self.expired: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -41,11 +41,7 @@ class StreamClock:
 
     def wait(self) -> None:
         """Somebody begins to wait for the upstream."""
-        self._idle_at_s = self._loop.time() + self._idle_s
-
-    def pause(self) -> None:
-        """The wait is over."""
-        self._idle_at_s = None
+        self.idle_at_s = self._loop.time() + self._idle_s
 
     def began(self) -> None:
         """The first content is here."""
@@ -70,8 +66,8 @@ class StreamClock:
         limits: list[tuple[float, str]] = [(self._total_at_s, "timeout_total")]
         if self._first_token_at_s is not None:
             limits.append((self._first_token_at_s, "timeout_first_token"))
-        elif self._idle_at_s is not None:
-            limits.append((self._idle_at_s, "timeout_idle"))
+        elif self.idle_at_s is not None:
+            limits.append((self.idle_at_s, "timeout_idle"))
         at_s, named = min(limits)
         now_s = self._loop.time()
         if at_s <= now_s:
@@ -125,10 +121,12 @@ class HttpStream:
                 data = b""
                 self._broke(error)
             finally:
-                clock.pause()
+                clock.idle_at_s = None
             if clock.expired is not None:
                 data = b""
                 self._expired(clock.expired)
+            elif self._began and self._framer.awaits(data) and (event := self._reader.known(data)) is not None:
+                return (event,)
             events = self._events(data)
             if events := [*events, *self._rest()] if self._over else events:
                 return events
@@ -152,8 +150,6 @@ class HttpStream:
         """The events of one read; what ends the stream is noted, for after them."""
         if self._failure is not None or self._over:
             return []
-        if self._began and self._framer.awaits(data) and (event := self._reader.known(data)) is not None:
-            return [event]
         events: list[StreamEvent] = []
         try:
             if data:

@@ -7,7 +7,7 @@ schema stores the widened state whole.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from banditd.bandit.widening import widened_context, widened_counters, widened_scales, widened_sums
@@ -71,6 +71,10 @@ class InheritingStore:
 
     async def waiting(self, schemas: Mapping[str, str]) -> frozenset[str]:
         return await self._store.waiting(schemas)
+
+    async def queued(self, learners: Collection[tuple[str, str]]) -> frozenset[str]:
+        older = [(policy, schema_hash) for policy, _ in learners for schema_hash in self._extended(policy)]
+        return await self._store.queued([*learners, *older])
 
     async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]:
         return await self._store.snapshots(policy, limit)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
@@ -160,12 +160,16 @@ class Learner:
         Between two batches the lock is free and what is due gets done: arms must not wait for a backlog.
         """
         more = False
+        queued: Collection[str] | None = self._runtimes if len(self._runtimes) == 1 else None
         for name in self._runtimes:
             async with self._busy:
                 await self._keep_up(asyncio.get_running_loop().time())
                 if not self.leader or self._stopping:
                     return False
-                more |= await self._step(name)
+                if queued is None:  # one look at all; what is queued later wakes the learner
+                    queued = await self._store.queued(self._schemas.items())
+                more |= name in queued and await self._step(name)
+                self._tune(name)
         return more
 
     async def _keep_up(self, now_s: float) -> None:
@@ -188,12 +192,10 @@ class Learner:
     async def _step(self, name: str) -> bool:
         """Fold one batch of one policy's queue. Whether it was a full one, so that more may be queued."""
         started = perf_counter()
-        schema_hash = self._runtimes[name].builder.schema.hash
-        items = await self._store.claim(name, self._pacing.max_batch, schema_hash=schema_hash)
+        items = await self._store.claim(name, self._pacing.max_batch, schema_hash=self._schemas[name])
         if items:
             await self._fold(name, items)
             self._metrics.fold_seconds.observe(perf_counter() - started)
-        self._tune(name)
         # A claim counts rows of the queue, and a decision with several rewards has several.
         return sum(len(item.queue_ids) for item in items) >= self._pacing.max_batch
 
@@ -328,12 +330,11 @@ class Learner:
         self._publish(name)
 
     async def _follow(self) -> None:
-        schemas = {name: runtime.builder.schema.hash for name, runtime in self._runtimes.items()}
-        versions = await self._store.versions(schemas)
+        versions = await self._store.versions(self._schemas)
         for name, state in ((name, runtime.learned) for name, runtime in self._runtimes.items()):
             if versions.get(name, 0) == state.version or name in self._stale:
                 continue
-            stored = await self._store.load(name, schemas[name], since_version=state.version)
+            stored = await self._store.load(name, self._schemas[name], since_version=state.version)
             try:
                 await self._apply(state, stored)
             except BaseException:
@@ -361,14 +362,13 @@ class Learner:
     async def _refresh_arms(self, *, force: bool = False) -> None:
         version = await self._arms.arms_version()
         changed = force or version != self._arms_version
-        for name, runtime in self._runtimes.items():
-            usage = await self._arms.usage(name)
+        for name, usage in (await self._arms.usages(self._runtimes)).items():
+            runtime = self._runtimes[name]
             runtime.adopt_settled(await self._arms.settled(name) if runtime.may_have_recipes else {})
             if changed:
                 runtime.arms = tuple(await self._arms.arms(name))
                 runtime.usage = dict(usage)
-                state = runtime.state
-                if state is not None:
+                if (state := runtime.state) is not None:
                     state.set_arms(runtime.priors())
                     self._publish(name)
             elif usage != runtime.usage:

@@ -115,12 +115,12 @@ class Relay:
     async def _stream(self, watched: Watched, exchange: Exchange) -> tuple[web.StreamResponse, str]:
         async with watched.opening:
             response = await self._opened(watched, exchange)
-        outcome = "ok"
+        outcome, write, now_s = "ok", response.write, asyncio.get_running_loop().time
         try:
             async for events in exchange.events():
-                data = self._bytes(exchange, events)
-                if data:
-                    await self._write(watched, data)
+                if data := self._bytes(exchange, events):
+                    watched.last_write_s = now_s()
+                    await write(data)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
