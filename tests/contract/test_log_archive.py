@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import uuid
 
 import fsspec
 import pytest
@@ -97,6 +98,22 @@ async def everything(storage):
     return exported, replayed, taught, await storage.whole_log.coverage("default", **ends)
 
 
+def test_a_store_without_keys_or_without_an_answer_is_said_to_be_away(s3_url, monkeypatch, tmp_path):
+    (tmp_path / "part").write_bytes(b"rows")
+    folder = ArchiveFolder(s3_url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for gone in ((), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")):
+        for name in gone:
+            monkeypatch.delenv(name)
+        fsspec.filesystem("s3").clear_instance_cache()
+        with pytest.raises(StorageUnavailableError, match="part cannot be written"):
+            folder.put("decision/part", tmp_path / "part")
+        with pytest.raises(StorageUnavailableError, match="part cannot be read"):
+            folder.get("decision/part", tmp_path / "back")
+
+
 @pytest.fixture
 def file_url(place):
     return place
@@ -111,15 +128,17 @@ def memory_url(place):
 def s3_url(monkeypatch):
     """A bucket of a server that speaks S3: what the variables of the AWS tools name is all that s3fs is told."""
     pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "of-a-test")
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
-    yield "s3://bucket/banditd"
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir(bucket)
+    yield f"s3://{bucket}/banditd"
     server.stop()
+    fsspec.filesystem("s3").clear_instance_cache()
 
 
 @pytest.mark.parametrize("kind", ["file", "memory", "s3"])

@@ -48,14 +48,14 @@ class ArchiveFolder:
     def put(self, name: str, local: Path) -> int:
         """Store a file under a name in place of any that is there; returns its size in bytes, as the store says."""
         size = local.stat().st_size
+        store, place = self._open(name)
         try:
-            store, place = self._open(name)
             store.makedirs(place.rpartition("/")[0], exist_ok=True)
             store.put_file(str(local), place)
             if "file" in _protocols(store):
                 _sync(Path(place))
             found = int(store.info(place)["size"])
-        except OSError as error:
+        except Exception as error:  # a store's library has errors of its own: botocore's are no OSError
             raise StorageUnavailableError(f"{name} cannot be written to {self.url}: {_reason(error)}") from error
         if found != size:
             raise StorageUnavailableError(f"{self.url}/{name} has {found} bytes instead of {size}")
@@ -63,15 +63,15 @@ class ArchiveFolder:
 
     def get(self, name: str, local: Path) -> None:
         """Fetch a file. Raises InvalidInputError where it is not there."""
+        store, place = self._open(name)
         try:
-            store, place = self._open(name)
             store.get_file(place, str(local))
         except FileNotFoundError as error:
             raise InvalidInputError(
                 f"{name} of the archived log is not below {self.url}: bring it back, or say in jobs.archive_url "
                 "where it is"
             ) from error
-        except OSError as error:
+        except Exception as error:
             raise StorageUnavailableError(f"{self.url}/{name} cannot be read: {_reason(error)}") from error
 
     def _open(self, name: str) -> tuple[Any, str]:
@@ -97,8 +97,8 @@ def _sync(place: Path) -> None:
             os.close(handle)
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 # ---------------------------------------------------------------- rows
