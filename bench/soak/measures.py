@@ -89,14 +89,20 @@ class RowCounter:
     def close(self) -> None:
         self._engine.dispose()
 
-    def count(self, decisions: int, *, at_most_s: float = 120.0) -> Stored:
-        """As soon as learner and jobs have nothing more to do, or after that time."""
-        began_s = time.monotonic()
-        while any(self._rows(table) for table in _IN_TRANSIT) and time.monotonic() < began_s + at_most_s:
+    def count(self, decisions: int, *, stuck_s: float = 120.0) -> Stored:
+        """As soon as learner and jobs have nothing more to do, or when they have got no further for so long."""
+        began_s = further_s = time.monotonic()
+        fewest = self._in_transit()
+        while fewest and time.monotonic() < further_s + stuck_s:
             time.sleep(0.2)
+            if (left := self._in_transit()) < fewest:
+                fewest, further_s = left, time.monotonic()
         waited_s = time.monotonic() - began_s
         rows = {table: self._rows(table) for table in self._tables}
         return Stored(decisions, rows, self._size(), waited_s)
+
+    def _in_transit(self) -> int:
+        return sum(map(self._rows, _IN_TRANSIT))
 
     def _rows(self, table: str) -> int:
         return self._number(f'SELECT count(*) FROM "{table}"')

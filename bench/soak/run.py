@@ -69,8 +69,8 @@ async def _measured(
         began_s = time.monotonic()
         await traffic.run(until)
         seconds += time.monotonic() - began_s
+        traffic.close()  # a daemon does not keep idle connections for as long as this may take
         stored.append(await asyncio.to_thread(counter.count, traffic.done))
-    traffic.close()
     watch.end()
     return Soak(
         name=name,
