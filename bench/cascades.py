@@ -1,9 +1,9 @@
-"""``python -m bench.cascades``: what recipes and chains bring beside banditd's own routing on the same shuffles.
+"""``python -m bench.cascades``: what recipes, chains and steps bring beside routing without, on the same shuffles.
 
-Each case is played twice from a cold start with the same seeds: once with the models of a pool alone, and once with
-the recipes that their costs propose, or with chains, whose costly signals are paid for. In some there is nothing to
-be gained. Utility = score - L x cost / cost of the dearest model. Needs the replay data (``BANDITD_DATA``, default
-``../shared/data``).
+Each case is played from a cold start with the same seeds: with the models of a pool alone, and with the recipes that
+their costs propose, with chains, whose costly signals are paid for, or with the step of a task as context. In some
+there is nothing to be gained. Utility = score - L x cost / cost of the dearest model. Needs the replay data
+(``BANDITD_DATA``, default ``../shared/data``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any, Final
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import numpy as np  # noqa: E402 - after the threads are limited
-from rich.console import Console  # noqa: E402
+from rich.console import Console  # noqa: E402 - after the threads are limited
 from rich.progress import Progress, TaskID  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from banditd.replay import ReplayOptions, run  # noqa: E402
+from bench.gains import gain_of  # noqa: E402
+from bench.steps import STEPS, StepCase, measure_steps, step_table  # noqa: E402
 
 DATA: Final = Path(os.environ.get("BANDITD_DATA", "../shared/data"))
 
@@ -124,7 +125,7 @@ def measure(case: Case, seeds: int, limit: int | None, progress: Callable[[int, 
         )
         found[recipes] = run(options, lambda done, total, turn=turn: progress(turn * total + done, 2 * total)).content
     plain, cooked = found.values()
-    gains = {part: _gain(plain, cooked, part) for part in ("utility", "last_third")}
+    gains = {part: gain_of(plain, cooked, part) for part in ("utility", "last_third")}
     return {
         "case": case.name,
         "routing": plain["utility"],
@@ -136,12 +137,6 @@ def measure(case: Case, seeds: int, limit: int | None, progress: Callable[[int, 
         "references": cooked["recipes"]["references"],  # type: ignore[index]
         "arms": cooked["recipes"]["arms"],  # type: ignore[index]
     }
-
-
-def _gain(plain: dict[str, Any], cooked: dict[str, Any], part: str) -> dict[str, Any]:
-    difference = np.array([b[part] - a[part] for a, b in zip(plain["per_seed"], cooked["per_seed"], strict=True)])
-    error = float(difference.std(ddof=1) / math.sqrt(difference.size)) if difference.size > 1 else None
-    return {"mean": float(difference.mean()), "standard_error": error, "worst_seed": float(difference.min())}
 
 
 def as_table(rows: list[dict[str, Any]], seeds: int) -> Table:
@@ -189,17 +184,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cascades", description=__doc__)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--only", action="append", default=[], metavar="POOL", help="may be repeated")
-    parser.add_argument("--kind", choices=("recipes", "chains"), help="only these")
+    parser.add_argument("--kind", choices=("recipes", "chains", "steps"), help="only these")
     parser.add_argument("--limit", type=int, help="rows of each case, for a look")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"There is no replay data at {DATA}: set BANDITD_DATA to its folder.")
-    kinds = ("recipes", "chains") if given.kind is None else (given.kind,)
-    every: list[Case | ChainCase] = [*(CASES if "recipes" in kinds else ()), *(CHAINS if "chains" in kinds else ())]
-    cases = [case for case in every if not given.only or case.pool in given.only]
+    every: dict[str, tuple[Case | ChainCase | StepCase, ...]] = {"recipes": CASES, "chains": CHAINS, "steps": STEPS}
+    kinds = tuple(every) if given.kind is None else (given.kind,)
+    cases = [case for kind in kinds for case in every[kind] if not given.only or case.pool in given.only]
     if not cases:
-        sys.exit(f"No such pool; pools: {', '.join(sorted({case.pool for case in every}))}.")
+        sys.exit(f"No such pool; pools: {', '.join(sorted({case.pool for kind in kinds for case in every[kind]}))}.")
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     with Progress(console=Console(stderr=True)) as bar:
         for case in cases:
@@ -210,13 +205,15 @@ def main() -> None:
 
             if isinstance(case, ChainCase):
                 rows["chains"].append(measure_chains(case, given.seeds, given.limit, show))
+            elif isinstance(case, StepCase):
+                rows["steps"].append(measure_steps(case, DATA, given.seeds, given.limit, show))
             else:
                 rows["recipes"].append(measure(case, given.seeds, given.limit, show))
     if given.json:
         print(json.dumps(rows, indent=2))
         return
     console = Console(width=None if Console().is_terminal else 200)
-    for kind, table in (("recipes", as_table), ("chains", chain_table)):
+    for kind, table in (("recipes", as_table), ("chains", chain_table), ("steps", step_table)):
         if rows.get(kind):
             console.print(table(rows[kind], given.seeds))
 

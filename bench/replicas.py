@@ -95,6 +95,7 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
         [daemon.url for daemon in daemons],
         await arms_of(daemons[0].url),
         connections=CLIENTS,
+        batch=1,
         on_decision=lambda: None,
     )
     await traffic.run(WARM_UP)

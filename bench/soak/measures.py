@@ -65,12 +65,16 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Rows by table, and bytes, after ``decisions`` decisions, with nothing on its way. waited_s : for the latter."""
+    """Rows by table, and bytes, after ``decisions`` decisions, with nothing on its way.
+
+    waited_s : for the latter. unlearned : rewarded decisions that the learner had before it then.
+    """
 
     decisions: int
     rows: dict[str, int]
     size_bytes: int
     waited_s: float
+    unlearned: int = 0
 
 
 _PARTITIONS: Final = "SELECT relname FROM pg_class WHERE relispartition"
@@ -91,6 +95,7 @@ class RowCounter:
 
     def count(self, decisions: int, *, stuck_s: float = 120.0) -> Stored:
         """As soon as learner and jobs have nothing more to do, or when they have got no further for so long."""
+        unlearned = self._rows("fold_queue")
         began_s = further_s = time.monotonic()
         fewest = self._in_transit()
         while fewest and time.monotonic() < further_s + stuck_s:
@@ -99,7 +104,7 @@ class RowCounter:
                 fewest, further_s = left, time.monotonic()
         waited_s = time.monotonic() - began_s
         rows = {table: self._rows(table) for table in self._tables}
-        return Stored(decisions, rows, self._size(), waited_s)
+        return Stored(decisions, rows, self._size(), waited_s, unlearned)
 
     def _in_transit(self) -> int:
         return sum(map(self._rows, _IN_TRANSIT))

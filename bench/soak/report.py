@@ -113,6 +113,8 @@ def _stored(soak: Soak) -> tuple[list[Row], list[str]]:
     sizes = [rate(lambda one: one.size_bytes, *two) for two in ((start, half), (half, end))]
     rows.append(_of_half(soak, "disk a decision", sizes[1], sizes[0], "B"))
     rows.append(_of_half(soak, "all learned and added up after", end.waited_s, half.waited_s, "s"))
+    alone = [one.unlearned / one.waited_s if one.waited_s else 0.0 for one in (end, half)]
+    rows.append(_of_half(soak, "decisions learned meanwhile, with no other load", alone[0], alone[1], "/s"))
     return rows, wrong
 
 
