@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -43,8 +44,11 @@ class Screen:
             seen += piece
 
     def end(self) -> int:
-        """Ctrl-C; the exit code."""
+        """Ctrl-C; the exit code. What it still draws is read: it would wait for room in the terminal for ever."""
         self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the program has ended
+            while os.read(self._here, 65536):
+                pass
         return self.process.wait()
 
     def close(self) -> None:
