@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 import uuid
 
 import fsspec
@@ -104,6 +105,13 @@ async def everything(storage):
             break
     ends = {"since_us": 0, "until_us": 2**50}
     return exported, replayed, taught, await storage.whole_log.coverage("default", **ends)
+
+
+def test_what_a_store_needs_to_be_installed_is_said(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)  # where it was found once
+    with pytest.raises(ConfigurationError, match=r"Install s3fs.*pip install 'banditd\[s3\]'"):
+        ArchiveFolder("s3://bucket/folder").get("decision/part", tmp_path / "part")
 
 
 def test_a_store_without_keys_or_without_an_answer_is_said_to_be_away(s3_url, monkeypatch, tmp_path):

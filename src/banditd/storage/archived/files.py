@@ -30,7 +30,7 @@ def _libraries() -> tuple[Any, Any, Any]:
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            f"an archive needs {error.name}: pip install 'banditd[objectstore]' (for s3:// also s3fs)"
+            f"an archive needs {error.name}: pip install 'banditd[objectstore]', for s3:// 'banditd[s3]'"
         ) from error
     return fsspec, pa, pq
 
@@ -79,7 +79,8 @@ class ArchiveFolder:
         try:
             store, place = fsspec.core.url_to_fs(f"{self.url}/{name}")
         except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"jobs.archive_url {self.url} cannot be opened: {error}") from error
+            how = " (pip install 'banditd[s3]')" if self.url.startswith("s3:") else ""
+            raise ConfigurationError(f"jobs.archive_url {self.url} cannot be opened: {error}{how}") from error
         return store, str(place)
 
 
