@@ -91,7 +91,7 @@ bench-evidence: $(RUN_OK) ## do the statistics of judges, releases and evaluatio
 	$(BIN)/python -m bench.evidence $(ARGS)
 	$(BIN)/python -m bench.evidence.candidates --seeds $(or $(SEEDS),4)
 
-bench-cascades: $(RUN_OK) ## recipes of models beside routing without them, six seeds (ARGS="--only ladder4", "--json")
+bench-cascades: $(RUN_OK) ## recipes, chains and steps beside routing without them, six seeds (ARGS="--kind steps", "--only ladder4", "--json")
 	$(BIN)/python -m bench.cascades $(ARGS)
 
 chaos: $(RUN_OK) ## break the daemon under load in every way and check what it kept (ARGS="--postgres", "--rounds 50")
@@ -149,7 +149,7 @@ $(PGSERVER_OK): $(PINS) | $(RUN_OK)
 $(DEV_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
-	$(PIP) --editable '.[sentence-transformers,postgres,tools,otel,dev]'
+	$(PIP) --editable '.[sentence-transformers,postgres,s3,tools,otel,dev]'
 	@touch $(RUN_OK) $(TOOLS_OK) $(SITE_OK) $(PGSERVER_OK) $@
 
 $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python

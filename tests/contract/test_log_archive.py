@@ -11,6 +11,7 @@ import uuid
 import fsspec
 import pytest
 from bench.partitions import unpartition
+from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUnavailableError
@@ -143,8 +144,7 @@ def memory_url(place):
 @pytest.fixture
 def s3_url(monkeypatch):
     """A bucket of a server that speaks S3: what the variables of the AWS tools name is all that s3fs is told."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0)
+    server = ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
