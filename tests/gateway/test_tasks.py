@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.gateway.test_conversations import ASKED, Talk, talk, user
 
-from banditd.web.gateway.tasks import with_told_task
+from banditd.web.gateway.tasks import with_named_task
 from banditd.web.schemas.chat import GatewayOptions
 
 __all__ = ["talk"]
@@ -81,4 +81,4 @@ async def test_what_agents_tell_other_gateways_names_the_task_where_they_say_not
 def test_metadata_of_any_shape_never_refuses_a_call(metadata: Any, parent: Any) -> None:
     if isinstance(metadata, dict):
         metadata = {**metadata, "banditd_parent_decision_id": parent}
-    assert with_told_task(GatewayOptions(), {}, {"metadata": metadata}) == GatewayOptions()
+    assert with_named_task(GatewayOptions(), {}, {"metadata": metadata}) == GatewayOptions()

@@ -193,8 +193,6 @@ class DecisionFilter:
 
 
 # ---------------------------------------------------------------- rewards
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFacts:
     """What must be known of a decision to judge a reward or a usage report.

@@ -19,20 +19,20 @@ _ROOT_RUN: Final = re.compile(r"[0-9]{8}T[0-9]{6,12}Z([0-9a-fA-F]{8}(?:-[0-9a-fA
 _UUID: Final = re.compile(UUID_PATTERN)
 
 
-def with_told_task(options: GatewayOptions, headers: Mapping[str, str], body: Mapping[str, Any]) -> GatewayOptions:
+def with_named_task(options: GatewayOptions, headers: Mapping[str, str], body: Mapping[str, Any]) -> GatewayOptions:
     """The options, completed by ``metadata.banditd_task_id`` and its like, and by what agents tell other gateways.
 
     headers : names in lower case. What is too long, or no id, tells nothing.
     """
     metadata = metadata_of(body)
-    told: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     if not options.task_id and (task_id := label(metadata.get("banditd_task_id")) or _task_in(headers)):
-        told["task_id"] = task_id
+        named["task_id"] = task_id
     if options.parent_decision_id is None and (parent := _decision(metadata.get("banditd_parent_decision_id"))):
-        told["parent_decision_id"] = parent
+        named["parent_decision_id"] = parent
     if not options.step and STEP not in (options.tags or ()) and (step := label(metadata.get("banditd_step"))):
-        told["step"] = step
-    return options.model_copy(update=told) if told else options
+        named["step"] = step
+    return options.model_copy(update=named) if named else options
 
 
 def _task_in(headers: Mapping[str, str]) -> str | None:

@@ -23,7 +23,7 @@ from banditd.web.gateway.options import read_options
 from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
-from banditd.web.gateway.tasks import with_told_task
+from banditd.web.gateway.tasks import with_named_task
 from banditd.web.handlers.feedback import link_of
 from banditd.web.handlers.routing import stated_tags, with_step
 from banditd.web.json import json_answer
@@ -114,7 +114,7 @@ async def gateway_call(
     # However long: the upstream judges that, and what is looked at of a text here is bounded.
     text = await apart(requested.large, _storable, requested.text)
     headers = {name.lower(): legible_label(", ".join(request.headers.getall(name))) for name in request.headers}
-    options = with_told_task(options, headers, requested.body)
+    options = with_named_task(options, headers, requested.body)
     query = _query(requested, text, options, named, request.get(KEY_NAME))
     query.origin = origin_of(request, options, trace_as_task=api.config.trace_as_task)
     if surface != "embeddings":  # those are no conversation
