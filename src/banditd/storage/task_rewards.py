@@ -44,7 +44,7 @@ def reward_task(
             )
         return _receipt(task, record([submission.of_step(one, len(ids)) for one in ids]))
 
-    return once(connection, _NO_POLICY, key, submission.received_at_us, work, pack=asdict, again=_again)
+    return once(connection, _NO_POLICY, key, submission.received_at_us, work, pack=asdict, again=_repeated)
 
 
 def _decisions_of(connection: Connection, task: TaskName) -> list[str]:
@@ -71,5 +71,5 @@ def _receipt(task: TaskName, outcomes: Sequence[RewardReceipt | BanditdError]) -
     )
 
 
-def _again(kept: Any) -> TaskReceipt:
+def _repeated(kept: Any) -> TaskReceipt:
     return replace(TaskReceipt(**kept), duplicate=True)
