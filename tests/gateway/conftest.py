@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -86,6 +87,14 @@ async def serve_daemon(settings: Settings) -> AsyncIterator[Served]:
         await runner.cleanup()
 
 
+async def settling(served: Served) -> None:
+    """Wait for the settlements that are on their way; that of an answer just read may begin a moment later."""
+    await asyncio.sleep(0.005)
+    gateway = served.daemon.services.gateway
+    assert gateway is not None
+    await gateway.settled()
+
+
 def arm(model: str, **more: Any) -> dict[str, Any]:
     """An arm behind the fault upstream that is named as its fault."""
     return {"arm": model, "upstream": "up", "upstream_model": model, "price": PRICE, **more}
@@ -121,7 +130,7 @@ def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> S
                 clocks[one["upstream"]] = {**up, "timeouts": CLOCKS[fault]}
         settings = Settings(
             database={"url": sqlite_url},  # type: ignore[arg-type]
-            learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
+            learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
             upstreams={"up": up, **clocks, **sections.pop("upstreams", {})},
             gateway=gateway or {},  # type: ignore[arg-type]
             server={"shutdown_timeout_s": 1.5, **sections.pop("server", {})},  # type: ignore[arg-type]

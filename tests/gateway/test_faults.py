@@ -13,7 +13,7 @@ from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
-from tests.gateway.conftest import KEY, Serve, Served, arm
+from tests.gateway.conftest import KEY, Serve, Served, arm, settling
 
 from banditd.ports import DecisionFilter
 
@@ -59,11 +59,11 @@ async def each(fails: Callable[[str, bool], Awaitable[None]], both: list[tuple[s
 async def settled(served: Served) -> list[dict[str, Any]]:
     """Every decision, newest first, once all are settled: a client may see the end of a stream just before that."""
     while True:
+        await settling(served)
         listed = await served.daemon.services.reports.decisions(DecisionFilter(limit=200))
         whole = [await served.decision(row["decision_id"]) for row in listed["decisions"]]  # type: ignore[attr-defined]
         if all(one["usage"] is not None for one in whole):
             return whole
-        await asyncio.sleep(0.01)
 
 
 async def hung_up(faulty: Faulty) -> None:

@@ -34,7 +34,7 @@ def settings_of(url: str) -> Settings:
     return Settings(
         database={"url": url},
         privacy={"store_input": True},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={
             "default": {"arms": ARMS, "budgets": [{"name": "daily", "usd": 5.0, "per": "day"}]},
             "even": {"kind": "uniform", "arms": ARMS},
