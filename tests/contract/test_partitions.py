@@ -279,8 +279,8 @@ async def test_a_copy_has_partitions_for_every_week_of_its_source(storage, sqlit
 async def test_spans_are_found_without_reading_the_log(storage, make):
     ids = [lowest_id(span_start_us(span)) for span in (2600, 2600, 2700)]
     made = [make.decision(decision_id=f"{one[:-1]}{i}") for i, one in enumerate(ids)]
-    odd = make.decision(decision_id="zz-no-uuid")
-    await storage.decisions.append([*made, odd])
+    odd = [make.decision(decision_id=one) for one in ("d0", "zz-no-uuid")]
+    await storage.decisions.append([*made, *odd])
     assert run(storage, lambda c: occupied_spans(c, span_start_us(2900))) == [2600, 2700]
     assert run(storage, lambda c: occupied_spans(c, span_start_us(2650))) == [2600]
 
