@@ -12,6 +12,15 @@ def tile(page: Any, label: str) -> Any:
     return page.locator(".tile", has=page.get_by_text(label, exact=True)).locator(".value")
 
 
+def answered(page: Any) -> None:
+    """Wait until all that the page has asked is answered, and what it draws of the answers asks nothing more."""
+    calm = 0
+    while calm < 5:
+        asked = len(page.watched.requests)
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 40)))")
+        calm = calm + 1 if page.watched.ended == len(page.watched.requests) == asked else 0
+
+
 def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, shot, expect) -> None:
     page = open_page(fresh)
     page.get_by_role("heading", name="Nothing has been asked yet").wait_for()
@@ -51,7 +60,7 @@ def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> 
     shown = tile(page, "Decisions")
     shown.wait_for()
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(300)  # for what was on its way
+    answered(page)
     asked, before = len(page.watched.requests), shown.inner_text()
     taught.teach(3)
     page.wait_for_timeout(2500)
@@ -323,3 +332,18 @@ def test_everything_is_reached_by_the_keyboard(taught, open_page) -> None:
     page.get_by_role("region", name="One decision").wait_for()
     page.wait_for_function("() => document.activeElement.innerText === 'Decision'")
     assert re.search(r"id=[0-9a-f-]{36}", page.url)
+
+
+def test_a_decision_shows_the_task_that_it_is_a_step_of(taught, open_page) -> None:
+    plan = taught.call("POST", "/v1/route", {"input": "Plan a journey.", "task_id": "run 42", "step": "plan"})
+    act = {"input": "Book it.", "task_id": "run 42", "step": "book", "parent_decision_id": plan["decision_id"]}
+    made = taught.call("POST", "/v1/route", act)
+    page = open_page(taught, f"decisions?id={made['decision_id']}")
+    table = page.get_by_role("region", name="Decisions of the task")
+    table.wait_for()
+    rows = [row.inner_text() for row in table.locator("tbody tr").all()]
+    assert [plan["arm"] in rows[0], "plan" in rows[0], "this one" in rows[1], "book" in rows[1]] == [True] * 4
+    assert "plan" in rows[1]  # what it comes after
+    page.get_by_role("link", name="run 42").click()
+    page.wait_for_url("**/#/decisions?*task_id=run*42*")
+    page.wait_for_function("document.querySelectorAll('.log tbody tr').length === 2")

@@ -16,7 +16,7 @@ from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
-from tests.gateway.conftest import KEY, SHORT, Serve, Served, arm
+from tests.gateway.conftest import KEY, Serve, Served, arm
 from tests.gateway.test_faults import STATUS, each, hung_up, settled
 
 ASKED: Any = [{"role": "user", "content": "Say hello."}]
@@ -78,7 +78,7 @@ async def test_a_lone_arm_that_fails_is_always_an_error(
 ) -> None:
     arms = [arm(name) for name in BROKEN]
     up = {"kind": kind}
-    async with serve(*arms, timeouts=SHORT, upstream=up, policy={"breaker_errors": 0}) as served:
+    async with serve(*arms, short_clocks=True, upstream=up, policy={"breaker_errors": 0}) as served:
         async with surface(served) as read:
 
             async def fails(name: str, stream: bool) -> None:
@@ -132,7 +132,7 @@ async def test_the_next_arm_is_asked_before_the_commit_point(
     serve: Serve, faulty: Faulty, kind: str, surface: Any, name: str
 ) -> None:
     first, second = arm(name, context_window_tokens=1000), arm("ok", context_window_tokens=2000)
-    async with serve(first, second, timeouts=SHORT, upstream={"kind": kind}) as served, surface(served) as read:
+    async with serve(first, second, short_clocks=True, upstream={"kind": kind}) as served, surface(served) as read:
         assert await read() == TEXT
         [row] = await settled(served)
     assert (row["usage"]["served_arm"], row["usage"]["error"]) == ("ok", None)
@@ -143,7 +143,7 @@ async def test_the_next_arm_is_asked_before_the_commit_point(
 async def test_what_broke_off_is_charged_for_what_came(
     serve: Serve, faulty: Faulty, kind: str, surface: Any, name: str
 ) -> None:
-    async with serve(name, "ok", timeouts=SHORT, upstream={"kind": kind}) as served, surface(served) as read:
+    async with serve(name, "ok", short_clocks=True, upstream={"kind": kind}) as served, surface(served) as read:
         with pytest.raises(ERRORS):
             await read()
         [row] = await settled(served)
@@ -227,7 +227,7 @@ async def test_errors_have_anthropics_form(
 ) -> None:
     names = ["ok", "400-context", "401", "429-after", "silent"]
     async with (
-        serve(*names, upstream={"kind": "anthropic"}, timeouts=SHORT) as served,
+        serve(*names, upstream={"kind": "anthropic"}, short_clocks=True) as served,
         AsyncAnthropic(base_url=served.url, api_key="none", max_retries=0) as ai,
     ):
         with pytest.raises(anthropic.APIStatusError) as raised:
@@ -320,7 +320,7 @@ async def test_what_is_too_long_for_every_arm_has_a_length(serve: Serve) -> None
 
 
 async def test_a_broken_response_ends_with_the_event_that_agents_wait_for(serve: Serve) -> None:
-    async with serve("error-second", "ok", timeouts=SHORT) as served, aiohttp.ClientSession() as session:
+    async with serve("error-second", "ok", short_clocks=True) as served, aiohttp.ClientSession() as session:
         body = {"model": "banditd/auto", "input": "hello", "stream": True}
         async with session.post(f"{served.base}/responses", json=body) as answer:
             events = [
