@@ -25,11 +25,9 @@ from banditd.ports import DecisionFacts, DecisionFilter, StoredReward, Verdict
 from banditd.storage import Storage, dialect, migrate, open_storage
 from banditd.storage.archive import partition_log
 from banditd.storage.partitions.layout import (
-    CHILDREN,
     add_missing,
     partitions,
     span_of,
-    take_views,
 )
 from banditd.storage.schema import decision
 from bench.chaos.daemons import own_postgres
@@ -63,10 +61,9 @@ def measure(*, quick: bool) -> list[Row]:
 
 
 async def _measure(urls: dict[str, str], *, rows: int, rounds: int) -> list[Row]:
-    for url in urls.values():
-        migrate(url, partitioned=True)
+    for kind, url in urls.items():
+        migrate(url, partitioned=kind == "parts")
         _forget_syncs(url)
-    unpartition(urls["whole"])
     async with AsyncExitStack() as stack:
         logs = {
             kind: await stack.enter_async_context(open_storage(url, writer_name="bench"))
@@ -212,32 +209,6 @@ async def fill(storage: Storage, rows: int) -> None:
         connection.execute(text("ANALYZE decision"))
 
 
-def unpartition(url: str) -> None:
-    """Make of an empty database one of a release without partitions."""
-    engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
-    with dialect.writing(engine).begin() as connection:
-        views = take_views(connection)
-        connection.execute(text("ALTER TABLE decision RENAME TO decision_parts"))
-        connection.execute(text("CREATE TABLE decision (LIKE decision_parts INCLUDING DEFAULTS)"))
-        connection.execute(text("DROP TABLE decision_parts"))
-        connection.execute(text("ALTER TABLE decision ADD CONSTRAINT pk_decision PRIMARY KEY (decision_id)"))
-        for index in decision.indexes:
-            index.create(connection)
-        for statement in views:
-            connection.execute(text(statement))
-        for table in CHILDREN:
-            for key in table.foreign_key_constraints:
-                if key.referred_table is decision:
-                    ending = " ON DELETE CASCADE" if key.ondelete else ""
-                    connection.execute(
-                        text(
-                            f"ALTER TABLE {table.name} ADD CONSTRAINT fk_{table.name}_decision_id_decision "
-                            f"FOREIGN KEY (decision_id) REFERENCES decision (decision_id){ending}"
-                        )
-                    )
-    engine.dispose()
-
-
 def _forget_syncs(url: str) -> None:
     """Waiting for the disk is the same for both, and would hide what is not."""
     engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
@@ -260,8 +231,7 @@ def main() -> None:
 
     with own_postgres() as postgres:
         url = postgres.database("partitions_move")
-        migrate(url, partitioned=True)
-        unpartition(url)
+        migrate(url, partitioned=False)
 
         async def prepare() -> None:
             async with open_storage(url, writer_name="bench") as storage:

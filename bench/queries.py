@@ -16,7 +16,7 @@ TOKENS = 60
 def texts(count: int, seed: int = 0) -> list[str]:
     """Distinct prompts cut or filled to 60 tokens of the shipped encoder."""
     encoder, rng = load_static_encoder(), random.Random(seed)
-    made = []
+    made: list[str] = []
     while len(made) < count:
         words = draw(rng).text.split()
         while encoder.count_tokens(" ".join(words)) < TOKENS:

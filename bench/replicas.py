@@ -2,7 +2,7 @@
 
 For each number: decisions with their rewards a second, processor time of replicas and database, latency, how far the
 learner is behind, and connections. All share this machine, so that throughput says little where cores are few;
-processor time of a decision says how many cores a load takes.
+processor time of a decision says how many cores a load takes: the second table, on paper.
 """
 
 from __future__ import annotations
@@ -40,7 +40,39 @@ NUMBERS: Final = (1, 2, 4)
 CLIENTS: Final = 16
 WARM_UP: Final = 300
 SECTION: Final = "Replicas: decisions with their rewards on one PostgreSQL, all on one machine"
+SIZES: Final = "Sizing: decisions a month, all of them rewarded, by the processor time and disk of a decision"
+MONTHLY: Final = (1_000_000, 10_000_000, 100_000_000)
+MONTH_S: Final = 30 * 86_400
+PEAK: Final = 5.0  # the busiest minutes over the month's mean
 _LOOK_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a decision with its reward takes: of each replica, the learner first; of PostgreSQL; on its disk."""
+
+    replicas_ms: Sequence[float]
+    database_ms: float
+    disk_bytes: float
+
+    def sizing(self) -> list[Row]:
+        """What a month's decisions take: cores in its peak, disk for all of them."""
+        rows = []
+        for monthly in MONTHLY:
+            peak_s = PEAK * monthly / MONTH_S
+            name = f"{monthly:,} a month, {len(self.replicas_ms)} replicas"
+            cores = [peak_s * one_ms / 1e3 for one_ms in self.replicas_ms]
+            database = peak_s * self.database_ms / 1e3
+            rows += [
+                Row(section=SIZES, name=f"{name}: peak", value=peak_s, unit="/s"),
+                Row(
+                    section=SIZES, name=f"{name}: cores of the replicas then", value=sum(cores),
+                    unit="", note=f"{cores[0]:.2f} of them where the learner is",
+                ),
+                Row(section=SIZES, name=f"{name}: cores of PostgreSQL then", value=database, unit=""),
+                Row(section=SIZES, name=f"{name}: disk", value=monthly * self.disk_bytes / 1e9, unit="GB a month"),
+            ]  # fmt: skip
+        return rows
 
 
 @dataclass(slots=True)
@@ -60,12 +92,16 @@ def main() -> None:
     given = parser.parse_args()
     if given.decisions < WARM_UP or min(given.replicas) < 1:
         parser.error(f"at least {WARM_UP} decisions and one replica")
-    load, rows = os.getloadavg()[0], []
+    load = os.getloadavg()[0]
+    rows: list[Row] = []
+    taken: dict[int, Taken] = {}
     with tempfile.TemporaryDirectory(prefix="banditd-replicas-") as name, own_postgres() as postgres:
         for replicas in given.replicas:
             print(f"... {replicas} replicas", file=sys.stderr, flush=True)
-            rows += asyncio.run(_measure(Path(name), postgres, replicas, given.decisions))
+            measured, taken[replicas] = asyncio.run(_measure(Path(name), postgres, replicas, given.decisions))
+            rows += measured
             postgres.drop(f"replicas_{replicas}")
+    rows += taken[2 if 2 in taken else max(taken)].sizing()
     print(json.dumps(as_json(rows), indent=2) if given.json == "-" else as_text(rows))
     if given.json not in {None, "-"}:
         Path(given.json).write_text(json.dumps(as_json(rows), indent=2), encoding="utf-8")
@@ -76,7 +112,7 @@ def main() -> None:
         write_markdown(rows, DOCUMENT, header)
 
 
-async def _measure(folder: Path, postgres: Postgres, replicas: int, decisions: int) -> list[Row]:
+async def _measure(folder: Path, postgres: Postgres, replicas: int, decisions: int) -> tuple[list[Row], Taken]:
     database = postgres.database(f"replicas_{replicas}")
     config = folder / "replicas.yaml"
     config.write_text(CONFIG.format(access="false"), encoding="utf-8")
@@ -89,7 +125,7 @@ async def _measure(folder: Path, postgres: Postgres, replicas: int, decisions: i
         await asyncio.gather(*(daemon.stop() for daemon in daemons))
 
 
-async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: int) -> list[Row]:
+async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: int) -> tuple[list[Row], Taken]:
     database = daemons[0].database
     traffic = Traffic(
         [daemon.url for daemon in daemons],
@@ -99,6 +135,8 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
         on_decision=lambda: None,
     )
     await traffic.run(WARM_UP)
+    counter = RowCounter(database)
+    empty = await asyncio.to_thread(counter.count, WARM_UP)
     traffic.seen = Seen.of(len(daemons))
     watched, over = Watched(), threading.Event()
     looking = asyncio.create_task(asyncio.to_thread(_watch, database, watched, over))
@@ -110,7 +148,6 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
     database_s = _family_s(postgres.pid) - before_database_s
     over.set()
     await looking
-    counter = RowCounter(database)
     stored = await asyncio.to_thread(counter.count, traffic.done)
     counter.close()
     traffic.close()
@@ -121,11 +158,16 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
     def row(what: str, value: float, unit: str, note: str = "", *, detail: bool = False) -> Row:
         return Row(section=SECTION, name=f"{name}: {what}", value=value, unit=unit, note=note, detail=detail)
 
-    shares = " + ".join(f"{1e3 * spent / decisions:.2f}" for spent in used_s)
-    return [
+    taken = Taken(
+        [1e3 * spent / decisions for spent in used_s],
+        1e3 * database_s / decisions,
+        (stored.size_bytes - empty.size_bytes) / decisions,
+    )
+    shares = " + ".join(f"{one_ms:.2f}" for one_ms in taken.replicas_ms)
+    rows = [
         row("throughput", decisions / seconds, "/s", f"failed {failed}" if failed else ""),
-        row("processor time", 1e3 * sum(used_s) / decisions, "ms", f"learner first: {shares}"),
-        row("processor time of PostgreSQL", 1e3 * database_s / decisions, "ms"),
+        row("processor time", sum(taken.replicas_ms), "ms", f"learner first: {shares}"),
+        row("processor time of PostgreSQL", taken.database_ms, "ms"),
         row(
             "POST /v1/route, median", statistics.median(took_ms), "ms",
             f"p99 {took_ms[int(0.99 * len(took_ms))]:.1f} ms", detail=True,
@@ -135,8 +177,10 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
             f"at most {max(watched.lags_s):.1f} s", detail=len(daemons) == 1,
         ),
         row("all learned after the last request", stored.waited_s, "s", detail=True),
-        row("connections to PostgreSQL", watched.connections, "", detail=True),
+        row("connections to PostgreSQL", watched.connections, ""),
+        row("disk of a decision", taken.disk_bytes, "B", detail=True),
     ]  # fmt: skip
+    return rows, taken
 
 
 def _watch(database: str, watched: Watched, over: threading.Event) -> None:

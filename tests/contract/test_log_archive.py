@@ -10,7 +10,6 @@ import uuid
 
 import fsspec
 import pytest
-from bench.partitions import unpartition
 from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
@@ -25,13 +24,6 @@ from banditd.storage.migrate import migrate
 from banditd.storage.partitions.layout import SPAN_US, partitions, time_of_id_us
 
 DAY_US = 86_400 * 1_000_000
-
-
-@pytest.fixture
-def postgres_url(empty_postgres_url):
-    """A new database whose log has partitions."""
-    migrate(empty_postgres_url, partitioned=True)
-    return empty_postgres_url
 
 
 @pytest.fixture(autouse=True)
@@ -255,9 +247,11 @@ async def test_files_that_are_gone_or_damaged_are_named(opened, make, tmp_path):
             await everything(storage)
 
 
-async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(postgres_url, sqlite_url, place):
-    unpartition(postgres_url)
-    for url in (postgres_url, sqlite_url):
+async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(
+    empty_postgres_url, sqlite_url, place
+):
+    migrate(empty_postgres_url, partitioned=False)
+    for url in (empty_postgres_url, sqlite_url):
         async with open_storage(url, writer_name="first", archive_url=place) as storage:
             with pytest.raises(ConfigurationError, match="migrate --partition"):
                 await storage.partitions.drop(before_us=SPAN_US)

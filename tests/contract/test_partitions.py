@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bench.partitions import unpartition
 from sqlalchemy import event, insert, inspect, select, text
-from tests.conftest import _new_database
 
 from banditd.core.errors import ConfigurationError, ConflictError
 from banditd.core.ids import lowest_id, new_id
@@ -40,9 +38,9 @@ DAY_US = 86_400 * 1_000_000
 
 
 @pytest.fixture
-def postgres_url(empty_postgres_url):
-    """A new database whose log has partitions."""
-    migrate(empty_postgres_url, partitioned=True)
+def whole_url(empty_postgres_url):
+    """A database whose log is one table."""
+    migrate(empty_postgres_url, partitioned=False)
     return empty_postgres_url
 
 
@@ -257,10 +255,9 @@ async def test_what_was_left_behind_a_dropped_partition_is_deleted_and_the_defau
     assert await storage.maintenance.prune(before_us=time_of_id_us(second.from_id), limit=10) == 1
 
 
-async def test_a_log_without_partitions_is_pruned_row_by_row(database_url, make):
-    if database_url.startswith("postgresql"):
-        unpartition(database_url)
-    async with open_storage(database_url, writer_name="w") as storage:
+@pytest.mark.parametrize("kind", ["sqlite_url", "whole_url"])
+async def test_a_log_without_partitions_is_pruned_row_by_row(kind, request, make):
+    async with open_storage(request.getfixturevalue(kind), writer_name="w") as storage:
         await storage.decisions.append([make.decision()])
         assert await storage.partitions.make_ahead(make.now_us) == 0
         assert await storage.partitions.drop(before_us=make.now_us + DAY_US) == make.now_us + DAY_US
@@ -282,8 +279,8 @@ async def test_a_copy_has_partitions_for_every_week_of_its_source(storage, sqlit
 async def test_spans_are_found_without_reading_the_log(storage, make):
     ids = [lowest_id(span_start_us(span)) for span in (2600, 2600, 2700)]
     made = [make.decision(decision_id=f"{one[:-1]}{i}") for i, one in enumerate(ids)]
-    odd = make.decision(decision_id="zz-no-uuid")
-    await storage.decisions.append([*made, odd])
+    odd = [make.decision(decision_id=one) for one in ("d0", "zz-no-uuid")]
+    await storage.decisions.append([*made, *odd])
     assert run(storage, lambda c: occupied_spans(c, span_start_us(2900))) == [2600, 2700]
     assert run(storage, lambda c: occupied_spans(c, span_start_us(2650))) == [2600]
 
@@ -320,15 +317,14 @@ def logged(url):
 
 
 @pytest.fixture
-async def old_log(postgres_url, make):
+async def old_log(whole_url, make):
     """A database of an older release whose log has decisions of two weeks, and one of no time."""
-    unpartition(postgres_url)
-    async with open_storage(postgres_url, writer_name="first") as storage:
+    async with open_storage(whole_url, writer_name="first") as storage:
         times = [make.now_us + week * SPAN_US + i * 1000 for week in range(2) for i in range(25)]
         await storage.decisions.append([*map(make.decision, times), make.decision(decision_id="zz-no-uuid")])
         with storage.database.engine.begin() as connection:
             connection.execute(text("GRANT SELECT ON decision TO PUBLIC"))
-    return postgres_url
+    return whole_url
 
 
 async def test_an_existing_log_is_moved_into_partitions_whenever_it_is_killed(old_log, make, monkeypatch):
@@ -357,17 +353,10 @@ async def test_an_existing_log_is_moved_into_partitions_whenever_it_is_killed(ol
         assert count(storage, "decision") == 1
 
 
-@pytest.fixture
-def new_log(postgres_server_url):
-    for url in _new_database(postgres_server_url, "template1"):
-        migrate(url, partitioned=True)
-        yield url
-
-
-async def test_a_moved_log_is_what_a_new_one_is(old_log, new_log):
+async def test_a_moved_log_is_what_a_new_one_is(old_log, postgres_url):
     partition_log(old_log, progress=quiet)
     shapes = []
-    for url in (old_log, new_log):
+    for url in (old_log, postgres_url):
         engine = dialect.make_engine(dialect.normalise_url(url), pool_size=1, busy_timeout_s=5)
         with dialect.reading(engine).begin() as connection:
             inspector = inspect(connection)

@@ -20,7 +20,6 @@ from banditd.services.learning.rebuild import RebuildReport
 from banditd.services.upkeep.export import export_log
 from banditd.settings import Settings
 from banditd.storage import dialect
-from banditd.storage.migrate import migrate
 from banditd.storage.partitions.layout import partitions, time_of_id_us
 from banditd.storage.schema import decision
 
@@ -28,13 +27,6 @@ HALF = 60
 DAY_US = 86_400 * 1_000_000
 QUESTION = {"against": "incumbent", "since_us": None, "until_us": None, "margin": 0.01, "interval": "fixed"}
 OF_THE_ASKING = {"evaluation_id", "created_at_us", "finished_at_us", "done", "total"}
-
-
-@pytest.fixture
-def postgres_url(empty_postgres_url: str) -> str:
-    """A new database whose log has partitions."""
-    migrate(empty_postgres_url, partitioned=True)
-    return empty_postgres_url
 
 
 @pytest.fixture

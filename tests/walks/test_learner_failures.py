@@ -14,6 +14,7 @@ from banditd.bandit.posterior.evidence import TuningTask
 from banditd.bandit.posterior.hyperparameters import Hyperparameters
 from banditd.core.errors import LeaseLostError, StorageUnavailableError
 from banditd.ports import FoldCommit
+from banditd.storage.partitions.layout import SPAN_US
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -74,8 +75,7 @@ async def test_retention_deletes_the_log_and_keeps_what_was_learned(open_daemon:
         await reward(daemon, decision_id, 0.5)
         await daemon.learner.drained()
         maintenance = daemon.jobs._jobs["retention"].run.__self__  # type: ignore[attr-defined]
-        maintenance._retention_us = 1
-        await asyncio.sleep(0.001)
+        maintenance._retention_us = -4 * SPAN_US  # as if so long had passed: a partition goes as a whole
         await daemon.jobs.run_now("retention")
         assert await daemon.storage.decisions.get(decision_id) is None
         assert await learned(daemon) == (1.0, pytest.approx(0.5))

@@ -25,9 +25,6 @@ from banditd.storage.schema import (
     arm_contribution,
     arm_fold_queue,
     arm_reward,
-    decision,
-    fold_queue,
-    reward_event,
 )
 
 ARMS = ("small", "large")
@@ -281,27 +278,6 @@ async def test_a_schema_that_adds_columns_goes_on_with_it(open_daemon: OpenDaemo
 
 def rows(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-
-
-async def test_an_older_replica_neither_learns_nor_loses_it(daemon: Daemon, database_url: str) -> None:
-    """What one does: fold what is in its queue from the events that it knows, and prune the tables that it knows."""
-    made, pruned = [await route(daemon, candidates=("small",)) for _ in range(2)]
-    await daemon.learner.stop()
-    for one in (made, pruned):
-        await reward(daemon, one, 1.0, arm="large")
-    # They wait for a newer leader: nobody is taken to have stopped learning.
-    schemas = {"default": daemon.runtimes["default"].builder.schema.hash}
-    assert await daemon.storage.learning.waiting(schemas) == frozenset()
-    assert await daemon.storage.learning.queue_depth(schemas) == 2
-    seen: list[int] = []
-
-    def older(connection: Connection) -> None:
-        seen.extend(rows(connection, table) for table in (fold_queue, reward_event))
-        connection.execute(delete(decision).where(decision.c.decision_id == pruned))
-        seen.extend(rows(connection, table) for table in (arm_reward, arm_fold_queue))
-
-    change(database_url, older)
-    assert seen == [0, 0, 1, 1]
 
 
 async def test_retention_waits_for_it_and_deletes_it(daemon: Daemon, database_url: str) -> None:

@@ -31,7 +31,7 @@ database_option = click.option(
 @database_option
 @click.option(
     "--partition", is_flag=True,
-    help="Give the log on PostgreSQL partitions, moving what is there. Stop every daemon before.",
+    help="Move a log on PostgreSQL that has no partitions into them. Stop every daemon before.",
 )  # fmt: skip
 def migrate(config: Path | None, database: str | None, partition: bool) -> None:
     """Bring the database to the newest schema. 'serve' does this by itself at start.

@@ -36,10 +36,11 @@ def migrations_folder() -> Path:
     raise ConfigurationError("The migrations are missing from this installation: install banditd again.")
 
 
-def migrate(url: str, revision: str = "head", *, partitioned: bool = False) -> str:
+def migrate(url: str, revision: str = "head", *, partitioned: bool = True) -> str:
     """Upgrade the database to ``revision`` and return where it stands. Blocks; waits for other replicas.
 
-    partitioned : whether the log gets partitions where it is made only now, on PostgreSQL.
+    partitioned : whether the log gets partitions where it is made only now, on PostgreSQL. One that is there stays as
+    it is.
 
     Raises StorageUnavailableError when the database does not answer, ConfigurationError when a later
     release of banditd has been here.

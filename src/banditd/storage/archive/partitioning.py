@@ -65,7 +65,7 @@ def partition_log(url: str, *, progress: Progress) -> Partitioned:
     if dialect.is_sqlite(target):
         raise ConfigurationError("only a log on PostgreSQL has partitions; SQLite's stays one table")
     began_s = time.monotonic()
-    migrate(url, partitioned=True)
+    migrate(url)
     engine = dialect.writing(dialect.make_engine(target, pool_size=1, busy_timeout_s=_WAIT_S))
     try:
         with engine.begin() as connection:

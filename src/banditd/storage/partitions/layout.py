@@ -19,6 +19,7 @@ AHEAD: Final = 2
 """So many spans behind the present one have their partition already."""
 _MONDAY_US: Final = 4 * 86_400 * 1_000_000  # 1970-01-05
 _DEFAULT: Final = "decision_default"
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RANGE: Final = re.compile(r"FOR VALUES FROM \('([^']*)'\) TO \('([^']*)'\)")
 CHILDREN: Final[tuple[Table, ...]] = tuple(
     table
@@ -48,7 +49,9 @@ def span_start_us(span: int) -> int:
 
 
 def time_of_id_us(decision_id: str) -> int:
-    """The millisecond of a UUIDv7, as microseconds since the epoch."""
+    """The millisecond of a UUIDv7, as microseconds since the epoch. Raises ValueError for what is no UUID."""
+    if _UUID.fullmatch(decision_id) is None:
+        raise ValueError("no UUID")
     return int(decision_id.replace("-", "")[:12], 16) * 1000
 
 
