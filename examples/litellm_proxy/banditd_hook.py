@@ -17,7 +17,7 @@ Rewards name a decision by x-banditd-decision-id of the answer, or as ``referenc
 metadata.banditd_reference (or x-banditd-reference) of the request, or by its trace in Langfuse.
 
 Environment: BANDITD_URL (http://127.0.0.1:8484), BANDITD_KEY (scopes route and reward), BANDITD_POLICY (default),
-BANDITD_TIMEOUT_S (0.5: longest wait for a decision), BANDITD_PAUSE_S (5: how long it is not asked after it failed or was away).
+BANDITD_TIMEOUT_S (0.5: longest wait for a decision), BANDITD_PAUSE_S (5: how long it is not asked after it was away).
 """
 
 import asyncio
