@@ -28,7 +28,7 @@ class Event:
         if not (__event_name__ or "").startswith("feedback."):
             return
         rating, message_id = find(event, "rating"), find(event, "message_id")
-        if message_id is None or rating not in {1, -1, "1", "-1"}:
+        if message_id is None or rating not in (1, -1, "1", "-1"):
             logger.info("%s without a thumb or a message: nothing to reward", __event_name__)
             return
         reward = {"reference": message_id, "thumb": "up" if int(rating) > 0 else "down", "source": "human"}

@@ -31,7 +31,9 @@ INSTRUCTIONS: Final = (
 
 Input = Annotated[str, Field(description="the text that a model is to answer")]
 Tags = Annotated[dict[str, str] | None, Field(description="such as {'task': 'summary', 'team': 'search'}")]
-Keep = Annotated[float | None, Field(gt=0, le=1, description="share of the baseline's quality to keep, such as 0.98")]
+Keep = Annotated[
+    float | None, Field(ge=0.5, le=1, description="share of the baseline's quality to keep, such as 0.98")
+]
 MaxCost = Annotated[float | None, Field(gt=0, description="dearest expected cost, in US dollars")]
 MaxLatency = Annotated[float | None, Field(gt=0, description="longest expected latency, in milliseconds")]
 Session = Annotated[str | None, Field(description="queries of one session keep their arm")]
@@ -75,18 +77,15 @@ class AgentTools:
         self, value: Value, decision_id: OfDecision = None, task_id: Task = None, source: Source = "judge"
     ) -> dict[str, Any]:
         """Report what the answer to a routed query was worth, or what a whole task was, which its decisions share.
-        Said twice by the same source, it counts once.
+        Said twice by the same source, it counts once; another value of the same source corrects it.
         """
+        named = {"decision_id": decision_id, "task_id": task_id}
         body: dict[str, Json] = {"value": value, "source": source}
-        if task_id is None:
-            body |= {"decision_id": decision_id}
-            return await self._call("POST", "/v1/rewards", body, once=f"mcp-{decision_id}-{source}")
-        body |= {"task_id": task_id} | ({} if decision_id is None else {"decision_id": decision_id})
-        return await self._call("POST", "/v1/rewards", body)
+        return await self._call("POST", "/v1/rewards", body | {k: one for k, one in named.items() if one is not None})
 
     async def explain_decision(self, decision_id: DecisionId) -> dict[str, Any]:
         """Why a query went where it went: every arm's prediction and probability, rewards, usage and attempts."""
-        return await self._call("GET", f"/v1/decisions/{quote(decision_id, safe='')}")
+        return await self._call("GET", f"/v1/decisions/{quote(decision_id, safe='', errors='replace')}")
 
     async def savings(self, days: Days = 30.0, policy: Policy = None) -> dict[str, Any]:
         """What was saved against the baseline, what was lost of its quality, how sure that is, and the promise."""
@@ -100,11 +99,10 @@ class AgentTools:
 
     async def _call(
         self, method: str, path: str, body: dict[str, Json] | None = None, *,
-        query: dict[str, Json] | None = None, once: str | None = None,
+        query: dict[str, Json] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        headers = {"Idempotency-Key": once} if once is not None else None
         try:
-            answer = await self._client.call(method, path, body=body, query=query, headers=headers)
+            answer = await self._client.call(method, path, body=body, query=query)
         except BanditdError as error:
             raise self._refused(error.message) from error
         return dict(answer)

@@ -51,6 +51,10 @@ async def test_an_agent_routes_rewards_and_reads(daemon: LiveDaemon) -> None:
         assert explained["arm"] == routed["arm"]
         assert explained["tags"] == {"task": "greeting"}
         assert [reward["value"] for reward in explained["rewards"]] == [0.75]
+        corrected = content(await client.call_tool("reward", {**given, "value": 0.25}))
+        assert (corrected["duplicate"], corrected["revision"]) == (False, 1)
+        other = content(await client.call_tool("reward", {**given, "source": "human"}))
+        assert (other["duplicate"], other["revision"]) == (False, 0)
         assert {row["arm"] for row in content(await client.call_tool("arms", {}))["arms"]} >= {routed["arm"]}
         assert content(await client.call_tool("savings", {"days": 1}))["policy"] == "default"
         task = {"task_id": "run 1", "parent_decision_id": routed["decision_id"], "step": "act"}
@@ -63,10 +67,16 @@ async def test_an_agent_routes_rewards_and_reads(daemon: LiveDaemon) -> None:
 
 async def test_what_the_daemon_refuses_reaches_the_agent_in_its_words(daemon: LiveDaemon) -> None:
     async with in_process(daemon) as client:
+        decision = content(await client.call_tool("route", {"input": "hello"}))["decision_id"]
         for name, arguments, says in (
             ("explain_decision", {"decision_id": "nothing"}, "decision"),
             ("arms", {"policy": "nobody"}, "nobody"),
             ("reward", {"decision_id": "x", "value": 7}, "less than or equal to 1"),
+            ("reward", {"decision_id": decision, "value": 0.5, "source": "n\u00e9\n"}, "/source"),
+            ("reward", {"decision_id": "\u00e9\r\nX: y", "value": 0.5}, "decision_id"),
+            ("reward", {"value": 0.5}, "decision_id"),
+            ("explain_decision", {"decision_id": "\ud800"}, "decision"),
+            ("route", {"input": "hello", "keep": 0.4}, "greater than or equal to 0.5"),
             ("route", {"input": "hello", "max_cost": 0.1}, "did you mean 'max_cost_usd'?"),
         ):
             result = await client.call_tool(name, arguments)

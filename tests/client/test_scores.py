@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import math
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from banditd.cli import commands
 from banditd.client import Client
 from banditd.core.errors import BanditdError, InvalidInputError, UnavailableError
 from banditd.scores.langfuse import reward_of
+from banditd.scores.posting import as_metric
+from banditd.web.schemas.base import NAME_PATTERN
 
 SECRET = "sk-lf-1"
 
@@ -97,16 +100,16 @@ def test_a_file_that_is_no_list_of_scores_says_why(
 
 
 def test_a_row_that_is_no_score_is_refused_alone(daemon: LiveDaemon, tmp_path: Path) -> None:
-    decisions = [route(daemon) for _ in range(5)]
-    cells = ["0.5", "nan", "good", "", "0.5,more"]
+    decisions = [route(daemon) for _ in range(7)]
+    cells = ["0.5", "nan", "good", "", "0.5,more", "1_0", "1" + "0" * 400]
     scores = tmp_path / "scores.csv"
     rows = [f"{decision},{cell}" for decision, cell in zip(decisions, cells, strict=True)]
     scores.write_text("decision_id,value\n" + "\n".join(rows) + "\n", encoding="utf-8")
     report = json.loads(run(daemon, "csv", str(scores), "--json").output)
-    assert (report["new"], report["refused"]) == (1, 4)
+    assert (report["new"], report["refused"]) == (1, 6)
     assert [failure["reason"] for failure in report["failures"]] == [
         "'nan' is no number", "'good' is no number", "it has neither a value nor a thumb",
-        "it has not as many cells as the first line",
+        "it has not as many cells as the first line", "'1_0' is no number", f"'{cells[-1]}' is no number",
     ]  # fmt: skip
     scores.write_bytes("decision_id,value\n".encode("utf-16"))
     assert "save it as CSV in UTF-8" in str(run(daemon, "csv", str(scores)).exception)
@@ -143,6 +146,8 @@ def test_thumbs_of_open_webui_find_their_message(daemon: LiveDaemon, tmp_path: P
         {"id": "f2", "type": "rating", "data": {"rating": 1}, "meta": {"message_id": "of-another-model"}},
         {"id": "f3", "type": "rating", "data": {"rating": None}, "meta": {"message_id": "message-1"}},
         {"id": "f4", "data": None, "meta": None},
+        {"id": "f5", "type": "rating", "data": {"rating": [1]}, "meta": {"message_id": "message-1"}},
+        {"id": "f6", "type": "rating", "data": {"rating": {}}, "meta": {"message_id": "message-1"}},
     ]
     export = tmp_path / "feedback.json"
     export.write_text(json.dumps(rows), encoding="utf-8")
@@ -178,6 +183,19 @@ def test_evaluation_events_find_their_answer_or_trace(daemon: LiveDaemon, tmp_pa
         assert (done.exit_code, counts in done.output) == (0, True), done.output
     assert rewards_of(daemon, by_trace) == [("judge", "Relevance", 0.25, 0)]
     assert rewards_of(daemon, by_answer) == [("judge", "Relevance", 1.0, 0)]
+    odd: list[Any] = [
+        event({"doubleValue": 10**399}, {"id": "chatcmpl-7"}),
+        event({"doubleValue": math.inf}, {"id": "chatcmpl-7"}),
+        event({"stringValue": "n/a"}, {"id": "chatcmpl-7"}),
+        event({"arrayValue": {}}, {"id": "chatcmpl-7"}),
+        {**event({"doubleValue": 0.5}, {"id": "chatcmpl-7"}), "attributes": [7]},
+    ]
+    lines = [{"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]} for record in [*odd, records[1]]]
+    huge = json.dumps(lines[0]).replace(str(10**399), "1" * 5_000)  # more digits than Python reads
+    file.write_text("\n".join([huge, *map(json.dumps, lines)]), encoding="utf-8")
+    report = json.loads(run(daemon, "otlp", str(file), "--json").output)
+    assert (report["new"], report["known"], report["refused"]) == (0, 1, 1)
+    assert [failure["origin"] for failure in report["failures"]] == ["line 6"]
     file.write_text('{"resourceLogs": 7}\n', encoding="utf-8")
     refused = run(daemon, "otlp", str(file))
     assert isinstance(refused.exception, InvalidInputError)
@@ -248,7 +266,8 @@ async def test_scores_of_langfuse_reward_their_trace_and_follow_its_changes(daem
         await import_langfuse(daemon, url)
     found = await asyncio.to_thread(rewards_of, daemon, decision)
     assert sorted(found) == [
-        ("human", "is-correct-", 1.0, 0), ("judge", "helpfulness", 0.5, 1), ("judge", "helpfulness", 0.75, 0),
+        ("human", as_metric("is correct?"), 1.0, 0),
+        ("judge", "helpfulness", 0.5, 1), ("judge", "helpfulness", 0.75, 0),
     ]  # fmt: skip
 
 
@@ -265,7 +284,15 @@ async def test_langfuse_that_refuses_or_fails_is_named(daemon: LiveDaemon) -> No
 async def test_odd_pages_of_langfuse_lose_no_other_score(daemon: LiveDaemon) -> None:
     await asyncio.to_thread(route, daemon, "trace-2")
     good = score(1, 1.0, subject={"kind": "trace", "id": "trace-2"})
-    rows: list[Any] = [score(2, math.nan), "no row", None, score(3, math.inf), good]
+    rows: list[Any] = [
+        score(2, math.nan),
+        "no row",
+        None,
+        score(3, math.inf),
+        score(4, 10**400),
+        score(5, "0.5"),
+        good,
+    ]
     async with langfuse([rows]) as (url, _):
         done = await import_langfuse(daemon, url)
         assert "1 new" in done.output, done.exception
@@ -280,3 +307,23 @@ async def test_odd_pages_of_langfuse_lose_no_other_score(daemon: LiveDaemon) -> 
 )
 def test_a_score_of_no_trace_is_no_reward(subject: object) -> None:
     assert reward_of(score(1, 1.0, subject=subject)) is None
+
+
+def test_names_of_scores_stay_apart_as_metrics() -> None:
+    plain = {
+        "accuracy": "accuracy",
+        " is correct ": "is-correct",
+        "a.b/c@d": "a.b/c@d",
+        "": "quality",
+        "  ": "quality",
+    }
+    assert {name: as_metric(name) for name in plain} == plain
+    names = [
+        "\u6bd2\u6027", "\u6709\u7528\u6027", "is correct?", "is correct!", "is correct", "-", "_x", "x",
+        "caf\u00e9", "caf", "\ud800", "y" * 128, "y" * 129, "y" * 130,
+    ]  # fmt: skip
+    metrics = [as_metric(name) for name in names]
+    assert len(set(metrics)) == len(names)
+    assert all(re.match(NAME_PATTERN, metric) and len(metric) <= 128 for metric in metrics)
+    assert as_metric("cafe\u0301") == as_metric("caf\u00e9")  # the same letters, written otherwise
+    assert as_metric("is correct?").startswith("is-correct-")

@@ -165,6 +165,8 @@ def test_a_thumb_of_open_webui_is_a_reward_and_may_change(url: str) -> None:
         event = {"actor": {"id": "u"}, "data": {"feedback": feedback}}
         asyncio.run(function.event(event, __event_name__="feedback.created", __id__="x"))
     asyncio.run(function.event({"data": {}}, __event_name__="feedback.deleted"))
+    odd = {"data": {"rating": [1]}, "meta": {"message_id": "message-1"}}
+    asyncio.run(function.event({"data": {"feedback": odd}}, __event_name__="feedback.updated"))
     asyncio.run(function.event(event, __event_name__="chat.created"))
     with urllib.request.urlopen(f"{url}/v1/decisions/{decision_id}") as answer:
         rewards = json.load(answer)["rewards"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
 import aiohttp
 
 from banditd.core.errors import InvalidInputError, UnavailableError
-from banditd.scores.posting import Score, as_metric
+from banditd.scores.posting import Score, as_metric, finite, parse_json
 
 _PAGE: Final = 100
 _TIMEOUT_S: Final = 30.0
@@ -46,15 +45,16 @@ async def read_langfuse(
 
 def reward_of(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """The reward that a score stands for; None where it says nothing about one answer's worth."""
-    subject, value = row.get("subject"), row.get("value")
-    if not isinstance(subject, dict) or not isinstance(value, int | float) or not math.isfinite(value):
+    subject, stated = row.get("subject"), row.get("value")
+    value = None if isinstance(stated, str) else finite(stated)
+    if not isinstance(subject, dict) or value is None:
         return None
     trace = {"trace": subject.get("id"), "observation": subject.get("traceId")}.get(str(subject.get("kind")))
     if not isinstance(trace, str) or not trace:
         return None
     return {
         "reference": trace,
-        "value": float(value),
+        "value": value,
         "metric": as_metric(str(row.get("name"))),
         "source": _SOURCES.get(str(row.get("source")), "metric"),
         "metadata": {"langfuse_score": str(row.get("id"))},
@@ -83,7 +83,7 @@ async def _page(session: aiohttp.ClientSession, address: str, parameters: Mappin
                 raise UnavailableError(f"Langfuse answers {answer.status}: later again")
             if answer.status != 200:
                 raise InvalidInputError(f"Langfuse answers {answer.status} at {address}: are address and keys right?")
-            page = await answer.json(content_type=None)
+            page = await answer.json(content_type=None, loads=parse_json)
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"what {address} answers is no JSON: is that Langfuse's address?") from error
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:

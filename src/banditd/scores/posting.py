@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +18,9 @@ _LIST: Final = 100  # below any server's max_batch that makes sense
 _UNKNOWN: Final = 404
 _INVALID: Final = 422
 _MARKS: Final = "._:/@+-"
+_LONGEST: Final = 128
+_DIGITS: Final = 400  # no float is larger
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +43,37 @@ class Score:
 
 
 def as_metric(name: str) -> str:
-    """A score's name as the name of a metric; ``quality`` for one of which nothing is left."""
-    legible = "".join(c if c.isascii() and (c.isalnum() or c in _MARKS) else "-" for c in name.strip())
-    return legible.lstrip(_MARKS)[:128] or "quality"
+    """A score's name as the name of a metric; ``quality`` for none.
+
+    Spaces become hyphens. A name that loses more gets a digest of itself behind it, so that names stay apart.
+    """
+    whole = unicodedata.normalize("NFC", name.strip())
+    legible = "".join(c if c.isascii() and (c.isalnum() or c in _MARKS) else "-" for c in whole)
+    if legible == whole.replace(" ", "-") and legible[:1].isalnum() and len(legible) <= _LONGEST:
+        return legible
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{legible.strip(_MARKS)[: _LONGEST - 9] or 'metric'}-{digest}" if whole else "quality"
+
+
+def finite(value: object) -> float | None:
+    """A number, or a text that is one in decimal notation, as a float; None for anything else, NaN and infinity."""
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):  # Python's own takes 1_0 and other scripts' digits
+        return None
+    if not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def parse_json(text: str) -> Any:
+    """As ``json.loads``; an integer of more digits than Python reads is infinite, and so no score.
+
+    Raises ValueError : it is no JSON.
+    """
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else math.inf)
 
 
 @dataclass(slots=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.scores.posting import Score, as_metric
+from banditd.scores.posting import Score, as_metric, finite, parse_json
 
 _TEXTS: Final = ("decision_id", "reference", "thumb", "metric", "source", "arm", "idempotency_key")
 EVALUATION: Final = "gen_ai.evaluation.result"
@@ -58,12 +56,9 @@ def _row(row: Mapping[str | None, Any], source: str, origin: str) -> Score:
         return Score(origin, reward, "it has not as many cells as the first line")
     value = cells.get("value")
     if value:
-        try:
-            reward["value"] = float(value)
-        except ValueError:
-            reward["value"] = math.nan
-        if not math.isfinite(reward["value"]):
+        if (number := finite(value)) is None:
             return Score(origin, reward, f"{value!r} is no number")
+        reward["value"] = number
     elif "thumb" not in reward:
         return Score(origin, reward, "it has neither a value nor a thumb")
     return Score(origin, reward)
@@ -75,7 +70,7 @@ def read_open_webui(path: Path) -> Iterator[Score]:
     Feedback without a thumb or a message is left out. Raises InvalidInputError : it is no such export.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = parse_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(rows, list):
@@ -85,7 +80,7 @@ def read_open_webui(path: Path) -> Iterator[Score]:
         if not isinstance(data, dict) or not isinstance(meta, dict):
             continue
         rating, message = data.get("rating"), meta.get("message_id")
-        if isinstance(message, str) and message and rating in {1, -1, "1", "-1"}:
+        if isinstance(message, str) and message and rating in (1, -1, "1", "-1"):  # of a list there is no hash
             thumb = "up" if int(rating) > 0 else "down"
             yield Score(f"feedback {number}", {"reference": message, "thumb": thumb, "source": "human"})
 
@@ -106,14 +101,20 @@ def read_otlp(lines: Iterable[str], *, source: str) -> Iterator[Score]:
         try:
             records = [
                 record
-                for resource in json.loads(line).get("resourceLogs", ())
+                for resource in parse_json(line).get("resourceLogs", ())
                 for scope in resource.get("scopeLogs", ())
                 for record in scope.get("logRecords", ())
             ]
-            rewards = [reward for record in records if (reward := _evaluation(record, source)) is not None]
         except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
             raise InvalidInputError(f"line {number} is no OTLP export of logs in JSON: {error}") from error
-        yield from (Score(f"line {number}", reward) for reward in rewards)
+        for record in records:
+            try:
+                reward = _evaluation(record, source)
+            except (AttributeError, TypeError, KeyError):
+                yield Score(f"line {number}", {}, "its attributes have not the form of OTLP's JSON")
+                continue
+            if reward is not None:
+                yield Score(f"line {number}", reward)
 
 
 def _evaluation(record: Mapping[str, Any], source: str) -> dict[str, Any] | None:
@@ -121,8 +122,8 @@ def _evaluation(record: Mapping[str, Any], source: str) -> dict[str, Any] | None
     if EVALUATION not in {record.get("eventName"), stated.get("event.name")}:
         return None
     reference = stated.get("gen_ai.response.id") or record.get("traceId")
-    value = stated.get("gen_ai.evaluation.score.value")
-    if not reference or value is None or not math.isfinite(float(value)):  # an integer is a text in OTLP's JSON
+    value = finite(stated.get("gen_ai.evaluation.score.value"))  # an integer is a text in OTLP's JSON
+    if not reference or value is None:
         return None
     metric = as_metric(str(stated.get("gen_ai.evaluation.name") or ""))
-    return {"reference": str(reference), "value": float(value), "metric": metric, "source": source}
+    return {"reference": str(reference), "value": value, "metric": metric, "source": source}
