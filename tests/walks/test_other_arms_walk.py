@@ -96,7 +96,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, pauses=st.booleans())
 async def test_any_interleaving_counts_what_stands(daemon: Daemon, steps: list[Any], *, pauses: bool) -> None:
     made = await route(daemon)

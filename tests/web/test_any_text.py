@@ -140,7 +140,7 @@ async def test_what_is_wrong_with_the_form_stays_wrong(live: Any) -> None:
         assert (answer.status, (await answer.json())["code"]) == (400, "MALFORMED_JSON"), body[:40]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts, tag=texts, session=texts, note=texts, raw=st.booleans())
 def test_no_text_of_a_user_is_refused(
     live_loop: Any, text: str, tag: str, session: str, note: str, raw: bool
@@ -193,7 +193,7 @@ def live_loop(database_url: str) -> Any:
             runner.run(client.close())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.one_of(st.sampled_from('"\\ud83de0fF{}[]:,n\n\0'), st.characters(exclude_categories=["Cs"]))))
 def test_what_can_be_read_is_left_as_it_is(text: str) -> None:
     body = json.dumps({"input": text}).encode()
