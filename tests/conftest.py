@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, make_url
+from alembic import command
+from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.util import LRUCache
 
 from banditd.core.pace import SharedPace
@@ -77,6 +78,34 @@ def _engine_that_shares_statements(url: URL, **options: Any) -> Engine:
 
 
 dialect.make_engine = _engine_that_shares_statements
+
+
+_upgrade = command.upgrade
+_migrated: list[str] = []  # the statements that make an empty SQLite file into one that was migrated
+
+
+def _upgrade_empty_files_at_once(config: Any, revision: str) -> None:
+    """All migrations of an empty SQLite file in one step, once they have been made one by one."""
+    connection = config.attributes["connection"]
+    empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
+    if not empty or revision != "head":
+        _upgrade(config, revision)
+    elif _migrated:
+        for statement in _migrated:
+            connection.exec_driver_sql(statement)
+    else:
+        _upgrade(config, revision)
+        lines = connection.connection.driver_connection.iterdump()
+        _migrated.extend(line for line in lines if line not in {"BEGIN TRANSACTION;", "COMMIT;"})
+
+
+command.upgrade = _upgrade_empty_files_at_once
+
+
+@pytest.fixture
+def every_migration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty files go through every migration, as a user's do."""
+    monkeypatch.setattr(command, "upgrade", _upgrade)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
