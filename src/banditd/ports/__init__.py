@@ -180,6 +180,7 @@ class DecisionFilter:
     reference: str | None = None  # of any API key
     request_id: str | None = None
     trace_id: str | None = None
+    task_id: str | None = None  # of any API key
     cluster: int | None = None
     explored: bool | None = None
     tag: tuple[str, str] | None = None  # name and value
@@ -192,8 +193,6 @@ class DecisionFilter:
 
 
 # ---------------------------------------------------------------- rewards
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFacts:
     """What must be known of a decision to judge a reward or a usage report.
