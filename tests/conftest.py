@@ -108,8 +108,22 @@ def every_migration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "upgrade", _upgrade)
 
 
+# Files that take half a minute and more, longest first: begun last, one would keep a process busy while others wait.
+LONGEST = (
+    "statistics/test_calibration.py", "statistics/test_propensities.py", "web/test_openapi.py",
+    "contract/test_archive.py", "gateway/test_surfaces.py", "unit/replay/test_engine.py", "faults/test_replicas.py",
+    "walks/test_change_walk.py", "browser/test_dashboard_states.py", "web/test_real_daemon.py",
+    "walks/test_promise_walk.py", "browser/test_dashboard_paths.py", "unit/bench/test_learning.py",
+    "unit/replay/test_regression.py", "browser/test_questions.py", "gateway/test_conversations.py",
+    "gateway/test_kill.py", "unit/test_architecture.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several tests with one id, the distribution over processes would run a single one, silently."""
+    """Long files first; and no test twice: of several with one id, the distribution over processes would run a single
+    one, silently."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     twice = [one for one, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests have the id {twice[0]}")

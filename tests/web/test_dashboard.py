@@ -171,7 +171,7 @@ async def get(live: Any, path: str) -> Any:
 async def settled(live: Any, policy: str, rewards: int) -> None:
     """Until all rewards are learned and the learner has come to rest: then every answer is of one snapshot."""
     last, since = -1, 0.0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             now = asyncio.get_running_loop().time()
             report = await get(live, f"/v1/policies/{policy}/report")

@@ -90,7 +90,7 @@ async def fill(client: Any) -> dict[str, str]:
 
 
 async def until_learned(client: Any, evaluation_id: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             stats = [await (await client.get(f"/v1/stats?policy={name}")).json() for name in ("default", "even")]
             evaluation = await (await client.get(f"/v1/evaluations/{evaluation_id}")).json()
