@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.features.lexical import LEXICAL_NAMES
@@ -153,7 +154,7 @@ async def test_parameters_reach_the_service(client: Any) -> None:
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "cost_weight": 0.1}, "even": {"kind": "uniform", "arms": ARMS}},
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.settings import Settings
@@ -26,7 +27,7 @@ QUERIES = ("What is 17 times 23?", "Write a poem about rain.", "def f(x): return
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
