@@ -399,6 +399,28 @@ async def test_a_constraint_looks_at_all_that_is_to_be_embedded(serve: Serve, fa
     assert not faulty.models_called()
 
 
+async def test_what_is_detected_keeps_an_arm_from_answering_over_every_way_in(serve: Serve, faulty: Faulty) -> None:
+    private = {"name": "private", "action": "forbid", "arms": ["ok"], "detect": ["secrets", "pii:IBAN_CODE"]}
+    texts = ["Zahle an DE89 3704 0044 0532 0130 00", "export API_KEY=" + "aB3dE5gH" * 4]
+    async with (
+        serve("ok", "ok@own", policy={"constraints": [private]}) as served,
+        AsyncOpenAI(base_url=served.base, api_key="none", max_retries=0) as ai,
+        aiohttp.ClientSession() as http,
+    ):
+        for text, arm in [*((text, "ok@own") for text in texts), ("Zahle an den Wirt", "ok")]:
+            before = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+            after = [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Go on."}]
+            raw = await ai.chat.completions.with_raw_response.create(
+                model="banditd/auto",
+                messages=[*before, *after],  # type: ignore[list-item]
+            )
+            assert raw.headers["x-banditd-arm"] == arm
+            async with http.post(f"{served.base}/route", json={"input": text, "explain": True}) as answer:
+                body = await answer.json()
+            assert body["arm"] == arm
+            assert body["exclusions"].get("ok") == (None if arm == "ok" else "constraint:private")
+
+
 async def test_an_embedding_is_never_another_arms(serve: Serve, faulty: Faulty) -> None:
     async with (
         serve("500", "ok") as served,
