@@ -165,6 +165,7 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
 
 async def statistics(daemon: Daemon, url: str) -> Any:
     """All that reports, verdicts, promises and guards of budgets read."""
+    await daemon.storage.journal.add_up()  # what else a job does within a second, perhaps between two looks
     outcomes = daemon.storage.recent
     return (
         counted(url),

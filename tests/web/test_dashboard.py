@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.features.lexical import LEXICAL_NAMES
@@ -153,7 +154,7 @@ async def test_parameters_reach_the_service(client: Any) -> None:
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "cost_weight": 0.1}, "even": {"kind": "uniform", "arms": ARMS}},
     )
@@ -171,7 +172,7 @@ async def get(live: Any, path: str) -> Any:
 async def settled(live: Any, policy: str, rewards: int) -> None:
     """Until all rewards are learned and the learner has come to rest: then every answer is of one snapshot."""
     last, since = -1, 0.0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             now = asyncio.get_running_loop().time()
             report = await get(live, f"/v1/policies/{policy}/report")

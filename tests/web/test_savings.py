@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
+from tests.patience import PATIENT
 from tests.web.test_real_daemon import ARMS, get, until_learned, walk
 
 from banditd.cli import commands
@@ -28,7 +29,7 @@ async def opened() -> list[Daemon]:
 @pytest.fixture
 async def live(database_url: str, opened: list[Daemon]) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
