@@ -286,6 +286,9 @@ class MemoryDashboard:
     async def learning(self, policy: str) -> dict[str, object]:
         return {"policy": policy}
 
+    async def abilities(self, policy: str) -> dict[str, object]:
+        return {"policy": policy, "arms": [], "clusters": [], "misfit": None}
+
 
 @dataclass
 class MemoryHealth:
@@ -335,6 +338,7 @@ class MemoryDaemon:
             budgets=MemoryBudgets(),
             corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
+            abilities=MemoryDashboard(),
             health=self.health,
             promises=MemoryPromises(),
         )

@@ -24,6 +24,7 @@ from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.money.corrections import CorrectionInput
 from banditd.services.releasing.offered import Releases
+from banditd.services.reports.offered import Abilities, Dashboard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,16 +248,6 @@ class Promises(Protocol):
         """
 
 
-class Dashboard(Protocol):
-    async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
-
-    async def upstreams(self, policy: str, window_s: float) -> Mapping[str, object]: ...
-
-    async def choices(self, policy: str) -> Mapping[str, object]: ...
-
-    async def learning(self, policy: str) -> Mapping[str, object]: ...
-
-
 class Health(Protocol):
     async def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether this process should get traffic, and every part's state."""
@@ -333,6 +324,7 @@ class Services:
     budgets: Budgets
     corrections: Corrections
     dashboard: Dashboard
+    abilities: Abilities
     health: Health
     promises: Promises
     gateway: Gateway | None = None

@@ -67,7 +67,7 @@ class ReportService:
         self._arms = arms
         self._clock = clock
         self._promises = promises
-        self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
+        self.cluster_words = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     def reading(self, reader: ReportReader) -> ReportService:
         """The same reports of what another reader tells."""
@@ -164,7 +164,7 @@ class ReportService:
         clusters = [
             {
                 "cluster": cluster,
-                "words": list(self._clusters.get(cluster, ())),
+                "words": list(self.cluster_words.get(cluster, ())),
                 "decisions": sum(int(row["decisions"]) for row in rows),
                 "best_arm": clear_winner(rows),
                 "arms": [context_arm(row, posterior.get((cluster, str(row["arm"])))) for row in rows],

@@ -91,7 +91,7 @@ class TagReports:
         self._clock = clock
         self._judging = judging
         self._probing = probing
-        self._naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
+        self.naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
 
     # ------------------------------------------------------------ tags and their values
 
@@ -230,7 +230,7 @@ class TagReports:
             reports, extra = self._only(value), {"tag": value.fields()}
         answer = await reports.contexts(policy)
         clusters: list[dict[str, Any]] = answer["clusters"]  # type: ignore[assignment]  # our own answer
-        names = await self._naming.of(policy)
+        names = await self.naming.of(policy)
         for row in clusters:
             name = names(row["cluster"], row["words"])
             row |= {"name": name.name, "name_source": name.source}
@@ -262,7 +262,7 @@ class TagReports:
             raise InvalidInputError(f"a name has 1 to {_MAX_NAME} characters", field="/name")
         kept = None if name is None else name.strip()
         await self._names.rename(policy, runtime.builder.maps_hash, cluster, kept, self._clock.now_us())
-        found = (await self._naming.of(policy))(cluster, words[cluster])
+        found = (await self.naming.of(policy))(cluster, words[cluster])
         return {"policy": policy, "cluster": cluster, "name": found.name, "name_source": found.source}
 
     # ------------------------------------------------------------ inside
