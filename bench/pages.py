@@ -27,7 +27,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
         *_FRAME, "/v1/stats?window_s=2592000", "/v1/savings?since={month}", "/v1/decisions?policy=default&limit=8",
         "/v1/budgets", "/v1/tags", "/v1/savings?by=tag:team&since={month}", "/v1/stats/upstreams?window_s=2592000",
         "/v1/stats/timeseries?since={month}&step_s=86400",
-        *(f"/v1/savings?since={{stretch{i}}}&until={{stretch{i + 1}}}" for i in range(8)),
+        "/v1/savings?since={month}&step_s=324000",
     ),
     "overview, all": (
         *_FRAME, "/v1/stats", "/v1/savings", "/v1/decisions?policy=default&limit=8", "/v1/budgets", "/v1/tags",
@@ -35,7 +35,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
         "/v1/stats/timeseries?since={year}&step_s=604800",
     ),
     "tasks": (
-        *_FRAME, "/v1/tags", "/v1/stats/contexts?by=tag:team", _CONTEXTS, "/v1/stats/choices",
+        *_FRAME, "/v1/tags", "/v1/stats/contexts?by=tag:team", _CONTEXTS, "/v1/stats/choices", "/v1/stats/abilities",
         "/v1/stats/map?limit=400",
     ),
     "models": (*_FRAME, "/v1/stats", "/v1/stats/learning"),
@@ -86,7 +86,6 @@ def measure_pages(folder: Path, *, decisions: int, progress: Callable[[str], Non
 async def ask_for_pages(server: Server, section: str) -> list[Row]:
     now_s, rows = time.time(), []
     named = {"month": _utc(now_s - 30 * 86_400), "year": _utc(now_s - 364 * 86_400)}
-    named |= {f"stretch{i}": _utc(now_s - (8 - i) * 3.75 * 86_400) for i in range(9)}
     async with DaemonClient(server.url, connections=CONNECTIONS) as client:
         named["id"] = (await client.call("GET", "/v1/decisions?limit=1"))["decisions"][0]["decision_id"]
 
@@ -98,7 +97,7 @@ async def ask_for_pages(server: Server, section: str) -> list[Row]:
             if page != ALONE:
                 rows.append(await _row(server, section, f"page {page}: all at once", list(paths), ask))
             for path in paths:
-                if path not in seen and "stretch" not in path:
+                if path not in seen:
                     seen.add(path)
                     rows.append(await _row(server, section, path, [path], ask))
     return rows

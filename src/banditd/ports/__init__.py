@@ -34,6 +34,7 @@ from banditd.ports.learning import (
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, PromisedOutcome, RatedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.secrets import Secrets
+from banditd.ports.sides import Sides, Stretch
 from banditd.ports.switches import StoredSwitches, SwitchStore
 from banditd.ports.usage import PriceCost
 
@@ -325,6 +326,19 @@ class ReportReader(Protocol):
         where given.
         """
 
+    async def against(
+        self,
+        policy: str,
+        arm: str | None,
+        stretches: Sequence[Stretch],
+        of_all: Sequence[str],
+        of_arm: Sequence[str],
+    ) -> list[Sides]:
+        """Of every stretch the sums of all arms and those of ``arm`` (None: of no arm), all as of one moment.
+
+        Costs less than ``arm_totals``, which tells every arm's. of_all, of_arm : columns of either side.
+        """
+
     async def first_bucket_us(self, policy: str, since_us: int) -> int | None:
         """When the first bucket begins that begins at ``since_us`` or later; None without one."""
 
@@ -334,9 +348,9 @@ class ReportReader(Protocol):
         """
 
     async def timeseries(
-        self, policy: str, *, since_us: int, until_us: int, step_s: int
+        self, policy: str, *, since_us: int, until_us: int, step_s: int, sums: Sequence[str] | None = None
     ) -> list[Mapping[str, float | str]]:
-        """Per (bucket_at_us, arm) the columns of ``arm_totals``."""
+        """Per (bucket_at_us, arm) the columns of ``arm_totals``; of them ``sums`` alone, where given."""
 
     async def delays(self, policy: str) -> list[tuple[float, int]]:
         """Histogram of reward delay: (upper bound in seconds, count)."""

@@ -206,7 +206,14 @@ class Tags(Protocol):
     ) -> Mapping[str, object]: ...
 
     async def savings(
-        self, policy: str, since_us: int | None, until_us: int | None, *, of: str | None = None, by: str | None = None
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None,
+        step_s: int | None = None,
+        *,
+        of: str | None = None,
+        by: str | None = None,
     ) -> Mapping[str, object]: ...
 
     async def timeseries(

@@ -259,6 +259,13 @@ class SavingsGroup(Headline):
     """The values that have no row of their own."""
 
 
+class SavingsStep(Headline):
+    """The same of one step."""
+
+    since: Time
+    until: Time
+
+
 class JudgesCost(AnswerModel):
     """What judging and probing have cost the policy meanwhile, by whole hours. It is in no other figure."""
 
@@ -281,5 +288,7 @@ class SavingsAnswer(Headline):
     until: Time | None
     tag: TagValueAnswer | None = None
     """Whose decisions these are, where a tag was asked for."""
+    steps: list[SavingsStep] | None = None
+    """With ``step_s``: the same of every step, oldest first; what judges cost is left out."""
     groups: list[SavingsGroup]
     """With ``by``: the same for every value of the tag; most decisions first, values without counters last."""

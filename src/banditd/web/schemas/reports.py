@@ -131,6 +131,8 @@ class SavingsParameters(TagParameters):
     """Whole buckets of the roll-ups from then on; the policy's life when left out."""
     until: TimeParameter | None = None
     """Now when left out."""
+    step_s: Annotated[IntegerParameter, Field(ge=300, le=31_536_000)] | None = None
+    """Tells the same of every step from ``since`` on, too: so many seconds long, at most 100 steps."""
 
 
 class TimeseriesParameters(TagParameters):
