@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -270,10 +271,16 @@ async def run_turn(client: Both, body: Callable[[Turn], None], **options: Any) -
 
 
 @pytest.mark.parametrize("shape", ["object", "json"])
-async def test_a_turn_reports_tokens_latency_and_rewards(client: Both, daemon: Any, shape: str) -> None:
+async def test_a_turn_reports_tokens_latency_and_rewards(
+    client: Both, daemon: Any, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr("banditd.client.turn.time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+
     def body(turn: Turn) -> None:
+        now_s[0] += 0.25  # the model takes its time
         ask(turn, shape)
-        time.sleep(0.02)  # judging is not the model's latency
+        now_s[0] += 4.0  # judging is not the model's latency
         turn.reward(0.5)
         turn.reward("up", source="judge", metric="style", metadata={"rubric": "v3"})
 
@@ -282,7 +289,7 @@ async def test_a_turn_reports_tokens_latency_and_rewards(client: Both, daemon: A
     usage = row["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["finish_reason"]) == (50, 7, "stop")
     assert usage["cached_input_tokens"] == (20 if shape == "json" else None)
-    assert 0 <= usage["latency_ms"] < 20
+    assert usage["latency_ms"] == pytest.approx(250.0)
     assert usage["error"] is None
     said = {(e["source"], e["metric"], e["reward"]) for e in row["rewards"]}
     assert said == {("metric", "quality", 0.5), ("judge", "style", 1.0)}
