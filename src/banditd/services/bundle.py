@@ -22,9 +22,9 @@ from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.looks import Abilities, Dashboard
 from banditd.services.money.corrections import CorrectionInput
 from banditd.services.releasing.offered import Releases
-from banditd.services.reports.offered import Abilities, Dashboard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
