@@ -246,9 +246,9 @@ class MemoryReports:
         return {"policy": policy, "window_s": window_s}
 
     async def savings(
-        self, policy: str, since_us: int | None = None, until_us: int | None = None
+        self, policy: str, since_us: int | None = None, until_us: int | None = None, step_s: int | None = None
     ) -> dict[str, object]:
-        return {"policy": policy, "since": since_us, "until": until_us}
+        return {"policy": policy, "since": since_us, "until": until_us, "step_s": step_s}
 
     async def contexts(self, policy: str) -> dict[str, object]:
         return {"policy": policy, "clusters": []}

@@ -33,8 +33,8 @@ from banditd.ports.learning import (
 )
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, PromisedOutcome, RatedOutcome, RecentOutcomes, UsageOutcome
+from banditd.ports.reading import DecisionFilter, ReportReader
 from banditd.ports.secrets import Secrets
-from banditd.ports.sides import Sides, Stretch
 from banditd.ports.switches import StoredSwitches, SwitchStore
 from banditd.ports.usage import PriceCost
 
@@ -45,6 +45,7 @@ __all__ = [
     "BudgetStore",
     "Check",
     "CorrectionStore",
+    "DecisionFilter",
     "EstimateDelta",
     "FoldCommit",
     "FoldItem",
@@ -57,6 +58,7 @@ __all__ = [
     "PromisedOutcome",
     "RatedOutcome",
     "RecentOutcomes",
+    "ReportReader",
     "Revise",
     "Secrets",
     "StatDelta",
@@ -173,25 +175,6 @@ class DecisionLog(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionFilter:
-    policy: str | None = None
-    arm: str | None = None
-    session_id: str | None = None
-    reference: str | None = None  # of any API key
-    request_id: str | None = None
-    trace_id: str | None = None
-    cluster: int | None = None
-    explored: bool | None = None
-    tag: tuple[str, str] | None = None  # name and value
-    text: str | None = None  # a part of the stored text, A to Z in either case
-    since_us: int | None = None
-    until_us: int | None = None
-    before_id: str | None = None  # exclusive cursor: decision ids sort by time
-    from_id: str | None = None  # inclusive: where a search without an index stops
-    limit: int = 50
-
-
 # ---------------------------------------------------------------- rewards
 
 
@@ -301,64 +284,3 @@ class RewardLog(Protocol):
 
     async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
         """Take the estimates of abandoned decisions off the accounts, if not activated since. Returns how many."""
-
-
-# ---------------------------------------------------------------- reading
-
-
-class ReportReader(Protocol):
-    """Read models over roll-ups: their cost does not grow with the number of decisions."""
-
-    async def arm_totals(
-        self,
-        policy: str,
-        since_us: int | None,
-        until_us: int | None = None,
-        sums: Sequence[str] | None = None,
-    ) -> list[Mapping[str, float | str]]:
-        """Per arm: arm, decisions, explored, entropy_sum, greedy, rewards, weight, weighted_reward,
-        weighted_square, spend_usd, predicted_spend_usd, fixed_cost_usd (what this arm would have cost on
-        every decision it was eligible for), fixed_decisions, input_tokens, output_tokens, latency_ms_sum,
-        latency_reports, usage_reports, errors, degraded; of settled decisions for which it was listed
-        compared_decisions, compared_usd (what they cost) and compared_fixed_usd (what it would have); of those that
-        it was drawn for in order to learn tried_decisions, and tried_usd and tried_reward, predicted, beyond what the
-        best arm would have cost and earned; and the fields of ``ope.fixed.FixedArmSums``. Of them ``sums`` alone,
-        where given.
-        """
-
-    async def against(
-        self,
-        policy: str,
-        arm: str | None,
-        stretches: Sequence[Stretch],
-        of_all: Sequence[str],
-        of_arm: Sequence[str],
-    ) -> list[Sides]:
-        """Of every stretch the sums of all arms and those of ``arm`` (None: of no arm), all as of one moment.
-
-        Costs less than ``arm_totals``, which tells every arm's. of_all, of_arm : columns of either side.
-        """
-
-    async def first_bucket_us(self, policy: str, since_us: int) -> int | None:
-        """When the first bucket begins that begins at ``since_us`` or later; None without one."""
-
-    async def contexts(self, policy: str) -> list[Mapping[str, float | str]]:
-        """Per (cluster, arm): decisions, rewards, weight, weighted_reward, weighted_square, spend_usd,
-        latency_ms_sum, latency_reports.
-        """
-
-    async def timeseries(
-        self, policy: str, *, since_us: int, until_us: int, step_s: int, sums: Sequence[str] | None = None
-    ) -> list[Mapping[str, float | str]]:
-        """Per (bucket_at_us, arm) the columns of ``arm_totals``; of them ``sums`` alone, where given."""
-
-    async def delays(self, policy: str) -> list[tuple[float, int]]:
-        """Histogram of reward delay: (upper bound in seconds, count)."""
-
-    async def totals(self) -> Mapping[str, int]:
-        """Rows in decision, reward_event, usage_report, queue; for /metrics and readiness."""
-
-    async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
-        """Where a search without an index has to stop: the id ``rows`` decisions back from its cursor, by those
-        filters alone that an index serves. None when the log ends before.
-        """

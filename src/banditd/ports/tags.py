@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from banditd.ports.sides import Sides, Stretch
+from banditd.ports.reading import Sides, Stretch
 
 REST: Final = ""
 """In place of a value: all values of its tag that have no counters of their own."""

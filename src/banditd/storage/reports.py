@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import DecisionFilter
-from banditd.ports.sides import Sides, Stretch
+from banditd.ports.reading import Sides, Stretch
 from banditd.storage.arms import present_generations
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database

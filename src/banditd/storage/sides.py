@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from banditd.core.generations import learned_as
-from banditd.ports.sides import Sides
+from banditd.ports.reading import Sides
 from banditd.storage.arms import present_generations
 from banditd.storage.schema import INTEGER_SUMS
 

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
-from banditd.ports.sides import Sides, Stretch
+from banditd.ports.reading import Sides, Stretch
 from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.arms import present_generations

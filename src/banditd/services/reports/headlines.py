@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import ReportReader
-from banditd.ports.sides import Stretch
+from banditd.ports.reading import Stretch
 from banditd.ports.tags import REST, TagReader, TagValue
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS, Fields, headline
 from banditd.services.reports.period import DAY_US

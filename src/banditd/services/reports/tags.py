@@ -10,12 +10,12 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
 from banditd.ports.judging import JudgingStore
 from banditd.ports.probing import ProbeStore
-from banditd.ports.sides import Sides, Stretch
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_naming import ClusterNaming
 from banditd.services.reports.headlines import read_headlines_by_value
 from banditd.services.reports.judging import less_judging
+from banditd.services.reports.one_value import OneValue
 from banditd.services.reports.period import period_of
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import REWARD_SUMS, STEP_SUMS, iso_time, reward_of, step_row
@@ -30,53 +30,6 @@ GROUP_SUMS: Final = (
     "fixed_decisions", "fixed_cost_usd", *FIXED_ARM_SUMS,
 )  # fmt: skip
 """What a report reads of every value: the others cost half of the time where there are many values."""
-
-
-class OneValue:
-    """A ``ReportReader`` of the decisions that have one value of a tag; what is not kept by tag is of all."""
-
-    def __init__(self, reader: ReportReader, tags: TagReader, of: TagValue) -> None:
-        self._reader = reader
-        self._tags = tags
-        self._tag = of.tag
-        self._value = REST if of.value is None else of.value
-
-    async def arm_totals(
-        self,
-        policy: str,
-        since_us: int | None,
-        until_us: int | None = None,
-        sums: Sequence[str] | None = None,
-    ) -> list[Row]:
-        return await self._tags.totals(policy, self._tag, self._value, since_us, until_us, sums)
-
-    async def against(
-        self,
-        policy: str,
-        arm: str | None,
-        stretches: Sequence[Stretch],
-        of_all: Sequence[str],
-        of_arm: Sequence[str],
-    ) -> list[Sides]:
-        found = [
-            await self._tags.against(policy, self._tag, self._value, arm, stretch, of_all, of_arm)
-            for stretch in stretches
-        ]
-        return [by_value.get(self._value, ({}, {})) for by_value in found]
-
-    async def contexts(self, policy: str) -> list[Row]:
-        newest = await self._tags.newest_schema(policy)
-        return [] if newest is None else await self._tags.contexts(policy, newest, self._tag, self._value)
-
-    async def timeseries(
-        self, policy: str, *, since_us: int, until_us: int, step_s: int, sums: Sequence[str] | None = None
-    ) -> list[Row]:
-        return await self._tags.timeseries(
-            policy, self._tag, self._value, since_us=since_us, until_us=until_us, step_s=step_s, sums=sums
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
 
 
 class TagReports:
