@@ -10,6 +10,9 @@ banditd is not asked, and hears what the call took.
 A request that asks again for an answer, or for a better one, names the decision before it in
 x-banditd-regenerated-from or x-banditd-escalated-from (or metadata.banditd_regenerated_from, ...).
 
+One that is a step of an agent's task names it in x-banditd-task-id and x-banditd-step, and the step before it in
+x-banditd-parent-decision-id (or metadata.banditd_task_id, ...).
+
 Rewards name a decision by x-banditd-decision-id of the answer, or as ``reference`` by the answer's id, by
 metadata.banditd_reference (or x-banditd-reference) of the request, or by its trace in Langfuse.
 
@@ -35,7 +38,8 @@ logger = logging.getLogger("banditd_hook")
 MARK = "banditd_request"
 MAX_TURNS = 10_000
 MAX_LABEL = 256
-BEFORE = ("regenerated_from", "escalated_from")
+BEFORE = ("regenerated_from", "escalated_from", "parent_decision_id")
+OF_TASK = ("task_id", "step")
 DECISION_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # By the end of LiteLLM's exception names; what is not here is banditd's to understand by the status.
 ERRORS = {
@@ -83,6 +87,7 @@ class BanditdHook(CustomLogger):
         given = _decision_in(data, "decision_id")
         decision = None if given is None else {"decision_id": given}
         before = {name: one for name in BEFORE if (one := _decision_in(data, name)) is not None}
+        before |= {name: one for name in OF_TASK if (one := _label(_said(data, name))) is not None}
         self._turns[mark] = Turn(decision, given is not None, _reference_of(data), before)
         data["metadata"] = {**(data.get("metadata") or {}), MARK: mark}
         while len(self._turns) > MAX_TURNS:
@@ -254,9 +259,14 @@ def _stated(data: dict[str, Any], header: str, name: str) -> Any:
     return headers.get(header) or next((place[name] for place in places if place.get(name)), None)
 
 
+def _said(data: dict[str, Any], name: str) -> Any:
+    """What the client says to banditd under a name of its."""
+    return _stated(data, f"x-banditd-{name.replace('_', '-')}", f"banditd_{name}")
+
+
 def _decision_in(data: dict[str, Any], name: str) -> str | None:
     """The id of a decision that the client names."""
-    stated = str(_stated(data, f"x-banditd-{name.replace('_', '-')}", f"banditd_{name}")).lower()
+    stated = str(_said(data, name)).lower()
     return stated if DECISION_ID.fullmatch(stated) else None
 
 

@@ -35,6 +35,9 @@ Keep = Annotated[float | None, Field(gt=0, le=1, description="share of the basel
 MaxCost = Annotated[float | None, Field(gt=0, description="dearest expected cost, in US dollars")]
 MaxLatency = Annotated[float | None, Field(gt=0, description="longest expected latency, in milliseconds")]
 Session = Annotated[str | None, Field(description="queries of one session keep their arm")]
+Task = Annotated[str | None, Field(description="what you call the run of yours that the query is a part of")]
+Parent = Annotated[str | None, Field(description="`decision_id` of the step that led to this one")]
+Step = Annotated[str | None, Field(description="which step of the task it is, such as 'plan': one of a few names")]
 DecisionId = Annotated[str, Field(description="`decision_id` of an answer of `route`")]
 Value = Annotated[float, Field(ge=0, le=1, description="what the answer was worth: 0 nothing, 1 all")]
 Source = Annotated[str, Field(description="who says so: human, judge, metric or implicit")]
@@ -55,12 +58,13 @@ class AgentTools:
 
     async def route(
         self, input: Input, tags: Tags = None, keep: Keep = None, max_cost_usd: MaxCost = None,  # noqa: A002 - the API's word
-        max_latency_ms: MaxLatency = None, session_id: Session = None, policy: Policy = None,
+        max_latency_ms: MaxLatency = None, session_id: Session = None, task_id: Task = None,
+        parent_decision_id: Parent = None, step: Step = None, policy: Policy = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Decide which model should answer a query. Call the model that it names, then reward the decision."""
         wishes = {
             "tags": tags, "keep": keep, "max_cost_usd": max_cost_usd, "max_latency_ms": max_latency_ms,
-            "session_id": session_id,
+            "session_id": session_id, "task_id": task_id, "parent_decision_id": parent_decision_id, "step": step,
         }  # fmt: skip
         given: dict[str, Json] = {name: value for name, value in wishes.items() if value is not None}
         given |= {"recipes": False}  # an agent calls one model

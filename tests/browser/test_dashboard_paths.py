@@ -323,3 +323,18 @@ def test_everything_is_reached_by_the_keyboard(taught, open_page) -> None:
     page.get_by_role("region", name="One decision").wait_for()
     page.wait_for_function("() => document.activeElement.innerText === 'Decision'")
     assert re.search(r"id=[0-9a-f-]{36}", page.url)
+
+
+def test_a_decision_shows_the_task_that_it_is_a_step_of(taught, open_page) -> None:
+    plan = taught.call("POST", "/v1/route", {"input": "Plan a journey.", "task_id": "run 42", "step": "plan"})
+    act = {"input": "Book it.", "task_id": "run 42", "step": "book", "parent_decision_id": plan["decision_id"]}
+    made = taught.call("POST", "/v1/route", act)
+    page = open_page(taught, f"decisions?id={made['decision_id']}")
+    table = page.get_by_role("region", name="Decisions of the task")
+    table.wait_for()
+    rows = [row.inner_text() for row in table.locator("tbody tr").all()]
+    assert [plan["arm"] in rows[0], "plan" in rows[0], "this one" in rows[1], "book" in rows[1]] == [True] * 4
+    assert "plan" in rows[1]  # what it comes after
+    page.get_by_role("link", name="run 42").click()
+    page.wait_for_url("**/#/decisions?*task_id=run*42*")
+    page.wait_for_function("document.querySelectorAll('.log tbody tr').length === 2")

@@ -53,6 +53,10 @@ async def test_an_agent_routes_rewards_and_reads(daemon: LiveDaemon) -> None:
         assert [reward["value"] for reward in explained["rewards"]] == [0.75]
         assert {row["arm"] for row in content(await client.call_tool("arms", {}))["arms"]} >= {routed["arm"]}
         assert content(await client.call_tool("savings", {"days": 1}))["policy"] == "default"
+        task = {"task_id": "run 1", "parent_decision_id": routed["decision_id"], "step": "act"}
+        then = content(await client.call_tool("route", {"input": "and then", **task}))
+        found = content(await client.call_tool("explain_decision", {"decision_id": then["decision_id"]}))
+        assert [found["task_id"], found["parent_decision_id"], found["tags"]["step"]] == list(task.values())
 
 
 async def test_what_the_daemon_refuses_reaches_the_agent_in_its_words(daemon: LiveDaemon) -> None:

@@ -87,14 +87,16 @@ async def test_what_followed_an_answer_is_found_from_both_ends_and_is_corrected(
     assert (await joined(storage, unknown)).regenerated is False
 
 
-async def test_decisions_are_found_by_their_request_and_trace(storage, make):
-    origins = [Origin("one", "a" * 32), Origin("one", "b" * 32), Origin("two", "a" * 32), Origin()]
+async def test_decisions_are_found_by_their_request_trace_and_task(storage, make):
+    origins = [Origin("one", "a" * 32), Origin("one", "b" * 32, task_id="run"), Origin("two", "a" * 32), Origin()]
     made = [make.decision(make.now_us + i, origin=origin) for i, origin in enumerate(origins)]
     await storage.decisions.append(made)
     for stated, places in (
         ({"request_id": "one"}, [1, 0]),
         ({"trace_id": "a" * 32}, [2, 0]),
         ({"request_id": "?"}, []),
+        ({"task_id": "run"}, [1]),
+        ({"task_id": "r"}, []),
     ):
         found = await storage.decisions.page(DecisionFilter(limit=9, **stated))
         assert [one["decision_id"] for one in found] == [made[i].decision_id for i in places]
@@ -162,3 +164,18 @@ async def test_what_follows_is_looked_at_ten_minutes_after_the_first_answer_of_a
     }
     only = replace(opened, terms=replace(opened.terms, guardrails=(Guardrail(measure="error"),)))
     assert seen((await storage.releases.look(only, make.now_us + wait_us + ID_AHEAD_US)).outcomes) == {}
+
+
+async def test_a_task_and_the_step_before_are_kept_shown_and_exported(storage, make):
+    [first] = await decided(storage, make, 1, origin=Origin(task_id="run 1"))
+    [then] = await decided(storage, make, 1, origin=Origin(task_id="run 1", parent_decision_id=first))
+    [alone] = await decided(storage, make, 1)
+    expected = {first: ("run 1", None), then: ("run 1", first), alone: (None, None)}
+    page = await storage.decisions.page(DecisionFilter(task_id="run 1"))
+    assert [one["decision_id"] for one in page] == sorted((first, then), reverse=True)
+    for decision_id, told in expected.items():
+        whole = await storage.decisions.get(decision_id)
+        row = await joined(storage, decision_id)
+        assert (whole["task_id"], whole["parent_decision_id"]) == (row.task_id, row.parent_decision_id) == told
+    exported = {one["decision_id"]: one async for one in storage.decisions.stream(None)}
+    assert {key: (one["task_id"], one["parent_decision_id"]) for key, one in exported.items()} == expected

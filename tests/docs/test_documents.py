@@ -90,7 +90,10 @@ def exposed() -> set[str]:
 
 
 # A package, and fields of requests of the gateway's clients and of a proxy's hook.
-NO_METRICS = {"banditd_client", "banditd_reference", "banditd_decision_id", "banditd_hook", "banditd_arm"}
+NO_METRICS = {
+    "banditd_client", "banditd_reference", "banditd_decision_id", "banditd_hook", "banditd_arm", "banditd_task_id",
+    "banditd_step", "banditd_parent_decision_id",
+}  # fmt: skip
 
 
 def test_every_metric_is_in_the_operations_document_and_nothing_else() -> None:

@@ -114,15 +114,19 @@ async def test_usage_and_the_ids_that_rewards_may_name_are_reported_once_taken(h
 
 
 async def test_what_a_request_comes_after_and_a_refusal_are_passed_on(hook: Any, daemon: Daemon) -> None:
-    data = request(
-        headers={"x-banditd-regenerated-from": DECISION}, metadata={"banditd_escalated_from": "no decision"}
-    )
+    headers = {
+        "x-banditd-regenerated-from": DECISION, "x-banditd-task-id": "run 1",
+        "x-banditd-parent-decision-id": DECISION,
+    }  # fmt: skip
+    data = request(headers=headers, metadata={"banditd_escalated_from": "no decision", "banditd_step": "act"})
     await begun(hook, data)
     declined = types.SimpleNamespace(finish_reason="stop", message=types.SimpleNamespace(content=None, refusal="No."))
     await answered(hook, data, choices=[declined])
     await daemon.reported.wait()
     assert daemon.routes[0]["regenerated_from"] == DECISION
     assert "escalated_from" not in daemon.routes[0]
+    told = [daemon.routes[0][name] for name in ("task_id", "step", "parent_decision_id")]
+    assert told == ["run 1", "act", DECISION]
     ((_, usage),) = daemon.usage
     assert (usage["refusal"], usage["finish_reason"]) == (True, "stop")
 

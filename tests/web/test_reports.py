@@ -7,13 +7,13 @@ async def test_filters_of_the_log_reach_the_report_service(client: Any) -> None:
     query = (
         "policy=drafts&arm=a/b&session_id=s%201&cluster=-1&explored=true&limit=7"
         "&since=2026-01-31T09:30:00Z&until=2026-01-31T09:30:00.25Z"
-        f"&before_id=01890a5d-ac96-774b-bcce-b302099a8057&request_id=r.1&trace_id={'0a' * 16}"
+        f"&before_id=01890a5d-ac96-774b-bcce-b302099a8057&request_id=r.1&trace_id={'0a' * 16}&task_id=run%201"
     )
     assert await (await client.get(f"/v1/decisions?{query}")).json() == {
         "policy": "drafts", "arm": "a/b", "session_id": "s 1", "cluster": -1, "explored": True,
         "since_us": 1_769_851_800_000_000, "until_us": 1_769_851_800_250_000,
         "before_id": "01890a5d-ac96-774b-bcce-b302099a8057", "from_id": None, "limit": 7, "reference": None,
-        "tag": None, "text": None, "request_id": "r.1", "trace_id": "0a" * 16,
+        "tag": None, "text": None, "request_id": "r.1", "trace_id": "0a" * 16, "task_id": "run 1",
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from banditd.cli.evaluate import evaluate
 from banditd.cli.fit_prior import fit_prior
 from banditd.cli.import_scores import import_scores
 from banditd.cli.known_models import models
-from banditd.cli.look import decision, stats
+from banditd.cli.look import decision, decisions, stats
 from banditd.cli.mcp import mcp
 from banditd.cli.own_models import init
 from banditd.cli.release import release
@@ -54,9 +54,9 @@ def commands() -> None:
 
 
 for command in (
-    init, models, serve, migrate, check_config, route, reward, abandon, decision, arms, stats, top, simulate, replay,
-    fit_prior, encoder, rebuild, apply, candidate, evaluate, correct_budget, backup, restore, copy_database, export,
-    import_scores, keys, mcp, completion, release, drift, anchor, arena,
+    init, models, serve, migrate, check_config, route, reward, abandon, decision, decisions, arms, stats, top,
+    simulate, replay, fit_prior, encoder, rebuild, apply, candidate, evaluate, correct_budget, backup, restore,
+    copy_database, export, import_scores, keys, mcp, completion, release, drift, anchor, arena,
 ):  # fmt: skip
     commands.add_command(command)
 

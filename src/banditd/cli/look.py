@@ -1,4 +1,4 @@
-"""``banditd stats`` and ``banditd decision``: look at what was routed and learned."""
+"""``banditd stats``, ``banditd decisions`` and ``banditd decision``: look at what was routed and learned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
-from banditd.cli.show import echo_json, print_document
+from banditd.cli.show import echo_json, print_document, print_table
 from banditd.cli.tables import print_contexts, print_stats
 
 if TYPE_CHECKING:
@@ -69,6 +69,35 @@ def stats(
 def _since(policy: str, since: str | None) -> dict[str, str]:
     """The parameters of ``/v1/savings`` for the stretch of ``/v1/stats``."""
     return {"policy": policy} if since is None else {"policy": policy, "since": since}
+
+
+@click.command()
+@daemon_options
+@policy_option
+@click.option("--task-id", help="Of this run of an agent alone.")
+@click.option("--session", "session_id", help="Of this session alone.")
+@click.option("--arm", help="Of this arm alone.")
+@click.option("--tag", metavar="NAME:VALUE", help="With this value of a tag alone, such as step:plan.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+@json_option
+def decisions(url: str, api_key: str | None, as_json: bool, **filters: Any) -> None:
+    """List decisions, newest first.
+
+    \b
+    Examples:
+      banditd decisions --task-id run-42
+      banditd decisions --tag step:plan --limit 50 --json
+    """
+    query = {name: value for name, value in filters.items() if value is not None}
+    answer = with_daemon(url, api_key, lambda client: client.call("GET", "/v1/decisions", query=query))
+    if as_json:
+        echo_json(answer)
+        return
+    shown = ("created_at", "decision_id", "arm", "step", "task_id", "reward", "spend_usd", "parent_decision_id")
+    made = [one | {"step": one["tags"].get("step")} for one in answer["decisions"]]
+    print_table("decisions", shown, [[one.get(name) for name in shown] for one in made])
+    if answer["next_before_id"] is not None:
+        click.echo("There are older ones: raise --limit.")
 
 
 @click.command()

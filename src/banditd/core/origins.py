@@ -1,9 +1,12 @@
-"""Where a query comes from: the ids of its request and trace, and the decisions that it comes after. No I/O."""
+"""Where a query comes from: the ids of its request, trace and task, the decisions that it comes after. No I/O."""
 
 from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
+
+STEP: Final = "step"
+"""The tag that names which step of a task a query is."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _NO_TRACE: Final = "0" * 32
@@ -14,6 +17,8 @@ class Origin(NamedTuple):
 
     regenerated_from : the decision whose answer is asked for once more. escalated_from : the one whose answer was not
     enough, so that another is asked. named_session : the client itself says which session it is.
+    task_id : what an agent calls the run that the query is a part of. parent_decision_id : of the step that led to
+    it.
     """
 
     request_id: str | None = None
@@ -21,6 +26,8 @@ class Origin(NamedTuple):
     regenerated_from: str | None = None
     escalated_from: str | None = None
     named_session: bool = False
+    task_id: str | None = None
+    parent_decision_id: str | None = None
 
 
 NO_ORIGIN: Final = Origin()

@@ -46,6 +46,7 @@ def web_settings(settings: Settings) -> WebSettings:
         max_input_chars=server.max_input_chars,
         max_batch=server.max_batch,
         max_page=server.max_page,
+        trace_as_task=server.trace_as_task,
         rate_limit_per_s=server.rate_limit_per_s,
         rate_limit_burst=server.rate_limit_burst,
         access_log=settings.logging.access,

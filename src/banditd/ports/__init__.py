@@ -176,8 +176,6 @@ class DecisionLog(Protocol):
 
 
 # ---------------------------------------------------------------- rewards
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFacts:
     """What must be known of a decision to judge a reward or a usage report.

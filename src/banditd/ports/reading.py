@@ -20,6 +20,7 @@ class DecisionFilter:
     reference: str | None = None  # of any API key
     request_id: str | None = None
     trace_id: str | None = None
+    task_id: str | None = None  # of any API key
     cluster: int | None = None
     explored: bool | None = None
     tag: tuple[str, str] | None = None  # name and value

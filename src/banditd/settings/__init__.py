@@ -84,6 +84,7 @@ class ServerSettings(Section):
     max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest text to /v1/route; 422 above")
     max_batch: int = Field(256, ge=1, le=4096, description="most queries or rewards in a batch")
     max_page: int = Field(500, ge=1, le=10_000, description="most rows on a page")
+    trace_as_task: bool = Field(False, description="the trace of traceparent is the task of a query without task_id")
     rate_limit_per_s: float = Field(0.0, ge=0, description="requests per second of a key (or peer); 0: no limit")
     rate_limit_burst: int = Field(200, ge=1, description="requests at once under that limit")
     drain_s: float = Field(0.0, ge=0, description="how long to answer on after SIGTERM, not ready")

@@ -204,6 +204,7 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
             (c.reference, filters.reference),
             (c.request_id, filters.request_id),
             (c.trace_id, filters.trace_id),
+            (c.task_id, filters.task_id),
             (c.cluster, filters.cluster),
             (c.explored, filters.explored),
         )

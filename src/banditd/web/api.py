@@ -60,6 +60,7 @@ class GatewayWebSettings:
 class WebSettings:
     """Plain values that the HTTP layer needs.
 
+    trace_as_task : the trace of a request is the task of a query that names none.
     rate_limit_per_s : per key, or per peer address without keys; 0 switches it off.
     access_log : one line per request; without it only failures are logged.
     allowed_hosts, bound_host : names that the daemon answers to, see ``origin.Doorman``.
@@ -74,6 +75,7 @@ class WebSettings:
     max_input_chars: int = 1_000_000
     max_batch: int = 256
     max_page: int = 500
+    trace_as_task: bool = False
     rate_limit_per_s: float = 0.0
     rate_limit_burst: int = 200
     access_log: bool = True

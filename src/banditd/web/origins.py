@@ -12,7 +12,7 @@ from banditd.web.keys import TRACE_ID
 
 
 class SaysBefore(Protocol):
-    """A query that may name the decisions that it comes after."""
+    """A query that may name its task and the decisions that it comes after."""
 
     @property
     def regenerated_from(self) -> str | None: ...
@@ -20,8 +20,27 @@ class SaysBefore(Protocol):
     @property
     def escalated_from(self) -> str | None: ...
 
+    @property
+    def task_id(self) -> str | None: ...
 
-def origin_of(request: web.Request, stated: SaysBefore) -> Origin:
-    """As the log keeps it. The daemon's own span goes on with the caller's trace, so both have one id."""
+    @property
+    def parent_decision_id(self) -> str | None: ...
+
+
+def origin_of(request: web.Request, stated: SaysBefore, *, trace_as_task: bool) -> Origin:
+    """As the log keeps it. The daemon's own span goes on with the caller's trace, so both have one id.
+
+    trace_as_task : the caller's trace, never a span of the daemon's own, is the task of what names none.
+    """
     trace_id = request.get(TRACE_ID) or trace_id_in(request.headers.get("traceparent"))
-    return Origin(logs.request_id.get(), trace_id, stated.regenerated_from, stated.escalated_from)
+    task_id = stated.task_id or None
+    if trace_as_task and task_id is None:
+        task_id = trace_id_in(request.headers.get("traceparent"))
+    return Origin(
+        request_id=logs.request_id.get(),
+        trace_id=trace_id,
+        regenerated_from=stated.regenerated_from,
+        escalated_from=stated.escalated_from,
+        task_id=task_id,
+        parent_decision_id=stated.parent_decision_id,
+    )

@@ -40,6 +40,13 @@ decision: Final = Table(
         sqlite_where=text("reference IS NOT NULL"),
         postgresql_where=text("reference IS NOT NULL"),
     ),
+    Index(
+        "ix_decision_task_id_decision_id",
+        "task_id",
+        "decision_id",
+        sqlite_where=text("task_id IS NOT NULL"),
+        postgresql_where=text("task_id IS NOT NULL"),
+    ),
     *[_where_given("decision", name) for name in ("request_id", "trace_id", "regenerated_from", "escalated_from")],
 )
 

@@ -154,7 +154,14 @@ RECORD: Final = (
     Stored("release", RELEASE, nullable=True),
     *[
         Stored(name, TEXT, f"origin.{name}", nullable=True)
-        for name in ("request_id", "trace_id", "regenerated_from", "escalated_from")
+        for name in (
+            "request_id",
+            "trace_id",
+            "regenerated_from",
+            "escalated_from",
+            "task_id",
+            "parent_decision_id",
+        )
     ],
 )
 HEAVY: Final = frozenset(one.name for one in RECORD if one.heavy)

@@ -1,6 +1,7 @@
 """The view ``request_log``: one row per decision with everything that belongs to its request, joined.
 
-Made by migration 0030. It is an interface for readers outside, too: its columns stay, and further ones come behind.
+Made by migrations 0030 and 0037. It is an interface for readers outside, too: its columns stay, and further ones come
+behind.
 """
 
 from __future__ import annotations
@@ -23,4 +24,5 @@ request_log: Final = Table(
     *[Column(name, Boolean) for name in ("estimated", "refusal", "regenerated", "escalated")],
     *[Column(name, Text) for name in ("regenerated_from", "escalated_from", "escalated_to")],
     *[Column(name, Double) for name in ("reward", "reward_weight", "judged_score")],
+    *[Column(name, Text) for name in ("task_id", "parent_decision_id")],
 )

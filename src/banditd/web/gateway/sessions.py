@@ -79,7 +79,7 @@ def session_of(
     if stated:
         return Session(stated, stated, named=True)
     named, by_session = _named(headers, body)
-    users = [body.get("user"), body.get("safety_identifier"), _metadata(body).get("user_id")]
+    users = [body.get("user"), body.get("safety_identifier"), metadata_of(body).get("user_id")]
     stated_users = encode_pieces(users, to_json) if any(one is not None for one in users) else _NOBODY
     setting = b"" if named else conversation.setting + stated_users
     name = names.name(key_name, named or "", setting, conversation.opening)
@@ -88,11 +88,11 @@ def session_of(
 
 def reference_of(stated: str | None, headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
     """What the client calls the decision by: as it says to us, else its message's id, else its trace's."""
-    given = stated or _label(_metadata(body).get("banditd_reference"))
+    given = stated or label(metadata_of(body).get("banditd_reference"))
     if given:
         return given
     for name in MESSAGE_HEADERS:
-        if message := _label(headers.get(name)):
+        if message := label(headers.get(name)):
             return message
     return trace_id_in(headers.get("traceparent"))
 
@@ -100,23 +100,24 @@ def reference_of(stated: str | None, headers: Mapping[str, str], body: Mapping[s
 def _named(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str | None, bool]:
     """(the name, whether it is a session's): a cache key may stand for all that an application asks."""
     for name in SESSION_HEADERS:
-        if given := _label(headers.get(name)):
+        if given := label(headers.get(name)):
             return given, True
-    if given := _label(body.get("prompt_cache_key")):
+    if given := label(body.get("prompt_cache_key")):
         return given, False
-    user_id = _metadata(body).get("user_id")
+    user_id = metadata_of(body).get("user_id")
     # The end of it: what is longer than a label names nothing, and all of it may be long.
     found = _USER_ID.search(user_id[-2 * MAX_LABEL :]) if isinstance(user_id, str) else None
-    given = None if found is None else _label(found[1])
+    given = None if found is None else label(found[1])
     return given, given is not None
 
 
-def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def metadata_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """OpenAI's or Anthropic's object of that name; empty where there is none."""
     metadata = body.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _label(value: object) -> str | None:
+def label(value: object) -> str | None:
     """A text that may stand in the log; what is too long names nothing."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_LABEL:
         return None

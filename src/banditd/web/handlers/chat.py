@@ -23,8 +23,9 @@ from banditd.web.gateway.options import read_options
 from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
 from banditd.web.gateway.relay import Relay
 from banditd.web.gateway.sessions import in_conversation
+from banditd.web.gateway.tasks import with_named_task
 from banditd.web.handlers.feedback import link_of
-from banditd.web.handlers.routing import stated_tags
+from banditd.web.handlers.routing import stated_tags, with_step
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.legible import legible_label
@@ -113,8 +114,9 @@ async def gateway_call(
     # However long: the upstream judges that, and what is looked at of a text here is bounded.
     text = await apart(requested.large, _storable, requested.text)
     headers = {name.lower(): legible_label(", ".join(request.headers.getall(name))) for name in request.headers}
+    options = with_named_task(options, headers, requested.body)
     query = _query(requested, text, options, named, request.get(KEY_NAME))
-    query.origin = origin_of(request, options)
+    query.origin = origin_of(request, options, trace_as_task=api.config.trace_as_task)
     if surface != "embeddings":  # those are no conversation
         query = await apart(
             requested.large,
@@ -157,6 +159,7 @@ def _query(
     requested: ParsedRequest, text: str | None, options: GatewayOptions, named: Named, key_name: str | None
 ) -> Query:
     candidates = (named.arm,) if named.arm is not None else options.candidates
+    tags = stated_tags(options.tags or {})
     return Query(
         policy=options.policy or named.policy,
         text=text,
@@ -179,7 +182,7 @@ def _query(
         session_id=options.session_id or None,
         reference=options.reference or None,
         new_session_arm=options.new_session_arm,
-        tags=stated_tags(options.tags or {}),
+        tags=with_step(tags, options.step, "/banditd/step") if options.step else tags,
         template=partial(outline_of_body, requested.body),
         pinned=named.arm is not None,
     )

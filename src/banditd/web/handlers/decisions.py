@@ -40,6 +40,7 @@ async def page(api: Api, request: web.Request) -> web.Response:
         reference=requested.reference,
         request_id=requested.request_id,
         trace_id=requested.trace_id,
+        task_id=requested.task_id,
         cluster=requested.cluster,
         explored=requested.explored,
         tag=tag,

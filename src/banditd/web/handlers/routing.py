@@ -12,6 +12,7 @@ import numpy as np
 from aiohttp import web
 
 from banditd.core.errors import BanditdError
+from banditd.core.origins import STEP
 from banditd.core.pace import Pace
 from banditd.core.types import Decision, Query
 from banditd.web.answers import decision_answer
@@ -32,7 +33,7 @@ async def create(api: Api, request: web.Request) -> web.Response:
     try:
         requested = await read_with_items(await read_body(request), RouteRequest, "messages", Message)
         query = to_query(requested, api.config.max_input_chars, key_name=request.get(KEY_NAME))
-        query.origin = origin_of(request, requested)
+        query.origin = origin_of(request, requested, trace_as_task=api.config.trace_as_task)
         if "Idempotency-Key" in request.headers:
             query = replace(query, request_key=await request_key(request, "route", requested))
         decision = await api.services.routing.route(query)
@@ -68,7 +69,7 @@ async def create_batch(api: Api, request: web.Request) -> web.Response:
     queries = []
     for index, one in enumerate(requested):
         query = to_query(one, limit, f"/queries/{index}", key_name)
-        query.origin = origin_of(request, one)
+        query.origin = origin_of(request, one, trace_as_task=api.config.trace_as_task)
         queries.append(query)
         await pace.step()
     key = await batch_key(request, "route_batch", requested)
@@ -116,6 +117,8 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
         if value is not None:
             as_in_query = _OF_QUERY[name]
             stated[name] = value if as_in_query is None else as_in_query(value)
+    if requested.step:
+        stated["tags"] = with_step(stated.get("tags", {}), requested.step, f"{pointer}/step")
     tools = requested.tools
     template = partial(outline_of_messages, requested.messages, tools)
     return Query(text=text, turns=turns, key_name=key_name, template=template, **stated)
@@ -124,6 +127,14 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
 def stated_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags without empty ones: a client's variable that is not set is no value."""
     return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
+
+
+def with_step(tags: Mapping[str, str], step: str, pointer: str) -> dict[str, str]:
+    """The tags, and the step among them. Raises InvalidFieldsError where they name another one already."""
+    if tags.get(STEP, step) != step:
+        message = f"step is the tag of that name, and the tags say {tags[STEP]!r}: give one of the two"
+        raise InvalidFieldsError(message, errors=[(pointer, message)])
+    return {**tags, STEP: step}
 
 
 # Fields of a request that a query has too, and what they become there: nothing else, most of them.

@@ -64,6 +64,14 @@ class GatewayOptions(RequestModel):
     that the client names it is recognised anyway: the same conversation is sent again."""
     escalated_from: DecisionName | None = None
     """The decision whose answer was not enough. As a header: ``x-banditd-escalated-from``."""
+    task_id: OptionalLabel | None = None
+    """What you call the agent's run that the query is a part of, of one API key. As a header:
+    ``x-banditd-task-id``."""
+    parent_decision_id: DecisionName | None = None
+    """The decision of the step that led to this one. As a header: ``x-banditd-parent-decision-id``."""
+    step: OptionalLabel | None = None
+    """Which step of the task it is, such as ``plan``: the same as the tag ``step``. As a header:
+    ``x-banditd-step``."""
     new_session_arm: bool = False
     """Draw the session's arm afresh."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None

@@ -40,6 +40,8 @@ class DecisionParameters(ParameterModel):
     """``x-request-id`` of the request."""
     trace_id: Annotated[str, StringConstraints(pattern=TRACE_PATTERN)] | None = None
     """Of its ``traceparent``, or of the daemon's own span."""
+    task_id: Label | None = None
+    """What agents call the run by, whichever API key they had."""
     cluster: Annotated[IntegerParameter, Field(ge=-1, le=100_000)] | None = None
     """Index of the cluster; -1 for decisions without a context."""
     explored: BooleanParameter | None = None
@@ -66,6 +68,8 @@ class DecisionSummary(OpenAnswerModel):
     created_at: Time
     propensity: float
     explored: bool
+    task_id: str | None
+    parent_decision_id: str | None
 
 
 class DamagedDecision(AnswerModel):

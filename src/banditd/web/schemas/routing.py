@@ -109,6 +109,12 @@ class RouteRequest(RequestModel):
     """The decision whose answer is asked for once more, the first one having pleased nobody."""
     escalated_from: DecisionName | None = None
     """The decision whose answer was not enough, so that this one is to do better."""
+    task_id: OptionalLabel | None = None
+    """What you call the agent's run that the query is a part of, of one API key."""
+    parent_decision_id: DecisionName | None = None
+    """The decision of the step that led to this one."""
+    step: OptionalLabel | None = None
+    """Which step of the task it is, such as ``plan``: the same as the tag ``step``."""
     recipes: bool = True
     """Whether a recipe may be chosen. False for a caller that makes one call: only models are."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None

@@ -41,6 +41,7 @@ function Body({ d, clusters }) {
     ${still ? html`<p class="muted">No chance was involved: ${still}.</p>` : html`<${DrawLine} rows=${d.arms} uniform=${d.uniform} chosen=${d.arm} />`}
     <h3>Calls and cost</h3><${Usage} d=${d} />${d.request && html`<${Request} r=${d.request} />`}${d.attempts?.length > 0 && html`<${Attempts} d=${d} />`}
     <h3>Rewards</h3><${Rewards} d=${d} />
+    ${d.task_id && html`<h3>The task</h3><${Task} d=${d} />`}
     <h3>About the query</h3><${Facts} d=${d} cluster=${cluster} />`;
 }
 
@@ -88,6 +89,25 @@ function Attempts({ d }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Attempts"><table class="compact"><thead><tr><th scope="col">Call</th><th scope="col">Model</th><th scope="col">Ended</th><th scope="col" class="right">First token</th><th scope="col" class="right">Took</th><th scope="col" class="right">Tokens out</th><th scope="col" class="right">Cost</th></tr></thead>
     <tbody>${d.attempts.map((one, number) => html`<tr key=${number}><td class="num">${number + 1}</td><td><${Arm} name=${one.arm} /></td><td>${one.error ? html`<span class="badge bad">${one.error.replaceAll("_", " ")}</span>` : "answered"}</td>
       <td class="num right">${ms(one.first_token_ms)}</td><td class="num right">${ms(one.latency_ms)}</td><td class="num right">${count(one.output_tokens)}</td><td class="num right">${usd(one.cost_usd)}</td></tr>`)}</tbody></table></div>`;
+}
+
+const STEPS = 20;
+
+/** The decisions of the same run of an agent, the newest few, in the order in which they were made. */
+function Task({ d }) {
+  const all = `#/decisions?${query({ task_id: d.task_id })}`;
+  const poll = usePoll(`v1/decisions?${query({ policy: d.policy, task_id: d.task_id, limit: STEPS })}`, { every: 5000 });
+  if (!poll.data) return html`<${Waiting} poll=${poll} what="the task" />`;
+  const steps = [...poll.data.decisions].reverse();
+  return html`<p>Task <a href=${all}>${d.task_id}</a>${poll.data.next_before_id ? html`, its newest ${STEPS} decisions` : ""}</p>
+    <div class="scroll" tabindex="0" role="region" aria-label="Decisions of the task"><table class="compact"><thead><tr><th scope="col">When</th><th scope="col">Step</th><th scope="col">Model</th><th scope="col">After</th><th scope="col" class="right">Reward</th><th scope="col" class="right">Cost</th></tr></thead>
+    <tbody>${steps.map((one) => html`<tr key=${one.decision_id}><td>${one.decision_id === d.decision_id ? "this one" : html`<a href=${`#/decisions?${query({ task_id: d.task_id, id: one.decision_id })}`}>${ago(one.created_at)}</a>`}</td><td>${one.tags?.step || ""}</td><td><${Arm} name=${one.arm} /></td>
+      <td>${one.parent_decision_id ? html`<a href=${`#/decisions?${query({ task_id: d.task_id, id: one.parent_decision_id })}`}>${after(steps, one.parent_decision_id)}</a>` : ""}</td><td class="num right">${reward(one.reward)}</td><td class="num right">${usd(one.spend_usd)}</td></tr>`)}</tbody></table></div>`;
+}
+
+/** What a step before is called: by its name, else by the end of its id. */
+function after(steps, id) {
+  return steps.find((one) => one.decision_id === id)?.tags?.step || `…${id.slice(-6)}`;
 }
 
 function Facts({ d, cluster }) {

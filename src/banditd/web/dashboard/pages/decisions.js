@@ -8,7 +8,7 @@ import { Whole } from "./decision.js";
 
 const LIMIT = 25;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const FILTERS = ["arm", "cluster", "explored", "session_id", "request_id", "trace_id", "tag", "text", "since", "until"];
+const FILTERS = ["arm", "cluster", "explored", "session_id", "request_id", "trace_id", "task_id", "tag", "text", "since", "until"];
 
 export function Decisions({ policy, arms, values, go }) {
   const [trail, setTrail] = useState([]);
@@ -68,6 +68,7 @@ function Filters({ arms, clusters, filters, filter, open }) {
     <label>Why <select value=${filters.explored || ""} onChange=${(e) => filter({ explored: e.target.value })}><option value="">any</option><option value="true">tried to learn</option><option value="false">best guess</option></select></label>
     ${time("From", "since")} ${time("To", "until")}
     <label>Session <input type="search" value=${filters.session_id || ""} placeholder="any" onChange=${(e) => filter({ session_id: e.target.value.trim() })} /></label>
+    <label>Task <input type="search" value=${filters.task_id || ""} placeholder="any" onChange=${(e) => filter({ task_id: e.target.value.trim() })} /></label>
     ${Object.values(filters).some((v) => v) && html`<button type="button" class="quiet" onClick=${clear}>Clear</button>`}
   </div>`;
 }
