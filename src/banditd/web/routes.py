@@ -220,7 +220,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/savings", reports.savings, "savings", "What routing saved and lost against the baseline",
-        parameters=report_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
+        parameters=money_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(

@@ -16,9 +16,8 @@ from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.base import NAME_PATTERN, PolicyParameters
-from banditd.web.schemas.money import CorrectionRequest
+from banditd.web.schemas.money import CorrectionRequest, SavingsParameters
 from banditd.web.schemas.reports import (
-    SavingsParameters,
     SnapshotParameters,
     StatsParameters,
     TimeseriesParameters,

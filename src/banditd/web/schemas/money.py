@@ -6,8 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from banditd.web.schemas.base import MAX_USD, AnswerModel, Label, Name, RequestModel, Time
-from banditd.web.schemas.tags import TagValueAnswer
+from banditd.web.schemas.base import (
+    MAX_USD,
+    AnswerModel,
+    IntegerParameter,
+    Label,
+    Name,
+    RequestModel,
+    Time,
+    TimeParameter,
+)
+from banditd.web.schemas.tags import TagParameters, TagValueAnswer
 
 
 class BudgetAccount(AnswerModel):
@@ -275,6 +284,17 @@ class JudgesCost(AnswerModel):
     """Of the calls of arms that did not answer, with what is set aside for those under way."""
     saved_less_judges_usd: float | None
     """What was saved, less both."""
+
+
+class SavingsParameters(TagParameters):
+    """Which policy, of which or by which tag, over which stretch."""
+
+    since: TimeParameter | None = None
+    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
+    step_s: Annotated[IntegerParameter, Field(ge=300, le=31_536_000)] | None = None
+    """Tells the same of every step from ``since`` on, too: so many seconds long, at most 100 steps."""
 
 
 class SavingsAnswer(Headline):
