@@ -17,6 +17,7 @@ from bench import (  # noqa: E402 - after the threads are limited
     accounts,
     cold,
     cpu,
+    detectors,
     flat,
     http,
     micro,
@@ -29,7 +30,7 @@ from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PARTS = ("micro", "promise", "accounts", "cold", "http", "flat", "pages", "memory")
-ASKED_FOR = ("cpu", "partitions", "pages-postgres")  # the last two need PostgreSQL
+ASKED_FOR = ("cpu", "detectors", "partitions", "pages-postgres")  # need banditd[detectors], and PostgreSQL
 
 
 def main() -> None:
@@ -72,6 +73,8 @@ def _measure(part: str, folder: Path, *, quick: bool, against: Path | None) -> l
         return http.measure(folder, seconds=2 if quick else 5, quick=quick)
     if part == "cpu":
         return cpu.measure(folder, quick=quick, against=against)
+    if part == "detectors":
+        return detectors.measure(quick=quick)
     if part == "flat":
         return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
     if part == "partitions":

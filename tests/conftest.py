@@ -15,18 +15,20 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.util import LRUCache
 
 from banditd.core.pace import SharedPace
 from banditd.encoders import factory
 from banditd.encoders.static import StaticEncoder, load_static_encoder
+from banditd.storage import dialect
 
 KEPT = {"BANDITD_DATA", "BANDITD_TEST_POSTGRES_URL"}
 
@@ -52,6 +54,29 @@ def _encoder_of_its_own(path: Path | None = None) -> StaticEncoder:
 
 
 factory.load_static_encoder = _encoder_of_its_own
+
+
+class _Statements(LRUCache[Any, Any]):
+    """Compiled statements of all engines of one kind: a process of tests opens hundreds, a daemon one."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(key[1:], default)  # the first is the engine's dialect, whose settings are always ours
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key[1:], value)
+
+
+_statements: defaultdict[str, _Statements] = defaultdict(lambda: _Statements(2000))
+_make_engine = dialect.make_engine
+
+
+def _engine_that_shares_statements(url: URL, **options: Any) -> Engine:
+    engine = _make_engine(url, **options)
+    engine._compiled_cache = _statements[engine.dialect.name]
+    return engine
+
+
+dialect.make_engine = _engine_that_shares_statements
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,6 +39,7 @@ Task = Annotated[str | None, Field(description="what you call the run of yours t
 Parent = Annotated[str | None, Field(description="`decision_id` of the step that led to this one")]
 Step = Annotated[str | None, Field(description="which step of the task it is, such as 'plan': one of a few names")]
 DecisionId = Annotated[str, Field(description="`decision_id` of an answer of `route`")]
+OfDecision = Annotated[str | None, Field(description="`decision_id` of an answer of `route`; or give `task_id`")]
 Value = Annotated[float, Field(ge=0, le=1, description="what the answer was worth: 0 nothing, 1 all")]
 Source = Annotated[str, Field(description="who says so: human, judge, metric or implicit")]
 Policy = Annotated[str | None, Field(description="which policy; the server's own unless named")]
@@ -70,10 +71,18 @@ class AgentTools:
         given |= {"recipes": False}  # an agent calls one model
         return await self._call("POST", "/v1/route", {"input": input, "policy": policy or self._policy, **given})
 
-    async def reward(self, decision_id: DecisionId, value: Value, source: Source = "judge") -> dict[str, Any]:
-        """Report what the answer to a routed query was worth. Said twice by the same source, it counts once."""
-        body: dict[str, Json] = {"decision_id": decision_id, "value": value, "source": source}
-        return await self._call("POST", "/v1/rewards", body, once=f"mcp-{decision_id}-{source}")
+    async def reward(
+        self, value: Value, decision_id: OfDecision = None, task_id: Task = None, source: Source = "judge"
+    ) -> dict[str, Any]:
+        """Report what the answer to a routed query was worth, or what a whole task was, which its decisions share.
+        Said twice by the same source, it counts once.
+        """
+        body: dict[str, Json] = {"value": value, "source": source}
+        if task_id is None:
+            body |= {"decision_id": decision_id}
+            return await self._call("POST", "/v1/rewards", body, once=f"mcp-{decision_id}-{source}")
+        body |= {"task_id": task_id} | ({} if decision_id is None else {"decision_id": decision_id})
+        return await self._call("POST", "/v1/rewards", body)
 
     async def explain_decision(self, decision_id: DecisionId) -> dict[str, Any]:
         """Why a query went where it went: every arm's prediction and probability, rewards, usage and attempts."""

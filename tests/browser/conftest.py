@@ -184,7 +184,11 @@ class Watched:
 
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    bytes_loaded: dict[str, int] = field(default_factory=dict)
+    ended: int = 0
+    """How many of the requests have an answer, or will never have one."""
+
+    def answered(self, _request: Any) -> None:
+        self.ended += 1
 
 
 @pytest.fixture
@@ -205,6 +209,8 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: watched.errors.append(f"uncaught: {error}"))
         page.on("console", lambda message: _note(watched, message))
         page.on("request", lambda request: watched.requests.append(request.url))
+        page.on("requestfinished", watched.answered)
+        page.on("requestfailed", watched.answered)
         page.watched = watched
         opened.append((context, watched, daemon.url, calm))
         page.goto(f"{daemon.url}/#/{where}")

@@ -12,6 +12,15 @@ def tile(page: Any, label: str) -> Any:
     return page.locator(".tile", has=page.get_by_text(label, exact=True)).locator(".value")
 
 
+def answered(page: Any) -> None:
+    """Wait until all that the page has asked is answered, and what it draws of the answers asks nothing more."""
+    calm = 0
+    while calm < 5:
+        asked = len(page.watched.requests)
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 40)))")
+        calm = calm + 1 if page.watched.ended == len(page.watched.requests) == asked else 0
+
+
 def test_a_new_daemon_says_what_to_do_and_shows_what_was_done(fresh, open_page, shot, expect) -> None:
     page = open_page(fresh)
     page.get_by_role("heading", name="Nothing has been asked yet").wait_for()
@@ -51,7 +60,7 @@ def test_paused_it_asks_nothing_and_resumed_it_catches_up(taught, open_page) -> 
     shown = tile(page, "Decisions")
     shown.wait_for()
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(300)  # for what was on its way
+    answered(page)
     asked, before = len(page.watched.requests), shown.inner_text()
     taught.teach(3)
     page.wait_for_timeout(2500)

@@ -58,7 +58,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     folder = tmp_path_factory.mktemp("client")
     settings = Settings(
         database={"url": f"sqlite:///{folder}/client.db"},
-        learner={"pause_ms": 0, "poll_s": 0.05},
+        learner={"pause_ms": 0, "poll_s": 0.25},
         policies={"default": {"arms": ARMS, "kind": "uniform", "breaker_errors": 0}},
     )
     faults = Faults()

@@ -56,6 +56,8 @@ async def test_an_agent_routes_rewards_and_reads(daemon: LiveDaemon) -> None:
         task = {"task_id": "run 1", "parent_decision_id": routed["decision_id"], "step": "act"}
         then = content(await client.call_tool("route", {"input": "and then", **task}))
         found = content(await client.call_tool("explain_decision", {"decision_id": then["decision_id"]}))
+        whole = content(await client.call_tool("reward", {"task_id": "run 1", "value": 0.5}))
+        assert (whole["decisions"], whole["reward"]) == (1, 0.5)
         assert [found["task_id"], found["parent_decision_id"], found["tags"]["step"]] == list(task.values())
 
 

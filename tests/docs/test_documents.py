@@ -15,6 +15,7 @@ import yaml
 
 from banditd import client
 from banditd.cli import commands
+from banditd.cli.constraints import check_examples
 from banditd.cli.reference import reference, sections
 from banditd.client.errors import refusal
 from banditd.obs.metrics import Metrics
@@ -76,7 +77,9 @@ def test_every_variable_of_the_reference_is_one(monkeypatch: pytest.MonkeyPatch)
 def test_configurations_that_are_shown_can_be_used(block: str, tmp_path: Path) -> None:
     path = tmp_path / "shown.yaml"
     path.write_text(block, encoding="utf-8")
-    assert load_settings(path).policies["default"].arms
+    settings = load_settings(path)
+    assert settings.policies["default"].arms
+    check_examples("default", settings.policies["default"].constraints, settings.encoder.model)
     assert yaml.safe_load(block)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +29,15 @@ httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
 
 KEY = "sk-upstream-0123456789abcdef"
 PRICE = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 1000.0}
-SHORT = {"connect_s": 2.0, "headers_s": 0.4, "first_token_s": 0.4, "idle_s": 0.4, "answer_s": 0.6, "total_s": 4.0}
+# Short clocks are for faults that only a clock ends, and each for what never comes: everything else is late on a busy
+# machine, and not absent.
+NO_STATUS = {"headers_s": 0.4, "first_token_s": 0.4, "answer_s": 0.6}
+NO_CONTENT = {"first_token_s": 0.4, "answer_s": 0.6}
+NO_END = {"idle_s": 0.4, "answer_s": 0.6}
+CLOCKS = {
+    "silent": NO_STATUS, "headers-silent": NO_CONTENT, "role-silent": NO_CONTENT, "stall-comments": NO_CONTENT,
+    "stall": NO_END, "malformed": NO_END, "bad-utf8": NO_END, "huge-event": NO_END,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,14 @@ async def serve_daemon(settings: Settings) -> AsyncIterator[Served]:
         await runner.cleanup()
 
 
+async def settling(served: Served) -> None:
+    """Wait for the settlements that are on their way; that of an answer just read may begin a moment later."""
+    await asyncio.sleep(0.005)
+    gateway = served.daemon.services.gateway
+    assert gateway is not None
+    await gateway.settled()
+
+
 def arm(model: str, **more: Any) -> dict[str, Any]:
     """An arm behind the fault upstream that is named as its fault."""
     return {"arm": model, "upstream": "up", "upstream_model": model, "price": PRICE, **more}
@@ -85,13 +102,17 @@ def arm(model: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """``async with serve("500", "ok") as served``: arms in the order in which they are to be asked."""
+    """``async with serve("500", "ok") as served``: arms in the order in which they are to be asked.
+
+    timeouts : of their upstream. short_clocks : an upstream of its own for each arm that only a clock ends.
+    """
     monkeypatch.setenv("UPSTREAM_KEY", KEY)
 
     @asynccontextmanager
     async def start(
         *models: str | dict[str, Any],
         timeouts: dict[str, float] | None = None,
+        short_clocks: bool = False,
         gateway: dict[str, Any] | None = None,
         upstream: dict[str, Any] | None = None,
         more_policies: dict[str, Any] | None = None,
@@ -102,10 +123,15 @@ def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> S
         policy = {"kind": "fixed", "options": {"arm": first}, "exploration_floor": 0.0, "arms": arms}
         policy |= sections.pop("policy", {})
         up = {"base_url": faulty.url, "api_key_env": "UPSTREAM_KEY", "timeouts": timeouts or {}, **(upstream or {})}
+        clocks: dict[str, Any] = {}
+        for one in arms if short_clocks else []:
+            if (fault := one["upstream_model"]) in CLOCKS:
+                one["upstream"] = f"clocks-of-{fault}"
+                clocks[one["upstream"]] = {**up, "timeouts": CLOCKS[fault]}
         settings = Settings(
             database={"url": sqlite_url},  # type: ignore[arg-type]
-            learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
-            upstreams={"up": up, **sections.pop("upstreams", {})},
+            learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
+            upstreams={"up": up, **clocks, **sections.pop("upstreams", {})},
             gateway=gateway or {},  # type: ignore[arg-type]
             server={"shutdown_timeout_s": 1.5, **sections.pop("server", {})},  # type: ignore[arg-type]
             policies={"default": policy, **(more_policies or {})},  # type: ignore[dict-item]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from bench.faulty.app import Faulty
-from tests.gateway.conftest import KEY, Serve, Served, serve_daemon
+from tests.gateway.conftest import KEY, Serve, Served, serve_daemon, settling
 
 from banditd.settings import Settings
 from banditd.storage.sessions import SessionReader
@@ -61,9 +60,9 @@ class Talk:
         async with self.http.post(f"{self.served.base}/chat/completions", json=body, headers=headers) as got:
             assert got.status == 200, await got.text()
             said = await got.read()
-            decision = await self.served.decision(got.headers["x-banditd-decision-id"])
-            while decision["usage"] is None:  # an answer may be read a moment before it is settled
-                await asyncio.sleep(0.01)
+            decision: dict[str, Any] = {"usage": None}
+            while decision["usage"] is None:
+                await settling(self.served)
                 decision = await self.served.decision(got.headers["x-banditd-decision-id"])
             return {**decision, "served": got.headers["x-banditd-arm"], "answer": json.loads(said)}
 
@@ -79,7 +78,7 @@ async def talking(
     made = arms or [{"arm": name, "upstream": "up", "upstream_model": "ok", "price": CACHED} for name in ("a", "b")]
     settings = Settings(
         database={"url": url},  # type: ignore[arg-type]
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         upstreams={"up": {"base_url": faulty.url, "api_key_env": "UPSTREAM_KEY"}},  # type: ignore[dict-item]
         gateway=gateway or {},  # type: ignore[arg-type]
         policies={"default": {"arms": made, "exploration_floor": 0.5, **policy}},  # type: ignore[dict-item]

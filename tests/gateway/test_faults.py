@@ -13,7 +13,7 @@ from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
-from tests.gateway.conftest import KEY, SHORT, Serve, Served, arm
+from tests.gateway.conftest import KEY, Serve, Served, arm, settling
 
 from banditd.ports import DecisionFilter
 
@@ -59,11 +59,11 @@ async def each(fails: Callable[[str, bool], Awaitable[None]], both: list[tuple[s
 async def settled(served: Served) -> list[dict[str, Any]]:
     """Every decision, newest first, once all are settled: a client may see the end of a stream just before that."""
     while True:
+        await settling(served)
         listed = await served.daemon.services.reports.decisions(DecisionFilter(limit=200))
         whole = [await served.decision(row["decision_id"]) for row in listed["decisions"]]  # type: ignore[attr-defined]
         if all(one["usage"] is not None for one in whole):
             return whole
-        await asyncio.sleep(0.01)
 
 
 async def hung_up(faulty: Faulty) -> None:
@@ -74,7 +74,7 @@ async def hung_up(faulty: Faulty) -> None:
 async def test_a_lone_arm_that_fails_is_always_an_error(serve: Serve, faulty: Faulty) -> None:
     """Never an answer that looks whole, in a stream or in one piece, and never 409."""
     arms = [arm(name) for name in BROKEN]
-    async with serve(*arms, timeouts=SHORT, policy={"breaker_errors": 0}) as served, client(served) as ai:
+    async with serve(*arms, short_clocks=True, policy={"breaker_errors": 0}) as served, client(served) as ai:
 
         async def fails(name: str, stream: bool) -> None:
             with pytest.raises(openai.APIError) as raised:
@@ -108,7 +108,7 @@ async def test_a_healthy_answer_is_whole(serve: Serve, faulty: Faulty, name: str
 @pytest.mark.parametrize("name", [name for name in BROKEN if name in STATUS and name not in {"400", "400-policy"}])
 async def test_the_next_arm_is_asked_before_the_commit_point(serve: Serve, faulty: Faulty, name: str) -> None:
     first, second = arm(name, context_window_tokens=1000), arm("ok", context_window_tokens=2000)
-    async with serve(first, second, timeouts=SHORT) as served, client(served) as ai:
+    async with serve(first, second, short_clocks=True) as served, client(served) as ai:
         raw = await ai.chat.completions.with_raw_response.create(model="banditd/auto", messages=ASKED, stream=True)
         text = "".join(
             [(chunk.choices[0].delta.content or "") if chunk.choices else "" async for chunk in raw.parse()]
@@ -128,7 +128,7 @@ async def test_the_next_arm_is_asked_before_the_commit_point(serve: Serve, fault
 )
 async def test_nobody_else_is_asked(serve: Serve, faulty: Faulty, name: str) -> None:
     """After the first word, or where the request is at fault."""
-    async with serve(name, "ok", timeouts=SHORT) as served, client(served) as ai:
+    async with serve(name, "ok", short_clocks=True) as served, client(served) as ai:
         with pytest.raises(openai.APIError):
             await read(ai)
         [row] = await settled(served)
@@ -261,7 +261,7 @@ async def test_keys_are_nowhere(
     logging.getLogger().addHandler(handler)
     try:
         names = ["401", "400", "500", "cut", "error-second", "redirect", "silent", "ok"]
-        async with serve(*names, timeouts=SHORT) as served, client(served) as ai:
+        async with serve(*names, short_clocks=True) as served, client(served) as ai:
             for name in names:
                 try:
                     seen.append(await read(ai, f"banditd/arm/{name}"))

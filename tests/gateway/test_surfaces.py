@@ -16,7 +16,7 @@ from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
-from tests.gateway.conftest import KEY, SHORT, Serve, Served, arm
+from tests.gateway.conftest import KEY, Serve, Served, arm
 from tests.gateway.test_faults import STATUS, each, hung_up, settled
 
 ASKED: Any = [{"role": "user", "content": "Say hello."}]
@@ -78,7 +78,7 @@ async def test_a_lone_arm_that_fails_is_always_an_error(
 ) -> None:
     arms = [arm(name) for name in BROKEN]
     up = {"kind": kind}
-    async with serve(*arms, timeouts=SHORT, upstream=up, policy={"breaker_errors": 0}) as served:
+    async with serve(*arms, short_clocks=True, upstream=up, policy={"breaker_errors": 0}) as served:
         async with surface(served) as read:
 
             async def fails(name: str, stream: bool) -> None:
@@ -132,7 +132,7 @@ async def test_the_next_arm_is_asked_before_the_commit_point(
     serve: Serve, faulty: Faulty, kind: str, surface: Any, name: str
 ) -> None:
     first, second = arm(name, context_window_tokens=1000), arm("ok", context_window_tokens=2000)
-    async with serve(first, second, timeouts=SHORT, upstream={"kind": kind}) as served, surface(served) as read:
+    async with serve(first, second, short_clocks=True, upstream={"kind": kind}) as served, surface(served) as read:
         assert await read() == TEXT
         [row] = await settled(served)
     assert (row["usage"]["served_arm"], row["usage"]["error"]) == ("ok", None)
@@ -143,7 +143,7 @@ async def test_the_next_arm_is_asked_before_the_commit_point(
 async def test_what_broke_off_is_charged_for_what_came(
     serve: Serve, faulty: Faulty, kind: str, surface: Any, name: str
 ) -> None:
-    async with serve(name, "ok", timeouts=SHORT, upstream={"kind": kind}) as served, surface(served) as read:
+    async with serve(name, "ok", short_clocks=True, upstream={"kind": kind}) as served, surface(served) as read:
         with pytest.raises(ERRORS):
             await read()
         [row] = await settled(served)
@@ -227,7 +227,7 @@ async def test_errors_have_anthropics_form(
 ) -> None:
     names = ["ok", "400-context", "401", "429-after", "silent"]
     async with (
-        serve(*names, upstream={"kind": "anthropic"}, timeouts=SHORT) as served,
+        serve(*names, upstream={"kind": "anthropic"}, short_clocks=True) as served,
         AsyncAnthropic(base_url=served.url, api_key="none", max_retries=0) as ai,
     ):
         with pytest.raises(anthropic.APIStatusError) as raised:
@@ -320,7 +320,7 @@ async def test_what_is_too_long_for_every_arm_has_a_length(serve: Serve) -> None
 
 
 async def test_a_broken_response_ends_with_the_event_that_agents_wait_for(serve: Serve) -> None:
-    async with serve("error-second", "ok", timeouts=SHORT) as served, aiohttp.ClientSession() as session:
+    async with serve("error-second", "ok", short_clocks=True) as served, aiohttp.ClientSession() as session:
         body = {"model": "banditd/auto", "input": "hello", "stream": True}
         async with session.post(f"{served.base}/responses", json=body) as answer:
             events = [
@@ -397,6 +397,28 @@ async def test_a_constraint_looks_at_all_that_is_to_be_embedded(serve: Serve, fa
         with pytest.raises(openai.BadRequestError, match="constraint:card"):
             await ai.embeddings.create(model="banditd/arm/ok", input=["What is charged?", "4111111111111111"])
     assert not faulty.models_called()
+
+
+async def test_what_is_detected_keeps_an_arm_from_answering_over_every_way_in(serve: Serve, faulty: Faulty) -> None:
+    private = {"name": "private", "action": "forbid", "arms": ["ok"], "detect": ["secrets", "pii:IBAN_CODE"]}
+    texts = ["Zahle an DE89 3704 0044 0532 0130 00", "export API_KEY=" + "aB3dE5gH" * 4]
+    async with (
+        serve("ok", "ok@own", policy={"constraints": [private]}) as served,
+        AsyncOpenAI(base_url=served.base, api_key="none", max_retries=0) as ai,
+        aiohttp.ClientSession() as http,
+    ):
+        for text, arm in [*((text, "ok@own") for text in texts), ("Zahle an den Wirt", "ok")]:
+            before = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+            after = [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Go on."}]
+            raw = await ai.chat.completions.with_raw_response.create(
+                model="banditd/auto",
+                messages=[*before, *after],  # type: ignore[list-item]
+            )
+            assert raw.headers["x-banditd-arm"] == arm
+            async with http.post(f"{served.base}/route", json={"input": text, "explain": True}) as answer:
+                body = await answer.json()
+            assert body["arm"] == arm
+            assert body["exclusions"].get("ok") == (None if arm == "ok" else "constraint:private")
 
 
 async def test_an_embedding_is_never_another_arms(serve: Serve, faulty: Faulty) -> None:

@@ -15,7 +15,7 @@ from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
 from openai import AsyncOpenAI
-from tests.gateway.conftest import SHORT, Serve, Served, arm
+from tests.gateway.conftest import Serve, Served, arm
 from tests.gateway.test_faults import STATUS, each, hung_up, settled
 from tests.gateway.test_faults import read as read_chat
 from tests.gateway.test_surfaces import ASKED, ERRORS, Read, messages
@@ -48,7 +48,7 @@ async def test_a_lone_arm_that_fails_is_always_an_error(
     broken += ["ok-no-done"] if kind == "anthropic" else []
     arms = [arm(name) for name in broken]
     up = {"kind": kind}
-    async with serve(*arms, timeouts=SHORT, upstream=up, policy={"breaker_errors": 0}) as served:
+    async with serve(*arms, short_clocks=True, upstream=up, policy={"breaker_errors": 0}) as served:
         async with surface(served) as read:
 
             async def fails(name: str, stream: bool) -> None:
@@ -161,7 +161,7 @@ async def test_what_cannot_be_translated_goes_to_those_who_speak_it(serve: Serve
 
 async def test_a_fallback_crosses_forms(serve: Serve, faulty: Faulty) -> None:
     other = {"claude": {"kind": "anthropic", "base_url": faulty.url}}
-    async with serve("role-silent", arm("ok", upstream="claude"), upstreams=other, timeouts=SHORT) as served:
+    async with serve("role-silent", arm("ok", upstream="claude"), upstreams=other, short_clocks=True) as served:
         async with messages(served) as read:
             assert await read() == TEXT
         async with chats(served) as read:

@@ -11,6 +11,7 @@ import pytest
 from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
+from tests.gateway.conftest import CLOCKS
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall, UpstreamError
 from banditd.upstreams.config import Clocks, UpstreamConfig
@@ -18,7 +19,6 @@ from banditd.upstreams.pool import UpstreamPool, open_upstreams
 
 KEY = "sk-test-0123456789abcdef"
 PATIENT = Clocks()
-SHORT = Clocks(connect_s=2.0, headers_s=0.4, first_token_s=0.4, idle_s=0.4, answer_s=0.6, total_s=4.0)
 
 # name -> (class, code) of a stream; of a whole answer where that is another.
 TIMES = {"silent": "timeout_headers", "headers-silent": "timeout_first_token", "role-silent": "timeout_first_token",
@@ -122,7 +122,7 @@ async def test_a_healthy_answer_comes_byte_for_byte(faulty: Faulty, model: str) 
 
 @pytest.mark.parametrize("model", STREAMS)
 async def test_a_stream_that_fails_says_so_in_its_class(faulty: Faulty, model: str) -> None:
-    async with _pool(faulty, SHORT) as pool:
+    async with _pool(faulty, Clocks(**CLOCKS.get(model, {}))) as pool:
         with pytest.raises(UpstreamError) as raised:
             await _read(pool, _call(model))
         await _closed(faulty)
@@ -132,7 +132,7 @@ async def test_a_stream_that_fails_says_so_in_its_class(faulty: Faulty, model: s
 
 @pytest.mark.parametrize("model", STREAMS)
 async def test_an_answer_that_fails_says_so_in_its_class(faulty: Faulty, model: str) -> None:
-    async with _pool(faulty, SHORT) as pool:
+    async with _pool(faulty, Clocks(**CLOCKS.get(model, {}))) as pool:
         with pytest.raises(UpstreamError) as raised:
             await pool.complete(_call(model, stream=False))
         await _closed(faulty)
@@ -149,7 +149,7 @@ async def test_what_came_before_a_failure_is_given_before_it(faulty: Faulty) -> 
         async for events in await pool.stream(_call("error-second")):
             got += b"".join(event.raw for event in events)
 
-    async with _pool(faulty, SHORT) as pool:
+    async with _pool(faulty) as pool:
         with pytest.raises(UpstreamError):
             await read()
     assert b'"Hel"' in got
@@ -191,18 +191,18 @@ async def test_the_deadline_of_the_request_ends_a_call(faulty: Faulty) -> None:
 
 
 async def test_an_arm_may_need_longer_to_its_first_token(faulty: Faulty) -> None:
-    async with _pool(faulty, SHORT) as pool:
+    async with _pool(faulty, Clocks(headers_s=0.4, first_token_s=0.4)) as pool:
         with pytest.raises(UpstreamError):
             await _read(pool, _call("ok-late"))
-        assert await _read(pool, _call("ok-late", first_token_s=20.0))
+        assert await _read(pool, _call("ok-late", first_token_s=60.0))
 
 
 async def test_a_client_that_reads_slowly_is_not_taken_for_a_silent_upstream(faulty: Faulty) -> None:
-    async with _pool(faulty, SHORT) as pool:
+    async with _pool(faulty, Clocks(idle_s=1.5)) as pool:
         stream = await pool.stream(_call("ok-slow"))
         async for events in stream:
             if any(event.content for event in events):
-                await asyncio.sleep(0.6)  # longer than idle_s
+                await asyncio.sleep(1.7)  # longer than idle_s
                 break
         assert [events async for events in stream]
 

@@ -30,7 +30,7 @@ def make_settings(
 ) -> Settings:
     return Settings(
         database={"url": url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2, "max_batch": max_batch},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2, "max_batch": max_batch},
         upstreams=upstreams or {},
         policies={"default": {"arms": ARMS, **policy}, "other": {"kind": "uniform", "arms": ARMS[:2]}},
     )

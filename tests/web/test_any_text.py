@@ -44,7 +44,7 @@ texts = st.text(st.one_of(st.sampled_from(ODD), st.characters(exclude_categories
 async def live(database_url: str) -> AsyncIterator[Any]:
     made = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         privacy={"store_input": True},
         policies={"default": {"arms": ARMS}},
     )

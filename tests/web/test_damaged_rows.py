@@ -44,7 +44,7 @@ DAMAGES: dict[str, dict[str, Any]] = {
 async def live(database_url: str) -> AsyncIterator[tuple[Any, str]]:
     settings = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05},
+        learner={"pause_ms": 0, "poll_s": 0.25},
         policies={"default": {"arms": ARMS, "budgets": [{"name": "cap", "usd": 100, "per": "month"}]}},
     )
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))

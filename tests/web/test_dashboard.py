@@ -160,7 +160,7 @@ async def test_parameters_reach_the_service(client: Any) -> None:
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "cost_weight": 0.1}, "even": {"kind": "uniform", "arms": ARMS}},
     )
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))

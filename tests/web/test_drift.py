@@ -18,7 +18,7 @@ ARMS = [{"arm": "small"}, {"arm": "large"}]
 def serving(url: str, **policy: Any) -> TestClient[Any, Any]:
     settings = Settings(
         database={"url": url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, **policy}, "off": {"arms": ARMS}},
     )
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))

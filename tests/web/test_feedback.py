@@ -61,7 +61,7 @@ async def site(database_url: str) -> AsyncIterator[Site]:
     rewards = {"sources": {"human": {}, "mail": {"minimum": 1.0, "maximum": 5.0}}}
     settings = Settings(
         database={"url": database_url},  # type: ignore[arg-type]
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         policies={"default": {"arms": [{"arm": "a"}], "reward": rewards}},  # type: ignore[dict-item]
     )
     async with AsyncExitStack() as stack:

@@ -57,7 +57,7 @@ async def site(database_url: str) -> AsyncIterator[Site]:
     budget = {"budgets": [{"name": "cap", "usd": 5.0, "per": "month", "at_stop": "reject"}]}
     settings = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, **budget}, "other": {"arms": ARMS, **budget}},
     )
     async with AsyncExitStack() as stack:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ def settings_of(url: str) -> Settings:
     return Settings(
         database={"url": url},
         privacy={"store_input": True},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={
             "default": {"arms": ARMS, "budgets": [{"name": "daily", "usd": 5.0, "per": "day"}]},
             "even": {"kind": "uniform", "arms": ARMS},
@@ -152,34 +155,58 @@ async def refolded(url: str) -> list[bool]:
         ]
 
 
+@dataclass(frozen=True)
+class Filled:
+    """A database that nobody has open, and what its daemon answered at ``now_us``."""
+
+    url: str
+    ids: dict[str, str]
+    now_us: int
+    answers: dict[str, Any]
+    agrees: list[bool]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def filled(request: pytest.FixtureRequest, module_database: Callable[[str], str]) -> Filled:
+    url = module_database(request.param)
+
+    async def make() -> Filled:
+        async with serving(url) as client:
+            ids = await fill(client)
+            await until_learned(client, ids["evaluations"])
+        # Ages and windows of statistics are told by the clock.
+        now_us = SystemClock().now_us()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(SystemClock, "now_us", lambda _: now_us)
+            async with serving(url) as client:
+                before = await answers(client, ids)
+        return Filled(url, ids, now_us, before, await refolded(url))
+
+    with ThreadPoolExecutor(1) as pool:  # whose loop is its own
+        return pool.submit(lambda: asyncio.run(make())).result()
+
+
 @pytest.mark.parametrize("target", ["sqlite", "postgres"])
 @pytest.mark.parametrize("way", ["copy", "backup"])
 async def test_every_endpoint_answers_as_before(
-    database_url: str,
+    filled: Filled,
     target: str,
     way: str,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with serving(database_url) as client:
-        ids = await fill(client)
-        await until_learned(client, ids["evaluations"])
-    # Ages and windows of statistics are told by the clock.
-    now_us = SystemClock().now_us()
-    monkeypatch.setattr(SystemClock, "now_us", lambda _: now_us)
-    async with serving(database_url) as client:
-        before = await answers(client, ids)
     to = str(request.getfixturevalue(f"empty_{target}_url"))
     if way == "copy":
-        await asyncio.to_thread(copy_database, database_url, to, progress=quiet)
+        await asyncio.to_thread(copy_database, filled.url, to, progress=quiet)
     else:
-        await asyncio.to_thread(backup, database_url, tmp_path / "file.db", progress=quiet)
+        await asyncio.to_thread(backup, filled.url, tmp_path / "file.db", progress=quiet)
         await asyncio.to_thread(restore, tmp_path / "file.db", to, progress=quiet)
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: filled.now_us)
     async with serving(to) as client:
-        after = await answers(client, ids)
+        after = await answers(client, filled.ids)
         assert len(after) >= 20
-        for path, answer in before.items():
+        for path, answer in filled.answers.items():
             assert_alike(after[path], answer, path)
         assert (await client.post("/v1/route", json={"input": "and it goes on"})).status == 200
-    assert await refolded(to) == await refolded(database_url) == [True, True]
+    assert await refolded(to) == filled.agrees == [True, True]

@@ -27,7 +27,7 @@ QUERIES = ("What is 17 times 23?", "Write a poem about rain.", "def f(x): return
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))

@@ -60,7 +60,7 @@ class Site:
 async def site(database_url: str) -> AsyncIterator[Site]:
     settings = Settings(
         database={"url": database_url},  # type: ignore[arg-type]
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},  # type: ignore[arg-type]
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         policies={"default": {"arms": ARMS}, "other": {"arms": ARMS}},  # type: ignore[dict-item]
     )
     async with AsyncExitStack() as stack:

@@ -30,7 +30,7 @@ async def opened() -> list[Daemon]:
 async def live(database_url: str, opened: list[Daemon]) -> AsyncIterator[Any]:
     settings = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
 

@@ -42,7 +42,7 @@ def of(samples: Any, name: str, **labels: str) -> float | None:
 async def test_a_scrape_says_what_was_routed_learned_and_spent(sqlite_url: str) -> None:
     settings = Settings(
         database={"url": sqlite_url},
-        learner={"pause_ms": 0, "poll_s": 0.05},
+        learner={"pause_ms": 0, "poll_s": 0.25},
         policies={"default": {"arms": ARMS, "kind": "uniform", "budget_usd_per_decision": 0.01, "breaker_errors": 0}},
     )
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))

@@ -49,7 +49,7 @@ class Site:
 async def site(database_url: str) -> AsyncIterator[Site]:
     settings = Settings(
         database={"url": database_url},
-        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2},
+        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "budgets": BUDGETS, "reward": {"default_reward": 0.0}}},
     )
     keys = tuple(

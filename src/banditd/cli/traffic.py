@@ -103,6 +103,7 @@ def route(
 @click.argument("decision_id")
 @click.argument("value", required=False)
 @click.option("--reference", is_flag=True, help="DECISION_ID is what the query was called by, or its answer's id.")
+@click.option("--task", is_flag=True, help="DECISION_ID is a task: its decisions share the reward.")
 @daemon_options
 @click.option("--source", default="human", show_default=True, help="Who says so: human, judge, metric, implicit.")
 @click.option("--metric", default="quality", show_default=True, help="What was measured.")
@@ -114,6 +115,7 @@ def reward(
     decision_id: str,
     value: str | None,
     reference: bool,
+    task: bool,
     url: str,
     api_key: str | None,
     source: str,
@@ -132,9 +134,12 @@ def reward(
       banditd reward 0198c2f0-... 0.6 --source judge --arm small
       banditd reward 0198c2f0-... --retract
       banditd reward --reference ticket-4711 down
+      banditd reward --task run-42 1 --source metric
     """
+    if reference and task:
+        raise click.UsageError("give --reference or --task, not both")
     body: dict[str, Any] = {
-        "reference" if reference else "decision_id": decision_id,
+        "task_id" if task else "reference" if reference else "decision_id": decision_id,
         "source": source,
         "metric": metric,
     } | ({} if arm is None else {"arm": arm})

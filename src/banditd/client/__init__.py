@@ -5,7 +5,7 @@ methods. ``DaemonClient`` is the plain transport under the latter: paths and bod
 Described with examples in ``docs/client.md``.
 """
 
-from banditd.client.answers import ArmView, Decision, RewardReceipt, UsageReceipt
+from banditd.client.answers import ArmView, Decision, RewardReceipt, TaskReceipt, UsageReceipt
 from banditd.client.asynchronous import AsyncClient
 from banditd.client.blocking import Client
 from banditd.client.daemon import DaemonClient
@@ -40,6 +40,7 @@ __all__ = [
     "RefusedError",
     "Retries",
     "RewardReceipt",
+    "TaskReceipt",
     "TooManyRequestsError",
     "TroubleError",
     "Turn",

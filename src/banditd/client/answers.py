@@ -88,6 +88,26 @@ class RewardReceipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReceipt:
+    """What became of a reward of a task.
+
+    decisions : of the task. recorded, held, logged : how many of them took it, and how. reward : in [0, 1].
+    """
+
+    task_id: str
+    decisions: int
+    recorded: int
+    held: int
+    logged: int
+    reward: float | None
+    duplicate: bool
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Json]) -> Self:
+        return cls(**{name: answer[name] for name in cls.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReceipt:
     """What became of a usage report. ``cost_usd``: None while neither dollars nor tokens of the answer are known.
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from banditd.client import calls
-from banditd.client.answers import ArmView, Decision, RewardReceipt, UsageReceipt
+from banditd.client.answers import ArmView, Decision, RewardReceipt, TaskReceipt, UsageReceipt
 from banditd.client.calls import Call, Json, Query, Value
 from banditd.client.http import BlockingTransport
 from banditd.client.retries import Retries
@@ -130,6 +130,21 @@ class Client:
                 arm=arm,
             )
         )
+
+    def reward_task(
+        self,
+        task_id: str,
+        value: Value,
+        *,
+        source: str | None = None,
+        metric: str = "quality",
+        metadata: Mapping[str, Json] | None = None,
+    ) -> TaskReceipt:
+        """Reward a whole task: its decisions that have no reward of their own share it, each with its part of the
+        weight. Another value of the same source on the same metric replaces it.
+        """
+        of_source = source or self._source
+        return self._run(calls.reward_task(task_id, value, source=of_source, metric=metric, metadata=metadata))
 
     def retract(self, reward_id: str) -> RewardReceipt:
         """Take a reward back by the ``reward_id`` of its receipt; what it taught is unlearned."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from banditd.core.attempts import Attempt
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
+
+OF_TASK: Final = "task"
+"""The kind of a reward that a decision has by its task."""
+MOST_STEPS: Final = 1000
+"""Decisions of a task that is rewarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +29,7 @@ class RewardSubmission:
     owner : the API key that may reward its own decisions only; None: any decision.
     arm : whose answer it is about; None: of the one that served.
     of_judge : one of the daemon's judges says it, not a client.
+    steps : how many decisions the task has that it is a reward of, this one among them; 0: of this decision alone.
     """
 
     decision_id: str
@@ -41,12 +48,46 @@ class RewardSubmission:
     owner: str | None = None
     arm: str | None = None
     of_judge: bool = False
+    steps: int = 0
 
     def about(self, decision_id: str) -> RewardSubmission:
         """The same for the decision that its reference was found to mean."""
         words = source_identity(decision_id, self.metric, self.source, self.arm)
         identity = self.identity if self.keyed else words
         return replace(self, decision_id=decision_id, identity=identity)
+
+    def of_step(self, decision_id: str, steps: int) -> RewardSubmission:
+        """The same for one of the ``steps`` decisions of its task: the only word of its source on that metric."""
+        identity = f"task:{decision_id} {self.metric} {self.source}"
+        return replace(self, decision_id=decision_id, identity=identity, steps=steps)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskName:
+    """A task as an API key knows it: the same text under another key is another task.
+
+    key_name : of the API key, None without API keys.
+    """
+
+    text: str
+    key_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReceipt:
+    """What became of a reward of a task.
+
+    decisions : of the task. recorded, held, logged : how many of them took it, and how; the others may not any more.
+    reward : in [0, 1]; None for a retraction. duplicate : it was there already, with as many decisions.
+    """
+
+    task_id: str
+    decisions: int
+    recorded: int
+    held: int
+    logged: int
+    reward: float | None
+    duplicate: bool
 
 
 def source_identity(decision_id: str, metric: str, source: str, arm: str | None = None) -> str:

@@ -13,9 +13,11 @@ from banditd.core.money import BudgetRule
 from banditd.deciding.constraints import Conditions, Constraint
 from banditd.deciding.keeper import PromiseRule
 from banditd.deciding.objectives import Profile, ResourcePrices
+from banditd.detectors.detector import detector
+from banditd.detectors.patterns import finder
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
 from banditd.settings import PolicySettingsSection, RewardSettings, Settings
-from banditd.settings.constraints import ConstraintSettings, finder
+from banditd.settings.constraints import ConstraintSettings
 from banditd.settings.drift import DriftSettings
 from banditd.settings.judges import JudgeSettings
 from banditd.settings.promise import PromiseSettings
@@ -77,6 +79,7 @@ def constraint_of(constraint: ConstraintSettings) -> Constraint:
         arms=ArmConstraint(constraint.name, constraint.action, frozenset(constraint.arms)),
         when=Conditions(
             found=finder(constraint.patterns) if constraint.patterns else None,
+            detected=detector(constraint.detect) if constraint.detect else None,
             tags=constraint.tags,
             utterances=constraint.utterances,
             similarity=constraint.similarity,

@@ -19,12 +19,14 @@ from banditd.core.types import FloatArray
 class Conditions:
     """When a constraint holds. An empty condition holds always; one of the text or its embedding never without that.
 
-    found : whether there is in a text what is looked for. tags : values that the query's tags must have. utterances :
-    texts that the query must resemble, one of them. similarity : the least cosine between them, in [-1, 1].
-    embeddings : of the utterances, unit-norm float64 (n_utterances, d); see ``Constraint.embedded``.
+    found, detected : whether there is in a text what is looked for, by pattern and by name. tags : values that the
+    query's tags must have. utterances : texts that the query must resemble, one of them. similarity : the least
+    cosine between them, in [-1, 1]. embeddings : of the utterances, unit-norm float64
+    (n_utterances, d); see ``Constraint.embedded``.
     """
 
     found: Callable[[str], bool] | None = None
+    detected: Callable[[str], bool] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     utterances: tuple[str, ...] = ()
     similarity: float = 1.0
@@ -34,9 +36,14 @@ class Conditions:
         """Whether all of them hold for a query. embedding : of its text, float64 (d,), or None."""
         if any(tags.get(tag) != value for tag, value in self.tags.items()):
             return False
-        if self.found is not None and (text is None or not self.found(text)):
+        if any(text is None or not search(text) for search in self.searches):
             return False
         return not self.utterances or self._resembles(embedding)
+
+    @property
+    def searches(self) -> tuple[Callable[[str], bool], ...]:
+        """All that look at the text."""
+        return tuple(search for search in (self.found, self.detected) if search is not None)
 
     def _resembles(self, embedding: FloatArray | None) -> bool:
         known = self.embeddings

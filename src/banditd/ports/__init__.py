@@ -5,7 +5,7 @@ All methods that answer a write return after the write is durable.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,14 +13,7 @@ from banditd.core.errors import BanditdError
 from banditd.core.money import AccountKey, AccountTotals
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import (
-    Decision,
-    FloatArray,
-    RewardReceipt,
-    RewardSubmission,
-    UsageReport,
-)
-from banditd.core.usage import Settled
+from banditd.core.types import Decision, FloatArray
 from banditd.ports.arms import ArmChange, ArmStore, Check, Revise
 from banditd.ports.learning import (
     EstimateDelta,
@@ -34,6 +27,7 @@ from banditd.ports.learning import (
 from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
 from banditd.ports.outcomes import GuardedOutcome, PromisedOutcome, RatedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.reading import DecisionFilter, ReportReader
+from banditd.ports.rewards import DecisionFacts, Judge, RewardLog, StoredReward, Verdict
 from banditd.ports.secrets import Secrets
 from banditd.ports.switches import StoredSwitches, SwitchStore
 from banditd.ports.usage import PriceCost
@@ -45,12 +39,14 @@ __all__ = [
     "BudgetStore",
     "Check",
     "CorrectionStore",
+    "DecisionFacts",
     "DecisionFilter",
     "EstimateDelta",
     "FoldCommit",
     "FoldItem",
     "GuardedOutcome",
     "JobStore",
+    "Judge",
     "LearningStore",
     "LeaseStore",
     "Maintenance",
@@ -60,13 +56,16 @@ __all__ = [
     "RecentOutcomes",
     "ReportReader",
     "Revise",
+    "RewardLog",
     "Secrets",
     "StatDelta",
     "StoredLearning",
+    "StoredReward",
     "StoredSegment",
     "StoredSwitches",
     "SwitchStore",
     "UsageOutcome",
+    "Verdict",
 ]
 
 # ---------------------------------------------------------------- time and the encoder
@@ -173,112 +172,3 @@ class DecisionLog(Protocol):
         Returns (whether it was inactive before, whether that is the answer to an earlier request under ``key``).
         Raises NotFoundError, ConflictError for another request under the key.
         """
-
-
-# ---------------------------------------------------------------- rewards
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionFacts:
-    """What must be known of a decision to judge a reward or a usage report.
-
-    served_arm, arms : known where a reward names an arm only; None: the chosen arm served; its row cannot be read.
-    """
-
-    decision_id: str
-    policy: str
-    arm: str
-    created_at_us: int
-    expires_at_us: int
-    deferred: bool
-    activated: bool
-    key_name: str | None = None
-    abandoned: bool = False
-    served_arm: str | None = None
-    arms: tuple[str, ...] | None = None  # all of its policy when it was made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredReward:
-    """The newest revision under one identity.
-
-    arm : that it names. apart : whether it is of an arm that had not served when it came.
-    """
-
-    reward_id: str
-    decision_id: str
-    revision: int
-    kind: str
-    status: str
-    value: float | None
-    reward: float | None
-    body_hash: str
-    late: bool
-    arm: str | None = None
-    apart: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What to do with a submission: exactly one of ``error``, ``duplicate_of`` or a new event."""
-
-    error: BanditdError | None = None
-    duplicate_of: StoredReward | None = None
-    kind: str = "reward"  # reward | retraction | default
-    status: str = "recorded"  # recorded | held | logged
-    revision: int = 0
-    reward: float | None = None
-    noise_variance: float = 0.0
-    late: bool = False
-
-
-Judge = Callable[[RewardSubmission, DecisionFacts | None, StoredReward | None], Verdict]
-
-
-class RewardLog(Protocol):
-    async def record(
-        self, submissions: Sequence[RewardSubmission], judge: Judge
-    ) -> list[RewardReceipt | BanditdError]:
-        """Judge and insert in one transaction, in order; each submission sees the ones before it.
-
-        ``judge`` is pure and may be called again when the transaction is retried. A new event with status
-        ``recorded`` also puts its decision into the learner's queue, in the same transaction. One of an arm that has
-        not served is kept apart from the decision's own.
-        """
-
-    async def find(self, reward_id: str) -> Mapping[str, object] | None: ...
-
-    async def report_usage(self, report: UsageReport, price_cost: PriceCost) -> Settled:
-        """Merge a report into what is known of its decision (``core.usage``), once, and settle the difference.
-
-        Raises NotFoundError for an unknown decision or an arm that the policy never had. When another arm served
-        than was known the decision goes into the learner's queue.
-        """
-
-    async def unrewarded(
-        self, policy: str, expired_from_us: int, expired_to_us: int, limit: int
-    ) -> list[DecisionFacts]:
-        """Active decisions whose window closed in ``(from, to]``, or had closed when they were activated in it, that
-        have no reward to learn: none at all, or only retracted or logged ones. Not those whose call was reported as
-        failed, nor those that had the default.
-        """
-
-    async def abandon(
-        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
-    ) -> tuple[bool, bool]:
-        """Mark a decision as never served: its estimate leaves every account, nothing of it is learned.
-
-        Returns and raises as ``DecisionLog.activate``; ConflictError once it has a reward too.
-        """
-
-    async def silent_usage(self, policy: str, from_us: int, to_us: int, limit: int) -> list[tuple[str, str, float]]:
-        """(decision_id, arm, predicted cost_usd) of decisions without a usage report that were made in that stretch;
-        deferred ones: that were activated in it.
-        """
-
-    async def charge_estimate(self, decision_ids: Sequence[str], at_us: int) -> int:
-        """Settle decisions without usage at their predicted cost (``estimated`` usage). Returns how many."""
-
-    async def abandoned(self, policy: str, created_from_us: int, created_to_us: int, limit: int) -> list[str]:
-        """Decisions of that stretch that were charged to budgets, but never activated and never reported on."""
-
-    async def release(self, decision_ids: Sequence[str], at_us: int) -> int:
-        """Take the estimates of abandoned decisions off the accounts, if not activated since. Returns how many."""

@@ -25,6 +25,7 @@ class FoldItem:
         fixed arms.
     generations : of the arms of its policy when it was made, where they had had more than one.
     inherited : made under a schema that the present one extends, and widened to that: its clusters do not move.
+    of_task : active events that it has by its task.
     others : active events of arms that did not serve it, by arm. other_contributions : what it has put into the
         statistics of such arms until now.
     release : its side of a release, as ``Decision`` has it; None outside any.
@@ -54,6 +55,7 @@ class FoldItem:
     others: Mapping[str, tuple[RewardEvent, ...]] = field(default_factory=dict)
     other_contributions: Mapping[str, Contribution] = field(default_factory=dict)
     release: Mapping[str, object] | None = None
+    of_task: tuple[RewardEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

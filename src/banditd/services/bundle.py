@@ -12,12 +12,13 @@ from typing import Protocol
 from banditd.core.errors import BanditdError
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
+from banditd.core.rewards import TaskName, TaskReceipt
 from banditd.core.types import Arm, ArmUsage, Decision, Price, Query, RewardReceipt, UsageReport
 from banditd.ports import DecisionFilter
 from banditd.ports.tags import TagValue
 from banditd.services.anchoring.offered import Anchors, Drift
 from banditd.services.candidates.offered import Candidates, Evaluations
-from banditd.services.comparisons import Comparisons
+from banditd.services.comparisons import Judges
 from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
@@ -36,7 +37,7 @@ class RewardInput:
     body_hash : hash of all that the client said, without the key: tells a retry from another body.
     key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
     arm : whose answer it is about; None: of the one that served.
-    of_judge : one of the daemon's judges says it, not a client.
+    of_judge : one of the daemon's judges says it, not a client. task : of whose decisions it is, in place of one.
     """
 
     decision_id: str = ""
@@ -53,6 +54,7 @@ class RewardInput:
     owner: str | None = None
     arm: str | None = None
     of_judge: bool = False
+    task: TaskName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,9 @@ class Routing(Protocol):
 class Rewards(Protocol):
     async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
         """One result per reward, in order, after all of them are durable."""
+
+    async def submit_task(self, reward: RewardInput) -> TaskReceipt:
+        """Share a reward out to the decisions of its task. Raises what a reward raises."""
 
     async def decision_of(self, reference: Reference) -> str:
         """The id of the newest decision that the reference means. Raises NotFoundError."""
@@ -275,23 +280,6 @@ class Gateway(Protocol):
 
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
         """Every policy with the names of its arms, and whether the gateway can call them now."""
-
-
-class Judges(Protocol):
-    @property
-    def comparisons(self) -> Comparisons:
-        """Pairs of answers, and what was said of them."""
-
-    async def judges(self) -> Mapping[str, object]:
-        """Every configured judge and how it stands."""
-
-    async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
-        """Claim answers for a judge that clients call themselves. Raises NotFoundError, ConflictError."""
-
-    async def result(
-        self, task_id: str, lease: str, *, score: float | None, reason: str, cost_usd: float
-    ) -> Mapping[str, object]:
-        """Take a verdict once, or a task back (no score). Raises NotFoundError, ConflictError."""
 
 
 class Feedback(Protocol):

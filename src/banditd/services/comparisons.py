@@ -1,4 +1,4 @@
-"""What comparisons offer to the layer above."""
+"""What judges and comparisons offer to the layer above."""
 
 from __future__ import annotations
 
@@ -22,3 +22,20 @@ class Comparisons(Protocol):
 
         Raises NotFoundError, ConflictError.
         """
+
+
+class Judges(Protocol):
+    @property
+    def comparisons(self) -> Comparisons:
+        """Pairs of answers, and what was said of them."""
+
+    async def judges(self) -> Mapping[str, object]:
+        """Every configured judge and how it stands."""
+
+    async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
+        """Claim answers for a judge that clients call themselves. Raises NotFoundError, ConflictError."""
+
+    async def result(
+        self, task_id: str, lease: str, *, score: float | None, reason: str, cost_usd: float
+    ) -> Mapping[str, object]:
+        """Take a verdict once, or a task back (no score). Raises NotFoundError, ConflictError."""

@@ -44,7 +44,7 @@ async def holding(
     constraints: Sequence[Constraint], text: str | None, tags: Mapping[str, str], embedding: FloatArray | None
 ) -> tuple[ArmConstraint, ...]:
     """What the constraints that hold for a query say, in their order. embedding : of its text, (d,), or None."""
-    if text is not None and len(text) > AT_ONCE_CHARS and any(one.when.found for one in constraints):
+    if text is not None and len(text) > AT_ONCE_CHARS and any(one.when.searches for one in constraints):
         return await asyncio.get_running_loop().run_in_executor(
             _THREADS, lambda: tuple(one.arms for one in constraints if one.when.hold(text, tags, embedding))
         )

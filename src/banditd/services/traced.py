@@ -15,6 +15,7 @@ from typing import Final
 from banditd.core.errors import BanditdError
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
+from banditd.core.rewards import TaskReceipt
 from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
 from banditd.obs.tracing import Attribute, Tracing
 from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder, SessionArm
@@ -145,6 +146,12 @@ class TracedRewards:
     def __init__(self, inner: Rewards, tracing: Tracing) -> None:
         self._inner = inner
         self._tracing = tracing
+
+    async def submit_task(self, reward: RewardInput) -> TaskReceipt:
+        with self._tracing.span("banditd.reward_task", {}) as span:
+            receipt = await self._inner.submit_task(reward)
+            span.set_attributes({"banditd.decisions": receipt.decisions})
+            return receipt
 
     async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]:
         with self._tracing.span("banditd.reward", _ids([reward.decision_id for reward in rewards])) as span:

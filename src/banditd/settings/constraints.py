@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from banditd.detectors.detector import detector
+from banditd.detectors.patterns import finder
 from banditd.settings.arms import ArmSettings
 from banditd.settings.base import NAME_PATTERN, Section
 
@@ -36,6 +37,12 @@ class ConstraintSettings(Section):
         max_length=64,
         description="RE2 expressions, one of which the text has; needs banditd[re2]",
     )
+    detect: tuple[_Name, ...] = Field(
+        (),
+        max_length=64,
+        description="one of these is in the text: secrets, code, language:CODE, language:!CODE, pii, pii:TYPE; "
+        "needs banditd[detectors]",
+    )
     utterances: tuple[_Text, ...] = Field(
         (),
         max_length=64,
@@ -47,44 +54,13 @@ class ConstraintSettings(Section):
 
     @model_validator(mode="after")
     def _conditions(self) -> ConstraintSettings:
-        if not (self.patterns or self.utterances or self.tags):
-            raise ValueError(f"constraint {self.name} has no condition: give it patterns, utterances or tags")
+        if not (self.patterns or self.detect or self.utterances or self.tags):
+            raise ValueError(f"constraint {self.name} has no condition: give it patterns, detect, utterances or tags")
         if self.patterns:
             finder(self.patterns)
+        if self.detect:
+            detector(self.detect)
         return self
-
-
-def finder(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether one of the patterns is found in a text, in a time that grows with the text alone.
-
-    Raises
-    ------
-    ValueError : one is no regular expression of RE2, or RE2 is not installed.
-    """
-    try:
-        import re2  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ValueError("patterns need RE2: pip install 'banditd[re2]'") from None
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True
-
-    def compiled(pattern: str) -> Any:
-        try:
-            return re2.compile(pattern.encode(), options)
-        except re2.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression of RE2: {error.args[0].decode()}") from None
-
-    single = [compiled(pattern) for pattern in patterns]
-    if not any(r"\Q" in pattern for pattern in patterns):  # which may leave a quotation open, over all that follow
-        with suppress(ValueError):  # together they may be too large
-            single = [compiled("|".join(f"(?:{pattern})" for pattern in patterns))]
-
-    def found(text: str) -> bool:
-        encoded = text.encode("utf-8", "replace")  # a text may have half a character, which no UTF-8 has
-        return any(one.search(encoded) is not None for one in single)
-
-    return found
 
 
 def check_constraints(constraints: Sequence[ConstraintSettings], arms: Sequence[ArmSettings]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Table, literal, select, union_all
 
+from banditd.core.rewards import OF_TASK
 from banditd.core.types import RewardEvent
 from banditd.storage.schema import arm_reward, reward_event
 
@@ -33,10 +34,16 @@ class Active:
         """
         found: dict[str | None, list[Any]] = defaultdict(list)
         for row in self.rows:
+            if row.kind == OF_TASK:
+                continue
             found[None if row.arm == served else row.arm].append(row)
         events = {arm: tuple(_event(row) for row in _heard_once(rows)) for arm, rows in found.items()}
         own = events.pop(None, ())
         return own, {arm: events[arm] for arm in sorted(filter(None, events))}
+
+    def of_task(self) -> tuple[RewardEvent, ...]:
+        """Those that the decision has by its task, whoever has served it."""
+        return tuple(_event(row) for row in self.rows if row.kind == OF_TASK)
 
 
 def active_rewards(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Active]:

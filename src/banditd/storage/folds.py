@@ -193,6 +193,7 @@ def _item(row: Row[Any], active: Active, queue_ids: tuple[str, ...]) -> FoldItem
         tags=readable_tags(row.tags),
         others=others,
         release=readable_release(row.release),
+        of_task=active.of_task(),
     )
 
 

@@ -71,6 +71,8 @@ class Identities:
         stored = self.newest.get(identity)
         if stored is not None:
             return identity, stored.apart
+        if submission.steps:
+            return identity, True
         if submission.arm is None or known is None:
             return identity, False
         served = submission.arm == (known.served_arm or known.arm)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, insert, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, exists, insert, not_, or_, select
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
 from banditd.core.request_keys import RequestKey
+from banditd.core.rewards import OF_TASK, TaskName, TaskReceipt
 from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
@@ -27,6 +28,7 @@ from banditd.storage.log_reader import reward_row
 from banditd.storage.reward_identities import Identities, resolved
 from banditd.storage.schema import activation, arm_reward, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
+from banditd.storage.task_rewards import reward_task
 from banditd.storage.usage import UsageLog
 
 _CHUNK: Final = 500
@@ -47,6 +49,18 @@ class SqlRewardLog:
             return []
         answers: list[Answer] = await self._database.write_batched(self._record, (submissions, judge))
         return answers
+
+    async def reward_task(
+        self, task: TaskName, submission: RewardSubmission, judge: Judge, key: RequestKey | None
+    ) -> TaskReceipt:
+        def work(connection: Connection) -> TaskReceipt | BanditdError:
+            def record(shares: Sequence[RewardSubmission]) -> list[Answer]:
+                [answers] = self._record(connection, [(shares, judge)])
+                return answers
+
+            return reward_task(connection, task, submission, key, record)
+
+        return await self._database.write(work)
 
     def _record(
         self, connection: Connection, batches: Sequence[tuple[Sequence[RewardSubmission], Judge]]
@@ -69,6 +83,8 @@ class SqlRewardLog:
                     event = _event(submission, verdict, known) | {"identity": identity}
                     if apart and identity in newest:
                         event["arm"] = newest[identity].arm  # one that is taken back by its id names none
+                    elif submission.steps:
+                        event["arm"] = known.arm  # for readers; it teaches whoever has served
                     events[apart].append(event)
                     newest[identity] = _stored(event, apart=apart)
                     batch.append(_receipt(newest[identity], duplicate=False))
@@ -168,26 +184,29 @@ def _chunks(values: Iterable[str]) -> list[list[str]]:
 def _unrewarded_query(policy: str) -> Select[Any]:
     return _facts_query().where(
         decision.c.policy == policy,
-        not_(_has_reward()),
+        not_(_has_reward(reward_event)),
+        not_(_has_reward(arm_reward, OF_TASK)),
         not_(is_abandoned()),
         # A call that failed says nothing of the arm's quality, not even by default.
         not_(exists().where(_of_decision(usage_report), usage_report.c.error.is_not(None))),
     )
 
 
-def _has_reward() -> ColumnElement[bool]:
-    """A reward stands that may be learned, or the default was given once: taken back, it does not come again.
+def _has_reward(table: Table, kind: str | None = None) -> ColumnElement[bool]:
+    """A reward (of that kind) stands that may be learned, or the default was given once: taken back, it does not come
+    again.
 
     What is only logged is no reward, and neither is one that was retracted (the rule of ``folds._active_events``).
     """
-    event, later = reward_event.alias(), reward_event.alias()
+    event, later = table.alias(), table.alias()
     retracted = exists().where(
         later.c.identity == event.c.identity,
         later.c.revision > event.c.revision,
         later.c.status == "recorded",
         later.c.kind == "retraction",
     )
-    stands = and_(event.c.status == "recorded", event.c.kind != "retraction", not_(retracted))
+    alike = event.c.kind != "retraction" if kind is None else event.c.kind == kind
+    stands = and_(event.c.status == "recorded", alike, not_(retracted))
     return exists().where(_of_decision(event), or_(event.c.kind == "default", stands))
 
 

@@ -145,6 +145,21 @@ def test_check_config_tries_the_examples_of_constraints(tmp_path: Path) -> None:
     assert "secrets does not hold for 'a word'" in str(wrong)
 
 
+def test_check_config_tries_what_is_detected_and_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.yaml"
+    examples = [{"input": "Why was 4111 1111 1111 1111 charged?", "holds": True}, {"input": "1234", "holds": False}]
+    constraint = {"name": "card", "action": "forbid", "arms": ["rented"], "detect": ["pii"], "examples": examples}
+    policy = {"arms": [{"arm": "own"}, {"arm": "rented"}], "constraints": [constraint]}
+    config.write_text(json.dumps({"policies": {"default": policy}}), encoding="utf-8")
+    assert invoke("check-config", "-c", str(config)).exit_code == 0
+    monkeypatch.setitem(sys.modules, "re2", None)
+    wrong = invoke("check-config", "-c", str(config)).exception
+    assert isinstance(wrong, ConfigurationError)
+    assert "pip install 'banditd[detectors]'" in str(wrong)
+
+
 GOLDEN = (
     "{upstreams: {u: {kind: echo}}, judges: {q: {upstream: u, model: m}}, "
     "policies: {default: {drift: {golden: {file: nowhere.jsonl, judge: q, usd_per_day: 1}}}}}"

@@ -6,8 +6,8 @@ import pytest
 import re2
 from pydantic import ValidationError
 
+from banditd.detectors.patterns import finder
 from banditd.settings import PolicySettingsSection
-from banditd.settings.constraints import finder
 
 ARMS = [{"arm": "small"}, {"arm": "large"}]
 

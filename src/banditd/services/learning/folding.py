@@ -1,10 +1,11 @@
 """From a decision's rewards to what it puts into the statistics: no clock, no I/O.
 
 A decision contributes one weighted observation (arm, epoch, w, r) however many rewards it has, and one more for each
-other arm of which it has rewards. When its rewards or its served arm change, the old contributions are subtracted and
-the new ones added, so corrections, retractions and late judges are exact, and the whole log refolded gives the same
-sums. What an arm that did not serve would have earned teaches the learner alone: it is in no statistic of the traffic
-and in no estimate.
+other arm of which it has rewards; where it has none of its own, its share of its task's stands apart in their place.
+When its rewards or its served arm change, the old contributions are subtracted and the new ones added. So
+corrections, retractions and late judges are exact, and the whole log refolded gives the same sums. What an arm that
+did not serve would have earned, and a share of a task's reward, teach the learner alone: they are in no statistic of
+the traffic and in no estimate.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ from banditd.services.policy import PolicyRuntime
 REFERENCE_NOISE_VARIANCE = 0.25
 # A source that claims no noise at all still cannot outvote the others without bound.
 LEAST_NOISE_VARIANCE = 1e-4
+
+
+def noise_of_share(noise_variance: float, steps: int) -> float:
+    """The noise variance with which a source's reward weighs 1 / ``steps`` of what it weighs with its own (>= 0).
+
+    Of a task of so many decisions that is how much its reward says of each: which of them earned it is unknown.
+    """
+    return steps * (REFERENCE_NOISE_VARIANCE + noise_variance) - REFERENCE_NOISE_VARIANCE
 
 
 class Shadows(Protocol):
@@ -83,9 +92,14 @@ def contribution_of(item: FoldItem) -> Contribution | None:
 
 
 def other_contributions_of(item: FoldItem) -> dict[str, Contribution]:
-    """The same for the arms that did not serve it, by arm."""
-    merged = ((arm, merge_events(events)) for arm, events in item.others.items())
-    return {arm: Contribution(arm, item.epoch, *put) for arm, put in merged if put is not None}
+    """The same for the arms that did not serve it, by arm; and for the one that did, where only its task is rewarded.
+
+    A reward of the decision itself says more than its share of the task's, which then counts no longer.
+    """
+    merged = {arm: merge_events(events) for arm, events in item.others.items()}
+    if not item.events:
+        merged[item.chosen_arm if item.served_arm is None else item.served_arm] = merge_events(item.of_task)
+    return {arm: Contribution(arm, item.epoch, *put) for arm, put in merged.items() if put is not None}
 
 
 def apply_other_contributions(

@@ -7,6 +7,7 @@ source's scale. Nothing here reads a clock or a database.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isclose
 
 from banditd.core.errors import (
     BanditdError,
@@ -17,8 +18,10 @@ from banditd.core.errors import (
     NotFoundError,
 )
 from banditd.core.references import Reference
+from banditd.core.rewards import OF_TASK
 from banditd.core.types import RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward, Verdict
+from banditd.services.learning.folding import noise_of_share
 from banditd.services.policy import RewardRules, SourceRule
 
 # Identity of the reward that the daemon itself gives when the window closes; clients cannot make it.
@@ -45,7 +48,7 @@ def judge_reward(
         if refused is not None:
             return refused
     if stored is not None:
-        repeated = _judge_repeated(submission, stored)
+        repeated = _judge_repeated(submission, stored, None if facts is None else rules_by_policy.get(facts.policy))
         if repeated is not None:
             return repeated
     if facts is None:
@@ -103,7 +106,7 @@ def _judge_source(submission: RewardSubmission, rules: RewardRules | None) -> Ve
     )
 
 
-def _judge_repeated(submission: RewardSubmission, stored: StoredReward) -> Verdict | None:
+def _judge_repeated(submission: RewardSubmission, stored: StoredReward, rules: RewardRules | None) -> Verdict | None:
     """A retry, a key used twice, or None for a correction or retraction of what is stored."""
     if submission.keyed:
         if stored.body_hash == submission.body_hash:
@@ -119,9 +122,17 @@ def _judge_repeated(submission: RewardSubmission, stored: StoredReward) -> Verdi
         )
     if submission.retract:
         return Verdict(duplicate_of=stored) if stored.kind == "retraction" else None
-    if stored.kind != "retraction" and _same_value(submission, stored):
+    if stored.kind != "retraction" and _same_value(submission, stored) and _same_share(submission, stored, rules):
         return Verdict(duplicate_of=stored)
     return None
+
+
+def _same_share(submission: RewardSubmission, stored: StoredReward, rules: RewardRules | None) -> bool:
+    """Whether a task has as many decisions as when it was rewarded so before."""
+    source = None if rules is None else rules.sources.get(submission.source)
+    if not submission.steps or source is None:
+        return True
+    return isclose(stored.noise_variance, noise_of_share(source.noise_variance, submission.steps))
 
 
 def _same_value(submission: RewardSubmission, stored: StoredReward) -> bool:
@@ -186,11 +197,11 @@ def _judge_new(
         status = "recorded"
     revision = 0 if stored is None else stored.revision + 1
     return Verdict(
-        kind="default" if default else "reward",
+        kind="default" if default else OF_TASK if submission.steps else "reward",
         status=status,
         revision=revision,
         reward=reward,
-        noise_variance=source.noise_variance,
+        noise_variance=noise_of_share(source.noise_variance, submission.steps or 1),
         late=late,
     )
 

@@ -14,7 +14,7 @@ from functools import partial
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
-from banditd.core.rewards import source_identity
+from banditd.core.rewards import TaskReceipt, source_identity
 from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
 from banditd.core.usage import Settled, news_of
 from banditd.obs.metrics import Metrics
@@ -81,6 +81,35 @@ class RewardService:
                 outcomes[i] = outcome
         self._after(outcomes)
         return outcomes
+
+    async def submit_task(self, reward: RewardInput) -> TaskReceipt:
+        """Share a reward out to the decisions of its task that have none of their own, in one transaction.
+
+        Raises
+        ------
+        NotFoundError : a task without decisions. ConflictError : another request under the key. What a reward raises.
+        """
+        if reward.task is None:
+            raise ValueError("a reward of a task names it")
+        key = None
+        if reward.idempotency_key is not None:
+            key = RequestKey(
+                key=reward.idempotency_key,
+                key_name=reward.key_name or "",
+                operation="task_reward",
+                request_hash=reward.body_hash,
+            )
+        submission = _submission(replace(reward, idempotency_key=None), self._clock.now_us())
+        judge = partial(judge_reward, rules_by_policy=self.rules)
+        try:
+            receipt = await self._rewards.reward_task(reward.task, submission, judge, key)
+        except BanditdError:
+            self._metrics.count(self._metrics.rewards, "refused")
+            raise
+        self._metrics.count(self._metrics.rewards, "duplicate" if receipt.duplicate else "task")
+        if receipt.recorded and not receipt.duplicate:
+            self._wake_learner()
+        return receipt
 
     async def decision_of(self, reference: Reference) -> str:
         """The id of the newest decision that the reference means. Raises NotFoundError."""

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from banditd.core.comparing import ComparisonFilter
 from banditd.core.errors import NotFoundError
-from banditd.services.bundle import Judges
+from banditd.services.comparisons import Judges
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.rewards import path_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import asdict
 from typing import Final
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.pace import paced_map
 from banditd.core.references import Reference, decision_id_in
+from banditd.core.rewards import TaskName
 from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.web.api import Api
@@ -39,6 +41,9 @@ async def create(api: Api, request: web.Request) -> web.Response:
     if body.lstrip(_BEFORE_JSON)[:1] != b"[":
         requested = await validated(_ONE.validate_json, RewardRequest, body)
         key = _single_key(in_header, requested.idempotency_key)
+        if requested.task_id is not None:
+            receipt = await api.services.rewards.submit_task(to_input(api, requested, key, request))
+            return json_answer(asdict(receipt), status=202 if receipt.held else 200)
         [outcome] = await api.services.rewards.submit([to_input(api, requested, key, request)])
         if isinstance(outcome, BanditdError):
             raise outcome
@@ -91,6 +96,8 @@ def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.R
         stated = (*stated, reference.text, reference.key_name)
     if requested.arm is not None:
         stated = (*stated, "arm", requested.arm)
+    if requested.task_id is not None:
+        stated = (*stated, "task", requested.task_id)
     answered = None if reference is None else _answered_now(api, reference)
     return RewardInput(
         decision_id=answered or requested.decision_id or "",
@@ -106,6 +113,7 @@ def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.R
         key_name=request.get(KEY_NAME),
         owner=request.get(OWNER),
         arm=requested.arm,
+        task=None if requested.task_id is None else TaskName(requested.task_id, request.get(KEY_NAME)),
     )
 
 
@@ -140,6 +148,10 @@ def _check_list(many: list[RewardRequest], header_key: str | None, limit: int) -
     if not many or len(many) > limit:
         message = f"a list must hold 1 to {limit} rewards"
         raise InvalidFieldsError(message, errors=[("", message)])
+    for index, one in enumerate(many):
+        if one.task_id is not None:
+            message = "a reward of a task is shared out in a transaction of its own: send it alone"
+            raise InvalidFieldsError(f"task_id: {message}", errors=[(f"/{index}/task_id", message)])
     if header_key is not None:
         message = "one key cannot stand for a list; give each item its own idempotency_key"
         raise InvalidFieldsError(message, errors=[("Idempotency-Key", message)])

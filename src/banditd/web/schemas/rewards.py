@@ -31,8 +31,8 @@ Milliseconds = Annotated[float, Field(ge=0.0, le=1e9)]
 
 
 class RewardRequest(RequestModel):
-    """One reward for one decision: exactly one of ``value``, ``thumb`` and ``retract: true``, and one of
-    ``decision_id`` and ``reference``.
+    """One reward for one decision, or for a task: exactly one of ``value``, ``thumb`` and ``retract: true``, and one
+    of ``decision_id``, ``reference`` and ``task_id``.
     """
 
     model_config = ConfigDict(
@@ -45,6 +45,7 @@ class RewardRequest(RequestModel):
             "anyOf": [
                 {"required": ["decision_id"], "properties": {"decision_id": {"type": "string"}}},
                 {"required": ["reference"], "properties": {"reference": {"type": "string"}}},
+                {"required": ["task_id"], "properties": {"task_id": {"type": "string"}}},
             ],
             "examples": [{"decision_id": "01890a5d-ac96-774b-bcce-b302099a8057", "value": 0.8, "source": "judge"}],
         }
@@ -53,6 +54,9 @@ class RewardRequest(RequestModel):
     reference: Label | None = None
     """What you called the decision by when you asked for it, or the id of the upstream's answer, instead of
     ``decision_id``. Of several decisions the newest one is meant, and only those of your own API key."""
+    task_id: Label | None = None
+    """A task of your own API key, instead of a decision: each of the decisions that it has now, and that have no
+    reward of their own, learns from it with its share of the weight. Not in a list."""
     decision_id: Annotated[DecisionName | None, Field(validate_default=True)] = None
     """A decision's id, also as an answer has it (``chatcmpl-<id>``)."""
     arm: Name | None = None
@@ -76,14 +80,17 @@ class RewardRequest(RequestModel):
     @field_validator("decision_id", mode="after")
     @classmethod
     def _of_which(cls, decision_id: str | None, info: ValidationInfo) -> str | None:
-        if (decision_id is None) == (info.data.get("reference") is None):
-            raise ValueError("give either decision_id or reference")
+        named = (decision_id, info.data.get("reference"), info.data.get("task_id"))
+        if sum(one is not None for one in named) != 1:
+            raise ValueError("give either decision_id or reference, or the task_id of a whole task")
         return decision_id
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.value is not None) + (self.thumb is not None) + self.retract != 1:
             raise ValueError("give exactly one of value, thumb, retract: true")
+        if self.task_id is not None and self.arm is not None:
+            raise ValueError("a task is of many arms: leave arm out, or reward its decisions")
         return self
 
 
@@ -112,6 +119,24 @@ class RewardReceiptAnswer(AnswerModel):
     """The arm that it is a reward of, where another one served; null: it is the decision's own."""
 
 
+class TaskReceiptAnswer(AnswerModel):
+    """What became of a reward of a task. It is durable."""
+
+    task_id: str
+    decisions: int
+    """Of the task; each has such a part of the weight."""
+    recorded: int
+    """How many of them will learn it, unless they have a reward of their own."""
+    held: int
+    """How many wait for activation."""
+    logged: int
+    """How many keep it and never learn it. Those that are left may not be rewarded any more."""
+    reward: float | None
+    """Normalised to [0, 1]; null after a retraction."""
+    duplicate: bool
+    """It was there already, of as many decisions; nothing was counted again."""
+
+
 class RewardItem(AnswerModel):
     """What became of one reward of a list: a receipt or an error."""
 
@@ -127,7 +152,7 @@ class RewardListAnswer(AnswerModel):
     results: list[RewardItem]
 
 
-class RewardAnswer(RootModel[RewardReceiptAnswer | RewardListAnswer]):
+class RewardAnswer(RootModel[RewardReceiptAnswer | TaskReceiptAnswer | RewardListAnswer]):
     """A receipt for one reward, results for a list."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,13 @@ from hypothesis import strategies as st
 
 from banditd.core.types import Contribution, RewardEvent
 from banditd.ports import FoldItem
-from banditd.services.learning.folding import contribution_of, merge_events, stat_deltas
+from banditd.services.learning.folding import (
+    contribution_of,
+    merge_events,
+    noise_of_share,
+    other_contributions_of,
+    stat_deltas,
+)
 
 event = st.builds(
     RewardEvent,
@@ -104,3 +112,25 @@ def test_a_retraction_takes_out_what_was_in() -> None:
     old = Contribution("a", 3, 0.5, 0.6)
     [delta] = stat_deltas(item(contribution=old), None)
     assert (delta.rewards, delta.weight, delta.weighted_reward) == (-1, -0.5, pytest.approx(-0.3))
+
+
+@given(st.floats(0, 10), st.integers(1, 1000))
+def test_the_shares_of_a_task_weigh_together_what_one_reward_of_their_source_does(noise: float, steps: int) -> None:
+    whole, share = (
+        merge_events([RewardEvent(0.3, variance, "task", 0)]) for variance in (noise, noise_of_share(noise, steps))
+    )
+    assert whole is not None
+    assert share is not None
+    assert share[0] * steps == pytest.approx(whole[0])
+    assert noise_of_share(noise, 1) == pytest.approx(noise)
+
+
+@given(st.lists(event, max_size=3), st.lists(event, min_size=1, max_size=3), st.sampled_from([None, "b"]))
+def test_a_share_stands_apart_for_who_served_and_only_where_there_is_no_own_reward(
+    own: list[RewardEvent], shares: list[RewardEvent], served: str | None
+) -> None:
+    one = replace(item(*own, served=served), of_task=tuple(shares), others={"c": tuple(shares)})
+    apart = other_contributions_of(one)
+    assert apart["c"].reward == merge_events(shares)[1]  # type: ignore[index]
+    assert set(apart) == {"c"} | (set() if own else {served or "a"})
+    assert (contribution_of(one) is None) == (not own)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from banditd.core.errors import ConflictError, GoneError, InvalidInputError, NotFoundError
 from banditd.core.types import RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward
+from banditd.services.learning.folding import noise_of_share
 from banditd.services.learning.reward_rules import judge_reward, normalise
 from banditd.services.policy import RewardRules, SourceRule
 
@@ -165,3 +166,13 @@ def test_normalising_maps_the_scale_onto_the_unit_interval(low: float, width: fl
     assert 0.0 <= reward <= 1.0
     assert reward == pytest.approx(share, abs=1e-6)
     assert normalise(rule.maximum + width, rule) is None
+
+
+def test_a_share_of_a_task_is_said_again_until_the_task_has_grown() -> None:
+    first = judge(submission(steps=4))
+    assert (first.kind, first.noise_variance) == ("task", noise_of_share(SOURCES["human"].noise_variance, 4))
+    kept = stored(kind="task", noise_variance=first.noise_variance, reward=first.reward, value=submission().value)
+    assert judge(submission(steps=4, received_at_us=10**9), kept=kept).duplicate_of is kept  # however late
+    again = judge(submission(steps=5), kept=kept)
+    assert (again.duplicate_of, again.revision, again.kind) == (None, 1, "task")
+    assert again.noise_variance > first.noise_variance

@@ -57,8 +57,8 @@ function Rewards({ d }) {
   if (!d.rewards.length) return html`<p class="muted">No reward yet. Rewards count until ${moment(d.expires_at)}.</p>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Rewards"><table class="compact"><thead><tr><th scope="col">When</th><th scope="col">Source</th><th scope="col">Metric</th><th scope="col" class="right">Reward</th><th scope="col">Status</th></tr></thead>
     <tbody>${d.rewards.map((one) => html`<tr key=${one.reward_id}><td>${ago(one.received_at)}</td><td>${one.source}</td><td>${one.metric}</td><td class="num right">${one.kind === "retraction" ? "taken back" : reward(one.reward)}</td>
-      <td>${one.status}${one.revision > 0 ? `, revision ${one.revision}` : ""}${one.late ? ", late" : ""}${one.arm && one.arm !== d.arm ? `, of ${one.arm}` : ""}</td></tr>`)}</tbody></table></div>
-    ${d.contribution ? html`<p>Merged and learned: reward <b class="num">${reward(d.contribution.reward)}</b> with weight <b class="num">${d.contribution.weight.toFixed(2)}</b>${d.contribution.arm !== d.arm ? html`, for the arm that served: ${d.contribution.arm}` : ""}.</p>` : html`<p class="muted">Not learned from yet.</p>`}`;
+      <td>${one.status}${one.revision > 0 ? `, revision ${one.revision}` : ""}${one.late ? ", late" : ""}${one.kind === "task" ? ", of its task" : one.arm && one.arm !== d.arm ? `, of ${one.arm}` : ""}</td></tr>`)}</tbody></table></div>
+    ${d.contribution ? html`<p>Merged and learned: reward <b class="num">${reward(d.contribution.reward)}</b> with weight <b class="num">${d.contribution.weight.toFixed(2)}</b>${d.contribution.arm !== d.arm ? html`, for the arm that served: ${d.contribution.arm}` : ""}.</p>` : html`<p class="muted">${d.arm_rewards?.some((one) => one.arm === (d.usage?.served_arm || d.arm)) ? "Learned as its share of what its task earned." : "Not learned from yet."}</p>`}`;
 }
 
 function Usage({ d }) {
