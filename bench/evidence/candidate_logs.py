@@ -78,6 +78,7 @@ async def played(data: ReplayData, built: Any, seed: int, n: int, keep: float | 
         rows.append(LoggedDecision(
             decision_id=str(number), created_at_us=at_us, arm=data.arms[served.arm], reason="policy", arms=data.arms,
             probability=served.probability, mean=mean[0], price_per_usd=None, exclusions={},
+            call_price=np.zeros(len(data.arms)),
             x=context.x.astype(np.float32), cluster=context.cluster, facts=context.facts, cost_weight=weight,
             input_tokens=0, keep=keep, baseline=None if keep is None else data.arms[dearest],
             promise={} if pledge is None else {"share": pledge.share, "price_per_usd": pledge.price_per_usd},

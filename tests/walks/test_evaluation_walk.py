@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.walks.conftest import OpenDaemon, ShiftedClock
+from tests.walks.conftest import ARMS, OpenDaemon, ShiftedClock
 
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.types import Decision, Query
@@ -104,6 +104,18 @@ async def test_the_log_says_what_it_can_and_no_more(open_daemon: OpenDaemon) -> 
         watched = await evaluate(daemon, {"kind": "uniform"}, interval="anytime")
         assert watched["phase"] == "inconclusive"
         assert "500" in watched["reason"]
+
+
+async def test_decisions_under_a_cap_are_made_again_as_they_were(open_daemon: OpenDaemon) -> None:
+    arms = [{**one, "max_share": 0.4} if one["arm"] == "large" else one for one in ARMS]
+    async with open_daemon(**(POLICY | {"arms": arms})) as daemon:
+        made = await live(daemon, 240)
+        money = daemon.runtimes["default"].config.cost_weight
+        asked = [one.penalty[one.arms.index("large")] > money + 0.01 for one in made if "large" in one.arms]
+        assert any(asked), "calls of the capped arm never had a price"
+        same = await evaluate(daemon, {})
+        assert (same["phase"], same["differs"]) == ("passed", 0.0)
+        assert same["replay_differs"] < 0.1
 
 
 async def test_what_was_not_drawn_by_the_policy_is_left_out_and_counted(open_daemon: OpenDaemon) -> None:

@@ -39,13 +39,14 @@ async def rewarded(daemon: Daemon, decision_id: str, value: float, arm: str | No
         ({"cost_weight": 0.3}, {"cost_weight": 0.3}),
         ({"budget_usd_per_decision": 6e-4}, {"budget_usd": 6e-4}),
         ({"kind": "linucb", "exploration_floor": 0.05}, {}),
+        ({"arms": [*ARMS[:2], {**ARMS[2], "max_share": 0.3}]}, {"max_shares": {"arm-2": 0.3}}),
     ],
-    ids=["cost weight", "budget", "floors"],
+    ids=["cost weight", "budget", "floors", "cap"],
 )
 async def test_a_replay_draws_from_the_daemons_vectors(
     open_daemon: OpenDaemon, policy: dict[str, Any], replayed: dict[str, Any]
 ) -> None:
-    async with open_daemon(arms=ARMS, **policy) as daemon:
+    async with open_daemon(**{"arms": ARMS, **policy}) as daemon:
         runtime = daemon.runtimes["default"]
         routing = daemon.services.routing
         contexts = [

@@ -48,6 +48,10 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     help="List price in dollars per million tokens, known in advance; may be repeated.",
 )  # fmt: skip
 @click.option(
+    "--max-share", multiple=True, metavar="ARM=S",
+    help="Cap on the arm's share of the decisions; may be repeated.",
+)  # fmt: skip
+@click.option(
     "--context-tags", default="", metavar="LABEL,...",
     help="Labels of prompts.jsonl that the policy sees as the caller's tags, category for example.",
 )  # fmt: skip
@@ -169,6 +173,7 @@ def replay(
       banditd replay ../shared/data/zeroeval_signals --pool ladder4 --cost-weight 0.1 --recipes auto:2
       banditd replay ../shared/data/rational9 --pool mixed4 --cost-weight 0.1 --cascade
       banditd replay ../shared/data/bfcl2408 --pool api12 --budget 0.001 --context-tags category
+      banditd replay ../shared/data/routellm2 --max-share gpt-4-1106-preview=0.3
       banditd replay ../shared/data/ulab_nim9 --reward-delay 100 --feedback judge:rate=0.3,sd=0.1
       banditd replay ../shared/data/ulab_nim9 --warmup-rows 0.1 --save-prior prior.json
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
@@ -212,6 +217,8 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
         raise click.UsageError("give --cost-weight or --budget, not both: they are two objectives")
     if given["keep"] is not None and (given["cost_weight"] is not None or given["budget"] is not None):
         raise click.UsageError("--keep replaces --cost-weight and --budget: give only one of them")
+    if url is not None and given["max_share"]:
+        raise click.UsageError("--max-share caps arms in process; a daemon at --url has max_share of its own arms")
     if url is not None and given["recipes"]:
         raise click.UsageError("--recipes are played in process; a daemon at --url has no recipes")
     if url is not None and given["cascade"]:
@@ -246,10 +253,24 @@ def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
     return prices
 
 
+def _shares(texts: tuple[str, ...]) -> dict[str, float]:
+    shares = {}
+    for text in texts:
+        arm, _, value = text.rpartition("=")
+        try:
+            shares[arm] = float(value)
+        except ValueError:
+            arm = ""
+        if not arm:
+            raise click.UsageError(f"--max-share is ARM=S with a share in (0, 1], got {text!r}")
+    return shares
+
+
 def _options(
     *,
     budget: float | None,
     price: tuple[str, ...],
+    max_share: tuple[str, ...],
     feedback: tuple[str, ...],
     prior: Path | None,
     context_tags: str,
@@ -273,6 +294,7 @@ def _options(
     return ReplayOptions(
         budget_usd=budget,
         prices=_prices(price),
+        max_shares=_shares(max_share),
         feedback=sources,
         prior=start,
         tiers=None if tier_table is None else read_tier_table(tier_table),

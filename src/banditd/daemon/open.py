@@ -272,7 +272,12 @@ def _make_services(
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
-            runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports, clock=clock
+            runtimes=runtimes,
+            budgets=budgets,
+            guards={name: book.guard for name, book in books.items()},
+            reader=storage.dashboard,
+            reports=storage.reports,
+            clock=clock,
         ),
         health=HealthService(
             runtimes=runtimes,

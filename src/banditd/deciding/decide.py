@@ -51,7 +51,8 @@ class Case:
 
     rollout : where only a part of the traffic is the policy's. session_arm : that the query keeps. cached_arm : that
     has ``cached_tokens`` of the input in its prompt cache. prospects : float64 (n_arms,), what going on after an
-    arm's answer is expected to add to its utility; None where the first answer is the last.
+    arm's answer is expected to add to its utility; None where the first answer is the last. call_price : float64
+    (n_arms,), what traffic caps take off an arm's utility for a call; None without caps.
     """
 
     query: Query
@@ -64,6 +65,7 @@ class Case:
     cached_arm: str | None = None
     cached_tokens: float = 0.0
     prospects: FloatArray | None = None
+    call_price: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +226,8 @@ def _price(
     for row, case in enumerate(cases):
         if case.prospects is not None:
             penalty[row] -= case.prospects
+        if case.call_price is not None:
+            penalty[row] += case.call_price
     return Priced(output_tokens, cost_usd, weight, penalty, loss_usd)
 
 

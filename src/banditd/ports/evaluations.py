@@ -16,8 +16,9 @@ class LoggedDecision:
 
     probability, mean : float64 (n,), aligned with ``arms``, as logged when it was made. x : float32 (d,).
     price_per_usd : what money took off the utility, per dollar, where budgets had a say; None elsewhere.
-    promise : how the promise stood. contribution : what the arm that served has put into the sums; others : other
-    arms. rated_at_us : when the newest reward came that counts.
+    call_price : what caps took off each arm's utility for a call, float64 (n,). promise : how the promise stood.
+    contribution : what the arm that served has put into the sums; others : other arms. rated_at_us : when the newest
+    reward came that counts.
     """
 
     decision_id: str
@@ -28,6 +29,7 @@ class LoggedDecision:
     probability: FloatArray
     mean: FloatArray
     price_per_usd: float | None
+    call_price: FloatArray
     exclusions: Mapping[str, str]
     x: Float32Array
     cluster: int

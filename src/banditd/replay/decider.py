@@ -6,7 +6,7 @@ A live daemon stands in by implementing ``Decider`` over HTTP. No scoring here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -23,6 +23,7 @@ from banditd.ope.reference import Verdict
 from banditd.replay.prices import OUTPUT_TOKENS, Tariff, scaled_price
 from banditd.replay.promise import Promised, ReplayPromise
 from banditd.replay.spending import Charged, Spending
+from banditd.services.eligibility import TrafficCaps
 
 POLICY: Final = "replay"
 
@@ -90,12 +91,13 @@ class Terms:
     """What a run costs and must hold.
 
     cost_weight : of the dearest arm's cost, in rewards. budget_usd : mean spend per decision to hold, or None.
-    promise : to be kept, or None.
+    promise : to be kept, or None. max_shares : caps on the arms' shares of the decisions, by name.
     """
 
     cost_weight: float = 0.0
     budget_usd: float | None = None
     promise: ReplayPromise | None = None
+    max_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 _FREE: Final = Terms()
@@ -136,7 +138,14 @@ class InProcessDecider:
             for i, arm in enumerate(arms)
         ]
         self._arms = [
-            Arm(policy=POLICY, arm=arm, upstream_model=arm, price=price, expected_output_tokens=OUTPUT_TOKENS)
+            Arm(
+                policy=POLICY,
+                arm=arm,
+                upstream_model=arm,
+                price=price,
+                expected_output_tokens=OUTPUT_TOKENS,
+                max_share=terms.max_shares.get(arm, 1.0),
+            )
             for arm, price in zip(arms, tariff.prices, strict=True)
         ]
         self._present = [i for i in range(len(arms)) if i not in absent]
@@ -145,6 +154,7 @@ class InProcessDecider:
         self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._present])
         self._spending = None if terms.budget_usd is None else Spending(terms.budget_usd, schema)
         self._promise = terms.promise
+        self._caps = TrafficCaps()
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
         """A new arm: at its disposal from now on, and granted a share of the traffic for its first decisions."""
@@ -182,14 +192,21 @@ class InProcessDecider:
             accounts=accounts,
             pledge=None if self._promise is None else self._promise.pledge,
             prospects=prospects,
+            call_price=self._caps.prices(view),
         )
         situation = Situation(
-            view=view, now_us=0, exploration_floor=self._settings.floor, cost_weight=self._cost_weight
+            view=view,
+            now_us=0,
+            exploration_floor=self._settings.floor,
+            cost_weight=self._cost_weight,
+            soft=self._caps.exclusions(view),
         )
         decided = decide(situation, [case], uniform)
         self.choose_us.append(1e6 * (perf_counter() - started))
         for error in decided.refused.values():
             raise error
+        self._caps.observe(view, decided, 0)
+        self._caps.count(view, view.snapshot.arms[int(decided.draw.index[0])])
         charged = None if self._spending is None else self._spending.charge(view, case, decided)
         promised = None if self._promise is None else self._promise.observe(case, decided, snapshot.posterior)
         return self._served(row, view, decided, charged, promised)

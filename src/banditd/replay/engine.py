@@ -220,7 +220,12 @@ def _decider(plan: Plan, schema: FeatureSchema, contexts: list[Context], seed: i
         contexts=contexts,
         seed=seed,
         tariff=plan.tariff(),
-        terms=Terms(cost_weight=plan.options.cost_weight or 0.0, budget_usd=budget, promise=_promise(plan, schema)),
+        terms=Terms(
+            cost_weight=plan.options.cost_weight or 0.0,
+            budget_usd=budget,
+            promise=_promise(plan, schema),
+            max_shares=plan.options.max_shares,
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,7 @@ class ReplayOptions:
         At most one of both.
     keep : share of the baseline's quality to be kept at the least cost, in [0.5, 1]; excludes both. baseline :
         one of ``BASELINES`` or an arm.
+    max_shares : caps on the arms' shares of the decisions, by name.
     prices : list prices by arm, over those of the folder; under a budget they are what is known of costs in advance.
     context_tags : labels of the rows that the policy sees as the caller's tags.
     recipes : arms made of the pool's models, ``a+b>c,d|e`` or ``auto:N`` (``plan.with_recipes``).
@@ -70,6 +71,7 @@ class ReplayOptions:
     budget_usd: float | None = None
     keep: float | None = None
     baseline: str = "dearest"
+    max_shares: Mapping[str, float] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     context_tags: tuple[str, ...] = ()
     recipes: str | None = None
@@ -121,6 +123,17 @@ class ReplayOptions:
         if self.warmup_policy not in WARMUP_POLICIES:
             raise InvalidInputError(f"warmup_policy is one of {', '.join(WARMUP_POLICIES)}.", field="/warmup_policy")
 
+    def check_shares(self, arms: Sequence[str]) -> None:
+        """Raise InvalidInputError where a cap is of no arm, none at all, or they leave decisions to nobody."""
+        for arm, share in self.max_shares.items():
+            if arm not in arms or not 0.0 < share <= 1.0:
+                raise InvalidInputError(
+                    f"max_shares are of the pool's arms ({', '.join(arms)}), each in (0, 1]: got {arm}={share:g}.",
+                    field="/max_shares",
+                )
+        if sum(self.max_shares.get(arm, 1.0) for arm in arms) < 1.0:
+            raise InvalidInputError("The max_shares add up to less than 1.", field="/max_shares")
+
     def _check_cascade(self) -> None:
         if not self.cascade:
             if self.max_calls != MAX_CALLS:
@@ -133,6 +146,7 @@ class ReplayOptions:
             ("a promise (keep)", self.keep is not None),
             ("recipes", self.recipes is not None),
             ("probes", self.probes > 0.0),
+            ("caps (max_shares)", bool(self.max_shares)),
         ):
             if given:
                 raise InvalidInputError(

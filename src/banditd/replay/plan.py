@@ -113,6 +113,7 @@ def make_plan(options: ReplayOptions) -> Plan:
     data = load_dataset(options.directory, options.pool, options.prices)
     if options.recipes is not None:
         data = with_recipes(data, options.recipes, options.answers)
+    options.check_shares(data.arms)
     models = data.arms[: data.n_models]
     everything = np.arange(data.n_rows, dtype=np.intp)
     scored = everything if options.split is None else data.rows_of(options.split)

@@ -24,6 +24,7 @@ from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.promise import promise_report
 from banditd.replay.recipe_report import recipe_report
 from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
+from banditd.replay.shares import share_report
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +91,7 @@ def make_report(plan: Plan, runs: Sequence[SeedRun], x: FloatArray | None = None
             "update": _mean_known([run.update_us for run in runs]),
         },
         "off_policy": off_policy(data.score, data.arms, [(run.rows, run.chosen, run.probability) for run in runs]),
+        "max_shares": share_report(plan, runs),
         "recipes": recipe_report(plan, utility, runs, x),
         "cascade": cascade_report(plan, runs, x),
         "conditions": plan.options.conditions(),

@@ -54,6 +54,8 @@ def report_table(report: ReplayReport) -> Table:
         table.add_row("cost over budget", _number(cost["over_budget"], 3))
     if isinstance(held, dict):
         table.add_row("the same, worst seed", _number(held["worst_over_budget"], 3))
+    for one in content["max_shares"] if isinstance(content["max_shares"], list) else ():
+        _add_share(table, one)
     if isinstance(content["promise"], dict):
         _add_promise(table, content["promise"])
     if isinstance(content["recipes"], dict):
@@ -63,6 +65,14 @@ def report_table(report: ReplayReport) -> Table:
     times = _mapping(content["microseconds_per_decision"])
     table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
+
+
+def _add_share(table: Table, capped: Mapping[str, Any]) -> None:
+    """What a capped arm answered, beside a coin."""
+    table.add_section()
+    shares = [_number(capped["share"][phase], 3) for phase in ("all", "first_500", "last_third")]
+    table.add_row(f"share of {capped['arm']} (at most {capped['max_share']:g})", *shares)
+    table.add_row("utility, a coin tossed for that share", _number(capped["coin"]))
 
 
 def _add_promise(table: Table, promise: Mapping[str, object]) -> None:

@@ -165,6 +165,7 @@ class TurnDecider:
         contexts = runtime.builder.contexts([one.described for one in prepared])
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
         situation = self._situation(runtime)
+        self._books[runtime.name].guard.caps.price(cases, situation.view)
         cases = self._books[runtime.name].promise.asking(cases, situation.view)
         decided, parted = self._decide(situation, cases, uniforms)
         for budget, done in decided.stopped:
@@ -218,6 +219,7 @@ class TurnDecider:
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
         drawn, durable = drawn_columns(situation, decided), [not query.dry_run for query in queries]
+        self._books[runtime.name].guard.observe(view, decided, compress(range(len(taken)), durable))
         self._books[runtime.name].guard.drawn(view, compress(drawn["arm"], durable), now_us)
         inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
         same = {

@@ -4,39 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
+
+from banditd.budget.share import SharePacer
+from banditd.core.types import FloatArray
+from banditd.deciding.decide import Case, Decided
 from banditd.deciding.view import RouteView
 from banditd.services.breakers import Breakers
 
 # A capped arm may exceed its share by this many decisions in a burst.
-SHARE_BURST = 20.0
+SHARE_BURST: Final = 20.0
+MAX_SHARE: Final = "max_share"
 
 
 class TrafficCaps:
     """Traffic caps of one policy in this process.
 
-    A cap is a token bucket: every decision adds ``max_share`` tokens to every capped arm, a decision for that arm
-    takes one.
+    A price of the arm's calls keeps it to its share where it gains most. Behind it is a token bucket: every decision
+    adds ``max_share`` tokens to every capped arm, a decision for that arm takes one.
     """
 
     def __init__(self) -> None:
         self._tokens: dict[str, float] = {}
+        self._pacers: dict[str, SharePacer] = {}
+        self._arms: tuple[str, ...] = ()  # that the pacers' decisions were among
+
+    def prices(self, view: RouteView) -> FloatArray | None:
+        """What a call of each arm takes off its utility, float64 (n_arms,); None where no arm has a cap."""
+        if not view.capped:
+            return None
+        if view.snapshot.arms != self._arms:
+            self._arms, self._pacers = view.snapshot.arms, {}
+        prices = np.zeros(len(view.arms))
+        for arm in view.capped:
+            pacer = self._pacers.setdefault(arm.arm, SharePacer(arm.max_share))
+            pacer.retarget(arm.max_share)
+            prices[view.index[arm.arm]] = pacer.price
+        return prices
+
+    def price(self, cases: Iterable[Case], view: RouteView) -> None:
+        """Note the prices in what is to be decided."""
+        prices = self.prices(view)
+        if prices is not None:
+            for case in cases:
+                case.call_price = prices
+
+    def observe(self, view: RouteView, decided: Decided, row: int) -> None:
+        """Learn what a decision just drawn could have been. row : of ``decided``, whose ``view`` it is."""
+        prices = self.prices(view)
+        if prices is None:
+            return
+        could = decided.eligible[row].copy()
+        # Without those that have had their share, calls would seem to be wanted by nobody.
+        could[[view.index[name] for name, why in decided.exclusions[row].items() if why == MAX_SHARE]] = True
+        among = np.flatnonzero(could)
+        utility = decided.scores.mean[row, among] - decided.priced.penalty[row, among]
+        for arm in view.capped:
+            place = view.index[arm.arm]
+            if could[place]:
+                at = int(np.searchsorted(among, place))
+                free = utility.copy()
+                free[at] += prices[place]
+                self._pacers[arm.arm].observe(free, at, decided.draw.probability[row, among])
 
     def count(self, view: RouteView, chosen: str) -> None:
         """Account one decision against the caps."""
         for arm in view.capped:
             tokens = min(SHARE_BURST, self._tokens.get(arm.arm, 1.0) + arm.max_share)
             self._tokens[arm.arm] = tokens - (1.0 if arm.arm == chosen else 0.0)
+            if arm.arm in self._pacers:
+                self._pacers[arm.arm].count(called=arm.arm == chosen)
 
     def take_back(self, view: RouteView, chosen: str) -> None:
         """Undo ``count`` of a decision that was not committed."""
         for arm in view.capped:
             if arm.arm in self._tokens:
                 self._tokens[arm.arm] += (1.0 if arm.arm == chosen else 0.0) - arm.max_share
+            if arm.arm in self._pacers:
+                self._pacers[arm.arm].take_back(called=arm.arm == chosen)
 
     def exclusions(self, view: RouteView) -> dict[str, str]:
         """Arms that have had their share: arm -> reason."""
-        return {arm.arm: "max_share" for arm in view.capped if self._tokens.get(arm.arm, 1.0) < 1.0}
+        return {arm.arm: MAX_SHARE for arm in view.capped if self._tokens.get(arm.arm, 1.0) < 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +96,12 @@ class SoftExclusions:
 
     breakers: Breakers
     caps: TrafficCaps
+
+    def observe(self, view: RouteView, decided: Decided, rows: Iterable[int]) -> None:
+        """What these decisions of ``decided``, just drawn, could have been; before ``drawn``."""
+        if view.capped:
+            for row in rows:
+                self.caps.observe(view, decided, row)
 
     def counts(self, view: RouteView, now_us: int) -> bool:
         """Whether what one decision draws may take an arm from the next."""

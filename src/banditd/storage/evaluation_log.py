@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from banditd.core.ids import lowest_id
-from banditd.core.types import Contribution
+from banditd.core.types import Contribution, FloatArray
 from banditd.ports.evaluations import Coverage, LoggedDecision
 from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
@@ -107,6 +107,19 @@ def _rated_at(connection: Connection, ids: list[str]) -> dict[str, int]:
     return found
 
 
+def _parts(cost_usd: FloatArray, penalty: FloatArray) -> tuple[float | None, FloatArray]:
+    """(what a dollar took off the utility, what a call of each arm took off beside: that of a traffic cap).
+
+    Money takes a part of the cost from all arms, and from some nothing else does. None where nothing cost anything.
+    """
+    costs = cost_usd > 0.0
+    if not costs.any():
+        return None, penalty
+    per_usd = float((penalty[costs] / cost_usd[costs]).min())
+    beside = penalty - per_usd * cost_usd
+    return per_usd, np.where(beside > 1e-9, beside, 0.0)
+
+
 def _logged(row: Mapping[Any, Any], rated_at_us: int, others: Mapping[str, Contribution]) -> LoggedDecision | None:
     """None where the row is damaged."""
     if is_damaged(row):
@@ -128,14 +141,15 @@ def _logged(row: Mapping[Any, Any], rated_at_us: int, others: Mapping[str, Contr
     if {len(arms)} != {one.size for one in (probability, mean, cost_usd, penalty)} or row["arm"] not in arms:
         return None
     budgeted = row["mixture"] is not None or row["charges"] not in {None, "[]"}
-    dearest = int(cost_usd.argmax())
-    price = float(penalty[dearest] / cost_usd[dearest]) if budgeted and cost_usd[dearest] > 0.0 else None
+    per_usd, call_price = _parts(cost_usd, penalty)
+    price = per_usd if budgeted else None
     put = None
     if row["put_arm"] is not None:
         put = Contribution(row["put_arm"], row["put_epoch"], row["put_weight"], row["put_reward"])
     return LoggedDecision(
         decision_id=row["decision_id"], created_at_us=row["created_at_us"], arm=row["arm"], reason=row["reason"],
-        arms=arms, probability=probability, mean=mean, price_per_usd=price, exclusions=exclusions, x=x,
+        arms=arms, probability=probability, mean=mean, price_per_usd=price, call_price=call_price, x=x,
+        exclusions=exclusions,
         cluster=row["cluster"], facts=facts, cost_weight=row["cost_weight"], input_tokens=row["input_tokens"],
         keep=row["keep"], baseline=row["baseline"], promise=promise, tags=tags, epoch=row["epoch"],
         generations=generations, contribution=put, rated_at_us=rated_at_us, others=tuple(others.values()),

@@ -75,6 +75,30 @@ def test_thompson_learns_which_arm_answers_what(two_topics: Path) -> None:
     assert content["utility"]["last_third"] > content["references"]["best_fixed"]["utility"]  # type: ignore[index]
 
 
+def test_a_capped_arm_answers_its_share_where_it_gains_most(two_topics: Path) -> None:
+    capped = ReplayOptions(directory=two_topics, pool="good", seeds=2, workers=1, max_shares={"large": 0.3})
+    report = run(capped)
+    [large] = report.content["max_shares"]  # type: ignore[misc]
+    assert (large["arm"], large["max_share"]) == ("large", 0.3)
+    assert 0.25 <= large["share"]["last_third"] <= 0.31
+    assert report.content["utility"]["last_third"] > large["coin"] + 0.02  # type: ignore[index]
+    assert run(replace(capped, max_shares={}, limit=50)).content["max_shares"] is None
+    assert report_table(report).row_count > 5
+
+
+@pytest.mark.parametrize(
+    ("shares", "why"),
+    [
+        ({"nobody": 0.3}, "of the pool's arms"),
+        ({"large": 0.0}, r"\(0, 1\]"),
+        ({"large": 0.3, "small": 0.3}, "less than 1"),
+    ],
+)
+def test_caps_that_cannot_be_held_are_refused(two_topics: Path, shares: dict[str, float], why: str) -> None:
+    with pytest.raises(InvalidInputError, match=why):
+        run(ReplayOptions(directory=two_topics, pool="good", max_shares=shares))
+
+
 @pytest.mark.parametrize("kind", sorted(POLICIES))
 def test_every_policy_plays(two_topics: Path, kind: str) -> None:
     options = {"fixed": {"arm": "large"}, "rules": {"default": "small"}}.get(kind, {})

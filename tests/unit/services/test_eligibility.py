@@ -30,3 +30,11 @@ def test_a_decision_that_is_taken_back_leaves_the_caps_as_they_were() -> None:
     assert caps.exclusions(v) == {}
     caps.count(v, "capped")
     assert caps.exclusions(v) == {"capped": "max_share"}
+
+
+def test_calls_have_a_price_only_where_an_arm_is_capped() -> None:
+    caps = TrafficCaps()
+    assert caps.prices(view(arm("a"), arm("b"))) is None
+    prices = caps.prices(view(arm("a"), arm("capped", max_share=0.3)))
+    assert prices is not None
+    assert prices.tolist() == [0.0, 0.0], "nothing has been decided yet"

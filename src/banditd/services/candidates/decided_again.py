@@ -129,7 +129,17 @@ class DecidedAgain:
             context=Context(row.x.astype(np.float64), row.cluster, row.facts),
             input_tokens=float(row.input_tokens),
             pledge=pledge,
+            call_price=self._call_price(view, row),
         )
+
+    def _call_price(self, view: RouteView, row: LoggedDecision) -> FloatArray | None:
+        """What the caps took off the arms' utility then; they are the same for all that are compared."""
+        if not view.capped:
+            return None
+        prices, logged = np.zeros(len(self.names)), dict(zip(row.arms, row.call_price.tolist(), strict=True))
+        for arm in view.capped:
+            prices[self.index[arm.arm]] = logged.get(arm.arm, 0.0)
+        return prices
 
     def _is_offered(self, row: LoggedDecision, arm: str) -> bool:
         """Whether the query itself allowed the arm, or it was not there yet."""

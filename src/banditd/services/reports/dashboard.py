@@ -20,6 +20,7 @@ from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.view import RouteView
 from banditd.ports import Clock, ReportReader
 from banditd.ports.dashboard import DashboardReader
+from banditd.services.eligibility import SoftExclusions
 from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
@@ -53,12 +54,14 @@ class DashboardReads:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         budgets: Mapping[str, BudgetBook],
+        guards: Mapping[str, SoftExclusions],
         reader: DashboardReader,
         reports: ReportReader,
         clock: Clock,
     ) -> None:
         self._runtimes = runtimes
         self._budgets = budgets
+        self._guards = guards
         self._reader = reader
         self._reports = reports
         self._clock = clock
@@ -198,6 +201,7 @@ class DashboardReads:
             price_per_usd=self._budgets[runtime.name].general_price_per_usd(),
             resources=config.resources,
         )
+        self._guards[runtime.name].caps.price(cases, view)
         decided = decide(situation, cases, np.zeros(len(cases)))
         return [_choice(view, decided, row, traffic.seen[case]) for row, case in enumerate(decided.rows.tolist())]
 
