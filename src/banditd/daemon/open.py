@@ -241,7 +241,10 @@ def _make_services(
     breakers = {name: book.guard.breakers for name, book in books.items()}
     budgets = {name: book.budget for name, book in books.items()}
     reports = make_reports(bench.storage, runtimes, promising.reports, clock)
-    tags = make_tag_reports(bench.storage, runtimes, reports, clock)
+    tags = make_tag_reports(storage, runtimes, reports, clock)
+    reads = DashboardReads(
+        runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports, clock=clock
+    )
     return _Made(
         breakers=breakers,
         promises=promising.reports,
@@ -279,16 +282,20 @@ def _make_services(
             reports=storage.reports,
             clock=clock,
         ),
-        health=HealthService(
-            runtimes=runtimes,
-            encoder=bench.encoder,
-            maintenance=storage.maintenance,
-            leases=storage.leases,
-            jobs=storage.jobs,
-            learner=learner,
-            clock=clock,
-            metrics=metrics,
-        ),
+        health=_make_health(bench, learner, metrics),
+    )
+
+
+def _make_health(bench: Workbench, learner: Learner, metrics: Metrics) -> HealthService:
+    return HealthService(
+        runtimes=bench.runtimes,
+        encoder=bench.encoder,
+        maintenance=bench.storage.maintenance,
+        leases=bench.storage.leases,
+        jobs=bench.storage.jobs,
+        learner=learner,
+        clock=bench.clock,
+        metrics=metrics,
     )
 
 

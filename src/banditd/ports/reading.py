@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 Sides: TypeAlias = tuple[Mapping[str, float], Mapping[str, float]]
 """(sums over all arms, sums of one arm), columns of ``ReportReader.arm_totals``; a side without a row is empty."""
-Stretch: TypeAlias = tuple[int | None, int | None]
+Period: TypeAlias = tuple[int | None, int | None]
 """(since, until) in microseconds; None: from the first, up to now."""
 
 
@@ -56,11 +56,11 @@ class ReportReader(Protocol):
         self,
         policy: str,
         arm: str | None,
-        stretches: Sequence[Stretch],
+        periods: Sequence[Period],
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> list[Sides]:
-        """Of every stretch the sums of all arms and those of ``arm`` (None: of no arm), all as of one moment.
+        """Of every period the sums of all arms and those of ``arm`` (None: of no arm), all as of one moment.
 
         Costs less than ``arm_totals``, which tells every arm's. of_all, of_arm : columns of either side.
         """

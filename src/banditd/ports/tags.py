@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from banditd.ports.reading import Sides, Stretch
+from banditd.ports.reading import Period, Sides
 
 REST: Final = ""
 """In place of a value: all values of its tag that have no counters of their own."""
@@ -52,11 +52,11 @@ class TagReader(Protocol):
         tag: str,
         value: str | None,
         arm: str | None,
-        stretch: Stretch,
+        period: Period,
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> Mapping[str, Sides]:
-        """By value what ``ReportReader.against`` tells of a stretch; of one value where that is given."""
+        """By value what ``ReportReader.against`` tells of a period; of one value where that is given."""
 
     async def timeseries(
         self,

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import DecisionFilter
-from banditd.ports.reading import Sides, Stretch
+from banditd.ports.reading import Period, Sides
 from banditd.storage.arms import present_generations
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
@@ -62,7 +62,7 @@ class SqlReportReader:
         self,
         policy: str,
         arm: str | None,
-        stretches: Sequence[Stretch],
+        periods: Sequence[Period],
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> list[Sides]:
@@ -70,9 +70,9 @@ class SqlReportReader:
             sides = OfArm(connection, policy, arm, of_all, of_arm)
             return [
                 sides.whole(arm_total, [arm_total.c.policy == policy])
-                if stretch == (None, None)
-                else sides.whole(rollup, [rollup.c.policy == policy, *_between(*stretch)])
-                for stretch in stretches
+                if period == (None, None)
+                else sides.whole(rollup, [rollup.c.policy == policy, *_between(*period)])
+                for period in periods
             ]
 
         return await self._journal.read(work)

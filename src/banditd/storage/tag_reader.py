@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
-from banditd.ports.reading import Sides, Stretch
+from banditd.ports.reading import Period, Sides
 from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.arms import present_generations
@@ -71,12 +71,12 @@ class SqlTagReader:
         tag: str,
         value: str | None,
         arm: str | None,
-        stretch: Stretch,
+        period: Period,
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> Mapping[str, Sides]:
-        table = tag_total if stretch == (None, None) else tag_rollup
-        where = [*_of(table, policy, tag, value), *(() if table is tag_total else _between(*stretch))]
+        table = tag_total if period == (None, None) else tag_rollup
+        where = [*_of(table, policy, tag, value), *(() if table is tag_total else _between(*period))]
         return await self._read(
             lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(table, where)
         )

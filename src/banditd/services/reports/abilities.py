@@ -63,7 +63,7 @@ class AbilityReports:
             name = names(cluster, words)
             rows.append(
                 {"cluster": cluster, "name": name.name, "name_source": name.source, "words": list(words)}
-                | _told("difficulty", np.nan if alone else value, found.difficulty_error[place])
+                | _estimate("difficulty", np.nan if alone else value, found.difficulty_error[place])
                 | _level(found.cluster_levels[place])
                 | {"rewards": int(rewards[place]), "reason": _reason(value, rewards[place], alone=alone)}
             )
@@ -73,7 +73,7 @@ class AbilityReports:
 def _arms(found: ItemResponse, arms: Sequence[str], rewards: FloatArray) -> list[dict[str, object]]:
     return [
         {"arm": arms[place]}
-        | _told("ability", found.ability[place], found.ability_error[place])
+        | _estimate("ability", found.ability[place], found.ability_error[place])
         | _level(found.arm_levels[place])
         | {"rewards": int(rewards[place]), "reason": _reason(found.ability[place], rewards[place], alone=False)}
         for place in _highest_first(found.ability)
@@ -104,7 +104,7 @@ def _highest_first(values: FloatArray) -> list[int]:
     return order
 
 
-def _told(what: str, value: float, error: float) -> dict[str, object]:
+def _estimate(what: str, value: float, error: float) -> dict[str, object]:
     if not np.isfinite(value):
         return {what: None, "standard_error": None, "interval": None}
     half = Z * float(error)

@@ -1,4 +1,4 @@
-"""Reading what ``headline`` is made of: of stretches of time, and of the values of a tag."""
+"""Reading what ``headline`` is made of: of periods of time, and of the values of a tag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import ReportReader
-from banditd.ports.reading import Stretch
+from banditd.ports.reading import Period
 from banditd.ports.tags import REST, TagReader, TagValue
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS, Fields, headline
 from banditd.services.reports.period import DAY_US
@@ -21,10 +21,10 @@ async def read_pace(reader: ReportReader, policy: str, now_us: int) -> Pace:
 
 
 async def read_headlines(
-    reader: ReportReader, policy: str, reference: Reference, now_us: int, stretches: Sequence[Stretch]
+    reader: ReportReader, policy: str, reference: Reference, now_us: int, periods: Sequence[Period]
 ) -> list[Fields]:
-    """The headline of every stretch."""
-    wanted = [*stretches, (now_us - DAY_US, None)]
+    """The headline of every period."""
+    wanted = [*periods, (now_us - DAY_US, None)]
     *sides, (last_day, _) = await reader.against(
         policy, reference.arm, wanted, (*HEADLINE_SUMS, *PACE_SUMS), BASELINE_SUMS
     )
@@ -33,10 +33,10 @@ async def read_headlines(
 
 
 async def read_headlines_by_value(
-    reader: ReportReader, tags: TagReader, policy: str, tag: str, reference: Reference, now_us: int, stretch: Stretch
+    reader: ReportReader, tags: TagReader, policy: str, tag: str, reference: Reference, now_us: int, period: Period
 ) -> list[tuple[TagValue, Fields]]:
     """The headline of every value of a tag that has decisions; most decisions first, the rest last."""
-    sides = await tags.against(policy, tag, None, reference.arm, stretch, HEADLINE_SUMS, BASELINE_SUMS)
+    sides = await tags.against(policy, tag, None, reference.arm, period, HEADLINE_SUMS, BASELINE_SUMS)
     last_day = await tags.against(policy, tag, None, None, (now_us - DAY_US, None), PACE_SUMS, ())
     present_s = await _present_s(reader, policy, now_us)
     ranked = sorted(sides.items(), key=lambda one: (one[0] == REST, -one[1][0]["decisions"], one[0]))

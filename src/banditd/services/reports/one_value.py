@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from banditd.ports import ReportReader
-from banditd.ports.reading import Sides, Stretch
+from banditd.ports.reading import Period, Sides
 from banditd.ports.tags import REST, TagReader, TagValue
 from banditd.services.reports.summaries import Row
 
@@ -33,13 +33,13 @@ class OneValue:
         self,
         policy: str,
         arm: str | None,
-        stretches: Sequence[Stretch],
+        periods: Sequence[Period],
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> list[Sides]:
         found = [
-            await self._tags.against(policy, self._tag, self._value, arm, stretch, of_all, of_arm)
-            for stretch in stretches
+            await self._tags.against(policy, self._tag, self._value, arm, period, of_all, of_arm)
+            for period in periods
         ]
         return [by_value.get(self._value, ({}, {})) for by_value in found]
 

@@ -115,22 +115,22 @@ class ReportService:
     async def savings(
         self, policy: str, since_us: int | None = None, until_us: int | None = None, step_s: int | None = None
     ) -> dict[str, object]:
-        """What was saved and lost against the baseline, over a policy's life or a stretch of it.
+        """What was saved and lost against the baseline, over a policy's life or a period of it.
 
-        step_s : tells the same of every step of the stretch, too.
+        step_s : tells the same of every step of the period, too.
 
-        Raises NotFoundError : no such policy. InvalidInputError : an empty stretch, too many steps.
+        Raises NotFoundError : no such policy. InvalidInputError : an empty period, too many steps.
         """
         await self.arms_of(policy)
         now_us, reference = self._clock.now_us(), self.reference_of(policy)
-        stretches = [(since_us, until_us), *steps_of(since_us, until_us, step_s, now_us)]
-        whole, *parts = await read_headlines(self._reader, policy, reference, now_us, stretches)
-        told = [_stretch(*stretch) | found for stretch, found in zip(stretches[1:], parts, strict=True)]
+        periods = [(since_us, until_us), *steps_of(since_us, until_us, step_s, now_us)]
+        whole, *parts = await read_headlines(self._reader, policy, reference, now_us, periods)
+        steps = [_period(*period) | found for period, found in zip(periods[1:], parts, strict=True)]
         return {
             "policy": policy,
-            **_stretch(since_us, until_us),
+            **_period(since_us, until_us),
             **whole,
-            "steps": None if step_s is None else told,
+            "steps": None if step_s is None else steps,
             "groups": [],
         }
 
@@ -173,7 +173,7 @@ class ReportService:
 
         Raises
         ------
-        NotFoundError : no such policy. InvalidInputError : an empty stretch, or more than 2,000 steps.
+        NotFoundError : no such policy. InvalidInputError : an empty period, or more than 2,000 steps.
         """
         await self.arms_of(policy)
         since_us, until_us = period_of(since_us, until_us, step_s, self._clock.now_us())
@@ -310,7 +310,7 @@ class ReportService:
         return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
-        """How many decisions were rewarded in the stretch, and how late (delays: over the policy's life)."""
+        """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""
         bins = sorted(await self._reader.delays(policy))
         known = sum(count for _, count in bins)
         return {
@@ -338,7 +338,7 @@ class ReportService:
         }
 
 
-def _stretch(since_us: int | None, until_us: int | None) -> dict[str, object]:
+def _period(since_us: int | None, until_us: int | None) -> dict[str, object]:
     return {
         "since": None if since_us is None else iso_time(since_us),
         "until": None if until_us is None else iso_time(until_us),

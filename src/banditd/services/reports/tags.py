@@ -23,7 +23,7 @@ from banditd.services.reports.savings import FIXED_ARM_SUMS, fixed_arm_sums, sho
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SERIES: Final = 12
-"""Values that a time series tells apart; the others of the stretch are together."""
+"""Values that a time series tells apart; the others of the period are together."""
 _MAX_NAME: Final = 80
 GROUP_SUMS: Final = (
     "decisions", "explored", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
@@ -285,7 +285,7 @@ def _clear_winner(rows: Sequence[Row]) -> str | None:
 
 
 def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Per step and value, the busiest values of the stretch apart and all others together."""
+    """Per step and value, the busiest values of the period apart and all others together."""
     decisions: dict[str, int] = {}
     for row in rows:
         value = str(row["value"])
