@@ -242,9 +242,6 @@ def _make_services(
     budgets = {name: book.budget for name, book in books.items()}
     reports = make_reports(bench.storage, runtimes, promising.reports, clock)
     tags = make_tag_reports(storage, runtimes, reports, clock)
-    reads = DashboardReads(
-        runtimes=runtimes, budgets=budgets, reader=storage.dashboard, reports=storage.reports, clock=clock
-    )
     return _Made(
         breakers=breakers,
         promises=promising.reports,
