@@ -32,6 +32,7 @@ SPREAD_LOGITS: Final = 2.0
 LEVEL_LOGITS: Final = 4.0
 """Prior standard deviation of the mean ability less the mean difficulty."""
 _PRIOR_COUNT: Final = 8.0  # rewards for which the dispersion is that of zeros and ones, the largest there is
+_LEAST_DISPERSION: Final = 0.01  # rewards that are all alike do not make the next one certain
 _STEPS: Final = 100
 _SETTLED: Final = 1e-10  # of the log likelihood
 
@@ -240,10 +241,10 @@ def _information(weight: FloatArray) -> FloatArray:
 
 
 def _dispersion(cells: Cells, probability: FloatArray) -> float:
-    """Variance of rewards of a cell over that of zeros and ones of the same mean, in (0, 1]."""
+    """Variance of rewards of a cell over that of zeros and ones of the same mean, in [0.01, 1]."""
     scatter = (cells.rewards * cells.variance / (probability * (1.0 - probability))).sum()
     spare = np.maximum(cells.rewards - 1.0, 0.0).sum()
-    return float(min(1.0, (_PRIOR_COUNT + scatter) / (_PRIOR_COUNT + spare)))
+    return float(np.clip((_PRIOR_COUNT + scatter) / (_PRIOR_COUNT + spare), _LEAST_DISPERSION, 1.0))
 
 
 def _misfit(cells: Cells, probability: FloatArray, dispersion: float) -> Misfit | None:
