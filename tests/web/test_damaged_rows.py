@@ -24,7 +24,7 @@ ARMS = [
 READS = (
     "/v1/decisions", "/v1/decisions?limit=1", "/v1/decisions?explored=false", "/v1/stats", "/v1/stats/map",
     "/v1/stats/choices", "/v1/stats/learning", "/v1/stats/contexts", "/v1/stats/timeseries", "/v1/arms",
-    "/v1/budgets", "/v1/policies/default/report",
+    "/v1/stats/abilities", "/v1/budgets", "/v1/policies/default/report",
 )  # fmt: skip
 DAMAGES: dict[str, dict[str, Any]] = {
     "a cut vector": {"probability": b"\x00\x01\x02"},
