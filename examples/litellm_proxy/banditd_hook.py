@@ -17,7 +17,7 @@ Rewards name a decision by x-banditd-decision-id of the answer, or as ``referenc
 metadata.banditd_reference (or x-banditd-reference) of the request, or by its trace in Langfuse.
 
 Environment: BANDITD_URL (http://127.0.0.1:8484), BANDITD_KEY (scopes route and reward), BANDITD_POLICY (default),
-BANDITD_TIMEOUT_S (0.5: longest wait for a decision), BANDITD_PAUSE_S (5: how long it is not asked after a failure).
+BANDITD_TIMEOUT_S (0.5: longest wait for a decision), BANDITD_PAUSE_S (5: how long it is not asked after it was away).
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class BanditdHook(CustomLogger):
         before = {name: one for name in BEFORE if (one := _decision_in(data, name)) is not None}
         before |= {name: one for name in OF_TASK if (one := _label(_said(data, name))) is not None}
         self._turns[mark] = Turn(decision, given is not None, _reference_of(data), before)
-        data["metadata"] = {**(data.get("metadata") or {}), MARK: mark}
+        data["metadata"] = {**_mapping(data.get("metadata")), MARK: mark}
         while len(self._turns) > MAX_TURNS:
             self._turns.popitem(last=False)
         return data
@@ -184,10 +184,12 @@ class BanditdHook(CustomLogger):
             query |= turn.before
             query |= {"reference": turn.reference} if turn.reference is not None else {}
             return await self._post("/v1/route", query, self.timeout_s)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._away_until_s = time.monotonic() + self.pause_s
             logger.warning("banditd could not be asked (%s); LiteLLM chooses for %g s", error, self.pause_s)
-            return None
+        except (ValueError, TypeError, RecursionError) as error:  # this request's fault: others go on being routed
+            logger.warning("banditd cannot route this request (%s); LiteLLM chooses for it", error)
+        return None
 
     def _report(self, turn: Turn | None, of_answer: dict[str, Any] | None = None) -> None:
         """Sent again until banditd has it. It merges reports, so that one that came twice counts once."""
@@ -218,7 +220,8 @@ class BanditdHook(CustomLogger):
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with self._session.post(self.url + path, json=body, timeout=timeout) as answer:
             if answer.status >= 400:
-                raise ValueError(f"{answer.status} {(await answer.text())[:300]}")
+                problem = f"{answer.status} {(await answer.text())[:300]}"
+                raise OSError(problem) if answer.status >= 500 or answer.status == 429 else ValueError(problem)
             found: dict[str, Any] = await answer.json()
             return found
 
@@ -226,8 +229,8 @@ class BanditdHook(CustomLogger):
 
     def _turn(self, data: Any, *, forget: bool = False) -> Turn | None:
         for name in ("metadata", "litellm_metadata"):
-            mark = ((data or {}).get(name) or {}).get(MARK)
-            if mark in self._turns:
+            mark = _mapping(_mapping(data).get(name)).get(MARK)
+            if isinstance(mark, str) and mark in self._turns:
                 return self._turns.pop(mark) if forget else self._turns[mark]
         return None
 
@@ -240,22 +243,28 @@ class BanditdHook(CustomLogger):
         turn.attempts.append(attempt)
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """What clients send under ``metadata`` may be anything: what is no mapping says nothing."""
+    return value if isinstance(value, dict) else {}
+
+
 def _arm_of(deployment: dict[str, Any]) -> str | None:
-    arm = (deployment.get("model_info") or {}).get("banditd_arm")
+    arm = _mapping(deployment.get("model_info")).get("banditd_arm")
     return None if arm is None else str(arm)
 
 
 def _deployed(call: Any) -> str | None:
     """The arm that a call went to: its deployment's, else the name of its group."""
-    places = [(call or {}).get(name) or {} for name in ("metadata", "litellm_metadata")]
-    arm = next((arm for place in (call or {}, *places) if (arm := _arm_of(place)) is not None), None)
+    call = _mapping(call)
+    places = [_mapping(call.get(name)) for name in ("metadata", "litellm_metadata")]
+    arm = next((arm for place in (call, *places) if (arm := _arm_of(place)) is not None), None)
     return arm or next((str(place["model_group"]) for place in places if place.get("model_group")), None)
 
 
 def _stated(data: dict[str, Any], header: str, name: str) -> Any:
     """What the client says in a header, or in its metadata."""
-    headers = (data.get("proxy_server_request") or {}).get("headers") or {}
-    places = (data.get("metadata") or {}, data.get("litellm_metadata") or {})
+    headers = _mapping(data.get("proxy_server_request")).get("headers") or {}
+    places = (_mapping(data.get("metadata")), _mapping(data.get("litellm_metadata")))
     return headers.get(header) or next((place[name] for place in places if place.get(name)), None)
 
 
@@ -275,7 +284,7 @@ def _reference_of(data: dict[str, Any]) -> str | None:
     if stated := _label(_stated(data, "x-banditd-reference", "banditd_reference")):
         return stated
     own = getattr(data.get("litellm_logging_obj"), "litellm_trace_id", None) or data.get("litellm_call_id")
-    metadata = data.get("metadata") or data.get("litellm_metadata") or {}
+    metadata = _mapping(data.get("metadata")) or _mapping(data.get("litellm_metadata"))
     trace = metadata.get("existing_trace_id") or metadata.get("trace_id") or own
     if trace is None:
         return None

@@ -44,12 +44,18 @@ def test_the_wheel_holds_migrations_encoder_and_licences(unpacked: Path) -> None
     assert not list(unpacked.glob("tests"))
 
 
-def test_the_unpacked_wheel_serves_where_there_is_nothing(unpacked: Path, tmp_path: Path) -> None:
-    """In an empty folder and without a source tree: the shipped configuration over a database of the user's own."""
+@pytest.mark.parametrize("named", [False, True])
+def test_the_unpacked_wheel_serves_where_there_is_nothing(unpacked: Path, tmp_path: Path, named: bool) -> None:
+    """In an empty folder and without a source tree: the shipped configuration over the user's own database.
+
+    named : the database is, by a variable.
+    """
     data = tmp_path / "data"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BANDITD_")} | {
         "PYTHONPATH": str(unpacked), "BANDITD_LOGGING__LEVEL": "WARNING", "XDG_DATA_HOME": str(data)
     }  # fmt: skip
+    if named:
+        environment["BANDITD_DATABASE__URL"] = "sqlite:///mine.db"
     where = subprocess.run(
         [sys.executable, "-c", "import banditd; print(banditd.__file__)"],
         env=environment,
@@ -74,6 +80,8 @@ def test_the_unpacked_wheel_serves_where_there_is_nothing(unpacked: Path, tmp_pa
             assert json.load(answer)["arm"] == "large-reasoner"  # the baseline of the shipped configuration
     finally:
         assert stop_daemon(process) == 0
-    if sys.platform == "linux":
+    if named:
+        assert (tmp_path / "mine.db").exists()
+    elif sys.platform == "linux":
         assert (data / "banditd" / "banditd.db").exists()
     assert not (tmp_path / "var").exists()

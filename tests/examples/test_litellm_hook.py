@@ -27,11 +27,15 @@ DEPLOYMENTS = [{"model_info": {"id": name, "banditd_arm": name}} for name in ("m
 
 @dataclass
 class Daemon:
-    """What the hook sent. refusing : answers to usage reports that are 503 before one is taken."""
+    """What the hook sent.
+
+    refusing : answers to usage reports that are 503 before one is taken. status : of the next answer to a query.
+    """
 
     routes: list[dict[str, Any]] = field(default_factory=list)
     usage: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     refusing: int = 0
+    status: int = 200
     reported: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -41,6 +45,9 @@ async def daemon(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Daemon]:
 
     async def route(request: web.Request) -> web.Response:
         state.routes.append(await request.json())
+        if state.status != 200:
+            status, state.status = state.status, 200
+            return web.json_response({"detail": "no"}, status=status)
         return web.json_response({"decision_id": DECISION, "arm": "full", "fallbacks": ["mini"]})
 
     async def usage(request: web.Request) -> web.Response:
@@ -51,7 +58,7 @@ async def daemon(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Daemon]:
         state.reported.set()
         return web.json_response({"duplicate": False})
 
-    app = web.Application()
+    app = web.Application(client_max_size=10_000)
     app.router.add_post("/v1/route", route)
     app.router.add_post("/v1/decisions/{id}/usage", usage)
     async with TestServer(app) as server:
@@ -177,3 +184,33 @@ async def test_a_whole_failure_is_reported_and_no_id_leads_out_of_the_path(hook:
     ((decision, usage),) = daemon.usage
     assert decision == DECISION
     assert [(one["arm"], one["error"]) for one in usage["attempts"]] == [("full", "overload")]
+
+
+@pytest.mark.parametrize(("status", "asked"), [(413, 2), (422, 2), (404, 2), (429, 1), (500, 1), (503, 1)])
+async def test_what_is_wrong_with_one_request_keeps_no_other_from_being_routed(
+    hook: Any, daemon: Daemon, status: int, asked: int
+) -> None:
+    daemon.status = status
+    assert await begun(hook, request()) == DEPLOYMENTS
+    left = await begun(hook, request())
+    assert len(daemon.routes) == asked
+    assert left == (DEPLOYMENTS[1:] if asked == 2 else DEPLOYMENTS)
+
+
+async def test_a_request_beyond_the_daemons_limit_keeps_no_other_from_being_routed(hook: Any, daemon: Daemon) -> None:
+    large, data = [{"role": "user", "content": "x" * 20_000}], request()
+    await hook.async_pre_call_hook(None, None, data, "completion")
+    assert await hook.async_filter_deployments("gpt-5", DEPLOYMENTS, large, data) == DEPLOYMENTS
+    assert await begun(hook, request()) == DEPLOYMENTS[1:]
+
+
+@pytest.mark.parametrize("metadata", [["a"], "abc", 7, None])
+@pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
+async def test_metadata_that_is_no_mapping_says_nothing(
+    hook: Any, daemon: Daemon, name: str, metadata: object
+) -> None:
+    data = request(**{name: metadata})
+    assert await begun(hook, data) == DEPLOYMENTS[1:]
+    await answered(hook, data)
+    await daemon.reported.wait()
+    assert len(daemon.usage) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,23 +44,16 @@ def read_settings(config: Path | None, overrides: Mapping[str, Any] | None = Non
     """The configuration as ``serve`` would see it. Raises ConfigurationError."""
     from banditd.settings import load_settings
 
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
-    if not is_at_home(config, overrides):
-        return load_settings(config, overrides=overrides)
-    from banditd.settings.home import home_database_url, shipped_configuration
+    if not is_shipped(config):
+        return load_settings(config or DEFAULT_CONFIG, overrides=overrides)
+    from banditd.settings.home import kept_database_url, shipped_configuration
 
-    return load_settings(
-        shipped_configuration(), overrides={**(overrides or {}), "database.url": home_database_url()}
-    )
+    return load_settings(shipped_configuration(), database_url=kept_database_url(), overrides=overrides)
 
 
-def is_at_home(config: Path | None, overrides: Mapping[str, Any] | None = None) -> bool:
-    """Whether the shipped configuration holds, over a database in the user's data directory."""
-    from banditd.settings.home import is_unconfigured
-
-    given = config is not None or DEFAULT_CONFIG.exists()
-    return not given and is_unconfigured(os.environ, (overrides or {}).get("database.url"))
+def is_shipped(config: Path | None) -> bool:
+    """Whether no file is given or found, so that the shipped configuration holds."""
+    return config is None and not DEFAULT_CONFIG.exists()
 
 
 def with_daemon(

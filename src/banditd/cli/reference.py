@@ -18,7 +18,7 @@ INTRODUCTION = """\
 Printed by `banditd check-config --reference` (`make docs`). [config.yaml](../config.yaml) has all with comments.
 
 * **Order**: command line, environment, file (`--config FILE`, `BANDITD_CONFIG`, else `config.yaml` in the working
-  directory), default. Read once, at start.
+  directory, else the shipped one), default. Read once, at start.
 * **Environment**: `server.port` is `BANDITD_SERVER__PORT`; so in every section without NAME or []. Lists and mappings
   are JSON.
 * **Mistakes** stop the start with a sentence and exit code 2: unknown keys or `BANDITD_*` variables, a missing file.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from banditd.cli.options import DEFAULT_URL, config_option, is_at_home, read_settings
+from banditd.cli.options import DEFAULT_URL, config_option, is_shipped, read_settings
 
 
 @click.command()
@@ -37,10 +37,10 @@ def serve(config: Path | None, host: str | None, port: int | None, database: str
         from banditd.daemon.names import database_shown
         from banditd.daemon.serve import run
 
-    example = " and the shipped example arms (there is no config.yaml here)" if is_at_home(config, overrides) else ""
+    shipped = " and the shipped configuration (there is no config.yaml here)" if is_shipped(config) else ""
     run(
         settings,
-        started=partial(_announce, database_shown(settings) + example),
+        started=partial(_announce, database_shown(settings) + shipped),
         read_again=partial(read_settings, config, overrides),
     )
 

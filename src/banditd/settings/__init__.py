@@ -311,6 +311,7 @@ def check_retention(settings: Settings) -> None:
 def load_settings(
     path: Path | None = None,
     *,
+    database_url: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -319,6 +320,7 @@ def load_settings(
     Parameters
     ----------
     path : YAML file, or None for defaults and environment only.
+    database_url : in place of the file's; the environment and the command line win over it.
     overrides : dotted names from the command line, such as ``{"server.port": 9000}``; they win over all.
     environ : for the check of unknown variables; default ``os.environ``.
 
@@ -328,6 +330,8 @@ def load_settings(
     """
     check_environment(os.environ if environ is None else environ)
     content = read_mapping(path) if path is not None else {}
+    if database_url is not None:
+        content = {**content, "database": {**(content.get("database") or {}), "url": database_url}}
     try:
         settings = Settings(**content)
         for dotted, value in (overrides or {}).items():

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from banditd.cli.options import is_at_home, read_settings
+from banditd.cli.options import is_shipped, read_settings
 from banditd.cli.serve import _announce
 from banditd.daemon.names import database_shown, database_url
-from banditd.settings.home import shipped_configuration
+from banditd.settings import load_settings
+from banditd.settings.home import kept_database_url, shipped_configuration
 
 ANNOUNCE = "from banditd.cli.serve import _announce; _announce('a', 'http://127.0.0.1:1')"
 
@@ -44,29 +45,43 @@ def test_without_any_configuration_the_shipped_one_holds_over_the_users_own_data
     assert database_url(shipped) == "sqlite:///var/banditd.db"
 
 
-@pytest.mark.parametrize("what", ["file", "database", "variable", "policies", "option", "kept"])
-def test_what_is_configured_or_was_begun_in_the_working_directory_goes_on(
-    empty: Path, what: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given, overrides = None, {}
-    if what == "file":
-        (empty / "config.yaml").write_text("server: {port: 1}\n", encoding="utf-8")
-    elif what == "variable":
-        monkeypatch.setenv("banditd_database__url", "sqlite:///other.db")
-    elif what == "policies":
-        monkeypatch.setenv("BANDITD_POLICIES", '{"default": {}}')
-    elif what == "option":
-        given = empty / "mine.yaml"
-        given.write_text("{}", encoding="utf-8")
-    elif what == "database":
-        overrides = {"database.url": "sqlite:///other.db"}
-    else:
+@pytest.mark.parametrize(
+    ("variable", "value", "option", "kept", "database"),
+    [
+        ("banditd_database__url", "sqlite:///other.db", None, False, "sqlite:///other.db"),
+        ("BANDITD_DATABASE", '{"url": "sqlite:///other.db"}', None, False, "sqlite:///other.db"),
+        ("BANDITD_DATABASE__URL", "sqlite:///other.db", "sqlite:///mine.db", True, "sqlite:///mine.db"),
+        ("BANDITD_DATABASE__READERS", "3", None, False, None),
+        ("BANDITD_POLICIES__DEFAULT__ROLLOUT", "1.0", None, False, None),
+        ("BANDITD_SERVER__PORT", "8484", None, True, "sqlite:///var/banditd.db"),
+        ("BANDITD_SERVER__PORT", "8484", "sqlite:///mine.db", False, "sqlite:///mine.db"),
+    ],
+)
+def test_no_variable_option_or_database_changes_which_configuration_is_read(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, option: str | None, kept: bool,
+    database: str | None,
+) -> None:  # fmt: skip
+    """database : the one that holds; None for the user's own."""
+    monkeypatch.setenv(variable, value)
+    if kept:
         (empty / "var").mkdir()
         (empty / "var" / "banditd.db").touch()
-    assert not is_at_home(given, overrides)
-    settings = read_settings(given, overrides)
-    assert database_url(settings) in {"sqlite:///var/banditd.db", "sqlite:///other.db"}
-    assert not any(section.arms for section in settings.policies.values())
+    settings = read_settings(None, {"database.url": option})
+    assert is_shipped(None)
+    assert settings.policies == load_settings(shipped_configuration()).policies
+    assert settings.policies["default"].arms
+    assert database_url(settings) == (database or kept_database_url())
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_file_that_is_given_or_found_is_the_configuration(empty: Path, found: bool) -> None:
+    file = empty / ("config.yaml" if found else "mine.yaml")
+    file.write_text("server: {port: 1}\n", encoding="utf-8")
+    given = None if found else file
+    settings = read_settings(given)
+    assert not is_shipped(given)
+    assert (settings.server.port, settings.policies["default"].arms) == (1, ())
+    assert database_url(settings) == "sqlite:///var/banditd.db"
 
 
 def test_a_start_says_where_it_serves_what_it_uses_and_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
