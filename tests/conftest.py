@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, make_url
+from alembic import command
+from hypothesis import HealthCheck, settings
+from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.util import LRUCache
 
 from banditd.core.pace import SharedPace
@@ -39,6 +41,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# No property holds only where the machine has time.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 _shipped_encoder = functools.cache(load_static_encoder)
@@ -79,8 +85,50 @@ def _engine_that_shares_statements(url: URL, **options: Any) -> Engine:
 dialect.make_engine = _engine_that_shares_statements
 
 
+_upgrade = command.upgrade
+_migrated: list[str] = []  # the statements that make an empty SQLite file into one that was migrated
+
+
+def _upgrade_empty_files_at_once(config: Any, revision: str) -> None:
+    """All migrations of an empty SQLite file in one step, once they have been made one by one."""
+    connection = config.attributes["connection"]
+    empty = connection.dialect.name == "sqlite" and not inspect(connection).get_table_names()
+    if not empty or revision != "head":
+        _upgrade(config, revision)
+    elif _migrated:
+        for statement in _migrated:
+            connection.exec_driver_sql(statement)
+    else:
+        _upgrade(config, revision)
+        lines = connection.connection.driver_connection.iterdump()
+        _migrated.extend(line for line in lines if line not in {"BEGIN TRANSACTION;", "COMMIT;"})
+
+
+command.upgrade = _upgrade_empty_files_at_once
+
+
+@pytest.fixture
+def every_migration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty files go through every migration, as a user's do."""
+    monkeypatch.setattr(command, "upgrade", _upgrade)
+
+
+# Files that take half a minute and more, longest first: begun last, one would keep a process busy while others wait.
+LONGEST = (
+    "statistics/test_calibration.py", "statistics/test_propensities.py", "web/test_openapi.py",
+    "contract/test_archive.py", "gateway/test_surfaces.py", "unit/replay/test_engine.py", "faults/test_replicas.py",
+    "walks/test_change_walk.py", "browser/test_dashboard_states.py", "web/test_real_daemon.py",
+    "walks/test_promise_walk.py", "browser/test_dashboard_paths.py", "unit/bench/test_learning.py",
+    "unit/replay/test_regression.py", "browser/test_questions.py", "gateway/test_conversations.py",
+    "gateway/test_kill.py", "unit/test_architecture.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several tests with one id, the distribution over processes would run a single one, silently."""
+    """Long files first; and no test twice: of several with one id, the distribution over processes would run a single
+    one, silently."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     twice = [one for one, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests have the id {twice[0]}")

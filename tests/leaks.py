@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _ours = str(Path(__file__).resolve().parents[1] / "src" / "banditd")
-_THREADS_END_S = 10.0  # a thread that was told to end may need a moment; one that was not stays for ever
+_THREADS_END_S = 60.0  # a thread that was told to end may need a moment; one that was not stays for ever
 
 
 def tasks() -> set[str]:

@@ -129,7 +129,8 @@ def expect(browser: Any) -> Any:
     return expect
 
 
-def _daemon(folder: Path, **environment: str) -> Iterator[Daemon]:
+def _daemon(folder: Path, template: Path, **environment: str) -> Iterator[Daemon]:
+    shutil.copyfile(template, folder / "banditd.db")
     daemon = Daemon(folder, environment)
     daemon.start()
     yield daemon
@@ -137,9 +138,9 @@ def _daemon(folder: Path, **environment: str) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def taught(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def taught(browser: Any, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Daemon]:
     """A daemon with some 300 decisions that learned from them. Tests that share it only add to it."""
-    for daemon in _daemon(tmp_path_factory.mktemp("taught")):
+    for daemon in _daemon(tmp_path_factory.mktemp("taught"), sqlite_template):
         # A promise gives other arms than its baseline few rewards at first, and tables few rows that say something.
         daemon.call("PATCH", "/v1/policies/default", {"promise": None})
         for _ in range(3):
@@ -150,9 +151,9 @@ def taught(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 
 @pytest.fixture
-def fresh(browser: Any, tmp_path: Path) -> Iterator[Daemon]:
+def fresh(browser: Any, tmp_path: Path, sqlite_template: Path) -> Iterator[Daemon]:
     """A daemon that nobody has asked anything."""
-    yield from _daemon(tmp_path)
+    yield from _daemon(tmp_path, sqlite_template)
 
 
 @dataclass
@@ -164,7 +165,7 @@ class Keys:
 
 
 @pytest.fixture
-def locked(browser: Any, tmp_path: Path) -> Iterator[tuple[Daemon, Keys]]:
+def locked(browser: Any, tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Daemon, Keys]]:
     """A daemon with API keys."""
     from hashlib import sha256
 
@@ -173,7 +174,7 @@ def locked(browser: Any, tmp_path: Path) -> Iterator[tuple[Daemon, Keys]]:
         {"name": name, "sha256": sha256(key.encode()).hexdigest(), "scopes": scopes}
         for name, key, scopes in (("admin", keys.admin, ["admin"]), ("reader", keys.reader, ["read"]))
     ]
-    for daemon in _daemon(tmp_path, BANDITD_SERVER__API_KEYS=json.dumps(listed)):
+    for daemon in _daemon(tmp_path, sqlite_template, BANDITD_SERVER__API_KEYS=json.dumps(listed)):
         daemon.key = keys.admin
         yield daemon, keys
 

@@ -346,4 +346,4 @@ def test_a_decision_shows_the_task_that_it_is_a_step_of(taught, open_page) -> No
     assert "plan" in rows[1]  # what it comes after
     page.get_by_role("link", name="run 42").click()
     page.wait_for_url("**/#/decisions?*task_id=run*42*")
-    page.wait_for_function("document.querySelectorAll('.log tbody tr').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('.log tbody tr').length === 2")

@@ -115,6 +115,24 @@ def test_which_model_is_good_at_what_in_the_users_words(taught, open_page, expec
     assert f"tag={quote('best:code-specialist', safe='')}" in page.url
 
 
+def test_which_queries_are_hard_and_which_model_is_able(taught, open_page, expect, shot) -> None:
+    taught.rest()
+    found = taught.call("GET", "/v1/stats/abilities")
+    able, hard = found["arms"][0], found["clusters"][0]
+    page = open_page(taught, "tasks")
+    percent = f"{100 * able['expected_reward']:.0f} %"
+    expect(ask(page, "Which model is the ablest?")).to_contain_text(
+        f"{able['arm']}: on the same mix of queries it scores {percent}"
+    )
+    said = f"the average model scores {100 * hard['expected_reward']:.0f} %" if hard["interval"][0] > 0 else "No kind"
+    expect(ask(page, "Which queries are hard?")).to_contain_text(said)
+    for title, rows in (("How hard each kind is", found["clusters"]), ("How able each model is", found["arms"])):
+        shown = page.get_by_role("region", name=title).first.locator("tbody tr")
+        expect(shown).to_have_count(sum(row["expected_reward"] is not None for row in rows))
+        expect(shown.first).to_contain_text(f"± {rows[0]['standard_error']:.2f}")
+    shot(page, "abilities")
+
+
 def test_a_kind_of_query_gets_a_name(taught, open_page, expect) -> None:
     cluster = max(taught.call("GET", "/v1/stats/contexts")["clusters"], key=lambda one: one["decisions"])
     page = open_page(taught, f"tasks?cluster={cluster['cluster']}")

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.patience import PATIENT
 
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.types import Arm, Context, Decision, Price, RewardSubmission
 from banditd.ports import DecisionFacts, FoldCommit, StoredReward, StoredSegment, Verdict
 from banditd.storage import Storage, open_storage
+from banditd.storage.watch import Deadlines
 
 NOW_US = 1_750_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -24,7 +26,7 @@ OpenStorage = Callable[..., AbstractAsyncContextManager[Storage]]
 
 @asynccontextmanager
 async def _checked(url: str, writer_name: str) -> AsyncIterator[Storage]:
-    async with open_storage(url, writer_name=writer_name) as opened:
+    async with open_storage(url, writer_name=writer_name, deadlines=Deadlines(**PATIENT)) as opened:
         pool = opened.database.engine.pool
         yield opened
     # Whatever the test did, no store may have kept a connection.

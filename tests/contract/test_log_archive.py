@@ -17,10 +17,11 @@ from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUn
 from banditd.core.types import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect, open_storage
-from banditd.storage.archive import copy_database
+from banditd.storage.archive import backup, copy_database
 from banditd.storage.archived import writing
 from banditd.storage.archived.files import ArchiveFolder
 from banditd.storage.migrate import migrate
+from banditd.storage.partitions import upkeep
 from banditd.storage.partitions.layout import SPAN_US, partitions, time_of_id_us
 
 DAY_US = 86_400 * 1_000_000
@@ -265,3 +266,60 @@ async def test_a_copy_of_the_database_reads_the_same_archive(opened, make, place
     copy_database(postgres_url, url, while_serving=True, progress=lambda *_: None)
     async with open_storage(url, writer_name="first", archive_url=place) as copied:
         assert await everything(copied) == before
+
+
+async def test_a_clock_that_is_behind_makes_nothing_be_forgotten(opened, make):
+    async with opened() as storage:
+        before_us = await fill(storage, make)
+        first, second = run(storage, partitions)[:2]
+        await storage.decisions.append([make.decision(time_of_id_us(first.from_id) - 300 * DAY_US)])
+        await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 3
+        # By their ids these two lie among decisions that are in the archive alone: they stay in the database.
+        late = [make.decision(time_of_id_us(first.from_id) + days * DAY_US + 2000) for days in (1, -300)]
+        await storage.decisions.append(late)
+        await storage.rewards.record([make.reward(one.decision_id, 0.5) for one in late], make.judge)
+        await learn(storage, make)
+        assert await storage.partitions.drop(before_us=before_us) == 0  # nothing is to be deleted one by one
+        exported, replayed, *_ = await everything(storage)
+        assert (len(exported), len(replayed), count(storage, "archived_part")) == (16, 15, 2)
+        for table in ("reward_event", "arm_reward", "usage_report"):
+            run(storage, lambda c, t=table: c.execute(text(f"UPDATE {t} SET received_at_us = 1")))
+        await storage.partitions.drop(before_us=time_of_id_us(second.to_id) + DAY_US)
+        found, *_ = await everything(storage)
+        assert [json.loads(row)["decision_id"] for row in sorted(found)] == [
+            json.loads(row)["decision_id"] for row in sorted(exported)
+        ]
+        assert count(storage, "decision") == (await storage.reports.totals())["decision"] == 2
+
+
+async def test_a_database_and_its_copy_overwrite_none_of_each_others_files(
+    opened, make, place, postgres_url, empty_postgres_url
+):
+    async with opened() as storage:
+        before_us = await fill(storage, make)
+        copy_database(postgres_url, empty_postgres_url, while_serving=True, progress=lambda *_: None)
+        before = await everything(storage)
+        await storage.partitions.drop(before_us=before_us)
+        async with open_storage(empty_postgres_url, writer_name="second", archive_url=place) as copied:
+            run(copied, lambda c: c.execute(text("DELETE FROM usage_report")))
+            other = await everything(copied)
+            await copied.partitions.drop(before_us=before_us)
+            assert await everything(copied) == other
+        assert await everything(storage) == before
+
+
+async def test_a_backup_leaves_out_what_hangs_on_decisions_that_are_gone(opened, make, monkeypatch, tmp_path):
+    async with opened(None) as storage:
+        before_us = await fill(storage, make)
+
+        async def killed(self, below_id):
+            raise InterruptedError
+
+        monkeypatch.setattr(upkeep.SqlPartitions, "_sweep", killed)
+        with pytest.raises(InterruptedError):
+            await storage.partitions.drop(before_us=before_us)
+        assert (count(storage, "decision"), count(storage, "reward_event")) == (3, 13)
+        url = storage.database.engine.url.render_as_string(hide_password=False)
+        moved = backup(url, tmp_path / "back.db", progress=lambda *_: None)
+        assert (moved.rows["decision"], moved.rows["reward_event"]) == (3, 3)

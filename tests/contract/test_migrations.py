@@ -15,6 +15,8 @@ from banditd.storage.migrate import _config, current_revision
 from banditd.storage.partitions.layout import alembic_filter, is_partitioned
 from banditd.storage.schema import metadata
 
+pytestmark = pytest.mark.usefixtures("every_migration")
+
 
 @pytest.fixture
 def connect(empty_database_url):

@@ -163,6 +163,7 @@ async def test_no_report_reads_the_log_from_end_to_end(storage, make):
     with _statements(storage) as statements:
         await storage.reports.arm_totals("default", None)
         await storage.reports.arm_totals("default", make.now_us)
+        await storage.reports.against("default", "cheap", [(None, None), (0, make.now_us)], ["decisions"], ["errors"])
         await storage.reports.contexts("default")
         await storage.reports.timeseries("default", since_us=make.now_us, until_us=make.now_us + 10, step_s=300)
         await storage.reports.delays("default")

@@ -10,6 +10,7 @@ import re
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import insert, select
+from tests.patience import PATIENT
 
 from banditd.core.errors import InvariantError
 from banditd.daemon.open import open_services
@@ -98,7 +99,7 @@ async def get_all(client):
 async def test_the_log_of_decisions_cannot_be_guessed_and_nothing_tells_the_secret(database_url, caplog, make):
     caplog.set_level(logging.DEBUG)
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         policies={"default": {"arms": [{"arm": "a", "price": {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 1.0}}]}},
     )
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=True))

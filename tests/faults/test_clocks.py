@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from tests.patience import PATIENT
 
 from banditd.core.errors import ConflictError
 from banditd.core.types import Query
@@ -21,6 +22,7 @@ from banditd.services.learning.rebuild import RebuildReport, rebuild
 from banditd.settings import Settings
 from banditd.storage import Storage, open_storage
 from banditd.storage.leases import SqlLeaseStore
+from banditd.storage.watch import Deadlines
 
 DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
@@ -34,7 +36,7 @@ Open = Callable[..., AbstractAsyncContextManager[Daemon]]
 
 def settings_of(url: str, **policy: Any) -> Settings:
     return Settings(
-        database={"url": url},
+        database={"url": url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 1},
         policies={"default": {"arms": ARMS, **policy}},
     )
@@ -52,7 +54,7 @@ def open_daemon(database_url: str) -> Open:
 
 @pytest.fixture
 async def storage(database_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(database_url, writer_name="test") as opened:
+    async with open_storage(database_url, writer_name="test", deadlines=Deadlines(**PATIENT)) as opened:
         yield opened
 
 

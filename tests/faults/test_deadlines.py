@@ -67,7 +67,7 @@ async def test_a_report_does_not_wait_for_a_silent_connection_as_long_as_it_may_
 
 
 async def test_work_that_has_begun_may_take_longer_than_its_beginning(database_url: str) -> None:
-    brief = Deadlines(transaction_s=20.0, lock_s=0.2, silence_s=10.0, report_s=20.0)
+    brief = Deadlines(transaction_s=60.0, lock_s=0.2, silence_s=10.0, report_s=60.0)
 
     def slow(connection: Connection) -> int:
         time.sleep(0.6)  # three times as long as a connection may take to begin
@@ -91,13 +91,13 @@ async def test_a_network_without_way_out_refuses_everything_in_time(database: Da
 
 
 async def test_nobody_waits_behind_reports_that_fell_silent(proxy: Proxy) -> None:
-    patient = Deadlines(transaction_s=20.0, lock_s=1.0, silence_s=0.5, report_s=3600.0)
-    begun, silent = threading.Barrier(3, timeout=20.0), threading.Event()
+    patient = Deadlines(transaction_s=60.0, lock_s=1.0, silence_s=0.5, report_s=3600.0)
+    begun, silent = threading.Barrier(3, timeout=60.0), threading.Event()
 
     def report(connection: Connection) -> int:
         if not silent.is_set():
             begun.wait()
-            silent.wait(timeout=20.0)
+            silent.wait(timeout=60.0)
         return int(connection.execute(text("SELECT 1")).scalar_one())
 
     async with Database(proxy.url, deadlines=patient) as opened:

@@ -14,6 +14,7 @@ from typing import Any
 import httpcore2
 import pytest
 from aiohttp import web
+from tests.patience import PATIENT
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # bench/ is not installed
 
@@ -129,7 +130,7 @@ def serve(faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> S
                 one["upstream"] = f"clocks-of-{fault}"
                 clocks[one["upstream"]] = {**up, "timeouts": CLOCKS[fault]}
         settings = Settings(
-            database={"url": sqlite_url},  # type: ignore[arg-type]
+            database={"url": sqlite_url, **PATIENT},  # type: ignore[arg-type]
             learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
             upstreams={"up": up, **clocks, **sections.pop("upstreams", {})},
             gateway=gateway or {},  # type: ignore[arg-type]

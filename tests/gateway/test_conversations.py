@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from bench.faulty.app import Faulty
 from tests.gateway.conftest import KEY, Serve, Served, serve_daemon, settling
+from tests.patience import PATIENT
 
 from banditd.settings import Settings
 from banditd.storage.sessions import SessionReader
@@ -77,7 +78,7 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     made = arms or [{"arm": name, "upstream": "up", "upstream_model": "ok", "price": CACHED} for name in ("a", "b")]
     settings = Settings(
-        database={"url": url},  # type: ignore[arg-type]
+        database={"url": url, **PATIENT},  # type: ignore[arg-type]
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         upstreams={"up": {"base_url": faulty.url, "api_key_env": "UPSTREAM_KEY"}},  # type: ignore[dict-item]
         gateway=gateway or {},  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ async def judging(made: Judge) -> AsyncIterator[Judge]:
 
 
 async def until(found: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not await found():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.01)
 

@@ -113,14 +113,19 @@ def _tree(path: Path) -> ast.Module:
 
 
 @functools.cache
+def _nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of it, walked once for all tests."""
+    return tuple(ast.walk(_tree(path)))
+
+
+@functools.cache
 def _lines(path: Path) -> int:
     return path.read_text(encoding="utf-8").count("\n")
 
 
 def _imports(path: Path) -> Iterator[Import]:
-    tree = _tree(path)
-    top_level = set(map(id, _executed_on_import(tree)))
-    for node in ast.walk(tree):
+    top_level = set(map(id, _executed_on_import(_tree(path))))
+    for node in _nodes(path):
         lazy = id(node) not in top_level
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -209,7 +214,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
     assert lines <= MAX_FILE_LINES, f"{lines} lines: split by idea, not by size"
     long = [
         f"line {node.lineno}: {node.name} has {length} lines"
-        for node in ast.walk(_tree(path))
+        for node in _nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for length in [(node.end_lineno or node.lineno) - node.lineno + 1]
         if length > MAX_FUNCTION_LINES
@@ -222,7 +227,7 @@ def test_what_is_too_large_only_shrinks() -> None:
     for path in MODULES:
         name = path.relative_to(PACKAGE).as_posix()
         files[name] = _lines(path)
-        for node in ast.walk(_tree(path)):
+        for node in _nodes(path):
             if isinstance(node, ast.ClassDef):
                 for member in node.body:
                     if isinstance(member, ast.FunctionDef) and member.name == "__init__":

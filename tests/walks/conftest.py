@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.leaks import Leaks
+from tests.patience import PATIENT
 
 from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.workbench import SystemClock
@@ -29,8 +30,8 @@ def make_settings(
     url: str, *, max_batch: int = 256, upstreams: dict[str, Any] | None = None, **policy: Any
 ) -> Settings:
     return Settings(
-        database={"url": url},
-        learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2, "max_batch": max_batch},
+        database={"url": url, **PATIENT},
+        learner={"pause_ms": 0, "poll_s": 0.05, "lease_s": 2, "max_batch": max_batch},
         upstreams=upstreams or {},
         policies={"default": {"arms": ARMS, **policy}, "other": {"kind": "uniform", "arms": ARMS[:2]}},
     )

@@ -71,12 +71,12 @@ async def test_a_pace_that_a_closed_loop_left_does_not_stop_the_next() -> None:
         shared.spent(1.0)
 
     def elsewhere() -> None:
-        asyncio.run(asyncio.wait_for(once(), 5.0))
+        asyncio.run(asyncio.wait_for(once(), 60.0))
 
     await asyncio.to_thread(elsewhere)
     await asyncio.to_thread(elsewhere)
-    await asyncio.wait_for(once(), 5.0)
-    await asyncio.wait_for(once(), 5.0)
+    await asyncio.wait_for(once(), 60.0)
+    await asyncio.wait_for(once(), 60.0)
 
 
 async def test_a_batch_leaves_turns_to_others_and_decides_all(

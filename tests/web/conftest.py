@@ -246,9 +246,9 @@ class MemoryReports:
         return {"policy": policy, "window_s": window_s}
 
     async def savings(
-        self, policy: str, since_us: int | None = None, until_us: int | None = None
+        self, policy: str, since_us: int | None = None, until_us: int | None = None, step_s: int | None = None
     ) -> dict[str, object]:
-        return {"policy": policy, "since": since_us, "until": until_us}
+        return {"policy": policy, "since": since_us, "until": until_us, "step_s": step_s}
 
     async def contexts(self, policy: str) -> dict[str, object]:
         return {"policy": policy, "clusters": []}
@@ -285,6 +285,9 @@ class MemoryDashboard:
 
     async def learning(self, policy: str) -> dict[str, object]:
         return {"policy": policy}
+
+    async def abilities(self, policy: str) -> dict[str, object]:
+        return {"policy": policy, "arms": [], "clusters": [], "misfit": None}
 
 
 @dataclass
@@ -335,6 +338,7 @@ class MemoryDaemon:
             budgets=MemoryBudgets(),
             corrections=MemoryCorrections(),
             dashboard=MemoryDashboard(),
+            abilities=MemoryDashboard(),
             health=self.health,
             promises=MemoryPromises(),
         )

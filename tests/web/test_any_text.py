@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.settings import Settings
@@ -43,7 +44,7 @@ texts = st.text(st.one_of(st.sampled_from(ODD), st.characters(exclude_categories
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     made = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         privacy={"store_input": True},
         policies={"default": {"arms": ARMS}},
@@ -78,7 +79,7 @@ async def test_messages_without_text_get_a_flagged_decision(live: Any, kind: str
     await post(live, f"/v1/decisions/{decision['decision_id']}/usage", {"input_tokens": 10, "output_tokens": 5})
     stored = await get(live, f"/v1/decisions/{decision['decision_id']}")
     assert (stored["input_text"], stored["input_hash"], stored["degraded"]) == (None, None, "no_text")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while (await get(live, "/v1/stats"))["rewards"] < 1:  # noqa: ASYNC110 - over HTTP nobody tells
             await asyncio.sleep(0.02)
 
@@ -140,7 +141,7 @@ async def test_what_is_wrong_with_the_form_stays_wrong(live: Any) -> None:
         assert (answer.status, (await answer.json())["code"]) == (400, "MALFORMED_JSON"), body[:40]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts, tag=texts, session=texts, note=texts, raw=st.booleans())
 def test_no_text_of_a_user_is_refused(
     live_loop: Any, text: str, tag: str, session: str, note: str, raw: bool
@@ -176,7 +177,7 @@ def test_no_text_of_a_user_is_refused(
 def live_loop(database_url: str) -> Any:
     """A running daemon for a test that is no coroutine: (run a coroutine on its loop, client)."""
     made = Settings(
-        database={"url": database_url}, privacy={"store_input": True}, policies={"default": {"arms": ARMS}}
+        database={"url": database_url, **PATIENT}, privacy={"store_input": True}, policies={"default": {"arms": ARMS}}
     )
     with asyncio.Runner() as runner:
 
@@ -193,7 +194,7 @@ def live_loop(database_url: str) -> Any:
             runner.run(client.close())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.one_of(st.sampled_from('"\\ud83de0fF{}[]:,n\n\0'), st.characters(exclude_categories=["Cs"]))))
 def test_what_can_be_read_is_left_as_it_is(text: str) -> None:
     body = json.dumps({"input": text}).encode()

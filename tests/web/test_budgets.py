@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.settings import Settings
@@ -31,7 +32,7 @@ def key(name: str) -> ApiKey:
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         policies={"default": {"arms": ARMS, "budgets": BUDGETS}, "plain": {"arms": ARMS}},
     )
     web = WebSettings(access_log=False, api_keys=(key("alice"), key("bob")))

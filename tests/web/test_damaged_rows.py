@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import Connection, text, update
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.settings import Settings
@@ -23,7 +24,7 @@ ARMS = [
 READS = (
     "/v1/decisions", "/v1/decisions?limit=1", "/v1/decisions?explored=false", "/v1/stats", "/v1/stats/map",
     "/v1/stats/choices", "/v1/stats/learning", "/v1/stats/contexts", "/v1/stats/timeseries", "/v1/arms",
-    "/v1/budgets", "/v1/policies/default/report",
+    "/v1/stats/abilities", "/v1/budgets", "/v1/policies/default/report",
 )  # fmt: skip
 DAMAGES: dict[str, dict[str, Any]] = {
     "a cut vector": {"probability": b"\x00\x01\x02"},
@@ -43,7 +44,7 @@ DAMAGES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[tuple[Any, str]]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25},
         policies={"default": {"arms": ARMS, "budgets": [{"name": "cap", "usd": 100, "per": "month"}]}},
     )
@@ -122,7 +123,7 @@ async def test_no_request_fails_for_it(live: tuple[Any, str], *, checked: bool) 
 
 async def test_a_text_where_bytes_should_be_is_damage_too(sqlite_url: str) -> None:
     """SQLite keeps what it is given."""
-    settings = Settings(database={"url": sqlite_url}, policies={"default": {"arms": ARMS}})
+    settings = Settings(database={"url": sqlite_url, **PATIENT}, policies={"default": {"arms": ARMS}})
     app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
     async with TestClient(TestServer(app)) as client:
         _, made = await post(client, "/v1/route", {"input": "hello"})

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.features.lexical import LEXICAL_NAMES
@@ -136,7 +137,13 @@ async def test_files_need_no_key_and_figures_do(serve: Any, daemon: Any) -> None
     client = await serve(daemon, api_keys=(ApiKey("one", "0" * 64, frozenset({"read"})),))
     for path in ("/", "/dashboard/app.js"):
         assert (await client.get(path)).status == 200
-    for path in ("/v1/stats/map", "/v1/stats/choices", "/v1/stats/learning", "/v1/stats/upstreams"):
+    for path in (
+        "/v1/stats/map",
+        "/v1/stats/choices",
+        "/v1/stats/learning",
+        "/v1/stats/upstreams",
+        "/v1/stats/abilities",
+    ):
         assert (await client.get(path)).status == 401
 
 
@@ -153,7 +160,7 @@ async def test_parameters_reach_the_service(client: Any) -> None:
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "cost_weight": 0.1}, "even": {"kind": "uniform", "arms": ARMS}},
     )
@@ -171,7 +178,7 @@ async def get(live: Any, path: str) -> Any:
 async def settled(live: Any, policy: str, rewards: int) -> None:
     """Until all rewards are learned and the learner has come to rest: then every answer is of one snapshot."""
     last, since = -1, 0.0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             now = asyncio.get_running_loop().time()
             report = await get(live, f"/v1/policies/{policy}/report")
@@ -234,6 +241,51 @@ async def test_the_choices_are_those_of_the_policy(live: Any) -> None:
     assert (await live.patch("/v1/arms/small", json={"enabled": False})).status == 200
     only = await get(live, "/v1/stats/choices")
     assert all([arm["arm"] for arm in row["arms"]] == ["large"] for row in only["clusters"])
+
+
+async def test_abilities_and_difficulties_are_on_one_scale(live: Any) -> None:
+    nothing = {"policy": "even", "arms": [], "clusters": [], "misfit": None}
+    assert await get(live, "/v1/stats/abilities?policy=even") == nothing
+    queries = [{"input": f"{QUERIES[n % 4]} {n}", "policy": "even"} for n in range(120)]
+    answer = await (await live.post("/v1/route/batch", json={"queries": queries})).json()
+    made = [result["decision"] for result in answer["results"]]
+    waiting = await get(live, "/v1/stats/abilities?policy=even")
+    assert {(row["ability"], row["interval"], row["rewards"]) for row in waiting["arms"]} == {(None, None, 0)}
+    assert {row["reason"] for row in [*waiting["arms"], *waiting["clusters"]]} == {"not enough data: no reward yet"}
+    worth = {"large": 0.9, "small": 0.5}
+    log = (await get(live, "/v1/decisions?policy=even&limit=200"))["decisions"]
+    cluster = {one["decision_id"]: one["cluster"] for one in log}
+    hard = log[0]["cluster"]
+    rewards = [
+        {
+            "decision_id": one["decision_id"],
+            "value": worth[one["arm"]] - 0.35 * (cluster[one["decision_id"]] == hard) + 0.05 * (n % 3 - 1),
+            "source": "judge",
+        }
+        for n, one in enumerate(made)
+    ]
+    assert (await live.post("/v1/rewards", json=rewards)).status == 200
+    await settled(live, "even", 120)
+    found = await get(live, "/v1/stats/abilities?policy=even")
+    assert [row["arm"] for row in found["arms"]] == ["large", "small"]
+    able, less = found["arms"]
+    assert able["ability"] - able["standard_error"] > less["ability"] + less["standard_error"]
+    assert sum(row["rewards"] for row in found["clusters"]) == able["rewards"] + less["rewards"] == 120
+    assert sum(row["difficulty"] for row in found["clusters"]) == pytest.approx(0.0, abs=1e-6)
+    assert found["clusters"][0]["cluster"] == hard
+    assert found["clusters"][0]["interval"][0] > 0.0
+    contexts = {row["cluster"]: row for row in (await get(live, "/v1/stats/contexts?policy=even"))["clusters"]}
+    for row in found["clusters"]:
+        known = contexts[row["cluster"]]
+        assert {name: row[name] for name in ("name", "name_source", "words")} == {
+            name: known[name] for name in ("name", "name_source", "words")
+        }
+        # The model's level of the average arm is about the arms' mean of what was seen.
+        seen = [arm["mean_reward"] for arm in known["arms"]]
+        assert row["expected_reward"] == pytest.approx(sum(seen) / len(seen), abs=0.1)
+        low, high = row["expected_interval"]
+        assert 0.0 < low < row["expected_reward"] < high < 1.0
+    assert (await live.get("/v1/stats/abilities?policy=nobody")).status == 404
 
 
 async def test_learning_compares_like_with_like(live: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
+from tests.patience import PATIENT
 
 from banditd.cli import commands
 from banditd.daemon.open import open_services
@@ -17,7 +18,7 @@ ARMS = [{"arm": "small"}, {"arm": "large"}]
 
 def serving(url: str, **policy: Any) -> TestClient[Any, Any]:
     settings = Settings(
-        database={"url": url},
+        database={"url": url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, **policy}, "off": {"arms": ARMS}},
     )

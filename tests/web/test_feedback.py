@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import Daemon, open_services
 from banditd.settings import Settings
@@ -60,7 +61,7 @@ class Site:
 async def site(database_url: str) -> AsyncIterator[Site]:
     rewards = {"sources": {"human": {}, "mail": {"minimum": 1.0, "maximum": 5.0}}}
     settings = Settings(
-        database={"url": database_url},  # type: ignore[arg-type]
+        database={"url": database_url, **PATIENT},  # type: ignore[arg-type]
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         policies={"default": {"arms": [{"arm": "a"}], "reward": rewards}},  # type: ignore[dict-item]
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import Daemon, open_services
 from banditd.settings import Settings
@@ -56,7 +57,7 @@ class Site:
 async def site(database_url: str) -> AsyncIterator[Site]:
     budget = {"budgets": [{"name": "cap", "usd": 5.0, "per": "month", "at_stop": "reject"}]}
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, **budget}, "other": {"arms": ARMS, **budget}},
     )

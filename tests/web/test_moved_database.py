@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.daemon.workbench import SystemClock, open_workbench
@@ -35,7 +36,7 @@ def quiet(_what: str, _done: int, _total: int | None) -> None:
 
 def settings_of(url: str) -> Settings:
     return Settings(
-        database={"url": url},
+        database={"url": url, **PATIENT},
         privacy={"store_input": True},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={
@@ -90,7 +91,7 @@ async def fill(client: Any) -> dict[str, str]:
 
 
 async def until_learned(client: Any, evaluation_id: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             stats = [await (await client.get(f"/v1/stats?policy={name}")).json() for name in ("default", "even")]
             evaluation = await (await client.get(f"/v1/evaluations/{evaluation_id}")).json()

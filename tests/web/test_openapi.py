@@ -113,7 +113,7 @@ def _kept(method: str, path: str) -> Callable[..., None]:
     # The daemon shares this process: when it uses the random module, hypothesis takes that for its strategies'.
     @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
     @schema.include(method=method, path=path).parametrize()
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     def keeps_to_its_description(case: Any, running: RunningDaemon, session: requests.Session) -> None:
         case.call_and_validate(base_url=running.url, session=session)
 

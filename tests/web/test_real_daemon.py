@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import open_services
 from banditd.settings import Settings
@@ -26,7 +27,7 @@ QUERIES = ("What is 17 times 23?", "Write a poem about rain.", "def f(x): return
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
@@ -42,7 +43,7 @@ async def get(live: Any, path: str) -> Any:
 
 
 async def until_learned(live: Any, policy: str, rewards: int) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             stats = await get(live, f"/v1/stats?policy={policy}")
             if stats["rewards"] >= rewards:
@@ -174,7 +175,7 @@ async def test_a_quota_that_is_used_without_rewards_waits_for_them(live: Any) ->
     for _ in range(3):
         body = {"input": "hello", "policy": "even", "candidates": ["late"]}
         assert (await live.post("/v1/route", json=body)).status == 200
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             report = await onboarding_of(live, "late")
             if not report["active"]:
@@ -321,7 +322,7 @@ async def test_rewards_of_other_arms_over_http(live: Any) -> None:
     refused = await live.post("/v1/rewards", json=told | {"arm": "not a name"})
     assert refused.status == 422
     assert (await until_learned(live, "default", 1))["rewards"] == 1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (whole := await get(live, f"/v1/decisions/{decision}"))["arm_rewards"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert sorted((one["reward"], one["arm"]) for one in whole["rewards"]) == [

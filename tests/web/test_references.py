@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.core.references import decision_id_in
 from banditd.daemon.open import Daemon, open_services
@@ -59,7 +60,7 @@ class Site:
 @pytest.fixture
 async def site(database_url: str) -> AsyncIterator[Site]:
     settings = Settings(
-        database={"url": database_url},  # type: ignore[arg-type]
+        database={"url": database_url, **PATIENT},  # type: ignore[arg-type]
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         policies={"default": {"arms": ARMS}, "other": {"arms": ARMS}},  # type: ignore[dict-item]
     )

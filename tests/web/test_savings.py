@@ -7,11 +7,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
+from tests.patience import PATIENT
 from tests.web.test_real_daemon import ARMS, get, until_learned, walk
 
 from banditd.cli import commands
@@ -28,7 +30,7 @@ async def opened() -> list[Daemon]:
 @pytest.fixture
 async def live(database_url: str, opened: list[Daemon]) -> AsyncIterator[Any]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
@@ -138,6 +140,30 @@ async def test_what_was_abandoned_saves_nothing(live: Any) -> None:
     await walk(live, "even", 3)
     saved = (await get(live, "/v1/savings?policy=even"))["saved"]
     assert (saved["basis"], saved["compared_decisions"]) == ("settled", 3)
+
+
+async def test_every_step_of_a_stretch_is_told_as_if_it_were_asked_for_alone(live: Any) -> None:
+    await walk(live, "even", 6)
+    await until_learned(live, "even", 6)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    edges = [f"{hour + timedelta(hours=h):%Y-%m-%dT%H:%M:%S.%fZ}" for h in (-3, -1, 1, 2)]
+    stretch = f"/v1/savings?policy=even&since={edges[0]}&until={edges[-1]}"
+    found, whole = await get(live, f"{stretch}&step_s=7200"), await get(live, stretch)
+    assert whole["steps"] is None
+    # Words foretell, by the clock.
+    figures = ("baseline", "decisions", "saved", "lost", "held", "exploration")
+    assert {name: found[name] for name in figures} == {name: whole[name] for name in figures}
+    assert [(step["since"], step["until"]) for step in found["steps"]] == list(pairwise(edges))
+    assert sum(step["decisions"] for step in found["steps"]) == 6
+    for step in found["steps"]:
+        alone = await get(live, f"/v1/savings?policy=even&since={step['since']}&until={step['until']}")
+        assert {name: alone[name] for name in figures} == {name: step[name] for name in figures}
+
+
+@pytest.mark.parametrize("wrong", ["step_s=3600", "since={ago}&step_s=3600", "since={ago}&step_s=299"])
+async def test_steps_without_a_beginning_too_many_or_too_short_are_refused(live: Any, wrong: str) -> None:
+    ago = (datetime.now(UTC) - timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert (await live.get(f"/v1/savings?policy=even&{wrong.format(ago=ago)}")).status == 422
 
 
 async def test_a_stretch_without_decisions_says_so_and_a_wrong_one_is_refused(live: Any) -> None:

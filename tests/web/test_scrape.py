@@ -83,7 +83,7 @@ async def test_a_scrape_says_what_was_routed_learned_and_spent(sqlite_url: str) 
 
 
 async def until_folded(client: Any, rewards: int) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             samples = await scrape(client)
             if of(samples, "banditd_folds_total", policy="default") == rewards:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.patience import PATIENT
 
 from banditd.daemon.open import Daemon, open_services
 from banditd.settings import Settings
@@ -48,7 +49,7 @@ class Site:
 @pytest.fixture
 async def site(database_url: str) -> AsyncIterator[Site]:
     settings = Settings(
-        database={"url": database_url},
+        database={"url": database_url, **PATIENT},
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "budgets": BUDGETS, "reward": {"default_reward": 0.0}}},
     )

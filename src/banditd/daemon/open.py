@@ -21,7 +21,7 @@ from banditd.daemon.judging import judge_rules, open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
 from banditd.daemon.releasing import make_releasing
-from banditd.daemon.reports import make_reports, make_tag_reports
+from banditd.daemon.reports import make_ability_reports, make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
 from banditd.jobs.scheduler import Job, JobScheduler
@@ -47,6 +47,7 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.keeping import PromiseService
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.releasing.keeping import ReleaseKeeping
+from banditd.services.reports.abilities import AbilityReports
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
 from banditd.services.reports.health import HealthService
@@ -158,6 +159,7 @@ class _Made:
     budgets: BudgetReports
     corrections: BudgetCorrections
     dashboard: DashboardReads
+    abilities: AbilityReports
     health: HealthService
     breakers: Mapping[str, Breakers]
     promises: PromiseReports
@@ -183,6 +185,7 @@ def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services
         budgets=made.budgets,
         corrections=made.corrections,
         dashboard=made.dashboard,
+        abilities=made.abilities,
         health=made.health,
         promises=made.promises,
     )
@@ -238,6 +241,7 @@ def _make_services(
     breakers = {name: book.guard.breakers for name, book in books.items()}
     budgets = {name: book.budget for name, book in books.items()}
     reports = make_reports(bench.storage, runtimes, promising.reports, clock)
+    tags = make_tag_reports(storage, runtimes, reports, clock)
     return _Made(
         breakers=breakers,
         promises=promising.reports,
@@ -263,7 +267,8 @@ def _make_services(
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
-        tags=make_tag_reports(bench.storage, runtimes, reports, clock),
+        tags=tags,
+        abilities=make_ability_reports(storage, reports, tags),
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
@@ -274,16 +279,20 @@ def _make_services(
             reports=storage.reports,
             clock=clock,
         ),
-        health=HealthService(
-            runtimes=runtimes,
-            encoder=bench.encoder,
-            maintenance=storage.maintenance,
-            leases=storage.leases,
-            jobs=storage.jobs,
-            learner=learner,
-            clock=clock,
-            metrics=metrics,
-        ),
+        health=_make_health(bench, learner, metrics),
+    )
+
+
+def _make_health(bench: Workbench, learner: Learner, metrics: Metrics) -> HealthService:
+    return HealthService(
+        runtimes=bench.runtimes,
+        encoder=bench.encoder,
+        maintenance=bench.storage.maintenance,
+        leases=bench.storage.leases,
+        jobs=bench.storage.jobs,
+        learner=learner,
+        clock=bench.clock,
+        metrics=metrics,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from banditd.ports import Clock
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
+from banditd.services.reports.abilities import AbilityReports
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.tags import TagReports
 from banditd.storage import Storage
@@ -39,3 +40,7 @@ def make_tag_reports(
         judging=storage.judging,
         probing=storage.probing,
     )
+
+
+def make_ability_reports(storage: Storage, reports: ReportService, tags: TagReports) -> AbilityReports:
+    return AbilityReports(reports=reports, reader=storage.reports, naming=tags.naming)

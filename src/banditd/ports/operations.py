@@ -78,7 +78,7 @@ class Maintenance(Protocol):
         """Drop those whose decisions are all older than that and have nothing left to be learned.
 
         Returns before what time decisions may be deleted one by one: of a log without partitions ``before_us``, else
-        at most the start of its oldest partition, which goes as a whole.
+        at most the start of its oldest partition, which goes as a whole; 0 where what is old is archived.
         """
 
     async def forget_keys(self, *, before_us: int, limit: int) -> int:

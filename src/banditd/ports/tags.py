@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from banditd.ports.reading import Period, Sides
+
 REST: Final = ""
 """In place of a value: all values of its tag that have no counters of their own."""
 
@@ -43,6 +45,18 @@ class TagReader(Protocol):
 
         sums : the columns that are wanted, all of them when left out. What is not read costs nothing.
         """
+
+    async def against(
+        self,
+        policy: str,
+        tag: str,
+        value: str | None,
+        arm: str | None,
+        period: Period,
+        of_all: Sequence[str],
+        of_arm: Sequence[str],
+    ) -> Mapping[str, Sides]:
+        """By value what ``ReportReader.against`` tells of a period; of one value where that is given."""
 
     async def timeseries(
         self,

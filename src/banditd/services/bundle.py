@@ -23,6 +23,7 @@ from banditd.services.conversation_names import ConversationNames
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.counting import Counted
 from banditd.services.gateway.exchange import Exchange
+from banditd.services.looks import Abilities, Dashboard
 from banditd.services.money.corrections import CorrectionInput
 from banditd.services.releasing.offered import Releases
 
@@ -210,7 +211,14 @@ class Tags(Protocol):
     ) -> Mapping[str, object]: ...
 
     async def savings(
-        self, policy: str, since_us: int | None, until_us: int | None, *, of: str | None = None, by: str | None = None
+        self,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None,
+        step_s: int | None = None,
+        *,
+        of: str | None = None,
+        by: str | None = None,
     ) -> Mapping[str, object]: ...
 
     async def timeseries(
@@ -250,16 +258,6 @@ class Promises(Protocol):
         """Change ``rollout``, ``mode``, ``promise`` durably; gives how it stands. Raises NotFoundError,
         InvalidInputError.
         """
-
-
-class Dashboard(Protocol):
-    async def map(self, policy: str, limit: int) -> Mapping[str, object]: ...
-
-    async def upstreams(self, policy: str, window_s: float) -> Mapping[str, object]: ...
-
-    async def choices(self, policy: str) -> Mapping[str, object]: ...
-
-    async def learning(self, policy: str) -> Mapping[str, object]: ...
 
 
 class Health(Protocol):
@@ -321,6 +319,7 @@ class Services:
     budgets: Budgets
     corrections: Corrections
     dashboard: Dashboard
+    abilities: Abilities
     health: Health
     promises: Promises
     gateway: Gateway | None = None

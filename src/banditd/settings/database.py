@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field, SecretStr, model_validator
 
 from banditd.settings.base import Section
+
+_NO_ARCHIVES: Final = frozenset({"memory", "zip", "tar", "libarchive", "data", "http", "https", "git", "github"})
 
 
 class DatabaseSettings(Section):
@@ -41,7 +45,19 @@ def check_archive(url: str | None, retention_days: float) -> None:
     """Refuse an archive that would never be written, or not where it was meant. Raises ValueError."""
     if url is None:
         return
-    if "://" not in url:
-        raise ValueError(f"jobs.archive_url is {url}: name the kind of place too, such as file://{url or '/folder'}")
+    kind, there, place = url.partition("://")
+    if not there:
+        raise ValueError(f"jobs.archive_url is {url}: name the kind of place too, such as file:///{url.lstrip('/')}")
+    host = place.partition("/")[0]
+    if "@" in host:
+        raise ValueError(
+            "jobs.archive_url holds a password: give that to the store's library, in its variables or file"
+        )
+    if kind in {"file", "local"} and not place.startswith("/"):
+        raise ValueError(f"jobs.archive_url is {url}: name the whole path, such as file:///var/lib/banditd/{place}")
+    if kind not in {"file", "local"} and not host:
+        raise ValueError(f"jobs.archive_url is {url}: which bucket or host? {kind}://NAME/folder")
+    if kind in _NO_ARCHIVES:
+        raise ValueError(f"jobs.archive_url is {url}: what is written there does not last; use file:// or s3://")
     if not retention_days:
         raise ValueError("jobs.archive_url takes what is older than jobs.retention_days, and that is 0: set it too")

@@ -9,9 +9,9 @@ twice or not at all, no clock and no order of ids matters, and any replica may f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, delete, exists, insert, select
 
@@ -20,7 +20,7 @@ from banditd.storage.engine import Database
 from banditd.storage.prepared import Prepared
 from banditd.storage.schema import SUMS, sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
-from banditd.storage.tag_counters import TagCounters, count_if_possible
+from banditd.storage.tag_counters import TagCounters, count_if_possible, read_counted
 
 ROUTE_SUMS: Final = (
     "decisions",
@@ -43,6 +43,8 @@ _of_route, _of_tried = itemgetter(*_ROUTE_PLACES), itemgetter(*_TRIED_PLACES)
 _CLUSTER_SUMS: Final = ("decisions",)
 _ENTRIES: Final = 200  # added up in one transaction
 _WAITING: Final = select(exists(select(sum_entry.c.entry_id)))
+
+T = TypeVar("T")
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 _INSERT: Final = insert(sum_entry)
@@ -106,9 +108,13 @@ class SumJournal:
             self._waiting, lambda: self._database.write(lambda connection: self._add_up(connection, self._every))
         )
 
-    async def catch_up_tags(self) -> None:
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` for a report, once every entry that is there is counted."""
+        return await read_counted(self._database, _WAITING, self.catch_up, work)
+
+    async def read_tags(self, work: Callable[[Connection], T]) -> T:
         """The same for the entries by tag."""
-        await self._tags.catch_up()
+        return await self._tags.read(work)
 
     async def _waiting(self) -> bool:
         return bool(await self._database.read(lambda connection: connection.execute(_WAITING).scalar()))

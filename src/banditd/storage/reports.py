@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import DecisionFilter
+from banditd.ports.reading import Period, Sides
 from banditd.storage.arms import present_generations
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
@@ -28,6 +29,7 @@ from banditd.storage.schema import (
     rollup,
     row_count,
 )
+from banditd.storage.sides import OfArm
 
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
 _LONGEST_BUCKET_US: Final = 86_400 * MICROSECONDS_PER_SECOND
@@ -49,44 +51,62 @@ class SqlReportReader:
         until_us: int | None = None,
         sums: Sequence[str] | None = None,
     ) -> Rows:
-        """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
         if since_us is None and until_us is None:
             query = _summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
-            c = rollup.c
-            ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-            query = _summed(rollup, sums or SUMS, [c.arm]).where(c.policy == policy)
-            if since_us is not None:
-                query = query.where(c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us)
-            if until_us is not None:
-                query = query.where(c.bucket_at_us < until_us)
+            query = _summed(rollup, sums or SUMS, [rollup.c.arm])
+            query = query.where(rollup.c.policy == policy, *_between(since_us, until_us))
         return await self._rows(query, INTEGER_SUMS, policy)
+
+    async def against(
+        self,
+        policy: str,
+        arm: str | None,
+        periods: Sequence[Period],
+        of_all: Sequence[str],
+        of_arm: Sequence[str],
+    ) -> list[Sides]:
+        def work(connection: Connection) -> list[Sides]:
+            sides = OfArm(connection, policy, arm, of_all, of_arm)
+            return [
+                sides.whole(arm_total, [arm_total.c.policy == policy])
+                if period == (None, None)
+                else sides.whole(rollup, [rollup.c.policy == policy, *_between(*period)])
+                for period in periods
+            ]
+
+        return await self._journal.read(work)
 
     async def first_bucket_us(self, policy: str, since_us: int) -> int | None:
         c = rollup.c
         query = select(func.min(c.bucket_at_us)).where(c.policy == policy, c.bucket_at_us >= since_us)
-        await self._journal.catch_up()
-        return await self._database.read(lambda connection: connection.execute(query).scalar(), report=True)
+        return await self._journal.read(lambda connection: connection.execute(query).scalar())
 
     async def contexts(self, policy: str) -> Rows:
         """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""
         c = cluster_stat.c
         query = _summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
-        rows = await self._rows(query.where(c.policy == policy), CLUSTER_INTEGER_SUMS, policy)
-        newest = await self._database.read(lambda connection: _newest_schema(connection, policy), report=True)
+        query = query.where(c.policy == policy)
+
+        def work(connection: Connection) -> tuple[Rows, str | None]:
+            return _read(connection, query, CLUSTER_INTEGER_SUMS, policy), _newest_schema(connection, policy)
+
+        rows, newest = await self._journal.read(work)
         return [
             {name: value for name, value in row.items() if name != "schema_hash"}
             for row in rows
             if row["schema_hash"] == newest
         ]
 
-    async def timeseries(self, policy: str, *, since_us: int, until_us: int, step_s: int) -> Rows:
+    async def timeseries(
+        self, policy: str, *, since_us: int, until_us: int, step_s: int, sums: Sequence[str] | None = None
+    ) -> Rows:
         """Buckets coarser than the step count at their start."""
         step_us = step_s * MICROSECONDS_PER_SECOND
         c = rollup.c
         start: ColumnElement[Any] = (c.bucket_at_us - c.bucket_at_us % step_us).label("bucket_at_us")
         first_us = since_us - since_us % step_us
-        query = _summed(rollup, SUMS, [start, c.arm]).where(
+        query = _summed(rollup, sums or SUMS, [start, c.arm]).where(
             c.policy == policy, c.bucket_at_us >= first_us, c.bucket_at_us < until_us
         )
         return await self._rows(query, INTEGER_SUMS, policy)
@@ -109,32 +129,41 @@ class SqlReportReader:
             totals = {name: rows.get(name, 0) for name in _COUNTED}
             return totals | {"queue": depth(connection, None)}
 
-        await self._journal.catch_up()
-        return await self._database.read(work, report=True)
+        return await self._journal.read(work)
 
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
         return await self._database.read(lambda connection: read_search_end(connection, filters, rows), report=True)
 
     async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
-        whole = frozenset(integers)
+        return await self._journal.read(lambda connection: _read(connection, query, integers, policy))
 
-        def work(connection: Connection) -> Rows:
-            present = present_generations(connection, policy)
-            # PostgreSQL sums bigints as decimals.
-            return [
-                {name: int(value) if name in whole else value for name, value in row.items()}
-                | {"arm": shown_as(row["arm"], present)}
-                for row in connection.execute(query).mappings()
-            ]
 
-        await self._journal.catch_up()
-        return await self._database.read(work, report=True)
+def _read(connection: Connection, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
+    whole, present = frozenset(integers), present_generations(connection, policy)
+    # PostgreSQL sums bigints as decimals.
+    return [
+        {name: int(value) if name in whole else value for name, value in row.items()}
+        | {"arm": shown_as(row["arm"], present)}
+        for row in connection.execute(query).mappings()
+    ]
 
 
 def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Sums over writers (and buckets), grouped and ordered by ``by``."""
     columns = [func.sum(table.c[name]).label(name) for name in sums]
     return select(*by, *columns).group_by(*by).order_by(*by)
+
+
+def _between(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
+    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
+    c = rollup.c
+    conditions: list[ColumnElement[bool]] = []
+    if since_us is not None:
+        ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
+        conditions += [c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us]
+    if until_us is not None:
+        conditions.append(c.bucket_at_us < until_us)
+    return conditions
 
 
 def _newest_schema(connection: Connection, policy: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Select, case, delete, exists, select
 
@@ -35,6 +35,8 @@ COUNTED_CURSOR: Final = "tags:counted_after_us"
 """Job cursor: decisions up to then were made before there were counters by tag, and are in none of them."""
 _ENTRIES: Final = 200  # added up in one transaction
 _WAITING: Final = select(exists(select(tag_entry.c.entry_id)))
+
+T = TypeVar("T")
 
 _Key = tuple[Any, ...]
 
@@ -68,6 +70,10 @@ class TagCounters:
         await count_if_possible(
             self._waiting, lambda: self._database.write(lambda connection: self._add_up(connection, self._every))
         )
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` for a report, once every entry that is there is counted."""
+        return await read_counted(self._database, _WAITING, self.catch_up, work)
 
     async def _waiting(self) -> bool:
         return bool(await self._database.read(lambda connection: connection.execute(_WAITING).scalar()))
@@ -120,6 +126,24 @@ async def count_if_possible(waiting: Callable[[], Awaitable[bool]], count: Calla
         raise
     except StorageUnavailableError:
         return
+
+
+async def read_counted(
+    database: Database,
+    waiting: Select[Any],
+    catch_up: Callable[[], Awaitable[None]],
+    work: Callable[[Connection], T],
+) -> T:
+    """Run ``work`` on what is counted: at once where no entry waits, which one state of the database says with it."""
+
+    def unless_waiting(connection: Connection) -> tuple[T] | None:
+        return None if connection.execute(waiting).scalar() else (work(connection),)
+
+    found = await database.read(unless_waiting, report=True)
+    if found is None:
+        await catch_up()
+        return await database.read(work, report=True)
+    return found[0]
 
 
 class _Sums:

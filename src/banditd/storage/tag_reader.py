@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cas
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.ports.reading import Period, Sides
 from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.arms import present_generations
@@ -26,6 +27,7 @@ from banditd.storage.schema import (
     tag_total,
     tag_value,
 )
+from banditd.storage.sides import OfArm
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 _LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND
@@ -62,6 +64,22 @@ class SqlTagReader:
         if table is tag_rollup:
             query = query.where(*_between(since_us, until_us))
         return await self._rows(query, INTEGER_SUMS, policy)
+
+    async def against(
+        self,
+        policy: str,
+        tag: str,
+        value: str | None,
+        arm: str | None,
+        period: Period,
+        of_all: Sequence[str],
+        of_arm: Sequence[str],
+    ) -> Mapping[str, Sides]:
+        table = tag_total if period == (None, None) else tag_rollup
+        where = [*_of(table, policy, tag, value), *(() if table is tag_total else _between(*period))]
+        return await self._read(
+            lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(table, where)
+        )
 
     async def timeseries(
         self,
@@ -146,8 +164,7 @@ class SqlTagReader:
         return await self._read(work)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        await self._journal.catch_up_tags()
-        return await self._database.read(work, report=True)
+        return await self._journal.read_tags(work)
 
 
 def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:

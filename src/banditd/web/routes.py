@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from banditd.web.api import BATCH_BODY, BodyRule, Route
+from banditd.web.dashboard_routes import DASHBOARD_ROUTES
 from banditd.web.handlers import (
     arms,
     chat,
@@ -36,7 +37,6 @@ from banditd.web.problems import (
 from banditd.web.proving_routes import PROVING_ROUTES
 from banditd.web.schemas import arms as arm_schemas
 from banditd.web.schemas import chat as chat_schemas
-from banditd.web.schemas import dashboard as dashboard_schemas
 from banditd.web.schemas import messages as message_schemas
 from banditd.web.schemas import money as money_schemas
 from banditd.web.schemas import promise as promise_schemas
@@ -220,7 +220,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _look(
         "/v1/savings", reports.savings, "savings", "What routing saved and lost against the baseline",
-        parameters=report_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
+        parameters=money_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     _look(
@@ -274,26 +274,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=money_schemas.CorrectionRequest, answers={200: money_schemas.CorrectionAnswer},
         problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
-    _look(
-        "/v1/stats/map", dashboard.map_, "statsMap", "Where recent queries lie, and what answered them",
-        parameters=dashboard_schemas.MapParameters, answers={200: dashboard_schemas.MapAnswer},
-        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
-    ),
-    _look(
-        "/v1/stats/upstreams", dashboard.upstreams, "statsUpstreams", "Calls of upstreams: how many, how they ended",
-        parameters=dashboard_schemas.UpstreamsParameters, answers={200: dashboard_schemas.UpstreamsAnswer},
-        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
-    ),
-    _look(
-        "/v1/stats/choices", dashboard.choices, "statsChoices", "What the policy would choose per cluster",
-        parameters=PolicyParameters, answers={200: dashboard_schemas.ChoicesAnswer},
-        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
-    ),
-    _look(
-        "/v1/stats/learning", dashboard.learning, "statsLearning", "What was learned, against fixed arms",
-        parameters=PolicyParameters, answers={200: dashboard_schemas.LearningAnswer},
-        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
-    ),
+    *DASHBOARD_ROUTES,
     _look(
         "/v1/policies", reports.policies, "listPolicies", "Every policy",
         answers={200: report_schemas.PoliciesAnswer},

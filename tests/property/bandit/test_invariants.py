@@ -52,7 +52,7 @@ def state_of(data, *, forgetting=None) -> PolicyState:  # type: ignore[no-untype
     return state
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows(), st.randoms(use_true_random=False), st.sampled_from([None, 1500.0]))
 def test_any_order_gives_the_same_sums_and_a_true_inverse(data, shuffler, forgetting) -> None:
     mixed = list(data)
@@ -66,7 +66,7 @@ def test_any_order_gives_the_same_sums_and_a_true_inverse(data, shuffler, forget
     assert one.inverse_error() < 1e-8
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows(), st.data())
 def test_taking_rewards_out_is_as_if_they_had_never_come(data, chooser) -> None:
     removed = chooser.draw(st.lists(st.integers(0, len(data) - 1), unique=True))
@@ -82,14 +82,14 @@ def test_taking_rewards_out_is_as_if_they_had_never_come(data, chooser) -> None:
     assert state.folded == never.folded
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows())
 def test_packed_sums_come_back_exactly(data) -> None:
     for _, _, packed in state_of(data).segments():
         assert ArmSums.unpack(packed).pack() == packed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 2), st.booleans()), min_size=1, max_size=16),
     st.floats(0, 0.9),
@@ -111,7 +111,7 @@ def test_probabilities_floors_and_draws_hold_for_any_scores(scores, total, unifo
     assert mixed[0, index] > 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows(), st.lists(coordinate, min_size=4, max_size=4))
 def test_more_rewards_never_make_the_posterior_wider(data, features) -> None:
     x = np.array([1.0, *features])

@@ -59,7 +59,7 @@ def folded_epochs(data, cuts) -> list[int]:  # type: ignore[no-untyped-def]
     return epochs
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows, breaks, st.sampled_from([1.0, 0.8]))
 def test_the_total_is_every_row_times_its_factor_and_age(data, cuts, discount) -> None:
     ledger = play(data, cuts, discount)
@@ -73,7 +73,7 @@ def test_the_total_is_every_row_times_its_factor_and_age(data, cuts, discount) -
         np.testing.assert_allclose(ledger.total(arm).gram, expected, atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows, breaks, st.randoms(use_true_random=False))
 def test_folding_the_log_anew_into_the_final_stretches_gives_the_same_segments(data, cuts, shuffler) -> None:
     live = play(data, cuts, 0.9)
@@ -90,7 +90,7 @@ def test_folding_the_log_anew_into_the_final_stretches_gives_the_same_segments(d
         np.testing.assert_allclose(again.total(arm).xr, live.total(arm).xr, atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows, breaks)
 def test_a_factor_that_returns_to_one_returns_all_evidence(data, cuts) -> None:
     ledger = play(data, cuts, 1.0)
@@ -100,7 +100,7 @@ def test_a_factor_that_returns_to_one_returns_all_evidence(data, cuts) -> None:
     assert len(ledger.spans("a")) <= MOST_SPANS
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rows, breaks | many_breaks)
 def test_a_follower_that_takes_only_what_changed_has_the_same_totals(data, cuts) -> None:
     leader, follower = EpochSums(D, discount=0.9, live_epochs=3), EpochSums(D, discount=0.9, live_epochs=3)

@@ -15,7 +15,7 @@ SHARE = st.floats(0.0, 1.0)
 
 
 @given(parts=PARTS, share=SHARE, rollout=SHARE, place=st.integers(0, 5), uniform=st.floats(0.0, 0.999999))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_vector_is_both_blends_and_the_number_gives_the_arm_of_the_side(
     parts: list[float], share: float, rollout: float, place: int, uniform: float
 ) -> None:

@@ -14,7 +14,7 @@ GRID = (np.arange(100) + 0.5) / 100
 
 
 @given(first=PARTS, second=PARTS, share=st.floats(0.01, 1.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_each_side_draws_from_its_own_vector_and_both_agree_as_often_as_they_can(
     first: list[float], second: list[float], share: float
 ) -> None:

@@ -27,7 +27,7 @@ def check(x: np.ndarray) -> None:
     assert x[0] == 1.0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=texts, turns=st.integers(0, 10**9), tools=st.integers(0, 10**9), value=st.floats(-1e30, 1e30))
 def test_every_query_has_a_bounded_context_that_float32_holds(
     text: str, turns: int, tools: int, value: float
@@ -41,14 +41,14 @@ def test_every_query_has_a_bounded_context_that_float32_holds(
     assert degraded.cluster == -1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrays(np.float64, ENCODER.dimension, elements=numbers))
 def test_every_embedding_with_a_direction_has_a_context(embedding: np.ndarray) -> None:
     if np.abs(embedding).max() > 1e-6:
         check(BUILDER.build(text=None, embedding=embedding).x)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts)
 def test_facts_are_finite_counts_and_shares(text: str) -> None:
     facts = dict(zip(LEXICAL_NAMES, lexical_facts(text), strict=True))

@@ -133,7 +133,7 @@ def spend_at(mean: np.ndarray, cost: np.ndarray, price: float) -> float:
 
 
 @given(seed=st.integers(0, 10_000), arms=st.integers(2, 6), part=st.floats(0.05, 0.95))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_spend_at_the_price_meets_the_target_on_the_window(seed: int, arms: int, part: float) -> None:
     generator = np.random.default_rng(seed)
     cost = generator.lognormal(0.0, 1.0, (200, arms)) * 10.0 ** generator.uniform(-5, -2, arms)
@@ -173,7 +173,7 @@ def test_a_policy_that_explores_holds_the_budget() -> None:
 
 
 @given(seed=st.integers(0, 10_000), exponent=st.floats(-4.5, -2.0))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_debt_never_exceeds_the_overdraft_by_more_than_one_call_errs(seed: int, exponent: float) -> None:
     """Whoever takes the dearest arm that may be had, at costs that are only right in the mean."""
     budget, generator = 10.0**exponent, np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banditd.budget.share import MOST, SharePacer
@@ -23,7 +23,7 @@ def play(pacer: SharePacer, gains: FloatArray) -> FloatArray:
 
 
 @given(share=st.floats(0.05, 0.9), seed=st.integers(0, 100), mean=st.floats(-0.02, 0.3), spread=st.floats(0.02, 0.3))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 def test_at_most_the_share_is_called_and_what_gains_most(share: float, seed: int, mean: float, spread: float) -> None:
     gains = np.random.default_rng(seed).normal(mean, spread, 3000)
     called = play(SharePacer(share), gains)

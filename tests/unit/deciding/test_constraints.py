@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.deciding.test_eligible import arm, view
 
@@ -40,7 +40,6 @@ def eligible(
     return {name for name, may in zip(NAMES, found.arms[0], strict=True) if may}, found.exclusions[0]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(CONSTRAINT, max_size=3), st.frozensets(st.sampled_from(NAMES)), st.frozensets(st.sampled_from(NAMES)))
 def test_who_may_answer(constraints: list[ArmConstraint], soft: frozenset[str], disabled: frozenset[str]) -> None:
     hard = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -39,7 +39,6 @@ def test_a_budget_that_asks_for_more_rules() -> None:
     assert shares([pledge, pledge], unaffordable, np.zeros(2)).tolist() == [1.0, 0.1]
 
 
-@settings(deadline=None)
 @given(
     arrays(np.float64, 4, elements=st.floats(0.0, 1.0)).filter(lambda one: one.sum() > 0.01),
     st.integers(0, 3),

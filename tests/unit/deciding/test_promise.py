@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.bandit import ArmPrior, PolicySettings, PolicyState
@@ -130,7 +130,6 @@ def test_with_all_to_be_kept_only_the_least_share_is_tried() -> None:
     assert solved(1.0, [0.2, 0.3, 0.9], deviation=0.05).share == LEAST_SHARE
 
 
-@settings(deadline=None)
 @given(st.floats(0.8, 0.99), st.lists(st.floats(0.05, 0.95), min_size=3, max_size=3), st.floats(1e-4, 0.3))
 def test_the_share_is_a_share_and_never_below_half_the_allowed_loss(
     keep: float, mean: list[float], deviation: float
@@ -143,7 +142,6 @@ def test_the_share_is_a_share_and_never_below_half_the_allowed_loss(
         assert terms.share >= min(1.0, 0.5 * (1.0 - keep) * mean[BASELINE] / certain_loss)
 
 
-@settings(deadline=None)
 @given(st.floats(0.01, 0.2), st.floats(1.1, 4.0))
 def test_the_less_is_known_the_less_may_leave(deviation: float, times: float) -> None:
     mean = [0.75, 0.1, 0.8]
@@ -151,7 +149,6 @@ def test_the_less_is_known_the_less_may_leave(deviation: float, times: float) ->
     assert known.saves_usd >= unknown.saves_usd - 1e-12
 
 
-@settings(deadline=None)
 @given(st.floats(0.85, 0.99), st.floats(0.001, 0.1))
 def test_a_laxer_promise_never_saves_less(keep: float, more: float) -> None:
     mean = [0.6, 0.7, 0.8]
@@ -278,7 +275,6 @@ def test_the_window_keeps_the_newest() -> None:
     assert promise.window.size == WINDOW
 
 
-@settings(deadline=None)
 @given(st.floats(0.0, 0.5), st.booleans(), st.floats(0.0, 1.0))
 def test_the_reference_share_is_always_left_to_the_baseline(configured: float, precise: bool, share: float) -> None:
     reference = reference_share(configured, precise=precise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.detectors import secrets
@@ -177,13 +177,11 @@ def test_too_much_that_looks_like_it_counts_as_it() -> None:
 EVERYTHING = detector(["secrets", "code", "language:de", "pii"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters(), max_size=300))
 def test_any_text_can_be_read(text: str) -> None:
     EVERYTHING(text)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(ENTITIES)), st.text(max_size=50), st.text(max_size=50))
 def test_what_stands_around_it_does_not_hide_a_card(name: str, before: str, after: str) -> None:
     assert detector([f"pii:{name}", "pii:CREDIT_CARD"])(f"{before} 4111 1111 1111 1111\n{after}")

@@ -53,7 +53,7 @@ def test_loading_and_encoding_import_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_every_text_has_a_finite_unit_vector(text: str) -> None:
     vector = ENCODER.encode_now(text)

@@ -29,13 +29,13 @@ def expected(text: str) -> list[int]:
     return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
 def test_the_quick_way_gives_the_ids_of_the_tokenizer_on_arbitrary_text(text: str) -> None:
     assert PIECES.ids(text).tolist() == expected(text)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(st.sampled_from(ODD), max_size=60))
 @example("a\x1cb")
 @example("a\x85b c")
@@ -86,7 +86,7 @@ SCRIPTS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from(SCRIPTS + "xX0é\u0301\u0323 "), max_size=200))
 @example("x" * 3073)
 @example("的" * 3073)

@@ -95,7 +95,7 @@ def test_the_window_keeps_short_prompts_and_cuts_the_middle_of_long_ones() -> No
     assert cut == "a" * HEAD_CHARS + " " + "b" * TAIL_CHARS
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("f_0() \n\u00e9"), max_size=60), st.integers(0, 210))
 def test_calls_are_those_of_the_pattern_that_the_maps_were_fitted_with(text: str, size: int) -> None:
     """The schema did not change when counting became linear: f( ... ) on one line, at most 200 characters inside."""

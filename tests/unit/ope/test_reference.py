@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.ope.reference import (
@@ -71,7 +71,6 @@ def test_the_interval_covers_the_truth_whatever_the_overlap(p: float) -> None:
     assert covered >= 0.93 * told
 
 
-@settings(deadline=None)
 @given(st.floats(0.6, 0.99), st.floats(0.02, 0.98), st.integers(0, 10_000))
 def test_a_ratio_lies_in_its_interval_and_yes_and_no_exclude_each_other(keep: float, p: float, seed: int) -> None:
     verdict = play(np.random.default_rng(seed), 60, keep=keep, p=p, baseline=0.7, others=0.5, predicted=0.6).verdict()

@@ -73,7 +73,7 @@ def forgetful() -> ChatReader:
     return reader
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(CHUNKS, max_size=8), st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]))
 def test_a_stream_says_the_same_chunk_by_chunk(
     chunks: list[Any], ascii_only: bool, separators: tuple[str, str]

@@ -36,7 +36,7 @@ def noise_of_share(noise_variance: float, steps: int) -> float:
 
     Of a task of so many decisions that is how much its reward says of each: which of them earned it is unknown.
     """
-    return steps * (REFERENCE_NOISE_VARIANCE + noise_variance) - REFERENCE_NOISE_VARIANCE
+    return steps * noise_variance + (steps - 1) * REFERENCE_NOISE_VARIANCE
 
 
 class Shadows(Protocol):

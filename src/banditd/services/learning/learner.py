@@ -119,7 +119,7 @@ class Learner:
 
     async def drained(self) -> None:
         """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
-        while await self._store.queue_depth(self._schemas) > 0:
+        while self._stale or await self._store.queue_depth(self._schemas) > 0:
             self._wake.set()
             await asyncio.sleep(0.005)
         async with self._busy:

@@ -8,14 +8,14 @@ Every sentence that any page or command shows of it is made here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from banditd.ope.fixed import FixedArmSums
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
 from banditd.services.reports.savings import FIXED_ARM_SUMS, Reference, fixed_arm_sums
-from banditd.services.reports.summaries import Row, add_up, ratio
+from banditd.services.reports.summaries import Row, ratio
 from banditd.services.reports.verdicts import (
     Pace,
     difference_of,
@@ -28,11 +28,12 @@ from banditd.services.reports.verdicts import (
 )
 
 Fields = dict[str, object]
-HEADLINE_SUMS: Final = (
-    "decisions", "predicted_spend_usd", "fixed_decisions", "fixed_cost_usd", "compared_decisions", "compared_usd",
-    "compared_fixed_usd", "tried_decisions", "tried_usd", "tried_reward", *FIXED_ARM_SUMS,
+HEADLINE_SUMS: Final = ("decisions", "predicted_spend_usd", "tried_decisions", "tried_usd", "tried_reward")
+"""Columns of ``ReportReader.against`` that ``headline`` reads of all arms."""
+BASELINE_SUMS: Final = (
+    "fixed_decisions", "fixed_cost_usd", "compared_decisions", "compared_usd", "compared_fixed_usd", *FIXED_ARM_SUMS,
 )  # fmt: skip
-"""Columns of ``ReportReader.arm_totals`` that ``headline`` reads."""
+"""Those that it reads of the baseline."""
 _ROUNDING: Final = 1e-9
 
 
@@ -76,13 +77,11 @@ class Saved:
         }
 
 
-def headline(rows: Sequence[Row], reference: Reference, pace: Pace) -> Fields:
+def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Reference, pace: Pace) -> Fields:
     """Everything that ``GET /v1/savings`` says of a stretch, or of one value of a tag in it.
 
-    rows : sums per arm (``ReportReader.arm_totals``).
+    total : ``HEADLINE_SUMS`` of all arms. row : ``BASELINE_SUMS`` of the baseline.
     """
-    total = add_up(rows)
-    row: Row = next((row for row in rows if row["arm"] == reference.arm), {})
     sums = fixed_arm_sums(row)
     decisions = int(total.get("decisions", 0))
     saved = saved_against(reference.arm, row, total)

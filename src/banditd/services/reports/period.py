@@ -1,4 +1,4 @@
-"""The stretch of a time series. Pure."""
+"""The period of a time series. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from banditd.core.errors import InvalidInputError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 
 MAX_STEPS: Final = 2000
+MAX_PERIODS: Final = 100
+"""Steps of a report that is made anew for each of them."""
 DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 
 
 def period_of(since_us: int | None, until_us: int | None, step_s: int, now_us: int) -> tuple[int, int]:
     """(since, until) in microseconds; a day up to now unless told.
 
-    Raises InvalidInputError for an empty stretch, or more than ``MAX_STEPS`` steps.
+    Raises InvalidInputError for an empty period, or more than ``MAX_STEPS`` steps.
     """
     until_us = now_us if until_us is None else until_us
     since_us = until_us - DAY_US if since_us is None else since_us
@@ -23,3 +25,22 @@ def period_of(since_us: int | None, until_us: int | None, step_s: int, now_us: i
     if until_us - since_us > MAX_STEPS * step_s * MICROSECONDS_PER_SECOND:
         raise InvalidInputError(f"at most {MAX_STEPS} steps; take a longer step_s", field="step_s")
     return since_us, until_us
+
+
+def steps_of(
+    since_us: int | None, until_us: int | None, step_s: int | None, now_us: int
+) -> list[tuple[int | None, int | None]]:
+    """(since, until) of every step of a period, the last one cut at its end; none without ``step_s``.
+
+    Raises InvalidInputError for an empty period, one without a beginning, or more than ``MAX_PERIODS`` steps.
+    """
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        raise InvalidInputError("since must be before until", field="since")
+    if step_s is None:
+        return []
+    if since_us is None:
+        raise InvalidInputError("give since, from which the steps are counted", field="since")
+    end_us, step_us = now_us if until_us is None else until_us, step_s * MICROSECONDS_PER_SECOND
+    if end_us - since_us > MAX_PERIODS * step_us:
+        raise InvalidInputError(f"at most {MAX_PERIODS} steps; take a longer step_s", field="step_s")
+    return [(begun_us, min(begun_us + step_us, end_us)) for begun_us in range(since_us, end_us, step_us)]

@@ -14,7 +14,7 @@ from typing import Final
 from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
-from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.errors import NotFoundError
 from banditd.core.pace import paced_map
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
@@ -22,9 +22,10 @@ from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
-from banditd.services.reports.headline import HEADLINE_SUMS, Fields, headline
-from banditd.services.reports.period import DAY_US, period_of
+from banditd.services.reports.headlines import read_headlines, read_pace
+from banditd.services.reports.period import period_of, steps_of
 from banditd.services.reports.rows import (
+    STEP_SUMS,
     arm_rows,
     clear_winner,
     context_arm,
@@ -38,8 +39,7 @@ from banditd.services.reports.rows import (
     step_row,
 )
 from banditd.services.reports.savings import Reference, savings
-from banditd.services.reports.summaries import Row, add_up, convergence, histogram_percentile, ratio
-from banditd.services.reports.verdicts import PACE_SUMS, Pace
+from banditd.services.reports.summaries import CONVERGENCE_SUMS, Row, add_up, convergence, histogram_percentile, ratio
 
 _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
@@ -67,7 +67,7 @@ class ReportService:
         self._arms = arms
         self._clock = clock
         self._promises = promises
-        self._clusters = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
+        self.cluster_words = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     def reading(self, reader: ReportReader) -> ReportService:
         """The same reports of what another reader tells."""
@@ -90,9 +90,7 @@ class ReportService:
         total = add_up(rows)
         decisions = int(total.get("decisions", 0))
         reward = reward_of(total)
-        now_us = self._clock.now_us()
-        day = await self._reader.arm_totals(policy, now_us - DAY_US, None, PACE_SUMS)
-        pace = Pace.of(now_us, await self._present_s(policy, now_us), day)
+        pace = await read_pace(self._reader, policy, self._clock.now_us())
         present = [arm.arm for arm in arms if arm.enabled]
         changed, events = self._changes(policy)
         return {
@@ -109,37 +107,32 @@ class ReportService:
             "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
             "usage_reports": int(total.get("usage_reports", 0)),
             "arms": arm_rows(rows, arms, total, changed),
-            "savings": savings(rows, present, total, pace, self._reference(policy)),
+            "savings": savings(rows, present, total, pace, self.reference_of(policy)),
             "changes": [public_change(event) for event in reversed(events)],
             "promise": self._promises.promise(policy) if policy in self._runtimes else None,
         }
 
     async def savings(
-        self, policy: str, since_us: int | None = None, until_us: int | None = None
+        self, policy: str, since_us: int | None = None, until_us: int | None = None, step_s: int | None = None
     ) -> dict[str, object]:
-        """What was saved and lost against the baseline, over a policy's life or a stretch of it.
+        """What was saved and lost against the baseline, over a policy's life or a period of it.
 
-        Raises NotFoundError : no such policy. InvalidInputError : an empty stretch.
+        step_s : tells the same of every step of the period, too.
+
+        Raises NotFoundError : no such policy. InvalidInputError : an empty period, too many steps.
         """
         await self.arms_of(policy)
-        if since_us is not None and until_us is not None and since_us >= until_us:
-            raise InvalidInputError("since must be before until", field="since")
-        rows = await self._reader.arm_totals(policy, since_us, until_us, HEADLINE_SUMS)
-        day = await self._reader.arm_totals(policy, self._clock.now_us() - DAY_US, None, PACE_SUMS)
-        (found,) = await self.headlines_of(policy, [(rows, day)])
+        now_us, reference = self._clock.now_us(), self.reference_of(policy)
+        periods = [(since_us, until_us), *steps_of(since_us, until_us, step_s, now_us)]
+        whole, *parts = await read_headlines(self._reader, policy, reference, now_us, periods)
+        steps = [_period(*period) | found for period, found in zip(periods[1:], parts, strict=True)]
         return {
             "policy": policy,
-            "since": None if since_us is None else iso_time(since_us),
-            "until": None if until_us is None else iso_time(until_us),
-            **found,
+            **_period(since_us, until_us),
+            **whole,
+            "steps": None if step_s is None else steps,
             "groups": [],
         }
-
-    async def headlines_of(self, policy: str, groups: Sequence[tuple[Sequence[Row], Sequence[Row]]]) -> list[Fields]:
-        """``headline`` of each: (``HEADLINE_SUMS`` per arm, ``PACE_SUMS`` of the last day)."""
-        reference, now_us = self._reference(policy), self._clock.now_us()
-        present_s = await self._present_s(policy, now_us)
-        return [headline(rows, reference, Pace.of(now_us, present_s, last_day)) for rows, last_day in groups]
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
         """Per arm its row of ``stats`` over its life."""
@@ -164,7 +157,7 @@ class ReportService:
         clusters = [
             {
                 "cluster": cluster,
-                "words": list(self._clusters.get(cluster, ())),
+                "words": list(self.cluster_words.get(cluster, ())),
                 "decisions": sum(int(row["decisions"]) for row in rows),
                 "best_arm": clear_winner(rows),
                 "arms": [context_arm(row, posterior.get((cluster, str(row["arm"])))) for row in rows],
@@ -180,11 +173,13 @@ class ReportService:
 
         Raises
         ------
-        NotFoundError : no such policy. InvalidInputError : an empty stretch, or more than 2,000 steps.
+        NotFoundError : no such policy. InvalidInputError : an empty period, or more than 2,000 steps.
         """
         await self.arms_of(policy)
         since_us, until_us = period_of(since_us, until_us, step_s, self._clock.now_us())
-        rows = await self._reader.timeseries(policy, since_us=since_us, until_us=until_us, step_s=step_s)
+        rows = await self._reader.timeseries(
+            policy, since_us=since_us, until_us=until_us, step_s=step_s, sums=STEP_SUMS
+        )
         ordered = sorted(rows, key=lambda row: (float(row["bucket_at_us"]), str(row["arm"])))
         return {
             "policy": policy,
@@ -252,11 +247,9 @@ class ReportService:
         arms = await self.arms_of(policy)
         rewards = {str(row["arm"]): int(row["rewards"]) for row in stats["arms"]}  # type: ignore[attr-defined]  # our own list
         now_us = self._clock.now_us()
+        week_ago_us = now_us - _WEEK_S * MICROSECONDS_PER_SECOND
         steps = await self._reader.timeseries(
-            policy,
-            since_us=now_us - _WEEK_S * MICROSECONDS_PER_SECOND,
-            until_us=now_us,
-            step_s=_HOUR_S,
+            policy, since_us=week_ago_us, until_us=now_us, step_s=_HOUR_S, sums=CONVERGENCE_SUMS
         )
         verdict = convergence(steps, {arm.arm: rewards.get(arm.arm, 0) for arm in arms if arm.enabled})
         snapshot = self._snapshot(policy)
@@ -309,20 +302,15 @@ class ReportService:
         state = self._state(policy)
         return ({}, ()) if state is None else changes_of(state)
 
-    def _reference(self, policy: str) -> Reference:
+    def reference_of(self, policy: str) -> Reference:
         """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
         if policy not in self._runtimes:
             return Reference(None)
         arm, share, promise = self._promises.reference(policy)
         return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
 
-    async def _present_s(self, policy: str, now_us: int) -> float | None:
-        """Seconds of the last day since the policy's first decision in it; None without one."""
-        first_us = await self._reader.first_bucket_us(policy, now_us - DAY_US)
-        return None if first_us is None else max((now_us - first_us) / MICROSECONDS_PER_SECOND, 1.0)
-
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
-        """How many decisions were rewarded in the stretch, and how late (delays: over the policy's life)."""
+        """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""
         bins = sorted(await self._reader.delays(policy))
         known = sum(count for _, count in bins)
         return {
@@ -348,3 +336,10 @@ class ReportService:
             for cluster in range(mean.shape[0])
             for index, arm in enumerate(snapshot.arms)
         }
+
+
+def _period(since_us: int | None, until_us: int | None) -> dict[str, object]:
+    return {
+        "since": None if since_us is None else iso_time(since_us),
+        "until": None if until_us is None else iso_time(until_us),
+    }

@@ -21,6 +21,13 @@ _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty", "o
 # Of the learner's state: bulky, and shown by ``/v1/stats`` as far as it says something.
 _INTERNAL: Final = frozenset({"regimes", "stretches"})
 _PRIVATE: Final = frozenset({"body_hash", "queue_id"})
+REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
+"""Columns that ``reward_of`` reads."""
+STEP_SUMS: Final = (
+    "decisions", "explored", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
+    "errors", "degraded",
+)  # fmt: skip
+"""Columns that ``step_row`` reads."""
 
 
 def iso_time(at_us: int) -> str:

@@ -15,6 +15,8 @@ Row: TypeAlias = Mapping[str, float | str]
 _Z: Final = 1.959963984540054  # the 97.5 % point of the normal distribution
 _T_FROM: Final = 30  # rewards from which the observed variance is trusted
 _SETTLED_SHIFT: Final = 0.05
+CONVERGENCE_SUMS: Final = ("decisions", "entropy_sum")
+"""Columns of ``ReportReader.timeseries`` that ``convergence`` reads."""
 _HALF_DECISIONS: Final = 200
 _ARM_REWARDS: Final = 10
 

@@ -13,59 +13,23 @@ from banditd.ports.probing import ProbeStore
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_naming import ClusterNaming
-from banditd.services.reports.headline import HEADLINE_SUMS
+from banditd.services.reports.headlines import read_headlines_by_value
 from banditd.services.reports.judging import less_judging
-from banditd.services.reports.period import DAY_US, period_of
+from banditd.services.reports.one_value import OneValue
+from banditd.services.reports.period import period_of
 from banditd.services.reports.reports import ReportService
-from banditd.services.reports.rows import iso_time, reward_of, step_row
+from banditd.services.reports.rows import REWARD_SUMS, STEP_SUMS, iso_time, reward_of, step_row
 from banditd.services.reports.savings import FIXED_ARM_SUMS, fixed_arm_sums, shown
 from banditd.services.reports.summaries import Row, add_up, ratio
-from banditd.services.reports.verdicts import PACE_SUMS
 
 SERIES: Final = 12
-"""Values that a time series tells apart; the others of the stretch are together."""
+"""Values that a time series tells apart; the others of the period are together."""
 _MAX_NAME: Final = 80
-_REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 GROUP_SUMS: Final = (
-    "decisions", "explored", *_REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
+    "decisions", "explored", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
     "fixed_decisions", "fixed_cost_usd", *FIXED_ARM_SUMS,
 )  # fmt: skip
 """What a report reads of every value: the others cost half of the time where there are many values."""
-STEP_SUMS: Final = (
-    "decisions", "explored", *_REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
-    "errors", "degraded",
-)  # fmt: skip
-
-
-class OneValue:
-    """A ``ReportReader`` of the decisions that have one value of a tag; what is not kept by tag is of all."""
-
-    def __init__(self, reader: ReportReader, tags: TagReader, of: TagValue) -> None:
-        self._reader = reader
-        self._tags = tags
-        self._tag = of.tag
-        self._value = REST if of.value is None else of.value
-
-    async def arm_totals(
-        self,
-        policy: str,
-        since_us: int | None,
-        until_us: int | None = None,
-        sums: Sequence[str] | None = None,
-    ) -> list[Row]:
-        return await self._tags.totals(policy, self._tag, self._value, since_us, until_us, sums)
-
-    async def contexts(self, policy: str) -> list[Row]:
-        newest = await self._tags.newest_schema(policy)
-        return [] if newest is None else await self._tags.contexts(policy, newest, self._tag, self._value)
-
-    async def timeseries(self, policy: str, *, since_us: int, until_us: int, step_s: int) -> list[Row]:
-        return await self._tags.timeseries(
-            policy, self._tag, self._value, since_us=since_us, until_us=until_us, step_s=step_s
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
 
 
 class TagReports:
@@ -91,7 +55,7 @@ class TagReports:
         self._clock = clock
         self._judging = judging
         self._probing = probing
-        self._naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
+        self.naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
 
     # ------------------------------------------------------------ tags and their values
 
@@ -159,6 +123,7 @@ class TagReports:
         policy: str,
         since_us: int | None,
         until_us: int | None,
+        step_s: int | None = None,
         *,
         of: str | None = None,
         by: str | None = None,
@@ -166,19 +131,18 @@ class TagReports:
         """``ReportService.savings`` of one value, or with the same of every value of a tag."""
         if of is not None:
             value = await self.value_of(policy, of)
-            return await self._only(value).savings(policy, since_us, until_us) | {"tag": value.fields()}
-        answer = await self._reports.savings(policy, since_us, until_us)
+            return await self._only(value).savings(policy, since_us, until_us, step_s) | {"tag": value.fields()}
+        answer = await self._reports.savings(policy, since_us, until_us, step_s)
         judged_usd = await self._judging.spent_usd(policy, since_us, until_us)
         probed_usd = await self._probing.spent_usd(policy, since_us, until_us)
         answer |= less_judging(answer, judged_usd, probed_usd)
         if by is None:
             return answer
-        since_day_us = self._clock.now_us() - DAY_US
-        last_day = dict(await self.rows_by_value(policy, by, since_day_us, None, PACE_SUMS))
-        rows_by_value = await self.rows_by_value(policy, by, since_us, until_us, HEADLINE_SUMS)
-        of_values = [(rows, last_day.get(value, ())) for value, rows in rows_by_value]
-        headlines = await self._reports.headlines_of(policy, of_values)
-        groups = [value.fields() | one for (value, _), one in zip(rows_by_value, headlines, strict=True)]
+        found = await read_headlines_by_value(
+            self._reader, self._tags, policy, by, self._reports.reference_of(policy), self._clock.now_us(),
+            (since_us, until_us),
+        )  # fmt: skip
+        groups = [value.fields() | one for value, one in found]
         return answer | {"groups": groups}
 
     async def timeseries(
@@ -230,7 +194,7 @@ class TagReports:
             reports, extra = self._only(value), {"tag": value.fields()}
         answer = await reports.contexts(policy)
         clusters: list[dict[str, Any]] = answer["clusters"]  # type: ignore[assignment]  # our own answer
-        names = await self._naming.of(policy)
+        names = await self.naming.of(policy)
         for row in clusters:
             name = names(row["cluster"], row["words"])
             row |= {"name": name.name, "name_source": name.source}
@@ -262,7 +226,7 @@ class TagReports:
             raise InvalidInputError(f"a name has 1 to {_MAX_NAME} characters", field="/name")
         kept = None if name is None else name.strip()
         await self._names.rename(policy, runtime.builder.maps_hash, cluster, kept, self._clock.now_us())
-        found = (await self._naming.of(policy))(cluster, words[cluster])
+        found = (await self.naming.of(policy))(cluster, words[cluster])
         return {"policy": policy, "cluster": cluster, "name": found.name, "name_source": found.source}
 
     # ------------------------------------------------------------ inside
@@ -321,7 +285,7 @@ def _clear_winner(rows: Sequence[Row]) -> str | None:
 
 
 def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Per step and value, the busiest values of the stretch apart and all others together."""
+    """Per step and value, the busiest values of the period apart and all others together."""
     decisions: dict[str, int] = {}
     for row in rows:
         value = str(row["value"])

@@ -6,7 +6,7 @@ it says what would close it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,12 +15,12 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
 from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle
 from banditd.services.reports.rows import iso_time
-from banditd.services.reports.summaries import Row
 
 # A difference in quality that nobody would notice.
 NEGLIGIBLE: Final = 0.005
 DEFAULT_PRECISION: Final = 0.02
-PACE_SUMS: Final = ("decisions", "drawn_rewards")
+PACE_SUMS: Final = ("drawn_rewards",)
+"""Columns of ``ReportReader.against`` that ``Pace`` reads of all arms."""
 _LONGEST_S: Final = 10 * 365 * 86_400.0
 
 
@@ -32,9 +32,9 @@ class Pace:
     rated_per_s: float = 0.0
 
     @classmethod
-    def of(cls, now_us: int, present_s: float | None, last_day: Sequence[Row]) -> Pace:
+    def of(cls, now_us: int, present_s: float | None, last_day: Mapping[str, float]) -> Pace:
         """By the ``PACE_SUMS`` of the last day and the seconds of it that the policy was there, None for none."""
-        rated = sum(float(row.get("drawn_rewards", 0.0)) for row in last_day)
+        rated = float(last_day.get("drawn_rewards", 0.0))
         return cls(now_us) if present_s is None else cls(now_us, rated / present_s)
 
 

@@ -11,14 +11,14 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from sqlalchemy import Connection, MetaData, Table, Text, func, insert, select, text
+from sqlalchemy import Connection, MetaData, Select, Table, Text, exists, func, insert, select, text
 from sqlalchemy.exc import StatementError
 
 from banditd.core.errors import InvalidInputError, InvariantError
 from banditd.storage import dialect
 from banditd.storage.archive.files import Progress
 from banditd.storage.codec import clean_text
-from banditd.storage.partitions.layout import make_room
+from banditd.storage.partitions.layout import CHILDREN, is_partitioned, make_room
 from banditd.storage.schema import decision, lease, metadata
 
 _FETCHED_ROWS: Final = 64
@@ -61,10 +61,11 @@ def copy_rows(
     if decision.name in tables.tables:
         make_room(source, target, time.time_ns() // 1000)
     for table in copied_tables(tables):
-        total = source.execute(select(func.count()).select_from(table)).scalar_one()
+        whole = _with_decision(table) if table in CHILDREN and is_partitioned(source) else select(table)
+        total = source.execute(select(func.count()).select_from(whole.subquery())).scalar_one()
         done = 0
         progress(table.name, 0, total)
-        with closing(_batches(source, table)) as batches:
+        with closing(_batches(source, whole)) as batches:
             for batch in batches:
                 try:
                     target.execute(insert(table), batch)
@@ -87,10 +88,15 @@ def copy_rows(
     return copied
 
 
-def _batches(source: Connection, table: Table) -> Generator[list[dict[str, Any]], None, None]:
-    texts = [column.name for column in table.columns if isinstance(column.type, Text)]
+def _with_decision(table: Table) -> Select[Any]:
+    """Its rows without those whose decision has gone with a partition: they are about to be deleted."""
+    return select(table).where(exists().where(decision.c.decision_id == table.c.decision_id))
+
+
+def _batches(source: Connection, rows: Select[Any]) -> Generator[list[dict[str, Any]], None, None]:
+    texts = [column.name for column in rows.selected_columns if isinstance(column.type, Text)]
     # A stream of its own, without a copy of the whole result in this process.
-    stream = select(table).execution_options(stream_results=True, max_row_buffer=_FETCHED_ROWS)
+    stream = rows.execution_options(stream_results=True, max_row_buffer=_FETCHED_ROWS)
     batch: list[dict[str, Any]] = []
     size = 0
     with source.execute(stream) as result:

@@ -1,4 +1,4 @@
-"""A part of the log as Parquet files, one a table, below a URL of fsspec: ``<url>/<table>/<last id>.parquet``."""
+"""A part of the log as Parquet files below a URL, one a table: ``<url>/<table>/<last id>-<time>.parquet``."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def _reason(error: Exception) -> str:
 # ---------------------------------------------------------------- rows
 
 
-def file_of(table: str, last_id: str) -> str:
-    """The name of a part's file."""
-    return f"{table}/{last_id}.parquet"
+def file_of(table: str, last_id: str, at_us: int) -> str:
+    """The name of a part's file. at_us : when it was written, so that a copied database overwrites none."""
+    return f"{table}/{last_id}-{at_us}.parquet"
 
 
 def write_rows(connection: Connection, query: Select[Any], table: Table, local: Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import itertools
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,14 +23,14 @@ from banditd.core.ids import lowest_id
 from banditd.ports import FoldCommit, FoldItem
 from banditd.ports.evaluations import Coverage, LoggedDecision
 from banditd.storage.archived.files import ARCHIVED, ArchiveFolder, file_of, read_rows
-from banditd.storage.archived.writing import Part, parts_of
+from banditd.storage.archived.writing import Part, dropped_parts, parts_of
 from banditd.storage.engine import Database
 from banditd.storage.evaluation_log import coverage, logged, taught
 from banditd.storage.folds import fold_items, rewarded_ids, with_places
 from banditd.storage.learning import SqlLearningStore
 from banditd.storage.log_reader import OUTCOME_TYPES, read_stream
 from banditd.storage.migrate import migrate
-from banditd.storage.schema import archived_part, decision
+from banditd.storage.schema import decision
 from banditd.storage.schema.record import ARROW_TYPES
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ class WholeLog:
         self, policy: str, schema_hash: str, *, since_us: int | None, before_id: str | None, limit: int
     ) -> tuple[list[LoggedDecision], str | None]:
         """As ``EvaluationLog.taught``: of the database what is newer than the archive, then part by part."""
-        parts = await self._database.read(_dropped)
+        parts = await self._database.read(dropped_parts)
         edge = parts[-1].last_id if parts else ""
         if before_id is None or not before_id.startswith(_IN_ARCHIVE):
             page, following = await self._database.read(
@@ -105,7 +104,7 @@ class WholeLog:
 
     async def coverage(self, policy: str, *, since_us: int, until_us: int) -> Coverage:
         """As ``EvaluationLog.coverage``."""
-        parts = await self._database.read(_dropped)
+        parts = await self._database.read(dropped_parts)
         edge = parts[-1].last_id if parts else ""
         found = await self._database.read(
             lambda connection: coverage(connection, policy, since_us, until_us, edge), report=True
@@ -242,13 +241,6 @@ async def _batched(rows: AsyncIterator[R], size: int) -> AsyncIterator[list[R]]:
         yield batch
 
 
-def _dropped(connection: Connection) -> list[Part]:
-    """The parts whose decisions are in the archive alone: all before the first that still are in the database."""
-    c, last = archived_part.c, decision.c.decision_id
-    here = set(connection.execute(select(c.last_id).join(decision, last == c.last_id)).scalars())
-    return list(itertools.takewhile(lambda part: part.last_id not in here, parts_of(connection)))
-
-
 def _up_to(last_id: str, below_id: str, since_us: int | None) -> str | None:
     """The cursor of archived decisions below an id, None where the last, ``last_id``, is older than is asked for."""
     if not last_id or (since_us is not None and last_id < lowest_id(since_us - _ID_SLACK_US)):
@@ -283,7 +275,7 @@ def _load(engine: Engine, folder: ArchiveFolder, part: Part, here: Path) -> None
             wanted = part.tables.get(table.name, 0)
             if not wanted:
                 continue
-            name = file_of(table.name, part.last_id)
+            name = file_of(table.name, part.last_id, part.archived_at_us)
             folder.get(name, local)
             found = read_rows(connection, table, local)
             if found != wanted:

@@ -1,7 +1,9 @@
 """Putting old decisions into the archive: some files for every 50,000, written, verified, noted in the database.
 
-A part is noted when its files are whole in their place. Killed before that, it is written anew under the same names.
-What is noted is given up again where a reward or a report came for it since, and then written once more.
+A part is noted when its files are whole in their place. Killed before that, it is written anew under other names.
+What is noted is given up again where a reward or a report came for it since, and then written once more. A part whose
+decisions have left the database is never given up: a decision of a clock that is behind, which lies among them by its
+id, stays in the database.
 """
 
 from __future__ import annotations
@@ -94,7 +96,7 @@ class ArchiveWriter:
                 lambda connection: (_write(connection, here, after_id, last_id), current_revision(connection)),
                 report=True,
             )
-            size = await asyncio.to_thread(self._store, here, tables, last_id)
+            size = await asyncio.to_thread(self._store, here, tables, last_id, at_us)
         row = {
             "last_id": last_id, "after_id": after_id, "tables": json.dumps(tables), "bytes": size,
             "decisions": tables[decision.name], "revision": revision, "archived_at_us": at_us,
@@ -102,8 +104,13 @@ class ArchiveWriter:
         await self._database.write(lambda connection: _note(connection, row))
         return True
 
-    def _store(self, here: Path, tables: dict[str, int], last_id: str) -> int:
-        return sum(self._folder.put(file_of(name, last_id), here / f"{name}.parquet") for name in tables)
+    def held(self, connection: Connection) -> list[tuple[str, str]]:
+        """(id behind which, id up to which) of the parts whose decisions are in the database still."""
+        here = _last_ids_here(connection)
+        return [(part.after_id, part.last_id) for part in parts_of(connection) if part.last_id in here]
+
+    def _store(self, here: Path, tables: dict[str, int], last_id: str, at_us: int) -> int:
+        return sum(self._folder.put(file_of(name, last_id, at_us), here / f"{name}.parquet") for name in tables)
 
 
 def _gap(connection: Connection, below_id: str) -> tuple[str, str] | None:
@@ -145,14 +152,26 @@ def _note(connection: Connection, row: dict[str, object]) -> None:
     connection.execute(insert(archived_part), row)
 
 
+def dropped_parts(connection: Connection) -> list[Part]:
+    """The parts whose decisions are in the archive alone, the oldest first."""
+    here = _last_ids_here(connection)
+    return [part for part in parts_of(connection) if part.last_id not in here]
+
+
+def _last_ids_here(connection: Connection) -> frozenset[str]:
+    """Of the parts whose last decision is in the database, and so are all of them: they are deleted together."""
+    c = archived_part.c
+    return frozenset(
+        connection.execute(select(c.last_id).join(decision, decision.c.decision_id == c.last_id)).scalars()
+    )
+
+
 def _stale(connection: Connection) -> list[str]:
     """Parts for whose decisions something came after they were written, while those are still in the database."""
-    oldest = connection.execute(select(func.min(decision.c.decision_id))).scalar()
-    if oldest is None:
-        return []
+    here = _last_ids_here(connection)
     found = []
     for part in parts_of(connection):
-        if part.last_id < oldest:
+        if part.last_id not in here:
             continue
         since_us = part.archived_at_us - _SLACK_US
         for table in (reward_event, arm_reward, usage_report):

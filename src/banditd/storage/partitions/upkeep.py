@@ -49,6 +49,9 @@ class Archive(Protocol):
     def has_news(self, connection: Connection, below_id: str, since_us: int) -> bool:
         """Whether something came for them since then."""
 
+    def held(self, connection: Connection) -> list[tuple[str, str]]:
+        """(id behind which, id up to which) of archived decisions that are still in the database."""
+
 
 class SqlPartitions:
     """The partitions of one database's log. archive : None where what is old is deleted for good."""
@@ -76,7 +79,8 @@ class SqlPartitions:
                 break
         floor = await self._database.read(_oldest) or floor
         await self._sweep(floor.from_id)
-        return min(before_us, time_of_id_us(floor.from_id))
+        # What is to be archived goes with the next partition, not one by one.
+        return 0 if self._archive is not None else min(before_us, time_of_id_us(floor.from_id))
 
     def _refuse_archive(self) -> None:
         """Nothing is deleted that should have been archived before."""
@@ -96,8 +100,7 @@ class SqlPartitions:
             if kept is None:
                 return False
             kept_at_us = kept
-        low_id = part.from_id if self._archive is None else ""
-        held = await self._database.read(lambda connection: _count(connection, low_id, part.to_id), report=True)
+        held = await self._database.read(lambda connection: _count(connection, part), report=True)
         try:
             return await self._patiently(lambda connection: self._drop_now(connection, part, held, kept_at_us))
         except StorageUnavailableError as error:
@@ -115,8 +118,11 @@ class SqlPartitions:
         if self._archive is not None:
             if self._archive.has_news(connection, part.to_id, kept_at_us):
                 return False
-            # What the default partition had taken of that time is archived with it.
-            connection.execute(delete(decision).where(decision.c.decision_id < part.from_id))
+            # What the default partition had taken of that time goes with it.
+            c = decision.c.decision_id
+            for after_id, last_id in self._archive.held(connection):
+                old = delete(decision).where(c > after_id, c <= last_id, c < part.from_id)
+                held += connection.execute(old).rowcount
         connection.execute(text(f'DROP TABLE "{part.name}"'))
         self._rows.add(connection, decision.name, -held)
         if held and self._archive is None:
@@ -184,9 +190,9 @@ def _oldest(connection: Connection) -> Partition | None:
     return next(iter(partitions(connection)), None) if is_partitioned(connection) else None
 
 
-def _count(connection: Connection, low_id: str, high_id: str) -> int:
+def _count(connection: Connection, part: Partition) -> int:
     c = decision.c.decision_id
-    query = select(func.count()).select_from(decision).where(c >= low_id, c < high_id)
+    query = select(func.count()).select_from(decision).where(c >= part.from_id, c < part.to_id)
     return int(connection.execute(query).scalar_one())
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, Column, Table
 
 from banditd.storage.schema.columns import metadata, text_column, time_column
 
-# Decisions with after_id < id <= last_id, with all that hangs on them; the files are named after last_id.
+# Decisions with after_id < id <= last_id, with all that hangs on them; the files are named after last_id and
+# archived_at_us.
 archived_part: Final = Table(
     "archived_part",
     metadata,

@@ -112,3 +112,6 @@ export function steering(one) {
   if (one.price_per_usd > 0) return ["warn", `It steers now: a model that costs ${usd(UNIT_USD)} more must promise ${number(one.price_per_usd * UNIT_USD)} more reward to be chosen.`];
   return ["good", "It does not steer: spending is below its pace, so it changes no choice."];
 }
+
+/** What a kind of queries is called: by its user, else by its words. */
+export const name = (cluster) => cluster.name || (cluster.words?.length ? cluster.words.slice(0, 3).join(", ") : `kind ${cluster.cluster}`);

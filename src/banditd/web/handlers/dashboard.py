@@ -49,6 +49,12 @@ async def choices(api: Api, request: web.Request) -> web.Response:
     return json_answer(await api.services.dashboard.choices(requested.policy))
 
 
+async def abilities(api: Api, request: web.Request) -> web.Response:
+    """How difficult every cluster is, and how able every arm."""
+    requested = read_parameters(request, PolicyParameters)
+    return json_answer(await api.services.abilities.abilities(requested.policy))
+
+
 async def learning(api: Api, request: web.Request) -> web.Response:
     """What was learned, against fixed arms and over time."""
     requested = read_parameters(request, PolicyParameters)

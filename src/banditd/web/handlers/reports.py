@@ -16,9 +16,8 @@ from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.base import NAME_PATTERN, PolicyParameters
-from banditd.web.schemas.money import CorrectionRequest
+from banditd.web.schemas.money import CorrectionRequest, SavingsParameters
 from banditd.web.schemas.reports import (
-    SavingsParameters,
     SnapshotParameters,
     StatsParameters,
     TimeseriesParameters,
@@ -40,7 +39,7 @@ async def savings(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, SavingsParameters)
     since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
     found = await api.services.tags.savings(
-        requested.policy, since_us, until_us, of=requested.tag, by=requested.tag_of_by
+        requested.policy, since_us, until_us, requested.step_s, of=requested.tag, by=requested.tag_of_by
     )
     return json_answer(found)
 

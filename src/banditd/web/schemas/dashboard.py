@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -148,6 +148,67 @@ class ChoicesAnswer(AnswerModel):
     policy: str
     policy_version: int
     clusters: list[ClusterChoice]
+
+
+Pair: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class OnOneScale(AnswerModel):
+    """What an item-response model says of an arm or a cluster; null without data behind it."""
+
+    rewards: int
+    standard_error: float | None
+    """Logits."""
+    interval: Pair | None
+    """95 % interval, logits."""
+    expected_interval: Pair | None
+    """95 % interval of ``expected_reward``."""
+    reason: str | None
+    """Why there is nothing, where there is nothing."""
+
+
+class ArmAbility(OnOneScale):
+    """One arm. 0 is the ability that earns half of the reward on a cluster of mean difficulty."""
+
+    arm: str
+    ability: float | None
+    """Logits."""
+    expected_reward: float | None
+    """Mean reward in [0, 1], were it to answer the traffic of all clusters that compare."""
+
+
+class ClusterDifficulty(OnOneScale):
+    """One cluster of queries. 0 is the mean of those that compare; a higher one is more difficult."""
+
+    cluster: int
+    name: str
+    name_source: Literal["user", "tags", "shipped"]
+    words: list[str]
+    difficulty: float | None
+    """Logits: an arm of this ability earns half of the reward."""
+    expected_reward: float | None
+    """Mean reward in [0, 1] of the average arm here."""
+
+
+class ItemMisfit(AnswerModel):
+    """How far one number per arm and one per cluster fall short of what was seen."""
+
+    ratio: float
+    """Pearson's chi-squared over its degrees of freedom, about 1 where they tell all."""
+    p_value: float
+    """Probability of as much by chance, where they tell all."""
+
+
+class AbilitiesAnswer(AnswerModel):
+    """``log(P / (1 - P)) = ability - difficulty``; P: mean reward of an arm on a cluster, over the log's life."""
+
+    policy: str
+    arms: list[ArmAbility]
+    """The ablest first."""
+    clusters: list[ClusterDifficulty]
+    """The most difficult first."""
+    misfit: ItemMisfit | None
+    """Null where there is no spare cell to tell it by."""
 
 
 class FixedArm(AnswerModel):

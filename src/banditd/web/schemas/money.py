@@ -6,8 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from banditd.web.schemas.base import MAX_USD, AnswerModel, Label, Name, RequestModel, Time
-from banditd.web.schemas.tags import TagValueAnswer
+from banditd.web.schemas.base import (
+    MAX_USD,
+    AnswerModel,
+    IntegerParameter,
+    Label,
+    Name,
+    RequestModel,
+    Time,
+    TimeParameter,
+)
+from banditd.web.schemas.tags import TagParameters, TagValueAnswer
 
 
 class BudgetAccount(AnswerModel):
@@ -259,6 +268,13 @@ class SavingsGroup(Headline):
     """The values that have no row of their own."""
 
 
+class SavingsStep(Headline):
+    """The same of one step."""
+
+    since: Time
+    until: Time
+
+
 class JudgesCost(AnswerModel):
     """What judging and probing have cost the policy meanwhile, by whole hours. It is in no other figure."""
 
@@ -268,6 +284,17 @@ class JudgesCost(AnswerModel):
     """Of the calls of arms that did not answer, with what is set aside for those under way."""
     saved_less_judges_usd: float | None
     """What was saved, less both."""
+
+
+class SavingsParameters(TagParameters):
+    """Which policy, of which or by which tag, over which stretch."""
+
+    since: TimeParameter | None = None
+    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
+    until: TimeParameter | None = None
+    """Now when left out."""
+    step_s: Annotated[IntegerParameter, Field(ge=300, le=31_536_000)] | None = None
+    """Tells the same of every step from ``since`` on, too: so many seconds long, at most 100 steps."""
 
 
 class SavingsAnswer(Headline):
@@ -281,5 +308,7 @@ class SavingsAnswer(Headline):
     until: Time | None
     tag: TagValueAnswer | None = None
     """Whose decisions these are, where a tag was asked for."""
+    steps: list[SavingsStep] | None = None
+    """With ``step_s``: the same of every step, oldest first; what judges cost is left out."""
     groups: list[SavingsGroup]
     """With ``by``: the same for every value of the tag; most decisions first, values without counters last."""

@@ -128,15 +128,6 @@ class StatsParameters(TagParameters):
     """Only the last so many seconds (in whole buckets of the roll-ups); the whole life when left out."""
 
 
-class SavingsParameters(TagParameters):
-    """Which policy, of which or by which tag, over which stretch."""
-
-    since: TimeParameter | None = None
-    """Whole buckets of the roll-ups from then on; the policy's life when left out."""
-    until: TimeParameter | None = None
-    """Now when left out."""
-
-
 class TimeseriesParameters(TagParameters):
     """Which policy, from when to when, how fine."""
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from banditd.services.reports.headline import dollars_in_words, headline
+from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS, dollars_in_words
+from banditd.services.reports.headline import headline as headline_of
 from banditd.services.reports.savings import Reference
 from banditd.services.reports.verdicts import Pace
 
 PACE = Pace(now_us=1_772_712_000_000_000, rated_per_s=0.01)
 DEAR = Reference("dear", share=0.05, keep=0.95)
+
+
+def headline(rows, reference, pace):
+    """Of rows per arm: what is read of all arms added up, what is read of the baseline from its row."""
+    total = {name: sum(row.get(name, 0) for row in rows) for name in HEADLINE_SUMS}
+    mine = next((row for row in rows if row["arm"] == reference.arm), {})
+    return headline_of(total, {name: mine[name] for name in BASELINE_SUMS if name in mine}, reference, pace)
 
 
 def rows(*, rated: int = 2000, gain: float = 0.01, inverse: float = 4000.0, **more: float):

@@ -5,8 +5,7 @@ import { Questions } from "../ask.js";
 import { ago, count, moment, ms, percent, query, reward, usd } from "../format.js";
 import { DrawLine, Scores } from "../scores.js";
 import { Arm, Copy, Thumbs, Waiting, plural } from "../ui.js";
-import { because, undrawn, why } from "../words.js";
-import { name } from "./tasks.js";
+import { because, name, undrawn, why } from "../words.js";
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

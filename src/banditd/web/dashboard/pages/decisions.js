@@ -3,9 +3,8 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { usePoll } from "../api.js";
 import { moment, query, reward, usd } from "../format.js";
 import { Arm, Card, Waiting, plural } from "../ui.js";
-import { Kind } from "../words.js";
+import { Kind, name } from "../words.js";
 import { Whole } from "./decision.js";
-import { name } from "./tasks.js";
 
 const LIMIT = 25;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;

@@ -4,7 +4,7 @@ import { usePoll } from "../api.js";
 import { hueOf } from "../colours.js";
 import { query, reward } from "../format.js";
 import { Arm, Card, Legend, Waiting, plural } from "../ui.js";
-import { name } from "./tasks.js";
+import { name } from "../words.js";
 
 export function QueryMapCard({ policy, arms, clusters, go }) {
   const map = usePoll(`v1/stats/map?${query({ policy, limit: 400 })}`, { every: 4000 });

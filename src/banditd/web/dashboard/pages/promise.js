@@ -32,15 +32,12 @@ function useStretches(policy, window, arms) {
         const { step, times } = stretchesOf(window, arms);
         const settled = (at) => at + step + BUCKET_S < nowMs() / 1000;
         try {
-          const found = await Promise.all(times.map(async (at) => {
-            const path = `v1/savings?${query({ policy, since: iso(at), until: iso(at + step) })}`;
-            if (!cache.current.has(path)) {
-              const answer = await call("GET", path, undefined, { signal: abort.signal });
-              if (!settled(at)) return answer;
-              cache.current.set(path, answer);
-            }
-            return cache.current.get(path);
-          }));
+          const key = (at) => `${policy}/${step}/${at}`;
+          const first = times.find((at) => !cache.current.has(key(at)));
+          const path = `v1/savings?${query({ policy, since: iso(first), until: iso(times[STRETCHES - 1] + step), step_s: step })}`;
+          const answer = await call("GET", path, undefined, { signal: abort.signal });
+          const found = times.map((at) => (at < first ? cache.current.get(key(at)) : answer.steps[(at - first) / step]));
+          times.forEach((at, i) => settled(at) && cache.current.set(key(at), found[i]));
           setRows({ step, times, found });
         } catch {
           // the next look tries again; what is wrong is said at the top of the page

@@ -5,12 +5,10 @@ import { Confirm, Questions } from "../ask.js";
 import { compact, count, interval, percent, query, reward, usd } from "../format.js";
 import { Scores } from "../scores.js";
 import { Arm, Card, Choice, Waiting, plural } from "../ui.js";
-import { because } from "../words.js";
+import { because, name } from "../words.js";
+import { Abilities, ablest, hardest } from "./abilities.js";
 
 const FIRM = 8;
-
-/** What a kind of queries is called: by its user, else by its words. */
-export const name = (cluster) => cluster.name || (cluster.words?.length ? cluster.words.slice(0, 3).join(", ") : `kind ${cluster.cluster}`);
 
 export function Tasks({ policy, arms, values, go }) {
   const tags = usePoll(`v1/tags?${query({ policy })}`, { every: 30_000 });
@@ -34,6 +32,7 @@ function ByTag({ policy, arms, tag, go }) {
 function ByKind({ policy, arms, values, go }) {
   const contexts = usePoll(`v1/stats/contexts?${query({ policy })}`, { every: 4000 });
   const choices = usePoll(`v1/stats/choices?${query({ policy })}`, { every: 4000 });
+  const abilities = usePoll(`v1/stats/abilities?${query({ policy })}`, { every: 15_000 });
   const chosen = values.cluster === undefined ? null : Number(values.cluster);
   const select = (cluster) => go("tasks", cluster === chosen || cluster === null ? {} : { cluster });
   if (!contexts.data) return html`<${Waiting} poll=${contexts} what="kinds of queries" />`;
@@ -45,9 +44,10 @@ function ByKind({ policy, arms, values, go }) {
   const rows = clusters.map((c) => ({ key: c.cluster, name: name(c), title: `${SOURCES[c.name_source] || ""}${c.words.join(", ")}`, decisions: c.decisions, cells: c.arms, best: c.best_arm, pick: byCluster.get(c.cluster)?.arm }));
   const one = clusters.find((c) => c.cluster === chosen) || null;
   return html`
-    <${Questions} items=${[{ ask: "Which model is good at what?", answer: goodAt(rows) }]} />
+    <${Questions} items=${[{ ask: "Which model is good at what?", answer: goodAt(rows) }, { ask: "Which queries are hard?", answer: hardest(abilities.data) }, { ask: "Which model is the ablest?", answer: ablest(abilities.data) }]} />
     ${one && html`<${Detail} one=${one} policy=${policy} choice=${byCluster.get(one.cluster)} go=${go} select=${select} />`}
-    <${Grid} rows=${rows} arms=${arms} chosen=${chosen} select=${select} what="Kind of query" />`;
+    <${Grid} rows=${rows} arms=${arms} chosen=${chosen} select=${select} what="Kind of query" />
+    ${abilities.data && html`<${Abilities} data=${abilities.data} />`}`;
 }
 
 const SOURCES = { user: "Named by you. ", tags: "Named by your tags. ", shipped: "Words that were shipped, not of your traffic: name it yourself. " };
