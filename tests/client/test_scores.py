@@ -81,6 +81,18 @@ def test_what_is_wrong_in_a_row_is_named_and_the_others_count(daemon: LiveDaemon
     assert [value for _, _, value, _ in rewards_of(daemon, decisions[0])] == [0.5]
 
 
+def test_rows_with_long_texts_beside_them_are_sent_in_shorter_lists(daemon: LiveDaemon, tmp_path: Path) -> None:
+    decision = route(daemon)
+    scores = tmp_path / "scores.csv"
+    rows = [f"{decision},0.5,m{number},{'a' * 15_000}" for number in range(150)]
+    rows.append(f"{decision},0.5,long,{'a' * 100_000}")
+    scores.write_text("decision_id,value,metric,answer\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    done = run(daemon, "csv", str(scores), "--json")
+    report = json.loads(done.output)
+    assert {name: report[name] for name in ("new", "refused")} == {"new": 150, "refused": 1}
+    assert [failure["origin"] for failure in report["failures"]] == ["line 152"]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -8,15 +8,16 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from banditd.client import DaemonClient, RefusedError
 
 _LIST: Final = 100  # below any server's max_batch that makes sense
+_LIST_CHARS: Final = 500_000  # and below its max_body_bytes
 _UNKNOWN: Final = 404
-_INVALID: Final = 422
+_REFUSED_WHOLE: Final = frozenset({413, 422})  # too long, or one of them not valid
 _MARKS: Final = "._:/@+-"
 _LONGEST: Final = 128
 _DIGITS: Final = 400  # no float is larger
@@ -108,23 +109,39 @@ async def post_scores(
     Sent again after a failure, nothing counts twice: a reward is known by its key, or by decision, metric and source.
     Raises UnavailableError, RefusedError (the key may not, ...).
     """
-    for begin in range(0, len(scores), _LIST):
-        some = scores[begin : begin + _LIST]
+    done = 0
+    for some in _lists(scores):
         for score in some:
             if score.problem is not None:
                 outcome.counts["refused"] += 1
                 outcome.refusals.append((score.origin, score.problem))
         if sent := [score for score in some if score.problem is None]:
             await _post(client, sent, outcome)
-        show(begin + len(some))
+        done += len(some)
+        show(done)
+
+
+def _lists(scores: Sequence[Score]) -> Iterator[list[Score]]:
+    """In their order, as many together as one request takes."""
+    some: list[Score] = []
+    chars = 0
+    for score in scores:
+        more = len(json.dumps(score.reward))
+        if len(some) == _LIST or (some and chars + more > _LIST_CHARS):
+            yield some
+            some, chars = [], 0
+        some.append(score)
+        chars += more
+    if some:
+        yield some
 
 
 async def _post(client: DaemonClient, some: Sequence[Score], outcome: Outcome) -> None:
-    """A list of which one is not valid is refused whole: its halves are tried, down to the one."""
+    """A list that is too long, or has one that is not valid, is refused whole: its halves are tried, to the one."""
     try:
         answer = await client.call("POST", "/v1/rewards", body=[dict(score.reward) for score in some])
     except RefusedError as error:
-        if error.status != _INVALID:
+        if error.status not in _REFUSED_WHOLE:
             raise
         if len(some) == 1:
             outcome.counts["refused"] += 1
