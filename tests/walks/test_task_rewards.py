@@ -251,8 +251,8 @@ async def test_over_http_a_task_is_rewarded_alone(sqlite_url: str) -> None:
         status, receipt = await ask(client, "POST", "/v1/rewards", body, Idempotency_Key="k1")
         assert (status, receipt) == (
             200,
-            {"task_id": "run 1", "decisions": 2, "recorded": 2, "outweighed": 0, "held": 0, "logged": 0, "reward": 1.0,
-             "duplicate": False},
+            {"task_id": "run 1", "decisions": 2, "recorded": 2, "outweighed": 0, "held": 0, "logged": 0,
+             "reward": 1.0, "duplicate": False},
         )  # fmt: skip
         _, again = await ask(client, "POST", "/v1/rewards", body, Idempotency_Key="k1")
         assert again == receipt | {"duplicate": True}
