@@ -39,8 +39,8 @@ class ClassifierRule:
 
     def label_in(self, reply: str) -> str | None:
         """The label that a reply is, whatever its case and white space; None where it is none."""
-        said = plain(reply)
-        return next((label for label in self.labels if plain(label) == said), None)
+        words = plain(reply)
+        return next((label for label in self.labels if plain(label) == words), None)
 
 
 def plain(text: str) -> str:

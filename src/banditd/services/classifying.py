@@ -85,8 +85,8 @@ class Classifier:
 
     async def close(self) -> None:
         """Wait for the calls that are under way, and until all are booked."""
-        await asyncio.gather(*self._under_way.values())
-        await asyncio.gather(*self._booking)
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await asyncio.gather(*self._booking, return_exceptions=True)
 
     async def _label(self, text: str) -> str | None:
         key = self._keyed_hash(text)
@@ -97,7 +97,7 @@ class Classifier:
         call = self._under_way.get(key)
         shared = call is not None
         if call is None:
-            call = self._under_way[key] = asyncio.create_task(self._asked(key, text), name="classifier")
+            call = self._under_way[key] = asyncio.create_task(self._answered(key, text), name="classifier")
             call.add_done_callback(lambda _: self._under_way.pop(key))
         try:
             async with asyncio.timeout(self.rule.timeout_s):
@@ -107,7 +107,7 @@ class Classifier:
         self._count("known" if shared and outcome in {"labelled", "no_label"} else outcome)
         return label
 
-    async def _asked(self, key: str, text: str) -> _Labelled:
+    async def _answered(self, key: str, text: str) -> _Labelled:
         until_s = monotonic() + self.rule.timeout_s
         try:
             async with self._places:
@@ -173,8 +173,8 @@ class Classifier:
     def _read(self, reply: UpstreamReply) -> _Labelled:
         label = None
         if len(reply.body) <= MOST_REPLY_BYTES:
-            said = answer_text("chat", reply.body, stream=False, most_chars=_MOST_LABEL_CHARS)
-            label = self.rule.label_in(said)
+            text = answer_text("chat", reply.body, stream=False, most_chars=_MOST_LABEL_CHARS)
+            label = self.rule.label_in(text)
         return _Labelled(label, "no_label" if label is None else "labelled")
 
     def _cost_of_failure(self, error: UpstreamError, reserved: JudgeCost, sent: int) -> JudgeCost:

@@ -32,7 +32,7 @@ from banditd.services.turns import Turns
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
 NO_TEXT = "no_text"
-_NOT_ASKED: Mapping[str, float] = MappingProxyType({})
+_NO_NOTES: Mapping[str, float] = MappingProxyType({})
 _SELECTED = attrgetter("policy", "arm", "explored")
 
 
@@ -148,9 +148,9 @@ class RoutingService:
         check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
-        text, asked = query.text, _NOT_ASKED
+        text, notes = query.text, _NO_NOTES
         if runtime.classifier is not None:
-            query, asked = await runtime.classifier.tagged(query)
+            query, notes = await runtime.classifier.tagged(query)
         embedding, degraded = await self._embed(query)
         if runtime.constraints:
             found = await holding(runtime.constraints, query.text, query.tags, embedding)
@@ -158,8 +158,8 @@ class RoutingService:
                 self._metrics.count(self._metrics.constraints, query.policy, one.name)
             query = replace(query, constraints=found)
         described = runtime.described(query, embedding)
-        if asked:
-            described.facts.update(asked)
+        if notes:
+            described.facts.update(notes)
         prepared = Prepared(
             runtime=runtime,
             query=query,

@@ -45,8 +45,10 @@ class ClassifierSettings(Section):
             raise ValueError(f"prompt has no {QUERY}: without it the model is never shown what it is to label")
         if not self.labels:
             raise ValueError("labels is empty: name the replies that become a tag, such as [code, maths, other]")
-        same = [label for label in self.labels if not plain(label)]
-        same += [label for at, label in enumerate(self.labels) if plain(label) in map(plain, self.labels[:at])]
+        blank = [label for label in self.labels if not label.isprintable() or not plain(label)]
+        if blank:
+            raise ValueError(f"labels must be printable words: {', '.join(map(repr, blank))}")
+        same = [label for at, label in enumerate(self.labels) if plain(label) in map(plain, self.labels[:at])]
         if same:
             raise ValueError(
                 f"labels cannot be told apart without case and white space: {', '.join(map(repr, same))}"

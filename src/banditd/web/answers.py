@@ -57,7 +57,9 @@ def decision_answer(
         answer["exclusions"] = dict(decision.exclusions)
         classified = tags_by_classifier(decision.context.facts)
         if classified:
-            answer["classified"] = {tag: decision.tags[tag] if given else None for tag, given in classified.items()}
+            answer["classified"] = {
+                tag: decision.tags.get(tag) if given else None for tag, given in classified.items()
+            }
     return answer
 
 
