@@ -32,7 +32,7 @@ class Labels(Judge):
     peak: int = 0
     texts: list[str] = field(default_factory=list)
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.calls.append(body)
         self.texts.append(body["messages"][0]["content"])
@@ -110,7 +110,7 @@ async def test_the_label_is_a_tag_on_every_way_in_and_its_cost_is_taken_off_the_
         assert [(await served.decision(one))["tags"]["kind"] for one in made] == ["prose", "code", "prose"]
         # What is learned from has the label's column; each text was asked about once, and nothing but the text.
         columns = {one: (await served.decision(one))["x"] for one in (answer["decision_id"], *made)}
-        width = len(columns[made[0]])  # type: ignore[arg-type]
+        width = len(columns[made[0]])
         assert [sum(x[width - 16 :]) for x in columns.values()] == [1.0] * 4
         assert labels.texts[:2] == [KIND.replace("{query}", text) for text in ("def f(): pass", "A poem.")]
         assert len(labels.calls) == 3
