@@ -125,6 +125,28 @@ async def test_a_client_that_leaves_takes_all_calls_with_it(serve: Serve, faulty
         assert "ok@c" not in faulty.models_called()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_member_has_answered_is_charged_though_the_client_leaves(
+    serve: Serve, faulty: Faulty, stream: bool
+) -> None:
+    long = {"headers_s": 60.0, "first_token_s": 60.0, "answer_s": 60.0, "total_s": 60.0}
+    models = ("ok@a", "silent@b", "ok@c")
+    async with serve(*models, agree("ok@a", "silent@b", "ok@c"), policy=DRAWN, timeouts=long) as served:
+        await ask(served, stream=stream, model="banditd/arm/ok@a")
+        asking = asyncio.ensure_future(ask(served, stream=stream))
+        while [call.ending for call in faulty.calls].count("finished") < 2 or len(faulty.calls) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # until the answer is read
+        asking.cancel()
+        await hung_up(faulty)
+        left, alone = await settled(served)
+        told = {one["arm"]: one for one in left["attempts"]}
+        assert (told["ok@a"]["error"], told["silent@b"]["error"]) == (None, "client_gone")
+        figures = ("input_tokens", "output_tokens", "cost_usd")
+        assert [told["ok@a"][name] for name in figures] == [alone["attempts"][0][name] for name in figures]
+        assert left["usage"]["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in told.values()))
+
+
 async def test_what_cannot_be_compared_is_no_recipes_to_answer(serve: Serve) -> None:
     async with serve("ok@a", "ok@b", "ok@c", agree("ok@a", "ok@b", "ok@c"), policy=DRAWN) as served:
         response, _ = await ask(served, n=2)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from banditd.core.attempts import Attempt, ErrorClass
 from banditd.core.errors import UnavailableError
 from banditd.core.types import Arm, Decision, UsageReport
+from banditd.core.usage import main_attempt
 from banditd.ports.upstreams import (
     StreamEvent,
     Surface,
@@ -286,7 +287,8 @@ class Exchange:
 
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the one that answered, or failed last."""
-        last = self.attempts[-1] if self.attempts else None
+        # Of a recipe that its client left, a member may have answered before the call that was broken off.
+        last = self.attempts[main_attempt(tuple(self.attempts))] if self.attempts else None
         reason = None if self._running is None else self._running.finish_reason
         reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
         report = UsageReport(
