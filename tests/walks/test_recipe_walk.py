@@ -158,6 +158,17 @@ async def test_a_call_of_the_recipe_itself_is_none(open_daemon: OpenDaemon) -> N
         assert settled.cost_usd == pytest.approx(3.0)
 
 
+async def test_no_other_recipe_has_served(open_daemon: OpenDaemon) -> None:
+    other = {"arm": "other", "recipe": {"kind": "fallback", "members": ["a", "c"]}}
+    async with open_daemon(**{**ONLY, "arms": [*MODELS, DUO, other]}) as daemon:
+        decision = await daemon.services.routing.route(Query(text="one"))
+        report = daemon.services.rewards.report_usage
+        with pytest.raises(InvalidInputError, match="report the calls of a, c") as refused:
+            await report(UsageReport(decision_id=decision.decision_id, served_arm="other"))
+        assert (refused.value.code, refused.value.field) == ("ARM_IS_RECIPE", "/served_arm")
+        await report(UsageReport(decision_id=decision.decision_id, served_arm="duo", latency_ms=70.0))
+
+
 async def test_a_recipe_goes_with_its_parts(open_daemon: OpenDaemon) -> None:
     """It can do what they all can, and is left alone with any of them."""
     async with open_daemon(breaker_errors=1, **ONLY) as daemon:

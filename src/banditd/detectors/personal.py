@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -11,6 +12,9 @@ from banditd.detectors.patterns import compiled, utf8
 
 MOST_CANDIDATES: Final = 1000
 """A text with more that looks like the thing, but fails its check, counts as one that has it."""
+
+_BLANKS: Final = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_DASHES: Final = re.compile("[\u00ad\u2010-\u2015\u2212\ufe63\uff0d]")
 
 
 class Entity(NamedTuple):
@@ -65,10 +69,15 @@ def personal_detector(names: Sequence[str]) -> Callable[[str], bool]:
     looks = [(compiled(ENTITIES[name].pattern, "pii", "detectors"), _check(ENTITIES[name].check)) for name in names]
 
     def found(text: str) -> bool:
-        encoded = utf8(text)
+        encoded = utf8(_plain(text))
         return any(_found(pattern, check, encoded) for pattern, check in looks)
 
     return found
+
+
+def _plain(text: str) -> str:
+    """With the keyboard's blanks and dashes: text copied from a page or a document has others between its groups."""
+    return text if text.isascii() else _DASHES.sub("-", _BLANKS.sub(" ", text))
 
 
 def _found(pattern: Any, check: Callable[[str], bool] | None, encoded: bytes) -> bool:

@@ -299,13 +299,16 @@ def _refusal(report: UsageReport, made: Any, arms: Mapping[tuple[str, str], Arm]
     for field, arm in named:
         if arm is not None and (made.policy, arm) not in arms:
             return NotFoundError(f"Policy {made.policy} has no arm {arm}.", code="ARM_UNKNOWN", field=field)
-    for i, one in enumerate(report.attempts):
-        recipe = arms[made.policy, one.arm].recipe
-        if recipe is not None and one.error is None:
+    answered = [(f"/attempts/{i}/arm", one.arm) for i, one in enumerate(report.attempts) if one.error is None]
+    if report.served_arm not in (None, made.arm):  # the chosen recipe has served, too
+        answered.append(("/served_arm", report.served_arm))
+    for field, arm in answered:
+        recipe = arms[made.policy, arm].recipe
+        if recipe is not None:
             return InvalidInputError(
-                f"{one.arm} is a recipe, which no call can be made of: report the calls of {', '.join(recipe.parts)}",
+                f"{arm} is a recipe, which no call can be made of: report the calls of {', '.join(recipe.parts)}",
                 code="ARM_IS_RECIPE",
-                field=f"/attempts/{i}/arm",
+                field=field,
             )
     return None
 

@@ -182,6 +182,14 @@ def test_any_text_can_be_read(text: str) -> None:
     EVERYTHING(text)
 
 
+@pytest.mark.parametrize("between", ["\u00a0", "\u202f", "\u2009", "\u2011", "\u2013", "\u2212"])
+def test_blanks_and_dashes_of_pages_and_documents_hide_no_number(between: str) -> None:
+    card, iban, ssn = (detector([f"pii:{name}"]) for name in ("CREDIT_CARD", "IBAN_CODE", "US_SSN"))
+    assert card(between.join(["4111", "1111", "1111", "1111"]))
+    assert iban(between.join(["DE89", "3704", "0044", "0532", "0130", "00"]))
+    assert ssn(between.join(["536", "90", "4399"])) is (between in "\u2011\u2013\u2212")
+
+
 @given(st.sampled_from(sorted(ENTITIES)), st.text(max_size=50), st.text(max_size=50))
 def test_what_stands_around_it_does_not_hide_a_card(name: str, before: str, after: str) -> None:
     assert detector([f"pii:{name}", "pii:CREDIT_CARD"])(f"{before} 4111 1111 1111 1111\n{after}")
