@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from banditd.core.calls import check_params
 from banditd.core.classifying import CLASSIFIED, QUERY, plain
@@ -38,6 +38,14 @@ class ClassifierSettings(Section):
     cache: int = Field(10_000, ge=0, le=1_000_000, description="texts whose label is remembered, by a keyed hash")
     max_chars: int = Field(4000, ge=200, le=100_000, description="of a text; of a longer one the middle is left out")
     concurrency: int = Field(16, ge=1, le=256, description="calls at once on each replica")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _texts(cls, labels: object) -> object:
+        """A classifier likes to be asked for yes or no, which YAML reads as true and false."""
+        if isinstance(labels, list) and any(isinstance(label, bool) for label in labels):
+            raise ValueError("labels has yes, no, on, off, true or false, which YAML takes for no text: quote them")
+        return labels
 
     @model_validator(mode="after")
     def _askable(self) -> ClassifierSettings:

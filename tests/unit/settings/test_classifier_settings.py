@@ -35,6 +35,7 @@ def test_one_that_can_work_is_taken_and_there_is_none_by_default(tmp_path: Path)
         ({"labels": []}, "labels is empty: name the replies"),
         ({"labels": ["code", " CODE "]}, "labels cannot be told apart without case and white space: ' CODE '"),
         ({"labels": ["code", "  "]}, "labels must be printable words: '  '"),
+        ({"labels": [True, False]}, "labels has yes, no, .* quote them"),
         ({"labels": ["code\0"]}, "labels must be printable words"),
         ({"labels": [f"l{i}" for i in range(16)]}, "at most 15 items"),
         ({"prompt": "Kind? {text}"}, "prompt has no {query}"),
