@@ -16,6 +16,7 @@ from tests.gateway.test_judges import CHAT, Judge, ask, client_of, judging, unti
 from banditd.core.types import Query
 from banditd.services import classifying
 from banditd.services.classifying import Classifier
+from banditd.services.decider import MOST_QUERIES
 
 PRICE = {"usd_per_mtok_in": 1000.0, "usd_per_mtok_out": 10_000.0}
 CALL_USD = 100 * 1000.0 / 1e6 + 10 * 10_000.0 / 1e6
@@ -201,6 +202,21 @@ async def test_who_answers_too_late_leaves_the_query_as_it_was_and_is_left_alone
         assert counted(served, "resting") == 3
         # It may have worked all the same: what was set aside stands.
         assert await spent(served) > 0.0
+        labels.hangs.set()
+
+
+async def test_a_batch_waits_for_the_classifier_once(serve: Serve, labels: Labels) -> None:
+    labels.hangs = asyncio.Event()
+    policy = {**labels.policy(timeout_s=1.0), "breaker_errors": 0}
+    async with (
+        serve("ok", policy=policy, upstreams=labels.upstreams) as served,
+        client_of(served) as session,
+    ):
+        batch = {"queries": [{"input": f"query {i}", "explain": True} for i in range(2 * MOST_QUERIES + 1)]}
+        async with session.post("v1/route/batch", json=batch) as answered:
+            results = (await answered.json())["results"]
+        assert [one["decision"]["classified"] for one in results] == [{"kind": None}] * len(results)
+        assert len(labels.calls) <= 16  # who waited for a place waited no longer than who was called
         labels.hangs.set()
 
 

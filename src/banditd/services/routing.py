@@ -103,8 +103,10 @@ class RoutingService:
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = []
+        # All at once: else the last of them would wait for the classifier once for every part below.
+        labelled = await asyncio.gather(*map(self._labelled, queries))
         for first in range(0, len(queries), MOST_QUERIES):  # all at once would hold the loop for as long
-            these = (self._prepare(query) for query in queries[first : first + MOST_QUERIES])
+            these = (self._prepare(*one) for one in labelled[first : first + MOST_QUERIES])
             prepared += [_or_error(one) for one in await asyncio.gather(*these, return_exceptions=True)]
         made = iter(await self._decider.decide_all([one for one in prepared if isinstance(one, Prepared)]))
         results = [next(made) if isinstance(one, Prepared) else one for one in prepared]
@@ -142,15 +144,25 @@ class RoutingService:
             raise made
         return made
 
-    async def _prepare(self, query: Query) -> Prepared:
-        """Everything that has to be waited for, before the decision that waits for nothing."""
+    async def _labelled(self, query: Query) -> tuple[Query, Mapping[str, float]]:
+        """The query with the tag of its policy's classifier, and what to note of that."""
+        runtime = self._runtimes.get(query.policy)
+        if runtime is None or runtime.classifier is None:
+            return query, _NO_NOTES
+        return await runtime.classifier.tagged(query)
+
+    async def _prepare(self, query: Query, notes: Mapping[str, float] | None = None) -> Prepared:
+        """Everything that has to be waited for, before the decision that waits for nothing.
+
+        notes : what is to be noted of its label, where it was asked for already.
+        """
         runtime = runtime_of(self._runtimes, query.policy)
         check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
-        text, notes = query.text, _NO_NOTES
-        if runtime.classifier is not None:
-            query, notes = await runtime.classifier.tagged(query)
+        text = query.text
+        if notes is None:
+            query, notes = await self._labelled(query)
         embedding, degraded = await self._embed(query)
         if runtime.constraints:
             found = await holding(runtime.constraints, query.text, query.tags, embedding)
