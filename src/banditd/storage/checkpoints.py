@@ -71,8 +71,8 @@ class Checkpointer:
                 return
             try:
                 self.checkpoint()
-            except StorageUnavailableError as error:
-                logger.warning("checkpoint.failed", extra={"error": error.message})
+            except (StorageUnavailableError, OSError) as error:  # a full disk, say: the next commit tells who asks
+                logger.warning("checkpoint.failed", extra={"error": str(error)})
 
     def checkpoint(self) -> None:
         """Copy the log now; start it anew if it is long. Raises StorageUnavailableError."""

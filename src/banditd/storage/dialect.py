@@ -211,7 +211,7 @@ def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int
 def lengthen_log(engine: Engine, more_bytes: int) -> None:
     """Put zeros behind SQLite's write-ahead log, whose end is where a checksum fails: commits overwrite them.
 
-    Raises StorageUnavailableError.
+    Raises StorageUnavailableError, OSError.
     """
     connection = engine.raw_connection()
     try:
