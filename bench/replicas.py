@@ -40,7 +40,7 @@ NUMBERS: Final = (1, 2, 4)
 CLIENTS: Final = 16
 WARM_UP: Final = 300
 SECTION: Final = "Replicas: decisions with their rewards on one PostgreSQL, all on one machine"
-SIZES: Final = "Sizing: decisions a month, all of them rewarded, by the processor time and disk of a decision"
+SIZES: Final = "Sizing: what so many decisions a month, all of them rewarded, would take"
 MONTHLY: Final = (1_000_000, 10_000_000, 100_000_000)
 MONTH_S: Final = 30 * 86_400
 PEAK: Final = 5.0  # the busiest minutes over the month's mean
@@ -60,17 +60,17 @@ class Taken:
         rows = []
         for monthly in MONTHLY:
             peak_s = PEAK * monthly / MONTH_S
-            name = f"{monthly:,} a month, {len(self.replicas_ms)} replicas"
+            name = f"{monthly:,}"
             cores = [peak_s * one_ms / 1e3 for one_ms in self.replicas_ms]
             database, disk_gb = peak_s * self.database_ms / 1e3, monthly * self.disk_bytes / 1e9
             rows += [
                 Row(section=SIZES, name=f"{name}: peak", value=peak_s, unit="/s"),
                 Row(
-                    section=SIZES, name=f"{name}: cores of the replicas then", value=sum(cores),
-                    unit="", note=f"{cores[0]:.2f} of them where the learner is",
+                    section=SIZES, name=f"{name}: cores of {len(cores)} replicas then", value=sum(cores),
+                    unit="", note=f"the learner's {cores[0]:.3g}",
                 ),
                 Row(section=SIZES, name=f"{name}: cores of PostgreSQL then", value=database, unit=""),
-                Row(section=SIZES, name=f"{name}: disk, vacuumed", value=disk_gb, unit="GB a month"),
+                Row(section=SIZES, name=f"{name}: disk", value=disk_gb, unit="GB"),
             ]  # fmt: skip
         return rows
 
@@ -166,18 +166,18 @@ async def _measured(daemons: Sequence[Replica], postgres: Postgres, decisions: i
         1e3 * database_s / decisions,
         (size_bytes - empty.size_bytes) / decisions,
     )
-    shares = " + ".join(f"{one_ms:.2f}" for one_ms in taken.replicas_ms)
+    shares = " + ".join(f"{one_ms:.2f}" for one_ms in taken.replicas_ms) if daemons[1:] else ""
     rows = [
         row("throughput", decisions / seconds, "/s", f"failed {failed}" if failed else ""),
-        row("processor time", sum(taken.replicas_ms), "ms", f"learner first: {shares}"),
-        row("processor time of PostgreSQL", taken.database_ms, "ms"),
+        row("processor time of all (the learner's first)", sum(taken.replicas_ms), "ms", shares),
+        row("of PostgreSQL", taken.database_ms, "ms"),
         row(
             "POST /v1/route, median", statistics.median(took_ms), "ms",
             f"p99 {took_ms[int(0.99 * len(took_ms))]:.1f} ms", detail=True,
         ),
         row(
-            "age of the oldest unlearned reward, median", statistics.median(watched.lags_s), "s",
-            f"at most {max(watched.lags_s):.1f} s", detail=len(daemons) == 1,
+            "oldest unlearned reward, median (most)", statistics.median(watched.lags_s), "s",
+            f"{max(watched.lags_s):.1f}", detail=len(daemons) == 1,
         ),
         row("all learned after the last request", stored.waited_s, "s", detail=True),
         row("connections to PostgreSQL", watched.connections, ""),

@@ -1,4 +1,4 @@
-"""Rows of the report: a figure, its target, and whether it is met; printed, as JSON, or as a list in Markdown."""
+"""Rows of the report: a figure, its target, and whether it is met; printed, as JSON, or as Markdown."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Row:
     """One figure.
 
     target, aim : None for a figure that is only shown. most : the value must be at most the target (else at least).
+    name : "subject: measure", where several subjects are measured alike: the document has a table of those.
     note : what holds a missed figure, or what it was compared with; of a met one not in the document.
     detail : printed and in the JSON; in the document only where its target is missed.
     """
@@ -68,14 +69,42 @@ def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     inside, after = rest.split(END, 1)
     sections = {part.split("\n", 1)[0]: part.rstrip() for part in inside.split("### ")[1:]}
     for section in dict.fromkeys(row.section for row in rows):
-        lines = [section, "", header, ""]
-        for row in rows:
-            if row.section == section and not (row.detail and row.met is not False):
-                noted = f" ({row.note})" if row.note and not row.met else ""
-                lines.append(f"* {row.name}: {_value(row)}{noted}{_wanted(row)}")
-        sections[section] = "\n".join(lines)
+        shown = [row for row in rows if row.section == section and not (row.detail and row.met is not False)]
+        sections[section] = "\n".join([section, "", header, "", *_markdown(shown)])
     body = "\n\n".join(f"### {part}" for part in sections.values())
     path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def _markdown(rows: list[Row]) -> list[str]:
+    """A table of the measures that several subjects have, if there are two such; a list of all else."""
+    columns: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        subject, _, measure = row.name.rpartition(": ")
+        columns.setdefault((measure, row.unit), {})[subject] = row
+    shared = {column: of for column, of in columns.items() if len(of) > 1 and "" not in of}
+    if len(shared) < 2:
+        shared = {}
+    tabled = {row.name for of in shared.values() for row in of.values()}
+    listed = [f"* {row.name}: {_value(row)}{_noted(row)}{_wanted(row)}" for row in rows if row.name not in tabled]
+    if not shared:
+        return listed
+    heads = ["", *(f"{measure}, {unit}" if unit else measure for measure, unit in shared)]
+    subjects = dict.fromkeys(subject for of in shared.values() for subject in of)
+    lines = [_line([subject, *(_cell(of.get(subject)) for of in shared.values())]) for subject in subjects]
+    table = [_line(heads), "|---" + "|---:" * len(shared) + "|", *lines]
+    return [*table, "", *listed] if listed else table
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(row: Row | None) -> str:
+    return "" if row is None else f"{number(row.value)}{_noted(row)}{_wanted(row)}"
+
+
+def _noted(row: Row) -> str:
+    return f" ({row.note})" if row.note and not row.met else ""
 
 
 def number(value: float) -> str:

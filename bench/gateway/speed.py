@@ -14,7 +14,7 @@ from bench.gateway.servers import OTHER, UNDER_BUDGET, Subject
 from bench.load import Load, drive
 from bench.table import Row
 
-SECTION = "The gateway beside a bare proxy and LiteLLM's proxy: speed (one process each, durable commit, 5 arms)"
+SECTION = "The gateway, a bare proxy and LiteLLM's proxy: one process each, 5 arms, throughput over 16 connections"
 DECIDED = "decided"
 ASKED = "Why is the sky blue, and the sunset red? Answer in three sentences, please."
 CONVERSATIONS = 500
@@ -76,9 +76,9 @@ def _latency_rows(subjects: list[Subject], taken: dict[str, list[float]]) -> lis
         spread = statistics.quantiles(taken[one.name], n=20)
         rows.append(
             Row(
-                section=SECTION, name=f"{one.name}: added median before the first byte", value=added[one.name],
+                section=SECTION, name=f"{one.name}: median added to the first byte", value=added[one.name],
                 unit="ms", target=3.0 if ours else None, aim=1.5 if ours else None,
-                note=f"p95 {spread[-1]:.1f} ms", detail=one.name == "bare aiohttp proxy",
+                note=f"p95 {spread[-1]:.1f}", detail=one.name == "bare aiohttp proxy",
             )
         )  # fmt: skip
     if taken[DECIDED]:
@@ -90,7 +90,7 @@ def _latency_rows(subjects: list[Subject], taken: dict[str, list[float]]) -> lis
         )  # fmt: skip
     if "LiteLLM proxy" in added and "banditd" in added:
         times = added["LiteLLM proxy"] / max(added["banditd"], 1e-3)
-        rows.append(_times("added latency: LiteLLM's proxy over banditd", times))
+        rows.append(_times("added latency, LiteLLM's proxy over banditd", times))
     if OTHER in added:
         slower = [mine - theirs for mine, theirs in zip(taken["banditd"], taken[OTHER], strict=True)]
         low, _, high = statistics.quantiles(slower, n=4)
@@ -226,20 +226,22 @@ def _throughput_rows(subjects: list[Subject], seconds: float) -> list[Row]:
             used_us = 1e6 * (one.server.cpu_s() - before_s) / max(1, load.requests)
             if one.name not in best or load.per_s > best[one.name].per_s:
                 best[one.name], cost[one.name] = load, used_us
-    rows = [
-        Row(
-            section=SECTION, name=f"{one.name}: throughput, 16 connections", value=best[one.name].per_s, unit="/s",
-            note=f"p99 {best[one.name].p99_ms:.1f} ms; processor time {cost[one.name]:,.0f} us"
-            + (f"; failed {failed}" if (failed := best[one.name].bad + best[one.name].lost) else ""),
-        )
-        for one in subjects[1:]
-    ]  # fmt: skip
+    rows = []
+    for one in subjects[1:]:
+        name, load = one.name, best[one.name]
+        failed = load.bad + load.lost
+        rows += [
+            Row(
+                section=SECTION, name=f"{name}: throughput", value=load.per_s, unit="/s",
+                note=f"failed {failed}" if failed else "",
+            ),
+            Row(section=SECTION, name=f"{name}: p99", value=load.p99_ms, unit="ms"),
+            Row(section=SECTION, name=f"{name}: processor time", value=cost[name], unit="us"),
+        ]  # fmt: skip
     if "LiteLLM proxy" in best and "banditd" in best:
         times = best["banditd"].per_s / max(best["LiteLLM proxy"].per_s, 1e-3)
-        rows.append(_times("throughput: banditd over LiteLLM's proxy", times))
-        rows.append(
-            _times("processor time per call: LiteLLM's proxy over banditd", cost["LiteLLM proxy"] / cost["banditd"])
-        )
+        rows.append(_times("throughput, banditd over LiteLLM's proxy", times))
+        rows.append(_times("processor time, LiteLLM's proxy over banditd", cost["LiteLLM proxy"] / cost["banditd"]))
     return rows
 
 

@@ -57,7 +57,7 @@ def rows_of(soak: Soak) -> tuple[list[Row], list[str]]:
     rows, wrong = [_load(soak)], [f"{count} times {what}" for what, count in soak.failures.items()]
     for number, samples in enumerate(soak.samples, start=1):
         for measure in _MEASURES:
-            row, grows = _grown(soak.name, f"replica {number}: {measure.name}", measure, samples)
+            row, grows = _grown(soak.name, f"replica {number}: growth of {measure.name}", measure, samples)
             rows.append(row)
             wrong += [row.name] if grows else []
     stored, more = _stored(soak)
@@ -78,14 +78,14 @@ def _grown(section: str, name: str, measure: _Measure, samples: Sequence[Sample]
     half = samples[len(samples) // 2 :]
     found: Trend = trend([measure.of(one) for one in half])
     span = half[-1].decisions - half[0].decisions
-    note = f"{_rounded(found.growth):+.3g} ± {_rounded(found.error):.2g} of {found.mean:,.4g}"
     scale = 1e6 / max(span, 1) if measure.of_a_million else found.share(1.0)
+    least = scale * (found.growth - found.error)
     row = Row(
-        section=section, name=f"{name}, growth at most", value=_rounded(scale * (found.growth + found.error)),
+        section=section, name=f"{name}", value=_rounded(scale * (found.growth + found.error)),
         unit="MB a million" if measure.of_a_million else "%", target=measure.limit,
-        note=f"{note} {measure.unit}".strip(), detail=not measure.of_a_million,
+        note=f"at least {least:,.0f}; mean {found.mean:,.4g} {measure.unit}".strip(), detail=not measure.of_a_million,
     )  # fmt: skip
-    return row, scale * (found.growth - found.error) > measure.limit
+    return row, least > measure.limit
 
 
 def _rounded(value: float) -> float:

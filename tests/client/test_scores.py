@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import csv
+import itertools
 import json
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,18 @@ def test_rows_with_long_texts_beside_them_are_sent_in_shorter_lists(daemon: Live
     report = json.loads(done.output)
     assert {name: report[name] for name in ("new", "refused")} == {"new": 150, "refused": 1}
     assert [failure["origin"] for failure in report["failures"]] == ["line 152"]
+
+
+def test_a_cell_of_any_length_costs_its_own_row_alone(daemon: LiveDaemon, tmp_path: Path) -> None:
+    decision = route(daemon)
+    scores = tmp_path / "scores.csv"
+    rows = [f"{decision},0.5,first,short", f"{decision},0.5,second,{'a' * 140_000}", f"{decision},0.5,third,short"]
+    scores.write_text("decision_id,value,metric,answer\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    limit = csv.field_size_limit()
+    report = json.loads(run(daemon, "csv", str(scores), "--json").output)
+    assert (report["new"], report["refused"]) == (2, 1)
+    assert report["failures"] == [{"origin": "line 3", "reason": "its cell answer has more than 131,072 characters"}]
+    assert csv.field_size_limit() == limit
 
 
 @pytest.mark.parametrize(
@@ -225,8 +239,10 @@ def score(number: int, value: object, **fields: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def langfuse(pages: list[list[dict[str, Any]]], status: int = 200) -> AsyncIterator[tuple[str, list[Any]]]:
-    """Its scores API: pages by cursor, behind basic authentication."""
+async def langfuse(
+    pages: list[list[dict[str, Any]]], status: int = 200, cursors: Iterator[str] | None = None
+) -> AsyncIterator[tuple[str, list[Any]]]:
+    """Its scores API: pages by cursor, behind basic authentication. cursors : it says these, and goes round."""
     queries: list[Any] = []
 
     async def scores(request: web.Request) -> web.Response:
@@ -234,6 +250,8 @@ async def langfuse(pages: list[list[dict[str, Any]]], status: int = 200) -> Asyn
         expected = "Basic " + base64.b64encode(b"pk-lf-1:sk-lf-1").decode()
         if request.headers.get("Authorization") != expected or status != 200:
             return web.json_response({"message": "no"}, status=401 if status == 200 else status)
+        if cursors is not None:
+            return web.json_response({"data": pages[len(queries) % len(pages)], "meta": {"cursor": next(cursors)}})
         page = int(request.query.get("cursor", "0"))
         meta = {"limit": 100} | ({"cursor": str(page + 1)} if page + 1 < len(pages) else {})
         return web.json_response({"data": pages[page], "meta": meta})
@@ -291,6 +309,21 @@ async def test_langfuse_that_refuses_or_fails_is_named(daemon: LiveDaemon) -> No
         assert "sk-lf-wrong" not in refused.output + str(refused.exception)
     async with langfuse([[]], status=503) as (url, _):
         assert isinstance((await import_langfuse(daemon, url)).exception, UnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("pages", "cursors"),
+    [(3, itertools.repeat("same")), (3, itertools.cycle(["one", "other"])), (1, map(str, itertools.count()))],
+)
+async def test_pages_of_langfuse_that_do_not_end_stop_the_import(
+    daemon: LiveDaemon, pages: int, cursors: Iterator[str]
+) -> None:
+    async with langfuse([[score(number, 1.0)] for number in range(pages)], cursors=cursors) as (url, queries):
+        stopped = await import_langfuse(daemon, url, "--every", "3600")
+    assert isinstance(stopped.exception, InvalidInputError)
+    assert f"{url}/api/public/v3/scores does not get on" in str(stopped.exception)
+    assert re.search(r"cursor '(same|one|1)'", str(stopped.exception))
+    assert len(queries) <= 3
 
 
 async def test_odd_pages_of_langfuse_lose_no_other_score(daemon: LiveDaemon) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from sqlalchemy import event
 
-from banditd.core.types import Context, Contribution
+from banditd.core.attempts import Attempt
+from banditd.core.types import Context, Contribution, UsageReport
 from banditd.ports import DecisionFilter
 
 
@@ -39,6 +41,43 @@ async def test_recent_contexts_are_the_newest_of_the_policy_and_schema(leader, m
     assert [row.reward for row in rows] == [0.75, None, None]
     assert [row.x.tolist() for row in rows] == [[1.0, i / 8, -0.25] for i in (5, 4, 3)]
     assert [row.cluster for row in rows] == [5, 4, 3]
+
+
+async def test_calls_are_counted_as_their_reports_told_them(storage, make):
+    ends = [(None,), ("server", None), ("overload", "server"), ("server", "client_gone"), (None, None)]
+    reports = []
+    for name in ("cheap", "dear"):
+        await storage.arms.add(make.arm(name))
+    for number in range(20):
+        made = make.decision(make.now_us + number * 1000)
+        await storage.decisions.append([made])
+        attempts = tuple(
+            Attempt(
+                arm=("cheap", "dear")[place], error=error, latency_ms=number / 3 + place, cost_usd=0.001,
+                first_token_ms=None if number % 2 else number / 7,
+            )
+            for place, error in enumerate(ends[number % 5])
+        )  # fmt: skip
+        served = "dear" if attempts[-1].arm == "dear" and attempts[-1].error is None else None
+        reports.append(UsageReport(decision_id=made.decision_id, served_arm=served, attempts=attempts))
+        await storage.rewards.report_usage(reports[-1], lambda _arm, _report: None)
+    for limit in (7, 20, 100):
+        read = reports[-limit:]
+        recent = await storage.dashboard.recent_calls("default", make.now_us - 1000, limit)
+        assert recent.truncated == (limit == 7)
+        assert recent.ended == Counter(one.attempts[-1].error for one in read)
+        assert recent.fallbacks == sum(one.served_arm is not None for one in read)
+        calls = [call for one in read for call in one.attempts]
+        assert {(group.arm, group.error): group.attempts for group in recent.groups} == Counter(
+            (call.arm, call.error) for call in calls
+        )
+        for group in recent.groups:
+            mine = [call for call in calls if (call.arm, call.error) == (group.arm, group.error)]
+            known = [call for call in mine if call.error is None]
+            assert group.cost_usd == pytest.approx(0.001 * len(mine))
+            assert sorted(group.latency_ms) == pytest.approx(sorted(call.latency_ms for call in known))
+            first = sorted(call.first_token_ms for call in known if call.first_token_ms is not None)
+            assert sorted(group.first_token_ms) == pytest.approx(first)
 
 
 async def test_scales_are_spread_over_time_with_both_ends(leader, make):

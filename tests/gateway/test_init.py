@@ -41,6 +41,8 @@ async def test_the_file_that_is_written_serves_the_first_call(faulty: Faulty, em
     result = await init("--yes", "--server", server, "--arm", "ok", "--arm", "gpu/ok-slow", *prices)
     assert result.exit_code == 0, result.output
     assert "it answers" in result.output
+    assert "One arm of each was called, the cheapest; not called: ok.\n" in result.output
+    assert "Next: banditd serve;" in result.output
     lines = (empty / "config.yaml").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 20
     settings = load_settings(empty / "config.yaml")
@@ -84,6 +86,8 @@ async def test_an_upstream_that_refuses_is_named_and_the_file_is_there_all_the_s
     assert result.exit_code == 1
     assert "gpu" in result.output
     assert "it answers" not in result.output
+    assert "gpu did not answer for 401: does it want a key? Put it into GPU_API_KEY" in result.output
+    assert "Next:" not in result.output
     assert load_settings(empty / "config.yaml").policies["default"].arms[0].arm == "401"
 
 

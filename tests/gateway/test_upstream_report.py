@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import numpy as np
 import openai
 import pytest
 from openai import AsyncOpenAI
@@ -13,7 +14,7 @@ from tests.gateway.test_faults import read, settled
 
 from banditd.core.attempts import Attempt
 from banditd.core.types import Query, UsageReport
-from banditd.ports.dashboard import AttemptRow
+from banditd.ports.dashboard import AttemptGroup, RecentCalls
 from banditd.services.reports.upstreams import upstream_report
 
 
@@ -66,20 +67,22 @@ async def test_only_calls_of_the_window_count(serve: Serve) -> None:
         report = UsageReport(decision_id=decision.decision_id, attempts=(Attempt(arm="ok", latency_ms=5.0),))
         await services.rewards.report_usage(report)
         reader = served.daemon.storage.dashboard
-        assert len(await reader.recent_attempts("default", decision.created_at_us - 1_000, 10)) == 1
-        assert await reader.recent_attempts("default", decision.created_at_us + 1_000, 10) == []
-        assert await reader.recent_attempts("other", 0, 10) == []
+        assert (await reader.recent_calls("default", decision.created_at_us - 1_000, 10)).ended == {None: 1}
+        assert (await reader.recent_calls("default", decision.created_at_us + 1_000, 10)).ended == {}
+        assert (await reader.recent_calls("other", 0, 10)).groups == []
 
 
 def test_a_client_that_hung_up_is_no_error_and_an_arm_that_has_gone_has_no_upstream() -> None:
-    def row(decision_id: str, name: str, error: str | None) -> AttemptRow:
-        served = None if name == "a" else name
-        return AttemptRow(
-            decision_id=decision_id, served_arm=served, arm=name, error=error, latency_ms=1.0, first_token_ms=None,
-            cost_usd=None,
-        )  # fmt: skip
+    def group(name: str, error: str | None) -> AttemptGroup:
+        return AttemptGroup(
+            arm=name, error=error, attempts=1, cost_usd=0.0, latency_ms=np.ones(1), first_token_ms=np.zeros(0)
+        )
 
-    found: Any = upstream_report([row("1", "a", "client_gone"), row("2", "gone", None)], {"a": "up", "own": None})
+    recent = RecentCalls(
+        ended={"client_gone": 1, None: 1}, fallbacks=1, truncated=False,
+        groups=[group("a", "client_gone"), group("gone", None)],
+    )  # fmt: skip
+    found: Any = upstream_report(recent, {"a": "up", "own": None})
     assert (found["failed"], found["fallbacks"], found["error_share"]) == (0, 1, 0.0)
     assert {one["upstream"]: one["arms"] for one in found["upstreams"]} == {"up": ["a"], None: ["gone", "own"]}
     assert found["first_token_ms"] is None

@@ -257,12 +257,19 @@ def _report(
     if trials:
         rows = [(one.upstream, one.arm, round(one.latency_ms), one.error or "it answers") for one in trials]
         print_table("one call per upstream", ("upstream", "arm", "ms", "result"), rows)
+        if others := [arm.arm for arm in arms if arm.arm not in {one.arm for one in trials}]:
+            click.echo(f"One arm of each was called, the cheapest; not called: {', '.join(others)}.")
     count = f"{len(arms)} arms" if len(arms) > 1 else "one arm, so there is nothing to choose: add others by --arm"
     what = "routes for quality alone" if keep is None else f"keeps {100 * keep:g} % of {baseline}'s quality"
     click.echo(f"{output} {what}, with {count}.")
     if unpriced:
         click.echo(f"  No price is known of {', '.join(unpriced)}: taken for free. Give --price MODEL=IN,OUT.")
     serve = "banditd serve" + ("" if output == DEFAULT_CONFIG else f" -c {output}")
+    if failed := [one for one in trials if one.error is not None]:
+        for one in failed:
+            click.echo(f"To be mended: {one.upstream} did not answer for {one.arm}: {one.check}")
+        click.echo(f"Then the same command with --force tries again. Until then {serve!r} has arms that fail.")
+        return
     click.echo(
         f'Next: {serve}; then, in your application, one line: base_url="{DEFAULT_URL}/v1". '
         f"The model may stay {model!r}, or be 'banditd/auto'."

@@ -15,13 +15,13 @@ Field: TypeAlias = Any
 INTRODUCTION = """\
 # Configuration reference
 
-Printed by `banditd check-config --reference` (`make docs`). [config.yaml](../config.yaml) has all with comments.
+Printed by `banditd check-config --reference` (`make docs`). [config.yaml](../config.yaml) is a commented example.
 
 * **Order**: command line, environment, file (`--config FILE`, `BANDITD_CONFIG`, else `config.yaml` in the working
-  directory, else the shipped one), default. Read once, at start.
-* **Environment**: `server.port` is `BANDITD_SERVER__PORT`; so in every section without NAME or []. Lists and mappings
-  are JSON.
-* **Mistakes** stop the start with a sentence and exit code 2: unknown keys or `BANDITD_*` variables, a missing file.
+  directory, else the shipped one), default.
+* **Environment**: `server.port` is `BANDITD_SERVER__PORT`, and so in all sections without NAME or []. Lists and
+  mappings are JSON.
+* **Mistakes**, such as unknown keys or `BANDITD_*` variables, stop the start with a sentence and exit code 2.
 * `banditd check-config` prints what holds, secrets hidden.
 """
 # Type and limits of pydantic's annotated-types metadata, as people write them.
@@ -33,11 +33,17 @@ def reference() -> str:
     """The whole document as Markdown."""
     from banditd.settings import Settings
 
-    parts = [INTRODUCTION]
+    parts, titles = [INTRODUCTION], dict[Model, str]()
     for title, model in sections(Settings):
         intro = (model.__doc__ or "").strip().splitlines()[0]
-        parts.append(f"\n## {title}\n\n{intro}\n\n{_list(model)}")
+        first = titles.setdefault(model, title)
+        text = f"{intro}\n\n{_list(model)}" if first == title else f"As [{first}](#{_anchor(first)}).\n"
+        parts.append(f"\n## {title}\n\n{text}")
     return "".join(parts)
+
+
+def _anchor(title: str) -> str:
+    return "".join(letter for letter in title.lower() if letter.isalnum() or letter == "_")
 
 
 def sections(root: Model) -> Iterator[tuple[str, Model]]:

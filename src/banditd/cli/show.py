@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MISSING = "-"
 PIPE_WIDTH = 160
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BETWEEN: Final = 3  # characters from a column to the next
+_LEGIBLE: Final = 8  # characters of what is folded
 
 
 def echo_json(value: object) -> None:
@@ -65,7 +69,7 @@ def with_progress(work: Callable[[Callable[[str, int, int | None], None]], T]) -
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose numbers are aligned on the right."""
+    """A table whose numbers are aligned on the right, and whose ids are whole, whatever the others are folded to."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -73,14 +77,51 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[obj
     made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for index, name in enumerate(columns):
         numeric = any(_is_number(row[index]) for row in rows)
-        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=_are_ids(rows, index))
     for row in rows:
         made.add_row(*[Text(cell(value)) for value in row])
     return made
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    console().print(table(title, columns, rows))
+    """On a screen that has no room for a table with whole ids each row is some lines, every id on its own."""
+    screen = console()
+    if _least_width(columns, rows) <= screen.width:
+        screen.print(table(title, columns, rows))
+    else:
+        _print_lines(screen, title, columns, rows)
+
+
+def _print_lines(
+    screen: Console, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    from rich.text import Text
+
+    screen.print(Text(title or ""))
+    for row in rows:
+        named = [(name, value) for name, value in zip(columns, row, strict=True) if value is not None]
+        ids = "".join(f"\n{name} {value}" for name, value in named if _is_id(value))
+        screen.print(Text(ids), soft_wrap=True)
+        screen.print(Text("  ".join(f"{name} {cell(value)}" for name, value in named if not _is_id(value))))
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Of a table that can be read; 0 where no column must be whole."""
+    whole = [_are_ids(rows, index) for index in range(len(columns))]
+    if not any(whole):
+        return 0
+    widest = [max(len(name), *(len(cell(row[index])) for row in rows)) for index, name in enumerate(columns)]
+    least = [wide if kept else min(wide, _LEGIBLE) for kept, wide in zip(whole, widest, strict=True)]
+    return sum(least) + _BETWEEN * len(columns)
+
+
+def _are_ids(rows: Sequence[Sequence[object]], index: int) -> bool:
+    stated = [row[index] for row in rows if row[index] is not None]
+    return bool(stated) and all(map(_is_id, stated))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def print_document(title: str, document: Mapping[str, Any]) -> None:

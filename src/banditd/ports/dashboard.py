@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from banditd.core.types import FloatArray
 
@@ -33,16 +33,34 @@ class ScaleRow:
     own: Mapping[str, float]
 
 
-class AttemptRow(NamedTuple):
-    """One call of an upstream that a settled decision took. served_arm : who answered instead of the drawn arm."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttemptGroup:
+    """Calls of one arm that ended alike.
 
-    decision_id: str
-    served_arm: str | None
+    error : its class, or None for those that were answered. latency_ms, first_token_ms : float64, of those that
+    have one, in no order; empty for errors.
+    """
+
     arm: str
     error: str | None
-    latency_ms: float | None
-    first_token_ms: float | None
-    cost_usd: float | None
+    attempts: int
+    cost_usd: float
+    latency_ms: FloatArray
+    first_token_ms: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecentCalls:
+    """Settled decisions with a call of an upstream, and all their calls.
+
+    ended : decisions by the error class that their last call ended with, or None. fallbacks : decisions that another
+    arm than the drawn one answered. truncated : there are older ones in the window.
+    """
+
+    ended: Mapping[str | None, int]
+    fallbacks: int
+    truncated: bool
+    groups: Sequence[AttemptGroup]
 
 
 class DashboardReader(Protocol):
@@ -51,8 +69,8 @@ class DashboardReader(Protocol):
     async def recent_contexts(self, policy: str, schema_hash: str, limit: int) -> list[MapRow]:
         """Newest first; of the last ``limit`` decisions those of this schema."""
 
-    async def recent_attempts(self, policy: str, since_us: int, limit: int) -> list[AttemptRow]:
-        """Newest decision first, the calls of each in their order: at most ``limit``, of decisions since then."""
+    async def recent_calls(self, policy: str, since_us: int, limit: int) -> RecentCalls:
+        """Of the decisions since then, the last ``limit`` with a usage report."""
 
     async def scale_history(self, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
         """Oldest first, at most ``points``, spread over the time of all snapshots that are kept."""

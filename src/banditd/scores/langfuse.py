@@ -25,7 +25,7 @@ async def read_langfuse(
     References are trace ids, metrics the scores' names, sources ``human`` (annotations), ``judge`` (evaluators) and
     ``metric`` (sent by programs). A score that was changed is read with its new value, and corrects the reward.
 
-    Raises InvalidInputError : the keys or the address are wrong. UnavailableError : no answer.
+    Raises InvalidInputError : the keys or the address are wrong, or pages come again. UnavailableError : no answer.
     """
     if ":" in public_key:
         raise InvalidInputError("a public key of Langfuse has no colon: it looks like pk-lf-...")
@@ -65,15 +65,26 @@ async def _rows(session: aiohttp.ClientSession, url: str, since: dt.datetime, na
     parameters = {"limit": str(_PAGE), "fields": "subject", "fromTimestamp": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
     if names:
         parameters["name"] = names
+    address = f"{url.rstrip('/')}/api/public/v3/scores"
+    seen: set[str] = set()
+    former: list[object] = []
     while True:
-        page = await _page(session, f"{url.rstrip('/')}/api/public/v3/scores", parameters)
-        for row in page.get("data", ()):
+        page = await _page(session, address, parameters)
+        rows = page["data"]
+        for row in rows:
             yield row
         meta = page.get("meta")
         cursor = meta.get("cursor") if isinstance(meta, dict) else None
         if not cursor:
             return
-        parameters["cursor"] = cursor
+        cursor = str(cursor)
+        if cursor in seen or (rows and rows == former):
+            raise InvalidInputError(
+                f"{address} does not get on: after {len(seen) + 1} pages cursor {cursor[:80]!r} leads to what it has "
+                "answered before, so nothing was imported; is a proxy between that ignores the query?"
+            )
+        seen.add(cursor)
+        former, parameters["cursor"] = rows, cursor
 
 
 async def _page(session: aiohttp.ClientSession, address: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,10 @@ _TEXTS: Final = ("decision_id", "reference", "thumb", "metric", "source", "arm",
 EVALUATION: Final = "gen_ai.evaluation.result"
 COLUMNS: Final = (*_TEXTS, "value")
 """What a column may be called; any other one is kept beside the reward (``metadata``)."""
+LONGEST_CELL: Final = 131_072
+"""Characters of a cell that is sent. The daemon takes less beside a reward."""
+_LONGEST_READ: Final = 16_777_216
+"""Characters of a cell that is read at all: more of them are a quote that nothing ends."""
 
 
 def read_csv(path: Path, *, source: str) -> Iterator[Score]:
@@ -24,7 +29,7 @@ def read_csv(path: Path, *, source: str) -> Iterator[Score]:
     """
     reader = None
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines, _long_cells():
             reader = csv.DictReader(lines, strict=True)
             _check_heading(path, reader.fieldnames or ())
             for row in reader:
@@ -34,6 +39,16 @@ def read_csv(path: Path, *, source: str) -> Iterator[Score]:
     except (OSError, csv.Error) as error:
         where = "" if reader is None else f" after line {reader.line_num}"
         raise InvalidInputError(f"{path} cannot be read as CSV{where}: {error}") from error
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """The csv module has one limit for the whole process."""
+    former = csv.field_size_limit(_LONGEST_READ)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(former)
 
 
 def _check_heading(path: Path, names: Sequence[str]) -> None:
@@ -54,6 +69,8 @@ def _row(row: Mapping[str | None, Any], source: str, origin: str) -> Score:
         reward["metadata"] = beside
     if None in row or len(cells) < len(row):
         return Score(origin, reward, "it has not as many cells as the first line")
+    if too_long := [name for name, cell in cells.items() if len(cell) > LONGEST_CELL]:
+        return Score(origin, {}, f"its cell {too_long[0]} has more than {LONGEST_CELL:,} characters")
     value = cells.get("value")
     if value:
         if (number := finite(value)) is None:

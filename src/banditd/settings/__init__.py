@@ -71,28 +71,24 @@ class ServerSettings(Section):
     host: str = Field("127.0.0.1", description="address to bind; any but localhost needs api_keys")
     port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
     api_keys: tuple[ApiKeySettings, ...] = Field((), description="accepted keys; none: open (localhost only)")
-    allow_unauthenticated: bool = Field(
-        False, description="serve others without keys; think twice, and set allowed_hosts"
-    )
+    allow_unauthenticated: bool = Field(False, description="serve other machines without keys; set allowed_hosts")
     allowed_hosts: tuple[HostName, ...] = Field(
-        (), max_length=64, description="names that a daemon without keys answers to, beside localhost; '*': any"
+        (), max_length=64, description="names answered to without keys, beside localhost; '*': any"
     )
-    public_url: PublicUrl | None = Field(
-        None, description="where people reach the daemon: the beginning of feedback links"
-    )
+    public_url: PublicUrl | None = Field(None, description="the daemon's address in feedback links")
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
     max_input_chars: int = Field(1_000_000, ge=1, le=1_000_000, description="longest text to /v1/route; 422 above")
     max_batch: int = Field(256, ge=1, le=4096, description="most queries or rewards in a batch")
     max_page: int = Field(500, ge=1, le=10_000, description="most rows on a page")
-    trace_as_task: bool = Field(False, description="the trace of traceparent is the task of a query without task_id")
+    trace_as_task: bool = Field(False, description="traceparent's trace is the task where task_id is missing")
     rate_limit_per_s: float = Field(0.0, ge=0, description="requests per second of a key (or peer); 0: no limit")
     rate_limit_burst: int = Field(200, ge=1, description="requests at once under that limit")
-    drain_s: float = Field(0.0, ge=0, description="how long to answer on after SIGTERM, not ready")
-    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests after that")
+    drain_s: float = Field(0.0, ge=0, description="how long to go on answering after SIGTERM, not ready")
+    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests then")
     keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above any proxy's")
     header_timeout_s: float = Field(10.0, gt=0, description="longest time for a head to arrive")
     body_timeout_s: float = Field(30.0, gt=0, description="longest time for a body to arrive; then 408")
-    write_timeout_s: float = Field(30.0, gt=0, description="longest time that a client takes nothing of its answer")
+    write_timeout_s: float = Field(30.0, gt=0, description="longest time in which a client reads nothing")
 
 
 class EncoderSettings(Section):
@@ -141,14 +137,12 @@ class JobSettings(Section):
     integrity_s: float = Field(3600.0, gt=0, description="interval of the integrity check")
     integrity_sample: int = Field(200, ge=1, description="decisions that it recomputes")
     retention_days: float = Field(
-        0.0, ge=0, description="older decisions are deleted; at least every reward.window_s; 0 keeps all"
+        0.0, ge=0, description="older decisions are deleted; at least reward.window_s; 0: never"
     )
-    archive_url: str | None = Field(
-        None, description="where older decisions go instead, as file:///folder or s3://bucket/folder"
-    )
+    archive_url: str | None = Field(None, description="where they go first: file:///folder or s3://bucket/folder")
     idempotency_s: float = Field(86_400.0, ge=60, description="how long an Idempotency-Key is known")
     usage_window_s: float = Field(
-        86_400.0, gt=0, description="then a decision without usage is settled at its estimate"
+        86_400.0, gt=0, description="a decision without usage is then settled at its estimate"
     )
 
 
@@ -166,9 +160,9 @@ class PolicySettingsSection(Section):
     half_life_decisions: float | None = Field(
         None, gt=0, description="evidence so many decisions old counts half; null: never"
     )
-    prior_file: Path | None = Field(None, description="file of fit-prior, replay --save-prior or export --prior")
+    prior_file: Path | None = Field(None, description="see docs/learning.md")
     prior_worth_rewards: float | None = Field(
-        None, gt=0, description="rewards that it counts as, all arms together; see docs/learning.md"
+        None, gt=0, description="rewards that it counts as; see docs/learning.md"
     )
     tier_table: str | None = Field(
         None, min_length=1, description="quality by models' names: a YAML file, or shipped"
@@ -179,9 +173,7 @@ class PolicySettingsSection(Section):
         None, description="keep a share of a baseline's quality at the least cost; null: none; see docs/promise.md"
     )
     drift: DriftSettings = Field(default_factory=DriftSettings, description="slow loss of quality; docs/drift.md")
-    rollout: float = Field(
-        1.0, ge=0, le=1, description="share that the policy decides; the baseline answers the rest"
-    )
+    rollout: float = Field(1.0, ge=0, le=1, description="share the policy decides; the baseline answers the rest")
     mode: Literal["route", "shadow"] = Field("route", description="shadow: decides and logs, the baseline answers")
     budget_usd_per_decision: float | None = Field(None, gt=0, description="short for a budget per decision")
     prices_file: Path | None = Field(None, description="YAML of arms and prices, watched; see docs/money.md")

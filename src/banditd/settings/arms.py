@@ -16,7 +16,7 @@ from banditd.settings.base import NAME_PATTERN, Section
 
 
 class PriceSettings(Section):
-    """List price of an arm in US dollars."""
+    """List price of a model in US dollars."""
 
     usd_per_mtok_in: float = Field(0.0, ge=0, description="per million input tokens")
     usd_per_mtok_out: float = Field(0.0, ge=0, description="per million output tokens")
@@ -56,7 +56,9 @@ class ArmSettings(Section):
     rename_params: dict[str, str] = Field(
         default_factory=dict, description="a client's parameter to this model's name for it"
     )
-    first_token_s: float | None = Field(None, gt=0, description="wait for its first token; null: its upstream's")
+    first_token_s: float | None = Field(
+        None, gt=0, description="longest wait for its first token; null: its upstream's"
+    )
     recipe: RecipeSettings | None = Field(None, description="what the arm is made of; see docs/recipe-arms.md")
     enabled: bool = Field(True, description="may be routed to")
     capabilities: tuple[str, ...] = Field((), description="what requests may ask for, such as vision")

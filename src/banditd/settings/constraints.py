@@ -35,18 +35,17 @@ class ConstraintSettings(Section):
     patterns: tuple[_Text, ...] = Field(
         (),
         max_length=64,
-        description="RE2 expressions, one of which the text has; needs banditd[re2]",
+        description="one of these RE2 expressions matches; needs banditd[re2]",
     )
     detect: tuple[_Name, ...] = Field(
         (),
         max_length=64,
-        description="one of these is in the text: secrets, code, language:CODE, language:!CODE, pii, pii:TYPE; "
-        "needs banditd[detectors]",
+        description="one of these is in the text; see docs/constraints.md",
     )
     utterances: tuple[_Text, ...] = Field(
         (),
         max_length=64,
-        description="texts, one of which the query resembles",
+        description="the query resembles one of these",
     )
     similarity: float = Field(0.6, ge=-1, le=1, description="least cosine of their embeddings")
     tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="values that its tags have")

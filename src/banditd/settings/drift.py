@@ -12,26 +12,26 @@ from banditd.settings.judges import JudgeSettings
 
 
 class GoldenSettings(Section):
-    """Prompts that every enabled arm with an upstream answers anew each day, for a judge to score."""
+    """Prompts that every enabled arm answers daily, for a judge to score."""
 
     file: Path = Field(description='JSON Lines: {"prompt": "..."} or {"messages": [...]} on each line')
     judge: str = Field(min_length=1, description="who scores the answers: a judge of kind upstream")
-    usd_per_day: float = Field(gt=0, description="cap on the calls of arms and judge in a day of UTC")
-    cases: int = Field(50, ge=1, le=500, description="prompts that are asked: the first so many of the file")
+    usd_per_day: float = Field(gt=0, description="cap on all these calls per day (UTC)")
+    cases: int = Field(50, ge=1, le=500, description="how many of the file's first prompts")
 
 
 class AnchorSettings(Section):
-    """What the policy was when it was last good decides for a part of the traffic, beside what it has become."""
+    """The policy as it last was good decides a part of the traffic."""
 
     share: float = Field(0.05, gt=0, le=0.5, description="of the traffic that the anchor decides; sessions stick")
 
 
 class DriftSettings(Section):
-    """Who is watched for a slow loss of quality; see docs/drift.md."""
+    """What is watched for a slow loss of quality; see docs/drift.md."""
 
     worse_by: float = Field(0.01, gt=0, le=0.5, description="how much lower the mean reward may become unnoticed")
     days_per_false_alarm: float = Field(
-        1000.0, ge=30, le=100_000, description="of each alarm: one that is false in so many days, at most"
+        1000.0, ge=30, le=100_000, description="each alarm is false once in so many days at most"
     )
     anchor: AnchorSettings | None = Field(
         None, description="find what learning or settings have made worse; null: off"

@@ -43,8 +43,7 @@ class UpstreamSettings(Section):
 
     kind: Literal["openai", "anthropic", "litellm", "echo"] = Field(
         "openai",
-        description="openai: OpenAI's forms; anthropic: Anthropic's messages; litellm: what LiteLLM knows (the extra "
-        "banditd[litellm]); echo: repeats the question",
+        description="what it speaks; see docs/gateway.md",
     )
     base_url: str = Field("", description="with the version, such as https://api.openai.com/v1")
     api_key_env: str | None = Field(None, min_length=1, description="variable that holds its key")
@@ -57,14 +56,14 @@ class UpstreamSettings(Section):
         (), description="what it speaks; empty: all that its kind can"
     )
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call, shown nowhere")
-    forward_headers: tuple[str, ...] = Field((), description="clients' headers that it gets beyond the usual")
+    forward_headers: tuple[str, ...] = Field((), description="clients' headers passed on beyond the usual")
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="how long to wait")
-    max_concurrent: int = Field(1000, ge=1, description="calls at once; beyond, other arms are asked")
+    max_concurrent: int = Field(1000, ge=1, description="calls at once; beyond, other arms answer")
     keepalive_s: float = Field(4.0, ge=0, description="idle time of a connection; below its own")
     max_event_bytes: int = Field(1_048_576, ge=1024, description="largest event of a stream")
     max_answer_bytes: int = Field(67_108_864, ge=1024, description="largest unstreamed answer")
-    ca_file: Path | None = Field(None, description="PEM of certificates to trust, not the system's")
-    insecure: bool = Field(False, description="send the key over http to another host; think twice")
+    ca_file: Path | None = Field(None, description="certificates (PEM) to trust instead of the system's")
+    insecure: bool = Field(False, description="send the key over plain http to another host")
 
     @model_validator(mode="after")
     def _reachable(self) -> UpstreamSettings:
@@ -103,11 +102,11 @@ class GatewaySettings(Section):
     keepalive_s: float = Field(15.0, gt=0, description="silence after which a stream gets a comment")
     max_streams_per_key: int = Field(1000, ge=1, description="requests at once of a key (or peer); 429 above it")
     fallback_on_policy: bool = Field(False, description="ask another arm after a content filter")
-    prompt_cache_s: float = Field(300.0, ge=0, description="how long a prompt cache is counted on; 0: never")
+    prompt_cache_s: float = Field(300.0, ge=0, description="how long a prompt cache counts; 0: never")
     embeddings: str | None = Field(None, description="arm of /v1/embeddings where a request names none")
     response_id: Literal["upstream", "decision"] = Field(
         "upstream",
-        description="id of an answer: the upstream's, or chatcmpl-, msg_, resp_ and the decision's",
+        description="an answer's id: the upstream's, or made of the decision's",
     )
 
     @model_validator(mode="after")

@@ -27,8 +27,8 @@ class ProbeSettings(Section):
         le=1,
         description="of the answers, at most the judge's own share",
     )
-    usd_per_day: float = Field(gt=0, description="cap on what these calls cost in any 24 hours")
-    arms: int = Field(1, ge=1, le=16, description="most other arms for one query; those that tell most")
+    usd_per_day: float = Field(gt=0, description="cap on these calls in any 24 hours")
+    arms: int = Field(1, ge=1, le=16, description="most other arms for one query")
     compare: bool = Field(False, description="learn how often the baseline's answer is better")
 
 
@@ -51,11 +51,11 @@ class JudgeSettings(Section):
     people: tuple[str, ...] = Field(
         ("human",),
         min_length=1,
-        description="sources of people, who may contradict it",
+        description="sources of people who may contradict it",
     )
-    usd_per_day: float | None = Field(None, gt=0, description="cap on what its calls cost in any 24 hours")
+    usd_per_day: float | None = Field(None, gt=0, description="cap on its calls in any 24 hours")
     probes: ProbeSettings | None = Field(None, description="see docs/judges.md")
-    max_waiting: int = Field(1000, ge=1, le=100_000, description="most answers that wait; more are not judged")
+    max_waiting: int = Field(1000, ge=1, le=100_000, description="most answers that may wait; more are dropped")
     keep_s: float = Field(86_400.0, ge=1, description="an answer not judged by then is deleted")
     max_attempts: int = Field(5, ge=1, le=20, description="tries for one answer")
     max_chars: int = Field(24_000, ge=200, description="of question and answer each; more is cut")

@@ -21,7 +21,7 @@ class BudgetSettings(Section):
     of: str = Field(
         ALL,
         pattern=r"^(all|key|tag:.{1,128})$",
-        description="all; key or tag:NAME: every API key or value of that tag its own",
+        description="all; key or tag:NAME: one per API key or value of that tag",
     )
     at_stop: str = Field(
         CHEAPEST,
@@ -55,7 +55,7 @@ class ProfileSettings(Section):
 
 
 class ResourceSettings(Section):
-    """What energy is worth beside prices; for cost weights, not for budgets."""
+    """What energy is worth; for cost weights, not for budgets."""
 
     usd_per_kwh: float = Field(0.0, ge=0, description="of energy that no provider bills")
     kg_co2_per_kwh: float = Field(0.0, ge=0, description="carbon intensity of the electricity")

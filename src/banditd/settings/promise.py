@@ -25,14 +25,14 @@ class PromiseSettings(Section):
         min_length=1,
         max_length=128,
         pattern=NAME_PATTERN,
-        description="the arm you would use without a router: dearest (enabled), or its name",
+        description="the arm you would use without a router: dearest, or a name",
     )
     keep: Keep = Field(0.95, description="share of the baseline's mean reward that is kept")
     reference_share: float = Field(
-        0.05, ge=0, le=0.5, description="share that the baseline answers until the difference is known"
+        0.05, ge=0, le=0.5, description="the baseline's share until the difference is known"
     )
     precision: float = Field(
-        0.02, gt=0, le=0.5, description="half-width of that knowledge; then a tenth of the share"
+        0.02, gt=0, le=0.5, description="half-width that counts as known; then a tenth of the share"
     )
     keep_by_tag: dict[str, dict[str, Keep]] = Field(
         default_factory=dict,

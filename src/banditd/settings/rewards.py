@@ -42,10 +42,10 @@ class RewardSettings(Section):
         None,
         ge=0,
         le=1,
-        description="where none came in the window; null: unlabelled, not zero",
+        description="if none came in the window; null: unlabelled, not zero",
     )
     regeneration_reward: float | None = Field(
-        None, ge=0, le=1, description="of an answer that is asked for again (source implicit); null: only logged"
+        None, ge=0, le=1, description="of an answer asked for again (source implicit); null: only logged"
     )
     sources: dict[str, SourceSettings] = Field(default_factory=default_sources, description="who may reward")
     log_only_metrics: tuple[str, ...] = Field((), description="metrics recorded, never learned")

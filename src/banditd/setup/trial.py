@@ -11,6 +11,7 @@ from typing import Final
 from banditd.daemon.upstreams import upstream_configs
 from banditd.ports.upstreams import UpstreamCall, UpstreamError
 from banditd.settings import Settings
+from banditd.setup.finding import key_variable
 from banditd.setup.writing import ChosenArm
 from banditd.upstreams.pool import UpstreamPool, open_upstreams
 
@@ -20,12 +21,13 @@ _BODY: Final = {"messages": [{"role": "user", "content": "Answer with the one wo
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How one call ended. error : what the upstream said; None: it answered."""
+    """How one call ended. error : what the upstream said; None: it answered. check : what may be wrong then."""
 
     upstream: str
     arm: str
     latency_ms: float
     error: str | None
+    check: str | None
 
 
 async def try_upstreams(settings: Settings, arms: Sequence[ChosenArm]) -> list[Trial]:
@@ -47,9 +49,22 @@ async def _try(pool: UpstreamPool, arm: ChosenArm) -> Trial:
         deadline_s=_CALL_S,
     )
     began = time.perf_counter()
-    error = None
+    error = check = None
     try:
         await pool.complete(call)
     except UpstreamError as failure:
-        error = failure.message
-    return Trial(arm.upstream.name, arm.arm, (time.perf_counter() - began) * 1e3, error)
+        error, check = failure.message, _to_check(failure, arm)
+    return Trial(arm.upstream.name, arm.arm, (time.perf_counter() - began) * 1e3, error, check)
+
+
+def _to_check(failure: UpstreamError, arm: ChosenArm) -> str:
+    found = arm.upstream
+    if failure.error_class == "auth" and found.api_key_env is None:
+        return f"does it want a key? Put it into {key_variable(found.name)}"
+    if failure.error_class == "auth":
+        return f"is the key in {found.api_key_env} right, and is the account in order?"
+    if failure.error_class in {"transport", "timeout"}:
+        return f"is it at {found.base_url}, and does it run?"
+    if failure.error_class == "overload":
+        return "does it limit the account, or is it busy?"
+    return f"does {found.base_url} serve the model {arm.model}?"

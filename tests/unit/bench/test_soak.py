@@ -58,7 +58,7 @@ def test_what_goes_on_growing_is_named(name: str, grown: dict[str, tuple[float, 
         for index in range(N)
     ]
     _, wrong = rows_of(soaked(samples))
-    assert wrong == [f"replica 1: {name}, growth at most"]
+    assert wrong == [f"replica 1: growth of {name}"]
 
 
 def test_rows_that_a_later_decision_has_more_of_are_named_by_table() -> None:

@@ -52,6 +52,24 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
     assert "unread" not in text
 
 
+def test_what_several_subjects_have_in_common_is_a_table(tmp_path: Path) -> None:
+    def row(name: str, value: float, **more) -> Row:
+        return dataclasses.replace(_row(value, **more), name=name)
+
+    file = tmp_path / "b.md"
+    rows = [
+        row("ours: throughput", 10.0, target=20.0, most=False, note="busy"),
+        row("ours: median", 2.0),
+        row("theirs: throughput", 5.0),
+        row("theirs: median", 3.0),
+        row("theirs: alone", 4.0),
+    ]
+    write_markdown(rows, file, "header")
+    table = ["|  | throughput, ms | median, ms |", "|---|---:|---:|"]
+    table += ["| ours | 10 (busy); >= 20: NO | 2 |", "| theirs | 5 | 3 |", "", "* theirs: alone: 4 ms", ""]
+    assert "\n".join(table) in file.read_text(encoding="utf-8")
+
+
 def test_load_counts_per_second() -> None:
     assert Load(requests=50, seconds=2.0, p50_ms=1, p99_ms=2, bad=0, lost=0).per_s == 25.0
 

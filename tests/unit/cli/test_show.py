@@ -50,6 +50,26 @@ def test_text_of_the_daemon_is_not_read_as_markup(capsys: pytest.CaptureFixture[
     assert "[red]arm[/red]" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 120, 140, 160, 200])
+def test_ids_are_whole_however_narrow_the_screen_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("banditd.cli.show.PIPE_WIDTH", width)
+    one, other = "0198c2f0-1111-7222-8333-1234567890ab", "0199c2f0-1111-7222-8333-1234567890ab"
+    columns = ("created_at", "decision_id", "arm", "step", "task_id", "reward", "spend_usd", "parent_decision_id")
+    rows = [
+        ("2026-01-02T03:04:05.678901Z", one, "a-long-name-of-an-arm", "plan", "run-42", 0.5, 0.001, None),
+        ("2026-01-02T03:04:05.678901Z", other, "[red]small[/red]", "plan", "run-42", None, 0.001, one),
+    ]
+    print_table("decisions", columns, rows)
+    shown = capsys.readouterr().out
+    assert (shown.count(one), shown.count(other)) == (2, 1)
+    if width >= 80:
+        print_document("d", {"decision_id": one, "request": {"parent_decision_id": other, "text": "word " * 60}})
+        shown = capsys.readouterr().out
+        assert (shown.count(one), shown.count(other)) == (1, 1)
+
+
 def test_a_document_shows_scalars_and_lists_of_objects(capsys: pytest.CaptureFixture[str]) -> None:
     print_document("d", {"a": {"b": 1}, "rows": [{"x": 1, "y": None}, {"x": 2}]})
     shown = capsys.readouterr().out

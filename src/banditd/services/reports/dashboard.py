@@ -30,7 +30,7 @@ from banditd.services.reports.rows import iso_time, reward_of
 from banditd.services.reports.summaries import Row, add_up, ratio
 from banditd.services.reports.upstreams import upstream_report
 
-ATTEMPTS: Final = 10_000  # that a look at the upstreams reads at most
+SETTLED: Final = 10_000  # decisions that a look at the upstreams reads at most
 SCALE_POINTS: Final = 120  # of the curve of prior scales: more than a screen can tell apart
 
 
@@ -102,12 +102,9 @@ class DashboardReads:
         """
         arms = {arm.arm: arm.upstream for arm in self._runtime(policy).arms}
         since_us = self._clock.now_us() - round(window_s * 1e6)
-        rows = await self._reader.recent_attempts(policy, since_us, ATTEMPTS + 1)
-        truncated = len(rows) > ATTEMPTS
-        if truncated:  # the last one's decision may have more of them
-            rows = [row for row in rows if row.decision_id != rows[-1].decision_id]
-        report = await asyncio.to_thread(upstream_report, rows, arms)
-        return {"policy": policy, "window_s": window_s, "truncated": truncated, **report}
+        recent = await self._reader.recent_calls(policy, since_us, SETTLED)
+        report = await asyncio.to_thread(upstream_report, recent, arms)
+        return {"policy": policy, "window_s": window_s, "truncated": recent.truncated, **report}
 
     async def choices(self, policy: str) -> dict[str, object]:
         """What the policy would do with the mean query of every cluster seen. Raises NotFoundError."""

@@ -10,26 +10,21 @@ from typing import Final, TypeVar
 import numpy as np
 
 from banditd.core.types import FloatArray
-from banditd.ports.dashboard import AttemptRow
+from banditd.ports.dashboard import AttemptGroup, RecentCalls
 
 _GONE: Final = "client_gone"
 _Name = TypeVar("_Name", str, str | None)
 
 
-def upstream_report(rows: Sequence[AttemptRow], upstreams: Mapping[str, str | None]) -> dict[str, object]:
+def upstream_report(recent: RecentCalls, upstreams: Mapping[str, str | None]) -> dict[str, object]:
     """All calls together, by upstream and by arm.
 
-    Parameters
-    ----------
-    rows : calls, those of one decision one after another and in their order.
     upstreams : arm to its upstream as configured now; an arm that is not there is one without.
     """
-    by_arm: dict[str, list[AttemptRow]] = {arm: [] for arm, name in upstreams.items() if name is not None}
-    last: dict[str, AttemptRow] = {}
-    for row in rows:
-        by_arm.setdefault(row.arm, []).append(row)
-        last[row.decision_id] = row
-    calls = {arm: _Calls.of(group) for arm, group in by_arm.items()}
+    by_arm: dict[str, list[AttemptGroup]] = {arm: [] for arm, name in upstreams.items() if name is not None}
+    for group in recent.groups:
+        by_arm.setdefault(group.arm, []).append(group)
+    calls = {arm: _Calls.of(groups) for arm, groups in by_arm.items()}
     by_upstream: dict[str | None, list[_Calls]] = {name: [] for name in upstreams.values() if name is not None}
     arms: dict[str | None, set[str]] = {name: set() for name in by_upstream}
     for arm, found in calls.items():
@@ -39,11 +34,12 @@ def upstream_report(rows: Sequence[AttemptRow], upstreams: Mapping[str, str | No
         if upstreams.get(arm) in arms:
             arms[upstreams.get(arm)].add(arm)
     together = {name: _Calls.together(group) for name, group in by_upstream.items()}
+    decisions = sum(recent.ended.values())
     return {
         **_Calls.together(list(calls.values())).fields(),
-        "calls": len(last),
-        "fallbacks": sum(row.error is None and row.served_arm is not None for row in last.values()),
-        "failed": sum(row.error is not None and row.error != _GONE for row in last.values()),
+        "calls": decisions,
+        "fallbacks": recent.fallbacks,
+        "failed": decisions - recent.ended.get(None, 0) - recent.ended.get(_GONE, 0),
         "upstreams": [
             {"upstream": name, "arms": sorted(arms[name]), **found.fields()} for name, found in _ranked(together)
         ],
@@ -62,14 +58,18 @@ class _Calls:
     cost_usd: float
 
     @classmethod
-    def of(cls, rows: Sequence[AttemptRow]) -> _Calls:
-        _, _, _, error, latency_ms, first_token_ms, cost_usd = zip(*rows, strict=True) if rows else ((),) * 7
-        return cls(
-            len(rows),
-            Counter(one for one in error if one is not None),
-            _known(first_token_ms, error),
-            _known(latency_ms, error),
-            sum(filter(None, cost_usd)),
+    def of(cls, groups: Sequence[AttemptGroup]) -> _Calls:
+        return cls.together(
+            [
+                cls(
+                    group.attempts,
+                    {} if group.error is None else {group.error: group.attempts},
+                    group.first_token_ms,
+                    group.latency_ms,
+                    group.cost_usd,
+                )
+                for group in groups
+            ]
         )
 
     @classmethod
@@ -99,13 +99,6 @@ class _Calls:
             "latency_ms": _quantiles(self.latency_ms),
             "cost_usd": float(self.cost_usd),
         }
-
-
-def _known(values: Sequence[float | None], error: Sequence[str | None]) -> FloatArray:
-    return np.array(
-        [value for value, failed in zip(values, error, strict=True) if failed is None and value is not None],
-        np.float64,
-    )
 
 
 def _ranked(groups: Mapping[_Name, _Calls]) -> list[tuple[_Name, _Calls]]:

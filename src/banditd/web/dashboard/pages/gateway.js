@@ -17,7 +17,7 @@ export function Gateway({ policy, length }) {
   if (!u.gateway && !u.attempts) return null;
   const wrong = Object.entries(u.errors).sort((a, b) => b[1] - a[1]);
   const total = wrong.reduce((sum, [, n]) => sum + n, 0);
-  return html`<${Card} title="Calls of models" note=${`What the gateway called, and what clients reported of their own calls, in this window.${u.truncated ? " Of the newest 10,000 attempts." : ""}`}>
+  return html`<${Card} title="Calls of models" note=${`What the gateway called, and what clients reported of their own calls, in this window.${u.truncated ? " Of the newest 10,000 decisions." : ""}`}>
     <div class="tiles inner">
       <${Tile} label="Calls" value=${compact(u.calls)} sub=${u.gateway ? `${count(u.open)} open now` : "reported by clients"} title="Decisions whose model was called" />
       <${Tile} label="Attempts" value=${compact(u.attempts)} sub=${`${count(u.fallbacks)} answered by a fallback`} title="Calls of an upstream; a call that fails is tried again elsewhere" />
