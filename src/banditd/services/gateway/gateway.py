@@ -26,6 +26,7 @@ from banditd.services.gateway.exchange import Exchange
 from banditd.services.gateway.heard import HeardExchange, Listener
 from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.policy import PolicyRuntime
+from banditd.services.turns import Ahead
 
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
@@ -38,6 +39,7 @@ ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Route = Callable[[Query], Awaitable[Decision]]
+RouteAhead = Callable[[Query], Awaitable[Ahead]]
 Report = Callable[[UsageReport], Awaitable[object]]
 
 
@@ -48,6 +50,7 @@ class Gateway:
         self,
         *,
         route: Route,
+        ahead: RouteAhead,
         report: Report,
         runtimes: Mapping[str, PolicyRuntime],
         breakers: Mapping[str, Breakers],
@@ -61,6 +64,7 @@ class Gateway:
         self.listener: Listener | None = None  # who wants to hear answers: set before the first one
         self.regenerations: Regenerations | None = None  # the same
         self._route = route
+        self._ahead = ahead
         self._report = report
         self._runtimes = runtimes
         self._breakers = breakers
@@ -131,6 +135,14 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
+        return await self._route(self._completed(call))
+
+    async def ahead(self, call: GatewayCall) -> Ahead:
+        """The same, while the decision's commit is under way."""
+        return await self._ahead(self._completed(call))
+
+    def _completed(self, call: GatewayCall) -> Query:
+        """The query, with what the upstreams and the policy say."""
         query = call.query
         query.upstreams = upstreams = self._upstreams_for(call)
         query.upstreams = {**upstreams, RECIPES: recipes_unable(call)}
@@ -141,7 +153,7 @@ class Gateway:
             query.capabilities |= call.wanted & known
         if query.turn is not None and runtime is not None and not any(map(_prices_cached_input, runtime.arms)):
             query.turn = replace(query.turn, cache_s=0.0)  # nobody's cache is worth a look into the database
-        return await self._route(query)
+        return query
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -84,7 +84,9 @@ class Running:
         return replace(usage, output_tokens=max(usage.output_tokens, round(counted)), partial=False)
 
 
-def upstream_call(call: GatewayCall, arm: Arm, left_s: float) -> UpstreamCall:
+def upstream_call(
+    call: GatewayCall, arm: Arm, left_s: float, cleared: Callable[[], Awaitable[None]] | None = None
+) -> UpstreamCall:
     """The client's request for one arm, with so many seconds left."""
     return UpstreamCall(
         upstream=arm.upstream or "",
@@ -97,4 +99,5 @@ def upstream_call(call: GatewayCall, arm: Arm, left_s: float) -> UpstreamCall:
         first_token_s=arm.first_token_s,
         deadline_s=left_s,
         large=call.large,
+        cleared=cleared,
     )
