@@ -35,7 +35,7 @@ class RouteView:
 
     serves : which are enabled, recipes whose parts all are. unserved : why the others do not. models : which are no
     recipes. calls : of every arm that one decision for each makes, (n_arms, n_arms); None without recipes.
-    capped : those whose share of the traffic has a cap.
+    capped : those whose share of the traffic has a cap. upstreams : of all that are no recipes, '' for none.
     window_tokens : longest input, infinite where nobody said.
     cost_scale_usd : expected cost of the dearest enabled model on a typical query; cost weights refer to it.
     typical_input_tokens : of a query, as learned or assumed.
@@ -53,6 +53,7 @@ class RouteView:
     models: BoolArray
     calls: FloatArray | None
     capped: tuple[Arm, ...]
+    upstreams: frozenset[str]
     window_tokens: FloatArray
     usd_per_token_in: FloatArray
     usd_per_token_out: FloatArray
@@ -208,6 +209,7 @@ def build_view(
         models=models,
         calls=calls,
         capped=tuple(a for a in ordered if a.max_share < 1.0),
+        upstreams=frozenset(a.upstream or "" for a in ordered if a.recipe is None),
         window_tokens=np.array([a.context_window_tokens or np.inf for a in ordered], dtype=float),
         usd_per_token_in=per_in,
         usd_per_token_out=per_out,
