@@ -127,14 +127,14 @@ async def test_an_arm_that_goes_while_its_query_is_decided_is_passed_over(
 ) -> None:
     async with open_daemon(upstreams=UPSTREAMS, **FIRST) as daemon:
         gateway = gateway_of(daemon)
-        route = gateway._route
+        ahead = gateway._ahead
 
-        async def late(query: Query) -> Any:
-            decision = await route(query)
+        async def late(query: Query) -> Ahead:
+            decided = await ahead(query)
             await daemon.services.arms.patch("default", "nowhere", {"upstream": None})
-            return decision
+            return decided
 
-        monkeypatch.setattr(gateway, "_route", late)
+        monkeypatch.setattr(gateway, "_ahead", late)
         exchange = ask(daemon)
         await read(exchange)
         assert exchange.decision is not None
