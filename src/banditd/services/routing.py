@@ -91,13 +91,12 @@ class RoutingService:
         return await self._durable(prepared, self._turns.join(prepared))
 
     async def ahead(self, query: Query) -> Ahead:
-        """Like ``route``, but while the commit is under way: what comes after it can be prepared."""
+        """Like ``route``, but a query alone is told while its commit is under way: its call can be prepared."""
         if self._alone or query.dry_run or key_of(query) is not None:
             return Ahead(await self.route(query))
         prepared = await self._prepare(query)
         early: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
         answer = self._turns.join(prepared, early)
-        answer.add_done_callback(_heard)
         try:
             decision = await early
         except asyncio.CancelledError:
@@ -105,6 +104,7 @@ class RoutingService:
             raise
         if decision is None:
             return Ahead(await self._durable(prepared, answer))
+        answer.add_done_callback(_heard)
         return Ahead(decision, partial(self._durable, prepared, answer))
 
     async def _durable(self, prepared: Prepared, answer: asyncio.Future[Outcome]) -> Decision:

@@ -3,7 +3,7 @@
 A query joins the turn that is being gathered. As long as the loop brings more, the turn waits for them (an idle
 loop has nothing to bring: it waits for nobody); then all are decided, committed in one write, and answered. One turn
 is on its way at a time: what arrives meanwhile makes the next one larger, and larger turns cost less for each query.
-Who prepares something for the answer is told what was decided while the disk is waited for.
+Who prepares something for the answer, and is alone, is told what was decided while the disk is waited for.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Turns:
     ) -> asyncio.Future[Outcome]:
         """The decision, and what its commit found; its error where it cannot be decided or committed.
 
-        early : gets the decision while its commit is under way, or None: then the answer is there.
+        early : gets the decision while its commit is under way, where the query is alone; else None, with the answer.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcome] = loop.create_future()
@@ -107,8 +107,9 @@ class Turns:
             made = await self._decided(turn)
             decisions = [one for one in made if isinstance(one, Decision)]
             if decisions:
-                early = [(one.early, answer) for one, answer in zip(turn, made, strict=True) if one.early is not None]
-                committed = await self._commit(decisions, partial(_tell, early) if early else None)
+                # Where many prepare, loop and writer only take the interpreter from each other.
+                alone = turn[0].early if len(turn) == 1 else None
+                committed = await self._commit(decisions, partial(_tell, alone, decisions[0]) if alone else None)
         except BaseException as error:
             failure = error
             if not isinstance(error, Exception):
@@ -116,7 +117,7 @@ class Turns:
         finally:
             for one, answer in zip(turn, made, strict=True):
                 if one.early is not None:
-                    _tell([(one.early, None)])
+                    _tell(one.early, None)
                 if one.answer.done():
                     continue
                 if isinstance(answer, Exception):
@@ -127,7 +128,6 @@ class Turns:
                     one.answer.set_result((answer, committed))
 
 
-def _tell(early: Sequence[tuple[asyncio.Future[Decision | None], object]]) -> None:
-    for future, made in early:
-        if not future.done():
-            future.set_result(made if isinstance(made, Decision) else None)
+def _tell(early: asyncio.Future[Decision | None], made: Decision | None) -> None:
+    if not early.done():
+        early.set_result(made)

@@ -167,10 +167,19 @@ async def test_what_was_decided_is_told_while_its_commit_is_under_way() -> None:
     desk = Desk()
     desk.disk.clear()
     early = asyncio.get_running_loop().create_future()
-    answer, other = desk.ask("early", early), desk.ask("other")
+    answer = desk.ask("early", early)
     assert (await early).decision_id == "early"
     assert not answer.done()
     desk.disk.set()
+    assert (await answer)[0].decision_id == "early"
+
+
+async def test_of_many_nobody_is_told_before_the_answer() -> None:
+    desk = Desk()
+    early = asyncio.get_running_loop().create_future()
+    answer, other = desk.ask("early", early), desk.ask("other")
+    assert await early is None
+    assert answer.done()
     assert [(await one)[0].decision_id for one in (answer, other)] == ["early", "other"]
 
 
