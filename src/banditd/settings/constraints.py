@@ -40,7 +40,7 @@ class ConstraintSettings(Section):
     detect: tuple[_Name, ...] = Field(
         (),
         max_length=64,
-        description="one of these is in the text; see docs/constraints.md",
+        description="one of these is found; see docs/constraints.md",
     )
     utterances: tuple[_Text, ...] = Field(
         (),
