@@ -415,7 +415,7 @@ def test_the_note_says_what_does_not_hold_for_every_row(tiny: list[Case]) -> Non
     special = {
         "thompson, one task after another": "the interval is over the policy's draws alone",
         "thompson, priors from the randomised first 10 %": "not scored",
-        "ceiling: every arm's score is told": "no routers",
+        "ceiling: every arm's score is told": "no router can",
     }
     shown = [REFERENCE, *special]
     for names in (shown, [REFERENCE], *([REFERENCE, name] for name in special)):
