@@ -58,7 +58,7 @@ HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+
 
 
 class ApiKeySettings(Section):
-    """One API key; ``banditd keys create`` prints it once, and this entry."""
+    """One API key, as ``banditd keys create`` prints it."""
 
     name: str = Field(min_length=1, max_length=64, description="shown in its place in logs and metrics")
     sha256: SecretStr = Field(description="hex SHA-256 of the key")

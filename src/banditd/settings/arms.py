@@ -43,7 +43,7 @@ class RecipeSettings(Section):
 
 
 class ArmSettings(Section):
-    """An arm, created at the first start; later by PATCH /v1/arms/{id}, or here and 'banditd apply'."""
+    """An arm, created at the first start; see docs/operations.md."""
 
     arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="its name")
     upstream_model: str | None = Field(None, max_length=256, description="its name at the upstream; null: arm")

@@ -33,7 +33,7 @@ class ProbeSettings(Section):
 
 
 class JudgeSettings(Section):
-    """One judge. Answers that it is to score are stored until it has."""
+    """One judge; see docs/judges.md."""
 
     kind: Literal["upstream", "client"] = Field(
         "upstream", description="upstream: the daemon calls the model; client: you lease tasks"

@@ -13,7 +13,7 @@ from banditd.settings.base import NAME_PATTERN, Section
 
 
 class BudgetSettings(Section):
-    """One of a policy's budgets; all that apply to a decision hold."""
+    """One budget; see docs/money.md."""
 
     name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="shown in answers and metrics")
     usd: float = Field(gt=0, le=1e12, description="mean per decision, or sum per calendar window in UTC")
