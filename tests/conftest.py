@@ -187,13 +187,23 @@ def _with_database(server_url: str, database: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server_url: str) -> Iterator[str]:
     """Name of a migrated database to copy."""
+    yield from _new_template(postgres_server_url, partitioned=True)
+
+
+@pytest.fixture(scope="session")
+def whole_template(postgres_server_url: str) -> Iterator[str]:
+    """Another one, whose log is one table."""
+    yield from _new_template(postgres_server_url, partitioned=False)
+
+
+def _new_template(server_url: str, *, partitioned: bool) -> Iterator[str]:
     from banditd.storage.migrate import migrate
 
     template = f"banditd_template_{uuid.uuid4().hex[:12]}"
-    _run_on_server(postgres_server_url, f"CREATE DATABASE {template}")
-    migrate(_with_database(postgres_server_url, template))
+    _run_on_server(server_url, f"CREATE DATABASE {template}")
+    migrate(_with_database(server_url, template), partitioned=partitioned)
     yield template
-    _run_on_server(postgres_server_url, f"DROP DATABASE {template} WITH (FORCE)")
+    _run_on_server(server_url, f"DROP DATABASE {template} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -205,6 +215,12 @@ def empty_postgres_url(postgres_server_url: str) -> Iterator[str]:
 def postgres_url(postgres_server_url: str, postgres_template: str) -> Iterator[str]:
     """A migrated database on PostgreSQL."""
     yield from _new_database(postgres_server_url, postgres_template)
+
+
+@pytest.fixture
+def whole_url(postgres_server_url: str, whole_template: str) -> Iterator[str]:
+    """A migrated database on PostgreSQL whose log is one table, as an older release made it."""
+    yield from _new_database(postgres_server_url, whole_template)
 
 
 def _new_database(server_url: str, template: str) -> Iterator[str]:

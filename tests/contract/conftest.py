@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 from tests.patience import PATIENT
 
 from banditd.core.errors import ConflictError, NotFoundError
@@ -16,6 +17,7 @@ from banditd.core.ids import new_id
 from banditd.core.types import Arm, Context, Decision, Price, RewardSubmission
 from banditd.ports import DecisionFacts, FoldCommit, StoredReward, StoredSegment, Verdict
 from banditd.storage import Storage, open_storage
+from banditd.storage.partitions.layout import SPAN_US
 from banditd.storage.watch import Deadlines
 
 NOW_US = 1_750_000_000_000_000
@@ -165,3 +167,14 @@ class Make:
 @pytest.fixture
 def make() -> type[Make]:
     return Make
+
+
+@pytest.fixture
+async def old_log(whole_url: str) -> str:
+    """A database of an older release whose log has decisions of two spans, and one of no time."""
+    async with open_storage(whole_url, writer_name="first") as storage:
+        times = [NOW_US + week * SPAN_US + i * 1000 for week in range(2) for i in range(25)]
+        await storage.decisions.append([*map(make_decision, times), make_decision(decision_id="zz-no-uuid")])
+        with storage.database.engine.begin() as connection:
+            connection.execute(text("GRANT SELECT ON decision TO PUBLIC"))
+    return whole_url

@@ -20,7 +20,6 @@ from banditd.storage import dialect, open_storage
 from banditd.storage.archive import backup, copy_database
 from banditd.storage.archived import writing
 from banditd.storage.archived.files import ArchiveFolder
-from banditd.storage.migrate import migrate
 from banditd.storage.partitions import upkeep
 from banditd.storage.partitions.layout import SPAN_US, partitions, time_of_id_us
 
@@ -248,11 +247,8 @@ async def test_files_that_are_gone_or_damaged_are_named(opened, make, tmp_path):
             await everything(storage)
 
 
-async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(
-    empty_postgres_url, sqlite_url, place
-):
-    migrate(empty_postgres_url, partitioned=False)
-    for url in (empty_postgres_url, sqlite_url):
+async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(whole_url, sqlite_url, place):
+    for url in (whole_url, sqlite_url):
         async with open_storage(url, writer_name="first", archive_url=place) as storage:
             with pytest.raises(ConfigurationError, match="migrate --partition"):
                 await storage.partitions.drop(before_us=SPAN_US)

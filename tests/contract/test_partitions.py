@@ -19,7 +19,6 @@ from banditd.core.types import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR, DecisionFilter
 from banditd.storage import dialect, open_storage
 from banditd.storage.archive import backup, copy_database, partition_log
-from banditd.storage.migrate import migrate
 from banditd.storage.partitions.layout import (
     AHEAD,
     CHILDREN,
@@ -35,13 +34,6 @@ from banditd.storage.partitions.layout import (
 from banditd.storage.schema import attempt, decision, judge_task
 
 DAY_US = 86_400 * 1_000_000
-
-
-@pytest.fixture
-def whole_url(empty_postgres_url):
-    """A database whose log is one table."""
-    migrate(empty_postgres_url, partitioned=False)
-    return empty_postgres_url
 
 
 @pytest.fixture
@@ -314,17 +306,6 @@ def logged(url):
         rows = [tuple(row) for row in connection.execute(select(decision).order_by(decision.c.decision_id))]
     engine.dispose()
     return rows
-
-
-@pytest.fixture
-async def old_log(whole_url, make):
-    """A database of an older release whose log has decisions of two weeks, and one of no time."""
-    async with open_storage(whole_url, writer_name="first") as storage:
-        times = [make.now_us + week * SPAN_US + i * 1000 for week in range(2) for i in range(25)]
-        await storage.decisions.append([*map(make.decision, times), make.decision(decision_id="zz-no-uuid")])
-        with storage.database.engine.begin() as connection:
-            connection.execute(text("GRANT SELECT ON decision TO PUBLIC"))
-    return whole_url
 
 
 async def test_an_existing_log_is_moved_into_partitions_whenever_it_is_killed(old_log, make, monkeypatch):

@@ -9,15 +9,13 @@ from tests.walks.test_other_arms_walk import rows
 from tests.walks.test_repair import change
 from tests.walks.test_reward_walk import reward, route
 
-from banditd.storage import migrate
 from banditd.storage.schema import arm_fold_queue, arm_reward, decision, fold_queue, reward_event
 
 
 @pytest.fixture
-def postgres_url(empty_postgres_url: str) -> str:
-    """A database whose log has no partitions."""
-    migrate(empty_postgres_url, partitioned=False)
-    return empty_postgres_url
+def postgres_url(whole_url: str) -> str:
+    """The walks' database has no partitions here."""
+    return whole_url
 
 
 async def test_it_neither_learns_nor_loses_rewards_of_other_arms(open_daemon: OpenDaemon, database_url: str) -> None:

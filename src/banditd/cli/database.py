@@ -37,7 +37,7 @@ def migrate(config: Path | None, database: str | None, partition: bool) -> None:
     """Bring the database to the newest schema. 'serve' does this by itself at start.
 
     --partition may be interrupted at any time, and goes on where it was when it is run again. Meanwhile the log takes
-    its room twice.
+    its room twice. What hangs on it (views, indexes, privileges, comments) goes along; what cannot is refused before.
 
     \b
     Examples:
@@ -68,6 +68,8 @@ def _partition(url: str) -> None:
     click.echo(
         f"{found.decisions} decisions{earlier} moved into {found.partitions} partitions in {found.seconds:.1f} s"
     )
+    for line in [*(f"carried over: {one}" for one in found.carried), *found.notes]:
+        click.echo(line)
 
 
 @click.command()

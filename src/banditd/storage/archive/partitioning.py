@@ -2,36 +2,37 @@
 
 The partitioned table is filled beside the log, in the order of ids and piece by piece, and takes its place in one
 transaction at the end. Until then the log is what it was: whoever kills this loses nothing, and the next run goes on
-where the last piece was committed.
+where the last piece was committed. That transaction is rehearsed before a row is copied, so what cannot go with the
+log is refused at once.
 """
 
 from __future__ import annotations
 
-import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
-from banditd.core.errors import BanditdError, ConfigurationError, InvariantError
+from banditd.core.errors import BanditdError, ConfigurationError, ConflictError, InvariantError
 from banditd.storage import dialect
 from banditd.storage.archive.files import Progress
 from banditd.storage.archive.moves import refuse_learner
 from banditd.storage.migrate import migrate
+from banditd.storage.partitions.belongings import columns_of, execute_literally, replace_log
 from banditd.storage.partitions.layout import (
     AHEAD,
     SPAN_US,
     add_missing,
-    grants_on,
     is_partitioned,
     make_parent,
     occupied_spans,
     partitions,
     primary_key_of,
-    release_children,
     spans_ahead,
-    take_views,
 )
 from banditd.storage.schema import decision
 
@@ -39,19 +40,23 @@ CHUNK: Final = 20_000
 _WAIT_S: Final = 30.0
 _LOG: Final = decision.name
 _NEW: Final = f"{_LOG}_moving"
-_SUFFIX: Final = "_moving"
-_INDEX: Final = re.compile(r"INDEX (?P<name>\S+) ON (?:ONLY )?(?P<schema>\S+\.)?\S+ USING ")
+_NEW_KEY: Final = f"pk_{_NEW}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partitioned:
-    """What was moved. decisions : of them all, moved now or by a run before. already : nothing was to be done."""
+    """What was moved. decisions : of them all, moved now or by a run before. already : nothing was to be done.
+
+    carried : what hung on the log and went with it. notes : what the operator has to know.
+    """
 
     already: bool
     decisions: int
     moved_now: int
     partitions: int
     seconds: float
+    carried: list[str]
+    notes: list[str]
 
 
 def partition_log(url: str, *, progress: Progress) -> Partitioned:
@@ -59,28 +64,30 @@ def partition_log(url: str, *, progress: Progress) -> Partitioned:
 
     Raises
     ------
-    ConfigurationError : SQLite, which has no partitions. ConflictError : a daemon is running.
+    ConfigurationError : SQLite, which has no partitions. ConflictError : a daemon or another move is running, or
+    something hangs on the log that cannot go with it; nothing was changed then.
     """
     target = dialect.normalise_url(url)
     if dialect.is_sqlite(target):
         raise ConfigurationError("only a log on PostgreSQL has partitions; SQLite's stays one table")
     began_s = time.monotonic()
     migrate(url)
-    engine = dialect.writing(dialect.make_engine(target, pool_size=1, busy_timeout_s=_WAIT_S))
+    engine = dialect.writing(dialect.make_engine(target, pool_size=2, busy_timeout_s=_WAIT_S))
     try:
-        with engine.begin() as connection:
-            already = is_partitioned(connection)
-            if not already:
-                refuse_learner(connection)
-        moved = 0 if already else _move(engine, progress)
-        with engine.begin() as connection:
-            return Partitioned(
-                already=already,
-                decisions=_count(connection, _LOG),
-                moved_now=moved,
-                partitions=len(partitions(connection)),
-                seconds=time.monotonic() - began_s,
-            )
+        with _alone(engine):
+            with engine.begin() as connection:
+                already = is_partitioned(connection)
+            moved, carried = (0, []) if already else _move(engine, progress)
+            with engine.begin() as connection:
+                return Partitioned(
+                    already=already,
+                    decisions=_count(connection, _LOG),
+                    moved_now=moved,
+                    partitions=len(partitions(connection)),
+                    seconds=time.monotonic() - began_s,
+                    carried=carried,
+                    notes=_notes(connection),
+                )
     except BanditdError:
         raise
     except Exception as error:
@@ -92,8 +99,22 @@ def partition_log(url: str, *, progress: Progress) -> Partitioned:
         engine.dispose()
 
 
-def _move(engine: Engine, progress: Progress) -> int:
-    """Returns how many decisions were copied by this run."""
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Holds a transaction open meanwhile, not a session: a proxy may stand between."""
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        if not connection.execute(text("SELECT pg_try_advisory_xact_lock(hashtext('partition_log'))")).scalar_one():
+            raise ConflictError("another 'banditd migrate --partition' is moving this log: wait until it has ended")
+        yield
+
+
+def _move(engine: Engine, progress: Progress) -> tuple[int, list[str]]:
+    """Returns how many decisions were copied by this run, and what went with the log."""
+    progress("looking at what hangs on the log", 0, 1)
+    with engine.connect() as connection, connection.begin() as transaction:
+        _rehearse(connection)
+        transaction.rollback()
     with engine.begin() as connection:
         _prepare(connection)
         total, done = _count(connection, _LOG), _count(connection, _NEW)
@@ -107,37 +128,68 @@ def _move(engine: Engine, progress: Progress) -> int:
             break
     with engine.begin() as connection:
         indexes = _indexes(connection)
-    for place, (name, statement) in enumerate(indexes):
-        progress(f"indexing {name}", place, len(indexes))
+    for place, index in enumerate(indexes):
+        progress(f"indexing {index.name}", place, len(indexes))
         with engine.begin() as connection:
-            connection.execute(text(statement))
+            execute_literally(connection, index.make_new)
     progress("taking its place", 0, 1)
     with engine.begin() as connection:
-        moved += _take_place(connection, [name for name, _ in indexes])
+        late, carried = _take_place(connection, indexes)
     progress("taking its place", 1, 1)
     with engine.begin() as connection:
         connection.execute(text(f'ANALYZE "{_LOG}"'))
-    return moved
+    return moved + late, carried
+
+
+def _rehearse(connection: Connection) -> None:
+    """Take the log's place with a table without rows."""
+    refuse_learner(connection)
+    connection.execute(text(f'LOCK TABLE "{_LOG}" IN ACCESS EXCLUSIVE MODE'))
+
+    def swap() -> None:
+        try:
+            _as_owner(connection)
+            connection.execute(text(f'DROP TABLE IF EXISTS "{_NEW}"'))
+            _make_new(connection)
+            connection.execute(text("RESET ROLE"))
+            _rename(connection, [])
+        except DBAPIError as error:
+            if dialect.translate(error) is not error:
+                raise
+            raise ConflictError(f"the log cannot be moved, so nothing was changed: {error.orig}") from error
+
+    replace_log(connection, swap, [index.definition for index in _indexes(connection)])
 
 
 def _prepare(connection: Connection) -> None:
     """Make the new table, unless a run before has made it with the columns that the log has now."""
-    columns = _columns(connection, _LOG)
-    found = _columns(connection, _NEW)
-    if found and found != columns:  # a later release has migrated the log meanwhile
+    _as_owner(connection)
+    found = columns_of(connection, _NEW)
+    if found and found != columns_of(connection, _LOG):  # somebody has changed the log meanwhile
         connection.execute(text(f'DROP TABLE "{_NEW}"'))
-        found = []
+        found = {}
     if not found:
-        make_parent(connection, _NEW, like=_LOG)
-        connection.execute(text(primary_key_of(_NEW, f"pk_{_LOG}{_SUFFIX}")))
+        _make_new(connection)
     now_us = time.time_ns() // 1000
     spans = {*occupied_spans(connection, now_us + AHEAD * SPAN_US), *spans_ahead(now_us)}
     add_missing(connection, sorted(spans), _NEW)
 
 
+def _make_new(connection: Connection) -> None:
+    make_parent(connection, _NEW, like=_LOG)
+    connection.execute(text(primary_key_of(_NEW, _NEW_KEY)))
+
+
+def _as_owner(connection: Connection) -> None:
+    """What is made in this transaction from now on belongs to the owner of the log."""
+    query = text("SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass(:name)")
+    owner = connection.execute(query, {"name": _LOG}).scalar_one()
+    execute_literally(connection, f"SET LOCAL ROLE {owner}")
+
+
 def _copy_step(connection: Connection) -> int:
     """Copy the next decisions in the order of ids; returns how many."""
-    columns = ", ".join(_columns(connection, _LOG))
+    columns = _columns(connection, _LOG)
     last = connection.execute(text(f'SELECT max(decision_id) FROM "{_NEW}"')).scalar() or ""  # noqa: S608 - our own names
     return connection.execute(
         text(
@@ -148,30 +200,29 @@ def _copy_step(connection: Connection) -> int:
     ).rowcount
 
 
-def _take_place(connection: Connection, indexes: list[str]) -> int:
-    """Give the new table the log's name; returns how many decisions had still been missing in it."""
+def _take_place(connection: Connection, indexes: list[_Index]) -> tuple[int, list[str]]:
+    """Give the new table the log's name; returns how many decisions it still lacked, and what went over to it."""
     connection.execute(text(f'LOCK TABLE "{_LOG}", "{_NEW}" IN ACCESS EXCLUSIVE MODE'))
     refuse_learner(connection)
     late = _make_equal(connection)
     kept, here = _count(connection, _LOG), _count(connection, _NEW)
     if kept != here:
         raise InvariantError(f"{kept} decisions are in the log, {here} have arrived: nothing was changed")
-    oid = connection.execute(text("SELECT to_regclass(:name)::oid").bindparams(name=_LOG)).scalar_one()
-    statements = [*take_views(connection), *grants_on(connection, oid)]
-    release_children(connection)
-    connection.execute(text(f'DROP TABLE "{_LOG}"'))
+    return late, replace_log(connection, lambda: _rename(connection, indexes))
+
+
+def _rename(connection: Connection, indexes: list[_Index]) -> None:
+    """CASCADE: ``replace_log`` sees to it that nothing is lost."""
+    connection.execute(text(f'DROP TABLE "{_LOG}" CASCADE'))
     connection.execute(text(f'ALTER TABLE "{_NEW}" RENAME TO "{_LOG}"'))
-    connection.execute(text(f'ALTER INDEX "pk_{_LOG}{_SUFFIX}" RENAME TO "pk_{_LOG}"'))
-    for name in indexes:
-        connection.execute(text(f'ALTER INDEX "{name}{_SUFFIX}" RENAME TO "{name}"'))
-    for statement in statements:
-        connection.execute(text(statement))
-    return late
+    connection.execute(text(f'ALTER INDEX "{_NEW_KEY}" RENAME TO "pk_{_LOG}"'))
+    for index in indexes:
+        execute_literally(connection, f'ALTER INDEX "{index.new}" RENAME TO {index.name}')
 
 
 def _make_equal(connection: Connection) -> int:
     """What a daemon that ran between two runs has added behind our back, or deleted."""
-    columns = ", ".join(_columns(connection, _LOG))
+    columns = _columns(connection, _LOG)
 
     def without(one: str, other: str) -> str:
         return f'NOT EXISTS (SELECT 1 FROM "{other}" AS other WHERE other.decision_id = "{one}".decision_id)'  # noqa: S608
@@ -181,30 +232,49 @@ def _make_equal(connection: Connection) -> int:
     return connection.execute(text(missing)).rowcount
 
 
-def _columns(connection: Connection, table: str) -> list[str]:
-    """Quoted and in order; none where there is no such table."""
-    query = text(
-        "SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = to_regclass(:name) "
-        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-    )
-    return list(connection.execute(query, {"name": table}).scalars())
+def _columns(connection: Connection, table: str) -> str:
+    """To be read and written, for a statement of ``text``."""
+    return ", ".join(columns_of(connection, table)).replace(":", "\\:")
 
 
-def _indexes(connection: Connection) -> list[tuple[str, str]]:
-    """Name, and the statement that makes the same one for the new table unless it is there, of all but the key's."""
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """One of the log's, but the key's. name : quoted. definition : the statement that makes it.
+
+    new : what it is called on the new table until that takes its place. make_new : makes it there unless it is there.
+    """
+
+    name: str
+    definition: str
+    new: str
+    make_new: str
+
+
+def _indexes(connection: Connection) -> list[_Index]:
     query = text(
-        "SELECT pg_get_indexdef(indexrelid) FROM pg_index "
-        "WHERE indrelid = to_regclass(:name) AND NOT indisprimary ORDER BY 1"
+        "SELECT quote_ident(i.relname), definition, new, replace(definition, "
+        "format(' INDEX %I ON %I.%I ', i.relname, nspname, t.relname), "
+        "format(' INDEX IF NOT EXISTS %I ON %I.%I ', new, nspname, CAST(:new AS text))) "
+        "FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid JOIN pg_class AS t ON t.oid = indrelid "
+        "JOIN pg_namespace AS n ON n.oid = t.relnamespace, LATERAL pg_get_indexdef(indexrelid) AS definition, "
+        "LATERAL concat(CAST(:new AS text), '_', md5(definition)) AS new "
+        "WHERE t.oid = to_regclass(:log) AND NOT indisprimary ORDER BY i.relname"
     )
-    made = []
-    for definition in connection.execute(query, {"name": _LOG}).scalars():
-        found = _INDEX.search(definition)
-        if found is None:
-            raise InvariantError(f"an index that cannot be read: {definition}")
-        name = found["name"].strip('"')
-        new = f'INDEX IF NOT EXISTS "{name}{_SUFFIX}" ON {found["schema"] or ""}"{_NEW}" USING '
-        made.append((name, definition[: found.start()] + new + definition[found.end() :]))
-    return made
+    return [_Index(*row) for row in connection.execute(query, {"new": _NEW, "log": _LOG})]
+
+
+def _notes(connection: Connection) -> list[str]:
+    """What a publication of all tables, or of the schema's, makes of partitions."""
+    query = text(
+        "SELECT quote_ident(pubname) FROM pg_publication AS p WHERE NOT pubviaroot AND (puballtables OR EXISTS ("
+        "SELECT FROM pg_publication_namespace JOIN pg_class AS c ON c.relnamespace = pnnspid "
+        "WHERE pnpubid = p.oid AND c.oid = to_regclass(:log))) ORDER BY 1"
+    )
+    return [
+        f"publication {name} sends the log under the names of its partitions from now on; under its own after "
+        f"ALTER PUBLICATION {name} SET (publish_via_partition_root = true)"
+        for name in connection.execute(query, {"log": _LOG}).scalars()
+    ]
 
 
 def _count(connection: Connection, table: str) -> int:

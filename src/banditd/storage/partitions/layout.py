@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, text
 
 from banditd.core.ids import lowest_id
+from banditd.storage.partitions.belongings import belongings, execute_literally
 from banditd.storage.schema import decision, metadata
 
 SPAN_US: Final = 28 * 86_400 * 1_000_000
@@ -136,17 +137,16 @@ def alembic_filter(connection: Connection) -> Any:
 def partition_new(connection: Connection, now_us: int) -> None:
     """Give a log without rows its partitions. All of it is one transaction, that of the migration."""
     connection.execute(text(f'LOCK TABLE "{decision.name}" IN ACCESS EXCLUSIVE MODE'))
-    release_children(connection)
-    views = take_views(connection)
     former = f"{decision.name}_former"
+    statements = belongings(connection)
     connection.execute(text(f'ALTER TABLE "{decision.name}" RENAME TO "{former}"'))
     make_parent(connection, decision.name, like=former)
-    connection.execute(text(f'DROP TABLE "{former}"'))
+    connection.execute(text(f'DROP TABLE "{former}" CASCADE'))
     connection.execute(text(primary_key_of(decision.name, f"pk_{decision.name}")))
     for index in sorted(decision.indexes, key=lambda one: str(one.name)):
         index.create(connection)
-    for statement in views:
-        connection.execute(text(statement))
+    for statement in statements:
+        execute_literally(connection, statement)
     add_missing(connection, spans_ahead(now_us))
 
 
@@ -163,38 +163,10 @@ def release_children(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {key}"))
 
 
-def take_views(connection: Connection) -> list[str]:
-    """Drop the views of the log; returns the statements that make them again, of whatever is called so then."""
-    found = connection.execute(
-        text(
-            "SELECT DISTINCT v.oid, quote_ident(v.relname), pg_get_viewdef(v.oid) FROM pg_depend d "
-            "JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class "
-            "WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = to_regclass(:name) AND v.relkind = 'v'"
-        ).bindparams(name=decision.name)
-    ).all()
-    statements = []
-    for oid, name, definition in found:
-        statements.append(f"CREATE VIEW {name} AS {definition}".replace(":", "\\:"))
-        statements += grants_on(connection, oid)
-        connection.execute(text(f"DROP VIEW {name}"))
-    return statements
-
-
-def grants_on(connection: Connection, oid: int) -> list[str]:
-    """The statements that allow to others what they are allowed on a table or view."""
-    query = text(
-        "SELECT format('GRANT %s ON %I TO %s', privilege_type, relname, "
-        "CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) "
-        "FROM pg_class, aclexplode(relacl) WHERE oid = :oid AND grantee <> relowner"
-    )
-    return list(connection.execute(query, {"oid": oid}).scalars())
-
-
 def make_parent(connection: Connection, name: str, *, like: str) -> None:
     """A partitioned table with the columns of ``like`` and a default partition; without a key, without indexes."""
-    connection.execute(
-        text(f'CREATE TABLE "{name}" (LIKE "{like}" INCLUDING DEFAULTS) PARTITION BY RANGE (decision_id)')
-    )
+    copied = "INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION"
+    connection.execute(text(f'CREATE TABLE "{name}" (LIKE "{like}" {copied}) PARTITION BY RANGE (decision_id)'))
     connection.execute(text(f'CREATE TABLE "{_DEFAULT}" PARTITION OF "{name}" DEFAULT'))
 
 
