@@ -348,7 +348,7 @@ def test_a_tiny_folder_end_to_end_and_nothing_is_played_twice(
     again.write(document)
     text = document.read_text()
     assert text.startswith("# Benchmarks\n\nWords.\n")
-    assert f"**{REFERENCE}** (banditd)" in text
+    assert f"**{REFERENCE}**" in text
     assert "best fixed arm, known in hindsight" in text
     assert "| *always the dearest arm* |" in text
     assert "### Learning: case by case, beside what is simplest" in text
