@@ -19,6 +19,7 @@ from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
 from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
+from banditd.settings.classifier import ClassifierSettings, check_classifiers, check_tag
 from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings, check_archive
 from banditd.settings.drift import DriftSettings, check_drift
@@ -191,6 +192,9 @@ class PolicySettingsSection(Section):
     context_tags: tuple[ContextTag, ...] = Field(
         (), max_length=4, description="tags that are features; see docs/learning.md"
     )
+    classifier: ClassifierSettings | None = Field(
+        None, description="a model that gives queries one of the context_tags; null: none; see docs/constraints.md"
+    )
     constraints: tuple[ConstraintSettings, ...] = Field((), max_length=64, description="see docs/constraints.md")
     breaker_errors: int = Field(5, ge=0, description="errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until one decision tries it")
@@ -210,6 +214,7 @@ class PolicySettingsSection(Section):
         check_arms(self.arms)
         check_shares(self.arms)
         check_constraints(self.constraints, self.arms)
+        check_tag(self.classifier, self.context_tags, self.caller_features)
         check_budgets(self.all_budgets(), self.arms)
         check_promise(
             self.promise, kind=self.kind, cost_weight=self.cost_weight, arms=self.arms, profiles=self.profiles
@@ -270,6 +275,7 @@ class Settings(BaseSettings):
         check_retention(self)
         check_upstreams(self.upstreams, self.gateway, {name: p.arms for name, p in self.policies.items()})
         check_judges(self.judges, self.upstreams, self.gateway, {n: p.reward for n, p in self.policies.items()})
+        check_classifiers({n: p.classifier for n, p in self.policies.items()}, self.upstreams, self.gateway)
         check_drift({name: policy.drift for name, policy in self.policies.items()}, self.judges)
         return self
 

@@ -16,6 +16,7 @@ from banditd.storage.archived.reading import WholeLearningStore, WholeLog
 from banditd.storage.archived.writing import ArchiveWriter
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.candidates import SqlCandidateStore
+from banditd.storage.classifying import SqlClassifierStore
 from banditd.storage.comparing import SqlComparisonStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
@@ -67,6 +68,7 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    classifying: SqlClassifierStore
     probing: SqlProbeStore
     comparing: SqlComparisonStore
     candidates: SqlCandidateStore
@@ -128,6 +130,7 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            classifying=SqlClassifierStore(database),
             probing=SqlProbeStore(database),
             comparing=SqlComparisonStore(database),
             candidates=SqlCandidateStore(database),

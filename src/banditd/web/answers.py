@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from banditd.core.classifying import tags_by_classifier
 from banditd.core.types import Decision
 from banditd.web.json import iso_time
 
@@ -54,6 +55,11 @@ def decision_answer(
     if explain:
         answer["arms"] = _scores(decision, utility, order)
         answer["exclusions"] = dict(decision.exclusions)
+        classified = tags_by_classifier(decision.context.facts)
+        if classified:
+            answer["classified"] = {
+                tag: decision.tags.get(tag) if given else None for tag, given in classified.items()
+            }
     return answer
 
 

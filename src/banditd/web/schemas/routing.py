@@ -235,6 +235,8 @@ class RouteAnswer(AnswerModel):
     """With ``explain``."""
     exclusions: dict[str, str] | None = None
     """With ``explain``: excluded arm to reason."""
+    classified: dict[str, str | None] | None = None
+    """With ``explain``: the tag that the policy's classifier gave; null where it was asked in vain."""
 
 
 class RouteBatchItem(AnswerModel):
