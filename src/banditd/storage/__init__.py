@@ -99,7 +99,7 @@ async def open_storage(
         restart (a host name does).
     deadlines : how long to wait for locks, connections and answers.
     readers : threads and connections for reads.
-    archive_url : where old partitions of the log go, and are read from; None: they are deleted.
+    archive_url : where old decisions go, and are read from; None: they are deleted.
 
     Raises ConfigurationError when the schema is not this release's, StorageUnavailableError when the
     database does not answer.
