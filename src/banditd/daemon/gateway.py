@@ -56,8 +56,7 @@ async def open_gateway(
     section = settings.gateway
     async with open_upstreams(upstream_configs(settings)) as upstreams:
         gateway = Gateway(
-            route=routing.route,
-            ahead=routing.ahead,
+            routing=routing,
             report=partial(rewards.report_usage, breakers_informed=True),
             runtimes=runtimes,
             breakers=breakers,

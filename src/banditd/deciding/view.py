@@ -184,8 +184,7 @@ def build_view(
     calls = calls_of(stated, rates or SettlingRates())
     ordered, away = resolved(stated, calls), unserved(stated)
     models = np.array([arm.recipe is None for arm in ordered], dtype=bool)
-    learned_in = None if amounts is None else amounts.input_tokens
-    tokens_in = TYPICAL_INPUT_TOKENS if learned_in is None else learned_in
+    tokens_in = TYPICAL_INPUT_TOKENS if amounts is None or amounts.input_tokens is None else amounts.input_tokens
     vector = _column(ordered)
     assumed = np.array([arm.expected_output_tokens for arm in ordered])
     tokens_model = _aligned(amounts, "output_tokens", ordered, assumed)

@@ -29,7 +29,7 @@ from banditd.ports.upstreams import (
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.fallbacks import Fallbacks, Step, order_of
 from banditd.services.gateway.recipe_run import RecipeRun
-from banditd.services.gateway.running import Running, upstream_call
+from banditd.services.gateway.running import Running, upstream_call, usable_reference
 from banditd.services.turns import Ahead
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 262_144
 MAX_REASON: Final = 64
-MAX_REFERENCE: Final = 256
 
 
 class Surroundings(Protocol):
@@ -332,7 +331,7 @@ class Exchange:
             decision_id=decision.decision_id,
             attempts=tuple(self.attempts),
             finish_reason=reason,
-            response_id=_reference(self.response_id),
+            response_id=usable_reference(self.response_id),
             refusal=True if self._running is not None and self._running.refusal else None,  # else by the reason
             output_chars=None if self._running is None else self._running.characters,
             session_key=decision.session_key,
@@ -348,9 +347,3 @@ class Exchange:
             cached_input_tokens=last.cached_input_tokens,
             cost_usd=last.cost_usd,
         )
-
-
-def _reference(response_id: str | None) -> str | None:
-    """An answer's id, where a client may give it as a reference."""
-    usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
-    return response_id if usable else None

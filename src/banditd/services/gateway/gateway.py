@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
@@ -38,9 +38,14 @@ SETTLED_TOGETHER_S: Final = 0.05
 ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
-Route = Callable[[Query], Awaitable[Decision]]
-RouteAhead = Callable[[Query], Awaitable[Ahead]]
 Report = Callable[[UsageReport], Awaitable[object]]
+
+
+class Routing(Protocol):
+    """Who decides: at once durable, or ahead of the commit."""
+
+    async def route(self, query: Query) -> Decision: ...
+    async def ahead(self, query: Query) -> Ahead: ...
 
 
 class Gateway:
@@ -49,8 +54,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        route: Route,
-        ahead: RouteAhead,
+        routing: Routing,
         report: Report,
         runtimes: Mapping[str, PolicyRuntime],
         breakers: Mapping[str, Breakers],
@@ -63,8 +67,7 @@ class Gateway:
         self.rules = rules
         self.listener: Listener | None = None  # who wants to hear answers: set before the first one
         self.regenerations: Regenerations | None = None  # the same
-        self._route = route
-        self._ahead = ahead
+        self._route, self._ahead = routing.route, routing.ahead
         self._report = report
         self._runtimes = runtimes
         self._breakers = breakers

@@ -12,6 +12,7 @@ from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall, Upstr
 from banditd.services.gateway.call import GatewayCall
 
 CHARACTERS_PER_TOKEN: Final = 4.0
+MAX_REFERENCE: Final = 256
 
 
 @dataclass(slots=True)
@@ -101,3 +102,9 @@ def upstream_call(
         large=call.large,
         cleared=cleared,
     )
+
+
+def usable_reference(response_id: str | None) -> str | None:
+    """An answer's id, where a client may give it as a reference."""
+    usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
+    return response_id if usable else None
