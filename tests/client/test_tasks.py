@@ -33,7 +33,7 @@ def test_a_client_and_the_command_line_name_a_task_and_list_its_steps(daemon: Li
     assert turn.decision_id in shown  # as the step before
     assert "run cli" in shown
     receipt = json.loads(run(daemon, "reward", "--task", "run cli", "1", "--source", "metric", "--json"))
-    assert (receipt["decisions"], receipt["recorded"], receipt["duplicate"]) == (2, 2, False)
+    assert [receipt[name] for name in ("decisions", "recorded", "outweighed", "duplicate")] == [2, 1, 1, False]
     with Client(daemon.url) as client:
         assert client.reward_task("run cli", 1.0, source="metric").duplicate
         corrected = client.reward_task("run cli", "down", source="metric")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import sys
+import time
 import uuid
 
 import fsspec
@@ -14,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUnavailableError
+from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect, open_storage
@@ -173,7 +175,7 @@ async def test_while_a_decision_is_in_both_it_is_read_once(opened, make):
         before_us = await fill(storage, make)
         before = await everything(storage)
         first = run(storage, partitions)[0]
-        assert await storage.partitions._archive.keep(first.to_id) is not None
+        await storage.partitions._archive.keep(first.to_id)
         assert count(storage, "decision") == 13
         assert await everything(storage) == before
         await storage.partitions.drop(before_us=before_us)
@@ -184,24 +186,109 @@ async def test_what_comes_after_it_was_archived_is_archived_again(opened, make):
     async with opened() as storage:
         before_us = await fill(storage, make)
         first = run(storage, partitions)[0]
-        kept_at_us = await storage.partitions._archive.keep(first.to_id)
+        await storage.partitions._archive.keep(first.to_id)
         late = [row async for row in storage.whole_log.stream(None)][5]["decision_id"]
-        await storage.rewards.record(
-            [make.reward(late, 1.0, source="late", received_at_us=kept_at_us + 1)], make.judge
-        )
+        await storage.rewards.record([make.reward(late, 1.0, source="late", received_at_us=now_us())], make.judge)
         # To be learned first.
         await storage.partitions.drop(before_us=before_us)
         assert count(storage, "decision") == 13
         await learn(storage, make)
-        # It might not be the last one: of what came this minute nobody knows.
-        await storage.partitions.drop(before_us=before_us)
-        assert count(storage, "decision") == 13
-        earlier = text("UPDATE reward_event SET received_at_us = 1, reward_id = '0' || reward_id")
-        run(storage, lambda c: c.execute(earlier))
         before = await everything(storage)
         await storage.partitions.drop(before_us=before_us)
         assert count(storage, "decision") == 3
         assert await everything(storage) == before
+
+
+def now_us():
+    return time.time_ns() // 1000
+
+
+@pytest.fixture
+def in_between(opened, make, monkeypatch):
+    """Usage and a reward that is only kept come when all is archived, and the partition not yet dropped."""
+    keep = writing.ArchiveWriter.keep
+
+    async def fill_and_wait(storage):
+        before_us = await fill(storage, make)
+        ids = [row["decision_id"] async for row in storage.whole_log.stream(None)]
+        log_only = lambda submission, *known: dataclasses.replace(make.judge(submission, *known), status="logged")  # noqa: E731
+        found = []
+
+        async def late(writer, below_id):
+            await keep(writer, below_id)
+            if not found:
+                for one in (
+                    ids[1],
+                    ids[7],
+                ):  # of the first part a report that completes one, of the second the only one
+                    report = UsageReport(decision_id=one, output_tokens=1234, received_at_us=now_us())
+                    await storage.rewards.report_usage(report, lambda *_: None)
+                await storage.rewards.record(
+                    [make.reward(ids[8], 1.0, source="late", received_at_us=now_us())], log_only
+                )
+                found.append(await everything(storage))
+
+        monkeypatch.setattr(writing.ArchiveWriter, "keep", late)
+        return before_us, found
+
+    return fill_and_wait
+
+
+async def usage_of(storage):
+    return {row["decision_id"]: row["output_tokens"] async for row in storage.whole_log.stream(None)}
+
+
+async def test_what_comes_between_archiving_and_dropping_is_archived_too(opened, in_between):
+    async with opened() as storage:
+        before_us, found = await in_between(storage)
+        await storage.partitions.drop(before_us=before_us)
+        assert (count(storage, "decision"), count(storage, "usage_report"), count(storage, "reward_event")) == (
+            3,
+            3,
+            3,
+        )
+        assert sum(tokens == 1234 for tokens in (await usage_of(storage)).values()) == 2
+        assert [await everything(storage)] == found
+        parts = run(storage, lambda c: c.execute(text("SELECT last_id, archived_at_us FROM archived_part")).all())
+        await storage.partitions.drop(before_us=before_us)
+        assert (
+            run(storage, lambda c: c.execute(text("SELECT last_id, archived_at_us FROM archived_part")).all())
+            == parts
+        )
+
+
+@pytest.mark.parametrize("deleted", ["complete", "_sweep", "half of it"])
+async def test_killed_in_any_step_after_dropping_it_loses_nothing(opened, in_between, monkeypatch, deleted):
+    async with opened() as storage:
+        before_us, found = await in_between(storage)
+
+        async def killed(*_):
+            raise InterruptedError
+
+        with monkeypatch.context() as broken:
+            if deleted == "half of it":
+                # The sweep goes by chunks and tables: it ends after the first.
+                broken.setattr(upkeep, "_CHUNK", 1)
+                transact, swept = upkeep.SqlPartitions._transact, []
+
+                async def some(self, work):
+                    if work.__qualname__.startswith("SqlPartitions._sweep"):
+                        swept.append(work)
+                        if len(swept) > 4:
+                            raise InterruptedError
+                    return await transact(self, work)
+
+                broken.setattr(upkeep.SqlPartitions, "_transact", some)
+            elif deleted == "complete":
+                broken.setattr(writing.ArchiveWriter, "complete", killed)
+            else:
+                broken.setattr(upkeep.SqlPartitions, "_sweep", killed)
+            with pytest.raises(InterruptedError):
+                await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "decision") == 3
+        await storage.partitions.drop(before_us=before_us)
+        assert count(storage, "usage_report") == 3
+        assert [await everything(storage)] == found
 
 
 async def test_nothing_is_dropped_while_the_archive_cannot_be_written(opened, make, monkeypatch):
@@ -247,21 +334,64 @@ async def test_files_that_are_gone_or_damaged_are_named(opened, make, tmp_path):
             await everything(storage)
 
 
-async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(whole_url, sqlite_url, place):
-    for url in (whole_url, sqlite_url):
-        async with open_storage(url, writer_name="first", archive_url=place) as storage:
-            with pytest.raises(ConfigurationError, match="migrate --partition"):
-                await storage.partitions.drop(before_us=SPAN_US)
+async def test_a_log_without_partitions_is_not_deleted_where_it_should_be_archived(whole_url, place):
+    async with open_storage(whole_url, writer_name="first", archive_url=place) as storage:
+        with pytest.raises(ConfigurationError, match="migrate --partition"):
+            await storage.partitions.drop(before_us=SPAN_US)
 
 
-async def test_a_copy_of_the_database_reads_the_same_archive(opened, make, place, tmp_path, postgres_url):
+async def test_a_copy_of_the_database_reads_the_same_archive_and_goes_on_archiving(
+    opened, make, place, tmp_path, postgres_url
+):
     async with opened() as storage:
         await storage.partitions.drop(before_us=await fill(storage, make))
+        second = run(storage, partitions)[0]
         before = await everything(storage)
     url = f"sqlite:///{tmp_path / 'copy.db'}"
     copy_database(postgres_url, url, while_serving=True, progress=lambda *_: None)
     async with open_storage(url, writer_name="first", archive_url=place) as copied:
         assert await everything(copied) == before
+        assert await copied.maintenance.drop_partitions(before_us=time_of_id_us(second.to_id)) == 0
+        assert count(copied, "decision") == 3  # the spans of four weeks are the same, and this one has not ended
+        assert await copied.maintenance.drop_partitions(before_us=time_of_id_us(second.to_id) + DAY_US) == 0
+        assert (count(copied, "decision"), count(copied, "usage_report"), count(copied, "archived_part")) == (0, 0, 3)
+        assert await everything(copied) == before
+    async with open_storage(url, writer_name="first") as alone:
+        with pytest.raises(ConfigurationError, match=r"jobs\.archive_url"):
+            await everything(alone)
+
+
+async def test_on_sqlite_what_is_deleted_is_in_the_archive(sqlite_url, make, place, monkeypatch):
+    """Part by part, the oldest first; what is queued, or came since, keeps its part and the later ones."""
+    monkeypatch.setattr(writing, "_SLACK_US", 0)  # there is one clock
+    async with open_storage(sqlite_url, writer_name="first", archive_url=place) as storage:
+        made = [make.decision(DAY_US + i * 1000) for i in range(20)]
+        await storage.decisions.append(made)
+        await storage.rewards.record([make.reward(one.decision_id, 0.5) for one in made], make.judge)
+        await storage.partitions.drop(before_us=2 * SPAN_US)
+        assert (count(storage, "decision"), count(storage, "archived_part")) == (20, 0)  # nothing is learned yet
+        await learn(storage, make)
+        archive = storage.partitions._archive
+        await archive.keep(lowest_id(SPAN_US))
+        assert (count(storage, "decision"), count(storage, "archived_part")) == (20, 4)
+        late = UsageReport(decision_id=made[7].decision_id, output_tokens=1234, received_at_us=now_us())
+        await storage.rewards.report_usage(late, lambda *_: None)
+        assert await storage.database.write(lambda c: storage.partitions._delete_part(c, archive))
+        assert not await storage.database.write(lambda c: storage.partitions._delete_part(c, archive))
+        assert count(storage, "decision") == 14
+        later = make.reward(made[19].decision_id, 0.7, source="late", received_at_us=now_us())
+        await storage.rewards.record([later], make.judge)
+        await storage.partitions.drop(before_us=2 * SPAN_US)
+        assert count(storage, "decision") == 14
+        await learn(storage, make)
+        before = await everything(storage)
+        assert sum(tokens == 1234 for tokens in (await usage_of(storage)).values()) == 1
+        await storage.partitions.drop(before_us=2 * SPAN_US)
+        assert [count(storage, table) for table in ("decision", "contribution", "usage_report")] == [0, 0, 0]
+        assert await everything(storage) == before
+        assert await storage.jobs.cursor(PRUNED_CURSOR) == 0
+        totals = await storage.reports.totals()
+        assert (totals["decision"], totals["reward_event"], totals["usage_report"]) == (0, 0, 0)
 
 
 async def test_a_clock_that_is_behind_makes_nothing_be_forgotten(opened, make):

@@ -83,13 +83,18 @@ async def test_a_steps_own_reward_stands_in_place_of_its_share(open_daemon: Open
         receipt = await reward(daemon, own.decision_id, 0.25)
         await daemon.learner.drained()
         if not task_first:
-            await reward_task(daemon, 1.0)
+            shared = await reward_task(daemon, 1.0)
+            assert (shared.decisions, shared.recorded, shared.outweighed) == (3, 2, 1)
         assert taught(daemon) == (1.0 + 2 / 3, 0.25 + 2 / 3)
         assert await measured(daemon) == (1, pytest.approx(0.25))
         assert (await refolded(daemon)).agrees
+        again = await reward_task(daemon, 1.0)
+        assert (again.recorded, again.outweighed, again.duplicate) == (2, 1, True)
         await daemon.services.rewards.retract(receipt.reward_id)  # and its share is back
         await daemon.learner.drained()
         assert taught(daemon) == (1.0, 1.0)
+        again = await reward_task(daemon, 1.0)
+        assert (again.recorded, again.outweighed) == (3, 0)
         assert await measured(daemon) == (0, None)
         # Who served is who learns: a report that comes after the reward moves the share.
         other = next(arm for arm in others[0].arms if arm != others[0].arm)
@@ -97,6 +102,24 @@ async def test_a_steps_own_reward_stands_in_place_of_its_share(open_daemon: Open
         await daemon.learner.drained()
         assert sums(daemon)[other][0] >= 1 / 3 - 1e-9
         assert taught(daemon) == (1.0, 1.0)
+        assert (await refolded(daemon)).agrees
+
+
+async def test_only_a_reward_of_who_served_outweighs_a_share(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        await leads(daemon)
+        rerouted, other = [await step(daemon) for _ in range(2)]
+        another = next(arm for arm in rerouted.arms if arm != rerouted.arm)
+        not_served = next(arm for arm in other.arms if arm != other.arm)
+        for made, arm in ((rerouted, another), (other, not_served)):
+            await reward(daemon, made.decision_id, 0.25, arm=arm)
+        receipt = await reward_task(daemon, 1.0, idempotency_key="k")
+        assert (receipt.recorded, receipt.outweighed) == (2, 0)
+        await daemon.services.rewards.report_usage(UsageReport(decision_id=rerouted.decision_id, served_arm=another))
+        receipt = await reward_task(daemon, 1.0)
+        assert (receipt.recorded, receipt.outweighed) == (1, 1)
+        again = await reward_task(daemon, 1.0, idempotency_key="k")  # as it was told then
+        assert (again.recorded, again.outweighed) == (2, 0)
         assert (await refolded(daemon)).agrees
 
 
@@ -228,8 +251,8 @@ async def test_over_http_a_task_is_rewarded_alone(sqlite_url: str) -> None:
         status, receipt = await ask(client, "POST", "/v1/rewards", body, Idempotency_Key="k1")
         assert (status, receipt) == (
             200,
-            {"task_id": "run 1", "decisions": 2, "recorded": 2, "held": 0, "logged": 0, "reward": 1.0,
-             "duplicate": False},
+            {"task_id": "run 1", "decisions": 2, "recorded": 2, "outweighed": 0, "held": 0, "logged": 0,
+             "reward": 1.0, "duplicate": False},
         )  # fmt: skip
         _, again = await ask(client, "POST", "/v1/rewards", body, Idempotency_Key="k1")
         assert again == receipt | {"duplicate": True}

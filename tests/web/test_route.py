@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.web.conftest import decision_of
 
 PROPER = {"input": "What is the capital of France?"}
 
@@ -43,6 +45,21 @@ async def test_explain_shows_every_arm_and_what_is_unknown_is_null(client: Any) 
         "probability": 0.0, "eligible": False,
     }  # fmt: skip
     assert body["exclusions"] == {"gone": "disabled"}
+
+
+@pytest.mark.parametrize(("mean", "shown"), [(2.6, 1.0), (-0.3, 0.0), (0.4, 0.4), (math.nan, None)])
+async def test_a_predicted_reward_is_one_that_could_come_and_what_decides_is_explained(
+    client: Any, daemon: Any, monkeypatch: pytest.MonkeyPatch, mean: float, shown: float | None
+) -> None:
+    async def route(query: Any) -> Any:
+        return decision_of(query)._replace(mean=np.array([0.9, mean, 0.7]))
+
+    monkeypatch.setattr(daemon.routing, "route", route)
+    body = await (await client.post("/v1/route", json={**PROPER, "explain": True})).json()
+    [small] = [arm for arm in body["arms"] if arm["arm"] == "small"]
+    assert body["predicted_reward"] == shown
+    assert small["mean"] == (None if math.isnan(mean) else mean)
+    assert small["utility"] == (None if math.isnan(mean) else pytest.approx(mean - 0.05))
 
 
 async def test_every_field_reaches_the_query(client: Any, daemon: Any) -> None:

@@ -91,12 +91,15 @@ class RewardReceipt:
 class TaskReceipt:
     """What became of a reward of a task.
 
-    decisions : of the task. recorded, held, logged : how many of them took it, and how. reward : in [0, 1].
+    decisions : of the task. recorded : how many of them learn it. outweighed : how many have a reward of their own,
+    which counts in its place. held : how many wait for activation. logged : how many never learn it.
+    reward : in [0, 1].
     """
 
     task_id: str
     decisions: int
     recorded: int
+    outweighed: int
     held: int
     logged: int
     reward: float | None

@@ -77,13 +77,16 @@ class TaskName:
 class TaskReceipt:
     """What became of a reward of a task.
 
-    decisions : of the task. recorded, held, logged : how many of them took it, and how; the others may not any more.
+    decisions : of the task. recorded : how many of them learn it. outweighed : how many keep it and have a reward of
+    their own, which counts in its place while it stands. held : how many wait for activation. logged : how many
+    never learn it. The others may not be rewarded any more.
     reward : in [0, 1]; None for a retraction. duplicate : it was there already, with as many decisions.
     """
 
     task_id: str
     decisions: int
     recorded: int
+    outweighed: int
     held: int
     logged: int
     reward: float | None

@@ -14,6 +14,7 @@ import numpy as np
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
 from banditd.daemon.candidates import make_candidates, make_shadowing
+from banditd.daemon.classifying import classifying
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.drifting import Drifting, make_drifting
 from banditd.daemon.gateway import open_gateway, reference_waits_s
@@ -119,6 +120,7 @@ async def open_services(
         offered = _offered(services, bench, tracing)
         calls = _gateway(settings, bench, services, offered, metrics)
         gateway = await stack.enter_async_context(calls)
+        await stack.enter_async_context(classifying(settings, bench, gateway, metrics))
         judges = await stack.enter_async_context(_judging(settings, bench, services, gateway, drifting, metrics))
         proving = {"releases": releasing.service, **drifting.offered, **candidating.offered}
         if start_jobs:

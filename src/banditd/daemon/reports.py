@@ -8,6 +8,7 @@ from banditd.ports import Clock
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.abilities import AbilityReports
+from banditd.services.reports.judging import BesideReader
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.tags import TagReports
 from banditd.storage import Storage
@@ -37,8 +38,7 @@ def make_tag_reports(
         tags=storage.tags,
         names=storage.tags,
         clock=clock,
-        judging=storage.judging,
-        probing=storage.probing,
+        beside=BesideReader(judging=storage.judging, probing=storage.probing, classifying=storage.classifying),
     )
 
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled, refused
+from banditd.obs.classifying import ClassifierMetrics
 from banditd.obs.follow_ups import FollowUpMetrics
 from banditd.obs.genai import GenAiMetrics
 from banditd.obs.logs import dropped_lines
@@ -61,6 +62,7 @@ class Metrics(ProvingMetrics):
         self._children: dict[tuple[str, ...], Any] = {}
         super().__init__(self.registry)
         self.follow_ups = FollowUpMetrics(self.registry)
+        self.classifying = ClassifierMetrics(self.registry)
         ProcessCollector(registry=self.registry)  # process_*, the names that every dashboard knows
         self.registry.register(_LogCollector())
         self._define_requests()

@@ -75,10 +75,11 @@ class Maintenance(Protocol):
         """Make the partitions that decisions of the next months need; returns how many were missing."""
 
     async def drop_partitions(self, *, before_us: int) -> int:
-        """Drop those whose decisions are all older than that and have nothing left to be learned.
+        """Drop those whose decisions are all older than that and have nothing left to be learned, archived if so set.
 
         Returns before what time decisions may be deleted one by one: of a log without partitions ``before_us``, else
-        at most the start of its oldest partition, which goes as a whole; 0 where what is old is archived.
+        at most the start of its oldest partition, which goes as a whole; 0 where what is old is archived
+        (without partitions, too: by the same spans).
         """
 
     async def forget_keys(self, *, before_us: int, limit: int) -> int:

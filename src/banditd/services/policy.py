@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
@@ -98,6 +99,11 @@ class PolicyConfig:
     drift: DriftRule = field(default_factory=DriftRule)
 
 
+class GivesTag(Protocol):
+    async def tagged(self, query: Query) -> tuple[Query, Mapping[str, float]]:
+        """The query, perhaps with one more tag, and what to note of that among its facts. Raises nothing."""
+
+
 class PolicyRuntime:
     """The mutable cell of one policy: routing reads ``view``, the learner and the arm service replace it.
 
@@ -105,6 +111,7 @@ class PolicyRuntime:
     switches : as they stand, the configuration's with what was patched since.
     template_names : what prompt templates are called, where they are a context tag.
     constraints : the configuration's, with the embeddings of their utterances once there is an encoder.
+    classifier : gives queries a tag, where the policy has one.
     """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
@@ -122,6 +129,7 @@ class PolicyRuntime:
         self.rebind: Callable[[], None] | None = None  # called before that, while ``state`` is the snapshot's
         self.template_names: TemplateNames | None = None
         self.constraints = config.constraints
+        self.classifier: GivesTag | None = None
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from types import MappingProxyType
 
 from banditd.core.errors import BanditdError, EncoderUnavailableError
 from banditd.core.money import AccountKey
@@ -31,6 +32,7 @@ from banditd.services.turns import Turns
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
 NO_TEXT = "no_text"
+_NO_NOTES: Mapping[str, float] = MappingProxyType({})
 _SELECTED = attrgetter("policy", "arm", "explored")
 
 
@@ -146,17 +148,22 @@ class RoutingService:
         check_keep(query, promised=runtime.switches.promise is not None)
         query = with_profile(query, runtime.config.profiles)
         runtime.name_template(query)
-        text = query.text
+        text, notes = query.text, _NO_NOTES
+        if runtime.classifier is not None:
+            query, notes = await runtime.classifier.tagged(query)
         embedding, degraded = await self._embed(query)
         if runtime.constraints:
             found = await holding(runtime.constraints, query.text, query.tags, embedding)
             for one in found:
                 self._metrics.count(self._metrics.constraints, query.policy, one.name)
             query = replace(query, constraints=found)
+        described = runtime.described(query, embedding)
+        if notes:
+            described.facts.update(notes)
         prepared = Prepared(
             runtime=runtime,
             query=query,
-            described=runtime.described(query, embedding),
+            described=described,
             input_tokens=self._encoder.count_tokens(text) if text is not None else 0,
             degraded=degraded,
             input_hash=await self._decider.input_record.hashed(text) if text is not None and is_long(text) else None,

@@ -16,6 +16,7 @@ from banditd.storage.archived.reading import WholeLearningStore, WholeLog
 from banditd.storage.archived.writing import ArchiveWriter
 from banditd.storage.arms import SqlArmStore
 from banditd.storage.candidates import SqlCandidateStore
+from banditd.storage.classifying import SqlClassifierStore
 from banditd.storage.comparing import SqlComparisonStore
 from banditd.storage.context_values import SqlContextValues
 from banditd.storage.decisions import SqlDecisionLog
@@ -67,6 +68,7 @@ class Storage:
     tags: SqlTagReader
     context_values: SqlContextValues
     judging: SqlJudgingStore
+    classifying: SqlClassifierStore
     probing: SqlProbeStore
     comparing: SqlComparisonStore
     candidates: SqlCandidateStore
@@ -97,7 +99,7 @@ async def open_storage(
         restart (a host name does).
     deadlines : how long to wait for locks, connections and answers.
     readers : threads and connections for reads.
-    archive_url : where old partitions of the log go, and are read from; None: they are deleted.
+    archive_url : where old decisions go, and are read from; None: they are deleted.
 
     Raises ConfigurationError when the schema is not this release's, StorageUnavailableError when the
     database does not answer.
@@ -128,6 +130,7 @@ async def open_storage(
             tags=SqlTagReader(database, journal),
             context_values=SqlContextValues(database),
             judging=SqlJudgingStore(database),
+            classifying=SqlClassifierStore(database),
             probing=SqlProbeStore(database),
             comparing=SqlComparisonStore(database),
             candidates=SqlCandidateStore(database),

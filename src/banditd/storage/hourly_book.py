@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 
 from banditd.storage import dialect
 
@@ -51,10 +51,17 @@ class HourlyBook:
             for row in connection.execute(query)
         }
 
-    def cost_usd(self, connection: Connection, policy: str, since_us: int | None, until_us: int | None) -> float:
-        """What a policy's answers have cost, by whole hours."""
+    def cost_usd(
+        self,
+        connection: Connection,
+        policy: str,
+        since_us: int | None,
+        until_us: int | None,
+        *only: ColumnElement[bool],
+    ) -> float:
+        """What a policy has cost, by whole hours. only : of the accounts of which this holds."""
         c = self._table.c
-        query = select(func.sum(c.cost_usd)).where(c.policy == policy)
+        query = select(func.sum(c.cost_usd)).where(c.policy == policy, *only)
         if since_us is not None:
             query = query.where(c.hour_at_us >= since_us - since_us % HOUR_US)
         if until_us is not None:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table, and_, case, delete, func, insert, or_,
 from banditd.core.ids import new_id
 from banditd.core.judging import AnswerToJudge, JudgeAccount, JudgeCost, JudgeTask, StoredJudgement
 from banditd.storage import dialect
+from banditd.storage.classifying import ACCOUNT as CLASSIFIER
 from banditd.storage.codec import clean_text
 from banditd.storage.engine import Database
 from banditd.storage.hourly_book import Booking, HourlyBook, booking
@@ -233,8 +234,9 @@ class SqlJudgingStore(SqlVerdicts):
         ) for judge, sums in found.items()}  # fmt: skip
 
     async def spent_usd(self, policy: str, since_us: int | None, until_us: int | None) -> float:
+        of_judges = judge_account.c.judge != CLASSIFIER.format(policy=policy)
         return await self._database.read(
-            lambda connection: self._book.cost_usd(connection, policy, since_us, until_us)
+            lambda connection: self._book.cost_usd(connection, policy, since_us, until_us, of_judges)
         )
 
     async def waiting(self) -> Mapping[str, int]:

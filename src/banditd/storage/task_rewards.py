@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import MOST_STEPS, RewardReceipt, RewardSubmission, TaskName, TaskReceipt
+from banditd.storage.active_rewards import active_rewards
 from banditd.storage.keys import once
-from banditd.storage.schema import decision
+from banditd.storage.schema import decision, usage_report
 
 Record = Callable[[Sequence[RewardSubmission]], Sequence[RewardReceipt | BanditdError]]
 # A task may have decisions of several policies, so its keys belong to none.
@@ -42,7 +44,8 @@ def reward_task(
                 "nothing: reward its decisions, or name shorter tasks",
                 field="/task_id",
             )
-        return _receipt(task, record([submission.of_step(one, len(ids)) for one in ids]))
+        outcomes = record([submission.of_step(one, len(ids)) for one in ids])
+        return _receipt(task, outcomes, _with_their_own(connection, ids))
 
     return once(connection, _NO_POLICY, key, submission.received_at_us, work, pack=asdict, again=_repeated)
 
@@ -55,17 +58,34 @@ def _decisions_of(connection: Connection, task: TaskName) -> list[str]:
     return list(connection.execute(query.limit(MOST_STEPS + 1)).scalars())
 
 
-def _receipt(task: TaskName, outcomes: Sequence[RewardReceipt | BanditdError]) -> TaskReceipt | BanditdError:
+def _with_their_own(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those that have a reward of their own: their share does not count (``services.learning.folding``)."""
+    active = active_rewards(connection, ids)
+    served = func.coalesce(usage_report.c.served_arm, decision.c.arm)
+    query = (
+        select(decision.c.decision_id, served)
+        .select_from(decision.outerjoin(usage_report, usage_report.c.decision_id == decision.c.decision_id))
+        .where(decision.c.decision_id.in_(active))
+    )
+    return {one for one, arm in connection.execute(query) if active[one].by_arm(arm)[0]}
+
+
+def _receipt(
+    task: TaskName, outcomes: Sequence[RewardReceipt | BanditdError], outweighed: Collection[str]
+) -> TaskReceipt | BanditdError:
     taken = [one for one in outcomes if isinstance(one, RewardReceipt)]
     if not taken:
         return next(one for one in outcomes if isinstance(one, BanditdError))
-    status = [one.status for one in taken]
+    status = Counter(
+        "outweighed" if one.status == "recorded" and one.decision_id in outweighed else one.status for one in taken
+    )
     return TaskReceipt(
         task_id=task.text,
         decisions=len(outcomes),
-        recorded=status.count("recorded"),
-        held=status.count("held"),
-        logged=status.count("logged"),
+        recorded=status["recorded"],
+        outweighed=status["outweighed"],
+        held=status["held"],
+        logged=status["logged"],
         reward=taken[0].reward,
         duplicate=all(one.duplicate for one in taken),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from banditd.core.classifying import tags_by_classifier
 from banditd.core.types import Decision
 from banditd.web.json import iso_time
 
@@ -36,7 +37,7 @@ def decision_answer(
         "arm": decision.arm,
         "upstream_model": decision.upstream_model,
         "propensity": float(decision.propensity),
-        "predicted_reward": float(decision.mean[chosen]),
+        "predicted_reward": shown_reward(float(decision.mean[chosen])),
         "predicted_cost_usd": float(decision.cost_usd[chosen]),
         "explored": bool(decision.explored),
         "reason": decision.reason,
@@ -54,7 +55,22 @@ def decision_answer(
     if explain:
         answer["arms"] = _scores(decision, utility, order)
         answer["exclusions"] = dict(decision.exclusions)
+        classified = tags_by_classifier(decision.context.facts)
+        if classified:
+            answer["classified"] = {
+                tag: decision.tags.get(tag) if given else None for tag, given in classified.items()
+            }
     return answer
+
+
+def shown_reward(mean: float) -> float:
+    """An arm's mean as a prediction of its reward, which is in [0, 1]; NaN stays.
+
+    The linear model's mean leaves that range far from what was learned. It decides as it is, and is logged as it is
+    (``mean`` of ``explain`` and of the log): cut, all arms beyond an end would be equal. Doubly robust estimates read
+    what is logged: with any prediction they are unbiased, and what they say of an arm is cut to what is possible.
+    """
+    return min(max(mean, 0.0), 1.0)
 
 
 def _promise(decision: Decision) -> dict[str, object] | None:

@@ -152,9 +152,9 @@ class ComparisonWorker:
         try:
             reply = await self._upstreams.complete(judge_call(rule, messages))
         except UpstreamError as error:
-            spent.add(JudgeCost(calls=1) if error.usage is None else cost_of(rule, sent, error.usage, 0))
+            spent.add(JudgeCost(calls=1) if error.usage is None else cost_of(rule.price, sent, error.usage, 0))
             raise
-        spent.add(cost_of(rule, sent, reply.usage, reply.characters))
+        spent.add(cost_of(rule.price, sent, reply.usage, reply.characters))
         return read_better(reply.body)
 
     async def _failed(self, task: ComparisonTask, cost: JudgeCost, reason: str, wait_s: float) -> None:

@@ -181,10 +181,12 @@ class GoldenWorker:
         question = question_in("chat", found.body, judge.max_chars)
         sent = len(judge.rubric) + len(question) + len(answer)
         messages = prompt(judge.rubric, question, answer, f"=== {secrets.token_hex(8)}")
-        reply = await self._reply(case, judge_call(judge, messages), lambda usage: cost_of(judge, sent, usage, 0))
+        reply = await self._reply(
+            case, judge_call(judge, messages), lambda usage: cost_of(judge.price, sent, usage, 0)
+        )
         if reply is None:
             return
-        cost = cost_of(judge, sent, reply.usage, reply.characters)
+        cost = cost_of(judge.price, sent, reply.usage, reply.characters)
         try:
             verdict = read_reply(reply.body)
         except VerdictError as error:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from banditd.core.errors import BanditdError, UnavailableError
 from banditd.core.judging import JudgeCost, JudgeRule, JudgeTask
-from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.core.types import MICROSECONDS_PER_SECOND, Price
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
@@ -146,7 +146,7 @@ class JudgeWorker:
 
     def _cost(self, task: JudgeTask, usage: TokenUsage | None, characters: int) -> JudgeCost:
         sent = len(self.rule.rubric) + len(task.answer.question) + len(task.answer.answer)
-        return cost_of(self.rule, sent, usage, characters)
+        return cost_of(self.rule.price, sent, usage, characters)
 
 
 def judge_call(rule: JudgeRule, messages: Sequence[Mapping[str, str]]) -> UpstreamCall:
@@ -163,13 +163,13 @@ def judge_call(rule: JudgeRule, messages: Sequence[Mapping[str, str]]) -> Upstre
     )
 
 
-def cost_of(rule: JudgeRule, sent: int, usage: TokenUsage | None, characters: int) -> JudgeCost:
+def cost_of(price: Price, sent: int, usage: TokenUsage | None, characters: int) -> JudgeCost:
     """Of one call: as the upstream says, else counted by characters, sent and come back."""
     if usage is None:
         usage = TokenUsage(-(-sent // _CHARACTERS_PER_TOKEN), -(-characters // _CHARACTERS_PER_TOKEN))
     cost_usd = usage.cost_usd
     if cost_usd is None:
-        cost_usd = rule.price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+        cost_usd = price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
     return JudgeCost(calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=cost_usd)
 
 

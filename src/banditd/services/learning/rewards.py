@@ -107,7 +107,7 @@ class RewardService:
             self._metrics.count(self._metrics.rewards, "refused")
             raise
         self._metrics.count(self._metrics.rewards, "duplicate" if receipt.duplicate else "task")
-        if receipt.recorded and not receipt.duplicate:
+        if not receipt.duplicate:
             self._wake_learner()
         return receipt
 

@@ -8,13 +8,11 @@ from typing import Any, Final
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import Clock, ReportReader
-from banditd.ports.judging import JudgingStore
-from banditd.ports.probing import ProbeStore
 from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_naming import ClusterNaming
 from banditd.services.reports.headlines import read_headlines_by_value
-from banditd.services.reports.judging import less_judging
+from banditd.services.reports.judging import BesideReader, less_judging
 from banditd.services.reports.one_value import OneValue
 from banditd.services.reports.period import period_of
 from banditd.services.reports.reports import ReportService
@@ -44,8 +42,7 @@ class TagReports:
         tags: TagReader,
         names: ClusterNames,
         clock: Clock,
-        judging: JudgingStore,
-        probing: ProbeStore,
+        beside: BesideReader,
     ) -> None:
         self._runtimes = runtimes
         self._reports = reports
@@ -53,8 +50,7 @@ class TagReports:
         self._tags = tags
         self._names = names
         self._clock = clock
-        self._judging = judging
-        self._probing = probing
+        self._beside = beside
         self.naming = ClusterNaming(runtimes=runtimes, tags=tags, names=names)
 
     # ------------------------------------------------------------ tags and their values
@@ -133,9 +129,7 @@ class TagReports:
             value = await self.value_of(policy, of)
             return await self._only(value).savings(policy, since_us, until_us, step_s) | {"tag": value.fields()}
         answer = await self._reports.savings(policy, since_us, until_us, step_s)
-        judged_usd = await self._judging.spent_usd(policy, since_us, until_us)
-        probed_usd = await self._probing.spent_usd(policy, since_us, until_us)
-        answer |= less_judging(answer, judged_usd, probed_usd)
+        answer |= less_judging(answer, await self._beside.spent(policy, since_us, until_us))
         if by is None:
             return answer
         found = await read_headlines_by_value(

@@ -1,9 +1,10 @@
-"""Putting old decisions into the archive: some files for every 50,000, written, verified, noted in the database.
+"""Putting old decisions into the archive, some thousands at a time: files written, verified, noted in the database.
 
 A part is noted when its files are whole in their place. Killed before that, it is written anew under other names.
 What is noted is given up again where a reward or a report came for it since, and then written once more. A part whose
 decisions have left the database is never given up: a decision of a clock that is behind, which lies among them by its
-id, stays in the database.
+id, stays in the database. What came for it in the last moment is archived from the rows that it has left there
+(``complete``).
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, not_, select
 
 from banditd.core.errors import StorageUnavailableError
-from banditd.core.ids import lowest_id
+from banditd.storage import dialect
 from banditd.storage.archived.files import ARCHIVED, ArchiveFolder, file_of, write_rows
 from banditd.storage.engine import Database
 from banditd.storage.migrate import current_revision
-from banditd.storage.schema import archived_part, arm_reward, decision, reward_event, usage_report
+from banditd.storage.partitions.layout import ARRIVING
+from banditd.storage.schema import archived_part, decision
 
 PART_DECISIONS: Final = 50_000
-_TRIES: Final = 3
+_ON_SQLITE: Final = 2_000  # a part is deleted in one transaction there, which every other one waits for
 _SLACK_US: Final = 60_000_000  # by how much clocks of replicas may disagree, with room to spare
 
 
@@ -56,89 +58,92 @@ class ArchiveWriter:
     def __init__(self, database: Database, folder: ArchiveFolder) -> None:
         self._database = database
         self._folder = folder
+        on_sqlite = dialect.is_sqlite(database.engine.url)
+        self._most = min(PART_DECISIONS, _ON_SQLITE) if on_sqlite else PART_DECISIONS
 
-    async def keep(self, below_id: str) -> int | None:
-        """Archive every decision below that id with all that hangs on it.
+    async def keep(self, below_id: str) -> None:
+        """Archive all decisions below that id with what hangs on them."""
+        stale = await self._database.read(_stale, report=True)
+        if stale:
+            await self._database.write(lambda connection: _forget(connection, stale))
+        while await self._next_part(below_id):
+            pass
 
-        Returns when (microseconds) nothing had come for them that is not archived; None where something comes all the
-        time. What came later is told by ``has_news``.
+    async def complete(self) -> None:
+        """Archive what came for decisions between their being archived and their leaving the database.
+
+        Nothing can come for them any more, and what hung on them must not have been deleted yet.
         """
-        for _ in range(_TRIES):
-            while await self._next_part(below_id):
-                pass
-            at_us = time.time_ns() // 1000
-            stale = await self._database.read(_stale, report=True)
-            if not stale:
-                return at_us
-            await self._database.write(lambda connection, stale=stale: _forget(connection, stale))  # type: ignore[misc]
-        return None
-
-    def has_news(self, connection: Connection, below_id: str, since_us: int) -> bool:
-        """Whether rewards came for decisions below that id since then. Reads few rows of an index."""
-        since_id = lowest_id(since_us - _SLACK_US)
-        return any(
-            connection.execute(
-                select(exists().where(table.c.reward_id >= since_id, table.c.decision_id < below_id))
-            ).scalar()
-            for table in (reward_event, arm_reward)
-        )
+        for part in await self._database.read(_incomplete, report=True):
+            await self._archive(part.after_id, part.last_id, left=part)
 
     async def _next_part(self, below_id: str) -> bool:
         """Archive the first stretch that is not yet; False when there is none."""
+        gap = await self._database.read(lambda connection: _gap(connection, below_id, self._most))
+        if gap is not None:
+            await self._archive(*gap)
+        return gap is not None
+
+    async def _archive(self, after_id: str, last_id: str, *, left: Part | None = None) -> None:
+        """Write and note a part. left : it has left the database, and its decisions are in these files alone."""
         at_us = time.time_ns() // 1000
-        gap = await self._database.read(lambda connection: _gap(connection, below_id))
-        if gap is None:
-            return False
-        after_id, last_id = gap
         with tempfile.TemporaryDirectory(prefix="banditd-archive-") as name:
             here = Path(name)
             tables, revision = await self._database.read(
-                lambda connection: (_write(connection, here, after_id, last_id), current_revision(connection)),
+                lambda connection: (_write(connection, here, after_id, last_id, left), current_revision(connection)),
                 report=True,
             )
+            if left is not None:
+                former = file_of(decision.name, last_id, left.archived_at_us)
+                await asyncio.to_thread(self._folder.get, former, here / f"{decision.name}.parquet")
             size = await asyncio.to_thread(self._store, here, tables, last_id, at_us)
         row = {
             "last_id": last_id, "after_id": after_id, "tables": json.dumps(tables), "bytes": size,
             "decisions": tables[decision.name], "revision": revision, "archived_at_us": at_us,
         }  # fmt: skip
         await self._database.write(lambda connection: _note(connection, row))
-        return True
 
     def held(self, connection: Connection) -> list[tuple[str, str]]:
         """(id behind which, id up to which) of the parts whose decisions are in the database still."""
-        here = _last_ids_here(connection)
-        return [(part.after_id, part.last_id) for part in parts_of(connection) if part.last_id in here]
+        return [(part.after_id, part.last_id) for part in _parts_here(connection)]
+
+    def oldest_held(self, connection: Connection) -> tuple[str, str] | None:
+        """The first of ``held``; None where there is none, or something has come for it since it was archived."""
+        part = next(iter(_parts_here(connection)), None)
+        return None if part is None or _is_stale(connection, part) else (part.after_id, part.last_id)
 
     def _store(self, here: Path, tables: dict[str, int], last_id: str, at_us: int) -> int:
         return sum(self._folder.put(file_of(name, last_id, at_us), here / f"{name}.parquet") for name in tables)
 
 
-def _gap(connection: Connection, below_id: str) -> tuple[str, str] | None:
-    """(id behind which, id up to which) of the first decisions that no part holds."""
+def _gap(connection: Connection, below_id: str, most: int) -> tuple[str, str] | None:
+    """(id behind which, id up to which) of the first decisions that no part holds, at most so many."""
     c = decision.c.decision_id
     ends = [(part.after_id, part.last_id) for part in parts_of(connection)]
     after_id = ""
     for begin, end in ends:
-        found = _end_of_next(connection, after_id, c <= begin)
+        found = _end_of_next(connection, after_id, most, c <= begin)
         if found is not None:
             return after_id, min(found, begin)
         after_id = end
-    found = _end_of_next(connection, after_id, c < below_id)
+    found = _end_of_next(connection, after_id, most, c < below_id)
     return None if found is None else (after_id, found)
 
 
-def _end_of_next(connection: Connection, after_id: str, *which: object) -> str | None:
-    """The last of the next ``PART_DECISIONS`` decisions behind an id."""
+def _end_of_next(connection: Connection, after_id: str, most: int, *which: object) -> str | None:
+    """The last of the next ``most`` decisions behind an id."""
     c = decision.c.decision_id
-    among = select(c).where(c > after_id, *which).order_by(c).limit(PART_DECISIONS).subquery()  # type: ignore[arg-type]
+    among = select(c).where(c > after_id, *which).order_by(c).limit(most).subquery()  # type: ignore[arg-type]
     return connection.execute(select(func.max(among.c.decision_id))).scalar()
 
 
-def _write(connection: Connection, here: Path, after_id: str, last_id: str) -> dict[str, int]:
-    tables = {}
+def _write(connection: Connection, here: Path, after_id: str, last_id: str, left: Part | None) -> dict[str, int]:
+    tables = {} if left is None else {decision.name: left.tables[decision.name]}
     for table in ARCHIVED:
-        c = table.c.decision_id
-        query = select(table).where(c > after_id, c <= last_id).order_by(c)
+        if table.name in tables:
+            continue
+        among = _among(table, after_id, last_id) if left is None else _left_of(table, left)
+        query = select(table).where(among).order_by(table.c.decision_id)
         rows = write_rows(connection, query, table, here / f"{table.name}.parquet")
         if rows:
             tables[table.name] = rows
@@ -150,6 +155,11 @@ def _write(connection: Connection, here: Path, after_id: str, last_id: str) -> d
 def _note(connection: Connection, row: dict[str, object]) -> None:
     connection.execute(delete(archived_part).where(archived_part.c.last_id == row["last_id"]))
     connection.execute(insert(archived_part), row)
+
+
+def _parts_here(connection: Connection) -> list[Part]:
+    here = _last_ids_here(connection)
+    return [part for part in parts_of(connection) if part.last_id in here]
 
 
 def dropped_parts(connection: Connection) -> list[Part]:
@@ -168,21 +178,50 @@ def _last_ids_here(connection: Connection) -> frozenset[str]:
 
 def _stale(connection: Connection) -> list[str]:
     """Parts for whose decisions something came after they were written, while those are still in the database."""
-    here = _last_ids_here(connection)
-    found = []
-    for part in parts_of(connection):
-        if part.last_id not in here:
-            continue
-        since_us = part.archived_at_us - _SLACK_US
-        for table in (reward_event, arm_reward, usage_report):
-            c = table.c
-            news = exists().where(
-                c.decision_id > part.after_id, c.decision_id <= part.last_id, c.received_at_us >= since_us
-            )
-            if connection.execute(select(news)).scalar():
-                found.append(part.last_id)
-                break
-    return found
+    return [part.last_id for part in _parts_here(connection) if _is_stale(connection, part)]
+
+
+def _is_stale(connection: Connection, part: Part) -> bool:
+    among = _among(decision, part.after_id, part.last_id)
+    decisions = connection.execute(select(func.count()).select_from(decision).where(among)).scalar_one()
+    return decisions != part.tables[decision.name] or any(
+        _came_late(connection, table, part, _among(table, part.after_id, part.last_id)) for table in ARRIVING
+    )
+
+
+def _incomplete(connection: Connection) -> list[Part]:
+    """Parts that have left the database after something had come for them, and of which nothing was deleted yet."""
+    first = [connection.execute(select(func.min(table.c.decision_id))).scalar() for table in ARRIVING]
+    oldest = min((one for one in first if one is not None), default=None)
+    return [
+        part
+        for part in dropped_parts(connection)
+        if oldest is not None
+        and part.last_id >= oldest
+        and any(_came_late(connection, table, part, _left_of(table, part)) for table in ARRIVING)
+        # Deleting begins with these tables, so one that has less than was archived has been completed before.
+        and all(_count_left(connection, table, part) >= part.tables.get(table.name, 0) for table in ARRIVING)
+    ]
+
+
+def _came_late(connection: Connection, table: Table, part: Part, among: ColumnElement[bool]) -> bool:
+    since_us = part.archived_at_us - _SLACK_US
+    return bool(connection.execute(select(exists().where(among, table.c.received_at_us >= since_us))).scalar())
+
+
+def _count_left(connection: Connection, table: Table, part: Part) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(_left_of(table, part))).scalar_one())
+
+
+def _among(table: Table, after_id: str, last_id: str) -> ColumnElement[bool]:
+    c = table.c.decision_id
+    return and_(c > after_id, c <= last_id)
+
+
+def _left_of(table: Table, part: Part) -> ColumnElement[bool]:
+    """What hangs on decisions of a part that have left the database; not of others that lie among them."""
+    known = exists().where(decision.c.decision_id == table.c.decision_id)
+    return and_(_among(table, part.after_id, part.last_id), not_(known))
 
 
 def _forget(connection: Connection, last_ids: list[str]) -> None:

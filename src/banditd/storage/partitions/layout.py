@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, text
 
 from banditd.core.ids import lowest_id
 from banditd.storage.partitions.belongings import belongings, execute_literally
-from banditd.storage.schema import decision, metadata
+from banditd.storage.schema import arm_reward, decision, metadata, reward_event, usage_report
 
 SPAN_US: Final = 28 * 86_400 * 1_000_000
 """What one partition holds: four weeks from a Monday, UTC. Who asks for no id plans for each of them."""
@@ -28,6 +28,8 @@ CHILDREN: Final[tuple[Table, ...]] = tuple(
     if any(key.column is decision.c.decision_id for key in table.foreign_keys)
 )
 """The tables whose rows go with their decision, children first."""
+ARRIVING: Final = (reward_event, arm_reward, usage_report)
+"""Those of them that tell when something came for a decision, however old that is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -14,16 +14,20 @@ from typing import Final, Protocol, TypeVar
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal_column, select, text
 
 from banditd.core.errors import ConfigurationError, StorageUnavailableError
+from banditd.core.ids import lowest_id
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.partitions.layout import (
+    ARRIVING,
     CHILDREN,
     Partition,
     add_partition,
     is_partitioned,
     missing_spans,
     partitions,
+    span_of,
+    span_start_us,
     time_of_id_us,
 )
 from banditd.storage.queues import QUEUES
@@ -43,14 +47,17 @@ _COUNTED: Final = frozenset({"reward_event", "usage_report"})
 class Archive(Protocol):
     """Where decisions go before their partition does."""
 
-    async def keep(self, below_id: str) -> int | None:
-        """Archive all below that id; since when (us) nothing came for them, None where that does not end."""
+    async def keep(self, below_id: str) -> None:
+        """Archive all below that id."""
 
-    def has_news(self, connection: Connection, below_id: str, since_us: int) -> bool:
-        """Whether something came for them since then."""
+    async def complete(self) -> None:
+        """Archive what came for decisions after that, now that they have left the database."""
 
     def held(self, connection: Connection) -> list[tuple[str, str]]:
         """(id behind which, id up to which) of archived decisions that are still in the database."""
+
+    def oldest_held(self, connection: Connection) -> tuple[str, str] | None:
+        """The first of ``held``; None where there is none, or something came for it after it was archived."""
 
 
 class SqlPartitions:
@@ -72,52 +79,68 @@ class SqlPartitions:
         """As ``Maintenance.drop_partitions``."""
         floor = await self._database.read(_oldest)
         if floor is None:
-            self._refuse_archive()
-            return before_us
+            if self._archive is None:
+                return before_us
+            await self._archive_and_delete(self._archive, before_us)
+            return 0
         for part in await self._database.read(partitions):
             if time_of_id_us(part.to_id) + _SLACK_US > before_us or not await self._archive_and_drop(part):
                 break
         floor = await self._database.read(_oldest) or floor
+        if self._archive is not None:
+            await self._archive.complete()
         await self._sweep(floor.from_id)
         # What is to be archived goes with the next partition, not one by one.
         return 0 if self._archive is not None else min(before_us, time_of_id_us(floor.from_id))
 
-    def _refuse_archive(self) -> None:
-        """Nothing is deleted that should have been archived before."""
-        if self._archive is not None:
+    async def _archive_and_delete(self, archive: Archive, before_us: int) -> None:
+        """The same spans of a log on SQLite, which has no partitions: a part of the archive goes at once, or not."""
+        if not dialect.is_sqlite(self._database.engine.url):
             raise ConfigurationError(
-                "jobs.archive_url archives partitions, and this log has none: on PostgreSQL stop every daemon and "
-                "run 'banditd migrate --partition', or take jobs.archive_url out to have old decisions deleted"
+                "jobs.archive_url archives partitions, and this log has none: stop every daemon and run "
+                "'banditd migrate --partition', or take jobs.archive_url out to have old decisions deleted"
             )
+        below_id = lowest_id(span_start_us(span_of(before_us - _SLACK_US)))
+        if await self._database.read(lambda connection: _is_queued(connection, "", below_id)):
+            return
+        await archive.keep(below_id)
+        while await self._database.write(lambda connection: self._delete_part(connection, archive)):
+            pass
+
+    def _delete_part(self, connection: Connection, archive: Archive) -> bool:
+        """Delete the oldest archived part that is here, with all that hangs on it; False where it must stay."""
+        part = archive.oldest_held(connection)
+        if part is None or _is_queued(connection, part[0], f"{part[1]}~"):
+            return False
+        for table in (*CHILDREN, decision):
+            c = table.c.decision_id
+            gone = connection.execute(delete(table).where(c > part[0], c <= part[1])).rowcount
+            if table is decision or table.name in _COUNTED:
+                self._rows.add(connection, table.name, -gone)
+        return True
 
     async def _archive_and_drop(self, part: Partition) -> bool:
         """Whether it is gone; not while the learner has something to do in it, nor while somebody reads the log."""
-        if await self._database.read(lambda connection: _is_queued(connection, part)):
+        if await self._database.read(lambda connection: _is_queued(connection, part.from_id, part.to_id)):
             return False
-        kept_at_us = 0
         if self._archive is not None:
-            kept = await self._archive.keep(part.to_id)
-            if kept is None:
-                return False
-            kept_at_us = kept
+            await self._archive.keep(part.to_id)
         held = await self._database.read(lambda connection: _count(connection, part), report=True)
         try:
-            return await self._patiently(lambda connection: self._drop_now(connection, part, held, kept_at_us))
+            return await self._patiently(lambda connection: self._drop_now(connection, part, held))
         except StorageUnavailableError as error:
             logger.warning("retention.partition_in_use", extra={"partition": part.name, "error": error.message})
             return False
 
-    def _drop_now(self, connection: Connection, part: Partition, held: int, kept_at_us: int) -> bool:
+    def _drop_now(self, connection: Connection, part: Partition, held: int) -> bool:
         _wait_briefly(connection)
         # The whole log first, as everybody else does: who held the partition alone would be waited for in a circle.
         connection.execute(text(f'LOCK TABLE ONLY "{decision.name}" IN ACCESS EXCLUSIVE MODE'))
         if part not in partitions(connection):
             return True
-        if _is_queued(connection, part):
+        if _is_queued(connection, part.from_id, part.to_id):
             return False
         if self._archive is not None:
-            if self._archive.has_news(connection, part.to_id, kept_at_us):
-                return False
             # What the default partition had taken of that time goes with it.
             c = decision.c.decision_id
             for after_id, last_id in self._archive.held(connection):
@@ -132,7 +155,8 @@ class SqlPartitions:
 
     async def _sweep(self, below_id: str) -> None:
         """Delete what hung on decisions that went with their partitions."""
-        for table in CHILDREN:
+        # Those that tell what came go first: ``Archive.complete`` sees by them whether this has begun.
+        for table in sorted(CHILDREN, key=lambda table: table not in ARRIVING):
             c = table.c
             # Older decisions in the default partition stay until they are pruned one by one.
             known = exists().where(decision.c.decision_id == c.decision_id, decision.c.decision_id < below_id)
@@ -196,14 +220,17 @@ def _count(connection: Connection, part: Partition) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _is_queued(connection: Connection, part: Partition) -> bool:
-    """Whether a learner has rewards of it to fold. What was set aside for another schema may wait for ever."""
+def _is_queued(connection: Connection, from_id: str, to_id: str) -> bool:
+    """Whether a learner has rewards of decisions with from_id <= id < to_id to fold.
+
+    What was set aside for another schema may wait for ever.
+    """
     return any(
         connection.execute(
             select(
                 exists().where(
-                    queue.c.decision_id >= part.from_id,
-                    queue.c.decision_id < part.to_id,
+                    queue.c.decision_id >= from_id,
+                    queue.c.decision_id < to_id,
                     queue.c.schema_hash.is_(None),
                 )
             )

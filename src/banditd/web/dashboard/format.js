@@ -16,6 +16,10 @@ export function compact(v) {
 
 export const reward = (v) => (known(v) ? (Math.abs(v) < 0.0005 ? 0 : v).toFixed(3) : DASH);
 
+/** What a reward can be: a model's mean leaves it far from what was learned. */
+export const within = (mean) => (known(mean) ? Math.min(1, Math.max(0, mean)) : mean);
+export const predicted = (mean) => reward(within(mean));
+
 export function percent(v, digits = 1) {
   if (!known(v)) return DASH;
   const p = 100 * v;

@@ -1,14 +1,14 @@
 // The figures behind a choice: every arm's prediction, cost and probability, and where the number fell.
 import { html } from "./vendor/preact.js";
 import { dotOf, hueOf } from "./colours.js";
-import { percent, reward as number, usd } from "./format.js";
+import { percent, reward as number, usd, within } from "./format.js";
 import { Arm, Interval, ShareBar, scaleOf } from "./ui.js";
 import { REASONS } from "./words.js";
 
 /** The same table for a decision and for a query that is only tried. `choice` says what happened to it. */
 export function Scores({ rows, chosen, exclusions, choice = "chosen" }) {
   const scored = rows.filter((row) => row.mean !== null && row.mean !== undefined);
-  const pair = (row) => [Math.max(0, row.mean - 1.96 * row.deviation), Math.min(1, row.mean + 1.96 * row.deviation)];
+  const pair = (row) => [within(row.mean - 1.96 * row.deviation), within(row.mean + 1.96 * row.deviation)];
   const [low, high] = scaleOf(scored.map(pair));
   const penalised = scored.some((row) => row.penalty > 0);
   const left = Object.entries(exclusions || {});
@@ -22,7 +22,7 @@ export function Scores({ rows, chosen, exclusions, choice = "chosen" }) {
         (row) => html`<tr key=${row.arm} class=${row.arm === chosen ? "chosen" : ""}>
           <th scope="row"><${Arm} name=${row.arm} mark />${row.arm === chosen && html` <span class="badge">${choice}</span>`}</th>
           <td><${ShareBar} share=${row.probability} hue=${hueOf(row.arm)} /></td>
-          <td class="graph"><${Interval} mean=${row.mean} pair=${pair(row)} low=${low} high=${high} hue=${hueOf(row.arm)} /></td>
+          <td class="graph"><${Interval} mean=${within(row.mean)} pair=${pair(row)} low=${low} high=${high} hue=${hueOf(row.arm)} /></td>
           <td class="num right">${number(row.mean)}</td><td class="num right">${number(row.deviation)}</td>
           <td class="num right">${usd(row.cost_usd)}</td>
           ${penalised && html`<td class="num right">${number(row.penalty)}</td>`}

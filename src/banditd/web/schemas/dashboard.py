@@ -120,7 +120,7 @@ class ChoiceArm(AnswerModel):
 
     arm: str
     mean: float
-    """Predicted reward."""
+    """Predicted reward, as it decides: it may leave [0, 1]."""
     deviation: float
     """Standard deviation of that prediction."""
     cost_usd: float

@@ -237,7 +237,7 @@ class HeadlineWords(AnswerModel):
     exploration: str
     confidence: str
     judges: str | None = None
-    """Where judging or probing has cost something."""
+    """Where judges, probes or the classifier have cost something."""
 
 
 class Headline(AnswerModel):
@@ -276,14 +276,16 @@ class SavingsStep(Headline):
 
 
 class JudgesCost(AnswerModel):
-    """What judging and probing have cost the policy meanwhile, by whole hours. It is in no other figure."""
+    """What was spent beside the policy's traffic meanwhile, by whole hours. It is in no other figure."""
 
     usd: float
     """Of the judges' calls."""
     probes_usd: float
     """Of the calls of arms that did not answer, with what is set aside for those under way."""
+    classifier_usd: float
+    """Of the classifier's calls, with what is set aside for those under way."""
     saved_less_judges_usd: float | None
-    """What was saved, less both."""
+    """What was saved, less all three."""
 
 
 class SavingsParameters(TagParameters):
@@ -301,7 +303,7 @@ class SavingsAnswer(Headline):
     """The headline of a policy over a stretch."""
 
     judges: JudgesCost | None = None
-    """Where judging or probing has cost something."""
+    """Where judges, probes or the classifier have cost something."""
 
     policy: str
     since: Time | None

@@ -126,7 +126,9 @@ class TaskReceiptAnswer(AnswerModel):
     decisions: int
     """Of the task; each has such a part of the weight."""
     recorded: int
-    """How many of them will learn it, unless they have a reward of their own."""
+    """How many of them learn it, unless a reward of their own comes later."""
+    outweighed: int
+    """How many keep it and have a reward of their own, which counts in its place."""
     held: int
     """How many wait for activation."""
     logged: int

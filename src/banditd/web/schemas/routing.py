@@ -159,7 +159,7 @@ class ArmScore(AnswerModel):
 
     arm: str
     mean: float | None
-    """Predicted reward in [0, 1]."""
+    """What the model predicts, and what decides: beyond [0, 1] where the query is unlike those that were learned."""
     deviation: float | None
     """Standard deviation of that prediction."""
     cost_usd: float | None
@@ -208,7 +208,8 @@ class RouteAnswer(AnswerModel):
     """The name to call the model by."""
     propensity: Annotated[float, Field(gt=0.0, le=1.0)]
     """The probability with which this arm was drawn, exactly."""
-    predicted_reward: float | None
+    predicted_reward: Annotated[float | None, Field(ge=0.0, le=1.0)]
+    """``mean`` of the arm, cut to what a reward can be."""
     predicted_cost_usd: float | None
     explored: bool
     """The arm is not the one of the highest utility."""
@@ -235,6 +236,8 @@ class RouteAnswer(AnswerModel):
     """With ``explain``."""
     exclusions: dict[str, str] | None = None
     """With ``explain``: excluded arm to reason."""
+    classified: dict[str, str | None] | None = None
+    """With ``explain``: the tag that the policy's classifier gave; null where it was asked in vain."""
 
 
 class RouteBatchItem(AnswerModel):

@@ -1,7 +1,7 @@
 // Decisions: the log, searched by id, tag, text and time; a decision opens beside it.
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { usePoll } from "../api.js";
-import { moment, query, reward, usd } from "../format.js";
+import { moment, predicted, query, reward, usd } from "../format.js";
 import { Arm, Card, Waiting, plural } from "../ui.js";
 import { Kind, name } from "../words.js";
 import { Whole } from "./decision.js";
@@ -93,7 +93,7 @@ function Log({ page, clusters, id, open, text }) {
         <td><button type="button" class="link num" aria-label=${`Open the decision of ${moment(one.created_at)}`} onClick=${(e) => { e.stopPropagation(); open(one.decision_id); }}>${moment(one.created_at)}</button></td>
         <td><${Arm} name=${one.arm} /></td><td class="words">${one.cluster < 0 ? html`<span class="warn">not looked at</span>` : words.get(one.cluster) || `kind ${one.cluster}`}</td>
         <td><${Kind} d=${one} /></td>
-        <td class="num right">${one.reward === null ? html`<span class="muted">no reward</span>` : html`<b>${reward(one.reward)}</b>`}</td><td class="num right">${reward(drawn?.mean)}</td>
+        <td class="num right">${one.reward === null ? html`<span class="muted">no reward</span>` : html`<b>${reward(one.reward)}</b>`}</td><td class="num right">${predicted(drawn?.mean)}</td>
         <td class="num right" title=${one.spend_usd === null ? "predicted" : "as reported"}>${one.spend_usd === null ? html`<span class="muted">≈ ${usd(one.predicted_cost_usd)}</span>` : usd(one.spend_usd)}</td></tr>`;
     })}</tbody></table></div>
     ${page.damaged.length > 0 && html`<p class="warn">${plural(page.damaged.length, "row")} of this page cannot be read: ${page.damaged.map((one) => one.decision_id).join(", ")}. Run banditd rebuild.</p>`}

@@ -1,7 +1,7 @@
 // Try it: what would become of a query, without recording it; then commit it and reward it.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { call, refreshAll, usePoll } from "../api.js";
-import { percent, reward, usd } from "../format.js";
+import { percent, predicted, usd } from "../format.js";
 import { Scores } from "../scores.js";
 import { Arm, Card, Outcome, Thumbs } from "../ui.js";
 import { because } from "../words.js";
@@ -79,7 +79,7 @@ export function Playground({ policy, arms, go }) {
       ${failure && html`<${Failure} error=${failure} />`}
     <//>
     ${preview && html`<${Card} title="What would happen" id="preview">
-      <p class="verdict">Most likely <${Arm} name=${mostLikely(preview)} />: predicted reward <b class="num">${reward(rowOf(preview).mean)}</b>, predicted cost <b class="num">${usd(rowOf(preview).cost_usd)}</b>.${preview.degraded ? ` Without context: ${preview.degraded}.` : ""}</p>
+      <p class="verdict">Most likely <${Arm} name=${mostLikely(preview)} />: predicted reward <b class="num">${predicted(rowOf(preview).mean)}</b>, predicted cost <b class="num">${usd(rowOf(preview).cost_usd)}</b>.${preview.degraded ? ` Without context: ${preview.degraded}.` : ""}</p>
       <p class="why">${because(preview.arms.filter((row) => row.eligible))}</p>
       <${Scores} rows=${preview.arms} chosen=${null} exclusions=${preview.exclusions} /><//>`}
     ${made && html`<${Card} title="Committed" id="committed">
